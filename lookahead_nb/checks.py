@@ -1,0 +1,45 @@
+"""The checks at the door: each refuses a bad argument in one sentence that names it, its value and what is allowed."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+import numpy as np
+
+
+def whole_number(name, value, low, high=None):
+    """Return the value as int, or refuse what is not a whole number in [low, high] (bool and 2.0 included)."""
+    allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be {allowed}, not {value!r}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+    return int(value)
+
+
+def real_number(name, value, low=-math.inf, high=math.inf, *, open_low=False, open_high=False):
+    """Return the value as float, or refuse what is not a finite number in the range (NaN, inf and bool included)."""
+    allowed = f"a finite number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+    if math.isinf(high):
+        allowed = "a finite number" if math.isinf(low) else f"a finite number {'above' if open_low else 'of at least'} {low:g}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {allowed}, not {value!r}")
+    inside = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
+    if not (inside and math.isfinite(value)):  # this form refuses NaN too
+        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+    return float(value)
+
+
+def one_of(name, value, allowed):
+    """Return the value, or refuse what is not among the allowed ones."""
+    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+    return value
+
+
+def flag(name, value):
+    """Return the value as bool, or refuse what is not True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)

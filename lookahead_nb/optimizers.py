@@ -1,0 +1,572 @@
+"""Optimizers on flat buffers: frozen settings, their state, one step in place, the slow weights, exact checkpoints.
+
+All arguments are checked here, once; the kernels below check nothing. An error leaves arrays and state as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, fields
+from decimal import Decimal
+
+import numpy as np
+
+from lookahead_nb import cpu
+from lookahead_nb.checks import flag, one_of, real_number, whole_number
+from lookahead_nb.cpu import step as cpu_step
+from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES
+from lookahead_nb.schedules import Schedule, constant
+
+INNER_STATES = {"keep": KEEP, "reset": RESET, "interpolate": INTERPOLATE}
+WIDTHS = (np.dtype("float32"), np.dtype("float64"))
+
+
+# -------------------------------------------------------------------------------------------------------- states
+
+
+class State:
+    """What an optimizer remembers between steps; made by ``init`` or ``restore``, changed by ``step`` only.
+
+    t : int, steps taken. slots : name -> (n,) array of the inner state, as ``formulas.RULES`` names them.
+    power1, power2 : float, beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
+    """
+
+    def __init__(self, optimizer, backend, size, width):
+        self._optimizer, self._backend, self._size, self._width = optimizer, backend, size, np.dtype(width)
+        self.t, self.power1, self.power2 = 0, 1.0, 1.0
+        used = len(RULES[_inner(optimizer).rule][1])
+        self._s1 = backend.zeros(size if used > 0 else 0, width)
+        self._s2 = backend.zeros(size if used > 1 else 0, width)
+
+    @property
+    def slots(self):
+        """The inner state by name, as the arrays themselves."""
+        return dict(zip(RULES[_inner(self._optimizer).rule][1], (self._s1, self._s2), strict=False))
+
+    def _parts(self):
+        """Return (numbers, arrays): the attributes that make up the state, by the name they are stored under."""
+        numbers = {"t": "t", "power1": "power1", "power2": "power2"}
+        arrays = dict(zip(RULES[_inner(self._optimizer).rule][1], ("_s1", "_s2"), strict=False))
+        return numbers, arrays
+
+    def to_arrays(self):
+        """Return the state as a dict of plain arrays and numbers, copies that ``np.savez`` takes without pickle."""
+        numbers, arrays = self._parts()
+        stored = {"settings": np.array(_canonical(self._optimizer)), "size": self._size, "width": str(self._width)}
+        stored |= {name: getattr(self, attribute) for name, attribute in numbers.items()}
+        return stored | {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
+
+    def _fill(self, stored):
+        numbers, arrays = self._parts()
+        expected = {"settings", "size", "width", *numbers, *arrays}
+        if set(stored) != expected:
+            raise ValueError(f"arrays must hold exactly {sorted(expected)}, not {sorted(stored)}")
+        read = {}
+        for name, attribute in numbers.items():
+            check = (lambda x: whole_number("t", x, 0)) if name == "t" else (lambda x, n=name: real_number(n, x, 0, 1))
+            read[attribute] = check(np.asarray(stored[name])[()])
+        for name, attribute in arrays.items():
+            array = np.asarray(stored[name])
+            size = getattr(self, attribute).shape[0]
+            if array.shape != (size,) or array.dtype != self._width:
+                wanted = f"a ({size},) {self._width} array"
+                raise ValueError(f"arrays[{name!r}] must be {wanted}, not {array.shape} {array.dtype}")
+            read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
+        for attribute, value in read.items():
+            setattr(self, attribute, value)
+        return self
+
+
+class LookaheadState(State):
+    """The state of :class:`Lookahead`: the inner state, the slow weights and, under "interpolate", the last sync.
+
+    slow : (n,) array, the slow weights, a read-only view on the host. t, slots, power1, power2 : as :class:`State`.
+    """
+
+    def __init__(self, optimizer, backend, size, width):
+        super().__init__(optimizer, backend, size, width)
+        interpolates = optimizer.inner_state == "interpolate"
+        self._slow = backend.zeros(size, width)
+        self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
+        self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
+        self._synced_power1, self._synced_power2 = 1.0, 1.0
+        self._shows_slow = False
+
+    @property
+    def slow(self):
+        """The slow weights."""
+        if self._backend.is_device:
+            return self._slow
+        view = self._slow.view()
+        view.flags.writeable = False
+        return view
+
+    def _parts(self):
+        numbers, arrays = super()._parts()
+        if self._optimizer.inner_state == "interpolate":
+            numbers |= {"synced_power1": "_synced_power1", "synced_power2": "_synced_power2"}
+            arrays |= {f"synced_{name}": f"_a{i}" for i, name in enumerate(arrays, 1)}
+        return numbers, arrays | {"slow": "_slow"}
+
+
+# ------------------------------------------------------------------------------------------------------ settings
+
+
+class _Optimizer:
+    """What inner rules and Lookahead share: ``init``, ``step``, ``restore``."""
+
+    _state = State
+
+    def init(self, params):
+        """Return a fresh state for these weights; slow weights start as a copy of them.
+
+        params : (n,) float32 or float64, C-contiguous, writeable; a NumPy array, or on a GPU anything with
+        ``__cuda_array_interface__``. Call it again after loading other weights. errors : TypeError, ValueError.
+        """
+        buffer = _Buffer("params", params, writes=True)
+        state = self._state(self, buffer.backend(), buffer.size, buffer.dtype)
+        if isinstance(state, LookaheadState):
+            state._slow = state._backend.copy(buffer.array())
+        return state
+
+    def step(self, params, grad, state, *, check_finite=True):
+        """Take one step in place: params and state move, grad is only read.
+
+        params : as in ``init``, the fast weights; grad : the same length and dtype, at params; state : from ``init``.
+        check_finite : bool; True refuses, before anything changes, a gradient that is not finite or (rules with a
+        second moment) whose square is not. False saves one read of the gradient and lets such values through.
+        errors : TypeError, ValueError; FloatingPointError naming the step; RuntimeError inside ``slow_weights``.
+        """
+        flag("check_finite", check_finite)
+        p, g = self._enter(params, grad, state)
+        backend, inner = state._backend, _inner(self)
+        if check_finite:
+            limit = float(np.finfo(p.dtype).max)
+            limit = math.sqrt(limit) * 0.999 if inner.squares_gradient else limit
+            at = _kernels(backend).first_beyond(g, p.dtype.type(limit))
+            if at >= 0:
+                value = float(backend.to_host(g[at : at + 1])[0])
+                what = "has no finite square" if math.isfinite(value) else "is not finite"
+                raise FloatingPointError(f"grad[{at}] = {value!r} {what} at step {state.t + 1}; nothing was changed")
+        clock = _Clock(self, state.t, state.power1, state.power2, *_synced_powers(state))
+        row = clock.tick(p.dtype.type)
+        if clock.syncs:
+            how = sync_arguments(self, p.dtype.type)
+            anchors = (state._slow, state._a1, state._a2)
+            _kernels(backend).step_and_sync(inner.rule, p, g, state._s1, state._s2, row, *anchors, *how)
+        else:
+            _kernels(backend).step(inner.rule, p, g, state._s1, state._s2, row)
+        state.t, state.power1, state.power2 = clock.t, clock.power1, clock.power2
+        if isinstance(state, LookaheadState):
+            state._synced_power1, state._synced_power2 = clock.synced1, clock.synced2
+
+    def restore(self, arrays, *, like=None):
+        """Return the state that ``to_arrays`` stored, for an exact resume at any phase of the k-cycle.
+
+        arrays : mapping, what ``to_arrays`` returned or ``np.load`` of it. like : the params, to place the state on
+        their device; None: the host. errors : TypeError, ValueError for missing parts and for other settings.
+        """
+        stored = _mapping(arrays)
+        settings, mine = str(np.asarray(stored.get("settings", ""))[()]), _canonical(self)
+        if settings != mine:
+            raise ValueError(f"arrays must hold a state of {mine}, not of {settings or 'nothing'}")
+        size = whole_number("arrays['size']", np.asarray(stored.get("size", -1))[()], 0)
+        width = one_of("arrays['width']", str(np.asarray(stored.get("width", ""))[()]), ("float32", "float64"))
+        backend = cpu if like is None else _Buffer("like", like, writes=False).backend()
+        return self._state(self, backend, size, width)._fill(stored)
+
+    def _enter(self, params, grad, state):
+        p, g = _Buffer("params", params, writes=True), _Buffer("grad", grad, writes=False)
+        self._check_state(p, state)
+        if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
+            raise ValueError(f"grad must be {p.describe()} like params, not {g.describe()}")
+        own = {"state": [*state.slots.values()]}
+        if isinstance(state, LookaheadState):
+            own |= {"slow weights": [state._slow], "state": [*own["state"], state._a1, state._a2]}
+        others = [(name, _Buffer(name, a, writes=False)) for name, arrays in own.items() for a in arrays]
+        for name, buffer in (("params", p), ("grad", g)):
+            for other, theirs in [*others, ("grad", g)]:
+                if buffer is not theirs and buffer.overlaps(theirs):
+                    raise ValueError(f"{name} must be memory of its own, not shared with the {other}")
+        return p.array(), g.array()
+
+    def _check_state(self, p, state):
+        if not isinstance(state, State):
+            raise TypeError(f"state must come from init or restore, not {type(state).__name__}")
+        if state._optimizer != self:
+            raise ValueError(f"state must belong to {self!r}, not to {state._optimizer!r}")
+        if (state._size, state._width, state._backend.is_device) != (p.size, p.dtype, p.on_device):
+            where = "device" if state._backend.is_device else "host"
+            raise ValueError(f"params must be the ({state._size},) {state._width} {where} array of the state, not {p.describe()}")
+        if getattr(state, "_shows_slow", False):
+            raise RuntimeError("params hold the slow weights: leave `with slow_weights(...)` before going on")
+
+
+@dataclass(frozen=True)
+class _Rule(_Optimizer):
+    """What the inner rules share: a learning rate that is a number or a schedule."""
+
+    lr: float | Schedule
+    _: KW_ONLY
+
+    squares_gradient = False
+
+    def __post_init__(self):
+        if not isinstance(self.lr, Schedule):
+            object.__setattr__(self, "lr", real_number("lr", self.lr, 0))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("beta1", "beta2", "momentum", "rho"):
+                value = real_number(field.name, value, 0, 1, open_high=True)
+            elif field.name == "eps":
+                value = real_number("eps", value, 0, open_low=True)
+            elif field.name == "weight_decay":
+                value = real_number("weight_decay", value, 0)
+            elif field.name == "nesterov":
+                value = flag("nesterov", value)
+            object.__setattr__(self, field.name, value)
+
+    @property
+    def schedule(self):
+        """The learning rate as a schedule."""
+        return self.lr if isinstance(self.lr, Schedule) else constant(self.lr)
+
+    def settings(self):
+        """Return all settings as a flat dict of strings and numbers, the learning rate by its schedule."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lr"}
+        s = self.schedule
+        lr = {"lr": s.peak, "schedule": s.kind, "schedule_steps": s.steps, "warmup": s.warmup}
+        return {"optimizer": type(self).__name__} | lr | plain
+
+
+@dataclass(frozen=True)
+class SGD(_Rule):
+    """Gradient descent, with heavy-ball or Nesterov momentum.
+
+    ``b = momentum*b + d``, ``p - lr*b`` (Nesterov: ``p - lr*(d + momentum*b)``), d = grad + weight_decay*p.
+
+    lr : float at least 0, or a schedule; momentum : float in [0, 1); nesterov : bool, needs momentum above 0;
+    weight_decay : float at least 0, L2 in the gradient (PyTorch; Keras decouples it). The velocity does not contain lr.
+    Source: Sutskever et al. 2013; defaults and form of ``torch.optim.SGD``.
+    """
+
+    lr: float | Schedule = 1e-3
+    _: KW_ONLY
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov must be False without momentum, not True at momentum 0.0")
+
+    @property
+    def rule(self):
+        """The name of the update rule in ``formulas.RULES``."""
+        return "sgd_nesterov" if self.nesterov else "sgd_momentum" if self.momentum else "sgd"
+
+    def scalars(self, lr, power1, power2):  # noqa: ARG002 (one signature for all rules)
+        """Return the scalars of one step in float64."""
+        return lr, self.weight_decay, self.momentum
+
+
+@dataclass(frozen=True)
+class Adagrad(_Rule):
+    """Adagrad: ``s = s + d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
+
+    lr : float at least 0, or a schedule; eps : float above 0; weight_decay : float at least 0, L2 in the gradient.
+    s starts at 0 (PyTorch; optax starts it at 0.1). Source: Duchi, Hazan & Singer 2011.
+    """
+
+    lr: float | Schedule = 1e-2
+    _: KW_ONLY
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+
+    rule = "adagrad"
+    squares_gradient = True
+
+    def scalars(self, lr, power1, power2):  # noqa: ARG002
+        """Return the scalars of one step in float64."""
+        return lr, self.weight_decay, self.eps
+
+
+@dataclass(frozen=True)
+class RMSprop(_Rule):
+    """RMSprop: ``s = rho*s + (1-rho)*d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
+
+    With momentum: ``b = momentum*b + d/(sqrt(s) + eps)``, ``p - lr*b``.
+
+    lr : float at least 0, or a schedule; rho, momentum : float in [0, 1); eps : float above 0, outside the root
+    (PyTorch; optax and Keras put it inside); weight_decay : float at least 0, L2 in the gradient.
+    rho defaults to PyTorch's 0.99 (optax and Keras: 0.9). Source: Tieleman & Hinton 2012.
+    """
+
+    lr: float | Schedule = 1e-2
+    _: KW_ONLY
+    rho: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    squares_gradient = True
+
+    @property
+    def rule(self):
+        """The name of the update rule in ``formulas.RULES``."""
+        return "rmsprop_momentum" if self.momentum else "rmsprop"
+
+    def scalars(self, lr, power1, power2):  # noqa: ARG002
+        """Return the scalars of one step in float64."""
+        return lr, self.weight_decay, self.eps, self.rho, 1 - self.rho, self.momentum
+
+
+@dataclass(frozen=True)
+class Adam(_Rule):
+    """Adam: ``p - lr*m_hat/(sqrt(v_hat) + eps)``, m and v the averages of d and d**2, d = grad + weight_decay*p.
+
+    lr : float at least 0, or a schedule; beta1, beta2 : float in [0, 1); eps : float above 0, added to the corrected
+    root (PyTorch, optax; Keras adds it to the uncorrected one); weight_decay : float at least 0, L2 in the gradient
+    (PyTorch; Keras decouples it). Source: Kingma & Ba 2015, Algorithm 1.
+    """
+
+    lr: float | Schedule = 1e-3
+    _: KW_ONLY
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    rule = "adam"
+    squares_gradient = True
+
+    def scalars(self, lr, power1, power2):
+        """Return the scalars of one step in float64."""
+        return self._moments(lr, power1, power2, self.weight_decay)
+
+    def _moments(self, lr, power1, power2, decay):
+        corrected = lr / (1 - power1), 1 / math.sqrt(1 - power2)
+        return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, *corrected, self.eps, decay
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """AdamW: ``p - (lr*weight_decay*p + lr*m_hat/(sqrt(v_hat) + eps))``, m and v the averages of grad and grad**2.
+
+    The decay is multiplied by lr (PyTorch, optax; Loshchilov & Hutter write eta*lambda, TensorFlow Addons leaves lr out)
+    and added to the update before both touch p, so that lr*weight_decay = 1e-8 is not lost in float32.
+
+    lr : float at least 0, or a schedule; beta1, beta2 : float in [0, 1); eps : float above 0; weight_decay : float at
+    least 0, default 0.01 (PyTorch; optax 1e-4, Keras 4e-3). Source: Loshchilov & Hutter 2019, Algorithm 2.
+    """
+
+    weight_decay: float = 1e-2
+
+    rule = "adamw"
+
+    def scalars(self, lr, power1, power2):
+        """Return the scalars of one step in float64."""
+        return self._moments(lr, power1, power2, lr * self.weight_decay)
+
+
+@dataclass(frozen=True, init=False)
+class Lookahead(_Optimizer):
+    """Lookahead around an inner rule: after steps k, 2k, ... ``slow = rest*slow + step*fast``, then ``fast = slow``.
+
+    inner : an inner rule. sync_period : int k, at least 1. slow_step_size : float in [0, 1], the step of the slow weights
+    towards the fast ones. retention : float in [0, 1], 1 - slow_step_size, the article's alpha; give one of the two, or
+    neither for 0.5, the one value where the conventions agree. inner_state : what a sync does to the inner state:
+    "keep", "reset" (as fresh from ``init``) or "interpolate" (state = step*state + rest*state at the last sync; bias
+    corrections go along). pull_back : bool; False never moves the fast weights, so that the slow ones are a plain
+    average of them, the control for what averaging alone does; it allows only inner_state "keep".
+
+    slow_step_size 1 is the inner rule bit for bit; 0 restores the start bit for bit at every sync.
+    errors : TypeError, ValueError. Source: Zhang, Lucas, Hinton & Ba 2019, Algorithm 1.
+    """
+
+    inner: _Rule
+    sync_period: int
+    slow_step_size: float
+    inner_state: str
+    pull_back: bool
+
+    _state = LookaheadState
+
+    def __init__(
+        self, inner, *, sync_period=5, slow_step_size=None, retention=None, inner_state="keep", pull_back=True
+    ):
+        if not isinstance(inner, _Rule):
+            raise TypeError(f"inner must be one of SGD, Adagrad, RMSprop, Adam, AdamW, not {inner!r}")
+        if slow_step_size is not None and retention is not None:
+            given = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
+            raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), not {given}")
+        if retention is not None:
+            slow_step_size = _complement(real_number("retention", retention, 0, 1))
+        step = real_number("slow_step_size", 0.5 if slow_step_size is None else slow_step_size, 0, 1)
+        set_ = object.__setattr__
+        set_(self, "inner", inner)
+        set_(self, "sync_period", whole_number("sync_period", sync_period, 1))
+        set_(self, "slow_step_size", step)
+        set_(self, "inner_state", one_of("inner_state", inner_state, tuple(INNER_STATES)))
+        set_(self, "pull_back", flag("pull_back", pull_back))
+        if not self.pull_back and inner_state != "keep":
+            raise ValueError(f"inner_state must be 'keep' without pull-back, not {inner_state!r}")
+
+    @property
+    def retention(self):
+        """How much of the slow weights a sync keeps: 1 - slow_step_size, as a decimal."""
+        return _complement(self.slow_step_size)
+
+    def settings(self):
+        """Return all settings as a flat dict of strings and numbers, the inner rule's among them."""
+        own = {"sync_period": self.sync_period, "slow_step_size": self.slow_step_size, "retention": self.retention}
+        own |= {"inner_state": self.inner_state, "pull_back": self.pull_back}
+        inner = self.inner.settings()
+        return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | own
+
+    @contextmanager
+    def slow_weights(self, params, state):
+        """Let params hold the slow weights inside the block, and exactly the fast ones again after it.
+
+        Holds on an exception too. ``step`` and a second ``slow_weights`` inside the block raise RuntimeError.
+        """
+        p = _Buffer("params", params, writes=True)
+        self._check_state(p, state)
+        array, backend = p.array(), state._backend
+        fast = backend.copy(array)
+        state._shows_slow = True
+        try:
+            backend.assign(array, state._slow)
+            yield
+        finally:
+            backend.assign(array, fast)
+            state._shows_slow = False
+
+
+# ------------------------------------------------------------------------------------------- scalars of the steps
+
+
+class _Clock:
+    """Steps taken and powers of the betas, in float64, as syncs reset or interpolate them."""
+
+    def __init__(self, optimizer, t=0, power1=1.0, power2=1.0, synced1=1.0, synced2=1.0):
+        self.optimizer, self.inner, self.t = optimizer, _inner(optimizer), t
+        self.power1, self.power2, self.synced1, self.synced2 = power1, power2, synced1, synced2
+        self.syncs = False
+
+    def tick(self, width):
+        """Go on by one step; return its eight scalars, made in float64 and rounded once."""
+        inner, lookahead = self.inner, self.optimizer
+        self.t += 1
+        self.power1 *= getattr(inner, "beta1", 1.0)
+        self.power2 *= getattr(inner, "beta2", 1.0)
+        scalars = inner.scalars(inner.schedule(self.t), self.power1, self.power2)
+        self.syncs = isinstance(lookahead, Lookahead) and self.t % lookahead.sync_period == 0
+        if self.syncs and lookahead.inner_state == "reset":
+            self.power1 = self.power2 = 1.0
+        elif self.syncs and lookahead.inner_state == "interpolate":
+            step, rest = lookahead.slow_step_size, lookahead.retention
+            self.power1 = self.synced1 = step * self.power1 + rest * self.synced1
+            self.power2 = self.synced2 = step * self.power2 + rest * self.synced2
+        row = np.zeros(8, width)
+        row[: len(scalars)] = scalars
+        return row
+
+
+def step_table(optimizer, steps, width):
+    """Return the scalars of steps 1..steps of a fresh run as a (steps, 8) array, the same bits as ``step`` uses."""
+    clock = _Clock(optimizer)
+    return np.stack([clock.tick(width) for _ in range(steps)]) if steps else np.zeros((0, 8), width)
+
+
+def sync_arguments(optimizer, width):
+    """Return (size, rest, pull_back, inner_state) of a Lookahead as the kernels take them."""
+    mode = INNER_STATES[optimizer.inner_state]
+    return width(optimizer.slow_step_size), width(optimizer.retention), optimizer.pull_back, mode
+
+
+def _synced_powers(state):
+    return (state._synced_power1, state._synced_power2) if isinstance(state, LookaheadState) else ()
+
+
+def _inner(optimizer):
+    return optimizer.inner if isinstance(optimizer, Lookahead) else optimizer
+
+
+def _complement(value):
+    return float(1 - Decimal(repr(value)))  # 1 - 0.9 is 0.1 here, not 0.09999999999999998
+
+
+def _canonical(optimizer):
+    return json.dumps(optimizer.settings(), sort_keys=True)
+
+
+# ------------------------------------------------------------------------------------------------- arrays at the door
+
+
+class _Buffer:
+    """A flat buffer a user handed in: checked, described, and only then given to a backend, never copied."""
+
+    def __init__(self, name, given, *, writes):
+        self.given = given
+        interface = None if isinstance(given, np.ndarray) else getattr(given, "__cuda_array_interface__", None)
+        self.on_device = interface is not None
+        if self.on_device:
+            shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
+            strides, (self.address, readonly) = interface.get("strides"), interface["data"]
+            flat = len(shape) == 1 and (strides is None or tuple(strides) == (dtype.itemsize,) or shape[0] < 2)
+        elif isinstance(given, np.ndarray):
+            shape, dtype, readonly = given.shape, given.dtype, not given.flags.writeable
+            flat = given.ndim == 1 and given.flags.c_contiguous and given.flags.aligned
+            self.address = given.__array_interface__["data"][0]
+        else:
+            raise TypeError(f"{name} must be a NumPy array or a CUDA array, not {type(given).__name__}")
+        if dtype not in WIDTHS or not dtype.isnative:
+            raise TypeError(f"{name} must be float32 or float64, not {dtype}")
+        self.size, self.dtype = math.prod(shape), dtype
+        if not flat:
+            raise ValueError(f"{name} must be 1-D, contiguous and aligned, not {shape} with other strides or dimensions")
+        if writes and readonly:
+            raise ValueError(f"{name} must be writeable, not read-only")
+
+    def describe(self):
+        """Return shape, width and place in words."""
+        return f"a ({self.size},) {self.dtype} {'device' if self.on_device else 'host'} array"
+
+    def overlaps(self, other):
+        """Tell whether two buffers share memory; exact, since both are contiguous."""
+        if self.on_device != other.on_device or not self.size or not other.size:
+            return False
+        mine, theirs = self.size * self.dtype.itemsize, other.size * other.dtype.itemsize
+        return self.address < other.address + theirs and other.address < self.address + mine
+
+    def backend(self):
+        """Return the package whose kernels run on this buffer; a GPU that cannot be used is an error, never the CPU."""
+        if not self.on_device:
+            return cpu
+        from lookahead_nb import gpu
+
+        gpu.require()
+        return gpu
+
+    def array(self):
+        """Return the buffer as the kernels take it."""
+        return self.backend().adopt(self.given)
+
+
+def _kernels(backend):
+    if not backend.is_device:
+        return cpu_step
+    from lookahead_nb.gpu import step as gpu_step
+
+    return gpu_step
+
+
+def _mapping(arrays):
+    try:
+        return {str(name): arrays[name] for name in arrays}
+    except (TypeError, KeyError, IndexError):
+        raise TypeError(f"arrays must be a mapping of names to arrays, not {type(arrays).__name__}") from None

@@ -1,0 +1,63 @@
+"""Learning-rate schedules: constant, linear and cosine decay, each with an optional warm-up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lookahead_nb.checks import one_of, real_number, whole_number
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate as a function of the step.
+
+    ``lr(t) = peak*t/warmup`` up to t = warmup; then peak (constant), ``peak*(steps-t)/(steps-warmup)`` (linear) or
+    ``peak*(1 + cos(pi*(t-warmup)/(steps-warmup)))/2`` (cosine), and 0 from t = steps on.
+
+    kind : "constant", "linear" or "cosine"; peak : float, finite, at least 0; steps : int above warmup, None for
+    constant; warmup : int, at least 0. Made by :func:`constant`, :func:`linear` and :func:`cosine`.
+    """
+
+    kind: str
+    peak: float
+    steps: int | None = None
+    warmup: int = 0
+
+    def __post_init__(self):
+        one_of("kind", self.kind, ("constant", "linear", "cosine"))
+        object.__setattr__(self, "peak", real_number("peak", self.peak, 0))
+        object.__setattr__(self, "warmup", whole_number("warmup", self.warmup, 0))
+        if self.kind == "constant":
+            one_of("steps", self.steps, (None,))
+        else:
+            object.__setattr__(self, "steps", whole_number("steps", self.steps, self.warmup + 1))
+
+    def __call__(self, t):
+        """Return the learning rate of step t = 1, 2, ... as float."""
+        if t <= self.warmup:
+            return self.peak * t / self.warmup
+        if self.steps is None:
+            return self.peak
+        if t >= self.steps:
+            return 0.0
+        done = (t - self.warmup) / (self.steps - self.warmup)
+        return self.peak * (1 - done if self.kind == "linear" else (1 + math.cos(math.pi * done)) / 2)
+
+
+def constant(peak, warmup=0):
+    """Return the schedule that rises to peak within warmup steps and stays there."""
+    return Schedule("constant", peak, None, warmup)
+
+
+def linear(peak, steps, warmup=0):
+    """Return the schedule that falls on a straight line from peak at t = warmup to 0 at t = steps."""
+    return Schedule("linear", peak, steps, warmup)
+
+
+def cosine(peak, steps, warmup=0):
+    """Return the schedule that falls on half a cosine from peak at t = warmup to 0 at t = steps.
+
+    Source: Loshchilov & Hutter 2017, equation 5, without restarts.
+    """
+    return Schedule("cosine", peak, steps, warmup)
