@@ -107,6 +107,17 @@ def by_width(single, double):
     return chosen
 
 
+def like(x, value):
+    """Return the value in the width of x: a bare 0 or 1 beside a float32 would widen it to float64."""
+    return type(x)(value)
+
+
+@overload(like, strict=False)
+def _like_typed(x, value):
+    width = np.float32 if x == types.float32 else np.float64
+    return lambda x, value: width(value)
+
+
 def sqrt(x):
     """Return the correctly rounded square root in the width of x, NaN below 0; plain ``math.sqrt`` widens and raises."""
     return type(x)(math.sqrt(x)) if x >= 0 else type(x)(math.nan)
@@ -130,14 +141,14 @@ def fma(a, b, c):
         try:
             return width(math.fma(x, y, z))
         except OverflowError:
-            return width(math.copysign(math.inf, Fraction(x) * Fraction(y) + Fraction(z)))
+            return width(math.inf if Fraction(x) * Fraction(y) + Fraction(z) > 0 else -math.inf)
     exact = Fraction(x) * Fraction(y) + Fraction(z)
     if exact == 0:
         return width(x * y + z) if x == 0 or y == 0 else width(0.0)  # signed zeros follow IEEE
     try:
         return width(exact.numerator / exact.denominator)
     except OverflowError:
-        return width(math.copysign(math.inf, exact))
+        return width(math.inf if exact > 0 else -math.inf)
 
 
 def _fma32(x: float, y: float, z: float) -> np.float32:
