@@ -10,6 +10,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, fields
 from decimal import Decimal
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -39,11 +40,23 @@ class State:
         used = len(RULES[_inner(optimizer).rule][1])
         self._s1 = backend.zeros(size if used > 0 else 0, width)
         self._s2 = backend.zeros(size if used > 1 else 0, width)
+        self._own_buffers = None
+
+    def _buffers(self):
+        """Return the memory of the state, to compare with what a step is given; worked out once."""
+        if self._own_buffers is None:
+            arrays = {name: getattr(self, attribute) for name, attribute in self._parts()[1].items()}
+            self._own_buffers = [_Buffer(f"the state's {name}", a, writes=False) for name, a in arrays.items()]
+        return self._own_buffers
 
     @property
     def slots(self):
         """The inner state by name, as the arrays themselves."""
         return dict(zip(RULES[_inner(self._optimizer).rule][1], (self._s1, self._s2), strict=False))
+
+    def _arrive(self, t, powers):
+        """Take over the clock of a compiled run that has moved the arrays."""
+        self.t, (self.power1, self.power2) = int(t), (float(x) for x in powers[:2])
 
     def _parts(self):
         """Return (numbers, arrays): the attributes that make up the state, by the name they are stored under."""
@@ -76,6 +89,7 @@ class State:
             read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
         for attribute, value in read.items():
             setattr(self, attribute, value)
+        self._own_buffers = None
         return self
 
 
@@ -103,6 +117,10 @@ class LookaheadState(State):
         view.flags.writeable = False
         return view
 
+    def _arrive(self, t, powers):
+        super()._arrive(t, powers)
+        self._synced_power1, self._synced_power2 = (float(x) for x in powers[2:])
+
     def _parts(self):
         numbers, arrays = super()._parts()
         if self._optimizer.inner_state == "interpolate":
@@ -114,7 +132,7 @@ class LookaheadState(State):
 # ------------------------------------------------------------------------------------------------------ settings
 
 
-class _Optimizer:
+class Optimizer:
     """What inner rules and Lookahead share: ``init``, ``step``, ``restore``."""
 
     _state = State
@@ -182,14 +200,12 @@ class _Optimizer:
         self._check_state(p, state)
         if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
             raise ValueError(f"grad must be {p.describe()} like params, not {g.describe()}")
-        own = {"state": [*state.slots.values()]}
-        if isinstance(state, LookaheadState):
-            own |= {"slow weights": [state._slow], "state": [*own["state"], state._a1, state._a2]}
-        others = [(name, _Buffer(name, a, writes=False)) for name, arrays in own.items() for a in arrays]
-        for name, buffer in (("params", p), ("grad", g)):
-            for other, theirs in [*others, ("grad", g)]:
-                if buffer is not theirs and buffer.overlaps(theirs):
-                    raise ValueError(f"{name} must be memory of its own, not shared with the {other}")
+        if p.overlaps(g):
+            raise ValueError("params must be memory of its own, not shared with grad")
+        for theirs in state._buffers():
+            for mine in (p, g):
+                if mine.overlaps(theirs):
+                    raise ValueError(f"{mine.name} must be memory of its own, not shared with {theirs.name}")
         return p.array(), g.array()
 
     def _check_state(self, p, state):
@@ -205,7 +221,7 @@ class _Optimizer:
 
 
 @dataclass(frozen=True)
-class _Rule(_Optimizer):
+class _Rule(Optimizer):
     """What the inner rules share: a learning rate that is a number or a schedule."""
 
     lr: float | Schedule
@@ -228,7 +244,7 @@ class _Rule(_Optimizer):
                 value = flag("nesterov", value)
             object.__setattr__(self, field.name, value)
 
-    @property
+    @cached_property
     def schedule(self):
         """The learning rate as a schedule."""
         return self.lr if isinstance(self.lr, Schedule) else constant(self.lr)
@@ -373,7 +389,7 @@ class AdamW(Adam):
 
 
 @dataclass(frozen=True, init=False)
-class Lookahead(_Optimizer):
+class Lookahead(Optimizer):
     """Lookahead around an inner rule: after steps k, 2k, ... ``slow = rest*slow + step*fast``, then ``fast = slow``.
 
     inner : an inner rule. sync_period : int k, at least 1. slow_step_size : float in [0, 1], the step of the slow weights
@@ -476,10 +492,20 @@ class _Clock:
         return row
 
 
+@lru_cache(64)
 def step_table(optimizer, steps, width):
-    """Return the scalars of steps 1..steps of a fresh run as a (steps, 8) array, the same bits as ``step`` uses."""
+    """Return the scalars of steps 1..steps of a fresh run, (steps, 8), the same bits as ``step`` uses.
+
+    Also returns the powers (power1, power2, and those of the last sync) after 0..steps steps, (steps + 1, 4) float64.
+    """
     clock = _Clock(optimizer)
-    return np.stack([clock.tick(width) for _ in range(steps)]) if steps else np.zeros((0, 8), width)
+    table, powers = np.zeros((steps, 8), width), np.ones((steps + 1, 4))
+    for t in range(steps):
+        table[t] = clock.tick(width)
+        powers[t + 1] = clock.power1, clock.power2, clock.synced1, clock.synced2
+    for array in (table, powers):
+        array.flags.writeable = False  # shared by all runs of these settings
+    return table, powers
 
 
 def sync_arguments(optimizer, width):
@@ -511,7 +537,7 @@ class _Buffer:
     """A flat buffer a user handed in: checked, described, and only then given to a backend, never copied."""
 
     def __init__(self, name, given, *, writes):
-        self.given = given
+        self.name, self.given = name, given
         interface = None if isinstance(given, np.ndarray) else getattr(given, "__cuda_array_interface__", None)
         self.on_device = interface is not None
         if self.on_device:
@@ -521,12 +547,13 @@ class _Buffer:
         elif isinstance(given, np.ndarray):
             shape, dtype, readonly = given.shape, given.dtype, not given.flags.writeable
             flat = given.ndim == 1 and given.flags.c_contiguous and given.flags.aligned
-            self.address = given.__array_interface__["data"][0]
+            self.address = given.ctypes.data
         else:
             raise TypeError(f"{name} must be a NumPy array or a CUDA array, not {type(given).__name__}")
         if dtype not in WIDTHS or not dtype.isnative:
             raise TypeError(f"{name} must be float32 or float64, not {dtype}")
         self.size, self.dtype = math.prod(shape), dtype
+        self.end = self.address + self.size * dtype.itemsize
         if not flat:
             raise ValueError(f"{name} must be 1-D, contiguous and aligned, not {shape} with other strides or dimensions")
         if writes and readonly:
@@ -538,10 +565,9 @@ class _Buffer:
 
     def overlaps(self, other):
         """Tell whether two buffers share memory; exact, since both are contiguous."""
-        if self.on_device != other.on_device or not self.size or not other.size:
+        if self.on_device != other.on_device:
             return False
-        mine, theirs = self.size * self.dtype.itemsize, other.size * other.dtype.itemsize
-        return self.address < other.address + theirs and other.address < self.address + mine
+        return max(self.address, other.address) < min(self.end, other.end)
 
     def backend(self):
         """Return the package whose kernels run on this buffer; a GPU that cannot be used is an error, never the CPU."""
