@@ -1,7 +1,25 @@
 """A laboratory for the Lookahead optimizer around AdamW: exact rules, fast training runs, claims put on trial."""
 
-from lookahead_nb import schedules
+from lookahead_nb import datasets, landscapes, schedules
+from lookahead_nb.logistic import LogisticRegression
+from lookahead_nb.mlp import MLP
 from lookahead_nb.optimizers import SGD, Adagrad, Adam, AdamW, Lookahead, RMSprop
 from lookahead_nb.philox import minibatches
+from lookahead_nb.train import train
 
 __version__ = "0.1.0"
+__all__ = [
+    "MLP",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "LogisticRegression",
+    "Lookahead",
+    "RMSprop",
+    "datasets",
+    "landscapes",
+    "minibatches",
+    "schedules",
+    "train",
+]
