@@ -1,0 +1,68 @@
+PYTHON ?= python3
+LEVEL = jit
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, which is quicker than all of them at install, but once
+
+# What each level of the tests runs; ptx and peers have an environment of their own.
+tests.jit   = .venv/bin/python -m pytest tests $(ARGS)
+tests.nojit = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
+tests.sim   = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py $(ARGS)
+tests.ptx   = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS)
+tests.peers = .venv-peers/bin/python -m pytest tests/levels/test_peers.py $(ARGS)
+
+$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx or peers))
+level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)
+
+.PHONY: help test reproduce lab check lock clean
+
+help: ## list what make can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx or peers runs another level, ARGS="-k sync" goes to pytest
+	$(tests.$(LEVEL))
+
+reproduce: .venv/.ready ## recompute verdicts, notebooks and figures into build/; FULL=1 adds the big maps, WRITE=1 replaces the committed files
+	FULL=$(FULL) WRITE=$(WRITE) .venv/bin/python notebooks/reproduce.py
+
+lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to Jupyter
+	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks $(ARGS)
+
+check: .venv/.ready ## lint, formatting and types
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
+
+lock: ## resolve the lock files after a change of dependencies; UPGRADE=1 moves every version
+	$(if $(shell command -v uv),,$(error make lock needs uv on the PATH: install it with "pip install uv"))
+	$(compile) --extra reproduce --extra test --output-file requirements.lock
+	$(compile) --extra cuda --group levels --constraint requirements.lock --output-file tests/ptx.lock
+	$(compile) --group peers --group levels --constraint requirements.lock --output-file tests/peers.lock
+
+compile = uv pip compile pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
+	--prerelease disallow --generate-hashes --no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)
+
+clean: ## empty build/ and the caches; ALL=1 removes the environments too
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info $(if $(ALL),.venv .venv-ptx .venv-peers)
+	find . -name '.venv*' -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	@echo "$(if $(ALL),The environments are gone too.,The environments stay: make clean ALL=1 removes them.)"
+
+# An environment is made anew when its lock says something else, the package in it when pyproject.toml is newer. The stamps lie inside
+# and are written last, so a half-made environment is never taken for whole; .locked is a copy of the lock that was installed.
+.venv/.locked: requirements.lock
+.venv-ptx/.locked: tests/ptx.lock
+.venv-peers/.locked: tests/peers.lock
+
+%/.locked:
+	$(if $(filter True,$(shell $(PYTHON) -c 'import sys; print((3, 11) <= sys.version_info < (3, 15))' 2>&1)),,\
+		$(error $(PYTHON) is not a Python from 3.11 to 3.14: name one that is, as in "make $(MAKECMDGOALS) PYTHON=python3.12"))
+	@cmp -s $< $@ || { echo "Building $* from $<: once, a minute or two." && rm -f $*/.ready $@ && \
+		$(PYTHON) -m venv --clear $* && \
+		$*/bin/python -m pip install -qq --no-compile --require-hashes --only-binary :all: --requirement $< && cp $< $@; }
+	@touch $@
+
+# Only torch is missing from the lock of the peers, so that is all the extra still fetches.
+.venv-peers/.ready: extras = [peers]
+
+%/.ready: %/.locked pyproject.toml
+	@$*/bin/python -m pip install -qq --no-build-isolation $(if $(extras),,--no-deps) --editable '.$(extras)'
+	@touch $@

@@ -1,0 +1,158 @@
+"""The rules of the house that a machine can check: floors, locks, stray addresses and paths, the handles of make."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "lookahead_nb"
+LOCKS = [ROOT / "requirements.lock", ROOT / "tests/ptx.lock", ROOT / "tests/peers.lock"]
+
+# The rooms of the package, ground floor first. A room imports from lower floors, or sideways without a cycle.
+FLOORS = [
+    ["checks", "formulas", "jit", "philox"],
+    ["cpu", "gpu"],
+    ["optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
+    ["train", "theory"],
+    ["sweep", "store", "comparisons", "claims"],
+    ["figures"],
+    ["__main__", "__init__"],
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def room(module):
+    return [*module.split("."), "__init__"][1]
+
+
+def imports(path):
+    """All modules named in an import of the file, wherever it stands; a name that is a module counts as that module."""
+    package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                yield name if name in MODULES or name == "numba.cuda" else base
+
+
+IMPORTS = {module: set(imports(path)) for module, path in MODULES.items()}
+INSIDE = {module: {name for name in names if name in MODULES} for module, names in IMPORTS.items()}
+
+
+def listed_files():
+    """Paths of all text files of the tree that git does not ignore."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
+def lines_with(pattern):
+    for path in listed_files():
+        text = path.read_bytes()
+        if b"\0" not in text:
+            for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), 1):
+                if found := pattern.search(line):
+                    yield f"{path.relative_to(ROOT)}:{number}: {found.group()}"
+
+
+def test_every_file_has_a_floor():
+    assert [module for module in MODULES if room(module) not in FLOOR] == []
+
+
+def test_imports_go_down_or_sideways():
+    rooms = [(user, used) for user, names in INSIDE.items() for used in names]
+    assert [f"{user} -> {used}" for user, used in rooms if FLOOR[room(used)] > FLOOR[room(user)]] == []
+
+
+def test_imports_have_no_cycle():
+    TopologicalSorter(INSIDE).prepare()  # raises CycleError, which names the cycle
+
+
+def test_cpu_and_gpu_never_import_each_other():
+    rooms = [(user, used) for user, names in INSIDE.items() for used in names]
+    assert [pair for pair in rooms if {room(name) for name in pair} == {"cpu", "gpu"}] == []
+
+
+def test_figures_never_reach_for_kernels():
+    reached = {room(used) for user, names in INSIDE.items() if room(user) == "figures" for used in names}
+    assert reached & {"cpu", "gpu", "formulas", "jit"} == set()
+
+
+def test_ground_floor_needs_numpy_and_numba_only():
+    allowed = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite", "lookahead_nb"}
+    used = {name.split(".")[0] for module, names in IMPORTS.items() if room(module) in FLOORS[0] for name in names}
+    assert used - allowed == set()
+
+
+def test_cuda_is_imported_in_one_place():
+    users = [m for m, names in IMPORTS.items() if any(re.match(r"numba(\.|_)cuda\b", name) for name in names)]
+    assert set(users) <= {"lookahead_nb.gpu"}
+
+
+def test_reference_never_imports_the_package():
+    assert not any(name.startswith("lookahead_nb") for name in imports(ROOT / "tests/reference.py"))
+
+
+def test_import_is_light():
+    heavy = ["matplotlib", "pandas", "seaborn", "sklearn", "lookahead_nb.gpu"]
+    code = f"import sys, lookahead_nb; print(*(name for name in {heavy} if name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert loaded.split() == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_lock_holds_names_versions_and_hashes_only(lock):
+    text = lock.read_text(encoding="utf-8")
+    requirement = re.compile(r"[a-z0-9-]+==[^\s;]+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+")
+    assert "://" not in text
+    assert [line for line in text.replace("\\\n", "").splitlines() if not requirement.fullmatch(line)] == []
+
+
+def test_locks_agree():
+    pins = [dict(re.findall(r"^(\S+)==(\S+)", lock.read_text(encoding="utf-8"), re.M)) for lock in LOCKS]
+    assert [name for other in pins[1:] for name in pins[0].keys() & other if pins[0][name] != other[name]] == []
+
+
+def test_no_address_of_a_package_registry():
+    hosts = ["pypi" + r"\.org", r"python" + r"hosted\.org", "download\\.py" + "torch", "ana" + r"conda\.(org|com)"]
+    assert list(lines_with(re.compile("|".join(hosts)))) == []
+
+
+def test_no_path_of_a_machine():
+    tops = "|".join(["work", "root", "home", "tmp", "Users"])
+    assert list(lines_with(re.compile(rf"(?<![\w.)}}])/({tops})/[\w.-]+"))) == []
+
+
+def test_version_is_the_same_everywhere():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_help_lists_what_make_can_do():
+    listed = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z]+):", makefile, re.M)
+    assert re.findall(r"^make (\w+)", listed, re.M) == targets
+    assert re.search(r"^\.PHONY: (.*)", makefile, re.M)[1].split() == targets
