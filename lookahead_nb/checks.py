@@ -18,11 +18,11 @@ def whole_number(name, value, low, high=None):
     return int(value)
 
 
-def real_number(name, value, low=-math.inf, high=math.inf, *, open_low=False, open_high=False):
+def real_number(name, value, low, high=math.inf, *, open_low=False, open_high=False):
     """Return the value as float, or refuse what is not a finite number in the range (NaN, inf and bool included)."""
     allowed = f"a finite number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
     if math.isinf(high):
-        allowed = "a finite number" if math.isinf(low) else f"a finite number {'above' if open_low else 'of at least'} {low:g}"
+        allowed = f"a finite number {'above' if open_low else 'of at least'} {low:g}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {allowed}, not {value!r}")
     inside = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)

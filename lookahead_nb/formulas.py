@@ -100,7 +100,7 @@ def adam_update(g, m, v, c):
     """Return Adam's update and moments: ``step*m/(root*sqrt(v) + eps)``, m and v the moving averages of g and g**2.
 
     c : beta1, 1-beta1, beta2, 1-beta2, step = lr/(1-beta1**t), root = 1/sqrt(1-beta2**t), eps, decay (not used here).
-    Singular: v = inf (|g| above 1.8e19 in float32) gives the update 0 for ever; ``check_finite`` refuses such a gradient.
+    Singular: v = inf (|g| above 1.8e19 in float32) gives the update 0 for ever; ``check_finite`` refuses such a g.
     Source: Kingma & Ba 2015, Algorithm 1; eps is added to the corrected root (their eps, not eps-hat).
     """
     beta1, rest1, beta2, rest2, step, root, eps, _ = c
@@ -137,9 +137,9 @@ def adamw(p, g, s1, s2, c):
 def pull(slow, fast, step, rest):
     """Return the slow weight after a sync: ``rest*slow + step*fast``, rest = 1 - step.
 
-    step, rest : same width as the weights, in [0, 1]. At step 0 and 1 the result is selected, not computed: exactly slow
-    or fast, whatever the other is (-0.0, inf and NaN included). The form ``slow + step*(fast - slow)`` would miss fast at
-    step 1 in a third of all float32 pairs. Source: Zhang et al. 2019, Algorithm 1, line 8.
+    step, rest : same width as the weights, in [0, 1]. At step 0 and 1 the result is selected, not computed: exactly
+    slow or fast, whatever the other is (-0.0, inf and NaN included). The form ``slow + step*(fast - slow)`` would miss
+    fast at step 1 in a third of all float32 pairs. Source: Zhang et al. 2019, Algorithm 1, line 8.
     """
     if step == like(step, 0):
         return slow
@@ -164,9 +164,9 @@ RULES = {
 }
 
 # ---------------------------------------------------------------------------------------------- scalar functions
-# No library call: expf and tanhf differ from machine to machine, and a call keeps a loop from vectorising. Here are only
-# + - * /, fma, selects and the bits of a number, so Python, any CPU with fma, and CUDA agree in every bit (but for what a
-# NaN carries). Each function is written once; the widths differ in constants and polynomials. None branches.
+# No library call: expf and tanhf differ from machine to machine, and a call keeps a loop from vectorising. Here are
+# only + - * /, fma, selects and the bits of a number, so Python, any CPU with fma, and CUDA agree in every bit (but for
+# what a NaN carries). Each function is written once; the widths differ in constants and polynomials. None branches.
 
 
 def _polynomial(*coefficients):

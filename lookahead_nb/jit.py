@@ -43,7 +43,7 @@ _STAMP = _source_stamp()
 
 
 class _PackageStamp:
-    """Numba stamps a cached function with its own file only; an edited formula must recompile every loop that uses it."""
+    """Numba stamps a cached function with its own file only; an edited formula must recompile every loop with it."""
 
     def get_source_stamp(self):
         return _STAMP
@@ -81,8 +81,9 @@ def compiled(signature, **options):
     """
 
     def decorate(function):
+        cache = function.__module__.startswith(__package__)  # elsewhere an edited formula would not be noticed
         try:
-            return njit([signature], cache=True, **FLAGS, **options)(function)
+            return njit([signature], cache=cache, **FLAGS, **options)(function)
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
@@ -115,11 +116,11 @@ def like(x, value):
 @overload(like, strict=False)
 def _like_typed(x, value):
     width = np.float32 if x == types.float32 else np.float64
-    return lambda x, value: width(value)
+    return lambda x, value: width(value)  # noqa: ARG005 (an overload has the signature of its function)
 
 
 def sqrt(x):
-    """Return the correctly rounded square root in the width of x, NaN below 0; plain ``math.sqrt`` widens and raises."""
+    """Return the correctly rounded square root in the width of x, NaN below 0; ``math.sqrt`` would widen and raise."""
     return type(x)(math.sqrt(x)) if x >= 0 else type(x)(math.nan)
 
 
@@ -132,9 +133,10 @@ def fma(a, b, c):
     """Return a*b + c rounded once: llvm.fma on the CPU, fma.rn on CUDA, exact integer arithmetic in plain Python."""
     width = type(a)
     x, y, z = float(a), float(b), float(c)
-    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
-        with np.errstate(invalid="ignore"):
-            return width(np.float64(x) * np.float64(y) + np.float64(z))
+    if not (math.isfinite(x) and math.isfinite(y)):
+        return width(x * y + z)
+    if not math.isfinite(z):
+        return width(z)  # x*y is finite, however large
     if width is np.float32:
         return _fma32(x, y, z)
     if sys.version_info >= (3, 13):
@@ -156,7 +158,8 @@ def _fma32(x: float, y: float, z: float) -> np.float32:
     total = product + z
     back = total - product
     error = (product - (total - back)) + (z - back)
-    if error != 0 and not (np.float64(total).view(np.int64) & 1):  # round to odd, so that rounding twice is rounding once
+    even = not np.float64(total).view(np.int64) & 1
+    if error != 0 and even:  # round to odd, so that rounding twice is rounding once
         total = math.nextafter(total, math.copysign(math.inf, error))
     with np.errstate(over="ignore", under="ignore"):
         return np.float32(total)

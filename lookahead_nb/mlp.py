@@ -31,6 +31,10 @@ class DenseNetwork:
         """The number of parameters."""
         return int(((self.sizes[:-1] + 1) * self.sizes[1:]).sum())
 
+    def settings(self):
+        """Return the settings as a flat dict of strings and numbers."""
+        raise NotImplementedError
+
     def __eq__(self, other):
         return type(self) is type(other) and self.settings() == other.settings()
 
@@ -41,7 +45,7 @@ class DenseNetwork:
         """Return fresh parameters: W from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), b = 0.
 
         seed : int in [0, 2**63); dtype : "float32" or "float64", the float32 weights being the float64 ones rounded.
-        returns : (size,) array. errors : TypeError, ValueError. Source: LeCun et al. 1998, section 4.6, in uniform form.
+        returns : (size,) array. errors : TypeError, ValueError. Source: LeCun et al. 1998, section 4.6.
         """
         seed = whole_number("seed", seed, 0, 2**63 - 1)
         dtype = np.dtype(one_of("dtype", str(np.dtype(dtype)), ("float32", "float64")))
@@ -115,8 +119,8 @@ class DenseNetwork:
 class MLP(DenseNetwork):
     """A multilayer perceptron: dense layers with an activation between them, softmax cross-entropy at the end.
 
-    ``a_l = activation(W_l a_(l-1) + b_l)``; the last layer has no activation. Two classes share one logit, whose sigmoid
-    is the probability of class 1.
+    ``a_l = activation(W_l a_(l-1) + b_l)``; the last layer has no activation. Two classes share one logit, whose
+    sigmoid is the probability of class 1.
 
     widths : whole numbers (features, hidden ..., classes), at least 2 of them, classes at least 2; (5, 3) has no hidden
     layer. activation : "relu" (slope 0 at 0), "tanh" or "sigmoid". errors : TypeError, ValueError.

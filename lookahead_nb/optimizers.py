@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, fields
 from decimal import Decimal
 from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -78,8 +79,8 @@ class State:
             raise ValueError(f"arrays must hold exactly {sorted(expected)}, not {sorted(stored)}")
         read = {}
         for name, attribute in numbers.items():
-            check = (lambda x: whole_number("t", x, 0)) if name == "t" else (lambda x, n=name: real_number(n, x, 0, 1))
-            read[attribute] = check(np.asarray(stored[name])[()])
+            number = np.asarray(stored[name])[()]
+            read[attribute] = whole_number(name, number, 0) if name == "t" else real_number(name, number, 0, 1)
         for name, attribute in arrays.items():
             array = np.asarray(stored[name])
             size = getattr(self, attribute).shape[0]
@@ -214,8 +215,8 @@ class Optimizer:
         if state._optimizer != self:
             raise ValueError(f"state must belong to {self!r}, not to {state._optimizer!r}")
         if (state._size, state._width, state._backend.is_device) != (p.size, p.dtype, p.on_device):
-            where = "device" if state._backend.is_device else "host"
-            raise ValueError(f"params must be the ({state._size},) {state._width} {where} array of the state, not {p.describe()}")
+            own = f"({state._size},) {state._width} {'device' if state._backend.is_device else 'host'} array"
+            raise ValueError(f"params must be the {own} of the state, not {p.describe()}")
         if getattr(state, "_shows_slow", False):
             raise RuntimeError("params hold the slow weights: leave `with slow_weights(...)` before going on")
 
@@ -227,7 +228,14 @@ class _Rule(Optimizer):
     lr: float | Schedule
     _: KW_ONLY
 
-    squares_gradient = False
+    family: ClassVar[str]
+    squares_gradient: ClassVar[bool] = False
+
+    @property
+    def rule(self):
+        """The name of the update rule in ``formulas.RULES``."""
+        momentum = "_momentum" if getattr(self, "momentum", 0) else ""
+        return self.family + ("_nesterov" if getattr(self, "nesterov", False) else momentum)
 
     def __post_init__(self):
         if not isinstance(self.lr, Schedule):
@@ -274,15 +282,12 @@ class SGD(_Rule):
     nesterov: bool = False
     weight_decay: float = 0.0
 
+    family = "sgd"
+
     def __post_init__(self):
         super().__post_init__()
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov must be False without momentum, not True at momentum 0.0")
-
-    @property
-    def rule(self):
-        """The name of the update rule in ``formulas.RULES``."""
-        return "sgd_nesterov" if self.nesterov else "sgd_momentum" if self.momentum else "sgd"
 
     def scalars(self, lr, power1, power2):  # noqa: ARG002 (one signature for all rules)
         """Return the scalars of one step in float64."""
@@ -302,7 +307,7 @@ class Adagrad(_Rule):
     eps: float = 1e-10
     weight_decay: float = 0.0
 
-    rule = "adagrad"
+    family = "adagrad"
     squares_gradient = True
 
     def scalars(self, lr, power1, power2):  # noqa: ARG002
@@ -328,12 +333,8 @@ class RMSprop(_Rule):
     momentum: float = 0.0
     weight_decay: float = 0.0
 
+    family = "rmsprop"
     squares_gradient = True
-
-    @property
-    def rule(self):
-        """The name of the update rule in ``formulas.RULES``."""
-        return "rmsprop_momentum" if self.momentum else "rmsprop"
 
     def scalars(self, lr, power1, power2):  # noqa: ARG002
         """Return the scalars of one step in float64."""
@@ -356,7 +357,7 @@ class Adam(_Rule):
     eps: float = 1e-8
     weight_decay: float = 0.0
 
-    rule = "adam"
+    family = "adam"
     squares_gradient = True
 
     def scalars(self, lr, power1, power2):
@@ -372,7 +373,7 @@ class Adam(_Rule):
 class AdamW(Adam):
     """AdamW: ``p - (lr*weight_decay*p + lr*m_hat/(sqrt(v_hat) + eps))``, m and v the averages of grad and grad**2.
 
-    The decay is multiplied by lr (PyTorch, optax; Loshchilov & Hutter write eta*lambda, TensorFlow Addons leaves lr out)
+    The decay is multiplied by lr (PyTorch, optax; Loshchilov & Hutter: eta*lambda; TensorFlow Addons leaves lr out)
     and added to the update before both touch p, so that lr*weight_decay = 1e-8 is not lost in float32.
 
     lr : float at least 0, or a schedule; beta1, beta2 : float in [0, 1); eps : float above 0; weight_decay : float at
@@ -381,7 +382,7 @@ class AdamW(Adam):
 
     weight_decay: float = 1e-2
 
-    rule = "adamw"
+    family = "adamw"
 
     def scalars(self, lr, power1, power2):
         """Return the scalars of one step in float64."""
@@ -392,12 +393,12 @@ class AdamW(Adam):
 class Lookahead(Optimizer):
     """Lookahead around an inner rule: after steps k, 2k, ... ``slow = rest*slow + step*fast``, then ``fast = slow``.
 
-    inner : an inner rule. sync_period : int k, at least 1. slow_step_size : float in [0, 1], the step of the slow weights
-    towards the fast ones. retention : float in [0, 1], 1 - slow_step_size, the article's alpha; give one of the two, or
-    neither for 0.5, the one value where the conventions agree. inner_state : what a sync does to the inner state:
-    "keep", "reset" (as fresh from ``init``) or "interpolate" (state = step*state + rest*state at the last sync; bias
-    corrections go along). pull_back : bool; False never moves the fast weights, so that the slow ones are a plain
-    average of them, the control for what averaging alone does; it allows only inner_state "keep".
+    inner : an inner rule. sync_period : int k, at least 1. slow_step_size : float in [0, 1], the step of the slow
+    weights towards the fast ones. retention : float in [0, 1], 1 - slow_step_size, the article's alpha; give one of
+    the two, or neither for 0.5, the one value where the conventions agree. inner_state : what a sync does to the
+    inner state: "keep", "reset" (as fresh from ``init``) or "interpolate" (state = step*state + rest*state at the
+    last sync; bias corrections go along). pull_back : bool; False never moves the fast weights, so that the slow ones
+    are a plain average of them, the control for what averaging alone does; it allows only inner_state "keep".
 
     slow_step_size 1 is the inner rule bit for bit; 0 restores the start bit for bit at every sync.
     errors : TypeError, ValueError. Source: Zhang, Lucas, Hinton & Ba 2019, Algorithm 1.
@@ -540,7 +541,7 @@ class _Buffer:
         self.name, self.given = name, given
         interface = None if isinstance(given, np.ndarray) else getattr(given, "__cuda_array_interface__", None)
         self.on_device = interface is not None
-        if self.on_device:
+        if interface is not None:
             shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
             strides, (self.address, readonly) = interface.get("strides"), interface["data"]
             flat = len(shape) == 1 and (strides is None or tuple(strides) == (dtype.itemsize,) or shape[0] < 2)
@@ -555,7 +556,7 @@ class _Buffer:
         self.size, self.dtype = math.prod(shape), dtype
         self.end = self.address + self.size * dtype.itemsize
         if not flat:
-            raise ValueError(f"{name} must be 1-D, contiguous and aligned, not {shape} with other strides or dimensions")
+            raise ValueError(f"{name} must be 1-D, contiguous and aligned, not {shape} in another layout")
         if writes and readonly:
             raise ValueError(f"{name} must be writeable, not read-only")
 

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 from importlib.metadata import version
 
 from lookahead_nb.philox import STREAM_ID
@@ -33,9 +34,8 @@ def machine():
 
     cpu = platform.processor() or platform.machine()
     listed = pathlib.Path("/proc/cpuinfo")
-    if listed.is_file():
-        names = [line.split(":", 1)[1].strip() for line in listed.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0] if names else cpu
+    named = re.search(r"^model name\s*: (.*)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
+    cpu = named[1] if named else cpu
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     return {
         "cpu": cpu,
@@ -50,8 +50,8 @@ def machine():
 def write_table(frame, name, *, folder=None):
     """Write a frame as ``name.csv`` with the manifest ``name.json`` and return the path of the table.
 
-    Floats are written in full, so that reading gives them back bit for bit. The manifest holds the sha256 of the file, its
-    rows and columns, the hash of the configurations (the ``run`` column, where there is one), and the machine.
+    Floats are written in full, so that reading gives them back bit for bit. The manifest holds the sha256 of the file,
+    its rows and columns, the hash of the configurations (the ``run`` column, where there is one), and the machine.
 
     frame : pandas frame; name : str, a file name without ending; folder : path, default ``build_folder("results")``.
     """
@@ -82,5 +82,5 @@ def read_table(path):
     path = pathlib.Path(path)
     text, manifest = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
     if hashlib.sha256(text).hexdigest() != manifest["sha256"]:
-        raise ValueError(f"{path.name} must have the sha256 of its manifest {path.with_suffix('.json').name}; it was changed")
+        raise ValueError(f"{path.name} must have the sha256 of its manifest {path.stem}.json; one of them was changed")
     return pd.read_csv(path, float_precision="round_trip")

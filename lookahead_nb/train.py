@@ -55,11 +55,11 @@ def train(
 ):
     """Train a model once and return the :class:`Run`.
 
-    The weights are those of stepping ``opt`` by hand on ``model.loss_and_grad`` with ``minibatches(n, batch_size, seed)``
+    The weights are those of stepping ``opt`` by hand on ``model.loss_and_grad``, ``minibatches(n, batch_size, seed)``,
     from ``model.init(seed, dtype)``, bit for bit.
 
-    model : LogisticRegression or MLP. data : Dataset, or a function of the seed that returns one. opt : an inner rule or
-    Lookahead. steps, batch_size, eval_every, eval_rows : int, at least 1. seed : int in [0, 2**63), of weights and
+    model : LogisticRegression or MLP. data : Dataset, or a function of the seed that returns one. opt : an inner rule
+    or Lookahead. steps, batch_size, eval_every, eval_rows : int, at least 1. seed : int in [0, 2**63), of weights and
     minibatches. eval_at : steps to evaluate in place of every eval_every-th; 0 and the last are always in. eval_rows :
     a larger split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64".
 
@@ -89,15 +89,17 @@ def train(
     table, powers = step_table(opt, steps, width)
     work = np.empty(network.work_size(model.sizes, max(batch_size, network.ROWS_AT_ONCE)), dtype)
     if isinstance(opt, Lookahead):
-        sync = (opt.sync_period, *sync_arguments(opt, width))
-        kept, rule = (state._slow, state._a1, state._a2), opt.inner.rule
+        rule, period, (size, rest, pulls, mode) = opt.inner.rule, opt.sync_period, sync_arguments(opt, width)
+        slow, a1, a2 = state._slow, state._a1, state._a2
     else:
-        sync, kept, rule = (0, width(0), width(0), False, 0), (params[:0],) * 3, opt.rule
+        rule, period, (size, rest, pulls, mode) = opt.rule, 0, (width(0), width(0), False, 0)
+        slow = a1 = a2 = params[:0]
     stride = max(1, int(OPERATIONS_AT_ONCE / (6 * model.size * batch_size)))
     diverged_at = 0
     for first in range(0, steps, stride):
         diverged_at = runs.advance(
-            rule, params, np.empty_like(params), state._s1, state._s2, *kept, table, *sync,
+            rule, params, np.empty_like(params), state._s1, state._s2, slow, a1, a2,
+            table, period, size, rest, pulls, mode,
             X, y, batch_size, np.uint64(seed), model.sizes, model.activation_code, width(model.l2),
             eval_X, eval_y, bounds, eval_steps, results, work, first, min(first + stride, steps),
         )  # fmt: skip
@@ -112,7 +114,7 @@ def train(
 
 def _eval_steps(steps, eval_every, eval_at):
     if eval_at is None:
-        chosen = range(0, steps, whole_number("eval_every", eval_every, 1))
+        chosen = [*range(0, steps, whole_number("eval_every", eval_every, 1))]
     else:
         try:
             chosen = [whole_number(f"eval_at[{i}]", t, 0, steps) for i, t in enumerate(eval_at)]
@@ -127,14 +129,18 @@ def _check(model, data, opt, batch_size):
     if not isinstance(model, DenseNetwork):
         raise TypeError(f"model must be a LogisticRegression or an MLP, not {model!r}")
     if not isinstance(data, Dataset):
-        raise TypeError(f"data must be a Dataset, or a function of the seed that returns one, not {type(data).__name__}")
+        raise TypeError(
+            f"data must be a Dataset, or a function of the seed that returns one, not {type(data).__name__}"
+        )
     if not isinstance(opt, Optimizer):
         raise TypeError(f"opt must be an inner rule or Lookahead, not {opt!r}")
     if (data.n_features, data.n_classes) != (model.n_features, model.n_classes):
         has = f"{data.n_features} features and {data.n_classes} classes"
         raise ValueError(f"data must have the features and classes of {model!r}, not {has}")
     if batch_size > len(data.X_train):
-        raise ValueError(f"batch_size must be at most the {len(data.X_train)} rows of the training part, not {batch_size}")
+        raise ValueError(
+            f"batch_size must be at most the {len(data.X_train)} rows of the training part, not {batch_size}"
+        )
 
 
 def _evaluated_rows(data, name, eval_rows):
@@ -157,7 +163,13 @@ def _history(configuration, opt, seed, eval_steps, results, diverged_at):
     lookahead = isinstance(opt, Lookahead)
     kinds = ("fast", "slow") if lookahead else ("fast",)
     count = len(eval_steps)
-    absent = {"sync_period": np.nan, "slow_step_size": np.nan, "retention": np.nan, "inner_state": np.nan, "pull_back": np.nan}
+    absent = {
+        "sync_period": np.nan,
+        "slow_step_size": np.nan,
+        "retention": np.nan,
+        "inner_state": np.nan,
+        "pull_back": np.nan,
+    }
     columns = {"run": digest[:16], "seed": seed, **absent, **opt.settings()}
     columns = {name: np.nan if value is None else value for name, value in columns.items()}
     columns["step"] = np.repeat(eval_steps, len(kinds))

@@ -47,13 +47,21 @@ def work_size(sizes, rows):
 
 
 @formula
+def _widest(sizes):
+    widest = sizes[0]
+    for size in sizes:
+        widest = max(widest, size)
+    return widest
+
+
+@formula
 def _block(work, start, rows, columns):
     return work[start : start + rows * columns].reshape((rows, columns))
 
 
 @formula
 def _forward(params, X, first, rows, sizes, activation, work):
-    """Fill work with the activations (features x rows) of rows first .. first + rows - 1; return where the logits start."""
+    """Fill work with the activations (features x rows) of rows from ``first`` on; return where the logits start."""
     inputs = _block(work, 0, sizes[0], rows)
     for f in range(sizes[0]):
         for r in range(rows):
@@ -88,7 +96,8 @@ def _forward(params, X, first, rows, sizes, activation, work):
 def _softmax(logits, y, first, peak, total, losses):
     """Replace logits (classes x rows) by probabilities and write the cross-entropy of each row."""
     classes, rows = logits.shape
-    peak[:] = logits[0]
+    for r in range(rows):
+        peak[r] = logits[0, r]
     for c in range(1, classes):
         row = logits[c]
         for r in range(rows):
@@ -181,7 +190,7 @@ def _layer_gradient(error, ones, W, inputs_by_row, l2, dW, db):
 def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
     rows, layers = X.shape[0], sizes.size - 1
     at = _forward(params, X, 0, rows, sizes, activation, work)
-    end, widest = at + sizes[layers] * rows, sizes.max() * rows
+    end, widest = at + sizes[layers] * rows, _widest(sizes) * rows
     error = _block(work, at, sizes[layers], rows)
     losses = work[end : end + rows]
     _cross_entropy(error, y, 0, work[end + rows :], losses)
@@ -196,7 +205,8 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
         for r in range(rows):
             row[r] = (row[r] - (one if y[r] == label else like(l2, 0))) * share
     ones = work[end + 2 * widest :][:rows].reshape((rows, 1))
-    ones[:] = one
+    for r in range(rows):
+        ones[r, 0] = one
     weight = grad.size
     for layer in range(layers - 1, -1, -1):
         fan_in, fan_out = sizes[layer], sizes[layer + 1]

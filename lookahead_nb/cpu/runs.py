@@ -68,7 +68,7 @@ def _advance(
 
 @lru_cache(None)
 def _advance_loop(width):
-    scalar, vector, readonly = step.width_types(width)
+    scalar, vector, _ = step.width_types(width)
     plain, _, sync = step.signatures(width)
     loss_and_grad, evaluate, _ = network.signatures(width)
     matrix = types.Array(scalar, 2, "C", readonly=True)
@@ -88,16 +88,17 @@ def advance(
 ):  # fmt: skip
     """Train one dense network from step ``first`` to step ``last`` and evaluate it on the way.
 
-    The bits are those of stepping by hand on ``loss_and_grad`` with the same minibatches. All arguments move in place, so
-    a run may be cut anywhere and continued. At a step with a sync the fast weights are evaluated before the pull, the
-    slow ones after it.
+    The bits are those of stepping by hand on ``loss_and_grad`` with the same minibatches. All arguments move in place,
+    so a run may be cut anywhere and continued. At a step with a sync the fast weights are evaluated before the pull,
+    the slow ones after it.
 
     rule, p .. a2, size .. inner_state : as in ``cpu.step``; slow is (0,) for a plain optimizer.
     table : (steps, 8), in, the scalars of all steps.          sync_period : int64, 0 for a plain optimizer.
     X, y, sizes, activation, l2, work : as in ``cpu.network``, X and y the training part; work for the larger of
         batch_size and ``network.ROWS_AT_ONCE`` rows.           batch_size, seed : as in ``philox.minibatch``.
     eval_X, eval_y : the rows to evaluate, part i from bounds[i] to bounds[i + 1].      bounds : (parts + 1,) int64.
-    eval_steps : (m,) int64, rising.      results : (m, 2, parts, 2) float64, out, by step, FAST or SLOW, part, (loss, accuracy).
+    eval_steps : (m,) int64, rising.
+    results : (m, 2, parts, 2) float64, out, by step, FAST or SLOW, part, (loss, accuracy).
     returns : 0, or the step at which the minibatch loss or a weight stopped being finite; there the run freezes.
     """
     width = p.dtype.type

@@ -10,8 +10,8 @@ def require():
     """Raise RuntimeError in one sentence if no CUDA device can be used; there is no fallback to the CPU."""
     if not cuda.is_available():
         raise RuntimeError(
-            "params on a GPU need a usable CUDA device and driver, and none was found; "
-            "pass NumPy arrays to run on the CPU, or install the extra lookahead-nb[cuda] on a machine with an NVIDIA GPU"
+            "params on a GPU need a usable CUDA device and driver, and none was found; pass NumPy arrays "
+            "to run on the CPU, or install the extra lookahead-nb[cuda] on a machine with an NVIDIA GPU"
         )
 
 

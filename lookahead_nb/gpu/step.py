@@ -1,8 +1,8 @@
 """Loops over flat buffers on a CUDA device: one step of any rule, plain or with a Lookahead sync in the same pass.
 
-The mirror of ``cpu/step.py``: same names, order and arguments, which are described there. One thread works on an element
-at a time and strides over the grid, so the result does not depend on the launch configuration, and no float is ever
-added atomically. Kernels carry no signature: an eager one would fail on import where there is no driver.
+The mirror of ``cpu/step.py``: same names, order and arguments, which are described there. One thread works on an
+element at a time and strides over the grid, so the result does not depend on the launch configuration, and no float is
+ever added atomically. Kernels carry no signature: an eager one would fail on import where there is no driver.
 """
 
 from __future__ import annotations
