@@ -1,0 +1,23 @@
+"""Fixtures of all tests. Every random number comes from a fixed seed."""
+
+import numba
+import numpy as np
+import pytest
+
+NO_JIT = bool(numba.config.DISABLE_JIT)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if NO_JIT and item.get_closest_marker("jit"):
+            item.add_marker(pytest.mark.skip(reason="needs compiled code"))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20190719)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def width(request):
+    return request.param

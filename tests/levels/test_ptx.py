@@ -1,0 +1,126 @@
+"""Every CUDA kernel compiles for compute capability 9.0 and keeps its width, without a GPU."""
+
+import re
+import types as python_types
+
+import numpy as np
+import pytest
+from cases import RULES
+
+from lookahead_nb import formulas, philox
+from lookahead_nb.gpu import cuda
+from lookahead_nb.gpu import step as kernels
+
+dispatcher = pytest.importorskip("numba.cuda.dispatcher")
+from numba import types  # noqa: E402
+
+CC = (9, 0)
+SCALARS = {np.float32: types.float32, np.float64: types.float64}
+FUNCTIONS = ["exp", "log", "tanh", "sigmoid", "softplus"]
+
+
+@pytest.fixture(autouse=True)
+def pretended_device(monkeypatch):
+    """Numba asks the current device for its compute capability as soon as a kernel calls a function of ours."""
+    device = python_types.SimpleNamespace(compute_capability=CC, id=0)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
+
+
+def compiled(kernel, *arguments):
+    return cuda.compile_ptx(kernel, types.void(*arguments), cc=CC)[0]
+
+
+def assert_clean(ptx, width):
+    """No call, no stack, no product left that a later stage could fuse with a sum; in a float32 kernel no float64."""
+    assert ".visible .entry" in ptx
+    assert re.findall(r"\bcall\b.*|.*\.local.*", ptx) == []
+    products = {*re.findall(r"\bmul(?:\.rn)?\.f\d\d\s+(%\w+)", ptx)}
+    sums = re.findall(r"\b(?:add|sub)(?:\.rn)?\.f\d\d\s+%\w+, (\S+), (\S+);", ptx)
+    assert [terms for terms in sums if products & {*terms}] == []
+    if width == np.float32:
+        assert re.findall(r".*\.f64.*", ptx) == []
+
+
+def linked(ptx):
+    core = pytest.importorskip("cuda.core")
+    code = core.ObjectCode.from_ptx(ptx.encode())
+    return core.Linker(code, options=core.LinkerOptions(arch="sm_90")).link("cubin").code
+
+
+def arguments(width, vectors):
+    scalar = SCALARS[width]
+    return [scalar[::1]] * vectors, [scalar, scalar, types.boolean, types.int64]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_step(rule, width):
+    formula, slots = formulas.RULES[rule]
+    vectors, _ = arguments(width, 5)
+    assert_clean(compiled(kernels._plain(formula, len(slots)), *vectors), width)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_step_and_sync(rule, width):
+    formula, slots = formulas.RULES[rule]
+    vectors, how = arguments(width, 8)
+    ptx = compiled(kernels._fused(formula, len(slots)), *vectors, *how)
+    assert_clean(ptx, width)
+    assert linked(ptx).startswith(b"\x7fELF")
+
+
+def test_sync(width):
+    vectors, how = arguments(width, 6)
+    assert_clean(compiled(kernels._sync, *vectors, *how), width)
+
+
+def test_first_beyond(width):
+    scalar = SCALARS[width]
+    assert_clean(compiled(kernels._first_beyond, scalar[::1], scalar, types.int64[::1]), width)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_scalar_function(name, width):
+    function, vector = getattr(formulas, name), SCALARS[width][::1]
+
+    def kernel(x, out):
+        i = cuda.grid(1)
+        out[i] = function(x[i])
+
+    assert_clean(compiled(kernel, vector, vector), width)
+
+
+def test_random_stream():
+    words, philox4x32 = types.uint64[::1], philox.philox4x32
+
+    def kernel(given, out):
+        out[0], out[1], out[2], out[3] = philox4x32(given[0], given[1], given[2], given[3], given[4], given[5])
+
+    assert_clean(compiled(kernel, words, words), np.float64)
+
+
+def test_minibatch():
+    minibatch = philox.minibatch
+
+    def kernel(n, batch_size, seed, step, out):
+        minibatch(n, batch_size, seed, step, out)
+
+    ptx = compiled(kernel, types.int64, types.int64, types.uint64, types.int64, types.int64[::1])
+    assert_clean(ptx, np.float64)
+
+
+def test_a_bare_literal_would_be_seen():
+    def kernel(x):
+        x[0] = 0.1 * x[0]
+
+    with pytest.raises(AssertionError, match="f64"):
+        assert_clean(compiled(kernel, types.float32[::1]), np.float32)
+
+
+def test_a_product_left_beside_a_sum_would_be_seen():
+    def kernel(x, out):
+        out[0] = x[0] * x[1]
+        out[1] = out[0] + x[2]
+
+    ptx = compiled(kernel, types.float32[::1], types.float32[::1])
+    with pytest.raises(AssertionError):
+        assert_clean(ptx, np.float32)

@@ -1,0 +1,205 @@
+"""The CUDA kernels in Numba's simulator: the same bits as the CPU loops, whatever the launch configuration.
+
+Run with NUMBA_ENABLE_CUDASIM=1. The simulator runs kernels as plain Python: it shows logic and bounds, not types.
+"""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+from cases import INNER, INNER_STATES, MODES, RULES, Buffers, how, picture, problem, run
+
+import lookahead_nb as lnb
+from lookahead_nb import gpu
+from lookahead_nb.cpu import step as cpu_step
+from lookahead_nb.gpu import cuda
+from lookahead_nb.gpu import step as gpu_step
+
+assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "this level is run by `make test LEVEL=sim`"
+
+SIZES = [0, 1, 31, 32, 33, 65]
+LAUNCHES = [(1, 1), (4, 2), (7, 3), (32, 1), (32, 5)]  # (threads in a block, blocks at most)
+
+
+@pytest.fixture(autouse=True)
+def small_launches(monkeypatch):
+    monkeypatch.setattr(gpu_step, "THREADS", 8)  # the simulator starts a Python thread for each
+    monkeypatch.setattr(gpu_step, "MOST_BLOCKS", 3)
+
+
+def on_device(*arguments):
+    return Buffers(*arguments, place=cuda.to_device)
+
+
+# ------------------------------------------------------------------------------------------------------- kernels
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("rule", RULES)
+def test_step_has_the_bits_of_the_cpu(rule, n, width):
+    host, device = Buffers(rule, n, width), on_device(rule, n, width)
+    host.step(cpu_step, rule)
+    device.step(gpu_step, rule)
+    assert device.everything(gpu.to_host) == host.everything()
+    assert device.guards_are_intact(gpu.to_host)
+
+
+@pytest.mark.parametrize(("pull_back", "mode"), MODES)
+@pytest.mark.parametrize("rule", RULES)
+def test_step_and_sync_has_the_bits_of_the_cpu(rule, pull_back, mode, width):
+    for n, size in itertools.product(SIZES, (0.0, 0.3, 1.0)):
+        host, device = Buffers(rule, n, width, mode), on_device(rule, n, width, mode)
+        host.step_and_sync(cpu_step, rule, *how(width, pull_back, mode, size))
+        device.step_and_sync(gpu_step, rule, *how(width, pull_back, mode, size))
+        assert device.everything(gpu.to_host) == host.everything()
+
+
+@pytest.mark.parametrize(("pull_back", "mode"), MODES)
+@pytest.mark.parametrize("rule", ["sgd", "adagrad", "adamw"])  # no slot, one, two
+def test_sync_alone_has_the_bits_of_the_cpu(rule, pull_back, mode, width):
+    for n in SIZES:
+        host, device = Buffers(rule, n, width, mode), on_device(rule, n, width, mode)
+        host.sync(cpu_step, *how(width, pull_back, mode))
+        device.sync(gpu_step, *how(width, pull_back, mode))
+        assert device.everything(gpu.to_host) == host.everything()
+
+
+@pytest.mark.parametrize(("pull_back", "mode"), MODES)
+@pytest.mark.parametrize("rule", RULES)
+def test_fused_is_step_then_sync(rule, pull_back, mode, width):
+    fused, apart = (on_device(rule, 33, width, mode) for _ in range(2))
+    fused.step_and_sync(gpu_step, rule, *how(width, pull_back, mode))
+    apart.step(gpu_step, rule)
+    apart.sync(gpu_step, *how(width, pull_back, mode))
+    assert fused.everything(gpu.to_host) == apart.everything(gpu.to_host)
+
+
+@pytest.mark.parametrize(("threads", "blocks"), LAUNCHES)
+def test_r2_same_bits_for_any_launch(threads, blocks, width, monkeypatch):
+    monkeypatch.setattr(gpu_step, "THREADS", threads)
+    monkeypatch.setattr(gpu_step, "MOST_BLOCKS", blocks)
+    mode = MODES[2][1]
+    host, device = Buffers("adamw", 65, width, mode), on_device("adamw", 65, width, mode)
+    host.step(cpu_step, "adamw")
+    host.step_and_sync(cpu_step, "adamw", *how(width, True, mode))
+    device.step(gpu_step, "adamw")
+    device.step_and_sync(gpu_step, "adamw", *how(width, True, mode))
+    assert device.everything(gpu.to_host) == host.everything()
+    g = np.zeros(65, width)
+    g[[40, 64]] = np.nan
+    assert gpu_step.first_beyond(cuda.to_device(g), width(1)) == 40
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.0, -3.0])
+def test_first_beyond_finds_the_first(value, width):
+    for n in (1, 2, 33):
+        for at in {0, n // 2, n - 1}:
+            g = np.full(n, 2.0, width)
+            assert gpu_step.first_beyond(cuda.to_device(g), width(2)) == -1
+            g[at:] = value
+            assert gpu_step.first_beyond(cuda.to_device(g), width(2)) == at
+    assert gpu_step.first_beyond(cuda.to_device(np.zeros(0, width)), width(2)) == -1
+
+
+# ------------------------------------------------------------------------------------------------------ optimizers
+
+
+@pytest.fixture
+def device_arrays(monkeypatch):
+    """Give the simulator's arrays the one attribute of real ones that they lack, and hand out `to_device`."""
+
+    def interface(array):
+        host = array._ary.__array_interface__
+        return {name: host[name] for name in ("shape", "typestr", "strides", "data", "version")}
+
+    kind = type(cuda.to_device(np.zeros(1)))
+    monkeypatch.setattr(kind, "__cuda_array_interface__", property(interface), raising=False)
+    return cuda.to_device
+
+
+def optimizers(rule):
+    inner = INNER[rule]
+    wrapped = [lnb.Lookahead(inner, sync_period=3, retention=0.7, inner_state=mode) for mode in INNER_STATES]
+    return [inner, *wrapped, lnb.Lookahead(inner, sync_period=3, pull_back=False)]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_r3_training_on_a_device_has_the_bits_of_the_host(rule, rng, width, device_arrays):
+    start, gradients = problem(rng, 7, 9, width)
+    for opt in optimizers(rule):
+        expected, host = run(opt, start, gradients)
+        params = device_arrays(start)
+        state = opt.init(params)
+        for g in gradients:
+            opt.step(params, device_arrays(g), state)
+        assert params.copy_to_host().tobytes() == expected.tobytes()
+        assert picture(state) == picture(host)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 3, 4])
+def test_state_moves_between_host_and_device(stop, rng, width, device_arrays):
+    opt = lnb.Lookahead(INNER["adamw"], sync_period=3, inner_state="interpolate")
+    start, gradients = problem(rng, 7, 9, width)
+    expected, end = run(opt, start, gradients)
+    params, state = run(opt, start, gradients[:stop])
+    params = device_arrays(params)
+    state = opt.restore(state.to_arrays(), like=params)
+    for g in gradients[stop:5]:
+        opt.step(params, device_arrays(g), state)
+    params, state = params.copy_to_host(), opt.restore(state.to_arrays())
+    for g in gradients[5:]:
+        opt.step(params, g, state)
+    assert params.tobytes() == expected.tobytes()
+    assert picture(state) == picture(end)
+
+
+def test_slow_weights_on_a_device(rng, device_arrays):
+    opt = lnb.Lookahead(lnb.AdamW(), sync_period=3)
+    start, gradients = problem(rng, 2, 9)
+    params = device_arrays(start)
+    state = opt.init(params)
+    for g in gradients:
+        opt.step(params, device_arrays(g), state)
+    fast = params.copy_to_host()
+    with opt.slow_weights(params, state):
+        assert params.copy_to_host().tobytes() == start.tobytes()
+        with pytest.raises(RuntimeError, match="slow"):
+            opt.step(params, device_arrays(gradients[0]), state)
+    assert params.copy_to_host().tobytes() == fast.tobytes()
+
+
+def test_no_weights_on_a_device(device_arrays):
+    opt = lnb.Lookahead(lnb.AdamW(), sync_period=1, inner_state="interpolate")
+    params = device_arrays(np.zeros(0))
+    state = opt.init(params)
+    opt.step(params, device_arrays(np.zeros(0)), state)
+    with opt.slow_weights(params, state):
+        assert state.t == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_bad_gradient_on_a_device_is_refused_before_anything_moves(value, device_arrays):
+    opt = lnb.Lookahead(lnb.AdamW(), sync_period=1)
+    params, gradient = device_arrays(np.ones(9)), np.ones(9)
+    state = opt.init(params)
+    gradient[4] = value
+    before = picture(params.copy_to_host(), state)
+    with pytest.raises(FloatingPointError, match=r"grad\[4\] = .* at step 1"):
+        opt.step(params, device_arrays(gradient), state)
+    assert picture(params.copy_to_host(), state) == before
+
+
+def test_host_and_device_are_not_mixed(device_arrays):
+    opt = lnb.Lookahead(lnb.AdamW())
+    host, device = np.ones(9), device_arrays(np.ones(9))
+    on_host, there = opt.init(host), opt.init(device)
+    for params, gradient, state in [
+        (host, device, on_host),
+        (device, host, there),
+        (device, device_arrays(host), on_host),
+    ]:
+        with pytest.raises(ValueError, match="device"):
+            opt.step(params, gradient, state)
+    with pytest.raises(ValueError, match="not shared"):
+        opt.step(device, device, there)

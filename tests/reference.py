@@ -1,0 +1,171 @@
+"""The optimizers, schedules and the random stream once more, written from the papers in another style.
+
+Whole NumPy arrays in float64, powers of beta instead of running products, Python integers instead of words. This file
+imports NumPy only and never the package: it is worth something only as long as it is independent.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+# ----------------------------------------------------------------------------------------------- inner rules
+# rule(theta, g, state, lr, power, **settings) -> (theta, state); power(beta) is beta**t, or what a sync made of it.
+
+
+def sgd(theta, g, state, lr, power, *, momentum, nesterov, weight_decay):
+    """Sutskever et al. 2013, equations 1-4, in the variables of torch.optim.SGD."""
+    d = g + weight_decay * theta
+    if momentum == 0:
+        return theta - lr * d, {}
+    velocity = momentum * state["velocity"] + d
+    direction = d + momentum * velocity if nesterov else velocity
+    return theta - lr * direction, {"velocity": velocity}
+
+
+def adagrad(theta, g, state, lr, power, *, eps, weight_decay):
+    """Duchi, Hazan & Singer 2011, section 1.1, diagonal matrices."""
+    d = g + weight_decay * theta
+    total = state["square_sum"] + d**2
+    return theta - lr * d / (total**0.5 + eps), {"square_sum": total}
+
+
+def rmsprop(theta, g, state, lr, power, *, rho, eps, momentum, weight_decay):
+    """Tieleman & Hinton 2012, lecture 6.5, slide 29; momentum as in torch.optim.RMSprop."""
+    d = g + weight_decay * theta
+    average = rho * state["square_average"] + (1 - rho) * d**2
+    scaled = d / (average**0.5 + eps)
+    if momentum == 0:
+        return theta - lr * scaled, {"square_average": average}
+    velocity = momentum * state["velocity"] + scaled
+    return theta - lr * velocity, {"square_average": average, "velocity": velocity}
+
+
+def _adam_direction(g, state, power, beta1, beta2, eps):
+    m = beta1 * state["m"] + (1 - beta1) * g
+    v = beta2 * state["v"] + (1 - beta2) * g**2
+    m_hat, v_hat = m / (1 - power(beta1)), v / (1 - power(beta2))
+    return m_hat / (v_hat**0.5 + eps), {"m": m, "v": v}
+
+
+def adam(theta, g, state, lr, power, *, beta1, beta2, eps, weight_decay):
+    """Kingma & Ba 2015, Algorithm 1, with the L2 penalty in the gradient."""
+    direction, state = _adam_direction(g + weight_decay * theta, state, power, beta1, beta2, eps)
+    return theta - lr * direction, state
+
+
+def adamw(theta, g, state, lr, power, *, beta1, beta2, eps, weight_decay):
+    """Loshchilov & Hutter 2019, Algorithm 2, with alpha = lr for the decay too."""
+    direction, state = _adam_direction(g, state, power, beta1, beta2, eps)
+    return theta - lr * (direction + weight_decay * theta), state
+
+
+RULES = {"SGD": sgd, "Adagrad": adagrad, "RMSprop": rmsprop, "Adam": adam, "AdamW": adamw}
+SLOTS = ("velocity", "square_sum", "square_average", "m", "v")
+
+
+def zero_state(theta):
+    """All slots of all rules at zero."""
+    return {name: np.zeros_like(theta) for name in SLOTS}
+
+
+# ------------------------------------------------------------------------------------------------- Lookahead
+
+
+def power_after(beta, syncs, since, k, a, inner_state):
+    """The power of beta after so many syncs and so many steps since the last one.
+
+    A sync multiplies an interpolated power by ``1 - a + a*beta**k``: a of it went on by k steps, the rest stayed.
+    """
+    if inner_state == "keep":
+        return beta ** (syncs * k + since)
+    if inner_state == "reset":
+        return beta**since
+    return (1 - a + a * beta**k) ** syncs * beta**since
+
+
+def lookahead(rule, theta, gradients, lrs, *, sync_period, slow_step_size, inner_state, pull_back, settings):
+    """Zhang et al. 2019, Algorithm 1: yield (fast, slow, state, power) after every step, power a function of beta."""
+    k, a = sync_period, slow_step_size
+    fast = slow = np.array(theta, np.float64)
+    state = anchor = zero_state(fast)
+    for t, (g, lr) in enumerate(zip(gradients, lrs, strict=True), 1):
+
+        def power(beta, t=t):
+            return power_after(beta, (t - 1) // k, (t - 1) % k + 1, k, a, inner_state)
+
+        fast, state = RULES[rule](fast, np.asarray(g, np.float64), state, lr, power, **settings)
+        if t % k == 0:
+            slow = slow + a * (fast - slow)
+            fast = slow if pull_back else fast
+            if inner_state == "reset":
+                state = zero_state(fast)
+            if inner_state == "interpolate":
+                state = anchor = {name: anchor[name] + a * (slot - anchor[name]) for name, slot in state.items()}
+        yield fast, slow, state, lambda beta, t=t: power_after(beta, t // k, t % k, k, a, inner_state)
+
+
+def plain(rule, theta, gradients, lrs, settings):
+    """The inner rule alone: yield (theta, state, power) after every step."""
+    never = {"sync_period": len(lrs) + 1, "slow_step_size": 1.0, "inner_state": "keep", "pull_back": True}
+    for fast, _, state, power in lookahead(rule, theta, gradients, lrs, settings=settings, **never):
+        yield fast, state, power
+
+
+# ------------------------------------------------------------------------------------------------- schedules
+
+
+def schedule(kind, peak, steps, warmup, t):
+    """The learning rates of the steps t, an array."""
+    t = np.asarray(t, np.float64)
+    if kind == "constant":
+        falling = np.ones_like(t)
+    else:
+        done = np.clip((t - warmup) / (steps - warmup), 0, 1)
+        falling = 1 - done if kind == "linear" else np.cos(np.pi * done / 2) ** 2  # (1 + cos x)/2 = cos(x/2)**2
+    return peak * np.where(t < warmup, t / max(warmup, 1), falling)
+
+
+# --------------------------------------------------------------------------------------------- random stream
+
+
+def philox(counter, key, rounds=10):
+    """Salmon et al. 2011, section 4.3: four words from a counter of four words and a key of two."""
+    x, (k0, k1) = list(counter), key
+    for r in range(rounds):
+        a, b = x[0] * 0xD2511F53, x[2] * 0xCD9E8D57
+        keys = (k0 + r * 0x9E3779B9) % 2**32, (k1 + r * 0xBB67AE85) % 2**32
+        x = [b // 2**32 ^ x[1] ^ keys[0], b % 2**32, a // 2**32 ^ x[3] ^ keys[1], a % 2**32]
+    return x
+
+
+def _hash(half, key):
+    h = (half + key) * 0x9E3779B1 % 2**32
+    h = (h ^ h >> 15) * 0x85EBCA6B % 2**32
+    return h ^ h >> 13
+
+
+def order(n, seed, epoch, stream):
+    """The row indices 0..n-1 in the order of one epoch: an eight-round Feistel network, walked back into range."""
+    bits = max(8, (n - 1).bit_length())
+    left_bits = bits // 2
+    right_bits = bits - left_bits
+    words = [philox((epoch % 2**32, epoch >> 32, part, stream), (seed % 2**32, seed >> 32)) for part in (0, 1)]
+    keys = [*words[0], *words[1]]
+
+    def image(x):
+        left, right = divmod(x, 2**right_bits)
+        for even, odd in zip(keys[0::2], keys[1::2], strict=True):
+            left ^= _hash(right, even) % 2**left_bits
+            right ^= _hash(left, odd) % 2**right_bits
+        x = left * 2**right_bits + right
+        return x if x < n else image(x)
+
+    return [image(x) for x in range(n)]
+
+
+def minibatches(n, batch_size, seed, epochs):
+    """The batches of the first epochs, the last partial batch of each dropped."""
+    for epoch in range(epochs):
+        rows = order(n, seed, epoch, stream=1)
+        edges = range(0, n + 1, batch_size)
+        yield from (rows[low:high] for low, high in pairwise(edges))
