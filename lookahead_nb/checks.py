@@ -26,9 +26,13 @@ def real_number(name, value, low, high=math.inf, *, open_low=False, open_high=Fa
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {allowed}, not {value!r}")
     inside = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
-    if not (inside and math.isfinite(value)):  # this form refuses NaN too
+    try:
+        number = float(value) + 0.0  # -0.0 becomes 0.0, so that equal settings are stored alike
+    except OverflowError:
+        number = math.inf
+    if not (inside and math.isfinite(number)):  # this form refuses NaN too
         raise ValueError(f"{name} must be {allowed}, not {value!r}")
-    return float(value)
+    return number
 
 
 def one_of(name, value, allowed):

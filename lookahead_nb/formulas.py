@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from lookahead_nb.jit import by_width, fma, formula, like, sqrt
+from lookahead_nb.jit import by_width, fma, formula, like, named, sqrt
 
 # ------------------------------------------------------------------------------------------------ update rules
 
@@ -173,14 +173,13 @@ def _polynomial(*coefficients):
     """Return Horner's rule for these coefficients, highest power first."""
     first, rest = coefficients[0], coefficients[1:]
 
-    @formula
     def horner(x):
         y = first
         for coefficient in rest:
             y = fma(y, x, coefficient)
         return y
 
-    return horner
+    return formula(named(f"horner_{len(coefficients)}_{float(first).hex()}", horner))
 
 
 def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp_range):

@@ -92,6 +92,16 @@ def compiled(signature, **options):
     return decorate
 
 
+def named(name, function):
+    """Return a function made in a factory under a name of its own.
+
+    Numba tells symbols apart by name, types and a count that starts anew in every process; two loops that two processes
+    left in the cache under one name could be taken for each other.
+    """
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
 def by_width(single, double):
     """Join a float32 and a float64 formula into one symbol that picks by the type of its first argument."""
 
@@ -100,12 +110,11 @@ def by_width(single, double):
 
     @overload(chosen, strict=False)
     def _typed(x):
-        return (lambda x: single(x)) if x == types.float32 else (lambda x: double(x))
+        chosen_one = single if x == types.float32 else double
+        return named(f"{chosen_one.__name__}_of_{x}", lambda x: chosen_one(x))
 
-    chosen.__doc__ = single.__doc__
-    chosen.__name__ = chosen.__qualname__ = single.__name__.removesuffix("32")
-    chosen.__module__ = single.__module__
-    return chosen
+    chosen.__doc__, chosen.__module__ = single.__doc__, single.__module__
+    return named(single.__name__, chosen)
 
 
 def like(x, value):

@@ -9,7 +9,7 @@ import json
 import math
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, fields
-from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import ClassVar
 
@@ -36,12 +36,19 @@ class State:
     """
 
     def __init__(self, optimizer, backend, size, width):
-        self._optimizer, self._backend, self._size, self._width = optimizer, backend, size, np.dtype(width)
+        self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
         self.t, self.power1, self.power2 = 0, 1.0, 1.0
         used = len(RULES[_inner(optimizer).rule][1])
         self._s1 = backend.zeros(size if used > 0 else 0, width)
         self._s2 = backend.zeros(size if used > 1 else 0, width)
         self._own_buffers = None
+
+    def __getstate__(self):
+        return self.__dict__ | {"_own_buffers": None}  # a copy has memory of its own
+
+    @property
+    def _backend(self):
+        return _backend(self._on_device)
 
     def _buffers(self):
         """Return the memory of the state, to compare with what a step is given; worked out once."""
@@ -83,9 +90,8 @@ class State:
             read[attribute] = whole_number(name, number, 0) if name == "t" else real_number(name, number, 0, 1)
         for name, attribute in arrays.items():
             array = np.asarray(stored[name])
-            size = getattr(self, attribute).shape[0]
-            if array.shape != (size,) or array.dtype != self._width:
-                wanted = f"a ({size},) {self._width} array"
+            if array.shape != (self._size,) or array.dtype != self._width:
+                wanted = f"a ({self._size},) {self._width} array"
                 raise ValueError(f"arrays[{name!r}] must be {wanted}, not {array.shape} {array.dtype}")
             read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
         for attribute, value in read.items():
@@ -145,6 +151,7 @@ class Optimizer:
         ``__cuda_array_interface__``. Call it again after loading other weights. errors : TypeError, ValueError.
         """
         buffer = _Buffer("params", params, writes=True)
+        _check_width(_inner(self), buffer.dtype)
         state = self._state(self, buffer.backend(), buffer.size, buffer.dtype)
         if isinstance(state, LookaheadState):
             state._slow = state._backend.copy(buffer.array())
@@ -162,9 +169,7 @@ class Optimizer:
         p, g = self._enter(params, grad, state)
         backend, inner = state._backend, _inner(self)
         if check_finite:
-            limit = float(np.finfo(p.dtype).max)
-            limit = math.sqrt(limit) * 0.999 if inner.squares_gradient else limit
-            at = _kernels(backend).first_beyond(g, p.dtype.type(limit))
+            at = _kernels(backend).first_beyond(g, p.dtype.type(gradient_limit(self, p.dtype)))
             if at >= 0:
                 value = float(backend.to_host(g[at : at + 1])[0])
                 what = "has no finite square" if math.isfinite(value) else "is not finite"
@@ -194,7 +199,9 @@ class Optimizer:
         size = whole_number("arrays['size']", np.asarray(stored.get("size", -1))[()], 0)
         width = one_of("arrays['width']", str(np.asarray(stored.get("width", ""))[()]), ("float32", "float64"))
         backend = cpu if like is None else _Buffer("like", like, writes=False).backend()
-        return self._state(self, backend, size, width)._fill(stored)
+        state = self._state(self, backend, 0, width)  # no memory is taken for a size that the arrays do not have
+        state._size = size
+        return state._fill(stored)
 
     def _enter(self, params, grad, state):
         p, g = _Buffer("params", params, writes=True), _Buffer("grad", grad, writes=False)
@@ -238,8 +245,11 @@ class _Rule(Optimizer):
         return self.family + ("_nesterov" if getattr(self, "nesterov", False) else momentum)
 
     def __post_init__(self):
-        if not isinstance(self.lr, Schedule):
-            object.__setattr__(self, "lr", real_number("lr", self.lr, 0))
+        lr = self.lr
+        if not isinstance(lr, Schedule):
+            object.__setattr__(self, "lr", real_number("lr", lr, 0))
+        elif lr == constant(lr.peak):  # one form for one meaning
+            object.__setattr__(self, "lr", lr.peak)
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in ("beta1", "beta2", "momentum", "rho"):
@@ -380,6 +390,7 @@ class AdamW(Adam):
     least 0, default 0.01 (PyTorch; optax 1e-4, Keras 4e-3). Source: Loshchilov & Hutter 2019, Algorithm 2.
     """
 
+    _: KW_ONLY
     weight_decay: float = 1e-2
 
     family = "adamw"
@@ -509,6 +520,12 @@ def step_table(optimizer, steps, width):
     return table, powers
 
 
+def gradient_limit(optimizer, dtype):
+    """Return the largest gradient a step takes: above it g, or for a rule with a second moment g**2, is not finite."""
+    largest = float(np.finfo(dtype).max)
+    return math.sqrt(largest) * 0.999 if _inner(optimizer).squares_gradient else largest
+
+
 def sync_arguments(optimizer, width):
     """Return (size, rest, pull_back, inner_state) of a Lookahead as the kernels take them."""
     mode = INNER_STATES[optimizer.inner_state]
@@ -523,8 +540,19 @@ def _inner(optimizer):
     return optimizer.inner if isinstance(optimizer, Lookahead) else optimizer
 
 
+def _check_width(inner, dtype):
+    """Refuse settings that a width cannot hold: an eps that becomes 0, a step size that becomes inf."""
+    limits = np.finfo(dtype)
+    if 0 < getattr(inner, "eps", 1) < limits.smallest_subnormal:
+        raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, not {inner.eps!r}")
+    peak = inner.schedule.peak
+    scalars = inner.scalars(peak, getattr(inner, "beta1", 0.0), getattr(inner, "beta2", 0.0))
+    if max(scalars) > limits.max:
+        raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, not {peak!r}")
+
+
 def _complement(value):
-    return float(1 - Decimal(repr(value)))  # 1 - 0.9 is 0.1 here, not 0.09999999999999998
+    return float(1 - Fraction(repr(value)))  # of decimals: 1 - 0.9 is 0.1 here, not 0.09999999999999998
 
 
 def _canonical(optimizer):
@@ -545,7 +573,7 @@ class _Buffer:
             shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
             strides, (self.address, readonly) = interface.get("strides"), interface["data"]
             flat = len(shape) == 1 and (strides is None or tuple(strides) == (dtype.itemsize,) or shape[0] < 2)
-        elif isinstance(given, np.ndarray):
+        elif isinstance(given, np.ndarray) and not isinstance(given, np.ma.MaskedArray):  # a mask would be ignored
             shape, dtype, readonly = given.shape, given.dtype, not given.flags.writeable
             flat = given.ndim == 1 and given.flags.c_contiguous and given.flags.aligned
             self.address = given.ctypes.data
@@ -572,16 +600,21 @@ class _Buffer:
 
     def backend(self):
         """Return the package whose kernels run on this buffer; a GPU that cannot be used is an error, never the CPU."""
-        if not self.on_device:
-            return cpu
-        from lookahead_nb import gpu
-
-        gpu.require()
-        return gpu
+        if self.on_device:
+            _backend(True).require()
+        return _backend(self.on_device)
 
     def array(self):
         """Return the buffer as the kernels take it."""
         return self.backend().adopt(self.given)
+
+
+def _backend(on_device):
+    if not on_device:
+        return cpu
+    from lookahead_nb import gpu  # numba.cuda is imported only where it is used
+
+    return gpu
 
 
 def _kernels(backend):

@@ -35,7 +35,7 @@ class Schedule:
 
     def __call__(self, t):
         """Return the learning rate of step t = 1, 2, ... as float."""
-        if t <= self.warmup:
+        if t < self.warmup:
             return self.peak * t / self.warmup
         if self.steps is None:
             return self.peak

@@ -62,7 +62,7 @@ def write_table(frame, name, *, folder=None):
         "table": f"{name}.csv",
         "sha256": hashlib.sha256(text).hexdigest(),
         "rows": len(frame),
-        "columns": list(frame.columns),
+        "columns": {str(name): str(dtype) for name, dtype in frame.dtypes.items()},
         "configurations": hashlib.sha256(runs.encode()).hexdigest(),
         "machine": machine(),
     }
@@ -83,4 +83,16 @@ def read_table(path):
     text, manifest = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
     if hashlib.sha256(text).hexdigest() != manifest["sha256"]:
         raise ValueError(f"{path.name} must have the sha256 of its manifest {path.stem}.json; one of them was changed")
-    return pd.read_csv(path, float_precision="round_trip")
+    words = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas' own guesses lose digits, and ids like 12e5
+    return pd.DataFrame({name: _column(words[name], dtype) for name, dtype in manifest["columns"].items()})
+
+
+def _column(words, dtype):
+    if dtype.startswith("float"):
+        return words.map(lambda word: float(word or "nan")).astype(dtype)
+    if dtype == "bool":
+        return words == "True"
+    if dtype.startswith(("int", "uint")):
+        return words.astype(dtype)
+    known = {"": float("nan"), "True": True, "False": False}
+    return words.map(lambda word: known.get(word, word)).astype(dtype)

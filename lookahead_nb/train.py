@@ -12,7 +12,15 @@ from lookahead_nb.checks import one_of, whole_number
 from lookahead_nb.cpu import network, runs
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.mlp import DenseNetwork
-from lookahead_nb.optimizers import Lookahead, LookaheadState, Optimizer, State, step_table, sync_arguments
+from lookahead_nb.optimizers import (
+    Lookahead,
+    LookaheadState,
+    Optimizer,
+    State,
+    gradient_limit,
+    step_table,
+    sync_arguments,
+)
 from lookahead_nb.philox import STREAM_ID
 
 SPLITS = ("train", "validation", "test")
@@ -66,8 +74,8 @@ def train(
     history : ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of opt, ``step``,
     ``phase`` (step mod sync_period), ``weights`` ("fast" or "slow"), ``train_loss``, ``validation_loss``, ``test_loss``
     (mean cross-entropy without L2), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a
-    step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss or a
-    weight stops being finite, rows hold NaN and "diverged".
+    step with a sync, fast is evaluated before the pull and slow after it. From the step where a loss, the gradient (as
+    ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged".
     errors : TypeError, ValueError.
     """
     one_of("backend", backend, ("cpu",))
@@ -95,21 +103,20 @@ def train(
         rule, period, (size, rest, pulls, mode) = opt.rule, 0, (width(0), width(0), False, 0)
         slow = a1 = a2 = params[:0]
     stride = max(1, int(OPERATIONS_AT_ONCE / (6 * model.size * batch_size)))
-    diverged_at = 0
+    limits = np.array([gradient_limit(opt, dtype), np.finfo(dtype).max], dtype)
     for first in range(0, steps, stride):
-        diverged_at = runs.advance(
+        diverged_at, taken = runs.advance(
             rule, params, np.empty_like(params), state._s1, state._s2, slow, a1, a2,
-            table, period, size, rest, pulls, mode,
+            table, limits, period, size, rest, pulls, mode,
             X, y, batch_size, np.uint64(seed), model.sizes, model.activation_code, width(model.l2),
             eval_X, eval_y, bounds, eval_steps, results, work, first, min(first + stride, steps),
         )  # fmt: skip
-        if diverged_at:
+        if diverged_at >= 0:
             break
-    taken = diverged_at or steps
     state._arrive(taken, powers[taken])
     configuration = _configuration(model, data, opt, steps, batch_size, seed, dtype)
     history = _history(configuration, opt, seed, eval_steps, results, diverged_at)
-    return Run(history, params, state, diverged_at or None)
+    return Run(history, params, state, None if diverged_at < 0 else diverged_at)
 
 
 def _eval_steps(steps, eval_every, eval_at):
@@ -176,11 +183,10 @@ def _history(configuration, opt, seed, eval_steps, results, diverged_at):
     columns["phase"] = columns["step"] % opt.sync_period if lookahead else np.nan
     columns["weights"] = np.tile(kinds, count)
     values = results[:, : len(kinds)].reshape(count * len(kinds), len(SPLITS), 2)
-    if diverged_at:
-        values[columns["step"] >= diverged_at] = np.nan
+    late = columns["step"] >= diverged_at if diverged_at >= 0 else np.zeros(len(columns["step"]), bool)
+    values[late] = np.nan
     for measure, name in enumerate(("loss", "accuracy")):
         columns |= {f"{split}_{name}": values[:, i, measure] for i, split in enumerate(SPLITS)}
-    late = columns["step"] >= diverged_at if diverged_at else np.zeros(len(columns["step"]), bool)
     columns["status"] = np.where(late, "diverged", "ok")
-    columns["diverged_at"] = diverged_at or np.nan
+    columns["diverged_at"] = np.nan if diverged_at < 0 else diverged_at
     return pd.DataFrame(columns)

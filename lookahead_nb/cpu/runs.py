@@ -15,23 +15,27 @@ FAST, SLOW = 0, 1
 
 
 @formula
-def _all_finite(p):
+def _all_within(x, limit):
     beyond = 0
-    for i in range(p.size):
-        beyond += not (np.isfinite(p[i]))  # a sum of integers vectorises, an early exit would not
+    for i in range(x.size):
+        beyond += not (abs(x[i]) <= limit)  # a sum of integers vectorises, an early exit would not; NaN is beyond
     return beyond == 0
 
 
 @formula
-def _evaluate_splits(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results):
+def _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results):
+    """Write loss and accuracy of each part; tell whether all are finite."""
+    finite = True
     for i in range(bounds.size - 1):
         lo, hi = bounds[i], bounds[i + 1]
         results[i, 0], results[i, 1] = evaluate(p, eval_X[lo:hi], eval_y[lo:hi], sizes, activation, work)
+        finite = finite and np.isfinite(results[i, 0])
+    return finite
 
 
 def _advance(
     rule, sync, loss_and_grad, evaluate,
-    p, g, s1, s2, slow, a1, a2, table, sync_period, size, rest, pull_back, inner_state,
+    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
 ):  # fmt: skip
     rows = np.empty(batch_size, np.int64)
@@ -40,42 +44,48 @@ def _advance(
     while due < eval_steps.size and eval_steps[due] < first + (first > 0):
         due += 1
     if first == 0 and due < eval_steps.size and eval_steps[due] == 0:
-        _evaluate_splits(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
+        finite = _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
         results[due, SLOW] = results[due, FAST]
         due += 1
+        if not finite:
+            return 0, 0
     for t in range(first + 1, last + 1):
         minibatch(X.shape[0], batch_size, seed, t - 1, rows)
         for r in range(batch_size):
             batch[r] = X[rows[r]]
             labels[r] = y[rows[r]]
         loss = loss_and_grad(p, batch, labels, sizes, activation, l2, g, work)
-        if not np.isfinite(loss):
-            return t
+        if not (np.isfinite(loss) and _all_within(g, limits[0])):
+            return t, t - 1
         rule(p, g, s1, s2, table[t - 1])
-        if not _all_finite(p):
-            return t
-        evaluates = due < eval_steps.size and eval_steps[due] == t
+        if not _all_within(p, limits[1]):
+            return t, t
+        finite, evaluates = True, due < eval_steps.size and eval_steps[due] == t
         if evaluates:
-            _evaluate_splits(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
+            finite = _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
         if sync_period > 0 and t % sync_period == 0:
             sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
-        if evaluates:
-            if sync_period > 0:
-                _evaluate_splits(evaluate, slow, eval_X, eval_y, bounds, sizes, activation, work, results[due, SLOW])
-            due += 1
-    return 0
+        if evaluates and sync_period > 0:
+            shown = _evaluate_parts(
+                evaluate, slow, eval_X, eval_y, bounds, sizes, activation, work, results[due, SLOW]
+            )  # fmt: skip
+            finite = finite and shown
+        if not finite:
+            return t, t
+        due += evaluates
+    return -1, last
 
 
 @lru_cache(None)
 def _advance_loop(width):
-    scalar, vector, _ = step.width_types(width)
+    scalar, vector, readonly = step.width_types(width)
     plain, _, sync = step.signatures(width)
     loss_and_grad, evaluate, _ = network.signatures(width)
     matrix = types.Array(scalar, 2, "C", readonly=True)
     whole = types.Array(types.int64, 1, "C", readonly=True)
-    signature = types.int64(
+    signature = types.UniTuple(types.int64, 2)(
         *(types.FunctionType(s) for s in (plain, sync, loss_and_grad, evaluate)),
-        *[vector] * 7, matrix, types.int64, scalar, scalar, types.boolean, types.int64,
+        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64,
         matrix, whole, types.int64, types.uint64, whole, types.int64, scalar,
         matrix, whole, whole, whole, types.float64[:, :, :, ::1], vector, types.int64, types.int64,
     )  # fmt: skip
@@ -83,7 +93,7 @@ def _advance_loop(width):
 
 
 def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, sync_period, size, rest, pull_back, inner_state,
+    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
 ):  # fmt: skip
     """Train one dense network from step ``first`` to step ``last`` and evaluate it on the way.
@@ -93,17 +103,19 @@ def advance(
     the slow ones after it.
 
     rule, p .. a2, size .. inner_state : as in ``cpu.step``; slow is (0,) for a plain optimizer.
+    limits : (2,), in, the largest size of a gradient (see ``first_beyond``) and of a weight that counts as finite.
     table : (steps, 8), in, the scalars of all steps.          sync_period : int64, 0 for a plain optimizer.
     X, y, sizes, activation, l2, work : as in ``cpu.network``, X and y the training part; work for the larger of
         batch_size and ``network.ROWS_AT_ONCE`` rows.           batch_size, seed : as in ``philox.minibatch``.
     eval_X, eval_y : the rows to evaluate, part i from bounds[i] to bounds[i + 1].      bounds : (parts + 1,) int64.
     eval_steps : (m,) int64, rising.
     results : (m, 2, parts, 2) float64, out, by step, FAST or SLOW, part, (loss, accuracy).
-    returns : 0, or the step at which the minibatch loss or a weight stopped being finite; there the run freezes.
+    returns : the step at which a loss, the gradient or a weight stopped being finite, where the run freezes, or -1; and
+        the steps taken.
     """
     width = p.dtype.type
     loops = step.plain_loop(rule, width), step.sync_loop(width), network.loss_and_grad(width), network.evaluate(width)
     return _advance_loop(width)(
-        *loops, p, g, s1, s2, slow, a1, a2, table, sync_period, size, rest, pull_back, inner_state,
+        *loops, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
         X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
     )  # fmt: skip

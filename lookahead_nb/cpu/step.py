@@ -23,7 +23,7 @@ import numpy as np
 from numba import prange, types
 
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES, pull
-from lookahead_nb.jit import compiled, formula
+from lookahead_nb.jit import compiled, formula, named
 
 CHUNK = 4096  # five float32 slices of it stay in the cache of a core between the step and the sync
 PARALLEL_FROM = 1 << 17  # below, waking threads costs more than the pass
@@ -49,7 +49,7 @@ def _plain(rule, slots):
             if slots > 1:
                 s2[i] = second
 
-    return loop
+    return named(f"plain_{rule.__name__}", loop)
 
 
 def _fused(rule, slots):
@@ -68,7 +68,7 @@ def _fused(rule, slots):
         _sync_slot(s1, a1, size, rest, inner_state)
         _sync_slot(s2, a2, size, rest, inner_state)
 
-    return loop
+    return named(f"fused_{rule.__name__}", loop)
 
 
 @formula
@@ -135,7 +135,7 @@ def _chunked(plain, fused):
             else:
                 plain(p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c)
 
-    return driver
+    return named(f"chunked_{plain.__name__}", driver)
 
 
 @lru_cache(None)
@@ -174,17 +174,21 @@ def sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
     sync_loop(p.dtype.type)(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
 
 
-def _count_beyond(g, limit):
-    count = 0
-    for i in prange(g.size):
-        count += not (abs(g[i]) <= limit)  # an integer sum: no order, and NaN counts
-    return count
+def _counting(parallel):
+    def loop(g, limit):
+        count = 0
+        for i in prange(g.size):
+            count += not (abs(g[i]) <= limit)  # an integer sum: no order, and NaN counts
+        return count
+
+    # Numba's cache does not see whether a loop is parallel: each has its own name.
+    return named("count_beyond_parallel" if parallel else "count_beyond", loop)
 
 
 @lru_cache(None)
 def _counting_loop(width, parallel):
     scalar, _, readonly = width_types(width)
-    return compiled(types.int64(readonly, scalar), nogil=True, parallel=parallel)(_count_beyond)
+    return compiled(types.int64(readonly, scalar), nogil=True, parallel=parallel)(_counting(parallel))
 
 
 def first_beyond(g, limit):

@@ -13,7 +13,7 @@ import numpy as np
 
 from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull
 from lookahead_nb.gpu import cuda
-from lookahead_nb.jit import formula
+from lookahead_nb.jit import formula, named
 
 THREADS = 256
 MOST_BLOCKS = 1 << 16  # enough to fill any card; the stride does the rest
@@ -31,7 +31,7 @@ def _plain(rule, slots):
             if slots > 1:
                 s2[i] = second
 
-    return kernel
+    return named(f"plain_{rule.__name__}", kernel)
 
 
 def _fused(rule, slots):
@@ -50,7 +50,7 @@ def _fused(rule, slots):
                 s2[i] = second
                 _sync_slot(s2, a2, i, size, rest, inner_state)
 
-    return kernel
+    return named(f"fused_{rule.__name__}", kernel)
 
 
 @formula
