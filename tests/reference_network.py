@@ -1,0 +1,128 @@
+"""Dense networks and their training stated once more, in NumPy float64: what the library has to agree with.
+
+Do not import lookahead_nb here. The style is another on purpose: matrix algebra with rows in rows, slopes taken from
+what goes into an activation, two classes as a softmax over the logits (0, z). A network is described by its widths
+(features, hidden ..., classes). Losses also take complex weights, for the complex step: nothing in them conjugates or
+takes an absolute value.
+"""
+
+import math
+
+import numpy as np
+
+ACTIVATION = {
+    "relu": lambda Z: np.where(Z.real > 0, Z, 0),
+    "tanh": np.tanh,
+    "sigmoid": lambda Z: 1 / (1 + np.exp(-Z)),
+}
+DERIVATIVE = {
+    "relu": lambda Z: np.where(Z > 0, 1.0, 0.0),
+    "tanh": lambda Z: 1 / np.cosh(Z) ** 2,
+    "sigmoid": lambda Z: np.exp(-abs(Z)) / (1 + np.exp(-abs(Z))) ** 2,
+}
+
+
+def layers(flat, widths):
+    """Return [(W, b), ...] of a flat buffer, W with one row for each output."""
+    outputs = [*widths[1:-1], widths[-1] if widths[-1] > 2 else 1]
+    found, rest = [], np.asarray(flat)
+    for fan_in, fan_out in zip(widths[:-1], outputs, strict=True):
+        W, b, rest = np.split(rest, [fan_in * fan_out, (fan_in + 1) * fan_out])
+        found.append((W.reshape(fan_out, fan_in), b))
+    assert rest.size == 0
+    return found
+
+
+def passes(flat, X, widths, activation):
+    """Return (inputs of each layer, outputs of each layer before the activation), the last with a column per class."""
+    A, inputs, outputs = np.asarray(X, float), [], []
+    for W, b in layers(flat, widths):
+        inputs.append(A)
+        outputs.append(A @ W.T + b)
+        A = ACTIVATION[activation](outputs[-1])
+    if widths[-1] == 2:
+        outputs[-1] = np.hstack([np.zeros_like(outputs[-1]), outputs[-1]])
+    return inputs, outputs
+
+
+def loss(flat, X, y, widths, activation="relu", l2=0.0):
+    """Return the mean cross-entropy plus half of l2 times the sum of all squared W."""
+    Z = passes(flat, X, widths, activation)[1][-1]
+    Z = Z - Z.real.max(axis=1, keepdims=True)
+    entropy = np.log(np.exp(Z).sum(axis=1)) - Z[np.arange(len(Z)), y]
+    return entropy.mean() + l2 / 2 * sum((W**2).sum() for W, _ in layers(flat, widths))
+
+
+def probabilities(flat, X, widths, activation="relu"):
+    """Return P (rows, classes)."""
+    Z = passes(flat, X, widths, activation)[1][-1]
+    E = np.exp(Z - Z.max(axis=1, keepdims=True))
+    return E / E.sum(axis=1, keepdims=True)
+
+
+def accuracy(flat, X, y, widths, activation="relu"):
+    """Return the share of rows whose most probable class is y."""
+    return float(np.mean(probabilities(flat, X, widths, activation).argmax(axis=1) == y))
+
+
+def gradient(flat, X, y, widths, activation="relu", l2=0.0):
+    """Return the gradient of the loss as a flat array: D^T A, then D W times the slope, from the last layer down."""
+    inputs, outputs = passes(flat, X, widths, activation)
+    D = (probabilities(flat, X, widths, activation) - np.eye(widths[-1])[y]) / len(y)
+    D = D[:, 1:] if widths[-1] == 2 else D
+    pieces = []
+    for layer, (W, _) in reversed(list(enumerate(layers(flat, widths)))):
+        pieces = [(D.T @ inputs[layer] + l2 * W).ravel(), D.sum(axis=0), *pieces]
+        if layer:
+            D = (D @ W) * DERIVATIVE[activation](outputs[layer - 1])
+    return np.concatenate(pieces)
+
+
+def magnitude(flat, X, widths, activation="relu"):
+    """Return the sum of the sizes of all terms behind each element of the gradient, which bounds what rounding can do.
+
+    Every product and sum of :func:`gradient` once more with absolute values; an error of the logits counts by its size.
+    """
+    A, inputs = abs(np.asarray(X, float)), []
+    for W, b in layers(flat, widths):
+        inputs.append(A)
+        Z = A @ abs(W).T + abs(b)
+        A = Z if activation == "relu" else np.minimum(Z, 1) if activation == "tanh" else np.ones_like(Z)
+    D = (1 + Z.sum(axis=1, keepdims=True) + np.zeros_like(Z)) / len(Z)
+    pieces = []
+    for layer, (W, _) in reversed(list(enumerate(layers(flat, widths)))):
+        pieces = [(D.T @ inputs[layer]).ravel(), D.sum(axis=0), *pieces]
+        D = D @ abs(W)
+    return np.concatenate(pieces)
+
+
+def kinks(flat, X, widths):
+    """Return which hidden units of a relu network are on, one flat array over layers, rows and units."""
+    outputs = passes(flat, X, widths, "relu")[1][:-1]
+    return np.concatenate([np.empty(0, bool), *(Z.ravel() > 0 for Z in outputs)])
+
+
+def adamw(lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=1e-2):
+    """Return AdamW as a function ``update(p, g) -> p`` with a memory (Loshchilov & Hutter 2019, PyTorch's scale)."""
+    memory = {"m": 0.0, "v": 0.0, "t": 0}
+
+    def update(p, g):
+        memory["t"] += 1
+        memory["m"] = beta1 * memory["m"] + (1 - beta1) * g
+        memory["v"] = beta2 * memory["v"] + (1 - beta2) * g**2
+        m_hat, v_hat = memory["m"] / (1 - beta1 ** memory["t"]), memory["v"] / (1 - beta2 ** memory["t"])
+        return p - lr * m_hat / (np.sqrt(v_hat) + eps) - lr * weight_decay * p
+
+    return update
+
+
+def train(start, X, y, widths, activation, update, batches, *, k=math.inf, step_size=0.5, l2=0.0, pull_back=True):
+    """Yield (fast weights before the pull, slow weights after it) after each minibatch; k = inf never syncs."""
+    fast, slow = np.array(start, float), np.array(start, float)
+    for t, rows in enumerate(batches, 1):
+        fast = update(fast, gradient(fast, X[rows], y[rows], widths, activation, l2))
+        before = fast
+        if t % k == 0:
+            slow = slow + step_size * (fast - slow)
+            fast = slow if pull_back else fast
+        yield before, slow
