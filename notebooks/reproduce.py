@@ -1,0 +1,332 @@
+"""Recompute notebooks, tables and figures from nothing into build/, and compare them with the committed ones.
+
+Each notebook of ``notebooks/source`` runs from top to bottom in a fresh kernel of this interpreter. The first error, or
+the first word on stderr, stops everything. No committed file is touched, unless WRITE=1 is set: then the results
+replace them. LOOKAHEAD_NB_BUILD names another folder than ``build``.
+
+Exit code: 0; 1 if a notebook failed or a committed table is not the one of its manifest (other numbers than the
+committed ones are reported, for another kind of CPU may give them); 2 for a call that makes no sense; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COMMITTED = {"notebooks": ROOT / "notebooks", "results": ROOT / "data/results", "figures": ROOT / "paper/figures"}
+WORDS = {"notebooks": "notebook", "results": "table", "figures": "figure"}
+ENDINGS = {"notebooks": [".ipynb"], "results": [".csv", ".json"], "figures": [".svg", ".pdf", ".json"]}
+CLOSE = 1e-2  # numbers that differ by more are called different; a rounding of the last printed digit stays below
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+try:
+    import jupytext
+    import nbformat
+    import numpy as np
+    import pandas as pd
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+    from traitlets.config import Config
+
+    from lookahead_nb import store
+
+    for module in ("ipykernel", "seaborn", "sklearn"):
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
+except ModuleNotFoundError as error:
+    print(
+        f'{error.name} is missing: run "make reproduce", which installs all, or pip install "lookahead-nb[reproduce]".'
+    )
+    sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)
+
+
+class FailedNotebookError(Exception):
+    """A notebook that did not run through; the message names notebook, cell and error."""
+
+
+class Kernel(AsyncKernelManager):
+    """A kernel of this very interpreter, whatever kernels are installed."""
+
+    @property
+    def kernel_spec(self):
+        """What to start."""
+        return KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], **KERNELSPEC)
+
+
+class Client(NotebookClient):
+    """Runs a notebook; Ctrl-C cancels it and takes the kernel down, which nbclient would report as a dead kernel."""
+
+    interrupted = False
+
+    async def async_start_new_kernel(self, **settings):
+        """Start the kernel, with Ctrl-C under control from here on."""
+        task = asyncio.current_task()
+
+        def interrupt():
+            self.interrupted = True
+            task.cancel()
+
+        with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C arrives by itself
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+        await super().async_start_new_kernel(**settings)
+
+
+def main(arguments=None):
+    """Run the command line and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="notebooks to run, by the start of the name; default: all"
+    )
+    parser.add_argument(
+        "--source", type=pathlib.Path, default=ROOT / "notebooks/source", help="folder of percent scripts"
+    )
+    options = parser.parse_args(arguments)
+    sources = chosen(parser, options.source, options.names)
+    build = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or ROOT / "build").resolve()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    for kind in COMMITTED:
+        shutil.rmtree(build / kind, ignore_errors=True)
+        (build / kind).mkdir(parents=True)
+    try:
+        run_all(console, sources, build)
+        rows = [row for kind in COMMITTED for row in compare(kind, build, everything=not options.names)]
+    except FailedNotebookError as failure:
+        console.print(f"[bold red]FAILED[/] {escape(str(failure))}", soft_wrap=True)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("Stopped. No committed file was touched.")
+        return 130
+    table = Table("", "against the committed one", box=None, padding=(0, 2, 0, 0))
+    for name, verdict in rows:
+        table.add_row(escape(name), escape(verdict))
+    console.print(table)
+    if os.environ.get("WRITE") == "1":
+        write(console, build)
+    broken = [sentence for path in sorted(COMMITTED["results"].glob("*.csv")) if (sentence := flaw(path))]
+    for sentence in broken:
+        console.print(f"[bold red]BROKEN[/] {escape(sentence)}", soft_wrap=True)
+    return 1 if broken else 0
+
+
+def chosen(parser, folder, names):
+    """Return the percent scripts of the names, in the order in which they run."""
+    found = sorted(folder.glob("*.py"))
+    if not found:
+        parser.error(f"--source must be a folder of percent scripts, not {folder.name}")
+    for name in names:
+        if not any(path.stem.startswith(name) for path in found):
+            parser.error(f"NAME must begin one of {', '.join(path.stem for path in found)}, not be {name!r}")
+    return [path for path in found if not names or path.stem.startswith(tuple(names))]
+
+
+# ---------------------------------------------------------------------------------------------------------- running
+
+
+def run_all(console, sources, build):
+    """Run the notebooks one after the other, with a bar for each on a terminal and a line for each elsewhere."""
+    bars = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bars:
+        for source in sources:
+            notebook = prepared(source)
+            count = sum(cell.cell_type == "code" for cell in notebook.cells)
+            bar, start = bars.add_task(source.stem, total=count), time.perf_counter()
+            run(source.stem, notebook, build, lambda bar=bar: bars.advance(bar))
+            if not console.is_terminal:
+                console.print(f"{source.stem}: {count} cells in {time.perf_counter() - start:.0f} s")
+                sys.stdout.flush()
+
+
+def prepared(source):
+    """Return a percent script as a notebook without outputs, the same bytes whenever it is built."""
+    notebook = jupytext.read(source, fmt="py:percent")
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for number, cell in enumerate(notebook.cells):
+        cell.id, cell.metadata = f"cell-{number:03d}", nbformat.from_dict({})
+    return notebook
+
+
+def run(name, notebook, build, advance):
+    """Run a notebook in a fresh kernel and save it, also as far as it got; errors: FailedNotebookError."""
+    at = -1
+
+    def begin(cell, **_):
+        nonlocal at
+        at += cell.cell_type == "code"
+
+    metadata = notebook.metadata
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as words:
+        environment = os.environ | {
+            "LOOKAHEAD_NB_BUILD": str(build),
+            "IPYTHONDIR": folder,
+            "MPLBACKEND": "agg",
+            "PYTHONHASHSEED": "0",
+        }
+        files = {"connection_file": f"{folder}/kernel.json"} | ({"transport": "ipc"} if os.name == "posix" else {})
+        client = Client(
+            notebook,
+            kernel_manager_class=Kernel,
+            config=Config({"ConnectionFileMixin": files}),  # files instead of network ports
+            timeout=None,
+            record_timing=False,
+            resources={"metadata": {"path": str(ROOT / "notebooks")}},
+            on_cell_start=begin,
+            on_cell_executed=lambda **_: advance(),
+        )
+        try:
+            client.execute(env=environment, stderr=words)
+        except CellExecutionError as error:
+            summary = f"{error.ename}: {error.evalue}".strip().rstrip(":")
+            raise FailedNotebookError(failure(name, notebook, at, summary)) from None
+        except DeadKernelError:
+            if client.interrupted:
+                raise KeyboardInterrupt from None
+            words.seek(0)
+            last = "".join(words.readlines()[-10:]).strip()
+            raise FailedNotebookError(failure(name, notebook, at, f"the kernel died {last}".strip())) from None
+        finally:
+            notebook.metadata = metadata  # without the version that the kernel reports
+            for cell in notebook.cells:
+                cell.metadata.clear()
+            text = nbformat.writes(notebook).rstrip("\n") + "\n"
+            (build / "notebooks" / f"{name}.ipynb").write_text(text, encoding="utf-8", newline="\n")
+    for at, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                raise FailedNotebookError(failure(name, notebook, at, f"wrote to stderr: {output.text.strip()}"))
+
+
+def failure(name, notebook, at, error):
+    """Return the sentence about a failed code cell, the number at from 0, and the cell itself."""
+    cell = [cell for cell in notebook.cells if cell.cell_type == "code"][max(at, 0)]
+    source = "\n".join(f"    {line}" for line in cell.source.splitlines())
+    return f"{name}, code cell {max(at, 0) + 1}: {error}\n{source}"
+
+
+# -------------------------------------------------------------------------------------------------------- comparing
+
+
+def compare(kind, build, *, everything):
+    """Return (name, verdict) for each recomputed file of a kind, and for committed ones that were not recomputed."""
+    main = ENDINGS[kind][0]
+    done, kept = ({path.stem for path in folder.glob(f"*{main}")} for folder in (build / kind, COMMITTED[kind]))
+    rows = [(name, "new") for name in done - kept]
+    rows += [(name, VERDICTS[kind](build / kind / name, COMMITTED[kind] / name)) for name in done & kept]
+    rows += [(name, "not recomputed") for name in kept - done if everything]
+    return [(f"{WORDS[kind]} {name}", verdict) for name, verdict in sorted(rows)]
+
+
+def flaw(path):
+    """Return a sentence if a committed table is not the one of its manifest, else None."""
+    try:
+        store.read_table(path)
+    except (OSError, ValueError, KeyError) as error:
+        return f"{path.relative_to(ROOT)}: {error if isinstance(error, ValueError) else 'its manifest is missing'}"
+
+
+def compare_tables(here, there):
+    """Return how a table differs from the committed one."""
+    here, there = here.with_suffix(".csv"), there.with_suffix(".csv")
+    if flaw(there):
+        return "the committed one is broken, see below"
+    if here.read_bytes() == there.read_bytes():
+        return "identical"
+    new, old = store.read_table(here), store.read_table(there)
+    if list(new.columns) != list(old.columns) or len(new) != len(old):
+        return f"differs: {len(new)} x {len(new.columns)}, not {len(old)} x {len(old.columns)}, or other columns"
+    numbers = [column for column in new if pd.api.types.is_numeric_dtype(new[column])]
+    if not new.drop(columns=numbers).equals(old.drop(columns=numbers)):
+        return "differs: more than numbers"
+    cpu = [json.loads(path.with_suffix(".json").read_text())["machine"]["cpu_class"] for path in (here, there)]
+    return numeric(new[numbers].to_numpy(float), old[numbers].to_numpy(float)) + elsewhere("CPU class", *cpu)
+
+
+def compare_figures(here, there):
+    """Return how a figure differs from the committed one."""
+    differing = [
+        end for end in ENDINGS["figures"]
+        if not there.with_suffix(end).is_file()
+        or here.with_suffix(end).read_bytes() != there.with_suffix(end).read_bytes()
+    ]  # fmt: skip
+    if not differing:
+        return "identical"
+    if ".json" not in differing or not there.with_suffix(".json").is_file():
+        return f"differs: {', '.join(differing)}"
+    drawn = [json.loads(path.with_suffix(".json").read_text())["drawn_with"] for path in (here, there)]
+    versions = (" ".join(f"{name} {version}" for name, version in with_.items()) for with_ in drawn)
+    return f"differs: {', '.join(differing)}" + elsewhere("drawn with", *versions)
+
+
+def compare_notebooks(here, there):
+    """Return how a notebook differs from the committed one: its cells, or the text it printed."""
+    new, old = (nbformat.read(path.with_suffix(".ipynb"), as_version=4).cells for path in (here, there))
+    if [(cell.cell_type, cell.source) for cell in new] != [(cell.cell_type, cell.source) for cell in old]:
+        return "differs: other cells"
+    new, old = ("\n".join(printed(cells)) for cells in (new, old))
+    if new == old:
+        return "identical"
+    if NUMBER.sub("#", " ".join(new.split())) != NUMBER.sub("#", " ".join(old.split())):
+        return "differs: other text was printed"
+    return numeric(*(np.array(NUMBER.findall(text), float) for text in (new, old)))
+
+
+VERDICTS = {"notebooks": compare_notebooks, "results": compare_tables, "figures": compare_figures}
+
+
+def printed(cells):
+    """Return the texts that cells printed and showed."""
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    return [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+
+
+def numeric(new, old):
+    """Return the verdict on two arrays of the same shape that may differ in their numbers."""
+    if new.shape != old.shape or (np.isnan(new) != np.isnan(old)).any():
+        return "differs: numbers are missing in one of them"
+    larger = np.fmax(np.abs(new), np.abs(old))
+    apart = np.nanmax(np.abs(new - old) / np.where(larger > 0, larger, 1), initial=0)
+    only = f"(largest relative difference {apart:.0e}; only numbers differ)"
+    return f"close {only}" if apart <= CLOSE else f"differs {only}"
+
+
+def elsewhere(what, here, there):
+    """Return the remark that something was made under other circumstances, where it was."""
+    return "" if here == there else f"; {what}: committed {there}, here {here}"
+
+
+def write(console, build):
+    """Replace the committed files by the recomputed ones."""
+    for kind, folder in COMMITTED.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [path for path in sorted((build / kind).iterdir()) if path.suffix in ENDINGS[kind]]
+        for path in paths:
+            shutil.copyfile(path, folder / path.name)
+        console.print(f"wrote {len(paths)} files to {folder.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
