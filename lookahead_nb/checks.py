@@ -47,3 +47,13 @@ def flag(name, value):
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, not {value!r}")
     return bool(value)
+
+
+def float_dtype(name, value):
+    """Return the value as np.dtype, or refuse what is not float32 or float64."""
+    allowed = ("float32", "float64")
+    try:
+        given = None if value is None else np.dtype(value).name  # np.dtype(None) would be float64
+    except TypeError:
+        raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}") from None
+    return np.dtype(one_of(name, given, allowed))

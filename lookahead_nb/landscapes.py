@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lookahead_nb.checks import real_number
+from lookahead_nb.checks import real_number, whole_number
+from lookahead_nb.optimizers import Lookahead, Optimizer
 
 
 class Quadratic:
@@ -14,7 +15,11 @@ class Quadratic:
     """
 
     def __init__(self, curvatures):
+        if not np.iterable(curvatures):
+            raise TypeError(f"curvatures must be a sequence of positive numbers, not {curvatures!r}")
         checked = [real_number(f"curvatures[{i}]", c, 0, open_low=True) for i, c in enumerate(curvatures)]
+        if not checked:
+            raise ValueError("curvatures must hold at least one number, not none")
         self.curvatures = np.array(checked, np.float64)
         self.size = self.curvatures.size
 
@@ -23,11 +28,14 @@ class Quadratic:
 
     def loss(self, params):
         """Return the height at (..., n) points, float64."""
-        return 0.5 * (self.curvatures * np.square(params, dtype=np.float64)).sum(-1)
+        with np.errstate(over="ignore"):  # far out the height is inf
+            return 0.5 * (self.curvatures * np.square(_points(params, self.size))).sum(-1)
 
     def loss_and_grad(self, params):
         """Return the height at one point and its gradient ``curvatures * params``, in the dtype of params."""
-        return float(self.loss(params)), (self.curvatures * params).astype(params.dtype)
+        height = float(self.loss(params))
+        with np.errstate(over="ignore"):
+            return height, (self.curvatures * params).astype(params.dtype)
 
 
 class Rosenbrock:
@@ -46,14 +54,23 @@ class Rosenbrock:
 
     def loss(self, params):
         """Return the height at (..., 2) points, float64."""
-        x, y = np.moveaxis(np.asarray(params, np.float64), -1, 0)
-        return (1 - x) ** 2 + self.bend * (y - x**2) ** 2
+        x, y = np.moveaxis(_points(params, 2), -1, 0)
+        with np.errstate(over="ignore", invalid="ignore"):  # far out the height is inf, or NaN
+            return (1 - x) ** 2 + self.bend * (y - x**2) ** 2
 
     def loss_and_grad(self, params):
         """Return the height at one point and its gradient, in the dtype of params."""
-        x, y = (float(v) for v in params)
-        rise = 2 * self.bend * (y - x**2)
-        return float(self.loss(params)), np.array([-2 * (1 - x) - 2 * x * rise, rise], params.dtype)
+        height, (x, y) = float(self.loss(params)), _points(params, 2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rise = 2 * self.bend * (y - x**2)
+            return height, np.array([-2 * (1 - x) - 2 * x * rise, rise]).astype(params.dtype)
+
+
+def _points(params, size):
+    points = np.asarray(params, np.float64)
+    if not points.ndim or points.shape[-1] != size:
+        raise ValueError(f"params must be (..., {size}), not {points.shape}")
+    return points
 
 
 def trace(landscape, optimizer, start, steps):
@@ -64,16 +81,19 @@ def trace(landscape, optimizer, start, steps):
 
     start : (n,) float array; steps : int, at least 0. errors : those of ``step``; ValueError at slow_step_size 0.
     """
+    steps = whole_number("steps", steps, 0)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an inner rule or Lookahead, not {optimizer!r}")
     params = np.array(start)
     state = optimizer.init(params)
-    lookahead = getattr(optimizer, "sync_period", None)
-    if lookahead and not optimizer.slow_step_size:
+    lookahead = optimizer if isinstance(optimizer, Lookahead) else None
+    if lookahead and not lookahead.slow_step_size:
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, not 0.0")
     fast, slow = [params.copy()], [params.copy()]
     for _ in range(steps):
         optimizer.step(params, landscape.loss_and_grad(params)[1], state)
         fast.append(params.copy())
         slow.append(state.slow.copy() if lookahead else params.copy())
-        if lookahead and state.t % lookahead == 0 and optimizer.pull_back:
-            fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / optimizer.slow_step_size
+        if lookahead and state.t % lookahead.sync_period == 0 and lookahead.pull_back:
+            fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / lookahead.slow_step_size
     return np.array(fast), np.array(slow) if lookahead else None

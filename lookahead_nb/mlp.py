@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lookahead_nb.checks import one_of, whole_number
+from lookahead_nb.checks import float_dtype, one_of, whole_number
 from lookahead_nb.cpu import network
 from lookahead_nb.formulas import RELU, SIGMOID, TANH
 from lookahead_nb.philox import WEIGHTS, uniforms
@@ -48,7 +48,7 @@ class DenseNetwork:
         returns : (size,) array. errors : TypeError, ValueError. Source: LeCun et al. 1998, section 4.6.
         """
         seed = whole_number("seed", seed, 0, 2**63 - 1)
-        dtype = np.dtype(one_of("dtype", str(np.dtype(dtype)), ("float32", "float64")))
+        dtype = float_dtype("dtype", dtype)
         params = np.zeros(self.size, np.float64)
         for layer, W in enumerate(v for v in self.unpack(params).values() if v.ndim == 2):
             W[:] = (2 * uniforms(W.size, seed, WEIGHTS, layer) - 1).reshape(W.shape) / np.sqrt(W.shape[1])
@@ -73,7 +73,7 @@ class DenseNetwork:
         """
         X, y = self._enter(params, X, y)
         work = np.empty(network.work_size(self.sizes, len(X)), params.dtype)
-        grad, width = np.empty_like(params), params.dtype.type
+        grad, width = np.empty(self.size, params.dtype), params.dtype.type
         loss = network.loss_and_grad(width)(params, X, y, self.sizes, self.activation_code, width(self.l2), grad, work)
         return loss, grad
 
@@ -84,7 +84,7 @@ class DenseNetwork:
         loss, _ = network.evaluate(params.dtype.type)(params, X, y, self.sizes, self.activation_code, work)
         if self.l2:
             loss += np.float64(params.dtype.type(self.l2)) * network.half_square(params.dtype.type)(params, self.sizes)
-        return loss
+        return float(loss)
 
     def predict(self, params, X):
         """Return the most probable class of each row, the first of equals, as (rows,) int64."""
@@ -106,6 +106,10 @@ class DenseNetwork:
             raise TypeError(f"params must be float32 or float64, not {params.dtype}")
         if params.shape != (self.size,) or not params.flags.c_contiguous:
             raise ValueError(f"params must be a contiguous ({self.size},) array, not {params.shape}")
+        if self.l2 > np.finfo(params.dtype).max:
+            raise ValueError(
+                f"l2 must be at most {np.finfo(params.dtype).max} for {params.dtype} params, not {self.l2!r}"
+            )
 
     def _enter(self, params, X, y):
         self._check_params(params)
@@ -147,9 +151,18 @@ class MLP(DenseNetwork):
         return {"model": "MLP", "widths": "-".join(map(str, self.widths)), "activation": self.activation}
 
 
+def _plain_array(name, value):
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, not a masked one, whose mask would be ignored")
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must have rows of one length, not a ragged {type(value).__name__}") from None
+
+
 def checked_features(X, n_features, dtype):
     """Return X as a C-contiguous matrix of the dtype, or refuse it: shape, kind, NaN and inf."""
-    given = np.asarray(X)
+    given = _plain_array("X", X)
     if given.dtype.kind not in "fiub":
         raise TypeError(f"X must hold numbers, not {given.dtype}")
     if given.ndim != 2 or given.shape[1] != n_features or not len(given):
@@ -158,13 +171,13 @@ def checked_features(X, n_features, dtype):
         X = np.ascontiguousarray(given, dtype)
     if not np.isfinite(X).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(X))[0])
-        raise ValueError(f"X must be finite, not {given[row, column]!r} in row {row}, column {column}")
+        raise ValueError(f"X must be finite, not {given[row, column].item()!r} in row {row}, column {column}")
     return X
 
 
 def checked_labels(y, n_classes, rows):
     """Return y as int64, or refuse it: shape, kind, and labels outside 0..n_classes-1."""
-    given = np.asarray(y)
+    given = _plain_array("y", y)
     if given.dtype.kind not in "iub":
         raise TypeError(f"y must hold whole numbers, not {given.dtype}")
     if given.shape != (rows,):
@@ -172,5 +185,5 @@ def checked_labels(y, n_classes, rows):
     outside = (given < 0) | (given >= n_classes)
     if outside.any():
         row = int(np.argmax(outside))
-        raise ValueError(f"y must hold labels 0 to {n_classes - 1}, not {given[row]!r} in row {row}")
+        raise ValueError(f"y must hold labels 0 to {n_classes - 1}, not {given[row].item()!r} in row {row}")
     return np.ascontiguousarray(given, np.int64)

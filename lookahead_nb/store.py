@@ -8,7 +8,7 @@ import os
 import pathlib
 import platform
 import re
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from lookahead_nb.philox import STREAM_ID
 
@@ -27,6 +27,13 @@ def build_folder(kind):
     return folder
 
 
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"  # run from a folder of sources
+
+
 def machine():
     """Return what a result may depend on: the CPU, its class as the compiler sees it, threads, versions, stream."""
     from llvmlite.binding import get_host_cpu_name
@@ -36,7 +43,7 @@ def machine():
     listed = pathlib.Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*: (.*)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
     cpu = named[1] if named else cpu
-    versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    versions = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
     return {
         "cpu": cpu,
         "cpu_class": get_host_cpu_name(),

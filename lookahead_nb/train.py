@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lookahead_nb.checks import one_of, whole_number
+from lookahead_nb.checks import float_dtype, one_of, whole_number
 from lookahead_nb.cpu import network, runs
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.mlp import DenseNetwork
@@ -74,12 +74,13 @@ def train(
     history : ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of opt, ``step``,
     ``phase`` (step mod sync_period), ``weights`` ("fast" or "slow"), ``train_loss``, ``validation_loss``, ``test_loss``
     (mean cross-entropy without L2), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a
-    step with a sync, fast is evaluated before the pull and slow after it. From the step where a loss, the gradient (as
-    ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged".
+    step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss, the
+    gradient (as ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged";
+    so does a row whose own loss is not finite.
     errors : TypeError, ValueError.
     """
     one_of("backend", backend, ("cpu",))
-    dtype = np.dtype(one_of("dtype", str(dtype), ("float32", "float64")))
+    dtype = float_dtype("dtype", dtype)
     width = dtype.type
     steps, batch_size = whole_number("steps", steps, 1), whole_number("batch_size", batch_size, 1)
     seed, eval_rows = whole_number("seed", seed, 0, 2**63 - 1), whole_number("eval_rows", eval_rows, 1)
@@ -114,7 +115,7 @@ def train(
         if diverged_at >= 0:
             break
     state._arrive(taken, powers[taken])
-    configuration = _configuration(model, data, opt, steps, batch_size, seed, dtype)
+    configuration = _configuration(model, data, opt, steps, batch_size, seed, eval_rows, dtype)
     history = _history(configuration, opt, seed, eval_steps, results, diverged_at)
     return Run(history, params, state, None if diverged_at < 0 else diverged_at)
 
@@ -158,8 +159,9 @@ def _evaluated_rows(data, name, eval_rows):
     return X, y
 
 
-def _configuration(model, data, opt, steps, batch_size, seed, dtype):
-    training = {"steps": steps, "batch_size": batch_size, "seed": seed, "dtype": str(dtype), "stream": STREAM_ID}
+def _configuration(model, data, opt, steps, batch_size, seed, eval_rows, dtype):
+    training = {"steps": steps, "batch_size": batch_size, "seed": seed, "eval_rows": eval_rows}
+    training |= {"dtype": str(dtype), "stream": STREAM_ID}
     return {"model": model.settings(), "data": data.fingerprint, "optimizer": opt.settings(), "training": training}
 
 
@@ -183,7 +185,9 @@ def _history(configuration, opt, seed, eval_steps, results, diverged_at):
     columns["phase"] = columns["step"] % opt.sync_period if lookahead else np.nan
     columns["weights"] = np.tile(kinds, count)
     values = results[:, : len(kinds)].reshape(count * len(kinds), len(SPLITS), 2)
-    late = columns["step"] >= diverged_at if diverged_at >= 0 else np.zeros(len(columns["step"]), bool)
+    late = ~np.isfinite(values).all(axis=(1, 2))  # an evaluated loss may overflow where no weight does
+    if diverged_at >= 0:
+        late |= columns["step"] >= diverged_at
     values[late] = np.nan
     for measure, name in enumerate(("loss", "accuracy")):
         columns |= {f"{split}_{name}": values[:, i, measure] for i, split in enumerate(SPLITS)}

@@ -219,7 +219,6 @@ REPORTED = {
 }
 
 
-@pytest.mark.xfail(reason="reported: not refused, or not by name")
 @pytest.mark.parametrize("bad", REPORTED.values(), ids=REPORTED)
 def test_more_that_is_to_be_refused_by_name_and_value(bad):
     call, error, sentence = bad
@@ -227,7 +226,6 @@ def test_more_that_is_to_be_refused_by_name_and_value(bad):
         call()
 
 
-@pytest.mark.xfail(reason="reported: Python's OverflowError, or a warning, comes through")
 def test_a_path_that_leaves_every_bound_says_so():
     with pytest.raises(FloatingPointError, match="step"):
         trace(Rosenbrock(), lnb.SGD(0.1), START, STEPS)

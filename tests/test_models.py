@@ -566,7 +566,6 @@ def test_nothing_that_is_handed_in_is_changed(width):
     assert [array.tobytes() for array in arrays] == before
 
 
-@pytest.mark.xfail(reason="reported: the gradient is a memmap too")
 def test_the_gradient_at_weights_in_a_file_is_a_plain_array(tmp_path):
     case = Case((4, 5, 3))
     params, X, y = case.drawn()
@@ -686,7 +685,6 @@ REPORTED = {
 }
 
 
-@pytest.mark.xfail(reason="reported: not refused, or not by name")
 @pytest.mark.parametrize("bad", REPORTED.values(), ids=REPORTED)
 def test_more_that_is_to_be_refused_by_name_and_value(bad):
     call, error, sentence = bad

@@ -21,14 +21,17 @@ pytestmark = pytest.mark.skipif(
 
 # What runs on each copy: enough to see every fault, and no more.
 MODELS = ("test_models.py", "matrix_algebra or l2_alone or alone_and_among_others or takes_the_first_of_equals")
-TRAIN = ("test_train.py", "before_the_pull or every_model or follow_an_independent or not_finite_ends")
+TRAIN = (
+    "test_train.py",
+    "float32 and (before_the_pull or every_model) or not_finite_ends or diverged_run or flagged or nan",
+)
 
-EVALUATED = """
-        if evaluates:
-            _evaluate_splits(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])"""
-PULLED = """
-        if sync_period > 0 and t % sync_period == 0:
-            sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)"""
+EVALUATED = """        if evaluates:
+            finite = _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
+"""
+PULLED = """        if sync_period > 0 and t % sync_period == 0:
+            sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+"""
 
 # name: (file, what stands there, what is planted, tests). Each replaces one place.
 FAULTS = {
@@ -89,7 +92,15 @@ FAULTS = {
     "minibatches one step ahead": ("cpu/runs.py", "seed, t - 1, rows", "seed, t, rows", TRAIN),
     "scalars one step ahead": ("cpu/runs.py", "table[t - 1]", "table[min(t, last - 1)]", TRAIN),
     "sync one step late": ("cpu/runs.py", "t % sync_period == 0", "t > 1 and (t - 1) % sync_period == 0", TRAIN),
-    "weights not watched": ("cpu/runs.py", "if not _all_finite(p)", "if not _all_finite(g)", TRAIN),
+    "weights not watched": ("cpu/runs.py", "if not _all_within(p, limits[1])", "if False", TRAIN),
+    "gradient not watched": ("cpu/runs.py", "and _all_within(g, limits[0])", "", TRAIN),
+    "one step too many at divergence": ("cpu/runs.py", "return t, t - 1", "return t, t", TRAIN),
+    "evaluated losses not watched": (
+        "cpu/runs.py",
+        "if not finite:\n            return t, t",
+        "if False:\n            pass",
+        TRAIN,
+    ),
     "slow rows hold the fast weights": ("train.py", "results[:, : len(kinds)]", "results[:, [0] * len(kinds)]", TRAIN),
     "validation evaluated on the test rows": (
         "train.py",
@@ -114,7 +125,7 @@ def verdict(folder, fault):
         source = (folder / "lookahead_nb" / file).read_text(encoding="utf-8")
         assert source.count(stands) == 1, f"{file} holds {source.count(stands)} times: {stands}"
         (folder / "lookahead_nb" / file).write_text(source.replace(stands, planted), encoding="utf-8")
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-k", chosen, f"tests/{tests}"]
+    options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-k", chosen, f"tests/{tests}"]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", *options]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False).stdout

@@ -393,16 +393,17 @@ def test_a_loss_that_is_not_finite_freezes_the_run_before_the_step():
     assert run.params.tobytes() == first.tobytes()
 
 
-def exploding(opt=None):
+def exploding(opt=None, eval_at=(1, 2, 3)):
     """A run whose weights overflow at step 2: they grow by a factor of 1e20 at each."""
     data, _ = problem()
     model, opt = lnb.LogisticRegression(4, n_classes=3), opt or lnb.SGD(1.0, weight_decay=1e20)
     with quiet():
-        return train(model, data, opt, steps=10, batch_size=BATCH, eval_at=[1, 2, 3])
+        return train(model, data, opt, steps=10, batch_size=BATCH, eval_at=eval_at)
 
 
-def test_a_weight_that_is_not_finite_ends_the_run():
-    run = exploding()
+@pytest.mark.parametrize("eval_at", [(), (1, 2, 3)], ids=str)
+def test_a_weight_that_is_not_finite_ends_the_run(eval_at):
+    run = exploding(eval_at=eval_at)
     assert run.diverged_at == 2
     assert not np.isfinite(run.params).all()
 

@@ -24,13 +24,9 @@ def _all_within(x, limit):
 
 @formula
 def _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results):
-    """Write loss and accuracy of each part; tell whether all are finite."""
-    finite = True
     for i in range(bounds.size - 1):
         lo, hi = bounds[i], bounds[i + 1]
         results[i, 0], results[i, 1] = evaluate(p, eval_X[lo:hi], eval_y[lo:hi], sizes, activation, work)
-        finite = finite and np.isfinite(results[i, 0])
-    return finite
 
 
 def _advance(
@@ -44,11 +40,9 @@ def _advance(
     while due < eval_steps.size and eval_steps[due] < first + (first > 0):
         due += 1
     if first == 0 and due < eval_steps.size and eval_steps[due] == 0:
-        finite = _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
+        _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
         results[due, SLOW] = results[due, FAST]
         due += 1
-        if not finite:
-            return 0, 0
     for t in range(first + 1, last + 1):
         minibatch(X.shape[0], batch_size, seed, t - 1, rows)
         for r in range(batch_size):
@@ -60,18 +54,13 @@ def _advance(
         rule(p, g, s1, s2, table[t - 1])
         if not _all_within(p, limits[1]):
             return t, t
-        finite, evaluates = True, due < eval_steps.size and eval_steps[due] == t
+        evaluates = due < eval_steps.size and eval_steps[due] == t
         if evaluates:
-            finite = _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
+            _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
         if sync_period > 0 and t % sync_period == 0:
             sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
         if evaluates and sync_period > 0:
-            shown = _evaluate_parts(
-                evaluate, slow, eval_X, eval_y, bounds, sizes, activation, work, results[due, SLOW]
-            )  # fmt: skip
-            finite = finite and shown
-        if not finite:
-            return t, t
+            _evaluate_parts(evaluate, slow, eval_X, eval_y, bounds, sizes, activation, work, results[due, SLOW])
         due += evaluates
     return -1, last
 
@@ -110,8 +99,8 @@ def advance(
     eval_X, eval_y : the rows to evaluate, part i from bounds[i] to bounds[i + 1].      bounds : (parts + 1,) int64.
     eval_steps : (m,) int64, rising.
     results : (m, 2, parts, 2) float64, out, by step, FAST or SLOW, part, (loss, accuracy).
-    returns : the step at which a loss, the gradient or a weight stopped being finite, where the run freezes, or -1; and
-        the steps taken.
+    returns : the step at which the minibatch loss, the gradient or a weight stopped being finite, where the run
+        freezes, or -1; and the steps taken.
     """
     width = p.dtype.type
     loops = step.plain_loop(rule, width), step.sync_loop(width), network.loss_and_grad(width), network.evaluate(width)

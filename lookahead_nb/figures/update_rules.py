@@ -31,7 +31,7 @@ def readings(synced, paths, sync_period):
         ax.step(path.index, path["slow"], where="post", color=COLOURS["slow"], label="slow weight")
         ax.plot(path["slow"][synced_at], "s", ms=3.5, color=COLOURS["slow"], label="sync")
         ax.axhline(0, color="0.6", lw=0.8, ls=":")
-        ax.set(xlabel="step", ylabel="weight", ylim=(paths["fast"].min() - 0.1, 1.75))
+        ax.set(xlabel="step", ylabel="weight", ylim=(paths["fast"].min() - 0.35, 1.75), yticks=[0, 0.5, 1])
         ax.text(0.03, 0.03, f"{'with' if pulled else 'without'} the pull-back", transform=ax.transAxes)
     axs[0].legend(loc="upper center")
     axs[2].legend(loc="upper right")
