@@ -8,7 +8,7 @@ tests.jit   = .venv/bin/python -m pytest tests $(ARGS)
 tests.nojit = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
 tests.sim   = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py $(ARGS)
 tests.ptx   = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS)
-tests.peers = .venv-peers/bin/python -m pytest tests/levels/test_peers.py $(ARGS)
+tests.peers = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS)
 
 $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx or peers))
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)

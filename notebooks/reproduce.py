@@ -163,11 +163,16 @@ def run_all(console, sources, build):
 def prepared(source):
     """Return a percent script as a notebook without outputs, the same bytes whenever it is built."""
     notebook = jupytext.read(source, fmt="py:percent")
-    notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
+    notebook.metadata = metadata()
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells):
         cell.id, cell.metadata = f"cell-{number:03d}", nbformat.from_dict({})
     return notebook
+
+
+def metadata():
+    """Return what every notebook says about itself, which leaves out the versions that the kernel reports."""
+    return nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
 
 
 def run(name, notebook, build, advance):
@@ -178,7 +183,6 @@ def run(name, notebook, build, advance):
         nonlocal at
         at += cell.cell_type == "code"
 
-    metadata = notebook.metadata
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as words:
         environment = os.environ | {
             "LOOKAHEAD_NB_BUILD": str(build),
@@ -209,7 +213,7 @@ def run(name, notebook, build, advance):
             last = "".join(words.readlines()[-10:]).strip()
             raise FailedNotebookError(failure(name, notebook, at, f"the kernel died {last}".strip())) from None
         finally:
-            notebook.metadata = metadata  # without the version that the kernel reports
+            notebook.metadata = metadata()
             for cell in notebook.cells:
                 cell.metadata.clear()
             text = nbformat.writes(notebook).rstrip("\n") + "\n"
@@ -259,8 +263,9 @@ def compare_tables(here, there):
     if list(new.columns) != list(old.columns) or len(new) != len(old):
         return f"differs: {len(new)} x {len(new.columns)}, not {len(old)} x {len(old.columns)}, or other columns"
     numbers = [column for column in new if pd.api.types.is_numeric_dtype(new[column])]
-    if not new.drop(columns=numbers).equals(old.drop(columns=numbers)):
-        return "differs: more than numbers"
+    other = [column for column in new if column not in numbers and not new[column].equals(old[column])]
+    if other:
+        return f"differs: more than numbers, in {', '.join(other)}"
     cpu = [json.loads(path.with_suffix(".json").read_text())["machine"]["cpu_class"] for path in (here, there)]
     return numeric(new[numbers].to_numpy(float), old[numbers].to_numpy(float)) + elsewhere("CPU class", *cpu)
 

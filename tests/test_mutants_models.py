@@ -27,7 +27,7 @@ TRAIN = (
 )
 
 EVALUATED = """        if evaluates:
-            finite = _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
+            _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
 """
 PULLED = """        if sync_period > 0 and t % sync_period == 0:
             sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
@@ -96,9 +96,9 @@ FAULTS = {
     "gradient not watched": ("cpu/runs.py", "and _all_within(g, limits[0])", "", TRAIN),
     "one step too many at divergence": ("cpu/runs.py", "return t, t - 1", "return t, t", TRAIN),
     "evaluated losses not watched": (
-        "cpu/runs.py",
-        "if not finite:\n            return t, t",
-        "if False:\n            pass",
+        "train.py",
+        "late = ~np.isfinite(values).all(axis=(1, 2))",
+        "late = np.zeros(len(values), bool)",
         TRAIN,
     ),
     "slow rows hold the fast weights": ("train.py", "results[:, : len(kinds)]", "results[:, [0] * len(kinds)]", TRAIN),

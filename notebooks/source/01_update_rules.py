@@ -56,9 +56,9 @@ figures.use_style()
 # - lr 0.1, decay 0.01, $\beta_1$ 0.9, $\beta_2$ 0.999, and $\varepsilon$ 0.125, far larger than anybody would use
 # - slow_step_size 0.25, which is retention 0.75; a sync after this one step, so sync_period 1
 #
-# What to expect: at the first step the correction gives back the gradient itself, $\hat m = g$, and its square, $\hat
-# v = g^2$. The step is therefore almost of the size of lr, whatever the scale of the gradient; only $\varepsilon$
-# takes something off. In decimal arithmetic, without any rounding:
+# What to expect: at the first step $\hat m = g$ and $\hat v = g^2$, for the correction gives back the gradient itself
+# and its square. The step is therefore almost of the size of lr, whatever the scale of the gradient; only
+# $\varepsilon$ takes something off. In decimal arithmetic, without any rounding:
 
 # %%
 theta, g, lr, wd, eps, beta1, beta2, step = map(Decimal, ["1", "0.5", "0.1", "0.01", "0.125", "0.9", "0.999", "0.25"])
@@ -71,7 +71,7 @@ print(f"m = {m}, v = {v}, m_hat = {m_hat}, v_hat = {v_hat}, fast = {fast}, slow 
 # %% [markdown]
 # The same through the library, in double precision: AdamW alone has to arrive at `fast`, Lookahead around it at
 # `slow`, and after the sync its parameters are the slow weights, bit for bit. The tolerance is a few units in the
-# last place of a double, because 0.1 and its like are no binary fractions.
+# last place of a double, because a decimal such as `0.1` is no binary fraction.
 
 # %%
 adamw = lnb.AdamW(0.1, weight_decay=0.01, eps=0.125)

@@ -131,10 +131,9 @@ drift.groupby(levels[:3]).mean().unstack("arm").round(2)
 # The table separates the tasks cleanly. The logistic regression has settled in every arm but two: at the largest
 # retention Lookahead and its control at the lower rate are still on their way. The network has settled nowhere: its
 # training loss goes on falling in every arm, close to a straight decline. (A network that fits all of its training
-# rows leaves no noise behind, so it has no floor at all.) What its late losses spread over is drift, and a larger
-# retention would look less stable only because it is further behind. **Stability is therefore reported for the
-# logistic regression only.** For the network it would need a task with noise that stays, which is left to the
-# registered claim.
+# rows leaves no noise behind, so it has no floor at all.) What its late losses spread over is drift, not noise.
+# **Stability is therefore reported for the logistic regression only.** For the network it would need a task with
+# noise that stays, which is left to the registered claim.
 #
 # ## Height of the floor
 #
@@ -182,8 +181,8 @@ figures.save(faq_8_1_alpha.speed_and_stability(to_adamw, settled), "faq_8_1_alph
 # AdamW, on logarithmic axes, against retention (below) and slow_step_size (above): steps to the threshold for (a) the
 # logistic regression and (b) the network, and at the noise floor of the logistic regression (c) the excess of the
 # objective over its minimum and (d) the standard deviation of the training loss over the late evaluations. Geometric
-# means over ten paired seeds with t intervals, mostly smaller than the markers; crosses mark arms that have not
-# settled.
+# means over ten paired seeds; bars are t intervals, where they reach beyond the marker; crosses mark arms that have
+# not settled.
 #
 # The second figure turns to what is left. Its left panel draws the table above. The right one sets stability against
 # speed directly, with each arm as a line on which retention grows: the nearer a line comes to the lower left corner,
@@ -215,7 +214,7 @@ assert (ratio[:, "logistic regression", "averaging", 0.9] < ratio[:, "logistic r
 # ## What the numbers support
 #
 # - **Slower: yes, here.** In both tasks the steps to the threshold grow with retention throughout. For the network
-#   they follow the guide; in the logistic regression they grow faster than it, for Lookahead and for the control
+#   they follow the guide; in the logistic regression they grow faster than it, for Lookahead and for its control
 #   alike, so that the departure belongs to AdamW.
 # - **The lower rate does all of it.** Lookahead and AdamW at lr times slow_step_size need the same number of steps,
 #   to within a few in a hundred.
@@ -223,8 +222,9 @@ assert (ratio[:, "logistic regression", "averaging", 0.9] < ratio[:, "logistic r
 #   arm has settled, and most of that fall the lower rate shows as well.
 # - **Something is left over the first control.** At the same speed Lookahead has the smaller excess and the smaller
 #   fluctuation, for every settled retention above zero.
-# - **It is not left over the second.** Averaging without the pull-back gives up less speed for the same quiet: at the
-#   largest retention it is both faster and quieter than Lookahead at a medium one.
+# - **It is not left over the second, in the range that both reach.** Averaging without the pull-back gives up less
+#   speed for the same quiet: at the largest retention it is both faster and quieter than Lookahead at a medium one.
+#   Beyond that range, at its larger retentions, Lookahead is quieter than any average here, in more steps.
 #
 # ## What they do not
 #
