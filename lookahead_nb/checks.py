@@ -57,3 +57,13 @@ def float_dtype(name, value):
     except TypeError:
         raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}") from None
     return np.dtype(one_of(name, given, allowed))
+
+
+def plain_array(name, value):
+    """Return the value as an array, or refuse what is masked or has rows of different lengths."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, not a masked one, whose mask would be lost")
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a rectangular array of numbers, not {type(value).__name__}") from None

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.checks import one_of, whole_number
+from lookahead_nb.checks import one_of, plain_array, whole_number
 from lookahead_nb.philox import SPLITS, SUBSETS, SYNTHETIC, permutation, uniforms
 
 _ARRAYS = ("X_train", "y_train", "X_validation", "y_validation", "X_test", "y_test")
@@ -194,7 +194,7 @@ def _standardised(X: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def _features(X: Any) -> np.ndarray:
-    array = _rectangular("X", X)
+    array = plain_array("X", X)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"X must hold numbers, not {array.dtype}")
     if array.ndim != 2 or 0 in array.shape:
@@ -209,7 +209,7 @@ def _features(X: Any) -> np.ndarray:
 
 
 def _labels(y: Any) -> np.ndarray:
-    array = _rectangular("y", y)
+    array = plain_array("y", y)
     if array.dtype.kind not in "biu":
         raise TypeError(f"y must have an integer or bool dtype, not {array.dtype}")
     if array.ndim != 1:
@@ -221,15 +221,6 @@ def _labels(y: Any) -> np.ndarray:
     if counts.max() < 3:
         raise ValueError(f"y must hold some label at least three times to be split in three, not {counts.max()} times")
     return array.astype(np.int64)
-
-
-def _rectangular(name: str, value: Any) -> np.ndarray:
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array, not a masked one, whose mask would be lost")
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name} must be a rectangular array of numbers, not {type(value).__name__}") from None
 
 
 # -------------------------------------------------------------------------------------------------------- synthetic

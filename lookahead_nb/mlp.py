@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 
 import numpy as np
 
-from lookahead_nb.checks import float_dtype, one_of, whole_number
+from lookahead_nb.checks import float_dtype, one_of, plain_array, whole_number
 from lookahead_nb.cpu import network
 from lookahead_nb.formulas import RELU, SIGMOID, TANH
 from lookahead_nb.philox import WEIGHTS, uniforms
@@ -14,7 +15,7 @@ from lookahead_nb.philox import WEIGHTS, uniforms
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
 
 
-class DenseNetwork:
+class DenseNetwork(ABC):
     """What all models of dense layers share: the layout of the flat buffer, the checks, loss, gradient, prediction.
 
     The buffer holds, layer by layer, W (out, in) row by row, then b (out,). Two classes share one logit.
@@ -31,9 +32,9 @@ class DenseNetwork:
         """The number of parameters."""
         return int(((self.sizes[:-1] + 1) * self.sizes[1:]).sum())
 
+    @abstractmethod
     def settings(self):
         """Return the settings as a flat dict of strings and numbers."""
-        raise NotImplementedError
 
     def __eq__(self, other):
         return type(self) is type(other) and self.settings() == other.settings()
@@ -151,18 +152,9 @@ class MLP(DenseNetwork):
         return {"model": "MLP", "widths": "-".join(map(str, self.widths)), "activation": self.activation}
 
 
-def _plain_array(name, value):
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array, not a masked one, whose mask would be ignored")
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name} must have rows of one length, not a ragged {type(value).__name__}") from None
-
-
 def checked_features(X, n_features, dtype):
     """Return X as a C-contiguous matrix of the dtype, or refuse it: shape, kind, NaN and inf."""
-    given = _plain_array("X", X)
+    given = plain_array("X", X)
     if given.dtype.kind not in "fiub":
         raise TypeError(f"X must hold numbers, not {given.dtype}")
     if given.ndim != 2 or given.shape[1] != n_features or not len(given):
@@ -177,7 +169,7 @@ def checked_features(X, n_features, dtype):
 
 def checked_labels(y, n_classes, rows):
     """Return y as int64, or refuse it: shape, kind, and labels outside 0..n_classes-1."""
-    given = _plain_array("y", y)
+    given = plain_array("y", y)
     if given.dtype.kind not in "iub":
         raise TypeError(f"y must hold whole numbers, not {given.dtype}")
     if given.shape != (rows,):

@@ -38,9 +38,9 @@ class State:
     def __init__(self, optimizer, backend, size, width):
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
         self.t, self.power1, self.power2 = 0, 1.0, 1.0
-        used = len(RULES[_inner(optimizer).rule][1])
-        self._s1 = backend.zeros(size if used > 0 else 0, width)
-        self._s2 = backend.zeros(size if used > 1 else 0, width)
+        used = self._slot_attributes().values()
+        self._s1 = backend.zeros(size if "_s1" in used else 0, width)
+        self._s2 = backend.zeros(size if "_s2" in used else 0, width)
         self._own_buffers = None
 
     def __getstate__(self):
@@ -60,17 +60,18 @@ class State:
     @property
     def slots(self):
         """The inner state by name, as the arrays themselves."""
-        return dict(zip(RULES[_inner(self._optimizer).rule][1], (self._s1, self._s2), strict=False))
+        return {name: getattr(self, attribute) for name, attribute in self._slot_attributes().items()}
+
+    def _slot_attributes(self):
+        return dict(zip(RULES[_inner(self._optimizer).rule][1], ("_s1", "_s2"), strict=False))
 
     def _arrive(self, t, powers):
-        """Take over the clock of a compiled run that has moved the arrays."""
+        """Take over the clock, where a step or a compiled run has moved the arrays."""
         self.t, (self.power1, self.power2) = int(t), (float(x) for x in powers[:2])
 
     def _parts(self):
         """Return (numbers, arrays): the attributes that make up the state, by the name they are stored under."""
-        numbers = {"t": "t", "power1": "power1", "power2": "power2"}
-        arrays = dict(zip(RULES[_inner(self._optimizer).rule][1], ("_s1", "_s2"), strict=False))
-        return numbers, arrays
+        return {"t": "t", "power1": "power1", "power2": "power2"}, self._slot_attributes()
 
     def to_arrays(self):
         """Return the state as a dict of plain arrays and numbers, copies that ``np.savez`` takes without pickle."""
@@ -182,9 +183,7 @@ class Optimizer:
             _kernels(backend).step_and_sync(inner.rule, p, g, state._s1, state._s2, row, *anchors, *how)
         else:
             _kernels(backend).step(inner.rule, p, g, state._s1, state._s2, row)
-        state.t, state.power1, state.power2 = clock.t, clock.power1, clock.power2
-        if isinstance(state, LookaheadState):
-            state._synced_power1, state._synced_power2 = clock.synced1, clock.synced2
+        state._arrive(clock.t, clock.powers)
 
     def restore(self, arrays, *, like=None):
         """Return the state that ``to_arrays`` stored, for an exact resume at any phase of the k-cycle.
@@ -485,6 +484,11 @@ class _Clock:
         self.power1, self.power2, self.synced1, self.synced2 = power1, power2, synced1, synced2
         self.syncs = False
 
+    @property
+    def powers(self):
+        """The powers of beta1 and beta2 now, and those of the last sync."""
+        return self.power1, self.power2, self.synced1, self.synced2
+
     def tick(self, width):
         """Go on by one step; return its eight scalars, made in float64 and rounded once."""
         inner, lookahead = self.inner, self.optimizer
@@ -514,7 +518,7 @@ def step_table(optimizer, steps, width):
     table, powers = np.zeros((steps, 8), width), np.ones((steps + 1, 4))
     for t in range(steps):
         table[t] = clock.tick(width)
-        powers[t + 1] = clock.power1, clock.power2, clock.synced1, clock.synced2
+        powers[t + 1] = clock.powers
     for array in (table, powers):
         array.flags.writeable = False  # shared by all runs of these settings
     return table, powers

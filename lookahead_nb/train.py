@@ -172,13 +172,7 @@ def _history(configuration, opt, seed, eval_steps, results, diverged_at):
     lookahead = isinstance(opt, Lookahead)
     kinds = ("fast", "slow") if lookahead else ("fast",)
     count = len(eval_steps)
-    absent = {
-        "sync_period": np.nan,
-        "slow_step_size": np.nan,
-        "retention": np.nan,
-        "inner_state": np.nan,
-        "pull_back": np.nan,
-    }
+    absent = dict.fromkeys(("sync_period", "slow_step_size", "retention", "inner_state", "pull_back"), np.nan)
     columns = {"run": digest[:16], "seed": seed, **absent, **opt.settings()}
     columns = {name: np.nan if value is None else value for name, value in columns.items()}
     columns["step"] = np.repeat(eval_steps, len(kinds))
