@@ -1,4 +1,4 @@
-"""Results on disk: small tidy tables as CSV, each with a manifest that says what made it and what it holds."""
+"""Small tidy tables as CSV, each with a manifest that says what made it and what it holds."""
 
 from __future__ import annotations
 
