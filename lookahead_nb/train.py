@@ -200,6 +200,11 @@ class Task:
         return first if isinstance(self.model, Landscape) else np.ones_like(first)
 
     @property
+    def has_lanes(self):
+        """Whether a kernel trains several runs side by side: not on a landscape, which has its replicas for that."""
+        return isinstance(self.model, DenseNetwork)
+
+    @property
     def stride(self):
         """How many steps one run makes between two looks at the keyboard."""
         return max(1, int(OPERATIONS_AT_ONCE / self._operations_of_a_step))
@@ -272,8 +277,9 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
     p, g, s1, s2, slow, a1, a2 = (lined_up((size,), width) for size in lines)
     p[:] = task.model.init(seed, task.dtype)[:, None]
     slow[:] = p[: len(slow)]
-    how = [sync_arguments(opt, width) if opt else (width(0), width(1), False, KEEP) for opt in lookaheads]
-    size, rest, pulls = (np.array(column, kind) for column, kind in zip(list(zip(*how))[:3], (width, width, bool)))
+    size = np.array([opt.slow_step_size if opt else 0 for opt in lookaheads], width)
+    rest = np.array([opt.retention if opt else 1 for opt in lookaheads], width)
+    pulls = np.array([opt.pull_back if opt else False for opt in lookaheads])
     periods = np.array([opt.sync_period if opt else 0 for opt in lookaheads], np.int64)
     tables = [step_table(opt, task.steps, width)[0] for opt in everyone]
     limits = np.array([gradient_limit(opts[0], task.dtype), np.finfo(task.dtype).max], task.dtype)
