@@ -351,6 +351,40 @@ def test_mean_is_the_path_of_the_optimizer_without_noise(inner, inner_state, pul
     np.testing.assert_allclose(path.slow_mean, slow, atol=ROUNDING)
 
 
+REPLICAS, FALSE_ALARM = 20_000, 1e-6  # the seeds are fixed: a test that passes once passes always
+NOISY = {"SGD": lnb.SGD(0.3), "momentum": lnb.SGD(0.1, momentum=0.8)}
+
+
+@pytest.mark.jit
+@each_reading
+@pytest.mark.parametrize("inner", NOISY.values(), ids=NOISY)
+def test_mean_and_variance_are_those_of_many_noisy_runs(inner, inner_state, pull_back):
+    stats = pytest.importorskip("scipy.stats")
+    opt = lnb.Lookahead(inner, sync_period=4, slow_step_size=0.4, inner_state=inner_state, pull_back=pull_back)
+    a, noise, start, spread = np.array([0.5, 2.0, 4.0]), np.array([0.3, 1.0, 0.5]), np.array([1.0, -1.0, 0.0]), 0.2
+    landscape = Quadratic(a, noise=noise, start=start, spread=spread, replicas=REPLICAS)
+    steps = 18  # half-way between two syncs
+    run = lnb.train(landscape, None, opt, steps=steps, eval_every=1, seed=7, dtype="float64")
+    path = Cycle.of(opt, curvature=a, noise=noise).transient(steps, start=start, spread=spread)
+    asserts = len(NOISY) * len(READINGS) * (2 * 2 * 3 + 2 * steps)
+    z = stats.norm.isf(FALSE_ALARM / asserts / 2)
+
+    # The weights are normal, so their mean is too, and their variance follows chi squared, both exactly.
+    quantile = FALSE_ALARM / asserts / 2
+    for params, mean, variance in ((run.params, *path[0::2]), (run.slow, *path[1::2])):
+        points = landscape.points(params)
+        assert (np.abs(points.mean(0) - mean[-1]) <= z * np.sqrt(variance[-1] / REPLICAS)).all()
+        ratio = points.var(0, ddof=1) / variance[-1] * (REPLICAS - 1)
+        assert (stats.chi2.ppf(quantile, REPLICAS - 1) <= ratio).all()
+        assert (ratio <= stats.chi2.isf(quantile, REPLICAS - 1)).all()
+
+    # At every phase, fast before the pull and slow after it, the loss: the variance of a square of normal numbers.
+    for kind, mean, variance in (("fast", *path[0::2]), ("slow", *path[1::2])):
+        losses = run.history.query("weights == @kind").train_loss.to_numpy()
+        deviation = np.sqrt((a**2 * (variance**2 / 2 + mean**2 * variance)).sum(1) / REPLICAS)
+        assert (np.abs(losses - theory.expected_loss(a, mean, variance)) <= z * deviation + ROUNDING).all()
+
+
 def test_mean_of_a_plain_rule_is_its_path():
     for inner in INNER.values():
         fast, _ = trace(Quadratic([2.0]), inner, np.array([1.0]), 9)
