@@ -380,7 +380,7 @@ def test_mean_and_variance_are_those_of_many_noisy_runs(inner, inner_state, pull
 
     # At every phase, fast before the pull and slow after it, the loss: the variance of a square of normal numbers.
     for kind, mean, variance in (("fast", *path[0::2]), ("slow", *path[1::2])):
-        losses = run.history.query("weights == @kind").train_loss.to_numpy()
+        losses = run.history.train_loss[run.history.weights == kind].to_numpy()
         deviation = np.sqrt((a**2 * (variance**2 / 2 + mean**2 * variance)).sum(1) / REPLICAS)
         assert (np.abs(losses - theory.expected_loss(a, mean, variance)) <= z * deviation + ROUNDING).all()
 
