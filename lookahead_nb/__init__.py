@@ -5,6 +5,7 @@ from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
 from lookahead_nb.optimizers import SGD, Adagrad, Adam, AdamW, Lookahead, RMSprop
 from lookahead_nb.philox import minibatches
+from lookahead_nb.sweep import grid, sweep
 from lookahead_nb.train import train
 
 __version__ = "0.1.0"
@@ -18,8 +19,10 @@ __all__ = [
     "Lookahead",
     "RMSprop",
     "datasets",
+    "grid",
     "landscapes",
     "minibatches",
     "schedules",
+    "sweep",
     "train",
 ]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -24,7 +29,9 @@ from lookahead_nb.optimizers import (
 from lookahead_nb.philox import STREAM_ID
 
 SPLITS = ("train", "validation", "test")
+KINDS = ("fast", "slow")
 OPERATIONS_AT_ONCE = 2e9  # floating-point work between two looks at the keyboard: Ctrl-C answers within a second or so
+HIGHEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,45 +86,153 @@ def train(
     so does a row whose own loss is not finite.
     errors : TypeError, ValueError.
     """
-    one_of("backend", backend, ("cpu",))
-    dtype = float_dtype("dtype", dtype)
-    width = dtype.type
-    steps, batch_size = whole_number("steps", steps, 1), whole_number("batch_size", batch_size, 1)
-    seed, eval_rows = whole_number("seed", seed, 0, 2**63 - 1), whole_number("eval_rows", eval_rows, 1)
-    eval_steps = _eval_steps(steps, eval_every, eval_at)
-    data = data(seed) if callable(data) else data
-    _check(model, data, opt, batch_size)
-
-    X, y = data.X_train.astype(dtype, copy=False), data.y_train
-    parts = [_evaluated_rows(data, name, eval_rows) for name in SPLITS]
-    eval_X, eval_y = np.concatenate([X for X, _ in parts], dtype=dtype), np.concatenate([y for _, y in parts])
-    bounds = np.cumsum([0, *(len(y) for _, y in parts)])
-    params = model.init(seed, dtype)
+    task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+    seed = whole_number("seed", seed, 0, HIGHEST_SEED)
+    check_optimizer("opt", opt)
+    rows = task.rows(seed)
+    params = model.init(seed, task.dtype)
     state = opt.init(params)
-    results = np.full((len(eval_steps), 2, len(SPLITS), 2), np.nan)
-    table, powers = step_table(opt, steps, width)
-    work = np.empty(network.work_size(model.sizes, max(batch_size, network.ROWS_AT_ONCE)), dtype)
-    if isinstance(opt, Lookahead):
-        rule, period, (size, rest, pulls, mode) = opt.inner.rule, opt.sync_period, sync_arguments(opt, width)
-        slow, a1, a2 = state._slow, state._a1, state._a2
-    else:
-        rule, period, (size, rest, pulls, mode) = opt.rule, 0, (width(0), width(0), False, 0)
-        slow = a1 = a2 = params[:0]
-    stride = max(1, int(OPERATIONS_AT_ONCE / (6 * model.size * batch_size)))
-    limits = np.array([gradient_limit(opt, dtype), np.finfo(dtype).max], dtype)
-    for first in range(0, steps, stride):
-        diverged_at, taken = runs.advance(
-            rule, params, np.empty_like(params), state._s1, state._s2, slow, a1, a2,
-            table, limits, period, size, rest, pulls, mode,
-            X, y, batch_size, np.uint64(seed), model.sizes, model.activation_code, width(model.l2),
-            eval_X, eval_y, bounds, eval_steps, results, work, first, min(first + stride, steps),
-        )  # fmt: skip
-        if diverged_at >= 0:
-            break
-    state._arrive(taken, powers[taken])
-    configuration = _configuration(model, data, opt, steps, batch_size, seed, eval_rows, dtype)
-    history = _history(configuration, opt, seed, eval_steps, results, diverged_at)
+    results, diverged_at, taken = task.advance(opt, seed, rows, params, state)
+    state._arrive(taken, step_table(opt, task.steps, task.dtype.type)[1][taken])
+    found = [task.run_id(opt, seed, rows)], [seed], results[None], np.array([diverged_at])
+    history = histories(task, settings_frame([opt]), np.array([0]), *found)
     return Run(history, params, state, None if diverged_at < 0 else diverged_at)
+
+
+# ------------------------------------------------------------------------------------- what all runs of a sweep share
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a data set as the kernels take them.
+
+    X, y : the training part. eval_X, eval_y : the rows to evaluate, part i of ``SPLITS`` from bounds[i] to bounds[i+1].
+    fingerprint : str, that of the data set.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    eval_X: np.ndarray  # noqa: N815 (a matrix)
+    eval_y: np.ndarray
+    bounds: np.ndarray
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """All of a training run but its optimizer and its seed, checked; arguments as in :func:`train`.
+
+    eval_steps : (m,) int64, the steps that are evaluated, rising, 0 and ``steps`` among them.
+    """
+
+    model: DenseNetwork
+    data: Dataset | Callable[[int], Dataset]
+    steps: int
+    batch_size: int
+    eval_steps: np.ndarray
+    eval_rows: int
+    dtype: np.dtype
+    key: str = field(default_factory=lambda: uuid4().hex)  # known again in another process, with what it has loaded
+
+    @classmethod
+    def checked(cls, model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend):
+        """Return the task, or refuse what is wrong with one of its parts."""
+        one_of("backend", backend, ("cpu",))
+        dtype = float_dtype("dtype", dtype)
+        steps, batch_size = whole_number("steps", steps, 1), whole_number("batch_size", batch_size, 1)
+        eval_rows, eval_steps = whole_number("eval_rows", eval_rows, 1), _eval_steps(steps, eval_every, eval_at)
+        if not isinstance(model, DenseNetwork):
+            raise TypeError(f"model must be a LogisticRegression or an MLP, not {model!r}")
+        return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype)
+
+    def rows(self, seed):
+        """Return the :class:`Rows` of a seed; those of the last seeds are kept."""
+        with _loading:
+            kept = (self.key, seed if callable(self.data) else None)
+            if kept not in _loaded:
+                _loaded[kept] = self._load(seed)
+            _loaded.move_to_end(kept)
+            while len(_loaded) > KEPT_ROWS:
+                _loaded.popitem(last=False)
+            return _loaded[kept]
+
+    def _load(self, seed):
+        data = self.data(seed) if callable(self.data) else self.data
+        _check_data(self.model, data, self.batch_size)
+        parts = [_evaluated_rows(data, name, self.eval_rows) for name in SPLITS]
+        return Rows(
+            data.X_train.astype(self.dtype, copy=False),
+            data.y_train,
+            np.concatenate([X for X, _ in parts], dtype=self.dtype),
+            np.concatenate([y for _, y in parts]),
+            np.cumsum([0, *(len(y) for _, y in parts)]),
+            data.fingerprint,
+        )
+
+    @property
+    def operations(self):
+        """The floating-point operations of the training steps of one run: six for each weight and row."""
+        return 6.0 * self.model.size * self.batch_size * self.steps
+
+    @property
+    def stride(self):
+        """How many steps one run makes between two looks at the keyboard."""
+        return max(1, int(OPERATIONS_AT_ONCE / (6 * self.model.size * self.batch_size)))
+
+    def settings(self):
+        """Return what the results depend on, but for optimizer, seed and data: a nested dict."""
+        training: dict[str, object] = {"steps": self.steps, "batch_size": self.batch_size, "eval_rows": self.eval_rows}
+        training |= {"dtype": str(self.dtype), "stream": STREAM_ID}
+        return {"model": self.model.settings(), "training": training}
+
+    def run_id(self, opt, seed, rows):
+        """Return the first 16 hex digits of the hash of a run's configuration."""
+        configuration = self.settings() | {"data": rows.fingerprint, "optimizer": opt.settings()}
+        configuration["training"] |= {"seed": seed}
+        return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
+
+    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True):
+        """Train one run from these weights, in place; return (results, diverged_at, steps taken).
+
+        results : (m, 2, 3, 2) float64, by evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is
+        none. diverged_at : the step, or -1. goes_on : asked every ``stride`` steps; where it says no, the run ends.
+        """
+        width: Any = self.dtype.type
+        results = np.full((len(self.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
+        table, _ = step_table(opt, self.steps, width)
+        sizes = self.model.sizes
+        work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
+        if isinstance(opt, Lookahead):
+            rule, period, (size, rest, pulls, mode) = opt.inner.rule, opt.sync_period, sync_arguments(opt, width)
+            slow, a1, a2 = state._slow, state._a1, state._a2
+        else:
+            rule, period, (size, rest, pulls, mode) = opt.rule, 0, (width(0), width(0), False, 0)
+            slow = a1 = a2 = params[:0]
+        limits = np.array([gradient_limit(opt, self.dtype), np.finfo(self.dtype).max], self.dtype)
+        grad, diverged_at, taken = np.empty_like(params), -1, 0
+        for first in range(0, self.steps, self.stride):
+            if diverged_at >= 0 or not goes_on():
+                break
+            diverged_at, taken = runs.advance(
+                rule, params, grad, state._s1, state._s2, slow, a1, a2,
+                table, limits, period, size, rest, pulls, mode,
+                rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, self.model.activation_code,
+                width(self.model.l2), rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
+                first, min(first + self.stride, self.steps),
+            )  # fmt: skip
+        return results, diverged_at, taken
+
+
+KEPT_ROWS = 4  # seeds whose rows are kept: more than threads that train at once
+_loaded: OrderedDict[tuple[str, int | None], Rows] = OrderedDict()
+_loading = Lock()
+
+
+def check_optimizer(name, opt):
+    """Return the optimizer, or refuse what is none."""
+    if not isinstance(opt, Optimizer):
+        raise TypeError(f"{name} must be an inner rule or Lookahead, not {opt!r}")
+    return opt
 
 
 def _eval_steps(steps, eval_every, eval_at):
@@ -133,15 +248,11 @@ def _eval_steps(steps, eval_every, eval_at):
     return np.array(sorted({0, steps, *chosen}), np.int64)
 
 
-def _check(model, data, opt, batch_size):
-    if not isinstance(model, DenseNetwork):
-        raise TypeError(f"model must be a LogisticRegression or an MLP, not {model!r}")
+def _check_data(model, data, batch_size):
     if not isinstance(data, Dataset):
         raise TypeError(
             f"data must be a Dataset, or a function of the seed that returns one, not {type(data).__name__}"
         )
-    if not isinstance(opt, Optimizer):
-        raise TypeError(f"opt must be an inner rule or Lookahead, not {opt!r}")
     if (data.n_features, data.n_classes) != (model.n_features, model.n_classes):
         has = f"{data.n_features} features and {data.n_classes} classes"
         raise ValueError(f"data must have the features and classes of {model!r}, not {has}")
@@ -159,32 +270,45 @@ def _evaluated_rows(data, name, eval_rows):
     return X, y
 
 
-def _configuration(model, data, opt, steps, batch_size, seed, eval_rows, dtype):
-    training = {"steps": steps, "batch_size": batch_size, "seed": seed, "eval_rows": eval_rows}
-    training |= {"dtype": str(dtype), "stream": STREAM_ID}
-    return {"model": model.settings(), "data": data.fingerprint, "optimizer": opt.settings(), "training": training}
+# ---------------------------------------------------------------------------------------------------------- histories
+
+_OF_LOOKAHEAD = ("sync_period", "slow_step_size", "retention", "inner_state", "pull_back")
 
 
-def _history(configuration, opt, seed, eval_steps, results, diverged_at):
+def settings_frame(opts):
+    """Return the settings of optimizers as a frame, one row each, NaN where one does not apply."""
     import pandas as pd
 
-    digest = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
-    lookahead = isinstance(opt, Lookahead)
-    kinds = ("fast", "slow") if lookahead else ("fast",)
-    count = len(eval_steps)
-    absent = dict.fromkeys(("sync_period", "slow_step_size", "retention", "inner_state", "pull_back"), np.nan)
-    columns = {"run": digest[:16], "seed": seed, **absent, **opt.settings()}
-    columns = {name: np.nan if value is None else value for name, value in columns.items()}
-    columns["step"] = np.repeat(eval_steps, len(kinds))
-    columns["phase"] = columns["step"] % opt.sync_period if lookahead else np.nan
-    columns["weights"] = np.tile(kinds, count)
-    values = results[:, : len(kinds)].reshape(count * len(kinds), len(SPLITS), 2)
+    settings = [opt.settings() for opt in opts]
+    names = dict.fromkeys((*_OF_LOOKAHEAD, *(name for each in settings for name in each)))
+    absent = float("nan")
+    return pd.DataFrame(
+        {name: [absent if each.get(name) is None else each[name] for each in settings] for name in names}
+    )
+
+
+def histories(task, settings, which, run_ids, seeds, results, diverged_at):
+    """Return the tidy frame of several runs, one row per run, evaluated step and kind of weights (see :func:`train`).
+
+    settings : frame of :func:`settings_frame`; which : (runs,) int, the row of settings of each run. run_ids, seeds :
+    lists, one item for each run. results : (runs, m, 2, 3, 2) and diverged_at : (runs,), as from ``Task.advance``.
+    """
+    import pandas as pd
+
+    periods = settings["sync_period"].to_numpy()[which]
+    there = np.ones((len(which), len(task.eval_steps), len(KINDS)), bool)
+    there[:, :, 1] = np.isfinite(periods)[:, None]
+    run, at, kind = np.nonzero(there)
+    step = task.eval_steps[at]
+    values = results[run, at, kind]
     late = ~np.isfinite(values).all(axis=(1, 2))  # an evaluated loss may overflow where no weight does
-    if diverged_at >= 0:
-        late |= columns["step"] >= diverged_at
+    late |= (diverged_at[run] >= 0) & (step >= diverged_at[run])
     values[late] = np.nan
+    frame = pd.DataFrame({"run": run_ids, "seed": seeds}).take(run).reset_index(drop=True)
+    frame = pd.concat([frame, settings.take(which[run]).reset_index(drop=True)], axis=1)
+    columns = {"step": step, "phase": step % periods[run], "weights": pd.Series(KINDS).take(kind).array}
     for measure, name in enumerate(("loss", "accuracy")):
         columns |= {f"{split}_{name}": values[:, i, measure] for i, split in enumerate(SPLITS)}
-    columns["status"] = np.where(late, "diverged", "ok")
-    columns["diverged_at"] = np.nan if diverged_at < 0 else diverged_at
-    return pd.DataFrame(columns)
+    columns["status"] = pd.Series(("ok", "diverged")).take(late.astype(int)).array
+    columns["diverged_at"] = np.where(diverged_at[run] < 0, np.nan, diverged_at[run])
+    return pd.concat([frame, pd.DataFrame(columns)], axis=1)

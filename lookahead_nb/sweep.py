@@ -1,0 +1,276 @@
+"""Grids of training runs: many settings and seeds at once, compiled, resumable, on threads, processes or a cluster.
+
+A sweep is cut into units of runs. What a unit gives is a function of its settings alone, so it does not matter where,
+when, in what order and how often a unit is trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import warnings
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from threading import Event
+
+import numba
+import numpy as np
+
+from lookahead_nb.checks import flag, whole_number
+from lookahead_nb.optimizers import Lookahead, Optimizer
+from lookahead_nb.schedules import Schedule
+from lookahead_nb.train import HIGHEST_SEED, KINDS, SPLITS, Task, check_optimizer, histories, settings_frame
+
+UNIT_OPERATIONS = 3e10  # floating-point work of a unit: a few tenths of a second on one core
+UNIT_RUNS = 1024
+UNDER_WAY = 64  # units handed out at once, so that memory does not grow with their number
+
+
+def grid(base, **axes):
+    """Return the list of optimizers that differ from base along the given axes, the last one varying fastest.
+
+    base : an inner rule or Lookahead. axes : for a setting of base or of its inner rule (``lr``, ``weight_decay``,
+    ``sync_period``, ...) a list of values; ``retention`` replaces slow_step_size. A number for ``lr`` is the peak of
+    the schedule that base has. Lists of grids can be added. errors : TypeError, ValueError.
+    """
+    check_optimizer("base", base)
+    lookahead = isinstance(base, Lookahead)
+    inner = {field.name for field in fields(base.inner if lookahead else base) if field.init}
+    outer = {"sync_period", "slow_step_size", "retention", "inner_state", "pull_back"} if lookahead else set()
+    for name, values in axes.items():
+        if name not in inner | outer:
+            raise TypeError(f"an axis must be one of {', '.join(sorted(inner | outer))} for {base!r}, not {name!r}")
+        if isinstance(values, str) or not np.iterable(values):
+            raise TypeError(f"{name} must be a list of values, not {values!r}")
+        if not len(list(values)):
+            raise ValueError(f"{name} must hold at least one value, not none: the grid would be empty")
+    if {"slow_step_size", "retention"} <= axes.keys():
+        raise ValueError("slow_step_size must come without retention (one is 1 minus the other), not as two axes")
+    points = itertools.product(*axes.values())
+    return [_changed(base, dict(zip(axes, point, strict=True)), outer) for point in points]
+
+
+def _changed(base, changes, outer):
+    own = {name: value for name, value in changes.items() if name in outer}
+    rest = {name: value for name, value in changes.items() if name not in outer}
+    inner = base.inner if isinstance(base, Lookahead) else base
+    if isinstance(inner.lr, Schedule) and "lr" in rest and not isinstance(rest["lr"], Schedule):
+        rest["lr"] = replace(inner.lr, peak=rest["lr"])
+    inner = replace(inner, **rest)
+    if not isinstance(base, Lookahead):
+        return inner
+    kept = {name: getattr(base, name) for name in outer - {"retention"} - own.keys()}
+    if "retention" in own:
+        del kept["slow_step_size"]
+    return Lookahead(inner, **kept, **own)
+
+
+def sweep(
+    model,
+    data,
+    configs,
+    *,
+    seeds,
+    steps=1000,
+    batch_size=64,
+    eval_every=50,
+    eval_at=None,
+    eval_rows=10_000,
+    dtype="float32",
+    store=None,
+    backend="cpu",
+    executor=None,
+    progress=True,
+    frame=True,
+):
+    """Train every configuration from every seed and return all histories in one tidy frame.
+
+    Each run has the bits of :func:`lookahead_nb.train` alone, whatever the grid, the threads, the executor and the
+    interruptions. Rows are ordered by configuration, seed, step and kind of weights; columns as in ``train``.
+
+    model, data, steps, batch_size, eval_at, eval_rows, dtype : as in ``train``; data as a function of the seed gives
+    every seed its own split. eval_every : int, at most steps (the default serves shorter runs too). configs : list of
+    optimizers, see :func:`grid`; equal ones are trained once, with a warning. seeds : ints in [0, 2**63), or how many.
+    store : folder to which finished units are written and from which a sweep resumes, see ``store.Store``; None keeps
+    them in memory. executor : any ``concurrent.futures.Executor``; None trains on Numba's threads in this process.
+    progress : True shows it on anything longer than two seconds; or a function of (runs done, runs in all).
+    frame : False returns the opened store instead of a frame.
+    errors : TypeError, ValueError; MemoryError, before anything is trained, for a frame that does not fit.
+    """
+    task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+    if eval_at is None and eval_every > max(task.steps, 50):
+        raise ValueError(f"eval_every must be at most the {task.steps} steps of a run, not {eval_every}")
+    plan = Plan(task, _configs(configs), _seeds(seeds))
+    if not flag("frame", frame) and store is None:
+        raise ValueError("frame must be True without a store, where the results would be lost, not False")
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
+    sink = _Memory()
+    todo = [unit for unit in plan.units if unit.name not in sink.done()]
+    done = plan.size - sum(unit.size for unit in todo)
+    if callable(progress):
+        progress(done, plan.size)
+    for unit, found in _trained(todo, executor):
+        sink.write(unit.name, plan.rows(unit, found))
+        done += unit.size
+        if callable(progress):
+            progress(done, plan.size)
+    return sink.frame() if frame else sink
+
+
+def _configs(configs):
+    if isinstance(configs, Optimizer) or not np.iterable(configs):
+        raise TypeError(f"configs must be a list of optimizers, as grid() returns it, not {configs!r}")
+    checked = [check_optimizer(f"configs[{i}]", opt) for i, opt in enumerate(configs)]
+    if not checked:
+        raise ValueError("configs must hold at least one optimizer, not none: the grid is empty")
+    different = list(dict.fromkeys(checked))
+    if len(different) < len(checked):
+        again = len(checked) - len(different)
+        warnings.warn(f"configs holds {again} configurations a second time; each is trained once", stacklevel=3)
+    return different
+
+
+def _seeds(seeds):
+    if not np.iterable(seeds):
+        seeds = range(whole_number("seeds", seeds, 1))
+    checked = [whole_number(f"seeds[{i}]", seed, 0, HIGHEST_SEED) for i, seed in enumerate(seeds)]
+    if not checked:
+        raise ValueError("seeds must hold at least one seed, not none")
+    if len(set(checked)) < len(checked):
+        raise ValueError(f"seeds must all differ, not hold {next(s for s in checked if checked.count(s) > 1)} twice")
+    return checked
+
+
+# ------------------------------------------------------------------------------------------------------ plan and units
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A part of a sweep that is trained, stored and resumed as a whole.
+
+    name : str, 32 hex digits, a hash of the sweep and its runs. opts, seeds : lists, one item for each run.
+    which : (runs,) int64, the number of each run's configuration.
+    """
+
+    name: str
+    task: Task
+    opts: list[Optimizer]
+    seeds: list[int]
+    which: np.ndarray
+
+    @property
+    def size(self):
+        """The number of runs."""
+        return len(self.opts)
+
+    def __str__(self):
+        return f"unit {self.name[:8]} ({self.size} runs)"
+
+
+class Plan:
+    """All runs of a sweep, cut into units, the same ones on every machine.
+
+    Runs of one seed stand together, and within a seed the runs that one kernel can train side by side.
+    """
+
+    def __init__(self, task, configs, seeds):
+        self.task, self.configs, self.seeds = task, configs, seeds
+        self.settings = settings_frame(configs)
+        self.size = len(configs) * len(seeds)
+        self._place = {seed: at for at, seed in enumerate(seeds)}
+
+    def configuration(self):
+        """Return what the results depend on, as a nested dict, for the manifest of a store."""
+        data = self.task.rows(self.seeds[0]).fingerprint
+        how = {"eval_steps": self.task.eval_steps.tolist(), "configs": [opt.settings() for opt in self.configs]}
+        return self.task.settings() | {"data": data, "seeds": self.seeds} | how
+
+    @property
+    def units(self):
+        """The units, seed by seed."""
+        in_one = int(np.clip(UNIT_OPERATIONS // self.task.operations, 1, UNIT_RUNS))
+        order = sorted(range(len(self.configs)), key=lambda i: _neighbourhood(self.configs[i]))
+        base = hashlib.sha256(json.dumps(self.task.settings() | {"eval": self.task.eval_steps.tolist()}).encode())
+        units = []
+        for seed in self.seeds:
+            for first in range(0, len(order), in_one):
+                which = order[first : first + in_one]
+                name = base.copy()
+                name.update(json.dumps([seed, [self.configs[i].settings() for i in which]]).encode())
+                opts = [self.configs[i] for i in which]
+                units.append(Unit(name.hexdigest()[:32], self.task, opts, [seed] * len(which), np.array(which)))
+        return units
+
+    def rows(self, unit, found):
+        """Return the tidy rows of a trained unit, with the column ``order``, in which the rows of a sweep stand."""
+        run_ids, results, diverged_at = found
+        frame = histories(self.task, self.settings, unit.which, run_ids, unit.seeds, results, diverged_at)
+        order = unit.which * len(self.seeds) + [self._place[seed] for seed in unit.seeds]
+        order = dict(zip(run_ids, order.tolist(), strict=True))
+        return frame.assign(order=frame["run"].map(order))
+
+
+def _neighbourhood(opt):
+    """Return what runs that are trained side by side should have in common: the kernel, the steps of their syncs."""
+    inner, lookahead = (opt.inner, opt) if isinstance(opt, Lookahead) else (opt, None)
+    return inner.rule, lookahead.inner_state if lookahead else "", lookahead.sync_period if lookahead else 0
+
+
+def train_unit(unit, goes_on=lambda: True):
+    """Train the runs of a unit; return (run ids, results, diverged_at) as ``train.histories`` takes them."""
+    task = unit.task
+    results = np.full((unit.size, len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
+    diverged_at = np.full(unit.size, -1)
+    run_ids = []
+    for i, (opt, seed) in enumerate(zip(unit.opts, unit.seeds, strict=True)):
+        rows = task.rows(seed)
+        run_ids.append(task.run_id(opt, seed, rows))
+        params = task.model.init(seed, task.dtype)
+        results[i], diverged_at[i], _ = task.advance(opt, seed, rows, params, opt.init(params), goes_on)
+    return run_ids, results, diverged_at
+
+
+def _trained(units, executor):
+    """Yield (unit, what it gave) as units end; where the caller stops, so do they, at the next look."""
+    stop = Event()
+    train = train_unit if executor else partial(train_unit, goes_on=lambda: not stop.is_set())
+    pool = executor or ThreadPoolExecutor(numba.get_num_threads())
+    waiting = iter(units)
+    running: dict[Future, Unit] = {}
+    try:
+        while True:
+            for unit in itertools.islice(waiting, UNDER_WAY - len(running)):
+                running[pool.submit(train, unit)] = unit
+            if not running:
+                return
+            ended = wait(running, return_when=FIRST_COMPLETED).done
+            for future in ended:
+                yield running.pop(future), future.result()
+    finally:
+        stop.set()
+        for future in running:
+            future.cancel()
+        if not executor:
+            pool.shutdown()
+
+
+class _Memory:
+    """What a store does, without a folder."""
+
+    def __init__(self):
+        self._parts = []
+
+    def done(self):
+        return set()
+
+    def write(self, _unit, frame):
+        self._parts.append(frame)
+
+    def frame(self):
+        import pandas as pd
+
+        rows = pd.concat(self._parts, ignore_index=True)
+        return rows.take(np.argsort(rows["order"], kind="stable")).drop(columns="order").reset_index(drop=True)
