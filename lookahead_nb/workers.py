@@ -17,7 +17,6 @@ from collections import deque
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from reprlib import repr as short
 from typing import Any
 
 import numba
@@ -35,9 +34,9 @@ class WorkerPool(Executor):
     """An executor on worker processes that goes on when one of them is killed.
 
     Each worker has one unit at a time, so that a death has one suspect: that unit is run again on a new worker, at most
-    ``retries`` times, and then its future alone fails, with a LostWorkerError that names it (by the ``name`` of the
-    first argument, else by the argument). An exception of a unit passes through to its future. Workers compute with one
-    thread each, do not hear Ctrl-C, and end when this process ends, however it ends.
+    ``retries`` times, and then its future alone fails, with a LostWorkerError that names its argument.
+    An exception of a unit passes through to its future. Workers compute with one thread each, do not hear Ctrl-C, and
+    end when this process ends, however it ends.
 
     n : int, at least 1, number of processes; retries : int, at least 0. A script that makes one needs
     ``if __name__ == "__main__":``. errors : TypeError, ValueError; what is submitted has to be picklable.
@@ -158,9 +157,9 @@ class _Lane(threading.Thread):
             except (EOFError, OSError):
                 cause = self.end()
                 self.pool._check()
-        what = getattr(args[0], "name", None) or short(args[0]) if args else fn.__qualname__
+        what = str(args[0])[:80] if args else fn.__qualname__
         times = f"{retries + 1} times" if retries else "once"
-        raise LostWorkerError(f"unit {what} is given up: its worker process died {times}, the last time by {cause}")
+        raise LostWorkerError(f"{what} is given up: its worker process died {times}, the last time by {cause}")
 
     def begin(self):
         """Start a worker and wait until it is ready."""
@@ -204,8 +203,7 @@ def _work(connection):
     """Answer calls until the pipe is closed; the first message says that the worker is ready."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ["NUMBA_NUM_THREADS"] = "1"
-    numba.config.reload_config()
+    numba.set_num_threads(1)
     connection.send_bytes(b"")
     while True:
         try:

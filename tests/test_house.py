@@ -21,7 +21,7 @@ FLOORS = [
     ["cpu", "gpu"],
     ["optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
     ["train", "theory"],
-    ["sweep", "store", "comparisons", "claims"],
+    ["sweep", "store", "workers", "comparisons", "claims"],
     ["figures"],
     ["__main__", "__init__"],
 ]

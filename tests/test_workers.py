@@ -1,4 +1,4 @@
-"""Worker processes: results arrive, once each, whatever happens to a worker; nothing hangs and nothing is left behind."""
+"""Worker processes: results arrive, once each, whatever happens to a worker; nothing hangs, nothing is left behind."""
 
 import os
 import signal
@@ -25,6 +25,9 @@ class Unit:
 
     def __init__(self, name, folder=None):
         self.name, self.folder = name, folder
+
+    def __str__(self):
+        return f"unit {self.name}"
 
 
 def square(x):
@@ -58,7 +61,7 @@ def refuse_awkwardly():
 
 
 def surroundings():
-    return os.getpid(), numba.config.NUMBA_NUM_THREADS, numba.get_num_threads(), os.environ["NUMBA_NUM_THREADS"]
+    return os.getpid(), numba.get_num_threads()
 
 
 def sleep(seconds):
@@ -92,8 +95,9 @@ def test_results_arrive(pool):
 
 def test_an_exception_of_a_unit_passes_through(pool):
     good, bad = pool.submit(square, 3), pool.submit(refuse, "way")
-    with pytest.raises(FloatingPointError, match=r"^no way$") as caught:
+    with pytest.raises(FloatingPointError) as caught:
         bad.result(PATIENCE)
+    assert str(caught.value) == "no way"
     assert "in refuse" in caught.value.__notes__[0]
     assert good.result(PATIENCE) == 9
 
@@ -111,9 +115,9 @@ def test_what_cannot_be_pickled_fails_alone(pool):
 
 
 def test_workers_have_one_thread(pool):
-    pids, *threads = zip(*outcomes([pool.submit(surroundings) for _ in range(8)]), strict=True)
+    pids, threads = zip(*outcomes([pool.submit(surroundings) for _ in range(8)]), strict=True)
     assert os.getpid() not in pids
-    assert [set(values) for values in threads] == [{1}, {1}, {"1"}]
+    assert set(threads) == {1}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
@@ -264,7 +268,7 @@ def test_an_address_without_a_scheduler_is_told():
     pytest.importorskip("distributed")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
-        address = "tcp://127.0.0.1:{}".format(taken.getsockname()[1])
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(OSError, match=f"no Dask scheduler answers at {address}"), dask_executor(address):
             pass
 
@@ -280,7 +284,7 @@ def test_something_else_at_an_address_is_told():
                 caller.close()
 
         threading.Thread(target=serve, daemon=True).start()
-        address = "tcp://127.0.0.1:{}".format(server.getsockname()[1])
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(OSError, match=f"no Dask scheduler answers at {address}"), dask_executor(address, timeout=2):
             pass
 
