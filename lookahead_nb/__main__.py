@@ -1,4 +1,8 @@
-"""The command line: ``lookahead-nb``, or ``python -m lookahead_nb``."""
+"""The command line: ``lookahead-nb``, which is ``python -m lookahead_nb``.
+
+Exit status: 0 all is well; 1 the command found what is wrong; 2 bad input, with one line that says which; 130 Ctrl-C
+or SIGTERM, the first of which ends things in good order and the second at once.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ import numba
 from lookahead_nb import configuration
 from lookahead_nb.checks import whole_number
 from lookahead_nb.progress import Progress, duration
+from lookahead_nb.store import DamageError, Store
 from lookahead_nb.workers import LostWorkerError, WorkerPool, dask_executor
 
 SWEEP_HELP = f"""\
@@ -33,26 +38,32 @@ and used by --dask tcp://HOST:8786. It needs the extra "cluster": pip install "l
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(arguments=None):
-    """Run the command line and return the exit code: 0, 1 for what went wrong, 2 for bad input, 130 when stopped."""
-    parser = argparse.ArgumentParser(prog="lookahead-nb", description="A laboratory for the Lookahead optimizer.")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_sweep(commands)
-    options = parser.parse_args(arguments)
+    """Run a command and return its exit status. arguments : list of str, those of the process if None."""
+    parser = _Parser(prog="lookahead-nb", description="A laboratory for AdamW and Lookahead.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_sweep(commands)
+    _add_store(commands)
+    given = parser.parse_args(arguments)
     try:
         with _stoppable():
-            return options.run(options)
-    except LostWorkerError as error:
-        return _complain(error, 1)
-    except (TypeError, ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
-        return _complain(error, 2)
+            return given.run(given)
     except KeyboardInterrupt:
-        return _complain("stopped", 130)
+        return _say("stopped", 130)
+    except LostWorkerError as error:
+        return _say(error, 1)
+    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
+        return _say(error, 2)
 
 
-def _complain(what, code):
+def _say(what, status):
     print(f"lookahead-nb: {what}", file=sys.stderr)
-    return code
+    return status
 
 
 @contextmanager
@@ -80,8 +91,7 @@ def _stoppable():
 # -------------------------------------------------------------------------------------------------------------- sweep
 
 
-def add_sweep(commands):
-    """Add the command ``sweep`` to those of a parser."""
+def _add_sweep(commands):
     raw = argparse.RawDescriptionHelpFormatter
     command = commands.add_parser(
         "sweep", help="train all runs that a TOML file describes", description=SWEEP_HELP, formatter_class=raw
@@ -93,55 +103,50 @@ def add_sweep(commands):
     command.add_argument("--dry-run", action="store_true", help="only say how much it is, and touch nothing")
     command.add_argument("--store", type=Path, metavar="FOLDER", help="the store, in place of that of the file")
     command.add_argument("--export", type=Path, metavar="FILE", help="also write all rows to one .csv or .parquet file")
-    command.set_defaults(run=run_sweep)
+    command.set_defaults(run=_sweep)
 
 
-def run_sweep(options):
-    """Run the command ``sweep`` and return the exit code."""
-    if options.workers is not None:
-        whole_number("--workers", options.workers, 1)
-    if options.export and options.export.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"--export must be a file that ends in .csv or .parquet, not {options.export.name!r}")
-    wanted = configuration.read(options.config, store=options.store)
+def _sweep(given):
+    if given.workers is not None:
+        whole_number("--workers", given.workers, 1)
+    if given.export and given.export.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"--export must be a file that ends in .csv or .parquet, not {given.export.name!r}")
+    wanted = configuration.read(given.config, store=given.store)
     with _noted():
-        if options.dry_run:
-            print("\n".join(_estimate(wanted.plan(), options)))
+        if given.dry_run:
+            print("\n".join(_estimate(wanted.plan(), given)))
             return 0
         if wanted.store is None:
             raise ValueError("store must be given, in the file or by --store, or the results would be lost")
         progress = Progress()
         try:
-            with _executor(options) as executor, progress:
+            with _executor(given) as executor, progress:
                 found = wanted.run(executor=executor, progress=progress, frame=False)
-            if options.export:
-                found.export(options.export)
+            if given.export:
+                found.export(given.export)
         except KeyboardInterrupt:
-            kept = f"{progress.done} of {progress.total} runs are stored in {wanted.store}"
-            return _complain(f"stopped: {kept}, and the same command goes on from there", 130)
+            kept = f"{progress.done} of {progress.total} runs" if progress.total else "what was finished before"
+            return _say(f"stopped: {kept} lies in {wanted.store}, and the same command goes on from there", 130)
     print(f"{progress.total} runs are stored in {wanted.store}")
     return 0
 
 
-def _executor(options):
-    if options.dask is not None:
-        return dask_executor(options.dask)
-    return nullcontext() if options.workers is None else WorkerPool(options.workers)
+def _executor(given):
+    if given.dask is not None:
+        return dask_executor(given.dask)
+    return nullcontext() if given.workers is None else WorkerPool(given.workers)
 
 
-def _estimate(plan, options):
+def _estimate(plan, given):
     found = configuration.estimate(plan)
-    cores = options.workers or numba.get_num_threads()
-    where = f"{options.workers} workers" if options.workers else f"the {cores} threads of this process"
-    times = f"about {duration(found.seconds(1))} on one core"
-    if not options.dask:
-        times = f"about {duration(found.seconds(cores))} on {where}"
-    memory = f"{found.frame_bytes / 1e6:,.1f} MB for a frame of all {found.rows:,} rows"
-    return (
-        f"runs    {found.runs:,}, in {found.units:,} units",
-        f"work    {found.operations:.2g} floating-point operations, evaluations included",
-        f"memory  {memory}; the sweep itself holds a few units at a time",
-        f"time    {times}, by the {found.rate:.1e} operations/s of a trial just now ({found.trial_steps} steps of a unit)",
-    )
+    cores, where = numba.get_num_threads(), "threads of this process"
+    if given.workers or given.dask:
+        cores, where = (given.workers, "workers") if given.workers else (1, "core of the cluster")
+    yield f"runs    {found.runs:,}, in {found.units:,} units"
+    yield f"work    {found.operations:.2g} floating-point operations, evaluations included"
+    yield f"memory  {found.frame_bytes / 1e6:,.1f} MB for all {found.rows:,} rows in one frame; a few units while training"
+    yield f"time    about {duration(found.seconds(cores))} on {cores} {where}, by the {found.rate:.1e} operations/s of a trial"
+    yield f"        that trained the {len(plan.units[0].opts)} runs of one unit for {found.trial_steps} steps on one core here"
 
 
 @contextmanager
@@ -149,8 +154,53 @@ def _noted():
     """Print warnings as one line each."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: _complain(message, 0)
+        warnings.showwarning = lambda message, *_, **__: _say(message, 0)
         yield
+
+
+# -------------------------------------------------------------------------------------------------------------- store
+
+
+def _add_store(commands):
+    parser = commands.add_parser("store", help="look at the results of a sweep", description="The store of a sweep.")
+    verbs = parser.add_subparsers(metavar="verify|show|export", required=True)
+
+    verify = verbs.add_parser("verify", help="look for damaged, foreign, half-written and missing parts")
+    verify.add_argument("path", help="folder of the store")
+    verify.add_argument(
+        "--remove", action="store_true", help="delete damaged and half-written parts (no sweep running)"
+    )
+    verify.set_defaults(run=_verify)
+
+    show = verbs.add_parser("show", help="show configuration, progress, size, machine")
+    show.add_argument("path", help="folder of the store")
+    show.set_defaults(run=_show)
+
+    export = verbs.add_parser("export", help="write all rows to one file")
+    export.add_argument("path", help="folder of the store")
+    export.add_argument("file", help="a name that ends in .parquet or .csv")
+    export.add_argument("--partial", action="store_true", help="take the units that are there")
+    export.set_defaults(run=_export)
+
+
+def _verify(given):
+    try:
+        problems = Store.open(given.path).verify(remove=given.remove)
+    except DamageError as error:  # of the manifest, without which nothing else can be judged
+        problems = [str(error)]
+    print("\n".join(problems or [f"{given.path}: all parts are there and whole"]))
+    return 1 if problems else 0
+
+
+def _show(given):
+    for name, value in Store.open(given.path).show().items():
+        print(f"{name}: {value}")
+    return 0
+
+
+def _export(given):
+    Store.open(given.path).export(given.file, partial=given.partial)
+    return 0
 
 
 if __name__ == "__main__":
