@@ -144,9 +144,9 @@ def _estimate(plan, given):
         cores, where = (given.workers, "workers") if given.workers else (1, "core of the cluster")
     yield f"runs    {found.runs:,}, in {found.units:,} units"
     yield f"work    {found.operations:.2g} floating-point operations, evaluations included"
-    yield f"memory  {found.frame_bytes / 1e6:,.1f} MB for all {found.rows:,} rows in one frame; a few units while training"
-    yield f"time    about {duration(found.seconds(cores))} on {cores} {where}, by the {found.rate:.1e} operations/s of a trial"
-    yield f"        that trained the {len(plan.units[0].opts)} runs of one unit for {found.trial_steps} steps on one core here"
+    yield f"memory  {found.frame_bytes / 1e6:,.1f} MB for one frame of all {found.rows:,} rows"
+    yield f"time    about {duration(found.seconds(cores))} on {cores} {where}"
+    yield f"        (at {found.rate:.1e} operations/s a core: a trial just now, {found.trial_steps} steps of one unit)"
 
 
 @contextmanager
