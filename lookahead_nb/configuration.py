@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
 import tomllib
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ RULES = {
 }
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
+MOST_POINTS = 1_000_000  # of a grid, and seeds: what a plan of them takes in memory stays below a few GB
 TRIAL_OPERATIONS = 1e9  # floating-point work of the trial that an estimate rests on: about a tenth of a second
 
 EXAMPLE = """\
@@ -86,7 +88,9 @@ class Configuration:
         given.apply_defaults()
         with _dotted():
             task = Task.checked(*(given.arguments[name] for name in inspect.signature(Task.checked).parameters))
-            return Plan(task, _configs(self.configs), _seeds(given.arguments["seeds"]))
+            plan = Plan(task, _configs(self.configs), _seeds(given.arguments["seeds"]))
+            task.rows(plan.seeds[0])  # holds model, batches and data against each other
+            return plan
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,8 @@ def _training(table):
     _known("training.", table, TRAINING)
     if "seeds" not in table:
         raise ValueError("training.seeds must be a number of seeds or a list of them, not missing")
+    if isinstance(table["seeds"], int) and table["seeds"] > MOST_POINTS:
+        raise ValueError(f"training.seeds must be at most {MOST_POINTS:,}, not {table['seeds']:,}")
     if {"eval_every", "eval_at"} <= table.keys():
         raise ValueError("training.eval_at must come in place of eval_every, not beside it")
     return table
@@ -242,7 +248,8 @@ def _own_arrays(name, label, folder):
 
 def _grids(tables, steps):
     if not isinstance(tables, list) or not tables:
-        raise ValueError("grid must hold at least one table [[grid]] with an optimizer, not none")
+        told = repr(tables) if tables else "none"
+        raise ValueError(f"grid must hold at least one table [[grid]] with an optimizer, not {told}")
     return [opt for i, table in enumerate(tables) for opt in _grid(f"grid[{i}]", table, steps)]
 
 
@@ -264,6 +271,11 @@ def _grid(where, table, steps):
             base = rule(Schedule(kind, base.schedule.peak, shape.get("steps", falls_until), shape.get("warmup", 0)))
     axes = {name: value for name, value in table.items() if name not in ("optimizer", "inner", "schedule")}
     axes = {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
+    points = math.prod(map(len, axes.values()))
+    if points > MOST_POINTS:
+        raise ValueError(
+            f"{where} must have at most {MOST_POINTS:,} points, not {points:,}: cut it up"
+        )
     with _inside(where):
         return grid(optimizers.Lookahead(base) if lookahead else base, **axes)
 
