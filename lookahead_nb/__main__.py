@@ -125,8 +125,8 @@ def _sweep(given):
             if given.export:
                 found.export(given.export)
         except KeyboardInterrupt:
-            kept = f"{progress.done} of {progress.total} runs" if progress.total else "what was finished before"
-            return _say(f"stopped: {kept} lies in {wanted.store}, and the same command goes on from there", 130)
+            holds = f"holds {progress.done} of {progress.total} runs" if progress.total else "is as it was"
+            return _say(f"stopped: the store {wanted.store} {holds}, and the same command goes on from there", 130)
     print(f"{progress.total} runs are stored in {wanted.store}")
     return 0
 

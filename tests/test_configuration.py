@@ -145,11 +145,8 @@ CASES = [
         {"grid": ['optimizer = "SGD"', 'optimizer = "AdamW"\nepsilon = 1']},
         "grid[1].epsilon is not known (did you mean ep",
     ),
-    (
-        {"grid": 'optimizer = "AdamW"\nretention = 0.5'},
-        "grid[0].retention is not known; allowed: beta1, ",
-    ),
-    ({"grid": 'optimizer = "AdamW"\nlr = ' + str([1] * 1001) + "\neps = " + str([1] * 1000)}, "not 1,001,000: cut it up"),
+    ({"grid": 'optimizer = "AdamW"\nretention = 0.5'}, "grid[0].retention is not known; allowed: beta1, "),
+    ({"grid": 'optimizer = "AdamW"\nlr = ' + str([1] * 1001) + "\neps = " + str([1] * 1000)}, "not 1,001,000: cut"),
     ({"training": "seeds = 1_000_000_000_000"}, "training.seeds must be at most 1,000,000, not 1,000,000,000,000"),
     ({"grid": 'optimizer = "AdamW"\nlr = []'}, "grid[0].lr must hold at least one value, not none"),
     ({"grid": 'optimizer = "AdamW"\nlr = [1, "x"]'}, "grid[0].lr must be a finite number of at least 0, not 'x'"),
