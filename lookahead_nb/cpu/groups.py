@@ -5,8 +5,10 @@ What a lane gives has the bits of ``runs.advance`` alone. Arguments are checked 
 
 Arguments of all functions, L being the number of lanes (see ``lanes``)
     params : (n, L) float32 or float64, in, the weights of each run down its lane, in the order of the flat buffer.
-    X, sizes, activation, l2 : as in ``network``.               y : (rows*L,) int64, in, each label once for every lane.
+    X, sizes, activation, l2 : as in ``network``.       y : (pitch*L,) int64, in, each label once for every lane.
     work : (work_lines(sizes, rows), L), overwritten.
+Activations lie as (features, pitch, L), a line for each row and, where their number is even, an idle one: at an odd
+distance the same row of all features does not fall into the same few sets of the cache.
 """
 
 from __future__ import annotations
@@ -29,13 +31,13 @@ ROWS_AT_ONCE = 64  # rows evaluated together: their activations in all lanes sta
 
 def work_lines(sizes, rows):
     """Return how many lines a pass over this many rows needs: activations of all layers, an error, losses."""
-    return int(rows * (sum(sizes[1:]) + max(sizes[1:]) + 3))
+    return int((rows | 1) * (sum(sizes[1:]) + max(sizes[1:]) + 3))
 
 
 @formula
-def _block(work, start, rows, columns):
-    """Return lines of work as (rows, columns, L)."""
-    return work[start : start + rows * columns].reshape((rows, columns, work.shape[1]))
+def _block(work, start, features, pitch):
+    """Return lines of work as (features, pitch, L)."""
+    return work[start : start + features * pitch].reshape((features, pitch, work.shape[1]))
 
 
 @formula
@@ -46,7 +48,7 @@ def _flat(block):
 
 @formula
 def _add_bias(outputs, bias, rectifies):
-    """Add to each row of outputs (out, rows, L) its bias (out, L), and rectify where that is the activation."""
+    """Add to outputs (out, pitch, L) their bias (out, L), and rectify where that is the activation."""
     for o in range(outputs.shape[0]):
         row, b = outputs[o], line(bias, o)
         if rectifies:
@@ -61,31 +63,33 @@ def _add_bias(outputs, bias, rectifies):
 def _forward(params, X, sizes, activation, work):
     """Fill work with the activations (features, rows, L) of all layers; return where the logits start."""
     rows, layers, lanes = X.shape[0], sizes.size - 1, params.shape[1]
+    pitch = rows | 1
     weight, at, start = 0, 0, 0
     for layer in range(layers):
         fan_in, fan_out = sizes[layer], sizes[layer + 1]
         W = params[weight : weight + fan_in * fan_out].reshape((fan_out, fan_in, lanes))
         bias = params[weight + fan_in * fan_out : weight + (fan_in + 1) * fan_out]
-        outputs = _block(work, at, fan_out, rows)
+        outputs = _block(work, at, fan_out, pitch)
         if layer == 0:
-            lane_product(W, X.T, outputs)
+            lane_product(W, X.T, outputs[:, :rows])
         else:
-            lane_product(W, _block(work, start, fan_in, rows), outputs)
+            lane_product(W, _block(work, start, fan_in, pitch)[:, :rows], outputs[:, :rows])
         hidden = layer < layers - 1
         _add_bias(outputs, bias, hidden and activation == RELU)
         if hidden and activation != RELU:
             network.activate(_flat(outputs), activation)
-        start, at, weight = at, at + fan_out * rows, weight + (fan_in + 1) * fan_out
+        start, at, weight = at, at + fan_out * pitch, weight + (fan_in + 1) * fan_out
     return start
 
 
 def _loss_and_grad(params, X, y, sizes, activation, l2, grad, losses, work):
     rows, layers, lanes = X.shape[0], sizes.size - 1, params.shape[1]
+    pitch = rows | 1
     at = _forward(params, X, sizes, activation, work)
-    end = at + sizes[layers] * rows
-    error = _block(work, at, sizes[layers], rows)
-    each = _block(work, end, 1, rows).reshape(rows * lanes)
-    space = _block(work, end + rows, 1, 2 * rows).reshape(2 * rows * lanes)
+    end = at + sizes[layers] * pitch
+    error = _block(work, at, sizes[layers], pitch)
+    each = _block(work, end, 1, pitch).reshape(pitch * lanes)
+    space = _block(work, end + pitch, 2, pitch).reshape(2 * pitch * lanes)
     network.cross_entropy(_flat(error), y, 0, True, space, each)
     losses[:] = 0
     for r in range(rows):
@@ -106,12 +110,12 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, losses, work):
                 total = total + line(row, r)
             set_line(db, o, total)
         if layer == 0:
-            lane_product(error, X, dW)
+            lane_product(error[:, :rows], X, dW)
         else:
-            at -= fan_in * rows
-            inputs, below = _block(work, at, fan_in, rows), _block(work, end, fan_in, rows)
-            lane_product(error, inputs.transpose((1, 0, 2)), dW)
-            lane_product(W.transpose((1, 0, 2)), error, below)
+            at -= fan_in * pitch
+            inputs, below = _block(work, at, fan_in, pitch), _block(work, end, fan_in, pitch)
+            lane_product(error[:, :rows], inputs[:, :rows].transpose((1, 0, 2)), dW)
+            lane_product(W.transpose((1, 0, 2)), error[:, :rows], below[:, :rows])
             network.slope(_flat(below), _flat(inputs), activation)
             error = inputs
         if l2 > like(l2, 0):
@@ -127,10 +131,10 @@ def _evaluate(params, X, y, sizes, activation, losses, accuracies, labels, work)
         for r in range(count):
             for lane in range(lanes):
                 labels[r * lanes + lane] = y[first + r]
-        at = _forward(params, X[first : first + count], sizes, activation, work)
-        logits = _flat(_block(work, at, sizes[layers], count))
-        end, columns = at + sizes[layers] * count, count * lanes
-        space = _block(work, end, 1, 3 * count).reshape(3 * columns)
+        at, pitch = _forward(params, X[first : first + count], sizes, activation, work), count | 1
+        logits = _flat(_block(work, at, sizes[layers], pitch))
+        end, columns = at + sizes[layers] * pitch, pitch * lanes
+        space = _block(work, end, 3, pitch).reshape(3 * columns)
         network.choose_labels(logits, space[:columns], space[columns : 2 * columns])
         for r in range(count):
             for lane in range(lanes):
@@ -210,7 +214,10 @@ def _advance(
 ):  # fmt: skip
     lanes = p.shape[1]
     rows = np.empty(batch_size, np.int64)
-    batch, labels = np.empty((batch_size, X.shape[1]), X.dtype), np.empty(max(batch_size, ROWS_AT_ONCE) * lanes, np.int64)
+    batch, labels = (
+        np.empty((batch_size, X.shape[1]), X.dtype),
+        np.zeros((max(batch_size, ROWS_AT_ONCE) + 1) * lanes, np.int64),
+    )
     losses, accuracies, penalty = np.empty(lanes), np.empty(lanes), np.zeros(lanes)
     how, beyond = np.zeros((4, lanes), X.dtype), np.zeros((1, lanes), X.dtype)
     parts, any_slow = bounds.size - 1, slow.shape[0] > 0
@@ -265,7 +272,7 @@ def _advance(
 
 
 def _signatures(width):
-    scalar, vector, _ = width_types(width)
+    scalar = width_types(width)[0]
     lines, readonly = scalar[:, ::1], types.Array(scalar, 2, "C", readonly=True)
     numbers, labels = types.float64[::1], types.int64[::1]
     whole = types.Array(types.int64, 1, "C", readonly=True)
@@ -292,7 +299,7 @@ def _loops(width):
 
 @lru_cache(None)
 def _advance_loop(width):
-    scalar, vector, readonly = width_types(width)
+    scalar, _, readonly = width_types(width)
     lines, matrix = scalar[:, ::1], types.Array(scalar, 2, "C", readonly=True)
     whole = types.Array(types.int64, 1, "C", readonly=True)
     signature = types.void(
@@ -315,9 +322,10 @@ def advance(
     A lane that diverges goes on with what numbers it has; its step is noted and its later results mean nothing.
 
     rule, inner_state, limits, X .. l2, eval_X .. eval_steps : as in ``runs.advance``, the same for all lanes.
-    p .. a2 : as there, but (n, L), or (0, L); slow is (0, L) where no lane has slow weights. table : (last - first, 8, L),
-    in, the scalars of these steps. periods : (L,) int64, 0 for a plain optimizer. size, rest : (L,); pulls : (L,) bool.
-    results : (L, m, 2, parts, 2) float64, out. diverged_at : (L,) int64, inout, -1 until a lane diverges.
+    p .. a2 : as there, but (n, L), or (0, L); slow is (0, L) where no lane has slow weights.
+    table : (last - first, 8, L), in, the scalars of these steps. size, rest : (L,), in; pulls : (L,) bool, in.
+    periods : (L,) int64, in, 0 for a plain optimizer.        results : (L, m, 2, parts, 2) float64, out.
+    diverged_at : (L,) int64, inout, -1 until a lane diverges.
     work : for the larger of batch_size and ROWS_AT_ONCE rows.
     """
     width = p.dtype.type

@@ -84,7 +84,12 @@ def _operation(symbol, instruction, arguments, result=lambda kind: kind):
     )
 
 
-for _symbol, _name in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv")):
+for _symbol, _name in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
     _operation(_symbol, lambda builder, a, b, name=_name: getattr(builder, name)(a, b), 2)
 for _symbol, _sign in ((operator.eq, "=="), (operator.lt, "<"), (operator.le, "<=")):
     _operation(
@@ -207,7 +212,7 @@ def _line_pointer(context, builder, signature, values):
 
 # ------------------------------------------------------------------------------------------------ products
 
-ROWS, COLUMNS = 4, 4
+TILES = (4, 2, 1)  # lines on a side: 16 chains hide the latency of fma and leave half of 32 registers free
 
 
 def lane_product(A, B, C):
@@ -225,9 +230,9 @@ def lane_product(A, B, C):
 @formula
 def _all_bands(A, B, C):
     i = 0
-    while A.shape[0] - i >= ROWS:
-        _lane_band(A, B, C, i, ROWS)
-        i += ROWS
+    while A.shape[0] - i >= 4:
+        _lane_band(A, B, C, i, 4)
+        i += 4
     while A.shape[0] - i >= 2:
         _lane_band(A, B, C, i, 2)
         i += 2
@@ -287,12 +292,21 @@ def _band_instructions(context, builder, signature, values):
     i, rows = values[3], signature.args[4].literal_value
     _, N, _ = cgutils.unpack_tuple(builder, C.shape)
     index = N.type
-    tile = partial(_tile_instructions, context, builder, kinds, (A, B, C), context.cast(builder, i, signature.args[3], types.intp), rows)
-    wide = builder.sub(N, builder.srem(N, index(COLUMNS)))
-    with cgutils.for_range_slice(builder, index(0), wide, index(COLUMNS), index) as (j, _):
-        tile(j, COLUMNS)
-    with cgutils.for_range_slice(builder, wide, N, index(1), index) as (j, _):
-        tile(j, 1)
+    tile = partial(
+        _tile_instructions,
+        context,
+        builder,
+        kinds,
+        (A, B, C),
+        context.cast(builder, i, signature.args[3], types.intp),
+        rows,
+    )
+    start = index(0)
+    for columns in TILES:
+        end = builder.sub(N, builder.srem(N, index(columns)))
+        with cgutils.for_range_slice(builder, start, end, index(columns), index) as (j, _):
+            tile(j, columns)
+        start = end
     return context.get_dummy_value()
 
 
@@ -304,7 +318,9 @@ def _tile_instructions(context, builder, kinds, arrays, i, rows, j, columns):
     shared, align = kinds[1].ndim == 2, kinds[2].dtype.bitwidth // 8
     _, K, _ = cgutils.unpack_tuple(builder, A.shape)
     index = K.type
-    (A_row, A_step), (B_step, B_column), (C_row, C_column) = (cgutils.unpack_tuple(builder, x.strides)[:2] for x in arrays)
+    (A_row, A_step), (B_step, B_column), (C_row, C_column) = (
+        cgutils.unpack_tuple(builder, x.strides)[:2] for x in arrays
+    )
 
     def place(x, row, row_stride, column, column_stride):
         start = builder.gep(builder.bitcast(x.data, byte), [builder.mul(row, row_stride)])
