@@ -85,7 +85,8 @@ def _stoppable():
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is in_order:  # once stopped, the process is on its way out
+                signal.signal(number, handler)
 
 
 # -------------------------------------------------------------------------------------------------------------- sweep
@@ -125,8 +126,11 @@ def _sweep(given):
             if given.export:
                 found.export(given.export)
         except KeyboardInterrupt:
-            holds = f"holds {progress.done} of {progress.total} runs" if progress.total else "is as it was"
-            return _say(f"stopped: the store {wanted.store} {holds}, and the same command goes on from there", 130)
+            kept = Store.open(wanted.store) if wanted.store.is_dir() else None
+            holds = (
+                f"{len(kept.done())} of {len(kept.units)} units are stored in" if kept else "nothing is stored yet in"
+            )
+            return _say(f"stopped: {holds} {wanted.store}, and the same command goes on from there", 130)
     print(f"{progress.total} runs are stored in {wanted.store}")
     return 0
 

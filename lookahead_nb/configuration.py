@@ -88,7 +88,7 @@ class Configuration:
         given.apply_defaults()
         with _dotted():
             task = Task.checked(*(given.arguments[name] for name in inspect.signature(Task.checked).parameters))
-            plan = Plan(task, _configs(self.configs), _seeds(given.arguments["seeds"]))
+            plan = Plan(task, _configs(self.configs, task.dtype), _seeds(given.arguments["seeds"]))
             task.rows(plan.seeds[0])  # holds model, batches and data against each other
             return plan
 
