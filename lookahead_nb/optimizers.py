@@ -374,7 +374,8 @@ class Adam(_Rule):
         return self._moments(lr, power1, power2, self.weight_decay)
 
     def _moments(self, lr, power1, power2, decay):
-        corrected = lr / (1 - power1), 1 / math.sqrt(1 - power2)
+        root = math.sqrt if isinstance(power2, float) else np.sqrt  # of one step, or of all at once
+        corrected = lr / (1 - power1), 1 / root(1 - power2)
         return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, *corrected, self.eps, decay
 
 
@@ -514,14 +515,32 @@ def step_table(optimizer, steps, width):
 
     Also returns the powers (power1, power2, and those of the last sync) after 0..steps steps, (steps + 1, 4) float64.
     """
-    clock = _Clock(optimizer)
-    table, powers = np.zeros((steps, 8), width), np.ones((steps + 1, 4))
-    for t in range(steps):
-        table[t] = clock.tick(width)
-        powers[t + 1] = clock.powers
-    for array in (table, powers):
-        array.flags.writeable = False  # shared by all runs of these settings
-    return table, powers
+    inner = _inner(optimizer)
+    syncs = (optimizer.inner_state, optimizer.sync_period) if isinstance(optimizer, Lookahead) else ("keep", 0)
+    shares = (optimizer.slow_step_size, optimizer.retention) if syncs[0] == "interpolate" else (1.0, 0.0)
+    betas = getattr(inner, "beta1", 1.0), getattr(inner, "beta2", 1.0)
+    (used1, after1, synced1), (used2, after2, synced2) = (_powers(beta, steps, *syncs, *shares) for beta in betas)
+    table = np.zeros((steps, 8), width)
+    for i, scalar in enumerate(inner.scalars(inner.schedule.rates(steps), used1, used2)):
+        table[:, i] = scalar
+    table.flags.writeable = False  # shared by all runs of these settings
+    return table, np.stack([after1, after2, synced1, synced2], axis=1)
+
+
+@lru_cache(64)
+def _powers(beta, steps, inner_state, period, share, rest):
+    """Return beta**t as the steps 1..steps use it, and after 0..steps steps: itself, and at the last sync."""
+    if inner_state == "keep":
+        used = np.multiply.accumulate(np.full(steps, beta))
+        return used, np.concatenate([[1.0], used]), np.ones(steps + 1)
+    used, after, synced = np.empty(steps), np.ones(steps + 1), np.ones(steps + 1)
+    for t in range(1, steps + 1):
+        used[t - 1] = after[t] = after[t - 1] * beta
+        synced[t] = synced[t - 1]
+        if t % period == 0:
+            after[t] = 1.0 if inner_state == "reset" else share * used[t - 1] + rest * synced[t - 1]
+            synced[t] = synced[t - 1] if inner_state == "reset" else after[t]
+    return used, after, synced
 
 
 def gradient_limit(optimizer, dtype):
