@@ -12,7 +12,7 @@ import json
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from threading import Event
 
 import numba
@@ -22,6 +22,7 @@ from lookahead_nb.checks import flag, whole_number
 from lookahead_nb.cpu.lanes import lanes_of
 from lookahead_nb.optimizers import Lookahead, Optimizer
 from lookahead_nb.schedules import Schedule
+from lookahead_nb.store import Store, in_order
 from lookahead_nb.train import HIGHEST_SEED, Task, check_optimizer, histories, settings_frame, train_group
 
 UNIT_OPERATIONS = 3e10  # floating-point work of a unit: a few tenths of a second on one core
@@ -109,8 +110,9 @@ def sweep(
         raise ValueError("frame must be True without a store, where the results would be lost, not False")
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
-    sink = _Memory()
-    todo = [unit for unit in plan.units if unit.name not in sink.done()]
+    sink = _Memory() if store is None else Store.open(store, plan.configuration(), [unit.name for unit in plan.units])
+    finished = sink.done()
+    todo = [unit for unit in plan.units if unit.name not in finished]
     done = plan.size - sum(unit.size for unit in todo)
     if callable(progress):
         progress(done, plan.size)
@@ -196,18 +198,18 @@ class Plan:
     def _neighbours(opt):
         return *_kernel(opt), opt.sync_period if isinstance(opt, Lookahead) else 0  # a pass for syncs serves them all
 
-    @property
+    @cached_property
     def units(self):
         """The units, seed by seed."""
         in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.task.operations), 1, UNIT_RUNS // 16)) * 16
         order = sorted(range(len(self.configs)), key=lambda i: self._neighbours(self.configs[i]))
         base = hashlib.sha256(json.dumps(self.task.settings() | {"eval": self.task.eval_steps.tolist()}).encode())
-        units = []
+        settings, units = [json.dumps(opt.settings()) for opt in self.configs], []
         for seed in self.seeds:
             for first in range(0, len(order), in_one):
                 which = order[first : first + in_one]
                 name = base.copy()
-                name.update(json.dumps([seed, [self.configs[i].settings() for i in which]]).encode())
+                name.update(json.dumps([seed, [settings[i] for i in which]]).encode())
                 opts = [self.configs[i] for i in which]
                 units.append(Unit(name.hexdigest()[:32], self.task, opts, [seed] * len(which), np.array(which)))
         return units
@@ -286,7 +288,4 @@ class _Memory:
         self._parts.append(frame)
 
     def frame(self):
-        import pandas as pd
-
-        rows = pd.concat(self._parts, ignore_index=True)
-        return rows.take(np.argsort(rows["order"], kind="stable")).drop(columns="order").reset_index(drop=True)
+        return in_order(self._parts)
