@@ -236,7 +236,8 @@ class Plan:
     def configuration(self):
         """Return what the results depend on, as a nested dict, for the manifest of a store."""
         data = self.task.rows(self.seeds[0]).fingerprint
-        how = {"eval_steps": self.task.eval_steps.tolist(), "configs": [opt.settings() for opt in self.configs]}
+        configs = self.settings.astype(object).where(self.settings.notna(), None).to_dict("list")  # JSON has no NaN
+        how = {"eval_steps": self.task.eval_steps.tolist(), "configs": configs}
         return self.task.settings() | {"data": data, "seeds": self.seeds} | how
 
     @staticmethod

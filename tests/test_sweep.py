@@ -21,7 +21,7 @@ training = importlib.import_module("lookahead_nb.train")
 
 COMPILED = not numba.config.DISABLE_JIT
 STEPS, BATCH, ROWS = (60, 8, 60) if COMPILED else (5, 4, 20)
-HOW = {"steps": STEPS, "batch_size": BATCH, "eval_at": [1, 3, 4, STEPS // 2], "progress": False}
+HOW: dict = {"steps": STEPS, "batch_size": BATCH, "eval_at": [1, 3, 4, STEPS // 2], "progress": False}
 ALONE = {name: value for name, value in HOW.items() if name != "progress"}
 RESULTS = [f"{split}_{measure}" for measure in ("loss", "accuracy") for split in training.SPLITS]
 each_width = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -70,7 +70,7 @@ def assert_alone(frame, model, data, opts, seeds, how=ALONE):
 # ------------------------------------------------------------------------------------------------ R1, the same bits
 
 
-@pytest.mark.parametrize("rule", INNER)
+@pytest.mark.parametrize("rule", INNER if COMPILED else ["adamw"])
 @each_width
 def test_r1_a_run_in_a_sweep_has_the_bits_of_the_run_alone(rule, dtype):
     lanes = 16 if COMPILED else 2
@@ -175,7 +175,7 @@ def test_r1_in_another_process():
     pd.testing.assert_frame_equal(frame, in_frame(), check_exact=True)
 
 
-@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("after", [0, 1, 2] if COMPILED else [1])
 def test_r1_after_an_interruption(after, tmp_path, monkeypatch):
     monkeypatch.setattr(sweeping, "UNIT_RUNS", 16)
     whole, stored, reported = in_frame(), [], []
@@ -197,6 +197,7 @@ def test_r1_after_an_interruption(after, tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------ divergence
 
 
+@pytest.mark.jit  # plain Python warns on the way to inf
 @each_width
 def test_a_configuration_that_diverges_is_a_result(dtype):
     """Each lane by itself: its neighbours do not notice, and the frame says where it ended."""
@@ -315,8 +316,8 @@ def test_a_store_of_another_sweep_is_refused_and_the_difference_named(tmp_path):
     sweep(opts, seeds=2)
     for args, how, name in (
         ((opts,), {"seeds": 3}, "seeds.2"),
-        ((opts[:1],), {"seeds": 2}, "configs.1"),
-        (([opts[0], lnb.SGD(0.3)],), {"seeds": 2}, "configs.1.lr: here 0.3, there 0.2"),
+        ((opts[:1],), {"seeds": 2}, "configs.*1: here absent"),
+        (([opts[0], lnb.SGD(0.3)],), {"seeds": 2}, "configs.lr.1: here 0.3, there 0.2"),
         ((opts,), {"seeds": 2, "batch_size": 5}, "training.batch_size: here 5"),
         ((opts,), {"seeds": 2, "eval_at": []}, "eval_steps"),
     ):
@@ -416,9 +417,9 @@ BAD = {
     "width": ({"configs": [lnb.SGD(1e60)]}, ValueError, "lr must make steps and decays below"),
     "progress": ({"progress": 3}, TypeError, "progress must be True, False or a function of two numbers, not 3"),
     "too large": (
-        {"seeds": range(5 * 10**6), "configs": [lnb.SGD(0.1)], "eval_at": range(STEPS)},
+        {"seeds": 5000, "steps": 10**5, "eval_at": range(10**5)},
         MemoryError,
-        "the frame of 5,000,000 runs would take about .* GB.* or give store= and frame=False",
+        "the frame of 5,000 runs would take about .* GB.* or give store= and frame=False",
     ),
 }
 
