@@ -405,7 +405,7 @@ def _make(path, manifest):
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
-    with _appearing(path / MANIFEST, _link) as file:
+    with _appearing(path / MANIFEST, first=True) as file:
         file.write(_sealed(json.dumps(manifest, indent=1).encode()))
     _sync(path.parent)
 
@@ -464,24 +464,26 @@ def _files(folder):
 
 
 @contextmanager
-def _appearing(path, publish=os.replace) -> Iterator[BinaryIO]:
-    """Yield a file that appears under its name when the block ends, whole and on the disk, or not at all."""
+def _appearing(path, *, first=False) -> Iterator[BinaryIO]:
+    """Yield a file that appears under its name when the block ends, whole and on the disk, or not at all.
+
+    first : a file that has the name already keeps it.
+    """
     temporary = path.with_name(f"{path.name}.{token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        publish(temporary, path)
+        if first:
+            with suppress(FileExistsError):
+                os.link(temporary, path)
+        else:
+            temporary.replace(path)
         _sync(path.parent)
     finally:
         with suppress(OSError):  # it is gone, or the disk is beyond help
             temporary.unlink()
-
-
-def _link(temporary, path):
-    with suppress(FileExistsError):
-        os.link(temporary, path)
 
 
 def _sync(folder):

@@ -123,6 +123,7 @@ def test_every_kind_of_column_comes_back_bit_for_bit(tmp_path):
         "nothing": NAN,
         "text": np.where(np.arange(size) % 2, 'a, "b"\n', ""),
         "text or nothing": pd.Series(["keep", NAN] * (size // 2), dtype="str"),
+        "word or nothing": pd.Series(["keep", NAN] * (size // 2), dtype=object),
         "true or nothing": pd.Series([True, NAN] * (size // 2), dtype=object),
         "only true": pd.Series([True] * size, dtype=object),
         "only nothing": pd.Series([NAN] * size, dtype=object),
@@ -512,11 +513,14 @@ class Faults:
 
     def file(self, path, *arguments, **named):
         file = self.opened(path, *arguments, **named)
-        return File(self, file) if path.is_relative_to(self.folder) else file
+        return File(self, file) if self.inside(path) else file
+
+    def inside(self, path):
+        return Path(path).is_relative_to(self.folder)
 
     def wrapped(self, name, call):
         def checked(*arguments, **named):
-            if arguments and isinstance(arguments[0], os.PathLike) and not arguments[0].is_relative_to(self.folder):
+            if arguments and isinstance(arguments[0], (str, os.PathLike)) and not self.inside(arguments[0]):
                 return call(*arguments, **named)
             self.calls.append(name)
             if len(self.calls) == self.fails_at or (self.lasting and len(self.calls) > self.fails_at):
@@ -582,7 +586,7 @@ def test_a_part_is_on_the_disk_before_it_has_its_name_and_its_name_before_write_
 def script(*arguments, limit=None):
     resource = pytest.importorskip("resource")
     before = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
     command = [sys.executable, __file__, *map(str, arguments)]
     return subprocess.Popen(
         command, env=environment, preexec_fn=before, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
