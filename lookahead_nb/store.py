@@ -237,8 +237,10 @@ class Store:
         return "foreign, no part of this sweep", False
 
     def _damage(self, unit, part):
+        if not part.endswith(b"PAR1"):
+            return "truncated"
         if not _is_sealed(part):
-            return DAMAGED if part.endswith(b"PAR1") else "truncated"
+            return DAMAGED
         header = _header(part)
         if header["format"] != FORMAT:
             return f"of format {header['format']}, not {FORMAT}"
@@ -251,11 +253,11 @@ class Store:
         pa, pq = _arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, not {list(frame)}")
+        columns = {name: _column(name, frame[name]) for name in frame}
         dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
             raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, not {dtypes}")
-        columns = {name: _column(name, frame[name]) for name in frame}
         table = pa.table({name: values for name, (values, _) in columns.items()})
         header = {"format": FORMAT, "unit": unit, "configuration": self.sha256, "machine": _maker(), "dtypes": dtypes}
         header |= {"kinds": {name: kinds for name, (_, kinds) in columns.items()}, "seal": _BLANK.decode()}
@@ -348,14 +350,17 @@ def _table(part, chosen=None):
 
 
 def _write_csv(file, frames, dtypes, _kinds):
-    file.write((",".join(dtypes) + "\n").encode())
+    import pandas as pd
+
+    file.write(pd.DataFrame(columns=list(dtypes)).to_csv(index=False, lineterminator="\n").encode())
     for frame in frames:
         file.write(frame.to_csv(index=False, lineterminator="\n", header=False).encode())
 
 
 def _write_parquet(file, frames, dtypes, kinds):
     pa, pq = _arrow()
-    mixed = {("truth",): pa.bool_(), ("number",): pa.float64(), ("number", "whole"): pa.float64()}
+    mixed = {("truth",): pa.bool_(), ("whole",): pa.int64()}
+    mixed |= {("number",): pa.float64(), ("number", "whole"): pa.float64()}
     types = {
         name: mixed.get(tuple(sorted(kinds[name])), pa.string())
         if dtype in ("object", "str")
@@ -412,7 +417,7 @@ def _make(path, manifest):
 
 def _load_manifest(path):
     text = (path / MANIFEST).read_bytes()
-    if not _is_sealed(text):
+    if not (text.startswith(b"{") and _is_sealed(text)):
         advice = "delete it and run the sweep again, which keeps the parts"
         raise DamageError(f"{path / MANIFEST} is {DAMAGED}: {advice}")
     manifest = json.loads(text)

@@ -177,6 +177,7 @@ def test_what_no_setting_is_made_of_is_refused(tmp_path, bad):
     with pytest.raises(TypeError, match="column 'x' must hold numbers, truth values"):
         store.write(UNITS[0], pd.DataFrame({"x": bad}))
     assert store.done() == set()
+    store.write(UNITS[0], rows(0))
 
 
 @pytest.mark.parametrize("columns", [[0, 1], ["a", "a"]])
@@ -453,6 +454,16 @@ def test_parts_of_others_are_found(copied, tmp_path):
     assert copied.verify()[1] == "manifest.json: foreign, that of another configuration"
 
 
+def test_a_part_is_no_manifest_and_a_manifest_no_part(copied):
+    manifest, bytes_of_part = (copied.path / MANIFEST).read_bytes(), part(copied).read_bytes()
+    part(copied).write_bytes(manifest)
+    assert_named(copied, part(copied).name, "truncated")
+    (copied.path / MANIFEST).write_bytes(bytes_of_part)
+    assert copied.verify()[1] == f"manifest.json: {DAMAGED}"
+    with pytest.raises(DamageError, match=r"manifest\.json is damaged"):
+        Store.open(copied.path)
+
+
 def test_a_part_of_a_later_format_is_found(copied, monkeypatch):
     monkeypatch.setattr(store_module, "FORMAT", 2)
     part(copied).unlink()
@@ -657,6 +668,18 @@ def test_export_as_parquet_reads_back(whole, tmp_path):
     assert str(parquet.read_schema(tmp_path / "all.parquet").field("pull_back").type) == "bool"
 
 
+def test_export_finds_a_type_for_columns_of_objects(tmp_path):
+    columns = {"whole": [5, NAN], "number": [5, 0.5], "word": ["a", NAN], "truth": [NAN, True], "mixed": [0.5, "b"]}
+    store = Store.open(tmp_path / "store", CONFIGURATION, UNITS[:1])
+    store.write(UNITS[0], pd.DataFrame({name: pd.Series(of, dtype=object) for name, of in columns.items()}))
+    store.export(tmp_path / "all.parquet")
+    table = parquet.read_table(tmp_path / "all.parquet")
+    assert [str(kind) for kind in table.schema.types] == ["int64", "double", "string", "bool", "string"]
+    assert table.to_pydict() == columns | {"whole": [5, None], "word": ["a", None], "truth": [None, True]} | {
+        "mixed": ["0.5", "b"]
+    }
+
+
 def test_export_twice_gives_the_same_bytes_and_replaces(whole, tmp_path):
     for name in ("a.csv", "b.csv", "a.csv", "a.parquet", "b.parquet", "a.parquet"):
         whole.export(tmp_path / name)
@@ -715,6 +738,13 @@ def test_command_verify(copied, capsys):
     status, out, err = ran(capsys, "store", "verify", copied.path)
     assert (status, err) == (1, "")
     assert "manifest.json is damaged" in out
+
+
+def test_command_is_that_of_the_module(whole):
+    command = [sys.executable, "-m", "lookahead_nb", "store", "verify", str(whole.path)]
+    environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{whole.path}: all parts are there and whole\n", "")
 
 
 def test_command_show(whole, capsys):
