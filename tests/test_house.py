@@ -21,7 +21,7 @@ FLOORS = [
     ["cpu", "gpu"],
     ["optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
     ["train", "theory"],
-    ["sweep", "store", "tables", "comparisons", "claims"],
+    ["sweep", "workers", "progress", "configuration", "store", "tables", "comparisons", "claims"],
     ["figures"],
     ["__main__", "__init__"],
 ]
