@@ -359,10 +359,10 @@ def _write_csv(file, frames, dtypes, _kinds):
 
 def _write_parquet(file, frames, dtypes, kinds):
     pa, pq = _arrow()
-    mixed = {("truth",): pa.bool_(), ("whole",): pa.int64()}
-    mixed |= {("number",): pa.float64(), ("number", "whole"): pa.float64()}
+    number, whole = pa.float64(), pa.int64()
+    mixed = {"truth": pa.bool_(), "whole": whole, "number": number, "number whole": number}
     types = {
-        name: mixed.get(tuple(sorted(kinds[name])), pa.string())
+        name: mixed.get(" ".join(sorted(kinds[name])), pa.string())
         if dtype in ("object", "str")
         else pa.from_numpy_dtype(dtype)
         for name, dtype in dtypes.items()
