@@ -122,6 +122,31 @@ def test_r1_in_any_group(count):
     assert all(np.array_equal(found, alone) for found in frames)
 
 
+SIDE_BY_SIDE = {
+    "keep": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3), lnb.AdamW(0.03)],
+    "averaging": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, pull_back=False)],
+    "reset": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="reset")],
+    "interpolate": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="interpolate")],
+    "another rule": [lnb.SGD(0.1, momentum=0.5), lnb.Lookahead(lnb.SGD(0.2, momentum=0.9), sync_period=3)],
+}
+
+
+@pytest.mark.parametrize("opts", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
+@pytest.mark.parametrize("name", ["perceptron", "deep", "sigmoid", "one logit", "logistic"])
+def test_r1_side_by_side(name, opts):
+    """The kernel of many lanes itself, which plain Python runs with one."""
+    model = MODELS[name]
+    task = training.Task.checked(model, problem(model.n_classes), 5, 4, 50, [1, 2, 4], 9, "float32", "cpu")
+    rows = task.rows(3)
+    for opt in opts:
+        params = model.init(3)
+        alone, diverged_at, _ = task.advance(opt, 3, rows, params, opt.init(params))
+        found, at = training.train_group(task, [opt], 3, rows)
+        kinds = 1 + isinstance(opt, lnb.Lookahead)
+        assert np.array_equal(found[0][:, :kinds], alone[:, :kinds])
+        assert at == diverged_at == -1
+
+
 def in_frame(**changes):
     """The frame of one fixed sweep, with other ways of working through it."""
     opts = list(many(20 if COMPILED else 3))
