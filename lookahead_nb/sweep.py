@@ -238,7 +238,7 @@ def train_unit(unit, goes_on=lambda: True):
         run_ids += [task.run_id(opt, seed, rows) for opt in opts]
         for first in range(0, len(opts), lanes):
             group = opts[first : first + lanes]
-            if len(group) >= SIDE_BY_SIDE_FROM:
+            if task.has_lanes and len(group) >= SIDE_BY_SIDE_FROM:
                 found, at = train_group(task, group, seed, rows, goes_on)
                 results += [*found]
                 diverged_at += at.tolist()

@@ -7,6 +7,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -14,10 +15,11 @@ from uuid import uuid4
 import numpy as np
 
 from lookahead_nb.checks import float_dtype, one_of, whole_number
-from lookahead_nb.cpu import groups, network, runs
+from lookahead_nb.cpu import groups, network, runs, surfaces
 from lookahead_nb.cpu.lanes import lanes_of, lined_up
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RULES
+from lookahead_nb.landscapes import Landscape
 from lookahead_nb.mlp import DenseNetwork
 from lookahead_nb.optimizers import (
     INNER_STATES,
@@ -74,16 +76,18 @@ def train(
     """Train a model once and return the :class:`Run`.
 
     The weights are those of stepping ``opt`` by hand on ``model.loss_and_grad``, ``minibatches(n, batch_size, seed)``,
-    from ``model.init(seed, dtype)``, bit for bit.
+    from ``model.init(seed, dtype)``, bit for bit; for a landscape, on ``model.noisy_grad(params, seed, t)``, t from 1.
 
-    model : LogisticRegression or MLP. data : Dataset, or a function of the seed that returns one. opt : an inner rule
-    or Lookahead. steps, batch_size, eval_every, eval_rows : int, at least 1. seed : int in [0, 2**63), of weights and
-    minibatches. eval_at : steps to evaluate in place of every eval_every-th; 0 and the last are always in. eval_rows :
-    a larger split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64".
+    model : LogisticRegression or MLP, or a landscape. data : Dataset, or a function of the seed that returns one; None
+    for a landscape, which has no use for batch_size and eval_rows either. opt : an inner rule or Lookahead. steps,
+    batch_size, eval_every, eval_rows : int, at least 1. seed : int in [0, 2**63), of weights, minibatches and noise.
+    eval_at : steps to evaluate in place of every eval_every-th; 0 and the last are always in. eval_rows : a larger
+    split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64".
 
     history : ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of opt, ``step``,
     ``phase`` (step mod sync_period), ``weights`` ("fast" or "slow"), ``train_loss``, ``validation_loss``, ``test_loss``
-    (mean cross-entropy without L2), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a
+    (mean cross-entropy without L2; of a landscape ``train_loss`` is the expected loss, the mean over its replicas, and
+    the others are NaN), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a
     step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss, the
     gradient (as ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged";
     so does a row whose own loss is not finite.
@@ -128,8 +132,8 @@ class Task:
     eval_steps : (m,) int64, the steps that are evaluated, rising, 0 and ``steps`` among them.
     """
 
-    model: DenseNetwork
-    data: Dataset | Callable[[int], Dataset]
+    model: DenseNetwork | Landscape
+    data: Dataset | Callable[[int], Dataset] | None
     steps: int
     batch_size: int
     eval_steps: np.ndarray
@@ -144,8 +148,12 @@ class Task:
         dtype = float_dtype("dtype", dtype)
         steps, batch_size = whole_number("steps", steps, 1), whole_number("batch_size", batch_size, 1)
         eval_rows, eval_steps = whole_number("eval_rows", eval_rows, 1), _eval_steps(steps, eval_every, eval_at)
-        if not isinstance(model, DenseNetwork):
-            raise TypeError(f"model must be a LogisticRegression or an MLP, not {model!r}")
+        if isinstance(model, Landscape):
+            if data is not None:
+                raise TypeError(f"data must be None for a landscape, not {type(data).__name__}")
+            batch_size = eval_rows = 1  # not used, and so no part of the configuration
+        elif not isinstance(model, DenseNetwork):
+            raise TypeError(f"model must be a LogisticRegression, an MLP or a landscape, not {model!r}")
         return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype)
 
     def rows(self, seed):
@@ -160,7 +168,10 @@ class Task:
             return _loaded[kept]
 
     def _load(self, seed):
-        data = self.data(seed) if callable(self.data) else self.data
+        if isinstance(self.model, Landscape):
+            none, nobody = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
+            return Rows(none, nobody, none, nobody, np.zeros(len(SPLITS) + 1, np.int64), "none")
+        data: Any = self.data(seed) if callable(self.data) else self.data
         _check_data(self.model, data, self.batch_size)
         parts = [_evaluated_rows(data, name, self.eval_rows) for name in SPLITS]
         return Rows(
@@ -174,13 +185,29 @@ class Task:
 
     @property
     def operations(self):
-        """The floating-point operations of the training steps of one run: six for each weight and row."""
-        return 6.0 * self.model.size * self.batch_size * self.steps
+        """The floating-point operations of the training steps of one run."""
+        return float(self._operations_of_a_step * self.steps)
+
+    @property
+    def _operations_of_a_step(self):
+        # Six for each weight and row; on a landscape mostly those of a normal number, by the time it takes.
+        return (100 if isinstance(self.model, Landscape) else 6 * self.batch_size) * self.model.size
+
+    @property
+    def measured(self):
+        """Which of (``SPLITS``, (loss, accuracy)) there is, (3, 2) bool: all, or of a landscape the first loss."""
+        first = np.arange(2 * len(SPLITS)).reshape(-1, 2) == 0
+        return first if isinstance(self.model, Landscape) else np.ones_like(first)
+
+    @property
+    def has_lanes(self):
+        """Whether a kernel trains several runs side by side: not on a landscape, which has its replicas for that."""
+        return isinstance(self.model, DenseNetwork)
 
     @property
     def stride(self):
         """How many steps one run makes between two looks at the keyboard."""
-        return max(1, int(OPERATIONS_AT_ONCE / (6 * self.model.size * self.batch_size)))
+        return max(1, int(OPERATIONS_AT_ONCE / self._operations_of_a_step))
 
     def settings(self):
         """Return what the results depend on, but for optimizer, seed and data: a nested dict."""
@@ -203,8 +230,6 @@ class Task:
         width: Any = self.dtype.type
         results = np.full((len(self.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
         table, _ = step_table(opt, self.steps, width)
-        sizes = self.model.sizes
-        work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
         if isinstance(opt, Lookahead):
             rule, period, (size, rest, pulls, mode) = opt.inner.rule, opt.sync_period, sync_arguments(opt, width)
             slow, a1, a2 = state._slow, state._a1, state._a2
@@ -213,16 +238,23 @@ class Task:
             slow = a1 = a2 = params[:0]
         limits = np.array([gradient_limit(opt, self.dtype), np.finfo(self.dtype).max], self.dtype)
         grad, diverged_at, taken = np.empty_like(params), -1, 0
+        moving = (
+            rule, params, grad, state._s1, state._s2, slow, a1, a2, table, limits, period, size, rest, pulls, mode,
+        )  # fmt: skip
+        if isinstance(self.model, Landscape):
+            landscape = self.model.surface, self.model.coefficients, self.model.noise
+            advance = partial(surfaces.advance, *moving, *landscape, np.uint64(seed), self.eval_steps, results)
+        else:
+            sizes, code, l2 = self.model.sizes, self.model.activation_code, width(self.model.l2)
+            work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
+            advance = partial(
+                runs.advance, *moving, rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, code, l2,
+                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
+            )  # fmt: skip
         for first in range(0, self.steps, self.stride):
             if diverged_at >= 0 or not goes_on():
                 break
-            diverged_at, taken = runs.advance(
-                rule, params, grad, state._s1, state._s2, slow, a1, a2,
-                table, limits, period, size, rest, pulls, mode,
-                rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, self.model.activation_code,
-                width(self.model.l2), rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
-                first, min(first + self.stride, self.steps),
-            )  # fmt: skip
+            diverged_at, taken = advance(first, min(first + self.stride, self.steps))
         return results, diverged_at, taken
 
 
@@ -348,7 +380,7 @@ def histories(task, settings, which, run_ids, seeds, results, diverged_at):
     run, at, kind = np.nonzero(there)
     step = task.eval_steps[at]
     values = results[run, at, kind]
-    late = ~np.isfinite(values).all(axis=(1, 2))  # an evaluated loss may overflow where no weight does
+    late = ~np.isfinite(values[:, task.measured]).all(axis=1)  # an evaluated loss may overflow where no weight does
     late |= (diverged_at[run] >= 0) & (step >= diverged_at[run])
     values[late] = np.nan
     frame = pd.DataFrame({"run": run_ids, "seed": seeds}).take(run).reset_index(drop=True)
