@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb import datasets, optimizers
+from lookahead_nb import datasets, landscapes, optimizers
 from lookahead_nb.checks import one_of
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
@@ -23,7 +23,8 @@ from lookahead_nb.schedules import Schedule
 from lookahead_nb.sweep import Plan, _configs, _seeds, grid, sweep, train_unit
 from lookahead_nb.train import Task
 
-MODELS = {kind.__name__: kind for kind in (MLP, LogisticRegression)}
+LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
+MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
 RULES = {
     rule.__name__: rule
     for rule in (optimizers.SGD, optimizers.Adagrad, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW)
@@ -31,13 +32,14 @@ RULES = {
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
 MOST_POINTS = 1_000_000  # of a grid, and seeds: what a plan of them takes in memory stays below a few GB
+TRIAL_RUNS = 16  # as many as one kernel trains side by side
 TRIAL_OPERATIONS = 1e9  # floating-point work of the trial that an estimate rests on: about a tenth of a second
 
 EXAMPLE = """\
 store = "build/first_sweep"           # a folder; like data.file, relative to this file
 
-[model]                               # kind, and the arguments of lookahead_nb.MLP or LogisticRegression
-kind = "MLP"
+[model]                               # kind, and the arguments of lookahead_nb.MLP, of LogisticRegression, or of a
+kind = "MLP"                          # landscape, as Quadratic, and then without [data]
 widths = [64, 32, 10]
 activation = "relu"
 
@@ -98,7 +100,7 @@ class Estimate:
     """What a sweep will take.
 
     runs, units, rows : int. operations : float, floating-point work, that of evaluations included. rate : float,
-    operations per second of one core, measured on a trial of ``trial_steps`` steps of one unit. frame_bytes : float.
+    operations per second of one core, measured on a trial of a few runs for ``trial_steps`` steps. frame_bytes : float.
     """
 
     runs: int
@@ -116,7 +118,9 @@ class Estimate:
 
 def estimate(plan):
     """Return the :class:`Estimate` of a plan, from counted work and a short trial; nothing is stored."""
-    unit = plan.units[0]
+    whole = plan.units[0]
+    few = {name: getattr(whole, name)[:TRIAL_RUNS] for name in ("opts", "seeds", "which")}
+    unit = replace(whole, **few)
     rows = plan.task.rows(unit.seeds[0])
 
     def trial(steps):
@@ -168,15 +172,16 @@ def read(path, *, store=None):
     except ValueError as error:
         raise ValueError(f"{path} must be a TOML file: {error}") from error
     _known("", written, ("store", "model", "data", "training", "grid"))
-    for name in ("model", "data", "training"):
+    for name in ("model", "training"):
         _table(name, written.get(name))
     training = _training(written["training"])
     here = written.get("store")
     if here is not None and not (isinstance(here, str) and here):
         raise ValueError(f"store must be the path of a folder, not {here!r}")
+    model = _model(written["model"])
     return Configuration(
-        _model(written["model"]),
-        _data(written["data"], path.parent),
+        model,
+        _data(written.get("data"), path.parent, model),
         _grids(written.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
         training,
         Path(store) if store is not None else path.parent / here if here else None,
@@ -206,7 +211,12 @@ def _model(table):
         return kind(**settings)
 
 
-def _data(table, folder):
+def _data(table, folder, model):
+    if isinstance(model, landscapes.Landscape):
+        if table is not None:
+            raise ValueError(f"data must be absent for a landscape, as {type(model).__name__}")
+        return None
+    _table("data", table)
     if ("name" in table) == ("file" in table):
         raise ValueError('data must have either a name, as "digits", or a file of your own')
     _known("data.", table, ("name", "split_seed") if "name" in table else ("file", "label", "split_seed"))
@@ -273,9 +283,7 @@ def _grid(where, table, steps):
     axes = {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
     points = math.prod(map(len, axes.values()))
     if points > MOST_POINTS:
-        raise ValueError(
-            f"{where} must have at most {MOST_POINTS:,} points, not {points:,}: cut it up"
-        )
+        raise ValueError(f"{where} must have at most {MOST_POINTS:,} points, not {points:,}: cut it up")
     with _inside(where):
         return grid(optimizers.Lookahead(base) if lookahead else base, **axes)
 

@@ -73,6 +73,15 @@ def test_a_schedule_falls_until_the_last_step(tmp_path):
     assert found == [lnb.AdamW(lr=lnb.schedules.cosine(1e-3, 20))]
 
 
+def test_a_landscape_comes_without_data(tmp_path):
+    model = 'kind = "Quadratic"\ncurvatures = [1.0, 100.0]\nnoise = 0.5\nreplicas = 8'
+    training = "seeds = 2\nsteps = 20\neval_every = 10"
+    found = read(tmp_path, model=model, data=[], training=training)
+    expected = lnb.landscapes.Quadratic([1.0, 100.0], noise=0.5, replicas=8)
+    assert (found.model.settings(), found.data) == (expected.settings(), None)
+    assert configuration.estimate(found.plan()).runs == 4
+
+
 def test_logistic_regression_and_one_split(tmp_path):
     model = 'kind = "LogisticRegression"\nn_features = 5\nn_classes = 3\nl2 = 0.1'
     found = read(tmp_path, model=model, data='file = "mine.npz"\nsplit_seed = 5')
@@ -105,13 +114,19 @@ CASES = [
     ({"head": "store = "}, "must be a TOML file: Invalid value (at line 1, column 9)"),
     ({"model": []}, "model must be a table, not missing"),
     ({"model": [], "head": 'model = "MLP"'}, "model must be a table, not 'MLP'"),
-    ({"model": "widths = [20, 10]"}, "model.kind must be one of 'MLP', 'LogisticRegression', not missing"),
-    ({"model": 'kind = "mlp"'}, "model.kind must be one of 'MLP', 'LogisticRegression', not 'mlp'"),
+    ({"model": "widths = [20, 10]"}, "model.kind must be one of 'MLP', 'LogisticRegression', 'Quadratic', "),
+    ({"model": 'kind = "mlp"'}, "'Rosenbrock', not 'mlp'"),
     ({"model": 'kind = "MLP"'}, "model.widths must be given for MLP, not missing"),
     ({"model": 'kind = "MLP"\nwidths = 3'}, "model.widths must be a sequence such as (64, 32, 10), not 3"),
     ({"model": 'kind = "MLP"\nwidths = [20, 2.5, 10]'}, "model.widths[1] must be a whole number"),
     ({"model": 'kind = "MLP"\nwidth = [20, 10]'}, "model.width is not known (did you mean widths?)"),
     ({"model": 'kind = "MLP"\nwidths = [20, 10]\nactivation = "rlu"'}, "model.activation must be one of"),
+    ({"data": []}, "data must be a table, not missing"),
+    ({"model": 'kind = "Rosenbrock"'}, "data must be absent for a landscape, as Rosenbrock"),
+    (
+        {"model": 'kind = "Quadratic"\ncurvatures = [-1]', "data": []},
+        "model.curvatures[0] must be a finite number above",
+    ),
     ({"data": 'nam = "digits"'}, 'data must have either a name, as "digits", or a file of your own'),
     ({"data": 'name = "digits"\nfile = "x.npz"'}, "data must have either a name"),
     ({"data": 'name = "digit"'}, "data.name must be one of 'digits', "),
