@@ -32,6 +32,7 @@ RULES = {
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
 MOST_POINTS = 1_000_000  # of a grid, and seeds: what a plan of them takes in memory stays below a few GB
+MOST_STEPS = 10_000_000  # the table of their scalars takes 32 bytes each
 TRIAL_RUNS = 16  # as many as one kernel trains side by side
 TRIAL_OPERATIONS = 1e9  # floating-point work of the trial that an estimate rests on: about a tenth of a second
 
@@ -171,6 +172,10 @@ def read(path, *, store=None):
         raise OSError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{path} must be a TOML file: {error}") from error
+    return _understood(written, path.parent, store)
+
+
+def _understood(written, folder, store):
     _known("", written, ("store", "model", "data", "training", "grid"))
     for name in ("model", "training"):
         _table(name, written.get(name))
@@ -181,10 +186,10 @@ def read(path, *, store=None):
     model = _model(written["model"])
     return Configuration(
         model,
-        _data(written.get("data"), path.parent, model),
+        _data(written.get("data"), folder, model),
         _grids(written.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
         training,
-        Path(store) if store is not None else path.parent / here if here else None,
+        Path(store) if store is not None else folder / here if here else None,
     )
 
 
@@ -192,8 +197,9 @@ def _training(table):
     _known("training.", table, TRAINING)
     if "seeds" not in table:
         raise ValueError("training.seeds must be a number of seeds or a list of them, not missing")
-    if isinstance(table["seeds"], int) and table["seeds"] > MOST_POINTS:
-        raise ValueError(f"training.seeds must be at most {MOST_POINTS:,}, not {table['seeds']:,}")
+    for name, most in {"seeds": MOST_POINTS, "steps": MOST_STEPS}.items():
+        if isinstance(table.get(name), int) and table[name] > most:
+            raise ValueError(f"training.{name} must be at most {most:,}, or memory would not hold it")
     if {"eval_every", "eval_at"} <= table.keys():
         raise ValueError("training.eval_at must come in place of eval_every, not beside it")
     return table
@@ -301,7 +307,8 @@ def _known(where, table, allowed):
         if key not in allowed:
             near = get_close_matches(key, allowed, 1)
             meant = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(f"{where}{key} is not known{meant}; allowed: {', '.join(allowed)}")
+            shown = key if key.isidentifier() else repr(key)
+            raise ValueError(f"{where}{shown} is not known{meant}; allowed: {', '.join(allowed)}")
 
 
 def _choice(where, value, allowed):

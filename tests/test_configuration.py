@@ -2,9 +2,12 @@
 
 import pickle
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lookahead_nb as lnb
 from lookahead_nb import configuration
@@ -162,7 +165,8 @@ CASES = [
     ),
     ({"grid": 'optimizer = "AdamW"\nretention = 0.5'}, "grid[0].retention is not known; allowed: beta1, "),
     ({"grid": 'optimizer = "AdamW"\nlr = ' + str([1] * 1001) + "\neps = " + str([1] * 1000)}, "not 1,001,000: cut"),
-    ({"training": "seeds = 1_000_000_000_000"}, "training.seeds must be at most 1,000,000, not 1,000,000,000,000"),
+    ({"training": "seeds = 1\nsteps = 1_000_000_000"}, "training.steps must be at most 10,000,000, or memory would"),
+    ({"training": "seeds = 1_000_000_000_000"}, "training.seeds must be at most 1,000,000, or"),
     ({"grid": 'optimizer = "AdamW"\nlr = []'}, "grid[0].lr must hold at least one value, not none"),
     ({"grid": 'optimizer = "AdamW"\nlr = [1, "x"]'}, "grid[0].lr must be a finite number of at least 0, not 'x'"),
     ({"grid": 'optimizer = "AdamW"\nlr = nan'}, "grid[0].lr must be a finite number of at least 0, not nan"),
@@ -185,6 +189,32 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path, changes, sentence):
         read(tmp_path, **changes).plan()
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 99), st.integers(2**40, 2**70), st.floats(), st.text(max_size=3)
+)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+
+
+@pytest.mark.filterwarnings("ignore:configs holds")
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), value=values)
+def test_any_value_anywhere_is_taken_or_refused_in_words(data, value):
+    written = {
+        "store": "kept",
+        "model": {"kind": "Quadratic", "curvatures": [1.0], "noise": 0.1},
+        "training": {"seeds": [1], "steps": 3, "eval_every": 2, "dtype": "float32"},
+        "grid": [{"optimizer": "Lookahead", "inner": "SGD", "lr": 0.1, "schedule": {"kind": "cosine", "warmup": 1}}],
+    }
+    place = data.draw(st.sampled_from([written, written["model"], written["training"], written["grid"][0]]))
+    place[data.draw(st.sampled_from([*place, "new"]))] = value
+    refusal = ""
+    try:
+        configuration._understood(written, Path(), None).plan()
+    except ValueError as error:
+        refusal = str(error)
+    assert refusal.isprintable()
 
 
 @pytest.mark.parametrize(
