@@ -130,29 +130,17 @@ def estimate(plan):
     train_unit(trial(1))  # compiles
     steps = int(np.clip(TRIAL_OPERATIONS * plan.task.steps // (plan.task.operations * unit.size), 1, plan.task.steps))
     start = time.perf_counter()
-    found = train_unit(trial(steps))
+    train_unit(trial(steps))
     rate = _work(trial(steps).task, unit.opts, rows) / (time.perf_counter() - start)
-    frame = Plan(trial(steps).task, plan.configs, plan.seeds).rows(unit, found)
-    count = sum(_kinds(opt) for opt in plan.configs) * len(plan.seeds) * len(plan.task.eval_steps)
-    return Estimate(
-        plan.size,
-        len(plan.units),
-        count,
-        _work(plan.task, plan.configs, rows) * len(plan.seeds),
-        rate,
-        steps,
-        count * float(frame.memory_usage(deep=True).sum()) / len(frame),
-    )
-
-
-def _kinds(opt):
-    return 2 if isinstance(opt, optimizers.Lookahead) else 1
+    operations = _work(plan.task, plan.configs, rows) * len(plan.seeds)
+    return Estimate(plan.size, len(plan.units), plan.rows_in_all, operations, rate, steps, plan.frame_bytes)
 
 
 def _work(task, opts, rows):
     """Return the floating-point operations of runs with these optimizers: six for each weight and row, two to look."""
     look = 2.0 * task.model.size * int(rows.bounds[-1]) * len(task.eval_steps)
-    return len(opts) * task.operations + look * sum(_kinds(opt) for opt in opts)
+    kinds = sum(2 if isinstance(opt, optimizers.Lookahead) else 1 for opt in opts)
+    return len(opts) * task.operations + look * kinds
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
