@@ -20,8 +20,7 @@ from lookahead_nb.checks import one_of
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
 from lookahead_nb.schedules import Schedule
-from lookahead_nb.sweep import Plan, _configs, _seeds, grid, sweep, train_unit
-from lookahead_nb.train import Task
+from lookahead_nb.sweep import Plan, grid, sweep, train_unit
 
 LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
 MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
@@ -90,10 +89,7 @@ class Configuration:
         given = inspect.signature(sweep).bind(self.model, self.data, self.configs, **self.training)
         given.apply_defaults()
         with _dotted():
-            task = Task.checked(*(given.arguments[name] for name in inspect.signature(Task.checked).parameters))
-            plan = Plan(task, _configs(self.configs, task.dtype), _seeds(given.arguments["seeds"]))
-            task.rows(plan.seeds[0])  # holds model, batches and data against each other
-            return plan
+            return Plan.checked(*(given.arguments[name] for name in inspect.signature(Plan.checked).parameters))
 
 
 @dataclass(frozen=True)

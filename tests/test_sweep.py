@@ -15,6 +15,7 @@ from cases import INNER, INNER_STATES
 
 import lookahead_nb as lnb
 from lookahead_nb.datasets import from_arrays
+from lookahead_nb.store import Store
 
 sweeping = importlib.import_module("lookahead_nb.sweep")  # the names of the package are those of the functions
 training = importlib.import_module("lookahead_nb.train")
@@ -398,14 +399,19 @@ def test_any_executor_gets_every_unit_once():
     assert len({unit.name for unit in executor.units}) == len(executor.units)
 
 
-def test_the_error_of_a_unit_reaches_the_caller():
+def test_the_error_of_a_unit_reaches_the_caller_and_the_others_are_kept(tmp_path):
     def data(seed):
         if seed == 2:
             raise OSError("no such seed")
         return problem()
 
+    sweep = partial(lnb.sweep, MODELS["perceptron"], data, [lnb.SGD(0.1)], seeds=5, **HOW)
     with pytest.raises(OSError, match="no such seed"):
-        lnb.sweep(MODELS["perceptron"], data, [lnb.SGD(0.1)], seeds=5, **HOW)
+        sweep()
+    with pytest.raises(OSError, match="no such seed"):
+        sweep(store=tmp_path / "store")
+    (missing,) = Store.open(tmp_path / "store").verify()
+    assert missing.startswith("1 of 5 units are missing")  # all others are kept
 
 
 # ------------------------------------------------------------------------------------------------ bad input
