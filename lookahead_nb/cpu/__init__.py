@@ -1,8 +1,37 @@
 """The CPU backend: where flat buffers live in host memory."""
 
+from functools import lru_cache
+
 import numpy as np
+from numba import types
+
+from lookahead_nb.jit import compiled
 
 is_device = False
+
+
+def _are_apart(p, g, taken):
+    at_p, at_g, size = np.int64(p.ctypes.data), np.int64(g.ctypes.data), np.int64(p.nbytes)
+    apart = not (max(at_p, at_g) < min(at_p, at_g) + size)
+    for k in range(taken.shape[0]):
+        for at in (at_p, at_g):
+            apart = apart and not (max(at, taken[k, 0]) < min(at + size, taken[k, 1]))
+    return apart
+
+
+@lru_cache(None)
+def _are_apart_loop(width):
+    scalar = types.float32 if width == np.float32 else types.float64
+    readonly = types.Array(scalar, 1, "C", readonly=True)
+    return compiled(types.boolean(readonly, readonly, types.int64[:, ::1]))(_are_apart)
+
+
+def are_apart(p, g, taken):
+    """Tell whether two buffers of one size share memory neither with each other nor with what is taken.
+
+    p, g : (n,) float32 or float64. taken : (k, 2) int64, addresses where a stretch of memory begins and ends.
+    """
+    return _are_apart_loop(p.dtype.type)(p, g, taken)
 
 
 def adopt(array):
