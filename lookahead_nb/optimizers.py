@@ -60,17 +60,15 @@ class State:
             self._own_buffers = [Buffer(f"the state's {name}", a, writes=False) for name, a in arrays.items()]
         return self._own_buffers
 
-    def _memory(self):
-        """Return where each of these buffers begins and ends, (k, 2) int64."""
-        if self._own_memory is None:
-            self._own_memory = np.array([(b.address, b.end) for b in self._buffers()], np.int64).reshape(-1, 2)
-        return self._own_memory
-
     def _fits(self, params, grad):
         """Tell quickly whether a step can take these: plain host arrays like the state's, none sharing memory.
 
         Nearly every step passes here; whatever does not is looked at, and refused in words, one thing after another.
         """
+        if self._own_memory is None:
+            memory = np.array([(b.address, b.end) for b in self._buffers()], np.int64).reshape(-1, 2)
+            self._own_memory = cpu.are_apart(self._width.type), memory
+        are_apart, memory = self._own_memory
         return (
             type(params) is type(grad) is np.ndarray
             and params.dtype == grad.dtype == self._width
@@ -79,7 +77,7 @@ class State:
             and grad.flags.c_contiguous
             and grad.flags.aligned
             and not (self._on_device or self._shows_slow)
-            and cpu.are_apart(params, grad, self._memory())
+            and are_apart(params, grad, memory)
         )
 
     @property
@@ -94,7 +92,7 @@ class State:
         """Return the scalars of the next step, whether it syncs, and the steps taken and powers after it."""
         if not self._ahead:
             powers = (self.power1, self.power2, self._synced_power1, self._synced_power2)
-            table, after = _Clock(self._optimizer, self.t, *powers).run(STEPS_AHEAD, self._width.type)
+            table, after = _Clock(self._optimizer, self.t, powers).run(STEPS_AHEAD, self._width.type)
             self._ahead = [(row, *what) for row, what in zip(table, after, strict=True)][::-1]
         return self._ahead[-1]
 
@@ -196,7 +194,8 @@ class Optimizer:
         errors : TypeError, ValueError; FloatingPointError naming the step; RuntimeError inside ``slow_weights``.
         """
         flag("check_finite", check_finite)
-        p, g = self._enter(params, grad, state)
+        quickly = isinstance(state, State) and state._optimizer is self and state._fits(params, grad)
+        p, g = (params, grad) if quickly else self._enter(params, grad, state)
         kernels = kernels_of(state._on_device)
         if check_finite:
             at = kernels.first_beyond(g, state._gradient_limit)
@@ -231,8 +230,6 @@ class Optimizer:
         return state._fill(stored)
 
     def _enter(self, params, grad, state):
-        if isinstance(state, State) and state._optimizer is self and state._fits(params, grad):
-            return params, grad
         p, g = Buffer("params", params, writes=True), Buffer("grad", grad, writes=False)
         self._check_state(p, state)
         if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
@@ -509,43 +506,36 @@ class Lookahead(Optimizer):
 class _Clock:
     """Steps taken and powers of the betas, in float64, as syncs reset or interpolate them."""
 
-    def __init__(self, optimizer, t=0, power1=1.0, power2=1.0, synced1=1.0, synced2=1.0):
-        self.optimizer, self.inner, self.t = optimizer, _inner(optimizer), t
-        self.power1, self.power2, self.synced1, self.synced2 = power1, power2, synced1, synced2
-        self.syncs = False
-
-    @property
-    def powers(self):
-        """The powers of beta1 and beta2 now, and those of the last sync."""
-        return self.power1, self.power2, self.synced1, self.synced2
-
-    def tick(self):
-        """Go on by one step; return what its scalars hang on: the learning rate and the two powers."""
-        inner, lookahead = self.inner, self.optimizer
-        self.t += 1
-        self.power1 *= getattr(inner, "beta1", 1.0)
-        self.power2 *= getattr(inner, "beta2", 1.0)
-        causes = inner.schedule(self.t), self.power1, self.power2
-        self.syncs = isinstance(lookahead, Lookahead) and self.t % lookahead.sync_period == 0
-        if self.syncs and lookahead.inner_state == "reset":
-            self.power1 = self.power2 = 1.0
-        elif self.syncs and lookahead.inner_state == "interpolate":
-            step, rest = lookahead.slow_step_size, lookahead.retention
-            self.power1 = self.synced1 = step * self.power1 + rest * self.synced1
-            self.power2 = self.synced2 = step * self.power2 + rest * self.synced2
-        return causes
+    def __init__(self, optimizer, t=0, powers=(1.0, 1.0, 1.0, 1.0)):
+        self.optimizer, self.t, self.powers = optimizer, t, powers
 
     def run(self, steps, width):
         """Go on by some steps; return their scalars, (steps, 8), made in float64 and rounded once, and a list.
 
-        The list holds for each step whether it syncs, and the steps taken and the powers after it.
+        The list holds, for each step, whether it syncs, the steps taken after it, and the powers of beta1 and beta2
+        after it and after the last sync.
         """
-        causes, after = np.empty((steps, 3)), []
-        for i in range(steps):
-            causes[i] = self.tick()
-            after.append((self.syncs, self.t, self.powers))
+        inner, lookahead = _inner(self.optimizer), isinstance(self.optimizer, Lookahead)
+        beta1, beta2, rate = getattr(inner, "beta1", 1.0), getattr(inner, "beta2", 1.0), inner.schedule
+        period = self.optimizer.sync_period if lookahead else 0
+        inner_state = self.optimizer.inner_state if lookahead else "keep"
+        power1, power2, synced1, synced2 = self.powers
+        causes, after = [], []
+        for t in range(self.t + 1, self.t + steps + 1):
+            power1 *= beta1
+            power2 *= beta2
+            causes.append((rate(t), power1, power2))
+            syncs = lookahead and t % period == 0
+            if syncs and inner_state == "reset":
+                power1 = power2 = 1.0
+            elif syncs and inner_state == "interpolate":
+                step, rest = self.optimizer.slow_step_size, self.optimizer.retention
+                power1 = synced1 = step * power1 + rest * synced1
+                power2 = synced2 = step * power2 + rest * synced2
+            after.append((syncs, t, (power1, power2, synced1, synced2)))
+        _, self.t, self.powers = after[-1]
         table = np.zeros((steps, 8), width)
-        for i, scalar in enumerate(self.inner.scalars(*causes.T)):
+        for i, scalar in enumerate(inner.scalars(*np.array(causes).T)):
             table[:, i] = scalar
         return table, after
 

@@ -20,18 +20,14 @@ def _are_apart(p, g, taken):
 
 
 @lru_cache(None)
-def _are_apart_loop(width):
+def are_apart(width):
+    """Return the compiled test whether two buffers share memory neither with each other nor with what is taken.
+
+    ``test(p, g, taken)``: p, g : (n,) of this NumPy float width. taken : (k, 2) int64, where memory begins and ends.
+    """
     scalar = types.float32 if width == np.float32 else types.float64
     readonly = types.Array(scalar, 1, "C", readonly=True)
     return compiled(types.boolean(readonly, readonly, types.int64[:, ::1]))(_are_apart)
-
-
-def are_apart(p, g, taken):
-    """Tell whether two buffers of one size share memory neither with each other nor with what is taken.
-
-    p, g : (n,) float32 or float64. taken : (k, 2) int64, addresses where a stretch of memory begins and ends.
-    """
-    return _are_apart_loop(p.dtype.type)(p, g, taken)
 
 
 def adopt(array):
