@@ -54,7 +54,11 @@ def peers():
 
     blas = [{key: pool[key] for key in ("user_api", "internal_api", "version", "num_threads")} | _kernel(pool)
             for pool in threadpoolctl.threadpool_info()]  # fmt: skip
-    return {"versions": {name: version(name) for name in PEERS}, "torch_threads": torch.get_num_threads(), "pools": blas}
+    return {
+        "versions": {name: version(name) for name in PEERS},
+        "torch_threads": torch.get_num_threads(),
+        "pools": blas,
+    }
 
 
 def _kernel(pool):
