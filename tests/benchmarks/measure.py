@@ -1,6 +1,7 @@
 """What all benchmarks share: time rivals in turn, record the machine, write the table, put it into the README."""
 
 import json
+import os
 import pathlib
 import re
 import statistics
@@ -52,24 +53,15 @@ def peers():
     """Return what the result hangs on beside our own machine record: versions of the peers, threads, BLAS kernels."""
     import torch
 
-    blas = [{key: pool[key] for key in ("user_api", "internal_api", "version", "num_threads")} | _kernel(pool)
-            for pool in threadpoolctl.threadpool_info()]  # fmt: skip
-    return {
-        "versions": {name: version(name) for name in PEERS},
-        "torch_threads": torch.get_num_threads(),
-        "pools": blas,
-    }
+    known = ("user_api", "internal_api", "version", "architecture", "num_threads")
+    pools = [{key: pool[key] for key in known if key in pool} for pool in threadpoolctl.threadpool_info()]
+    versions = {name: version(name) for name in PEERS}
+    return {"versions": versions, "torch_threads": torch.get_num_threads(), "pools": pools}
 
 
-def _kernel(pool):
-    return {"kernel": pool["architecture"]} if "architecture" in pool else {}
-
-
-def in_a_new_process(module, *arguments, **environment):
-    """Run a module of the benchmarks in a process of its own; return what it printed last, read as JSON."""
-    import os
-
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+def in_a_new_process(*arguments, **environment):
+    """Run Python with these arguments in a process of its own; return what it printed last, read as JSON."""
+    command = [sys.executable, *map(str, arguments)]
     environment = os.environ | {name: str(value) for name, value in environment.items()}
     child = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     return json.loads(child.stdout.splitlines()[-1])

@@ -13,7 +13,7 @@ same multiplications and additions.
 
 import functools
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -30,8 +30,10 @@ from tests.benchmarks.measure import QUICK, alternate, best, markdown, publish, 
 SPLITS = ("train", "validation", "test")
 COLUMNS = [f"{split}_{what}" for split in SPLITS for what in ("loss", "accuracy")]
 SGEMM = 2048
-# Largest difference of a loss, relative to 1: two orders of summation drift apart over a thousand steps in float32.
-AGREEMENT = 2e-3
+COMPARED = (0, 1, 7, 20, 41)  # steps whose losses must agree, syncs and others among them
+# In float32 two orders of summation drift apart: mostly 1e-6, but 1e-4 has been seen where a ReLU opened in one of them
+# only. A sync left out or a decay not applied is seen at 1e-2.
+AGREEMENT = 5e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,7 @@ class Problem:
 
     @property
     def operations(self):
-        """Multiplications and additions of all products: forward, for W, and for what lies below every layer but one."""
+        """Multiplications and additions of all products: forward, for W, and for the input of all layers but one."""
         sizes = self.model.sizes.tolist()
         products = [a * b for a, b in itertools.pairwise(sizes)]
         step = 2 * self.batch_size * (2 * sum(products) + sum(products[1:]))
@@ -262,26 +264,26 @@ def sgemm(threads):
     return multiply
 
 
-def check_agreement(problem, jax_sweep, torch_runs):
-    """Refuse to time rivals whose loss curves differ; return the largest difference of a loss."""
-    mine = ours(problem)
-    theirs = jax_sweep()
-    losses = np.s_[..., ::2]
-    worst = np.abs(mine - theirs)[losses].max() / max(1, np.abs(mine[losses]).max())
-    for c, s in {(0, 0), (len(problem.configs) - 1, len(problem.seeds) - 1)}:
-        alone = torch_runs.run(problem.configs[c], problem.seeds[s])
-        worst = max(worst, np.abs(mine[c, s] - alone)[losses].max())
-    if not worst <= AGREEMENT:
-        raise AssertionError(f"loss curves must agree within {AGREEMENT}, not differ by {worst:.2g}: unequal work")
-    return worst
+def difference(problem):
+    """Return the largest difference of a loss between the rivals over the first steps of the runs."""
+    steps = min(problem.steps, max(COMPARED))
+    compared = tuple(sorted({step for step in COMPARED if step < steps} | {steps}))
+    short = replace(problem, steps=steps, eval_steps=compared)
+    mine, theirs, torch_runs = ours(short), Jax(short)(), Torch(short, 1)
+    differences = [np.abs(mine - theirs)[..., ::2].max()]
+    for c, s in {(0, 0), (len(short.configs) - 1, len(short.seeds) - 1)}:
+        alone = torch_runs.run(short.configs[c], short.seeds[s])
+        differences.append(np.abs(mine[c, s] - alone)[..., ::2].max())
+    return max(differences)
 
 
 def measured(problem, rounds):
     """Return name -> seconds of the whole sweep in every round, and by how much losses differ."""
+    if not (differ := difference(problem)) <= AGREEMENT:
+        raise AssertionError(f"loss curves must agree within {AGREEMENT}, not differ by {differ:.2g}: unequal work")
     compiled = Jax(problem)
     threads = sorted({1, torch.get_num_threads()})
     by_threads = {n: Torch(problem, n) for n in threads}
-    differ = check_agreement(problem, compiled, by_threads[1])
     first = problem.configs[0], problem.seeds[0]
     rivals = {"ours": (lambda: ours(problem), 1), "JAX": (compiled, 1)}
     rivals |= {f"torch {n}": (functools.partial(each.run, *first), 1) for n, each in by_threads.items()}
