@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import numbers
+from types import ModuleType
 
 import numpy as np
 
@@ -67,3 +69,12 @@ def plain_array(name, value):
         return np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} must be a rectangular array of numbers, not {type(value).__name__}") from None
+
+
+def extra(module: str, package: str, name: str) -> ModuleType:
+    """Return the module, or name the package and the extra that bring it to what needs it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        advice = 'install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"'
+        raise ModuleNotFoundError(f"{name} needs {package}: {advice}", name=error.name) from error

@@ -19,12 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from lookahead_nb.checks import one_of, plain_array, whole_number
+from lookahead_nb.checks import extra, one_of, plain_array, whole_number
 from lookahead_nb.philox import SPLITS, SUBSETS, SYNTHETIC, permutation, uniforms
 
 _ARRAYS = ("X_train", "y_train", "X_validation", "y_validation", "X_test", "y_test")
@@ -304,16 +303,8 @@ _SOURCES = {
 } | dict.fromkeys(_SYNTHETIC, "made by lookahead_nb, MIT")
 
 
-def _extra(module: str, package: str, name: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        advice = 'install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"'
-        raise ModuleNotFoundError(f"{name} needs {package}: {advice}", name=error.name) from error
-
-
 def _bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
-    X, y = getattr(_extra("sklearn.datasets", "scikit-learn", name), f"load_{name}")(return_X_y=True)
+    X, y = getattr(extra("sklearn.datasets", "scikit-learn", name), f"load_{name}")(return_X_y=True)
     X, y = np.ascontiguousarray(X, np.float64), y.astype(np.int64)
     if hashlib.sha256(X.tobytes() + y.tobytes()).hexdigest() != _BUNDLED[name]:
         raise OSError(
@@ -373,7 +364,7 @@ def _from_mirror(folder: Path, file: str) -> bytes:
 
 
 def _from_network(file: str) -> bytes:
-    pooch, requests = _extra("pooch", "pooch", "fashion_mnist"), importlib.import_module("requests")
+    pooch, requests = extra("pooch", "pooch", "fashion_mnist"), importlib.import_module("requests")
     url, known = _FASHION_URL + file, f"sha256:{_FASHION_FILES[file]}"
     advice = f"set LOOKAHEAD_NB_DATA to a folder that holds fashion-mnist/{file}"
     try:

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from lookahead_nb.jit import by_width, fma, formula, like, named, sqrt
+from lookahead_nb.jit import by_width, fma, formula, like, named, select, sqrt
 
 # ------------------------------------------------------------------------------------------------ update rules
 
@@ -141,11 +141,9 @@ def pull(slow, fast, step, rest):
     slow or fast, whatever the other is (-0.0, inf and NaN included). The form ``slow + step*(fast - slow)`` would miss
     fast at step 1 in a third of all float32 pairs. Source: Zhang et al. 2019, Algorithm 1, line 8.
     """
-    if step == like(step, 0):
-        return slow
-    if step == like(step, 1):
-        return fast
-    return fma(step, fast, rest * slow)
+    kept = fma(rest, slow, -like(slow, 0))  # the product, bit for bit, without NumPy's warning at 0*inf
+    moved = select(step == like(step, 1), fast, fma(step, fast, kept))
+    return select(step == like(step, 0), slow, moved)
 
 
 # What a sync does to the inner state.
@@ -366,7 +364,7 @@ RELU, TANH, SIGMOID = 0, 1, 2
 @formula
 def relu(x):
     """Return max(x, 0); NaN stays NaN, so that a diverged run is seen."""
-    return like(x, 0) if x < like(x, 0) else x
+    return select(x < like(x, 0), like(x, 0), x)
 
 
 @formula

@@ -124,6 +124,8 @@ def like(x, value):
 
 @overload(like, strict=False)
 def _like_typed(x, value):
+    if not isinstance(x, types.Float):
+        return None
     width = np.float32 if x == types.float32 else np.float64
     return lambda x, value: width(value)  # noqa: ARG005 (an overload has the signature of its function)
 
@@ -135,7 +137,17 @@ def sqrt(x):
 
 @overload(sqrt, strict=False)
 def _sqrt_typed(x):
-    return lambda x: math.sqrt(x)
+    return (lambda x: math.sqrt(x)) if isinstance(x, types.Float) else None
+
+
+def select(condition, a, b):
+    """Return a where the condition holds, else b; both are worked out, so that vectors of lanes can be chosen too."""
+    return a if condition else b
+
+
+@overload(select, strict=False)
+def _select_typed(condition, a, b):
+    return (lambda condition, a, b: a if condition else b) if isinstance(condition, types.Boolean) else None
 
 
 def fma(a, b, c):

@@ -21,7 +21,9 @@ from lookahead_nb.checks import flag, one_of, real_number, whole_number
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES
 from lookahead_nb.schedules import Schedule, constant
 
-STEPS_AHEAD = 64  # whose scalars are made at once: one by one they would cost as much as a step on ten thousand weights
+STEPS_AHEAD = (
+    256  # whose scalars are made at once: one by one they would cost as much as a step on ten thousand weights
+)
 INNER_STATES = {"keep": KEEP, "reset": RESET, "interpolate": INTERPOLATE}
 
 
@@ -91,9 +93,12 @@ class State:
     def _next_step(self):
         """Return the scalars of the next step, whether it syncs, and the steps taken and powers after it."""
         if not self._ahead:
+            opt, steps = self._optimizer, range(self.t + 1, self.t + 1 + STEPS_AHEAD)
+            rates, period = np.array([*map(_inner(opt).schedule, steps)]), getattr(opt, "sync_period", math.inf)
             powers = (self.power1, self.power2, self._synced_power1, self._synced_power2)
-            table, after = _Clock(self._optimizer, self.t, powers).run(STEPS_AHEAD, self._width.type)
-            self._ahead = [(row, *what) for row, what in zip(table, after, strict=True)][::-1]
+            table, after = _rows(opt, rates, self._width.type, self.t, powers)
+            coming = zip(table, steps, after[1:].tolist(), strict=True)
+            self._ahead = [(row, t % period == 0, t, reached) for row, t, reached in coming][::-1]
         return self._ahead[-1]
 
     def _arrive(self, t, powers):
@@ -401,7 +406,8 @@ class Adam(_Rule):
         return self._moments(lr, power1, power2, self.weight_decay)
 
     def _moments(self, lr, power1, power2, decay):
-        corrected = lr / (1 - power1), 1 / np.sqrt(1 - power2)
+        root = math.sqrt if isinstance(power2, float) else np.sqrt  # of one step, or of all at once
+        corrected = lr / (1 - power1), 1 / root(1 - power2)
         return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, *corrected, self.eps, decay
 
 
@@ -503,54 +509,46 @@ class Lookahead(Optimizer):
 # ------------------------------------------------------------------------------------------- scalars of the steps
 
 
-class _Clock:
-    """Steps taken and powers of the betas, in float64, as syncs reset or interpolate them."""
-
-    def __init__(self, optimizer, t=0, powers=(1.0, 1.0, 1.0, 1.0)):
-        self.optimizer, self.t, self.powers = optimizer, t, powers
-
-    def run(self, steps, width):
-        """Go on by some steps; return their scalars, (steps, 8), made in float64 and rounded once, and a list.
-
-        The list holds, for each step, whether it syncs, the steps taken after it, and the powers of beta1 and beta2
-        after it and after the last sync.
-        """
-        inner, lookahead = _inner(self.optimizer), isinstance(self.optimizer, Lookahead)
-        beta1, beta2, rate = getattr(inner, "beta1", 1.0), getattr(inner, "beta2", 1.0), inner.schedule
-        period = self.optimizer.sync_period if lookahead else 0
-        inner_state = self.optimizer.inner_state if lookahead else "keep"
-        power1, power2, synced1, synced2 = self.powers
-        causes, after = [], []
-        for t in range(self.t + 1, self.t + steps + 1):
-            power1 *= beta1
-            power2 *= beta2
-            causes.append((rate(t), power1, power2))
-            syncs = lookahead and t % period == 0
-            if syncs and inner_state == "reset":
-                power1 = power2 = 1.0
-            elif syncs and inner_state == "interpolate":
-                step, rest = self.optimizer.slow_step_size, self.optimizer.retention
-                power1 = synced1 = step * power1 + rest * synced1
-                power2 = synced2 = step * power2 + rest * synced2
-            after.append((syncs, t, (power1, power2, synced1, synced2)))
-        _, self.t, self.powers = after[-1]
-        table = np.zeros((steps, 8), width)
-        for i, scalar in enumerate(inner.scalars(*np.array(causes).T)):
-            table[:, i] = scalar
-        return table, after
-
-
-@lru_cache(64)
 def step_table(optimizer, steps, width):
     """Return the scalars of steps 1..steps of a fresh run, (steps, 8), the same bits as ``step`` uses.
 
     Also returns the powers (power1, power2, and those of the last sync) after 0..steps steps, (steps + 1, 4) float64.
     """
-    table, after = _Clock(optimizer).run(steps, width)
-    powers = np.array([(1.0,) * 4, *(powers for _, _, powers in after)])
-    for array in (table, powers):
-        array.flags.writeable = False  # shared by all runs of these settings
+    table, powers = _rows(optimizer, _inner(optimizer).schedule.rates(steps), width)
+    table.flags.writeable = False  # shared by all runs of these settings
     return table, powers
+
+
+def _rows(optimizer, rates, width, t=0, powers=(1.0, 1.0, 1.0, 1.0)):
+    """Return what :func:`step_table` does for the steps after t, from these powers on and with these learning rates."""
+    inner, steps = _inner(optimizer), len(rates)
+    syncs = (optimizer.inner_state, optimizer.sync_period) if isinstance(optimizer, Lookahead) else ("keep", 0)
+    shares = (optimizer.slow_step_size, optimizer.retention) if syncs[0] == "interpolate" else (1.0, 0.0)
+    betas = getattr(inner, "beta1", 1.0), getattr(inner, "beta2", 1.0)
+    (used1, after1, synced1), (used2, after2, synced2) = (
+        _powers(beta, steps, *syncs, *shares, t, *start)
+        for beta, start in zip(betas, (powers[::2], powers[1::2]), strict=True)
+    )
+    table = np.zeros((steps, 8), width)  # made in float64 and rounded once
+    for i, scalar in enumerate(inner.scalars(rates, used1, used2)):
+        table[:, i] = scalar
+    return table, np.stack([after1, after2, synced1, synced2], axis=1)
+
+
+@lru_cache(64)
+def _powers(beta, steps, inner_state, period, share, rest, t, power, at_sync):
+    """Return beta**t as the steps after t use it, and after 0..steps of them: itself, and at the last sync."""
+    if inner_state == "keep":
+        after = np.multiply.accumulate([power, *[beta] * steps])
+        return after[1:], after, np.full(steps + 1, at_sync)
+    used, after, synced = np.empty(steps), np.full(steps + 1, power), np.full(steps + 1, at_sync)
+    for i in range(steps):
+        used[i] = after[i + 1] = after[i] * beta
+        synced[i + 1] = synced[i]
+        if (t + i + 1) % period == 0:
+            after[i + 1] = 1.0 if inner_state == "reset" else share * used[i] + rest * synced[i]
+            synced[i + 1] = synced[i] if inner_state == "reset" else after[i + 1]
+    return used, after, synced
 
 
 def gradient_limit(optimizer, dtype):

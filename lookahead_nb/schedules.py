@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from lookahead_nb.checks import one_of, real_number, whole_number
 
@@ -37,12 +40,30 @@ class Schedule:
         """Return the learning rate of step t = 1, 2, ... as float."""
         if t < self.warmup:
             return self.peak * t / self.warmup
-        if self.steps is None:
-            return self.peak
-        if t >= self.steps:
-            return 0.0
-        done = (t - self.warmup) / (self.steps - self.warmup)
-        return self.peak * (1 - done if self.kind == "linear" else (1 + math.cos(math.pi * done)) / 2)
+        return self.peak * _fall(self.kind, self.steps, self.warmup, t)
+
+    def rates(self, n):
+        """Return the learning rates of steps 1..n, (n,) float64, the same bits as one by one."""
+        rising = self.peak * np.arange(1, min(self.warmup, n + 1)) / max(self.warmup, 1)
+        return np.concatenate([rising, self.peak * _falls(self.kind, self.steps, self.warmup, n)])
+
+
+def _fall(kind, steps, warmup, t):
+    """Return the share of the peak at step t, from the end of the warm-up on."""
+    if steps is None:
+        return 1.0
+    if t >= steps:
+        return 0.0
+    done = (t - warmup) / (steps - warmup)
+    return 1 - done if kind == "linear" else (1 + math.cos(math.pi * done)) / 2
+
+
+@lru_cache(64)
+def _falls(kind, steps, warmup, n):
+    first = max(warmup, 1)
+    if steps is None:
+        return np.ones(max(n + 1 - first, 0))
+    return np.array([_fall(kind, steps, warmup, t) for t in range(first, n + 1)], np.float64)
 
 
 def constant(peak, warmup=0):

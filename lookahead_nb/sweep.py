@@ -12,19 +12,22 @@ import json
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from threading import Event
 
 import numba
 import numpy as np
 
 from lookahead_nb.checks import flag, whole_number
+from lookahead_nb.cpu.lanes import lanes_of
 from lookahead_nb.optimizers import Lookahead, Optimizer
 from lookahead_nb.schedules import Schedule
-from lookahead_nb.train import HIGHEST_SEED, KINDS, SPLITS, Task, check_optimizer, histories, settings_frame
+from lookahead_nb.store import Store, in_order
+from lookahead_nb.train import HIGHEST_SEED, Task, check_optimizer, histories, settings_frame, train_group
 
 UNIT_OPERATIONS = 3e10  # floating-point work of a unit: a few tenths of a second on one core
 UNIT_RUNS = 1024
+SIDE_BY_SIDE_FROM = 6  # runs; fewer are quicker one by one: sixteen side by side took the time of 4 to 10 alone
 UNDER_WAY = 64  # units handed out at once, so that memory does not grow with their number
 
 
@@ -102,13 +105,14 @@ def sweep(
     task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
     if eval_at is None and eval_every > max(task.steps, 50):
         raise ValueError(f"eval_every must be at most the {task.steps} steps of a run, not {eval_every}")
-    plan = Plan(task, _configs(configs), _seeds(seeds))
+    plan = Plan(task, _configs(configs, task.dtype), _seeds(seeds))
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, not False")
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
-    sink = _Memory()
-    todo = [unit for unit in plan.units if unit.name not in sink.done()]
+    sink = _Memory() if store is None else Store.open(store, plan.configuration(), [unit.name for unit in plan.units])
+    finished = sink.done()
+    todo = [unit for unit in plan.units if unit.name not in finished]
     done = plan.size - sum(unit.size for unit in todo)
     if callable(progress):
         progress(done, plan.size)
@@ -120,13 +124,15 @@ def sweep(
     return sink.frame() if frame else sink
 
 
-def _configs(configs):
+def _configs(configs, dtype):
     if isinstance(configs, Optimizer) or not np.iterable(configs):
         raise TypeError(f"configs must be a list of optimizers, as grid() returns it, not {configs!r}")
     checked = [check_optimizer(f"configs[{i}]", opt) for i, opt in enumerate(configs)]
     if not checked:
         raise ValueError("configs must hold at least one optimizer, not none: the grid is empty")
     different = list(dict.fromkeys(checked))
+    for opt in different:
+        opt.init(np.empty(0, dtype))  # refuses settings that the width cannot hold
     if len(different) < len(checked):
         again = len(checked) - len(different)
         warnings.warn(f"configs holds {again} configurations a second time; each is trained once", stacklevel=3)
@@ -188,18 +194,22 @@ class Plan:
         how = {"eval_steps": self.task.eval_steps.tolist(), "configs": [opt.settings() for opt in self.configs]}
         return self.task.settings() | {"data": data, "seeds": self.seeds} | how
 
-    @property
+    @staticmethod
+    def _neighbours(opt):
+        return *_kernel(opt), opt.sync_period if isinstance(opt, Lookahead) else 0  # a pass for syncs serves them all
+
+    @cached_property
     def units(self):
         """The units, seed by seed."""
-        in_one = int(np.clip(UNIT_OPERATIONS // self.task.operations, 1, UNIT_RUNS))
-        order = sorted(range(len(self.configs)), key=lambda i: _neighbourhood(self.configs[i]))
+        in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.task.operations), 1, UNIT_RUNS // 16)) * 16
+        order = sorted(range(len(self.configs)), key=lambda i: self._neighbours(self.configs[i]))
         base = hashlib.sha256(json.dumps(self.task.settings() | {"eval": self.task.eval_steps.tolist()}).encode())
-        units = []
+        settings, units = [json.dumps(opt.settings()) for opt in self.configs], []
         for seed in self.seeds:
             for first in range(0, len(order), in_one):
                 which = order[first : first + in_one]
                 name = base.copy()
-                name.update(json.dumps([seed, [self.configs[i].settings() for i in which]]).encode())
+                name.update(json.dumps([seed, [settings[i] for i in which]]).encode())
                 opts = [self.configs[i] for i in which]
                 units.append(Unit(name.hexdigest()[:32], self.task, opts, [seed] * len(which), np.array(which)))
         return units
@@ -213,24 +223,32 @@ class Plan:
         return frame.assign(order=frame["run"].map(order))
 
 
-def _neighbourhood(opt):
-    """Return what runs that are trained side by side should have in common: the kernel, the steps of their syncs."""
-    inner, lookahead = (opt.inner, opt) if isinstance(opt, Lookahead) else (opt, None)
-    return inner.rule, lookahead.inner_state if lookahead else "", lookahead.sync_period if lookahead else 0
+def _kernel(opt):
+    """Return what runs that are trained side by side must have in common."""
+    inner, mode = (opt.inner, opt.inner_state) if isinstance(opt, Lookahead) else (opt, "keep")
+    return inner.rule, mode
 
 
 def train_unit(unit, goes_on=lambda: True):
     """Train the runs of a unit; return (run ids, results, diverged_at) as ``train.histories`` takes them."""
-    task = unit.task
-    results = np.full((unit.size, len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
-    diverged_at = np.full(unit.size, -1)
-    run_ids = []
-    for i, (opt, seed) in enumerate(zip(unit.opts, unit.seeds, strict=True)):
-        rows = task.rows(seed)
-        run_ids.append(task.run_id(opt, seed, rows))
-        params = task.model.init(seed, task.dtype)
-        results[i], diverged_at[i], _ = task.advance(opt, seed, rows, params, opt.init(params), goes_on)
-    return run_ids, results, diverged_at
+    task, lanes = unit.task, lanes_of(unit.task.dtype)
+    run_ids, results, diverged_at = [], [], []
+    for (seed, _), runs in itertools.groupby(zip(unit.seeds, unit.opts, strict=True), lambda x: (x[0], _kernel(x[1]))):
+        rows, opts = task.rows(seed), [opt for _, opt in runs]
+        run_ids += [task.run_id(opt, seed, rows) for opt in opts]
+        for first in range(0, len(opts), lanes):
+            group = opts[first : first + lanes]
+            if len(group) >= SIDE_BY_SIDE_FROM:
+                found, at = train_group(task, group, seed, rows, goes_on)
+                results += [*found]
+                diverged_at += at.tolist()
+                continue
+            for opt in group:
+                params = task.model.init(seed, task.dtype)
+                found, at, _ = task.advance(opt, seed, rows, params, opt.init(params), goes_on)
+                results.append(found)
+                diverged_at.append(at)
+    return run_ids, np.array(results), np.array(diverged_at)
 
 
 def _trained(units, executor):
@@ -270,7 +288,4 @@ class _Memory:
         self._parts.append(frame)
 
     def frame(self):
-        import pandas as pd
-
-        rows = pd.concat(self._parts, ignore_index=True)
-        return rows.take(np.argsort(rows["order"], kind="stable")).drop(columns="order").reset_index(drop=True)
+        return in_order(self._parts)

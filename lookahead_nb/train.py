@@ -14,10 +14,13 @@ from uuid import uuid4
 import numpy as np
 
 from lookahead_nb.checks import float_dtype, one_of, whole_number
-from lookahead_nb.cpu import network, runs
+from lookahead_nb.cpu import groups, network, runs
+from lookahead_nb.cpu.lanes import lanes_of, lined_up
 from lookahead_nb.datasets import Dataset, stratified_rows
+from lookahead_nb.formulas import INTERPOLATE, KEEP, RULES
 from lookahead_nb.mlp import DenseNetwork
 from lookahead_nb.optimizers import (
+    INNER_STATES,
     Lookahead,
     LookaheadState,
     Optimizer,
@@ -221,6 +224,50 @@ class Task:
                 first, min(first + self.stride, self.steps),
             )  # fmt: skip
         return results, diverged_at, taken
+
+
+def train_group(task, opts, seed, rows, goes_on=lambda: True):
+    """Train runs of one seed side by side; return (results, diverged_at), each with a first axis of runs.
+
+    opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state. Else as ``Task.advance``, with
+    the same bits.
+    """
+    width: Any = task.dtype.type
+    lanes, count = lanes_of(width), len(opts)
+    everyone = [*opts, *[opts[-1]] * (lanes - count)]
+    lookaheads = [opt if isinstance(opt, Lookahead) else None for opt in everyone]
+    leader = next(filter(None, lookaheads), None)
+    inner = opts[0].inner if isinstance(opts[0], Lookahead) else opts[0]
+    used = len(RULES[inner.rule][1])
+    mode = INNER_STATES[leader.inner_state] if leader else KEEP
+    n, kept = task.model.size, mode == INTERPOLATE
+    lines = [n, n, n * (used > 0), n * (used > 1), n * bool(leader), n * kept * (used > 0), n * kept * (used > 1)]
+    p, g, s1, s2, slow, a1, a2 = (lined_up((size,), width) for size in lines)
+    p[:] = task.model.init(seed, task.dtype)[:, None]
+    slow[:] = p[: len(slow)]
+    size = np.array([opt.slow_step_size if opt else 0 for opt in lookaheads], width)
+    rest = np.array([opt.retention if opt else 1 for opt in lookaheads], width)
+    pulls = np.array([opt.pull_back if opt else False for opt in lookaheads])
+    periods = np.array([opt.sync_period if opt else 0 for opt in lookaheads], np.int64)
+    tables = [step_table(opt, task.steps, width)[0] for opt in everyone]
+    limits = np.array([gradient_limit(opts[0], task.dtype), np.finfo(task.dtype).max], task.dtype)
+    results = np.full((lanes, len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
+    diverged_at = np.full(lanes, -1, np.int64)
+    sizes, code = task.model.sizes, task.model.activation_code
+    work = lined_up((groups.work_lines(sizes, max(task.batch_size, groups.ROWS_AT_ONCE)),), width)
+    for first in range(0, task.steps, task.stride):
+        if not goes_on():
+            break
+        last = min(first + task.stride, task.steps)
+        table = lined_up((last - first, 8), width)
+        for lane, each in enumerate(tables):
+            table[:, :, lane] = each[first:last]
+        groups.advance(
+            inner.rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, mode,
+            rows.X, rows.y, task.batch_size, np.uint64(seed), sizes, code, width(task.model.l2),
+            rows.eval_X, rows.eval_y, rows.bounds, task.eval_steps, results, diverged_at, work, first, last,
+        )  # fmt: skip
+    return results[:count], diverged_at[:count]
 
 
 KEPT_ROWS = 4  # seeds whose rows are kept: more than threads that train at once

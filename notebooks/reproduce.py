@@ -47,7 +47,7 @@ try:
     from rich.table import Table
     from traitlets.config import Config
 
-    from lookahead_nb import store
+    from lookahead_nb import tables
 
     for module in ("ipykernel", "seaborn", "sklearn"):
         if importlib.util.find_spec(module) is None:
@@ -247,7 +247,7 @@ def compare(kind, build, *, everything):
 def flaw(path):
     """Return a sentence if a committed table is not the one of its manifest, else None."""
     try:
-        store.read_table(path)
+        tables.read_table(path)
     except (OSError, ValueError, KeyError) as error:
         return f"{path.relative_to(ROOT)}: {error if isinstance(error, ValueError) else 'its manifest is missing'}"
 
@@ -259,7 +259,7 @@ def compare_tables(here, there):
         return "the committed one is broken, see below"
     if here.read_bytes() == there.read_bytes():
         return "identical"
-    new, old = store.read_table(here), store.read_table(there)
+    new, old = tables.read_table(here), tables.read_table(there)
     if list(new.columns) != list(old.columns) or len(new) != len(old):
         return f"differs: {len(new)} x {len(new.columns)}, not {len(old)} x {len(old.columns)}, or other columns"
     numbers = [column for column in new if pd.api.types.is_numeric_dtype(new[column])]

@@ -21,7 +21,7 @@ FLOORS = [
     ["cpu", "gpu"],
     ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
     ["train", "theory"],
-    ["sweep", "store", "comparisons", "claims"],
+    ["sweep", "store", "tables", "comparisons", "claims"],
     ["figures"],
     ["__main__", "__init__"],
 ]

@@ -47,7 +47,7 @@ FAULTS = {
         "product(W.reshape((fan_in, fan_out)), error, below)",
         MODELS,
     ),
-    "sum instead of mean over the batch": ("cpu/network.py", "share = one / like(l2, rows)", "share = one", MODELS),
+    "sum instead of mean over the batch": ("cpu/network.py", "share = one / like(one, rows)", "share = one", MODELS),
     "no gradient for biases": (
         "cpu/network.py",
         "product(error, ones, db.reshape((db.size, 1)))",
@@ -81,11 +81,11 @@ FAULTS = {
         MODELS,
     ),
     "L2 left out of the gradient": ("cpu/network.py", "dW[o, f] = fma(l2, W[o, f], dW[o, f])", "pass", MODELS),
-    "labels off by one": ("cpu/network.py", "label = 1 if sizes[layers] == 1 else c", "label = c + 1", MODELS),
+    "labels off by one": ("cpu/network.py", "label = 1 if error.shape[0] == 1 else c", "label = c + 1", MODELS),
     "last of equal classes": (
         "cpu/network.py",
-        "if logits[c, r] > logits[best, r]",
-        "if logits[c, r] >= logits[best, r]",
+        "this if row[r] > peak[r]",
+        "this if row[r] >= peak[r]",
         MODELS,
     ),
     "fast weights evaluated after the pull": ("cpu/runs.py", EVALUATED + PULLED, PULLED + EVALUATED, TRAIN),

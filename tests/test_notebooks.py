@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import comparisons, figures, landscapes, store
+from lookahead_nb import comparisons, figures, landscapes, tables
 from lookahead_nb.figures import faq_8_1_alpha, quick_start, update_rules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -205,7 +205,7 @@ def test_notebook_is_light_and_shows_its_figures_from_their_files(path):
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_committed_table_is_the_one_of_its_manifest(path):
-    frame, manifest = store.read_table(path), json.loads(path.with_suffix(".json").read_text())
+    frame, manifest = tables.read_table(path), json.loads(path.with_suffix(".json").read_text())
     assert manifest["rows"] == len(frame)
     assert path.stat().st_size < 500_000
 
@@ -223,7 +223,7 @@ def draw(folder):
     """Draw every figure of the notebooks from the committed tables into a folder."""
     figures.use_style()
     curves, runs, pulls, surface = (
-        store.read_table(ROOT / f"data/results/{name}.csv")
+        tables.read_table(ROOT / f"data/results/{name}.csv")
         for name in ("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface")
     )
     levels = ["task", "arm", "retention"]
@@ -284,8 +284,8 @@ GOOD = """# %% [markdown]
 # # Good
 # %%
 import pandas as pd
-from lookahead_nb import store
-path = store.write_table(pd.DataFrame({"name": ["a", "b"], "value": [0.1, 2.0]}), "tiny")
+from lookahead_nb import tables
+path = tables.write_table(pd.DataFrame({"name": ["a", "b"], "value": [0.1, 2.0]}), "tiny")
 print("value 2.5")
 """
 BAD = "# %%\nx = 1\n# %%\nx / 0\n# %%\ny = 2\n"
@@ -356,7 +356,7 @@ def tiny(reproduce, tmp_path, monkeypatch):
 
 
 def table(value, folder, **changes):
-    store.write_table(pd.DataFrame({"name": ["a", "b"], "value": [value, np.nan]} | changes), "tiny", folder=folder)
+    tables.write_table(pd.DataFrame({"name": ["a", "b"], "value": [value, np.nan]} | changes), "tiny", folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     monkeypatch.setenv("WRITE", "1")
     assert reproduce.main(["--source", str(source)]) == 0
     assert "wrote 2 files to committed/results" in capsys.readouterr().out
-    assert store.read_table(committed["results"] / "tiny.csv")["value"][0] == 0.3
+    assert tables.read_table(committed["results"] / "tiny.csv")["value"][0] == 0.3
 
 
 if __name__ == "__main__":

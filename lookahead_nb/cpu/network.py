@@ -60,6 +60,22 @@ def _block(work, start, rows, columns):
 
 
 @formula
+def activate(outputs, activation):
+    """Turn what a hidden layer adds up, (features, rows), into its activations."""
+    for o in range(outputs.shape[0]):
+        row = outputs[o]
+        if activation == RELU:
+            for r in range(row.size):
+                row[r] = relu(row[r])
+        elif activation == TANH:
+            for r in range(row.size):
+                row[r] = tanh(row[r])
+        else:
+            for r in range(row.size):
+                row[r] = sigmoid(row[r])
+
+
+@formula
 def _forward(params, X, first, rows, sizes, activation, work):
     """Fill work with the activations (features x rows) of rows from ``first`` on; return where the logits start."""
     inputs = _block(work, 0, sizes[0], rows)
@@ -75,26 +91,18 @@ def _forward(params, X, first, rows, sizes, activation, work):
         product(W, inputs, outputs)
         for o in range(fan_out):
             row, b = outputs[o], bias[o]
-            if layer == layers - 1:
-                for r in range(rows):
-                    row[r] = row[r] + b
-            elif activation == RELU:
-                for r in range(rows):
-                    row[r] = relu(row[r] + b)
-            elif activation == TANH:
-                for r in range(rows):
-                    row[r] = tanh(row[r] + b)
-            else:
-                for r in range(rows):
-                    row[r] = sigmoid(row[r] + b)
+            for r in range(rows):
+                row[r] = row[r] + b
+        if layer < layers - 1:
+            activate(outputs, activation)
         at += fan_in * rows
         weight += (fan_in + 1) * fan_out
     return at
 
 
 @formula
-def _softmax(logits, y, first, peak, total, losses):
-    """Replace logits (classes x rows) by probabilities and write the cross-entropy of each row."""
+def _softmax(logits, y, first, probabilities, peak, total, losses):
+    """Write the cross-entropy of each row; replace logits (classes x rows) by probabilities if they are wanted."""
     classes, rows = logits.shape
     for r in range(rows):
         peak[r] = logits[0, r]
@@ -112,10 +120,11 @@ def _softmax(logits, y, first, peak, total, losses):
             total[r] = total[r] + row[r]
     for r in range(rows):
         losses[r] = log(total[r]) + losses[r]
-    for c in range(classes):
-        row = logits[c]
-        for r in range(rows):
-            row[r] = row[r] / total[r]
+    if probabilities:
+        for c in range(classes):
+            row = logits[c]
+            for r in range(rows):
+                row[r] = row[r] / total[r]
 
 
 @formula
@@ -141,28 +150,49 @@ def _half_square(params, sizes):
 
 
 @formula
-def _label(logits, r):
-    """Return the class of the largest logit of a row, the first of equals; a single logit means class 1 above 0."""
-    if logits.shape[0] == 1:
-        return np.int64(logits[0, r] > like(logits[0, r], 0))
-    best = 0
-    for c in range(1, logits.shape[0]):
-        if logits[c, r] > logits[best, r]:
-            best = c
-    return best
+def choose_labels(logits, peak, label):
+    """Write the class of the largest logit of each row, the first of equals; a single logit means class 1 above 0.
+
+    peak, label : (rows,), the width of logits, overwritten.
+    """
+    zero, single = like(logits[0, 0], 0), logits.shape[0] == 1
+    for r in range(label.size):
+        peak[r] = zero if single else logits[0, r]
+        label[r] = zero
+    for c in range(0 if single else 1, logits.shape[0]):
+        row, this = logits[c], like(zero, max(c, 1))
+        for r in range(label.size):
+            label[r] = this if row[r] > peak[r] else label[r]
+            peak[r] = row[r] if row[r] > peak[r] else peak[r]
 
 
 @formula
-def _cross_entropy(logits, y, first, space, losses):
+def cross_entropy(logits, y, first, probabilities, space, losses):
+    """Write the cross-entropies of rows from logits (classes x rows), which become probabilities if they are wanted.
+
+    y : labels of the rows from y[first] on. space : (2*rows,), overwritten. losses : (rows,), out.
+    """
     if logits.shape[0] == 1:
         _logistic(logits, y, first, losses)
     else:
         rows = losses.size
-        _softmax(logits, y, first, space[:rows], space[rows : 2 * rows], losses)
+        _softmax(logits, y, first, probabilities, space[:rows], space[rows : 2 * rows], losses)
 
 
 @formula
-def _slope(below, inputs, activation):
+def logit_errors(error, y, rows):
+    """Turn probabilities (classes x columns) into the gradient of the mean loss of so many rows by the logits."""
+    one = like(error[0, 0], 1)
+    share = one / like(one, rows)
+    for c in range(error.shape[0]):
+        label = 1 if error.shape[0] == 1 else c
+        row = error[c]
+        for r in range(row.size):
+            row[r] = (row[r] - (one if y[r] == label else like(one, 0))) * share
+
+
+@formula
+def slope(below, inputs, activation):
     """Turn inputs, the outputs of an activation, into the error before it: ``below * slope``."""
     for f in range(inputs.shape[0]):
         error, a = below[f], inputs[f]
@@ -178,13 +208,19 @@ def _slope(below, inputs, activation):
 
 
 @formula
+def add_penalty(l2, W, dW):
+    """Add the gradient of ``l2/2 * sum(W**2)`` to that of W; both of one shape, in rows."""
+    for o in range(W.shape[0]):
+        for f in range(W.shape[1]):
+            dW[o, f] = fma(l2, W[o, f], dW[o, f])
+
+
+@formula
 def _layer_gradient(error, ones, W, inputs_by_row, l2, dW, db):
     product(error, inputs_by_row, dW)
     product(error, ones, db.reshape((db.size, 1)))
     if l2 > like(l2, 0):
-        for o in range(db.size):
-            for f in range(dW.shape[1]):
-                dW[o, f] = fma(l2, W[o, f], dW[o, f])
+        add_penalty(l2, W, dW)
 
 
 def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
@@ -193,20 +229,14 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
     end, widest = at + sizes[layers] * rows, _widest(sizes) * rows
     error = _block(work, at, sizes[layers], rows)
     losses = work[end : end + rows]
-    _cross_entropy(error, y, 0, work[end + rows :], losses)
+    cross_entropy(error, y, 0, True, work[end + rows :], losses)
     loss = 0.0
     for r in range(rows):
         loss += np.float64(losses[r])
-    one = like(l2, 1)
-    share = one / like(l2, rows)
-    for c in range(sizes[layers]):
-        label = 1 if sizes[layers] == 1 else c
-        row = error[c]
-        for r in range(rows):
-            row[r] = (row[r] - (one if y[r] == label else like(l2, 0))) * share
+    logit_errors(error, y, rows)
     ones = work[end + 2 * widest :][:rows].reshape((rows, 1))
     for r in range(rows):
-        ones[r, 0] = one
+        ones[r, 0] = like(l2, 1)
     weight = grad.size
     for layer in range(layers - 1, -1, -1):
         fan_in, fan_out = sizes[layer], sizes[layer + 1]
@@ -225,7 +255,7 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
                     by_row[r, f] = inputs[f, r]
             _layer_gradient(error, ones, W, by_row, l2, dW, db)
             product(W.T, error, below)
-            _slope(below, inputs, activation)
+            slope(below, inputs, activation)
             error = inputs
     if l2 > like(l2, 0):
         return loss / rows + np.float64(l2) * _half_square(params, sizes)
@@ -240,9 +270,11 @@ def _evaluate(params, X, y, sizes, activation, work):
         at = _forward(params, X, first, count, sizes, activation, work)
         end = at + sizes[layers] * count
         logits, losses = _block(work, at, sizes[layers], count), work[end : end + count]
+        label = work[end + 2 * count : end + 3 * count]
+        choose_labels(logits, work[end + count : end + 2 * count], label)
         for r in range(count):
-            hits += _label(logits, r) == y[first + r]
-        _cross_entropy(logits, y, first, work[end + count :], losses)
+            hits += np.int64(label[r]) == y[first + r]
+        cross_entropy(logits, y, first, False, work[end + count :], losses)
         for r in range(count):
             loss += np.float64(losses[r])
     return loss / rows, hits / rows
@@ -254,8 +286,11 @@ def _predict(params, X, sizes, activation, out, work):
         count = min(ROWS_AT_ONCE, rows - first)
         at = _forward(params, X, first, count, sizes, activation, work)
         logits = _block(work, at, sizes[sizes.size - 1], count)
+        end = at + logits.size
+        label = work[end + count : end + 2 * count]
+        choose_labels(logits, work[end : end + count], label)
         for r in range(count):
-            out[first + r] = _label(logits, r)
+            out[first + r] = np.int64(label[r])
 
 
 def signatures(width):

@@ -14,7 +14,7 @@ import seaborn as sns
 from matplotlib import ft2font
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from lookahead_nb.store import build_folder
+from lookahead_nb.tables import build_folder
 
 COLUMN, PAGE = 3.4, 7.0  # widths in inches at which a figure is printed at 100 %
 

@@ -24,7 +24,7 @@ from functools import partial
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import figures, store
+from lookahead_nb import figures, tables
 from lookahead_nb.figures import quick_start
 
 figures.use_style()
@@ -103,7 +103,7 @@ histories = [
 curves = pd.concat(histories, ignore_index=True)
 curves["kind"] = curves.weights.where(curves.optimizer != "AdamW", "AdamW")
 kept = ["run", "seed", "kind", "step", "train_loss", "validation_loss", "test_loss", "test_accuracy"]
-table = store.write_table(curves[kept], "quick_start")
+table = tables.write_table(curves[kept], "quick_start")
 
 # %% [markdown]
 # The means over the seeds, early, halfway and at the end:

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import figures, store
+from lookahead_nb import figures, tables
 from lookahead_nb.figures import update_rules
 from lookahead_nb.landscapes import Quadratic, trace
 
@@ -112,7 +112,7 @@ around = partial(lnb.Lookahead, rule, sync_period=5, slow_step_size=0.5)
 pair = [np.hstack(trace(bowl, around(pull_back=pulls), start, 20)) for pulls in (True, False)]
 paths = pd.concat([pd.DataFrame(path, columns=["fast", "slow"]) for path in pair], keys=[True, False])
 paths = paths.rename_axis(["pull_back", "step"]).reset_index()
-table = store.write_table(paths, "update_rules_pull_back")
+table = tables.write_table(paths, "update_rules_pull_back")
 paths[paths.step % 5 == 0].set_index(["pull_back", "step"]).unstack("pull_back").round(3)
 
 # %% [markdown]
@@ -154,7 +154,7 @@ valley, corner, swing = Quadratic([1.0, 20.0]), np.array([-2.0, 0.8]), lnb.AdamW
 traces = np.hstack([trace(valley, swing, corner, 30)[0], *trace(valley, lnb.Lookahead(swing), corner, 30)])
 columns = [f"{kind}_{axis}" for kind in ("adamw", "fast", "slow") for axis in "xy"]
 traces = pd.DataFrame(traces, columns=columns).rename_axis("step").reset_index()
-table = store.write_table(traces, "update_rules_surface")
+table = tables.write_table(traces, "update_rules_surface")
 x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
 heights = pd.DataFrame(valley.loss(np.stack(np.meshgrid(x, y), axis=-1)), index=y, columns=x)
 

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import comparisons, figures, store
+from lookahead_nb import comparisons, figures, tables
 from lookahead_nb.figures import faq_8_1_alpha
 
 figures.use_style()
@@ -159,7 +159,7 @@ excess.groupby(levels[1:3]).mean().unstack("arm").round(5)
 # %%
 measures = {"steps": steps, "excess": excess, "fluctuation": late.std()}
 ids = pd.concat(shown, names=levels).groupby(level=levels).run.first()
-table = store.write_table(pd.concat({"run": ids, "drift": drift} | measures, axis=1).reset_index(), "faq_8_1_alpha")
+table = tables.write_table(pd.concat({"run": ids, "drift": drift} | measures, axis=1).reset_index(), "faq_8_1_alpha")
 values = pd.concat(measures, names=["measure"]).unstack("seed")
 to_adamw = comparisons.paired_ratios(values, values.xs(0.0, level="retention"))
 lookahead, control = values.xs("Lookahead", level="arm"), values.xs("AdamW at lr x step", level="arm")

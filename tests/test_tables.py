@@ -1,4 +1,4 @@
-"""Results on disk: tables come back bit for bit, manifests say what made them, and a changed table is refused."""
+"""Tables on disk: they come back bit for bit, manifests say what made them, and a changed table is refused."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb.philox import STREAM_ID
-from lookahead_nb.store import PACKAGES, build_folder, machine, read_table, write_table
+from lookahead_nb.tables import PACKAGES, build_folder, machine, read_table, write_table
 from lookahead_nb.train import train
 
 

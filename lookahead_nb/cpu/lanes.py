@@ -1,0 +1,355 @@
+"""Sixteen runs side by side: one cache line holds the same number of as many runs, and one instruction moves them all.
+
+A lane is the place of a run. What is elementwise runs over the lanes as over any other numbers; what adds up, adds up
+within a lane, in the order of a run alone. So a run has the same bits in any lane, beside any neighbours, or alone.
+
+In plain Python a line has one lane, and a vector of lanes is a number.
+"""
+
+import operator
+from functools import lru_cache, partial
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import intrinsic, lower_builtin, models, overload, register_model, type_callable
+
+from lookahead_nb.jit import compiled, fma, formula, like, named, select, sqrt
+
+LINE = 64  # bytes: a cache line, and the widest vector register
+
+
+def lanes_of(width):
+    """Return how many runs stand side by side at a NumPy float width."""
+    return 1 if config.DISABLE_JIT else LINE // np.dtype(width).itemsize
+
+
+def lined_up(shape, width):
+    """Return an array of zeros, (..., lanes), whose lines begin where cache lines do."""
+    shape = (*shape, lanes_of(width))
+    size = int(np.prod(shape)) * np.dtype(width).itemsize
+    space = np.zeros(size + LINE, np.uint8)
+    first = -space.ctypes.data % LINE
+    return space[first : first + size].view(width).reshape(shape)
+
+
+# ------------------------------------------------------------------------------------------------ vectors of lanes
+
+
+class Lanes(types.Type):
+    """The Numba type of a vector of lanes: what the formulas of the update rules take in place of a number."""
+
+    def __init__(self, dtype):
+        self.dtype, self.count = dtype, LINE * 8 // dtype.bitwidth
+        super().__init__(f"Lanes({dtype})")
+
+
+class Mask(types.Type):
+    """The Numba type of a yes or no for each lane."""
+
+    def __init__(self, count):
+        self.count = count
+        super().__init__(f"Mask({count})")
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        number = ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType()
+        super().__init__(manager, kind, ir.VectorType(number, kind.count))
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, ir.VectorType(ir.IntType(1), kind.count))
+
+
+def _operation(symbol, instruction, arguments, result=lambda kind: kind):
+    """Let Numba translate an operator on vectors of one width by one instruction."""
+
+    def typed(context):
+        def signature(*kinds):
+            same = len(kinds) == arguments and all(isinstance(k, Lanes) and k == kinds[0] for k in kinds)
+            return result(kinds[0]) if same else None
+
+        return signature
+
+    # Numba reads the number of arguments off the signature.
+    typers = {1: lambda context: lambda a: typed(context)(a), 2: lambda context: lambda a, b: typed(context)(a, b)}
+    type_callable(symbol)(typers[arguments])
+    lower_builtin(symbol, *[Lanes] * arguments)(
+        lambda context, builder, signature, values: instruction(builder, *values)
+    )
+
+
+for _symbol, _name in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _operation(_symbol, lambda builder, a, b, name=_name: getattr(builder, name)(a, b), 2)
+for _symbol, _sign in ((operator.eq, "=="), (operator.lt, "<"), (operator.le, "<=")):
+    _operation(
+        _symbol,
+        lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b),
+        2,
+        lambda kind: Mask(kind.count),
+    )
+_operation(operator.neg, lambda builder, a: builder.fneg(a), 1)
+_operation(abs, lambda builder, a: _call(builder, "fabs", a), 1)
+
+
+def _call(builder, name, *values):
+    vector = values[0].type
+    kind = f"v{vector.count}f{32 if isinstance(vector.element, ir.FloatType) else 64}"
+    declared = ir.FunctionType(vector, [vector] * len(values))
+    return builder.call(cgutils.get_or_insert_function(builder.module, declared, f"llvm.{name}.{kind}"), values)
+
+
+@intrinsic
+def _sqrt(typing_context, x):
+    return x(x), lambda context, builder, signature, values: _call(builder, "sqrt", *values)
+
+
+@intrinsic
+def _fma(typing_context, a, b, c):
+    return a(a, a, a), lambda context, builder, signature, values: _call(builder, "fma", *values)
+
+
+@intrinsic
+def _select(typing_context, condition, a, b):
+    return a(condition, a, a), lambda context, builder, signature, values: builder.select(*values)
+
+
+@intrinsic
+def _everywhere(typing_context, x, value):
+    """The vector, of the kind of x, that holds the value in each lane."""
+
+    def generate(context, builder, signature, values):
+        number = context.cast(builder, values[1], value, x.dtype)
+        return _spread(builder, number, x.count)
+
+    return x(x, value), generate
+
+
+@overload(sqrt, strict=False)
+def _sqrt_of_lanes(x):
+    return (lambda x: _sqrt(x)) if isinstance(x, Lanes) else None
+
+
+@overload(fma, strict=False)
+def _fma_of_lanes(a, b, c):
+    return (lambda a, b, c: _fma(a, b, c)) if isinstance(a, Lanes) and a == b == c else None
+
+
+@overload(select, strict=False)
+def _select_of_lanes(condition, a, b):
+    same = isinstance(condition, Mask) and isinstance(a, Lanes) and a == b
+    return (lambda condition, a, b: _select(condition, a, b)) if same else None
+
+
+@overload(like, strict=False)
+def _like_lanes(x, value):
+    return (lambda x, value: _everywhere(x, value)) if isinstance(x, Lanes) else None
+
+
+def _spread(builder, number, count):
+    undefined = ir.Constant(ir.VectorType(number.type, count), ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.IntType(32)(0))
+    lane_zero = ir.Constant(ir.VectorType(ir.IntType(32), count), None)
+    return builder.shuffle_vector(first, undefined, lane_zero)
+
+
+# ------------------------------------------------------------------------------------------------ lines in memory
+
+
+def line(array, i):
+    """Return line i of an array (n, lanes) as a vector."""
+    return array[i, 0]
+
+
+def set_line(array, i, value):
+    """Write a vector to line i of an array (n, lanes)."""
+    array[i, 0] = value
+
+
+def _is_lined(array, ndim):
+    """Tell whether the type is that of an array of whole lines."""
+    return isinstance(array, types.Array) and array.ndim == ndim and array.dtype in (types.float32, types.float64)
+
+
+@type_callable(line)
+def _line_typed(context):
+    return lambda array, i: Lanes(array.dtype) if _is_lined(array, 2) else None
+
+
+@lower_builtin(line, types.Array, types.Integer)
+def _line_load(context, builder, signature, values):
+    return builder.load(_line_pointer(context, builder, signature, values), align=signature.args[0].dtype.bitwidth // 8)
+
+
+@type_callable(set_line)
+def _set_line_typed(context):
+    return lambda array, i, value: types.void if _is_lined(array, 2) and value == Lanes(array.dtype) else None
+
+
+@lower_builtin(set_line, types.Array, types.Integer, Lanes)
+def _line_store(context, builder, signature, values):
+    pointer = _line_pointer(context, builder, signature, values)
+    builder.store(values[2], pointer, align=signature.args[0].dtype.bitwidth // 8)
+    return context.get_dummy_value()
+
+
+def _line_pointer(context, builder, signature, values):
+    array = context.make_array(signature.args[0])(context, builder, values[0])
+    vector = context.get_value_type(Lanes(signature.args[0].dtype))
+    at = context.cast(builder, values[1], signature.args[1], types.intp)
+    return builder.gep(builder.bitcast(array.data, vector.as_pointer()), [at])
+
+
+# ------------------------------------------------------------------------------------------------ products
+
+TILES = (4, 2, 1)  # lines on a side: 16 chains hide the latency of fma and leave half of 32 registers free
+
+
+def lane_product(A, B, C):
+    """Write the matrix product of each lane into C, every sum in the order k = 0, 1, 2, ...
+
+    Equation, lane by lane: ``C[i, j] = c_K`` with ``c_0 = +0`` and ``c_(k+1) = fma(A[i, k], B[k, j], c_k)``: the chain
+    of ``product``, so that the bits are those of a run alone.
+
+    A : (M, K, lanes), B : (K, N, lanes), or (K, N) where all lanes share it, C : (M, N, lanes), overwritten; whole
+    lines any distance apart (a shared B: any strides). C must not overlap A or B. Shapes are not checked.
+    """
+    _all_bands(A, B, C)
+
+
+@formula
+def _all_bands(A, B, C):
+    i = 0
+    while A.shape[0] - i >= 4:
+        _lane_band(A, B, C, i, 4)
+        i += 4
+    while A.shape[0] - i >= 2:
+        _lane_band(A, B, C, i, 2)
+        i += 2
+    while A.shape[0] - i >= 1:
+        _lane_band(A, B, C, i, 1)
+        i += 1
+
+
+@lru_cache(None)
+def _product_for(width, ndim):
+    read, shared, write = (types.Array(width, n, "A", readonly=readonly) for n, readonly in ((3, 1), (ndim, 1), (3, 0)))
+    function = formula(named(f"lane_product_{ndim}", lambda A, B, C: _all_bands(A, B, C)))
+    return compiled(types.void(read, shared, write))(function)
+
+
+@type_callable(lane_product)
+def _product_typed(context):
+    def signature(A, B, C):
+        fits = _is_lined(A, 3) and (_is_lined(B, 3) or _is_lined(B, 2)) and _is_lined(C, 3)
+        return _product_for(C.dtype, B.ndim).nopython_signatures[0] if fits and A.dtype == B.dtype == C.dtype else None
+
+    return signature
+
+
+@lower_builtin(lane_product, types.Array, types.Array, types.Array)
+def _product_call(context, builder, signature, arguments):
+    (whole,) = _product_for(signature.args[2].dtype, signature.args[1].ndim).overloads.values()
+    context.add_linking_libs([whole.library])
+    return context.call_internal(builder, whole.fndesc, signature, arguments)
+
+
+def _lane_band(A, B, C, i, rows):
+    """Write rows i, ..., i + rows - 1 of C; rows is a literal, so that the compiled band is unrolled over it."""
+    for row in range(i, i + rows):
+        for column in range(C.shape[1]):
+            for lane in range(C.shape[2]):
+                chain = C.dtype.type(0)
+                for k in range(A.shape[1]):
+                    b = B[k, column] if B.ndim == 2 else B[k, column, lane]
+                    chain = fma(A[row, k, lane], b, chain)
+                C[row, column, lane] = chain
+
+
+@type_callable(_lane_band)
+def _band_typed(context):
+    def signature(A, B, C, i, rows):
+        fits = _is_lined(A, 3) and (_is_lined(B, 3) or _is_lined(B, 2)) and _is_lined(C, 3)
+        return types.void if fits and A.dtype == B.dtype == C.dtype and isinstance(rows, types.Literal) else None
+
+    return signature
+
+
+@lower_builtin(_lane_band, types.Array, types.Array, types.Array, types.Integer, types.IntegerLiteral)
+def _band_instructions(context, builder, signature, values):
+    kinds = signature.args[:3]
+    A, B, C = (context.make_array(kind)(context, builder, value) for kind, value in zip(kinds, values, strict=False))
+    i, rows = values[3], signature.args[4].literal_value
+    _, N, _ = cgutils.unpack_tuple(builder, C.shape)
+    index = N.type
+    tile = partial(
+        _tile_instructions,
+        context,
+        builder,
+        kinds,
+        (A, B, C),
+        context.cast(builder, i, signature.args[3], types.intp),
+        rows,
+    )
+    start = index(0)
+    for columns in TILES:
+        end = builder.sub(N, builder.srem(N, index(columns)))
+        with cgutils.for_range_slice(builder, start, end, index(columns), index) as (j, _):
+            tile(j, columns)
+        start = end
+    return context.get_dummy_value()
+
+
+def _tile_instructions(context, builder, kinds, arrays, i, rows, j, columns):
+    """Emit a tile of lines at (i, j); its chains stay in registers while k runs over all of K."""
+    vector = context.get_value_type(Lanes(kinds[2].dtype))
+    number, lanes, byte = vector.element, vector.count, ir.IntType(8).as_pointer()
+    A, B, C = arrays
+    shared, align = kinds[1].ndim == 2, kinds[2].dtype.bitwidth // 8
+    _, K, _ = cgutils.unpack_tuple(builder, A.shape)
+    index = K.type
+    (A_row, A_step), (B_step, B_column), (C_row, C_column) = (
+        cgutils.unpack_tuple(builder, x.strides)[:2] for x in arrays
+    )
+
+    def place(x, row, row_stride, column, column_stride):
+        start = builder.gep(builder.bitcast(x.data, byte), [builder.mul(row, row_stride)])
+        return builder.gep(start, [builder.mul(column, column_stride)])
+
+    def advanced(pointer, stride):
+        now = builder.load(pointer)
+        builder.store(builder.gep(now, [stride]), pointer)
+        return now
+
+    variable = partial(cgutils.alloca_once_value, builder)  # LLVM turns these into registers
+    row = [builder.add(i, index(r)) for r in range(rows)]
+    column = [builder.add(j, index(c)) for c in range(columns)]
+    at_A = [variable(place(A, r, A_row, index(0), A_step)) for r in row]
+    at_B = [variable(place(B, index(0), B_step, c, B_column)) for c in column]
+    zero = ir.Constant(vector, None)
+    chains = [[variable(zero) for _ in column] for _ in row]
+    with cgutils.for_range(builder, K):
+        a = [builder.load(builder.bitcast(advanced(at, A_step), vector.as_pointer()), align=align) for at in at_A]
+        for c, at in enumerate(at_B):
+            now = advanced(at, B_step)
+            if shared:
+                b = _spread(builder, builder.load(builder.bitcast(now, number.as_pointer()), align=align), lanes)
+            else:
+                b = builder.load(builder.bitcast(now, vector.as_pointer()), align=align)
+            for r in range(rows):
+                chain = chains[r][c]
+                builder.store(_call(builder, "fma", a[r], b, builder.load(chain)), chain)
+    for r in range(rows):
+        for c in range(columns):
+            at = builder.bitcast(place(C, row[r], C_row, column[c], C_column), vector.as_pointer())
+            builder.store(builder.load(chains[r][c]), at, align=align)

@@ -1,0 +1,105 @@
+"""Small tidy tables as CSV, each with a manifest that says what made it and what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+from lookahead_nb.philox import STREAM_ID
+
+PACKAGES = ("lookahead-nb", "numpy", "numba", "llvmlite", "scipy", "pandas")
+
+
+def build_folder(kind):
+    """Return the folder that recomputed files of a kind ("results", "figures") go to, made if need be.
+
+    It lies under LOOKAHEAD_NB_BUILD, else under ``build/`` of the checkout around the working directory, else of that.
+    """
+    here = pathlib.Path.cwd()
+    checkout = next((p for p in (here, *here.parents) if (p / "pyproject.toml").is_file()), here)
+    folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or checkout / "build") / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"  # run from a folder of sources
+
+
+def machine():
+    """Return what a result may depend on: the CPU, its class as the compiler sees it, threads, versions, stream."""
+    from llvmlite.binding import get_host_cpu_name
+    from numba import get_num_threads
+
+    cpu = platform.processor() or platform.machine()
+    listed = pathlib.Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.*)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
+    cpu = named[1] if named else cpu
+    versions = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
+    return {
+        "cpu": cpu,
+        "cpu_class": get_host_cpu_name(),
+        "gpu": None,
+        "threads": get_num_threads(),
+        "versions": versions,
+        "stream": STREAM_ID,
+    }
+
+
+def write_table(frame, name, *, folder=None):
+    """Write a frame as ``name.csv`` with the manifest ``name.json`` and return the path of the table.
+
+    Floats are written in full, so that reading gives them back bit for bit. The manifest holds the sha256 of the file,
+    its rows and columns, the hash of the configurations (the ``run`` column, where there is one), and the machine.
+
+    frame : pandas frame; name : str, a file name without ending; folder : path, default ``build_folder("results")``.
+    """
+    folder = pathlib.Path(folder) if folder else build_folder("results")
+    text = frame.to_csv(index=False, lineterminator="\n").encode()
+    runs = "\n".join(sorted(set(frame["run"]))) if "run" in frame else name
+    manifest = {
+        "table": f"{name}.csv",
+        "sha256": hashlib.sha256(text).hexdigest(),
+        "rows": len(frame),
+        "columns": {str(name): str(dtype) for name, dtype in frame.dtypes.items()},
+        "configurations": hashlib.sha256(runs.encode()).hexdigest(),
+        "machine": machine(),
+    }
+    path = folder / f"{name}.csv"
+    path.write_bytes(text)
+    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return path
+
+
+def read_table(path):
+    """Return a table written by :func:`write_table` as a frame, checked against its manifest.
+
+    errors : OSError if the table or its manifest is missing; ValueError if the table is not the one of the manifest.
+    """
+    import pandas as pd
+
+    path = pathlib.Path(path)
+    text, manifest = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
+    if hashlib.sha256(text).hexdigest() != manifest["sha256"]:
+        raise ValueError(f"{path.name} must have the sha256 of its manifest {path.stem}.json; one of them was changed")
+    words = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas' own guesses lose digits, and ids like 12e5
+    return pd.DataFrame({name: _column(words[name], dtype) for name, dtype in manifest["columns"].items()})
+
+
+def _column(words, dtype):
+    if dtype.startswith("float"):
+        return words.map(lambda word: float(word or "nan")).astype(dtype)
+    if dtype == "bool":
+        return words == "True"
+    if dtype.startswith(("int", "uint")):
+        return words.astype(dtype)
+    known = {"": float("nan"), "True": True, "False": False}
+    return words.map(lambda word: known.get(word, word)).astype(dtype)
