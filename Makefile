@@ -14,7 +14,7 @@ tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/leve
 $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers or faults))
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)
 
-.PHONY: help test reproduce lab check lock clean
+.PHONY: help test reproduce lab bench check lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ reproduce: .venv/.ready ## recompute notebooks, tables and figures into build/ a
 
 lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to Jupyter
 	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks $(ARGS)
+
+bench: .venv-peers/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
+	$(foreach one,flat_step sweep scaling,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
 
 check: .venv/.ready ## lint, formatting and types
 	.venv/bin/python -m ruff check .

@@ -16,13 +16,13 @@ from typing import ClassVar
 import numpy as np
 
 from lookahead_nb import cpu
+from lookahead_nb.buffers import Buffer, backend_of, kernels_of
 from lookahead_nb.checks import flag, one_of, real_number, whole_number
-from lookahead_nb.cpu import step as cpu_step
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES
 from lookahead_nb.schedules import Schedule, constant
 
+STEPS_AHEAD = 256  # their scalars are made at once: one by one they would cost as much as a step on 10,000 weights
 INNER_STATES = {"keep": KEEP, "reset": RESET, "interpolate": INTERPOLATE}
-WIDTHS = (np.dtype("float32"), np.dtype("float64"))
 
 
 # -------------------------------------------------------------------------------------------------------- states
@@ -37,25 +37,48 @@ class State:
 
     def __init__(self, optimizer, backend, size, width):
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
-        self.t, self.power1, self.power2 = 0, 1.0, 1.0
+        self.t, self.power1, self.power2, self._synced_power1, self._synced_power2 = 0, 1.0, 1.0, 1.0, 1.0
+        self._shows_slow = False
         used = self._slot_attributes().values()
         self._s1 = backend.zeros(size if "_s1" in used else 0, width)
         self._s2 = backend.zeros(size if "_s2" in used else 0, width)
-        self._own_buffers = None
+        self._rule, self._gradient_limit = _inner(optimizer).rule, self._width.type(gradient_limit(optimizer, width))
+        self._ahead = []  # what the coming steps need, the next one last
+        self._own_buffers = self._own_memory = None
 
-    def __getstate__(self):
-        return self.__dict__ | {"_own_buffers": None}  # a copy has memory of its own
+    def __getstate__(self):  # a copy has memory of its own
+        return self.__dict__ | {"_own_buffers": None, "_own_memory": None, "_ahead": []}
 
     @property
     def _backend(self):
-        return _backend(self._on_device)
+        return backend_of(self._on_device)
 
     def _buffers(self):
         """Return the memory of the state, to compare with what a step is given; worked out once."""
         if self._own_buffers is None:
             arrays = {name: getattr(self, attribute) for name, attribute in self._parts()[1].items()}
-            self._own_buffers = [_Buffer(f"the state's {name}", a, writes=False) for name, a in arrays.items()]
+            self._own_buffers = [Buffer(f"the state's {name}", a, writes=False) for name, a in arrays.items()]
         return self._own_buffers
+
+    def _fits(self, params, grad):
+        """Tell quickly whether a step can take these: plain host arrays like the state's, none sharing memory.
+
+        Nearly every step passes here; whatever does not is looked at, and refused in words, one thing after another.
+        """
+        if self._own_memory is None:
+            memory = np.array([(b.address, b.end) for b in self._buffers()], np.int64).reshape(-1, 2)
+            self._own_memory = cpu.are_apart(self._width.type), memory
+        are_apart, memory = self._own_memory
+        return (
+            type(params) is type(grad) is np.ndarray
+            and params.dtype == grad.dtype == self._width
+            and params.shape == grad.shape == (self._size,)
+            and params.flags.carray  # contiguous, aligned and writeable
+            and grad.flags.c_contiguous
+            and grad.flags.aligned
+            and not (self._on_device or self._shows_slow)
+            and are_apart(params, grad, memory)
+        )
 
     @property
     def slots(self):
@@ -65,9 +88,21 @@ class State:
     def _slot_attributes(self):
         return dict(zip(RULES[_inner(self._optimizer).rule][1], ("_s1", "_s2"), strict=False))
 
+    def _next_step(self):
+        """Return the scalars of the next step, whether it syncs, and the steps taken and powers after it."""
+        if not self._ahead:
+            opt, steps = self._optimizer, range(self.t + 1, self.t + 1 + STEPS_AHEAD)
+            rates, period = np.array([*map(_inner(opt).schedule, steps)]), getattr(opt, "sync_period", math.inf)
+            powers = (self.power1, self.power2, self._synced_power1, self._synced_power2)
+            table, after = _rows(opt, rates, self._width.type, self.t, powers)
+            coming = zip(table, steps, after[1:].tolist(), strict=True)
+            self._ahead = [(row, t % period == 0, t, reached) for row, t, reached in coming][::-1]
+        return self._ahead[-1]
+
     def _arrive(self, t, powers):
-        """Take over the clock, where a step or a compiled run has moved the arrays."""
-        self.t, (self.power1, self.power2) = int(t), (float(x) for x in powers[:2])
+        """Take over the clock, where a compiled run has moved the arrays."""
+        self.t, self._ahead = t, []
+        self.power1, self.power2, self._synced_power1, self._synced_power2 = powers
 
     def _parts(self):
         """Return (numbers, arrays): the attributes that make up the state, by the name they are stored under."""
@@ -97,7 +132,7 @@ class State:
             read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
         for attribute, value in read.items():
             setattr(self, attribute, value)
-        self._own_buffers = None
+        self._own_buffers, self._own_memory, self._ahead = None, None, []
         return self
 
 
@@ -113,8 +148,7 @@ class LookaheadState(State):
         self._slow = backend.zeros(size, width)
         self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
         self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
-        self._synced_power1, self._synced_power2 = 1.0, 1.0
-        self._shows_slow = False
+        self._how = sync_arguments(optimizer, self._width.type)
 
     @property
     def slow(self):
@@ -124,10 +158,6 @@ class LookaheadState(State):
         view = self._slow.view()
         view.flags.writeable = False
         return view
-
-    def _arrive(self, t, powers):
-        super()._arrive(t, powers)
-        self._synced_power1, self._synced_power2 = (float(x) for x in powers[2:])
 
     def _parts(self):
         numbers, arrays = super()._parts()
@@ -151,7 +181,7 @@ class Optimizer:
         params : (n,) float32 or float64, C-contiguous, writeable; a NumPy array, or on a GPU anything with
         ``__cuda_array_interface__``. Call it again after loading other weights. errors : TypeError, ValueError.
         """
-        buffer = _Buffer("params", params, writes=True)
+        buffer = Buffer("params", params, writes=True)
         _check_width(_inner(self), buffer.dtype)
         state = self._state(self, buffer.backend(), buffer.size, buffer.dtype)
         if isinstance(state, LookaheadState):
@@ -167,23 +197,23 @@ class Optimizer:
         errors : TypeError, ValueError; FloatingPointError naming the step; RuntimeError inside ``slow_weights``.
         """
         flag("check_finite", check_finite)
-        p, g = self._enter(params, grad, state)
-        backend, inner = state._backend, _inner(self)
+        quickly = isinstance(state, State) and state._optimizer is self and state._fits(params, grad)
+        p, g = (params, grad) if quickly else self._enter(params, grad, state)
+        kernels = kernels_of(state._on_device)
         if check_finite:
-            at = _kernels(backend).first_beyond(g, p.dtype.type(gradient_limit(self, p.dtype)))
+            at = kernels.first_beyond(g, state._gradient_limit)
             if at >= 0:
-                value = float(backend.to_host(g[at : at + 1])[0])
+                value = float(state._backend.to_host(g[at : at + 1])[0])
                 what = "has no finite square" if math.isfinite(value) else "is not finite"
                 raise FloatingPointError(f"grad[{at}] = {value!r} {what} at step {state.t + 1}; nothing was changed")
-        clock = _Clock(self, state.t, state.power1, state.power2, *_synced_powers(state))
-        row = clock.tick(p.dtype.type)
-        if clock.syncs:
-            how = sync_arguments(self, p.dtype.type)
+        row, syncs, t, powers = state._next_step()
+        if syncs:
             anchors = (state._slow, state._a1, state._a2)
-            _kernels(backend).step_and_sync(inner.rule, p, g, state._s1, state._s2, row, *anchors, *how)
+            kernels.step_and_sync(state._rule, p, g, state._s1, state._s2, row, *anchors, *state._how)
         else:
-            _kernels(backend).step(inner.rule, p, g, state._s1, state._s2, row)
-        state._arrive(clock.t, clock.powers)
+            kernels.step(state._rule, p, g, state._s1, state._s2, row)
+        state._ahead.pop()
+        state.t, (state.power1, state.power2, state._synced_power1, state._synced_power2) = t, powers
 
     def restore(self, arrays, *, like=None):
         """Return the state that ``to_arrays`` stored, for an exact resume at any phase of the k-cycle.
@@ -197,13 +227,13 @@ class Optimizer:
             raise ValueError(f"arrays must hold a state of {mine}, not of {settings or 'nothing'}")
         size = whole_number("arrays['size']", np.asarray(stored.get("size", -1))[()], 0)
         width = one_of("arrays['width']", str(np.asarray(stored.get("width", ""))[()]), ("float32", "float64"))
-        backend = cpu if like is None else _Buffer("like", like, writes=False).backend()
+        backend = cpu if like is None else Buffer("like", like, writes=False).backend()
         state = self._state(self, backend, 0, width)  # no memory is taken for a size that the arrays do not have
         state._size = size
         return state._fill(stored)
 
     def _enter(self, params, grad, state):
-        p, g = _Buffer("params", params, writes=True), _Buffer("grad", grad, writes=False)
+        p, g = Buffer("params", params, writes=True), Buffer("grad", grad, writes=False)
         self._check_state(p, state)
         if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
             raise ValueError(f"grad must be {p.describe()} like params, not {g.describe()}")
@@ -218,12 +248,12 @@ class Optimizer:
     def _check_state(self, p, state):
         if not isinstance(state, State):
             raise TypeError(f"state must come from init or restore, not {type(state).__name__}")
-        if state._optimizer != self:
+        if state._optimizer is not self and state._optimizer != self:
             raise ValueError(f"state must belong to {self!r}, not to {state._optimizer!r}")
         if (state._size, state._width, state._backend.is_device) != (p.size, p.dtype, p.on_device):
             own = f"({state._size},) {state._width} {'device' if state._backend.is_device else 'host'} array"
             raise ValueError(f"params must be the {own} of the state, not {p.describe()}")
-        if getattr(state, "_shows_slow", False):
+        if state._shows_slow:
             raise RuntimeError("params hold the slow weights: leave `with slow_weights(...)` before going on")
 
 
@@ -461,7 +491,7 @@ class Lookahead(Optimizer):
 
         Holds on an exception too. ``step`` and a second ``slow_weights`` inside the block raise RuntimeError.
         """
-        p = _Buffer("params", params, writes=True)
+        p = Buffer("params", params, writes=True)
         self._check_state(p, state)
         array, backend = p.array(), state._backend
         fast = backend.copy(array)
@@ -477,69 +507,43 @@ class Lookahead(Optimizer):
 # ------------------------------------------------------------------------------------------- scalars of the steps
 
 
-class _Clock:
-    """Steps taken and powers of the betas, in float64, as syncs reset or interpolate them."""
-
-    def __init__(self, optimizer, t=0, power1=1.0, power2=1.0, synced1=1.0, synced2=1.0):
-        self.optimizer, self.inner, self.t = optimizer, _inner(optimizer), t
-        self.power1, self.power2, self.synced1, self.synced2 = power1, power2, synced1, synced2
-        self.syncs = False
-
-    @property
-    def powers(self):
-        """The powers of beta1 and beta2 now, and those of the last sync."""
-        return self.power1, self.power2, self.synced1, self.synced2
-
-    def tick(self, width):
-        """Go on by one step; return its eight scalars, made in float64 and rounded once."""
-        inner, lookahead = self.inner, self.optimizer
-        self.t += 1
-        self.power1 *= getattr(inner, "beta1", 1.0)
-        self.power2 *= getattr(inner, "beta2", 1.0)
-        scalars = inner.scalars(inner.schedule(self.t), self.power1, self.power2)
-        self.syncs = isinstance(lookahead, Lookahead) and self.t % lookahead.sync_period == 0
-        if self.syncs and lookahead.inner_state == "reset":
-            self.power1 = self.power2 = 1.0
-        elif self.syncs and lookahead.inner_state == "interpolate":
-            step, rest = lookahead.slow_step_size, lookahead.retention
-            self.power1 = self.synced1 = step * self.power1 + rest * self.synced1
-            self.power2 = self.synced2 = step * self.power2 + rest * self.synced2
-        row = np.zeros(8, width)
-        row[: len(scalars)] = scalars
-        return row
-
-
-@lru_cache(4)
 def step_table(optimizer, steps, width):
     """Return the scalars of steps 1..steps of a fresh run, (steps, 8), the same bits as ``step`` uses.
 
     Also returns the powers (power1, power2, and those of the last sync) after 0..steps steps, (steps + 1, 4) float64.
     """
-    inner = _inner(optimizer)
+    return _rows(optimizer, _inner(optimizer).schedule.rates(steps), width)
+
+
+def _rows(optimizer, rates, width, t=0, powers=(1.0, 1.0, 1.0, 1.0)):
+    """Return what :func:`step_table` does for the steps after t, from these powers on and with these learning rates."""
+    inner, steps = _inner(optimizer), len(rates)
     syncs = (optimizer.inner_state, optimizer.sync_period) if isinstance(optimizer, Lookahead) else ("keep", 0)
     shares = (optimizer.slow_step_size, optimizer.retention) if syncs[0] == "interpolate" else (1.0, 0.0)
     betas = getattr(inner, "beta1", 1.0), getattr(inner, "beta2", 1.0)
-    (used1, after1, synced1), (used2, after2, synced2) = (_powers(beta, steps, *syncs, *shares) for beta in betas)
-    table = np.zeros((steps, 8), width)
-    for i, scalar in enumerate(inner.scalars(inner.schedule.rates(steps), used1, used2)):
+    (used1, after1, synced1), (used2, after2, synced2) = (
+        _powers(beta, steps, *syncs, *shares, t, *start)
+        for beta, start in zip(betas, (powers[::2], powers[1::2]), strict=True)
+    )
+    table = np.zeros((steps, 8), width)  # made in float64 and rounded once
+    for i, scalar in enumerate(inner.scalars(rates, used1, used2)):
         table[:, i] = scalar
-    table.flags.writeable = False  # shared by all runs of these settings
     return table, np.stack([after1, after2, synced1, synced2], axis=1)
 
 
 @lru_cache(64)
-def _powers(beta, steps, inner_state, period, share, rest):
-    """Return beta**t as the steps 1..steps use it, and after 0..steps steps: itself, and at the last sync."""
+def _powers(beta, steps, inner_state, period, share, rest, t, power, at_sync):
+    """Return beta**t as the steps after t use it, and after 0..steps of them: itself, and at the last sync."""
     if inner_state == "keep":
-        used = np.multiply.accumulate(np.full(steps, beta))
-        return used, np.concatenate([[1.0], used]), np.ones(steps + 1)
-    used, after, synced = np.empty(steps), np.ones(steps + 1), np.ones(steps + 1)
-    for t in range(1, steps + 1):
-        used[t - 1] = after[t] = after[t - 1] * beta
-        synced[t] = synced[t - 1]
-        if t % period == 0:
-            after[t] = 1.0 if inner_state == "reset" else share * used[t - 1] + rest * synced[t - 1]
-            synced[t] = synced[t - 1] if inner_state == "reset" else after[t]
+        after = np.multiply.accumulate([power, *[beta] * steps])
+        return after[1:], after, np.full(steps + 1, at_sync)
+    used, after, synced = np.empty(steps), np.full(steps + 1, power), np.full(steps + 1, at_sync)
+    for i in range(steps):
+        used[i] = after[i + 1] = after[i] * beta
+        synced[i + 1] = synced[i]
+        if (t + i + 1) % period == 0:
+            after[i + 1] = 1.0 if inner_state == "reset" else share * used[i] + rest * synced[i]
+            synced[i + 1] = synced[i] if inner_state == "reset" else after[i + 1]
     return used, after, synced
 
 
@@ -553,10 +557,6 @@ def sync_arguments(optimizer, width):
     """Return (size, rest, pull_back, inner_state) of a Lookahead as the kernels take them."""
     mode = INNER_STATES[optimizer.inner_state]
     return width(optimizer.slow_step_size), width(optimizer.retention), optimizer.pull_back, mode
-
-
-def _synced_powers(state):
-    return (state._synced_power1, state._synced_power2) if isinstance(state, LookaheadState) else ()
 
 
 def _inner(optimizer):
@@ -581,72 +581,6 @@ def _complement(value):
 
 def _canonical(optimizer):
     return json.dumps(optimizer.settings(), sort_keys=True)
-
-
-# ------------------------------------------------------------------------------------------------- arrays at the door
-
-
-class _Buffer:
-    """A flat buffer a user handed in: checked, described, and only then given to a backend, never copied."""
-
-    def __init__(self, name, given, *, writes):
-        self.name, self.given = name, given
-        interface = None if isinstance(given, np.ndarray) else getattr(given, "__cuda_array_interface__", None)
-        self.on_device = interface is not None
-        if interface is not None:
-            shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
-            strides, (self.address, readonly) = interface.get("strides"), interface["data"]
-            flat = len(shape) == 1 and (strides is None or tuple(strides) == (dtype.itemsize,) or shape[0] < 2)
-        elif isinstance(given, np.ndarray) and not isinstance(given, np.ma.MaskedArray):  # a mask would be ignored
-            shape, dtype, readonly = given.shape, given.dtype, not given.flags.writeable
-            flat = given.ndim == 1 and given.flags.c_contiguous and given.flags.aligned
-            self.address = given.ctypes.data
-        else:
-            raise TypeError(f"{name} must be a NumPy array or a CUDA array, not {type(given).__name__}")
-        if dtype not in WIDTHS or not dtype.isnative:
-            raise TypeError(f"{name} must be float32 or float64, not {dtype}")
-        self.size, self.dtype = math.prod(shape), dtype
-        self.end = self.address + self.size * dtype.itemsize
-        if not flat:
-            raise ValueError(f"{name} must be 1-D, contiguous and aligned, not {shape} in another layout")
-        if writes and readonly:
-            raise ValueError(f"{name} must be writeable, not read-only")
-
-    def describe(self):
-        """Return shape, width and place in words."""
-        return f"a ({self.size},) {self.dtype} {'device' if self.on_device else 'host'} array"
-
-    def overlaps(self, other):
-        """Tell whether two buffers share memory; exact, since both are contiguous."""
-        if self.on_device != other.on_device:
-            return False
-        return max(self.address, other.address) < min(self.end, other.end)
-
-    def backend(self):
-        """Return the package whose kernels run on this buffer; a GPU that cannot be used is an error, never the CPU."""
-        if self.on_device:
-            _backend(True).require()
-        return _backend(self.on_device)
-
-    def array(self):
-        """Return the buffer as the kernels take it."""
-        return self.backend().adopt(self.given)
-
-
-def _backend(on_device):
-    if not on_device:
-        return cpu
-    from lookahead_nb import gpu  # numba.cuda is imported only where it is used
-
-    return gpu
-
-
-def _kernels(backend):
-    if not backend.is_device:
-        return cpu_step
-    from lookahead_nb.gpu import step as gpu_step
-
-    return gpu_step
 
 
 def _mapping(arrays):

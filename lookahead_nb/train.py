@@ -100,7 +100,7 @@ def train(
     params = model.init(seed, task.dtype)
     state = opt.init(params)
     results, diverged_at, taken = task.advance(opt, seed, rows, params, state)
-    state._arrive(taken, step_table(opt, task.steps, task.dtype.type)[1][taken])
+    state._arrive(int(taken), step_table(opt, task.steps, task.dtype.type)[1][taken].tolist())
     found = [task.run_id(opt, seed, rows)], [seed], results[None], np.array([diverged_at])
     history = histories(task, settings_frame([opt]), np.array([0]), *found)
     return Run(history, params, state, None if diverged_at < 0 else diverged_at)

@@ -9,7 +9,7 @@ import pytest
 from cases import INNER, INNER_STATES, RULES, assert_close, problem, reference_path, run
 
 import lookahead_nb as lnb
-from lookahead_nb.optimizers import _Clock, step_table
+from lookahead_nb.optimizers import STEPS_AHEAD, step_table
 
 RTOL_FLOAT64 = 1e-13  # some ten roundings per step over 60 steps; measured 5e-15
 DOWNHILL = lnb.SGD(lr=1.0)  # with gradient 1 it goes down by exactly 1 per step
@@ -318,12 +318,13 @@ def test_printed_settings_are_the_settings():
 def test_table_of_scalars_holds_what_steps_use(inner_state):
     inner = lnb.AdamW(lr=lnb.schedules.cosine(0.1, 20, warmup=3))
     opt = lnb.Lookahead(inner, sync_period=3, retention=0.7, inner_state=inner_state)
-    rows, powers = step_table(opt, 8, np.float64)
+    rows, powers = step_table(opt, STEPS_AHEAD + 8, np.float64)
     params = np.ones(1)
-    state, clock = opt.init(params), _Clock(opt)
-    for row, reached in zip(rows, powers[1:], strict=True):
+    state = opt.init(params)
+    for t, (row, reached) in enumerate(zip(rows, powers[1:], strict=True), 1):
+        one = inner.scalars(inner.schedule(t), state.power1 * inner.beta1, state.power2 * inner.beta2)
+        assert row.tolist() == [*one] == state._next_step()[0].tolist()
         opt.step(params, np.ones(1), state)
-        assert row.tolist() == clock.tick(np.float64).tolist()
         assert reached[:2].tolist() == [state.power1, state.power2]
 
 

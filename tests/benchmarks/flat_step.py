@@ -1,0 +1,194 @@
+"""One step of AdamW, with and without Lookahead, over a flat float32 buffer: ours, PyTorch, optax, and the memory.
+
+Everybody gets the same weights and gradient, the same settings and ``sync_period`` 5, and steps in place. PyTorch sees
+one flat tensor with its gradient already there, in every form it offers, each on one thread and on all; the quickest
+counts. optax is one jitted function with donated buffers, waited for only at the end of a round. The limit of the
+machine is a pass that reads the same four arrays and writes the same three, with one addition each.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pandas as pd
+import torch
+from numba import get_num_threads, njit, prange
+
+import lookahead_nb as lnb
+from tests.benchmarks.measure import QUICK, alternate, best, markdown, publish, ratio, significant
+
+PERIOD, STEP = 5, 0.5
+INNER = lnb.AdamW(lr=1e-3, weight_decay=1e-2)
+LOOKAHEAD = lnb.Lookahead(INNER, sync_period=PERIOD, slow_step_size=STEP)
+SETTINGS = {"lr": INNER.lr, "weight_decay": INNER.weight_decay, "eps": INNER.eps}
+AGREEMENT = 1e-5  # per weight after some steps, relative to 1; each rounds its constants in its own way, 1e-6 was seen
+BYTES = 28  # per float32 weight: read p, g, m, v; write p, m, v
+SYNC_BYTES = 8  # read and write the slow weights, once in PERIOD steps
+
+
+class Ours:
+    """Our optimizer on NumPy arrays."""
+
+    def __init__(self, params, grad, opt, check_finite=False):
+        self.params, self.grad, self.opt, self.check_finite = params.copy(), grad, opt, check_finite
+        self.state = opt.init(self.params)
+
+    def step(self):
+        self.opt.step(self.params, self.grad, self.state, check_finite=self.check_finite)
+
+    def weights(self):
+        return self.params
+
+
+class Torch:
+    """``torch.optim.AdamW``, and a Lookahead in two lines of ``torch._foreach``; on so many threads."""
+
+    def __init__(self, params, grad, lookahead, threads, **form):
+        self.params, self.threads, self.t = torch.from_numpy(params.copy()), threads, 0
+        self.params.grad = torch.from_numpy(grad)
+        self.slow = [self.params.clone()] if lookahead else []
+        self.inner = torch.optim.AdamW([self.params], betas=(INNER.beta1, INNER.beta2), **SETTINGS, **form)
+
+    def step(self):
+        self.inner.step()
+        self.t += 1
+        if self.slow and self.t % PERIOD == 0:
+            torch._foreach_lerp_(self.slow, [self.params], STEP)
+            torch._foreach_copy_([self.params], self.slow)
+
+    def weights(self):
+        return self.params.numpy()
+
+
+class Optax:
+    """``optax.adamw``, or ``optax.lookahead`` around it, as one jitted function whose buffers are donated."""
+
+    def __init__(self, params, grad, lookahead):
+        inner = optax.adamw(INNER.lr, INNER.beta1, INNER.beta2, INNER.eps, weight_decay=INNER.weight_decay)
+        rule = optax.lookahead(inner, PERIOD, STEP) if lookahead else inner
+        self.grad, self.lookahead = jax.numpy.array(grad), lookahead
+        start = jax.numpy.array(params)
+        self.params = optax.LookaheadParams(start, start.copy()) if lookahead else start
+        self.state = rule.init(self.params)
+
+        @functools.partial(jax.jit, donate_argnums=(0, 1))
+        def step(params, state, grad):
+            updates, state = rule.update(grad, state, params)
+            return optax.apply_updates(params, updates), state
+
+        self.compiled = step
+
+    def step(self):
+        self.params, self.state = self.compiled(self.params, self.state, self.grad)
+
+    def weights(self):
+        return np.asarray(self.params.fast if self.lookahead else self.params)
+
+
+@njit(parallel=True, fastmath={"contract"})
+def in_place(p, g, m, v):
+    """Read four arrays and write three: the traffic of AdamW, with as little arithmetic as there can be."""
+    for i in prange(p.size):
+        p[i] += g[i]
+        m[i] += g[i]
+        v[i] += g[i]
+
+
+class Memory:
+    """The in-place pass over the arrays of AdamW."""
+
+    def __init__(self, params, grad):
+        self.arrays = params.copy(), grad, np.zeros_like(params), np.zeros_like(params)
+
+    def step(self):
+        in_place(*self.arrays)
+
+
+def rivals(params, grad):
+    """Return name -> a rival that is ready to step; names say what it does, who does it and how."""
+    made = {
+        "AdamW, ours": Ours(params, grad, INNER),
+        "Lookahead, ours": Ours(params, grad, LOOKAHEAD),
+        "Lookahead, ours checking": Ours(params, grad, LOOKAHEAD, check_finite=True),
+        "AdamW, optax": Optax(params, grad, False),
+        "Lookahead, optax": Optax(params, grad, True),
+    }
+    for form in ("fused", "foreach"):
+        for threads in sorted({1, torch.get_num_threads()}):
+            for what in ("AdamW", "Lookahead"):
+                rival = Torch(params, grad, what == "Lookahead", threads, **{form: True})
+                made[f"{what}, torch {form} {threads}"] = rival
+    return made
+
+
+def difference(made):
+    """Take all rivals through two syncs and a step; return the largest difference of a weight, relative to 1."""
+    for rival in made.values():
+        rounds_of(rival, 2 * PERIOD + 1)()
+    differences = []
+    for name, rival in made.items():
+        expected = made["AdamW, ours" if name.startswith("AdamW") else "Lookahead, ours"].weights()
+        differences.append((np.abs(rival.weights() - expected) / np.maximum(1, np.abs(expected))).max())
+    return max(differences)
+
+
+def rounds_of(rival, steps):
+    """Return a function that takes some steps of a rival and waits for them, on the threads it wants."""
+
+    def take():
+        if isinstance(rival, Torch):
+            torch.set_num_threads(rival.threads)
+        for _ in range(steps):
+            rival.step()
+        if isinstance(rival, Optax):
+            jax.block_until_ready(rival.params)
+
+    return take
+
+
+def measured(n, steps, rounds):
+    """Return name -> seconds per step in every round."""
+    rng = np.random.default_rng(0)
+    params, grad = rng.standard_normal(n, np.float32), rng.standard_normal(n, np.float32)
+    made = rivals(params, grad)
+    if not (differ := difference(made)) <= AGREEMENT:
+        raise AssertionError(f"weights must agree within {AGREEMENT}, not differ by {differ:.2g}: unequal work")
+    made["memory"] = Memory(params, grad)
+    default = torch.get_num_threads()
+    seconds = alternate({name: (rounds_of(rival, steps), 1) for name, rival in made.items()}, rounds)
+    torch.set_num_threads(default)
+    return {name: values / steps for name, values in seconds.items()}
+
+
+def main():
+    """Measure all sizes and publish the table."""
+    plan = [(1_000, 20, 5), (10_000, 20, 5)] if QUICK else [(10_000, 500, 41), (1_000_000, 20, 41), (50_000_000, 5, 11)]
+    rows, lines = [], []
+    for n, steps, rounds in plan:
+        seconds = measured(n, steps, rounds)
+        for name, values in seconds.items():
+            traffic = BYTES * n + (SYNC_BYTES * n / PERIOD if "Lookahead" in name else 0)
+            low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+            rows.append({"n": n, "rival": name, "seconds": median, "seconds_low": low, "seconds_high": high,
+                         "bytes": traffic, "bytes_per_second": traffic / median,
+                         "times_ours": ratio(seconds, name, "Lookahead, ours"),
+                         "times_ours_adamw": ratio(seconds, name, "AdamW, ours")})  # fmt: skip
+        torch_best = best(seconds, [name for name in seconds if name.startswith("Lookahead, torch")])
+        ours = "Lookahead, ours"
+        lines.append([
+            f"{n:,}",
+            f"{significant(1e6 * np.median(seconds[ours]))} µs",
+            significant(ratio(seconds, torch_best, ours)) + "×",
+            significant(ratio(seconds, "Lookahead, optax", ours)) + "×",
+            significant(ratio(seconds, ours, "AdamW, ours")) + "×",
+            significant(ratio(seconds, "Lookahead, ours checking", ours)) + "×",
+            f"{100 * ratio(seconds, 'memory', 'AdamW, ours'):.0f} %",
+        ])  # fmt: skip
+        print(f"n = {n:,}: the quickest torch is {torch_best!r}", flush=True)
+    head = ["weights", "our step", "torch", "optax", "sync", "check", "of memory"]
+    publish(pd.DataFrame(rows).assign(threads=get_num_threads()), "flat_step", markdown(head, lines))
+
+
+if __name__ == "__main__":
+    main()
