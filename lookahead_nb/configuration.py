@@ -273,9 +273,7 @@ def _grid(where, table, steps):
     axes = {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
     points = math.prod(map(len, axes.values()))
     if points > MOST_POINTS:
-        raise ValueError(
-            f"{where} must have at most {MOST_POINTS:,} points, not {points:,}: cut it up"
-        )
+        raise ValueError(f"{where} must have at most {MOST_POINTS:,} points, not {points:,}: cut it up")
     with _inside(where):
         return grid(optimizers.Lookahead(base) if lookahead else base, **axes)
 

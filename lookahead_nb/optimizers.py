@@ -570,7 +570,7 @@ def _check_width(inner, dtype):
         raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, not {inner.eps!r}")
     peak = inner.schedule.peak
     scalars = inner.scalars(peak, getattr(inner, "beta1", 0.0), getattr(inner, "beta2", 0.0))
-    if max(scalars) > limits.max:
+    if max(scalars) > float(limits.max):
         raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, not {peak!r}")
 
 

@@ -237,8 +237,10 @@ class Store:
         return "foreign, no part of this sweep", False
 
     def _damage(self, unit, part):
+        if not part.endswith(b"PAR1"):
+            return "truncated"
         if not _is_sealed(part):
-            return DAMAGED if part.endswith(b"PAR1") else "truncated"
+            return DAMAGED
         header = _header(part)
         if header["format"] != FORMAT:
             return f"of format {header['format']}, not {FORMAT}"
@@ -251,11 +253,11 @@ class Store:
         pa, pq = _arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, not {list(frame)}")
+        columns = {name: _column(name, frame[name]) for name in frame}
         dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
             raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, not {dtypes}")
-        columns = {name: _column(name, frame[name]) for name in frame}
         table = pa.table({name: values for name, (values, _) in columns.items()})
         header = {"format": FORMAT, "unit": unit, "configuration": self.sha256, "machine": _maker(), "dtypes": dtypes}
         header |= {"kinds": {name: kinds for name, (_, kinds) in columns.items()}, "seal": _BLANK.decode()}
@@ -348,16 +350,19 @@ def _table(part, chosen=None):
 
 
 def _write_csv(file, frames, dtypes, _kinds):
-    file.write((",".join(dtypes) + "\n").encode())
+    import pandas as pd
+
+    file.write(pd.DataFrame(columns=list(dtypes)).to_csv(index=False, lineterminator="\n").encode())
     for frame in frames:
         file.write(frame.to_csv(index=False, lineterminator="\n", header=False).encode())
 
 
 def _write_parquet(file, frames, dtypes, kinds):
     pa, pq = _arrow()
-    mixed = {("truth",): pa.bool_(), ("number",): pa.float64(), ("number", "whole"): pa.float64()}
+    number, whole = pa.float64(), pa.int64()
+    mixed = {"truth": pa.bool_(), "whole": whole, "number": number, "number whole": number}
     types = {
-        name: mixed.get(tuple(sorted(kinds[name])), pa.string())
+        name: mixed.get(" ".join(sorted(kinds[name])), pa.string())
         if dtype in ("object", "str")
         else pa.from_numpy_dtype(dtype)
         for name, dtype in dtypes.items()
@@ -405,14 +410,14 @@ def _make(path, manifest):
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
-    with _appearing(path / MANIFEST, _link) as file:
+    with _appearing(path / MANIFEST, first=True) as file:
         file.write(_sealed(json.dumps(manifest, indent=1).encode()))
     _sync(path.parent)
 
 
 def _load_manifest(path):
     text = (path / MANIFEST).read_bytes()
-    if not _is_sealed(text):
+    if not (text.startswith(b"{") and _is_sealed(text)):
         advice = "delete it and run the sweep again, which keeps the parts"
         raise DamageError(f"{path / MANIFEST} is {DAMAGED}: {advice}")
     manifest = json.loads(text)
@@ -422,6 +427,8 @@ def _load_manifest(path):
 
 
 def _compare(path, wanted, found):
+    if (wanted["sha256"], wanted["units"]) == (found["sha256"], found["units"]):
+        return
     both = ({"unit": each["units"]} | each["configuration"] for each in (found, wanted))
     there, here = ({name: json.dumps(value) for name, value in _flat(each).items()} for each in both)
     names = [name for name in here | there if here.get(name) != there.get(name)]
@@ -464,24 +471,26 @@ def _files(folder):
 
 
 @contextmanager
-def _appearing(path, publish=os.replace) -> Iterator[BinaryIO]:
-    """Yield a file that appears under its name when the block ends, whole and on the disk, or not at all."""
+def _appearing(path, *, first=False) -> Iterator[BinaryIO]:
+    """Yield a file that appears under its name when the block ends, whole and on the disk, or not at all.
+
+    first : a file that has the name already keeps it.
+    """
     temporary = path.with_name(f"{path.name}.{token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        publish(temporary, path)
+        if first:
+            with suppress(FileExistsError):
+                os.link(temporary, path)
+        else:
+            temporary.replace(path)
         _sync(path.parent)
     finally:
         with suppress(OSError):  # it is gone, or the disk is beyond help
             temporary.unlink()
-
-
-def _link(temporary, path):
-    with suppress(FileExistsError):
-        os.link(temporary, path)
 
 
 def _sync(folder):

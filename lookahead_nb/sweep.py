@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
+from pathlib import Path
 from threading import Event
 
 import numba
@@ -22,9 +25,19 @@ from lookahead_nb.checks import flag, whole_number
 from lookahead_nb.cpu.lanes import lanes_of
 from lookahead_nb.landscapes import Landscape
 from lookahead_nb.optimizers import Lookahead, Optimizer
+from lookahead_nb.progress import Progress
 from lookahead_nb.schedules import Schedule
 from lookahead_nb.store import Store, in_order
-from lookahead_nb.train import HIGHEST_SEED, Task, check_optimizer, histories, settings_frame, train_group
+from lookahead_nb.train import (
+    HIGHEST_SEED,
+    KINDS,
+    SPLITS,
+    Task,
+    check_optimizer,
+    histories,
+    settings_frame,
+    train_group,
+)
 
 UNIT_OPERATIONS = 3e10  # floating-point work of a unit: a few tenths of a second on one core
 UNIT_RUNS = 1024
@@ -109,20 +122,38 @@ def sweep(
     plan = Plan(task, _configs(configs, task.dtype), _seeds(seeds))
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, not False")
+    if not callable(progress) and not isinstance(progress, bool):
+        raise TypeError(f"progress must be True, False or a function of two numbers, not {progress!r}")
+    if frame:
+        _check_memory(plan)
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
     sink = _Memory() if store is None else Store.open(store, plan.configuration(), [unit.name for unit in plan.units])
     finished = sink.done()
     todo = [unit for unit in plan.units if unit.name not in finished]
     done = plan.size - sum(unit.size for unit in todo)
-    if callable(progress):
-        progress(done, plan.size)
-    for unit, found in _trained(todo, executor):
-        sink.write(unit.name, plan.rows(unit, found))
-        done += unit.size
-        if callable(progress):
-            progress(done, plan.size)
+    with Progress() if progress is True else nullcontext(progress or _silent) as report:
+        report(done, plan.size)
+        for unit, found in _trained(todo, executor):
+            sink.write(unit.name, plan.rows(unit, found))
+            done += unit.size
+            report(done, plan.size)
     return sink.frame() if frame else sink
+
+
+def _silent(_done, _total):
+    pass
+
+
+def _check_memory(plan):
+    listed = Path("/proc/meminfo")
+    free = re.search(r"MemAvailable:\s+(\d+) kB", listed.read_text()) if listed.is_file() else None
+    if free and 3 * plan.frame_bytes > int(free[1]) * 1024:  # the units' frames, all of them as one, and in order
+        what = f"the frame of {plan.size:,} runs would take about {plan.frame_bytes / 1e9:.3g} GB"
+        advice = "evaluate less often, or give store= and frame=False, and read the columns you need"
+        raise MemoryError(
+            f"{what}, three times that to put together, and {int(free[1]) / 1e6:.3g} GB are free: {advice}"
+        )
 
 
 def _configs(configs, dtype):
@@ -189,10 +220,25 @@ class Plan:
         self.size = len(configs) * len(seeds)
         self._place = {seed: at for at, seed in enumerate(seeds)}
 
+    @property
+    def rows_in_all(self):
+        """How many rows the frame of all runs has."""
+        kinds = len(self.configs) + sum(isinstance(opt, Lookahead) for opt in self.configs)
+        return kinds * len(self.seeds) * len(self.task.eval_steps)
+
+    @property
+    def frame_bytes(self):
+        """How much memory the frame of all runs takes, from that of one run of each of a few configurations."""
+        few = np.arange(min(16, len(self.configs)))
+        nothing = np.zeros((len(few), len(self.task.eval_steps), len(KINDS), len(SPLITS), 2)), np.full(len(few), -1)
+        frame = histories(self.task, self.settings, few, ["0" * 16] * len(few), [0] * len(few), *nothing)
+        return self.rows_in_all * float(frame.memory_usage(index=False, deep=True).sum()) / len(frame)
+
     def configuration(self):
         """Return what the results depend on, as a nested dict, for the manifest of a store."""
         data = self.task.rows(self.seeds[0]).fingerprint
-        how = {"eval_steps": self.task.eval_steps.tolist(), "configs": [opt.settings() for opt in self.configs]}
+        configs = self.settings.astype(object).where(self.settings.notna(), None).to_dict("list")  # JSON has no NaN
+        how = {"eval_steps": self.task.eval_steps.tolist(), "configs": configs}
         return self.task.settings() | {"data": data, "seeds": self.seeds} | how
 
     @staticmethod

@@ -154,7 +154,7 @@ class Task:
                 raise TypeError(f"data must be None for a landscape, not {type(data).__name__}")
             batch_size = eval_rows = 1  # not used, and so no part of the configuration
         elif not isinstance(model, DenseNetwork):
-            raise TypeError(f"model must be a LogisticRegression, an MLP or a landscape, not {model!r}")
+            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, not {model!r}")
         return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype)
 
     def rows(self, seed):

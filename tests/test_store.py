@@ -123,6 +123,7 @@ def test_every_kind_of_column_comes_back_bit_for_bit(tmp_path):
         "nothing": NAN,
         "text": np.where(np.arange(size) % 2, 'a, "b"\n', ""),
         "text or nothing": pd.Series(["keep", NAN] * (size // 2), dtype="str"),
+        "word or nothing": pd.Series(["keep", NAN] * (size // 2), dtype=object),
         "true or nothing": pd.Series([True, NAN] * (size // 2), dtype=object),
         "only true": pd.Series([True] * size, dtype=object),
         "only nothing": pd.Series([NAN] * size, dtype=object),
@@ -176,6 +177,7 @@ def test_what_no_setting_is_made_of_is_refused(tmp_path, bad):
     with pytest.raises(TypeError, match="column 'x' must hold numbers, truth values"):
         store.write(UNITS[0], pd.DataFrame({"x": bad}))
     assert store.done() == set()
+    store.write(UNITS[0], rows(0))
 
 
 @pytest.mark.parametrize("columns", [[0, 1], ["a", "a"]])
@@ -376,6 +378,18 @@ def test_a_lost_manifest_is_made_again_around_the_parts(copied):
 # ------------------------------------------------------------------------------------------------ damage
 
 
+def flipped(path):
+    """Flip a bit of one byte after the other on the disk, and yield its place while it is so."""
+    data = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for at, byte in enumerate(data):
+            for value in (byte ^ 1 << at * 5 % 8, byte):
+                file.seek(at)
+                file.write(bytes([value]))
+                if value != byte:
+                    yield at
+
+
 def assert_named(store, name, what):
     """The file is named with what is wrong, and no other; whoever reads the rows is stopped."""
     assert [problem.partition(": ")[0] for problem in store.verify()] == [name]
@@ -399,19 +413,11 @@ def test_a_truncated_part_is_found_at_every_length(copied):
 
 
 def test_a_flipped_bit_is_found_at_every_byte(copied, monkeypatch):
-    data = bytearray(part(copied).read_bytes())
     monkeypatch.setattr(copied, "_parts", {part(copied).name: UNITS[0]})  # the others need no look, again and again
     for path in set(copied.path.glob("*.parquet")) - {part(copied)}:
         path.unlink()
-    missed = []
-    for at in range(len(data)):
-        data[at] ^= 1 << (at * 5 % 8)
-        part(copied).write_bytes(data)
-        if len(copied.verify()) != 1:
-            missed.append(at)
-        data[at] ^= 1 << (at * 5 % 8)
+    missed = [at for at in flipped(part(copied)) if len(copied.verify()) != 1]
     assert missed == []
-    part(copied).write_bytes(data)
     assert copied.verify() == []
 
 
@@ -429,13 +435,10 @@ def test_zeros_or_nothing_in_place_of_a_part_are_found(copied, size):
 
 
 def test_a_damaged_manifest_is_found_at_every_byte(copied):
-    data = bytearray((copied.path / MANIFEST).read_bytes())
-    for at in range(len(data)):
-        data[at] ^= 1 << (at * 5 % 8)
-        (copied.path / MANIFEST).write_bytes(data)
+    data = (copied.path / MANIFEST).read_bytes()
+    for _ in flipped(copied.path / MANIFEST):
         with pytest.raises(DamageError, match=r"manifest.json is damaged.*: delete it and run the sweep again"):
             Store.open(copied.path)
-        data[at] ^= 1 << (at * 5 % 8)
     for size in (0, 1, len(data) // 2, len(data) - 1):
         (copied.path / MANIFEST).write_bytes(data[:size])
         assert copied.verify() == ["manifest.json: damaged, its sha256 is not the one it was sealed with"]
@@ -450,6 +453,16 @@ def test_parts_of_others_are_found(copied, tmp_path):
     assert_named(copied, part(copied).name, f"foreign, the part of unit {UNITS[1]}")
     shutil.copy(other.path / MANIFEST, copied.path / MANIFEST)
     assert copied.verify()[1] == "manifest.json: foreign, that of another configuration"
+
+
+def test_a_part_is_no_manifest_and_a_manifest_no_part(copied):
+    manifest, bytes_of_part = (copied.path / MANIFEST).read_bytes(), part(copied).read_bytes()
+    part(copied).write_bytes(manifest)
+    assert_named(copied, part(copied).name, "truncated")
+    (copied.path / MANIFEST).write_bytes(bytes_of_part)
+    assert copied.verify()[1] == f"manifest.json: {DAMAGED}"
+    with pytest.raises(DamageError, match=r"manifest\.json is damaged"):
+        Store.open(copied.path)
 
 
 def test_a_part_of_a_later_format_is_found(copied, monkeypatch):
@@ -512,11 +525,14 @@ class Faults:
 
     def file(self, path, *arguments, **named):
         file = self.opened(path, *arguments, **named)
-        return File(self, file) if path.is_relative_to(self.folder) else file
+        return File(self, file) if self.inside(path) else file
+
+    def inside(self, path):
+        return Path(path).is_relative_to(self.folder)
 
     def wrapped(self, name, call):
         def checked(*arguments, **named):
-            if arguments and isinstance(arguments[0], os.PathLike) and not arguments[0].is_relative_to(self.folder):
+            if arguments and isinstance(arguments[0], (str, os.PathLike)) and not self.inside(arguments[0]):
                 return call(*arguments, **named)
             self.calls.append(name)
             if len(self.calls) == self.fails_at or (self.lasting and len(self.calls) > self.fails_at):
@@ -582,7 +598,7 @@ def test_a_part_is_on_the_disk_before_it_has_its_name_and_its_name_before_write_
 def script(*arguments, limit=None):
     resource = pytest.importorskip("resource")
     before = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
     command = [sys.executable, __file__, *map(str, arguments)]
     return subprocess.Popen(
         command, env=environment, preexec_fn=before, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -653,6 +669,18 @@ def test_export_as_parquet_reads_back(whole, tmp_path):
     assert str(parquet.read_schema(tmp_path / "all.parquet").field("pull_back").type) == "bool"
 
 
+def test_export_finds_a_type_for_columns_of_objects(tmp_path):
+    columns = {"whole": [5, NAN], "number": [5, 0.5], "word": ["a", NAN], "truth": [NAN, True], "mixed": [0.5, "b"]}
+    store = Store.open(tmp_path / "store", CONFIGURATION, UNITS[:1])
+    store.write(UNITS[0], pd.DataFrame({name: pd.Series(of, dtype=object) for name, of in columns.items()}))
+    store.export(tmp_path / "all.parquet")
+    table = parquet.read_table(tmp_path / "all.parquet")
+    assert [str(kind) for kind in table.schema.types] == ["int64", "double", "string", "bool", "string"]
+    assert table.to_pydict() == columns | {"whole": [5, None], "word": ["a", None], "truth": [None, True]} | {
+        "mixed": ["0.5", "b"]
+    }
+
+
 def test_export_twice_gives_the_same_bytes_and_replaces(whole, tmp_path):
     for name in ("a.csv", "b.csv", "a.csv", "a.parquet", "b.parquet", "a.parquet"):
         whole.export(tmp_path / name)
@@ -711,6 +739,13 @@ def test_command_verify(copied, capsys):
     status, out, err = ran(capsys, "store", "verify", copied.path)
     assert (status, err) == (1, "")
     assert "manifest.json is damaged" in out
+
+
+def test_command_is_that_of_the_module(whole):
+    command = [sys.executable, "-m", "lookahead_nb", "store", "verify", str(whole.path)]
+    environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{whole.path}: all parts are there and whole\n", "")
 
 
 def test_command_show(whole, capsys):

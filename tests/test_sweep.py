@@ -14,7 +14,6 @@ import pytest
 from cases import INNER, INNER_STATES
 
 import lookahead_nb as lnb
-from lookahead_nb.cpu.lanes import lanes_of
 from lookahead_nb.datasets import from_arrays
 
 sweeping = importlib.import_module("lookahead_nb.sweep")  # the names of the package are those of the functions
@@ -22,7 +21,7 @@ training = importlib.import_module("lookahead_nb.train")
 
 COMPILED = not numba.config.DISABLE_JIT
 STEPS, BATCH, ROWS = (60, 8, 60) if COMPILED else (5, 4, 20)
-HOW = {"steps": STEPS, "batch_size": BATCH, "eval_at": [1, 3, 4, STEPS // 2], "progress": False}
+HOW: dict = {"steps": STEPS, "batch_size": BATCH, "eval_at": [1, 3, 4, STEPS // 2], "progress": False}
 ALONE = {name: value for name, value in HOW.items() if name != "progress"}
 RESULTS = [f"{split}_{measure}" for measure in ("loss", "accuracy") for split in training.SPLITS]
 each_width = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -71,7 +70,7 @@ def assert_alone(frame, model, data, opts, seeds, how=ALONE):
 # ------------------------------------------------------------------------------------------------ R1, the same bits
 
 
-@pytest.mark.parametrize("rule", INNER)
+@pytest.mark.parametrize("rule", INNER if COMPILED else ["adamw"])
 @each_width
 def test_r1_a_run_in_a_sweep_has_the_bits_of_the_run_alone(rule, dtype):
     lanes = 16 if COMPILED else 2
@@ -176,7 +175,7 @@ def test_r1_in_another_process():
     pd.testing.assert_frame_equal(frame, in_frame(), check_exact=True)
 
 
-@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("after", [0, 1, 2] if COMPILED else [1])
 def test_r1_after_an_interruption(after, tmp_path, monkeypatch):
     monkeypatch.setattr(sweeping, "UNIT_RUNS", 16)
     whole, stored, reported = in_frame(), [], []
@@ -198,6 +197,7 @@ def test_r1_after_an_interruption(after, tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------ divergence
 
 
+@pytest.mark.jit  # plain Python warns on the way to inf
 @each_width
 def test_a_configuration_that_diverges_is_a_result(dtype):
     """Each lane by itself: its neighbours do not notice, and the frame says where it ended."""
@@ -292,8 +292,12 @@ def test_rows_stand_by_configuration_seed_step_and_weights():
 def test_settings_that_do_not_apply_are_nan():
     opts = [lnb.SGD(0.1, momentum=0.5), lnb.Lookahead(lnb.AdamW(0.02))]
     frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, **HOW).set_index("optimizer")
-    assert frame.loc["SGD", ["sync_period", "retention", "inner_state", "pull_back", "phase", "beta1"]].isna().all(None)
-    assert frame.loc["Lookahead(AdamW)", ["momentum", "nesterov"]].isna().all(None)
+    assert (
+        frame.loc["SGD", ["sync_period", "retention", "inner_state", "pull_back", "phase", "beta1"]]
+        .isna()
+        .all(axis=None)
+    )
+    assert frame.loc["Lookahead(AdamW)", ["momentum", "nesterov"]].isna().all(axis=None)
     assert frame.loc["Lookahead(AdamW)", "phase"].tolist() == [s % 5 for s in frame.loc["Lookahead(AdamW)", "step"]]
     assert frame.loc["SGD", "momentum"].eq(0.5).all()
 
@@ -312,8 +316,8 @@ def test_a_store_of_another_sweep_is_refused_and_the_difference_named(tmp_path):
     sweep(opts, seeds=2)
     for args, how, name in (
         ((opts,), {"seeds": 3}, "seeds.2"),
-        ((opts[:1],), {"seeds": 2}, "configs.1"),
-        (([opts[0], lnb.SGD(0.3)],), {"seeds": 2}, "configs.1.lr: here 0.3, there 0.2"),
+        ((opts[:1],), {"seeds": 2}, "configs.*1: here absent"),
+        (([opts[0], lnb.SGD(0.3)],), {"seeds": 2}, "configs.lr.1: here 0.3, there 0.2"),
         ((opts,), {"seeds": 2, "batch_size": 5}, "training.batch_size: here 5"),
         ((opts,), {"seeds": 2, "eval_at": []}, "eval_steps"),
     ):
@@ -343,7 +347,7 @@ def test_units_do_not_depend_on_the_machine():
     task = training.Task.checked(lnb.MLP((64, 32, 10)), None, 1000, 64, 50, None, 10_000, "float32", "cpu")
     plan = sweeping.Plan(task, list(many(100)), [0, 1])
     assert [unit.size for unit in plan.units] == [32, 32, 32, 4] * 2
-    assert plan.units[0].name == "NAME"
+    assert plan.units[0].name == "3f9d89c98098694dad2cd33c4b1aa0f9"
     assert sorted(i for unit in plan.units[:4] for i in unit.which) == list(range(100))
 
 
@@ -405,7 +409,7 @@ BAD = {
         rf"eval_at\[0\] must be a whole number from 0 to {STEPS}",
     ),
     "no data": ({"data": None}, TypeError, "data must be a Dataset, or a function of the seed"),
-    "no model": ({"model": 3}, TypeError, "model must be a LogisticRegression or an MLP"),
+    "no model": ({"model": 3}, TypeError, "model must be a LogisticRegression, an MLP or a landscape, not 3"),
     "frame": ({"frame": 1}, TypeError, "frame must be True or False, not 1"),
     "nothing kept": ({"frame": False}, ValueError, "frame must be True without a store"),
     "executor": ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, not int"),
@@ -413,9 +417,9 @@ BAD = {
     "width": ({"configs": [lnb.SGD(1e60)]}, ValueError, "lr must make steps and decays below"),
     "progress": ({"progress": 3}, TypeError, "progress must be True, False or a function of two numbers, not 3"),
     "too large": (
-        {"seeds": range(10**6), "configs": list(many(5))},
+        {"seeds": 5000, "steps": 10**5, "eval_at": range(10**5)},
         MemoryError,
-        "the frame of 5,000,000 runs would take about .* GB.* give store= and frame=False",
+        "the frame of 5,000 runs would take about .* GB.* or give store= and frame=False",
     ),
 }
 

@@ -24,9 +24,7 @@ KILLS, IN_MID_SWEEP = 60, 50
 PATIENCE = 60  # seconds after which a process counts as hung
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(
-    ["lookahead_nb", "lookahead_nb.store", "pandas", "pyarrow.parquet"]
-)  # starts in no time
+processes.set_forkserver_preload(["lookahead_nb", "pandas", "pyarrow.parquet"])  # so that each starts at once
 
 
 def trained(folder, told=lambda *_: None):
