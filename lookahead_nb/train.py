@@ -402,7 +402,7 @@ def histories(task, settings, which, run_ids, seeds, results, diverged_at):
     run, at, kind = np.nonzero(there)
     step = task.eval_steps[at]
     values = results[run, at, kind]
-    late = ~np.isfinite(values[:, task.measured]).all(axis=1)  # an evaluated loss may overflow where no weight does
+    late = ~np.isfinite(values)[:, task.measured].all(axis=1)  # an evaluated loss may overflow where no weight does
     late |= (diverged_at[run] >= 0) & (step >= diverged_at[run])
     values[late] = np.nan
     frame = pd.DataFrame({"run": run_ids, "seed": seeds}).take(run).reset_index(drop=True)

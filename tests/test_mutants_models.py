@@ -97,7 +97,7 @@ FAULTS = {
     "one step too many at divergence": ("cpu/runs.py", "return t, t - 1", "return t, t", TRAIN),
     "evaluated losses not watched": (
         "train.py",
-        "late = ~np.isfinite(values[:, task.measured]).all(axis=1)",
+        "late = ~np.isfinite(values)[:, task.measured].all(axis=1)",
         "late = np.zeros(len(values), bool)",
         TRAIN,
     ),
