@@ -270,9 +270,10 @@ def _train_on_landscape(task, opts, seed, params, states, goes_on):
         last = min(first + stride, task.steps)
         surfaces.draw(seed, first, normals[: last - first])
         for i in np.flatnonzero(diverged_at < 0):
-            diverged_at[i], taken[i] = advance[i](
-                model.surface, model.coefficients, model.noise, normals, task.eval_steps, results[i], first, last
-            )
+            with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of what is far out
+                diverged_at[i], taken[i] = advance[i](
+                    model.surface, model.coefficients, model.noise, normals, task.eval_steps, results[i], first, last
+                )
     return results, diverged_at, taken
 
 
