@@ -9,7 +9,7 @@ tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest te
 tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py $(ARGS)
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS)
 tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS)
-tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py $(ARGS)
+tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_clusters.py $(ARGS)
 
 $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers or faults))
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)

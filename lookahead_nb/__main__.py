@@ -150,7 +150,7 @@ def _estimate(plan, given):
     yield f"work    {found.operations:.2g} floating-point operations, evaluations included"
     yield f"memory  {found.frame_bytes / 1e6:,.1f} MB for one frame of all {found.rows:,} rows"
     yield f"time    about {duration(found.seconds(cores))} on {cores} {where}"
-    yield f"        (at {found.rate:.1e} operations/s a core: a trial just now, {found.trial_steps} steps of one unit)"
+    yield f"        (at {found.rate:.1e} operations/s a core, as a few runs just took for {found.trial_steps} steps)"
 
 
 @contextmanager

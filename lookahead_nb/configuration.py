@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb import datasets, optimizers
+from lookahead_nb import datasets, landscapes, optimizers
 from lookahead_nb.checks import one_of
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
 from lookahead_nb.schedules import Schedule
-from lookahead_nb.sweep import Plan, _configs, _seeds, grid, sweep, train_unit
-from lookahead_nb.train import Task
+from lookahead_nb.sweep import Plan, grid, sweep, train_unit
 
-MODELS = {kind.__name__: kind for kind in (MLP, LogisticRegression)}
+LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
+MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
 RULES = {
     rule.__name__: rule
     for rule in (optimizers.SGD, optimizers.Adagrad, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW)
@@ -31,13 +31,15 @@ RULES = {
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
 MOST_POINTS = 1_000_000  # of a grid, and seeds: what a plan of them takes in memory stays below a few GB
+MOST_STEPS = 10_000_000  # the table of their scalars takes 32 bytes each
+TRIAL_RUNS = 16  # as many as one kernel trains side by side
 TRIAL_OPERATIONS = 1e9  # floating-point work of the trial that an estimate rests on: about a tenth of a second
 
 EXAMPLE = """\
 store = "build/first_sweep"           # a folder; like data.file, relative to this file
 
-[model]                               # kind, and the arguments of lookahead_nb.MLP or LogisticRegression
-kind = "MLP"
+[model]                               # kind, and the arguments of lookahead_nb.MLP, of LogisticRegression, or of a
+kind = "MLP"                          # landscape, as Quadratic, and then without [data]
 widths = [64, 32, 10]
 activation = "relu"
 
@@ -87,10 +89,7 @@ class Configuration:
         given = inspect.signature(sweep).bind(self.model, self.data, self.configs, **self.training)
         given.apply_defaults()
         with _dotted():
-            task = Task.checked(*(given.arguments[name] for name in inspect.signature(Task.checked).parameters))
-            plan = Plan(task, _configs(self.configs, task.dtype), _seeds(given.arguments["seeds"]))
-            task.rows(plan.seeds[0])  # holds model, batches and data against each other
-            return plan
+            return Plan.checked(*(given.arguments[name] for name in inspect.signature(Plan.checked).parameters))
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Estimate:
     """What a sweep will take.
 
     runs, units, rows : int. operations : float, floating-point work, that of evaluations included. rate : float,
-    operations per second of one core, measured on a trial of ``trial_steps`` steps of one unit. frame_bytes : float.
+    operations per second of one core, measured on a trial of a few runs for ``trial_steps`` steps. frame_bytes : float.
     """
 
     runs: int
@@ -116,7 +115,9 @@ class Estimate:
 
 def estimate(plan):
     """Return the :class:`Estimate` of a plan, from counted work and a short trial; nothing is stored."""
-    unit = plan.units[0]
+    whole = plan.units[0]
+    few = {name: getattr(whole, name)[:TRIAL_RUNS] for name in ("opts", "seeds", "which")}
+    unit = replace(whole, **few)
     rows = plan.task.rows(unit.seeds[0])
 
     def trial(steps):
@@ -125,29 +126,17 @@ def estimate(plan):
     train_unit(trial(1))  # compiles
     steps = int(np.clip(TRIAL_OPERATIONS * plan.task.steps // (plan.task.operations * unit.size), 1, plan.task.steps))
     start = time.perf_counter()
-    found = train_unit(trial(steps))
+    train_unit(trial(steps))
     rate = _work(trial(steps).task, unit.opts, rows) / (time.perf_counter() - start)
-    frame = Plan(trial(steps).task, plan.configs, plan.seeds).rows(unit, found)
-    count = sum(_kinds(opt) for opt in plan.configs) * len(plan.seeds) * len(plan.task.eval_steps)
-    return Estimate(
-        plan.size,
-        len(plan.units),
-        count,
-        _work(plan.task, plan.configs, rows) * len(plan.seeds),
-        rate,
-        steps,
-        count * float(frame.memory_usage(deep=True).sum()) / len(frame),
-    )
-
-
-def _kinds(opt):
-    return 2 if isinstance(opt, optimizers.Lookahead) else 1
+    operations = _work(plan.task, plan.configs, rows) * len(plan.seeds)
+    return Estimate(plan.size, len(plan.units), plan.rows_in_all, operations, rate, steps, plan.frame_bytes)
 
 
 def _work(task, opts, rows):
     """Return the floating-point operations of runs with these optimizers: six for each weight and row, two to look."""
     look = 2.0 * task.model.size * int(rows.bounds[-1]) * len(task.eval_steps)
-    return len(opts) * task.operations + look * sum(_kinds(opt) for opt in opts)
+    kinds = sum(2 if isinstance(opt, optimizers.Lookahead) else 1 for opt in opts)
+    return len(opts) * task.operations + look * kinds
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
@@ -167,19 +156,24 @@ def read(path, *, store=None):
         raise OSError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{path} must be a TOML file: {error}") from error
+    return _understood(written, path.parent, store)
+
+
+def _understood(written, folder, store):
     _known("", written, ("store", "model", "data", "training", "grid"))
-    for name in ("model", "data", "training"):
+    for name in ("model", "training"):
         _table(name, written.get(name))
     training = _training(written["training"])
     here = written.get("store")
     if here is not None and not (isinstance(here, str) and here):
         raise ValueError(f"store must be the path of a folder, not {here!r}")
+    model = _model(written["model"])
     return Configuration(
-        _model(written["model"]),
-        _data(written["data"], path.parent),
+        model,
+        _data(written.get("data"), folder, model),
         _grids(written.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
         training,
-        Path(store) if store is not None else path.parent / here if here else None,
+        Path(store) if store is not None else folder / here if here else None,
     )
 
 
@@ -187,8 +181,9 @@ def _training(table):
     _known("training.", table, TRAINING)
     if "seeds" not in table:
         raise ValueError("training.seeds must be a number of seeds or a list of them, not missing")
-    if isinstance(table["seeds"], int) and table["seeds"] > MOST_POINTS:
-        raise ValueError(f"training.seeds must be at most {MOST_POINTS:,}, not {table['seeds']:,}")
+    for name, most in {"seeds": MOST_POINTS, "steps": MOST_STEPS}.items():
+        if isinstance(table.get(name), int) and table[name] > most:
+            raise ValueError(f"training.{name} must be at most {most:,}, or memory would not hold it")
     if {"eval_every", "eval_at"} <= table.keys():
         raise ValueError("training.eval_at must come in place of eval_every, not beside it")
     return table
@@ -206,7 +201,12 @@ def _model(table):
         return kind(**settings)
 
 
-def _data(table, folder):
+def _data(table, folder, model):
+    if isinstance(model, landscapes.Landscape):
+        if table is not None:
+            raise ValueError(f"data must be absent for a landscape, as {type(model).__name__}")
+        return None
+    _table("data", table)
     if ("name" in table) == ("file" in table):
         raise ValueError('data must have either a name, as "digits", or a file of your own')
     _known("data.", table, ("name", "split_seed") if "name" in table else ("file", "label", "split_seed"))
@@ -291,7 +291,8 @@ def _known(where, table, allowed):
         if key not in allowed:
             near = get_close_matches(key, allowed, 1)
             meant = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(f"{where}{key} is not known{meant}; allowed: {', '.join(allowed)}")
+            shown = key if key.isidentifier() else repr(key)
+            raise ValueError(f"{where}{shown} is not known{meant}; allowed: {', '.join(allowed)}")
 
 
 def _choice(where, value, allowed):

@@ -509,7 +509,7 @@ class _Clock:
         return row
 
 
-@lru_cache(64)
+@lru_cache(4)
 def step_table(optimizer, steps, width):
     """Return the scalars of steps 1..steps of a fresh run, (steps, 8), the same bits as ``step`` uses.
 
@@ -574,6 +574,7 @@ def _check_width(inner, dtype):
         raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, not {peak!r}")
 
 
+@lru_cache(1024)
 def _complement(value):
     return float(1 - Fraction(repr(value)))  # of decimals: 1 - 0.9 is 0.1 here, not 0.09999999999999998
 

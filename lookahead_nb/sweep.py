@@ -114,12 +114,11 @@ def sweep(
     them in memory. executor : any ``concurrent.futures.Executor``; None trains on Numba's threads in this process.
     progress : True shows it on anything longer than two seconds; or a function of (runs done, runs in all).
     frame : False returns the opened store instead of a frame.
-    errors : TypeError, ValueError; MemoryError, before anything is trained, for a frame that does not fit.
+    errors : TypeError, ValueError; MemoryError, before anything is trained, for a frame that does not fit; that of the
+    first unit which failed, once all others are stored.
     """
-    task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
-    if eval_at is None and eval_every > max(task.steps, 50):
-        raise ValueError(f"eval_every must be at most the {task.steps} steps of a run, not {eval_every}")
-    plan = Plan(task, _configs(configs, task.dtype), _seeds(seeds))
+    task = model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend
+    plan = Plan.checked(*task, configs, seeds)
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, not False")
     if not callable(progress) and not isinstance(progress, bool):
@@ -134,10 +133,18 @@ def sweep(
     done = plan.size - sum(unit.size for unit in todo)
     with Progress() if progress is True else nullcontext(progress or _silent) as report:
         report(done, plan.size)
+        failures = []
         for unit, found in _trained(todo, executor):
+            if isinstance(found, Exception):
+                failures.append(found)
+                if store is None:
+                    break  # nothing would be kept of the others
+                continue
             sink.write(unit.name, plan.rows(unit, found))
             done += unit.size
             report(done, plan.size)
+    if failures:
+        raise failures[0]
     return sink.frame() if frame else sink
 
 
@@ -213,6 +220,16 @@ class Plan:
 
     Runs of one seed stand together, and within a seed the runs that one kernel can train side by side.
     """
+
+    @classmethod
+    def checked(cls, model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend, configs, seeds):
+        """Return the plan, or refuse what is wrong with one of the arguments of :func:`sweep`."""
+        task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+        if eval_at is None and eval_every > max(task.steps, 50):
+            raise ValueError(f"eval_every must be at most the {task.steps} steps of a run, not {eval_every}")
+        plan = cls(task, _configs(configs, task.dtype), _seeds(seeds))
+        task.rows(plan.seeds[0])  # holds model, batches and data against each other
+        return plan
 
     def __init__(self, task, configs, seeds):
         self.task, self.configs, self.seeds = task, configs, seeds
@@ -299,7 +316,7 @@ def train_unit(unit, goes_on=lambda: True):
 
 
 def _trained(units, executor):
-    """Yield (unit, what it gave) as units end; where the caller stops, so do they, at the next look."""
+    """Yield (unit, what it gave, or its exception) as units end; they stop at the next look where the caller does."""
     stop = Event()
     train = train_unit if executor else partial(train_unit, goes_on=lambda: not stop.is_set())
     pool = executor or ThreadPoolExecutor(numba.get_num_threads())
@@ -313,7 +330,8 @@ def _trained(units, executor):
                 return
             ended = wait(running, return_when=FIRST_COMPLETED).done
             for future in ended:
-                yield running.pop(future), future.result()
+                unit = running.pop(future)
+                yield unit, future.exception() or future.result()
     finally:
         stop.set()
         for future in running:

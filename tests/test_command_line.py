@@ -108,6 +108,7 @@ def test_a_sweep_gives_what_python_gives(config, call):
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+@pytest.mark.jit
 def test_a_second_call_finds_all_done(config, call):
     first = call(config)
     before = parts(config.parent / "kept")
@@ -115,12 +116,14 @@ def test_a_second_call_finds_all_done(config, call):
     assert parts(config.parent / "kept") == before
 
 
+@pytest.mark.jit
 def test_workers_write_the_same_store(config, call):
     call(config)
     assert call(config, "--workers", 2, "--store", config.parent / "other")[0] == 0
     assert parts(config.parent / "other") == parts(config.parent / "kept")
 
 
+@pytest.mark.jit
 def test_all_rows_go_to_one_file(config, call):
     out = config.parent / "rows.csv"
     assert call(config, "--export", out)[0] == 0
@@ -278,6 +281,7 @@ def wait_for(condition, process):
         raise AssertionError(process.communicate())
 
 
+@pytest.mark.jit
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_sweep_loses_nothing_and_goes_on(config, call, number):

@@ -2,9 +2,12 @@
 
 import pickle
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lookahead_nb as lnb
 from lookahead_nb import configuration
@@ -73,6 +76,15 @@ def test_a_schedule_falls_until_the_last_step(tmp_path):
     assert found == [lnb.AdamW(lr=lnb.schedules.cosine(1e-3, 20))]
 
 
+def test_a_landscape_comes_without_data(tmp_path):
+    model = 'kind = "Quadratic"\ncurvatures = [1.0, 100.0]\nnoise = 0.5\nreplicas = 8'
+    training = "seeds = 2\nsteps = 20\neval_every = 10"
+    found = read(tmp_path, model=model, data=[], training=training)
+    expected = lnb.landscapes.Quadratic([1.0, 100.0], noise=0.5, replicas=8)
+    assert (found.model.settings(), found.data) == (expected.settings(), None)
+    assert configuration.estimate(found.plan()).runs == 4
+
+
 def test_logistic_regression_and_one_split(tmp_path):
     model = 'kind = "LogisticRegression"\nn_features = 5\nn_classes = 3\nl2 = 0.1'
     found = read(tmp_path, model=model, data='file = "mine.npz"\nsplit_seed = 5')
@@ -105,13 +117,19 @@ CASES = [
     ({"head": "store = "}, "must be a TOML file: Invalid value (at line 1, column 9)"),
     ({"model": []}, "model must be a table, not missing"),
     ({"model": [], "head": 'model = "MLP"'}, "model must be a table, not 'MLP'"),
-    ({"model": "widths = [20, 10]"}, "model.kind must be one of 'MLP', 'LogisticRegression', not missing"),
-    ({"model": 'kind = "mlp"'}, "model.kind must be one of 'MLP', 'LogisticRegression', not 'mlp'"),
+    ({"model": "widths = [20, 10]"}, "model.kind must be one of 'MLP', 'LogisticRegression', 'Quadratic', "),
+    ({"model": 'kind = "mlp"'}, "'Rosenbrock', not 'mlp'"),
     ({"model": 'kind = "MLP"'}, "model.widths must be given for MLP, not missing"),
     ({"model": 'kind = "MLP"\nwidths = 3'}, "model.widths must be a sequence such as (64, 32, 10), not 3"),
     ({"model": 'kind = "MLP"\nwidths = [20, 2.5, 10]'}, "model.widths[1] must be a whole number"),
     ({"model": 'kind = "MLP"\nwidth = [20, 10]'}, "model.width is not known (did you mean widths?)"),
     ({"model": 'kind = "MLP"\nwidths = [20, 10]\nactivation = "rlu"'}, "model.activation must be one of"),
+    ({"data": []}, "data must be a table, not missing"),
+    ({"model": 'kind = "Rosenbrock"'}, "data must be absent for a landscape, as Rosenbrock"),
+    (
+        {"model": 'kind = "Quadratic"\ncurvatures = [-1]', "data": []},
+        "model.curvatures[0] must be a finite number above",
+    ),
     ({"data": 'nam = "digits"'}, 'data must have either a name, as "digits", or a file of your own'),
     ({"data": 'name = "digits"\nfile = "x.npz"'}, "data must have either a name"),
     ({"data": 'name = "digit"'}, "data.name must be one of 'digits', "),
@@ -147,7 +165,8 @@ CASES = [
     ),
     ({"grid": 'optimizer = "AdamW"\nretention = 0.5'}, "grid[0].retention is not known; allowed: beta1, "),
     ({"grid": 'optimizer = "AdamW"\nlr = ' + str([1] * 1001) + "\neps = " + str([1] * 1000)}, "not 1,001,000: cut"),
-    ({"training": "seeds = 1_000_000_000_000"}, "training.seeds must be at most 1,000,000, not 1,000,000,000,000"),
+    ({"training": "seeds = 1\nsteps = 1_000_000_000"}, "training.steps must be at most 10,000,000, or memory would"),
+    ({"training": "seeds = 1_000_000_000_000"}, "training.seeds must be at most 1,000,000, or"),
     ({"grid": 'optimizer = "AdamW"\nlr = []'}, "grid[0].lr must hold at least one value, not none"),
     ({"grid": 'optimizer = "AdamW"\nlr = [1, "x"]'}, "grid[0].lr must be a finite number of at least 0, not 'x'"),
     ({"grid": 'optimizer = "AdamW"\nlr = nan'}, "grid[0].lr must be a finite number of at least 0, not nan"),
@@ -170,6 +189,32 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path, changes, sentence):
         read(tmp_path, **changes).plan()
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 99), st.integers(2**40, 2**70), st.floats(), st.text(max_size=3)
+)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+
+
+@pytest.mark.filterwarnings("ignore:configs holds")
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), value=values)
+def test_any_value_anywhere_is_taken_or_refused_in_words(data, value):
+    written = {
+        "store": "kept",
+        "model": {"kind": "Quadratic", "curvatures": [1.0], "noise": 0.1},
+        "training": {"seeds": [1], "steps": 3, "eval_every": 2, "dtype": "float32"},
+        "grid": [{"optimizer": "Lookahead", "inner": "SGD", "lr": 0.1, "schedule": {"kind": "cosine", "warmup": 1}}],
+    }
+    place = data.draw(st.sampled_from([written, written["model"], written["training"], written["grid"][0]]))
+    place[data.draw(st.sampled_from([*place, "new"]))] = value
+    refusal = ""
+    try:
+        configuration._understood(written, Path(), None).plan()
+    except ValueError as error:
+        refusal = str(error)
+    assert refusal.isprintable()
 
 
 @pytest.mark.parametrize(

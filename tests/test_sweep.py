@@ -15,6 +15,7 @@ from cases import INNER, INNER_STATES
 
 import lookahead_nb as lnb
 from lookahead_nb.datasets import from_arrays
+from lookahead_nb.store import Store
 
 sweeping = importlib.import_module("lookahead_nb.sweep")  # the names of the package are those of the functions
 training = importlib.import_module("lookahead_nb.train")
@@ -120,6 +121,31 @@ def test_r1_in_any_group(count):
         frames.append(frame[frame["run"] == frame["run"].unique()[at]][RESULTS].to_numpy())
     alone = lnb.train(MODELS["perceptron"], problem(), opt, **ALONE).history[RESULTS].to_numpy()
     assert all(np.array_equal(found, alone) for found in frames)
+
+
+SIDE_BY_SIDE = {
+    "keep": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3), lnb.AdamW(0.03)],
+    "averaging": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, pull_back=False)],
+    "reset": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="reset")],
+    "interpolate": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="interpolate")],
+    "another rule": [lnb.SGD(0.1, momentum=0.5), lnb.Lookahead(lnb.SGD(0.2, momentum=0.9), sync_period=3)],
+}
+
+
+@pytest.mark.parametrize("opts", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
+@pytest.mark.parametrize("name", ["perceptron", "deep", "sigmoid", "one logit", "logistic"])
+def test_r1_side_by_side(name, opts):
+    """The kernel of many lanes itself, which plain Python runs with one."""
+    model = MODELS[name]
+    task = training.Task.checked(model, problem(model.n_classes), 5, 4, 50, [1, 2, 4], 9, "float32", "cpu")
+    rows = task.rows(3)
+    for opt in opts:
+        params = model.init(3)
+        alone, diverged_at, _ = task.advance(opt, 3, rows, params, opt.init(params))
+        found, at = training.train_group(task, [opt], 3, rows)
+        kinds = 1 + isinstance(opt, lnb.Lookahead)
+        assert np.array_equal(found[0][:, :kinds], alone[:, :kinds])
+        assert at == diverged_at == -1
 
 
 def in_frame(**changes):
@@ -373,14 +399,19 @@ def test_any_executor_gets_every_unit_once():
     assert len({unit.name for unit in executor.units}) == len(executor.units)
 
 
-def test_the_error_of_a_unit_reaches_the_caller():
+def test_the_error_of_a_unit_reaches_the_caller_and_the_others_are_kept(tmp_path):
     def data(seed):
         if seed == 2:
             raise OSError("no such seed")
         return problem()
 
+    sweep = partial(lnb.sweep, MODELS["perceptron"], data, [lnb.SGD(0.1)], seeds=5, **HOW)
     with pytest.raises(OSError, match="no such seed"):
-        lnb.sweep(MODELS["perceptron"], data, [lnb.SGD(0.1)], seeds=5, **HOW)
+        sweep()
+    with pytest.raises(OSError, match="no such seed"):
+        sweep(store=tmp_path / "store")
+    (missing,) = Store.open(tmp_path / "store").verify()
+    assert missing.startswith("1 of 5 units are missing")  # all others are kept
 
 
 # ------------------------------------------------------------------------------------------------ bad input
