@@ -14,7 +14,7 @@ import numpy as np
 from lookahead_nb.checks import float_dtype, plain_array, real_number, real_numbers, whole_number
 from lookahead_nb.cpu import surfaces
 from lookahead_nb.optimizers import Lookahead, Optimizer
-from lookahead_nb.philox import WEIGHTS, normals
+from lookahead_nb.philox import NOISE, WEIGHTS, normals
 
 HIGHEST_STEP = 2**32 - 1
 
@@ -99,7 +99,7 @@ class Landscape(ABC):
         as if alone. errors : TypeError, ValueError.
         """
         params = self._buffer(params)
-        return float(self.loss(params)), self._grad(params, False, 0, 0)
+        return float(self.loss(params)), self._grad(params, np.empty(0))
 
     def noisy_grad(self, params, seed, step):
         """Return the slope with the noise of a step: ``slope + noise*normal``, the gradient that ``train`` follows.
@@ -109,15 +109,14 @@ class Landscape(ABC):
         errors : TypeError, ValueError.
         """
         params, seed = self._buffer(params), whole_number("seed", seed, 0, 2**63 - 1)
-        return self._grad(params, bool(self.noise.any()), seed, whole_number("step", step, 1, HIGHEST_STEP))
+        step = whole_number("step", step, 1, HIGHEST_STEP)
+        return self._grad(params, normals(self.size if self.noise.any() else 0, seed, NOISE, step))
 
-    def _grad(self, params, noisy, seed, step):
+    def _grad(self, params, numbers):
         width, grad = params.dtype.type, np.empty_like(params)
-        numbers = self.coefficients.astype(width), self.noise.astype(width)
+        settings = self.coefficients.astype(width), self.noise.astype(width)
         with np.errstate(over="ignore", invalid="ignore"):
-            surfaces.noisy_grad(self.surface, width)(
-                params, grad, *numbers, noisy, np.uint64(seed), step, np.empty(params.size * noisy)
-            )
+            surfaces.noisy_grad(self.surface, width)(params, grad, *settings, numbers)
         return grad
 
     def _mean_heights(self, params):

@@ -23,6 +23,7 @@ import numpy as np
 
 from lookahead_nb.checks import flag, whole_number
 from lookahead_nb.cpu.lanes import lanes_of
+from lookahead_nb.landscapes import Landscape
 from lookahead_nb.optimizers import Lookahead, Optimizer
 from lookahead_nb.progress import Progress
 from lookahead_nb.schedules import Schedule
@@ -301,7 +302,7 @@ def train_unit(unit, goes_on=lambda: True):
         run_ids += [task.run_id(opt, seed, rows) for opt in opts]
         for first in range(0, len(opts), lanes):
             group = opts[first : first + lanes]
-            if task.has_lanes and len(group) >= SIDE_BY_SIDE_FROM:
+            if len(group) >= SIDE_BY_SIDE_FROM or isinstance(task.model, Landscape):
                 found, at = train_group(task, group, seed, rows, goes_on)
                 results += [*found]
                 diverged_at += at.tolist()

@@ -36,6 +36,7 @@ from lookahead_nb.philox import STREAM_ID
 SPLITS = ("train", "validation", "test")
 KINDS = ("fast", "slow")
 OPERATIONS_AT_ONCE = 2e9  # floating-point work between two looks at the keyboard: Ctrl-C answers within a second or so
+NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them stays in the cache of a core
 HIGHEST_SEED = 2**63 - 1
 
 
@@ -153,7 +154,7 @@ class Task:
                 raise TypeError(f"data must be None for a landscape, not {type(data).__name__}")
             batch_size = eval_rows = 1  # not used, and so no part of the configuration
         elif not isinstance(model, DenseNetwork):
-            raise TypeError(f"model must be a LogisticRegression, an MLP or a landscape, not {model!r}")
+            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, not {model!r}")
         return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype)
 
     def rows(self, seed):
@@ -200,11 +201,6 @@ class Task:
         return first if isinstance(self.model, Landscape) else np.ones_like(first)
 
     @property
-    def has_lanes(self):
-        """Whether a kernel trains several runs side by side: not on a landscape, which has its replicas for that."""
-        return isinstance(self.model, DenseNetwork)
-
-    @property
     def stride(self):
         """How many steps one run makes between two looks at the keyboard."""
         return max(1, int(OPERATIONS_AT_ONCE / self._operations_of_a_step))
@@ -227,35 +223,58 @@ class Task:
         results : (m, 2, 3, 2) float64, by evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is
         none. diverged_at : the step, or -1. goes_on : asked every ``stride`` steps; where it says no, the run ends.
         """
+        if isinstance(self.model, Landscape):
+            results, diverged_at, taken = _train_on_landscape(self, [opt], seed, [params], [state], goes_on)
+            return results[0], int(diverged_at[0]), int(taken[0])
         width: Any = self.dtype.type
         results = np.full((len(self.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
-        table, _ = step_table(opt, self.steps, width)
-        if isinstance(opt, Lookahead):
-            rule, period, (size, rest, pulls, mode) = opt.inner.rule, opt.sync_period, sync_arguments(opt, width)
-            slow, a1, a2 = state._slow, state._a1, state._a2
-        else:
-            rule, period, (size, rest, pulls, mode) = opt.rule, 0, (width(0), width(0), False, 0)
-            slow = a1 = a2 = params[:0]
-        limits = np.array([gradient_limit(opt, self.dtype), np.finfo(self.dtype).max], self.dtype)
-        grad, diverged_at, taken = np.empty_like(params), -1, 0
-        moving = (
-            rule, params, grad, state._s1, state._s2, slow, a1, a2, table, limits, period, size, rest, pulls, mode,
-        )  # fmt: skip
-        if isinstance(self.model, Landscape):
-            landscape = self.model.surface, self.model.coefficients, self.model.noise
-            advance = partial(surfaces.advance, *moving, *landscape, np.uint64(seed), self.eval_steps, results)
-        else:
-            sizes, code, l2 = self.model.sizes, self.model.activation_code, width(self.model.l2)
-            work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
-            advance = partial(
-                runs.advance, *moving, rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, code, l2,
-                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
-            )  # fmt: skip
+        sizes, code, l2 = self.model.sizes, self.model.activation_code, width(self.model.l2)
+        work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
+        diverged_at, taken = -1, 0
+        advance: Any = partial(runs.advance, *_moving(self, opt, params, state))
         for first in range(0, self.steps, self.stride):
             if diverged_at >= 0 or not goes_on():
                 break
-            diverged_at, taken = advance(first, min(first + self.stride, self.steps))
+            diverged_at, taken = advance(
+                rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, code, l2,
+                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
+                first, min(first + self.stride, self.steps),
+            )  # fmt: skip
         return results, diverged_at, taken
+
+
+def _moving(task, opt, params, state):
+    """Return what moves in a run and how, as the kernels of whole runs take it first."""
+    width: Any = task.dtype.type
+    table, _ = step_table(opt, task.steps, width)
+    limits = np.array([gradient_limit(opt, task.dtype), np.finfo(task.dtype).max], task.dtype)
+    if isinstance(opt, Lookahead):
+        rule, slow, how = opt.inner.rule, (state._slow, state._a1, state._a2), sync_arguments(opt, width)
+    else:
+        rule, slow, how = opt.rule, (params[:0],) * 3, (width(0), width(0), False, KEEP)
+    period = opt.sync_period if isinstance(opt, Lookahead) else 0
+    return rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, period, *how
+
+
+def _train_on_landscape(task, opts, seed, params, states, goes_on):
+    """Train runs of one seed, which all meet the same noise; return (results, diverged_at, steps taken) of each."""
+    model, seed = task.model, np.uint64(seed)
+    advance: Any = [partial(surfaces.advance, *_moving(task, *run)) for run in zip(opts, params, states, strict=True)]
+    results = np.full((len(opts), len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
+    diverged_at, taken = np.full(len(opts), -1), np.zeros(len(opts), np.int64)
+    stride = min(task.steps, max(1, NUMBERS_AT_ONCE // model.size))
+    normals = np.empty((stride, model.size if model.noise.any() else 0))
+    for first in range(0, task.steps, stride):
+        if not goes_on():
+            break
+        last = min(first + stride, task.steps)
+        surfaces.draw(seed, first, normals[: last - first])
+        for i in np.flatnonzero(diverged_at < 0):
+            with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of what is far out
+                diverged_at[i], taken[i] = advance[i](
+                    model.surface, model.coefficients, model.noise, normals, task.eval_steps, results[i], first, last
+                )
+    return results, diverged_at, taken
 
 
 def train_group(task, opts, seed, rows, goes_on=lambda: True):
@@ -264,6 +283,10 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
     opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state. Else as ``Task.advance``, with
     the same bits.
     """
+    if isinstance(task.model, Landscape):
+        params = [task.model.init(seed, task.dtype) for _ in opts]
+        states = [opt.init(p) for opt, p in zip(opts, params, strict=True)]
+        return _train_on_landscape(task, opts, seed, params, states, goes_on)[:2]
     width: Any = task.dtype.type
     lanes, count = lanes_of(width), len(opts)
     everyone = [*opts, *[opts[-1]] * (lanes - count)]
@@ -380,7 +403,7 @@ def histories(task, settings, which, run_ids, seeds, results, diverged_at):
     run, at, kind = np.nonzero(there)
     step = task.eval_steps[at]
     values = results[run, at, kind]
-    late = ~np.isfinite(values[:, task.measured]).all(axis=1)  # an evaluated loss may overflow where no weight does
+    late = ~np.isfinite(values)[:, task.measured].all(axis=1)  # an evaluated loss may overflow where no weight does
     late |= (diverged_at[run] >= 0) & (step >= diverged_at[run])
     values[late] = np.nan
     frame = pd.DataFrame({"run": run_ids, "seed": seeds}).take(run).reset_index(drop=True)

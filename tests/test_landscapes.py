@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import NO_JIT
 
@@ -315,7 +316,7 @@ def test_run_has_the_bits_of_stepping_by_hand(landscape, opt, width):
 def test_run_may_be_cut_anywhere(monkeypatch):
     landscape, opt = NOISY["bowl"], RULES["interpolate"]
     whole = lnb.train(landscape, None, opt, steps=9, eval_every=2, dtype="float64")
-    monkeypatch.setattr(lnb.train.__globals__["Task"], "stride", 2)
+    monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 2 * landscape.size)
     cut = lnb.train(landscape, None, opt, steps=9, eval_every=2, dtype="float64")
     assert cut.params.tobytes() == whole.params.tobytes()
     assert cut.history.equals(whole.history)
@@ -343,6 +344,20 @@ def test_sweep_has_the_bits_of_each_run_alone():
                 .where(part.notna(), None)
                 .equals(history.astype(object).where(history.notna(), None))
             )
+
+
+def test_runs_that_share_their_noise_diverge_each_alone(monkeypatch):
+    landscape = Quadratic([1.0, 3.0], noise=0.5, spread=1.0, replicas=3)
+    monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 4 * landscape.size)
+    base = lnb.Lookahead(lnb.SGD(0.1, momentum=0.5), sync_period=3)
+    opts = lnb.grid(base, lr=[0.1, 1e30, 0.2, 1e12], slow_step_size=[0.2, 0.9])
+    how = {"steps": 10, "eval_every": 1, "dtype": "float32"}
+    with overflow():
+        rows = lnb.sweep(landscape, None, opts, seeds=[4, 9], progress=False, **how)
+        alone = [lnb.train(landscape, None, opt, seed=seed, **how) for opt in opts for seed in (4, 9)]
+    expected = pd.concat([run.history for run in alone], ignore_index=True)
+    pd.testing.assert_frame_equal(rows, expected, check_exact=True)
+    assert len({run.diverged_at for run in alone}) == 3  # never, at once, and somewhat later
 
 
 def overflow():

@@ -4,10 +4,8 @@ Arguments of all loops
     surface : name of a surface, a key of ``formulas.SURFACES``.
     p, g    : (replicas*n,) float32 or float64, the weights and the gradient, replica by replica.
     coefficients : (parts, 2), in, the two coefficients of each part of a point, in the width of p; float64 for heights.
-    noise   : (n,), in, the standard deviation of the gradient's noise.      noisy : bool, whether any is above 0.
-    seed    : uint64; step : int64 in [1, 2**32). With the position in g they fix the noise, so a replica has the same
-              noise however many there are.
-    normals : (replicas*n,) or, without noise, (0,) float64, work.
+    noise   : (n,), in, the standard deviation of the gradient's noise.
+    normals : (replicas*n,) float64, in, the standard normal numbers of a step, see ``draw``; (0,) for no noise.
 """
 
 from __future__ import annotations
@@ -35,22 +33,14 @@ def _slopes(surface, width):
     return formula(named(f"slopes_{surface.__name__}", slopes))
 
 
-@formula
-def _add_noise(g, noise, seed, step, normals):
-    fill_normal(seed, NOISE, step, normals)
-    n = noise.size
-    for first in range(0, g.size, n):
-        for i in range(n):
-            g[first + i] = fma(noise[i], like(noise[i], normals[first + i]), g[first + i])
-
-
 def _noisy_grad(surface, width):
     slopes = _slopes(surface, width)
 
-    def loop(p, g, coefficients, noise, noisy, seed, step, normals):
+    def loop(p, g, coefficients, noise, normals):
         slopes(p, g, coefficients)
-        if noisy:
-            _add_noise(g, noise, seed, step, normals)
+        for first in range(0, normals.size, noise.size):
+            for i in range(noise.size):
+                g[first + i] = fma(noise[i], like(noise[i], normals[first + i]), g[first + i])
 
     return named(f"noisy_grad_{surface.__name__}", loop)
 
@@ -75,15 +65,15 @@ def _mean_height(surface, width):
 @lru_cache(None)
 def _signatures(width):
     scalar, vector, readonly = steps.width_types(width)
-    noise = (readonly, types.boolean, types.uint64, types.int64, types.float64[::1])
+    normals = types.Array(types.float64, 1, "C", readonly=True)
     matrix, exact = (types.Array(each, 2, "C", readonly=True) for each in (scalar, types.float64))
     heights = types.void(readonly, exact, types.int64, types.float64[::1])
-    return types.void(readonly, vector, matrix, *noise), heights
+    return types.void(readonly, vector, matrix, readonly, normals), heights
 
 
 @lru_cache(None)
 def noisy_grad(surface, width):
-    """Return the compiled loop ``loop(p, g, coefficients, noise, noisy, seed, step, normals)``, which writes g."""
+    """Return the compiled loop ``loop(p, g, coefficients, noise, normals)``, which writes g."""
     return compiled(_signatures(width)[0], nogil=True)(_noisy_grad(*SURFACES[surface]))
 
 
@@ -97,10 +87,28 @@ def mean_height(surface, width):
     return compiled(_signatures(width)[1], nogil=True)(_mean_height(*SURFACES[surface]))
 
 
+def _draw(seed, first, out):
+    for i in range(out.shape[0]):
+        fill_normal(seed, NOISE, first + 1 + i, out[i])
+
+
+@lru_cache(None)
+def _draw_loop():
+    return compiled(types.void(types.uint64, types.int64, types.float64[:, ::1]), nogil=True)(_draw)
+
+
+def draw(seed, first, out):
+    """Write the normal numbers of the steps first + 1, first + 2, ..., one row each, that all runs of a seed meet.
+
+    They are functions of seed, step and position, so a replica has the same ones however many there are.
+    """
+    _draw_loop()(seed, first, out)
+
+
 def _advance(
     rule, sync, noisy_grad, mean_height,
     p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
-    coefficients, exact_coefficients, noise, noisy, seed, eval_steps, results, normals, first, last,
+    coefficients, exact_coefficients, noise, normals, eval_steps, results, first, last,
 ):  # fmt: skip
     height = np.empty(1, np.float64)
     due = 0
@@ -111,7 +119,7 @@ def _advance(
         results[due, FAST, 0, 0] = results[due, SLOW, 0, 0] = height[0]
         due += 1
     for t in range(first + 1, last + 1):
-        noisy_grad(p, g, coefficients, noise, noisy, seed, t, normals)
+        noisy_grad(p, g, coefficients, noise, normals[t - first - 1])
         if not _all_within(g, limits[0]):
             return t, t - 1
         rule(p, g, s1, s2, table[t - 1])
@@ -139,15 +147,15 @@ def _advance_loop(width):
     signature = types.UniTuple(types.int64, 2)(
         *(types.FunctionType(s) for s in (plain, sync, *_signatures(width))),
         *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64,
-        matrix, exact, readonly, types.boolean, types.uint64,
-        whole, types.float64[:, :, :, ::1], types.float64[::1], types.int64, types.int64,
+        matrix, exact, readonly, types.Array(types.float64, 2, "C", readonly=True),
+        whole, types.float64[:, :, :, ::1], types.int64, types.int64,
     )  # fmt: skip
     return compiled(signature, nogil=True)(_advance)
 
 
 def advance(
     rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
-    surface, coefficients, noise, seed, eval_steps, results, first, last,
+    surface, coefficients, noise, normals, eval_steps, results, first, last,
 ):  # fmt: skip
     """Move all replicas of one run from step ``first`` to step ``last`` and evaluate their mean height on the way.
 
@@ -156,19 +164,13 @@ def advance(
 
     rule .. inner_state, eval_steps : as in ``cpu.runs.advance``.
     coefficients : (parts, 2) float64, and noise : (n,) float64; both are rounded to the width of p for the gradient.
+    normals : (at least last - first, replicas*n or 0) float64, in, row i for step first + 1 + i.
     results : (m, 2, parts, 2) float64, out; only [:, :, 0, 0] is written, the loss by step and FAST or SLOW.
     returns : as ``cpu.runs.advance``; the height is not watched.
     """
     width = p.dtype.type
-    loops = (
-        steps.plain_loop(rule, width),
-        steps.sync_loop(width),
-        noisy_grad(surface, width),
-        mean_height(surface, width),
-    )
-    noisy = bool(noise.any())
     return _advance_loop(width)(
-        *loops, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
-        coefficients.astype(width), coefficients, noise.astype(width), noisy, seed,
-        eval_steps, results, np.empty(p.size * noisy), first, last,
+        steps.plain_loop(rule, width), steps.sync_loop(width), noisy_grad(surface, width), mean_height(surface, width),
+        p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+        coefficients.astype(width), coefficients, noise.astype(width), normals, eval_steps, results, first, last,
     )  # fmt: skip
