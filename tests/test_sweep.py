@@ -440,7 +440,7 @@ BAD = {
         rf"eval_at\[0\] must be a whole number from 0 to {STEPS}",
     ),
     "no data": ({"data": None}, TypeError, "data must be a Dataset, or a function of the seed"),
-    "no model": ({"model": 3}, TypeError, "model must be a LogisticRegression, an MLP or a landscape, not 3"),
+    "no model": ({"model": 3}, TypeError, "model must be a LogisticRegression or an MLP, or a landscape, not 3"),
     "frame": ({"frame": 1}, TypeError, "frame must be True or False, not 1"),
     "nothing kept": ({"frame": False}, ValueError, "frame must be True without a store"),
     "executor": ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, not int"),
