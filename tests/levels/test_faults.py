@@ -197,3 +197,27 @@ if __name__ == "__main__":
         trained(sys.argv[1])
     except OSError as problem:
         sys.exit(str(problem))
+
+
+MANY_RUNS = """
+import resource, sys
+import lookahead_nb as lnb
+
+rates = [1e-4 * 1.002**i for i in range(1000)]
+store = lnb.sweep(
+    lnb.MLP((64, 32, 10)), lnb.datasets.load("digits"), lnb.grid(lnb.Lookahead(lnb.AdamW()), lr=rates),
+    seeds=100, steps=1, eval_at=[], store=sys.argv[1], progress=False, frame=False,
+)
+print(len(store.done()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_a_hundred_thousand_runs_into_a_store_stay_below_a_gigabyte(tmp_path):
+    pytest.importorskip("sklearn", reason="needs scikit-learn for the digits")
+    command = [sys.executable, "-c", MANY_RUNS, str(tmp_path / "store")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20 * PATIENCE)
+    done, megabytes = map(int, ended.stdout.split())
+    store = Store.open(tmp_path / "store")
+    assert done == len(store.units)
+    assert store.show()["rows"] == 100_000 * 2 * 2  # fast and slow, at the start and at the end
+    assert megabytes < 1000
