@@ -1,5 +1,7 @@
 """Vectors of lanes: every operation is that of numbers, lane by lane, and a product of lanes is that of each alone."""
 
+from functools import cache
+
 import numba
 import numpy as np
 import pytest
@@ -94,14 +96,19 @@ def test_lines_begin_where_cache_lines_do(width):
 SHAPES = [(1, 1, 1), (4, 3, 4), (5, 7, 6), (2, 0, 3), (3, 4, 0), (0, 4, 3), (9, 2, 11)]
 
 
-def lane_product(A, B, C, width):
+@cache
+def product_in_lanes(width, ndim):
     number = number_type(width)
-    kinds = [types.Array(number, array.ndim, "A", readonly=i < 2) for i, array in enumerate((A, B, C))]
+    kinds = [types.Array(number, n, "A", readonly=readonly) for n, readonly in ((3, True), (ndim, True), (3, False))]
 
     def run(A, B, C):
         lanes.lane_product(A, B, C)
 
-    compiled(run, *kinds)(A, B, C)
+    return compiled(run, *kinds)
+
+
+def lane_product(A, B, C, width):
+    product_in_lanes(width, B.ndim)(A, B, C)
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "each its own"])

@@ -117,7 +117,12 @@ FAULTS = {
     "lanes: minibatches one step ahead": ("cpu/groups.py", "seed, t - 1, rows", "seed, t, rows", GROUPS),
     "lanes: scalars of the first step": ("cpu/groups.py", "table[t - 1 - first]", "table[0]", GROUPS),
     "lanes: sync one step late": ("cpu/groups.py", "t % periods[lane] == 0", "t % periods[lane] == 1", GROUPS),
-    "lanes: averaging pulls": ("cpu/groups.py", "if now and pulls[lane]", "if now", GROUPS),
+    "lanes: averaging pulls": (
+        "cpu/groups.py",
+        "how[2, lane] = 1 if now and pulls[lane] else 0",
+        "how[2, lane] = how[0, lane]",
+        GROUPS,
+    ),
     "lanes: state kept": ("cpu/groups.py", "elif inner_state == RESET", "elif False", GROUPS),
     "lanes: state not interpolated": ("cpu/groups.py", "_pull_all(s1, a1, moves, stays)", "pass", GROUPS),
     "lanes: labels of the piece before": (

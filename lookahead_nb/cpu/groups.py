@@ -206,6 +206,33 @@ def _sync(p, s1, s2, slow, a1, a2, how, inner_state):
                 set_line(s, i, pull(line(s, i), like(moves, 0), moves, stays))
 
 
+@formula
+def _look(evaluate, weights, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work, results):
+    """Evaluate the weights of all lanes on every part; results : (L, parts, 2), out."""
+    for i in range(bounds.size - 1):
+        lo, hi = bounds[i], bounds[i + 1]
+        evaluate(weights, eval_X[lo:hi], eval_y[lo:hi], sizes, activation, losses, accuracies, labels, work)
+        results[:, i, 0] = losses
+        results[:, i, 1] = accuracies
+
+
+@formula
+def _due(t, periods, size, rest, pulls, how):
+    """Tell whether any lane syncs at step t; write how far each pulls its slow weights, and its fast ones.
+
+    how : (4, L), out: step and rest for the slow weights, and for the fast ones; 0 and 1 where a lane stays as it is.
+    """
+    syncs = False
+    for lane in range(periods.size):
+        now = periods[lane] > 0 and t % periods[lane] == 0
+        syncs |= now
+        how[0, lane] = size[lane] if now else 0
+        how[1, lane] = rest[lane] if now else 1
+        how[2, lane] = 1 if now and pulls[lane] else 0
+        how[3, lane] = 0 if now and pulls[lane] else 1
+    return syncs
+
+
 def _advance(
     rule, sync, loss_and_grad, evaluate, half_squares,
     p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, inner_state,
@@ -213,25 +240,32 @@ def _advance(
     first, last,
 ):  # fmt: skip
     lanes = p.shape[1]
-    rows = np.empty(batch_size, np.int64)
-    batch, labels = (
-        np.empty((batch_size, X.shape[1]), X.dtype),
-        np.zeros((max(batch_size, ROWS_AT_ONCE) + 1) * lanes, np.int64),
-    )
+    rows, batch = np.empty(batch_size, np.int64), np.empty((batch_size, X.shape[1]), X.dtype)
+    labels = np.zeros(
+        (max(batch_size, ROWS_AT_ONCE) + 1) * lanes, np.int64
+    )  # those of idle lines have to be some label
     losses, accuracies, penalty = np.empty(lanes), np.empty(lanes), np.zeros(lanes)
     how, beyond = np.zeros((4, lanes), X.dtype), np.zeros((1, lanes), X.dtype)
-    parts, any_slow = bounds.size - 1, slow.shape[0] > 0
     watches_penalty = l2 > like(l2, 0) and X.itemsize == 8  # squares of float32 cannot overflow in float64
     due = 0
     while due < eval_steps.size and eval_steps[due] < first + (first > 0):
         due += 1
     if first == 0 and due < eval_steps.size and eval_steps[due] == 0:
-        for i in range(parts):
-            lo, hi = bounds[i], bounds[i + 1]
-            evaluate(p, eval_X[lo:hi], eval_y[lo:hi], sizes, activation, losses, accuracies, labels, work)
-            for lane in range(lanes):
-                for kind in range(2):
-                    results[lane, due, kind, i, 0], results[lane, due, kind, i, 1] = losses[lane], accuracies[lane]
+        _look(
+            evaluate,
+            p,
+            eval_X,
+            eval_y,
+            bounds,
+            sizes,
+            activation,
+            losses,
+            accuracies,
+            labels,
+            work,
+            results[:, due, FAST],
+        )
+        results[:, due, SLOW] = results[:, due, FAST]
         due += 1
     for t in range(first + 1, last + 1):
         minibatch(X.shape[0], batch_size, seed, t - 1, rows)
@@ -248,26 +282,17 @@ def _advance(
                 diverged_at[lane] = t
         evaluates = due < eval_steps.size and eval_steps[due] == t
         if evaluates:
-            for i in range(parts):
-                lo, hi = bounds[i], bounds[i + 1]
-                evaluate(p, eval_X[lo:hi], eval_y[lo:hi], sizes, activation, losses, accuracies, labels, work)
-                for lane in range(lanes):
-                    results[lane, due, FAST, i, 0], results[lane, due, FAST, i, 1] = losses[lane], accuracies[lane]
-        syncs = False
-        for lane in range(lanes):
-            now = periods[lane] > 0 and t % periods[lane] == 0
-            syncs |= now
-            how[0, lane], how[1, lane] = (size[lane] if now else like(l2, 0)), (rest[lane] if now else like(l2, 1))
-            how[2, lane] = like(l2, 1) if now and pulls[lane] else like(l2, 0)
-            how[3, lane] = like(l2, 1) - how[2, lane]
-        if syncs:
+            _look(
+                evaluate, p, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work,
+                results[:, due, FAST],
+            )  # fmt: skip
+        if _due(t, periods, size, rest, pulls, how):
             sync(p, s1, s2, slow, a1, a2, how, inner_state)
-        if evaluates and any_slow:
-            for i in range(parts):
-                lo, hi = bounds[i], bounds[i + 1]
-                evaluate(slow, eval_X[lo:hi], eval_y[lo:hi], sizes, activation, losses, accuracies, labels, work)
-                for lane in range(lanes):
-                    results[lane, due, SLOW, i, 0], results[lane, due, SLOW, i, 1] = losses[lane], accuracies[lane]
+        if evaluates and slow.shape[0] > 0:
+            _look(
+                evaluate, slow, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work,
+                results[:, due, SLOW],
+            )  # fmt: skip
         due += evaluates
 
 
