@@ -14,6 +14,7 @@ import pytest
 from cases import INNER, INNER_STATES
 
 import lookahead_nb as lnb
+from lookahead_nb.cpu import groups
 from lookahead_nb.datasets import from_arrays
 from lookahead_nb.store import Store
 
@@ -21,7 +22,7 @@ sweeping = importlib.import_module("lookahead_nb.sweep")  # the names of the pac
 training = importlib.import_module("lookahead_nb.train")
 
 COMPILED = not numba.config.DISABLE_JIT
-STEPS, BATCH, ROWS = (60, 8, 60) if COMPILED else (5, 4, 20)
+STEPS, BATCH, ROWS = (60, 8, 120) if COMPILED else (5, 4, 20)  # 72 rows in training: more than are evaluated at once
 HOW: dict = {"steps": STEPS, "batch_size": BATCH, "eval_at": [1, 3, 4, STEPS // 2], "progress": False}
 ALONE = {name: value for name, value in HOW.items() if name != "progress"}
 RESULTS = [f"{split}_{measure}" for measure in ("loss", "accuracy") for split in training.SPLITS]
@@ -134,10 +135,12 @@ SIDE_BY_SIDE = {
 
 @pytest.mark.parametrize("opts", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
 @pytest.mark.parametrize("name", ["perceptron", "deep", "sigmoid", "one logit", "logistic"])
-def test_r1_side_by_side(name, opts):
+def test_r1_side_by_side(name, opts, monkeypatch):
     """The kernel of many lanes itself, which plain Python runs with one."""
+    if not COMPILED:
+        monkeypatch.setattr(groups, "ROWS_AT_ONCE", 5)
     model = MODELS[name]
-    task = training.Task.checked(model, problem(model.n_classes), 5, 4, 50, [1, 2, 4], 9, "float32", "cpu")
+    task = training.Task.checked(model, problem(model.n_classes), 5, 4, 50, [1, 2, 4], 100, "float32", "cpu")
     rows = task.rows(3)
     for opt in opts:
         params = model.init(3)
