@@ -4,13 +4,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, which is quicker than all of them at install, but once
 
 # What each level of the tests runs; ptx and peers have an environment of their own.
-tests.jit   = .venv/bin/python -m pytest tests $(ARGS)
-tests.nojit = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
-tests.sim   = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py $(ARGS)
-tests.ptx   = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS)
-tests.peers = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS)
+tests.jit    = .venv/bin/python -m pytest tests $(ARGS)
+tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
+tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py $(ARGS)
+tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS)
+tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS)
+tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_clusters.py $(ARGS)
 
-$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx or peers))
+$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers or faults))
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)
 
 .PHONY: help test reproduce lab bench check lock clean
@@ -18,7 +19,7 @@ level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx or peers runs another level, ARGS="-k sync" goes to pytest
+test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx, peers or faults runs another level, ARGS="-k sync" goes to pytest
 	$(tests.$(LEVEL))
 
 reproduce: .venv/.ready ## recompute notebooks, tables and figures into build/ and compare; WRITE=1 replaces the committed files

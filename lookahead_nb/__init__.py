@@ -1,6 +1,6 @@
 """A laboratory for the Lookahead optimizer around AdamW: exact rules, fast training runs, claims put on trial."""
 
-from lookahead_nb import datasets, landscapes, schedules
+from lookahead_nb import datasets, landscapes, schedules, theory
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
 from lookahead_nb.optimizers import SGD, Adagrad, Adam, AdamW, Lookahead, RMSprop
@@ -24,5 +24,6 @@ __all__ = [
     "minibatches",
     "schedules",
     "sweep",
+    "theory",
     "train",
 ]

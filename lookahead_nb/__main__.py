@@ -1,14 +1,41 @@
 """The command line: ``lookahead-nb``, which is ``python -m lookahead_nb``.
 
-Exit status: 0 all is well; 1 the command found what is wrong; 2 bad input, with one line that says which; 130 Ctrl-C.
+Exit status: 0 all is well; 1 the command found what is wrong; 2 bad input, with one line that says which; 130 Ctrl-C
+or SIGTERM, the first of which ends things in good order and the second at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import warnings
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
+import numba
+
+from lookahead_nb import configuration
+from lookahead_nb.checks import whole_number
+from lookahead_nb.progress import Progress, duration
 from lookahead_nb.store import DamageError, Store
+from lookahead_nb.workers import LostWorkerError, WorkerPool, dask_executor
+
+SWEEP_HELP = f"""\
+Train all runs that a TOML file describes. What is finished lies in the store; run the same command again, after
+Ctrl-C, a crash or a power cut, and it goes on from there. Every run has the same bits wherever it is trained.
+
+A file, with all that it can say (a key that is left out has the default of Python):
+
+{configuration.EXAMPLE}
+A Dask cluster is started by two commands, the second one on every machine that is to help:
+
+    dask scheduler --port 8786
+    dask worker tcp://HOST:8786 --nworkers auto --nthreads 1
+
+and used by --dask tcp://HOST:8786. It needs the extra "cluster": pip install "lookahead-nb[cluster]".
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -20,16 +47,122 @@ def main(arguments=None):
     """Run a command and return its exit status. arguments : list of str, those of the process if None."""
     parser = _Parser(prog="lookahead-nb", description="A laboratory for AdamW and Lookahead.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_sweep(commands)
     _add_store(commands)
     given = parser.parse_args(arguments)
     try:
-        return given.run(given)
+        with _stoppable():
+            return given.run(given)
     except KeyboardInterrupt:
-        print("lookahead-nb: stopped", file=sys.stderr)
-        return 130
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        print(f"lookahead-nb: {error}", file=sys.stderr)
-        return 2
+        return _say("stopped", 130)
+    except LostWorkerError as error:
+        return _say(error, 1)
+    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
+        return _say(error, 2)
+
+
+def _say(what, status):
+    print(f"lookahead-nb: {what}", file=sys.stderr)
+    return status
+
+
+@contextmanager
+def _stoppable():
+    """Let the first Ctrl-C, or SIGTERM, end things in good order, and the second one at once."""
+
+    def at_once(*_):
+        if sys.stderr.isatty():
+            os.write(2, b"\x1b[?25h")  # a bar has hidden the cursor
+        os._exit(130)
+
+    def in_order(*_):
+        for number in before:
+            signal.signal(number, at_once)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, in_order) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is in_order:  # once stopped, the process is on its way out
+                signal.signal(number, handler)
+
+
+# -------------------------------------------------------------------------------------------------------------- sweep
+
+
+def _add_sweep(commands):
+    raw = argparse.RawDescriptionHelpFormatter
+    command = commands.add_parser(
+        "sweep", help="train all runs that a TOML file describes", description=SWEEP_HELP, formatter_class=raw
+    )
+    command.add_argument("config", type=Path, metavar="CONFIG.toml", help="what to train")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="train in N processes; default: threads of this one")
+    where.add_argument("--dask", metavar="ADDRESS", help="train on the Dask cluster of the scheduler at this address")
+    command.add_argument("--dry-run", action="store_true", help="only say how much it is, and touch nothing")
+    command.add_argument("--store", type=Path, metavar="FOLDER", help="the store, in place of that of the file")
+    command.add_argument("--export", type=Path, metavar="FILE", help="also write all rows to one .csv or .parquet file")
+    command.set_defaults(run=_sweep)
+
+
+def _sweep(given):
+    if given.workers is not None:
+        whole_number("--workers", given.workers, 1)
+    if given.export and given.export.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"--export must be a file that ends in .csv or .parquet, not {given.export.name!r}")
+    wanted = configuration.read(given.config, store=given.store)
+    with _noted():
+        if given.dry_run:
+            print("\n".join(_estimate(wanted.plan(), given)))
+            return 0
+        if wanted.store is None:
+            raise ValueError("store must be given, in the file or by --store, or the results would be lost")
+        progress = Progress()
+        try:
+            with _executor(given) as executor, progress:
+                found = wanted.run(executor=executor, progress=progress, frame=False)
+            if given.export:
+                found.export(given.export)
+        except KeyboardInterrupt:
+            kept = Store.open(wanted.store) if wanted.store.is_dir() else None
+            holds = (
+                f"{len(kept.done())} of {len(kept.units)} units are stored in" if kept else "nothing is stored yet in"
+            )
+            return _say(f"stopped: {holds} {wanted.store}, and the same command goes on from there", 130)
+    print(f"{progress.total} runs are stored in {wanted.store}")
+    return 0
+
+
+def _executor(given):
+    if given.dask is not None:
+        return dask_executor(given.dask)
+    return nullcontext() if given.workers is None else WorkerPool(given.workers)
+
+
+def _estimate(plan, given):
+    found = configuration.estimate(plan)
+    cores, where = numba.get_num_threads(), "threads of this process"
+    if given.workers or given.dask:
+        cores, where = (given.workers, "workers") if given.workers else (1, "core of the cluster")
+    yield f"runs    {found.runs:,}, in {found.units:,} units"
+    yield f"work    {found.operations:.2g} floating-point operations, evaluations included"
+    yield f"memory  {found.frame_bytes / 1e6:,.1f} MB for one frame of all {found.rows:,} rows"
+    yield f"time    about {duration(found.seconds(cores))} on {cores} {where}"
+    yield f"        (at {found.rate:.1e} operations/s a core, as a few runs just took for {found.trial_steps} steps)"
+
+
+@contextmanager
+def _noted():
+    """Print warnings as one line each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: _say(message, 0)
+        yield
+
+
+# -------------------------------------------------------------------------------------------------------------- store
 
 
 def _add_store(commands):

@@ -37,6 +37,18 @@ def real_number(name, value, low, high=math.inf, *, open_low=False, open_high=Fa
     return number
 
 
+def real_numbers(name, value, low, high=math.inf, *, open_low=False, open_high=False):
+    """Return a number, or an array of any shape, as read-only float64, or refuse the first that is not in the range."""
+    given = plain_array(name, value)
+    for i in np.ndindex(given.shape):
+        at = f"{name}[{', '.join(map(str, i))}]" if i else name
+        real_number(at, given.item(*i), low, high, open_low=open_low, open_high=open_high)
+    numbers = np.array(given, np.float64)
+    numbers += 0.0  # -0.0 becomes 0.0
+    numbers.flags.writeable = False
+    return numbers
+
+
 def one_of(name, value, allowed):
     """Return the value, or refuse what is not among the allowed ones."""
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):

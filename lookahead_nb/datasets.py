@@ -17,7 +17,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,15 @@ class Dataset:
     official_test: bool
     split_seed: int
     source: str
+    loaded: bool = field(default=False, repr=False)  # whole, as load(name, split_seed) returns it
 
     def __post_init__(self) -> None:
         for name in _ARRAYS:
             getattr(self, name).flags.writeable = False
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Go to other processes by name, where that is enough: the rows of Fashion-MNIST are 220 MB."""
+        return (_reloaded, (self.name, self.split_seed)) if self.loaded else super().__reduce_ex__(protocol)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -83,7 +88,7 @@ class Dataset:
         Source: :func:`stratified_rows`.
         """
         rows = stratified_rows(self.y_train, n, seed)
-        return replace(self, X_train=self.X_train[rows], y_train=self.y_train[rows])
+        return replace(self, X_train=self.X_train[rows], y_train=self.y_train[rows], loaded=False)
 
 
 def load(name: str, split_seed: int = 0) -> Dataset:
@@ -101,9 +106,14 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     one_of("name", name, NAMES)
     split_seed = _seed("split_seed", split_seed)
     if name == "fashion_mnist":
-        return _fashion_mnist(split_seed)
+        return replace(_fashion_mnist(split_seed), loaded=True)
     X, y = _SYNTHETIC[name]() if name in _SYNTHETIC else _bundled(name)
-    return _tabular(X, y, split_seed, name)
+    return replace(_tabular(X, y, split_seed, name), loaded=True)
+
+
+@lru_cache(2)
+def _reloaded(name: str, split_seed: int) -> Dataset:
+    return load(name, split_seed)
 
 
 def from_arrays(X: Any, y: Any, split_seed: int = 0) -> Dataset:

@@ -383,3 +383,122 @@ def tanh_slope(a):
 def sigmoid_slope(a):
     """Return the derivative of the sigmoid from its value a: a*(1 - a)."""
     return a * (like(a, 1) - a)
+
+
+# --------------------------------------------------------------------------------------------------- the normal law
+
+# Numerators and denominators of two rational functions, highest power first.
+_middle_over, _middle_under = (
+    _polynomial(
+        _f64(2509.0809287301226727),
+        _f64(33430.575583588128105),
+        _f64(67265.770927008700853),
+        _f64(45921.953931549871457),
+        _f64(13731.693765509461125),
+        _f64(1971.5909503065514427),
+        _f64(133.14166789178437745),
+        _f64(3.387132872796366608),
+    ),
+    _polynomial(
+        _f64(5226.495278852854561),
+        _f64(28729.085735721942674),
+        _f64(39307.89580009271061),
+        _f64(21213.794301586595867),
+        _f64(5394.1960214247511077),
+        _f64(687.1870074920579083),
+        _f64(42.313330701600911252),
+        _f64(1.0),
+    ),
+)
+_sides_over, _sides_under = (
+    _polynomial(
+        _f64(7.7454501427834140764e-4),
+        _f64(0.0227238449892691845833),
+        _f64(0.24178072517745061177),
+        _f64(1.27045825245236838258),
+        _f64(3.64784832476320460504),
+        _f64(5.7694972214606914055),
+        _f64(4.6303378461565452959),
+        _f64(1.42343711074968357734),
+    ),
+    _polynomial(
+        _f64(1.05075007164441684324e-9),
+        _f64(5.475938084995344946e-4),
+        _f64(0.0151986665636164571966),
+        _f64(0.14810397642748007459),
+        _f64(0.68976733498510000455),
+        _f64(1.6763848301838038494),
+        _f64(2.05319162663775882187),
+        _f64(1.0),
+    ),
+)
+_middle_edge, _middle_square = _f64(0.425), _f64(0.180625)
+_sides_from, _sides_end, _somewhere = _f64(1.6), _f64(math.exp(-25)), _f64(0.01)
+_half, _one, _zero, _not_a_number = _f64(0.5), _f64(1), _f64(0), _f64(math.nan)
+
+
+@formula
+def normal_quantile(u):
+    """Return the x below which a standard normal number falls with probability u.
+
+    Method: a rational function of (u - 1/2)**2 in the middle, of sqrt(-log(min(u, 1-u))) at the sides. u : float64 with
+    e**-25 <= u <= 1 - e**-25, as far out as a random word of 32 bits reaches and further. Singular: NaN elsewhere.
+    Accuracy: 1e-15 relative.
+    Source: Wichura 1988, algorithm AS 241, PPND16, without its third function for the ends.
+    """
+    q = u - _half
+    near = fma(-q, q, _middle_square)
+    near = near if near > _zero else _zero  # where it is not chosen, it shall do no harm
+    tail = u if q < _zero else _one - u
+    r = sqrt(-log64(tail if tail >= _sides_end else _somewhere)) - _sides_from
+    # Weights of 0 and 1 in place of branches, into which the compiler would move the polynomials.
+    middle = _one if abs(q) <= _middle_edge else _zero
+    side = _one - middle
+    signed = -side if q < _zero else side
+    over = fma(q if abs(q) <= _middle_edge else _zero, _middle_over(near), signed * _sides_over(r))
+    under = fma(middle, _middle_under(near), side * _sides_under(r))
+    defined = _one if tail >= _sides_end else _not_a_number
+    return defined * (over / under)
+
+
+# ------------------------------------------------------------------------------------------------------- surfaces
+# surface(x, y, a, b) -> (height, slope_x, slope_y), all of one width, for a point or a part of one. A surface of one
+# coordinate leaves y out, and its slope_y is slope_x. The height at a point is the sum over its parts.
+
+
+@formula
+def quadratic(x, y, a, b):
+    """Return the bowl ``a*x**2/2`` and its slope ``a*x``. a : curvature."""
+    slope = a * x
+    return like(x, 0.5) * (slope * x), slope, slope
+
+
+@formula
+def double_well(x, y, a, b):
+    """Return ``a*(x**2 - 1)**2 + b*x`` and its slope ``4*a*x*(x**2 - 1) + b``. a : barrier; b : tilt."""
+    w = fma(x, x, -like(x, 1))
+    slope = fma(like(x, 4) * (a * x), w, b)
+    return fma(a * w, w, b * x), slope, slope
+
+
+@formula
+def bilinear(x, y, a, b):
+    """Return ``(x**2 + y**2)/2`` and, of the game min_x max_y ``a*x*y``, the field ``(a*y, -a*x)``. a : strength.
+
+    The field is no gradient: the height is the squared distance from the equilibrium, which simultaneous descent and
+    ascent never lowers. Source: Mescheder, Nowozin & Geiger 2017; Chavdarova et al. 2021.
+    """
+    return like(x, 0.5) * fma(x, x, y * y), a * y, -(a * x)
+
+
+@formula
+def rosenbrock(x, y, a, b):
+    """Return ``(1 - x)**2 + a*(y - x**2)**2`` and its slopes. a : bend. Source: Rosenbrock 1960."""
+    u, w = like(x, 1) - x, fma(-x, x, y)
+    rise = like(x, 2) * (a * w)
+    return fma(a * w, w, u * u), like(x, -2) * fma(x, rise, u), rise
+
+
+# Name of a surface -> (formula, coordinates of a part).
+SURFACES = {"quadratic": (quadratic, 1), "double_well": (double_well, 1), "bilinear": (bilinear, 2)}
+SURFACES |= {"rosenbrock": (rosenbrock, 2)}

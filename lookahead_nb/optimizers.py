@@ -21,9 +21,7 @@ from lookahead_nb.checks import flag, one_of, real_number, whole_number
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES
 from lookahead_nb.schedules import Schedule, constant
 
-STEPS_AHEAD = (
-    256  # whose scalars are made at once: one by one they would cost as much as a step on ten thousand weights
-)
+STEPS_AHEAD = 256  # their scalars are made at once: one by one they would cost as much as a step on 10,000 weights
 INNER_STATES = {"keep": KEEP, "reset": RESET, "interpolate": INTERPOLATE}
 
 
@@ -514,9 +512,7 @@ def step_table(optimizer, steps, width):
 
     Also returns the powers (power1, power2, and those of the last sync) after 0..steps steps, (steps + 1, 4) float64.
     """
-    table, powers = _rows(optimizer, _inner(optimizer).schedule.rates(steps), width)
-    table.flags.writeable = False  # shared by all runs of these settings
-    return table, powers
+    return _rows(optimizer, _inner(optimizer).schedule.rates(steps), width)
 
 
 def _rows(optimizer, rates, width, t=0, powers=(1.0, 1.0, 1.0, 1.0)):
@@ -574,10 +570,11 @@ def _check_width(inner, dtype):
         raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, not {inner.eps!r}")
     peak = inner.schedule.peak
     scalars = inner.scalars(peak, getattr(inner, "beta1", 0.0), getattr(inner, "beta2", 0.0))
-    if max(scalars) > limits.max:
+    if max(scalars) > float(limits.max):
         raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, not {peak!r}")
 
 
+@lru_cache(1024)
 def _complement(value):
     return float(1 - Fraction(repr(value)))  # of decimals: 1 - 0.9 is 0.1 here, not 0.09999999999999998
 

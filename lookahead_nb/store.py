@@ -54,6 +54,7 @@ class Store:
         self.sha256 = manifest["sha256"]
         self.machine = manifest["machine"]
         self._parts = {_name(unit): unit for unit in self.units}
+        self._dtypes = None
 
     @classmethod
     def open(cls, path, configuration=None, units=None):
@@ -100,7 +101,7 @@ class Store:
             if path.is_file():
                 there = path.read_bytes()
                 if not self._damage(unit, there):
-                    if self._part(unit, _rows(*_read(there))) != part:
+                    if self._part(unit, _rows(_table(there), _header(there)["dtypes"])) != part:
                         raise ValueError(f"{path} must hold the rows just computed, not others: the runs do not repeat")
                     return
             with _appearing(path) as file:
@@ -113,15 +114,11 @@ class Store:
         errors : ValueError; DamageError, naming the part; OSError.
         """
         pa, _ = _arrow()
-        alike: dict[str, list] = {}  # parts with the same columns are put together as they are, which is quicker
-        for unit in self._present(partial):
-            table, kept = _read(self._load(unit), columns)
-            alike.setdefault(json.dumps(kept), []).append(table)
-        frame = in_order([_rows(pa.concat_tables(tables), json.loads(kept)) for kept, tables in alike.items()])
-        unknown = [name for name in columns or [] if name not in frame]
-        if unknown and alike:
-            raise ValueError(f"columns must be names of columns, not {unknown[0]!r}")
-        return frame if columns is None or unknown else frame[list(columns)]
+        parts = list(self._tables(self._present(partial), columns))
+        if not parts:
+            return in_order([])
+        frame = in_order([_rows(pa.concat_tables([table for table, _ in parts]), parts[0][1]["dtypes"])])
+        return frame if columns is None else frame[list(columns)]
 
     def export(self, path, *, partial=False):
         """Write the rows of one unit after the other, in the order of units in the plan, to one file.
@@ -135,14 +132,15 @@ class Store:
         if path.resolve().parent == self.path.resolve():
             raise ValueError(f"path must lie outside of the store, not be {path}")
         units = self._present(partial)
-        headers = {json.dumps(_header(self._load(unit))["columns"]): None for unit in units}
         kinds: dict[str, set] = {}
-        for name, (_, found) in (item for header in headers for item in json.loads(header).items()):
-            kinds.setdefault(name, set()).update(found)
-        joined = _joined([_empty(json.loads(header)) for header in headers]).drop(columns=ORDER, errors="ignore")
-        frames = (_joined([joined, _rows(*_read(self._load(unit)))])[joined.columns] for unit in units)
+        dtypes: dict[str, str] = {}
+        for _, header in self._tables(units, []):
+            dtypes = {name: dtype for name, dtype in header["dtypes"].items() if name != ORDER}
+            for name in dtypes:
+                kinds.setdefault(name, set()).update(header["kinds"][name])
+        frames = (_rows(table, dtypes) for table, _ in self._tables(units, list(dtypes)))
         with _explained(f"{path} cannot be written"), _appearing(path) as file:
-            (_write_csv if path.suffix == ".csv" else _write_parquet)(file, frames, joined, kinds)
+            (_write_csv if path.suffix == ".csv" else _write_parquet)(file, frames, dtypes, kinds)
 
     def verify(self, *, remove=False):
         """Return what is wrong with the store, one sentence for each file, none if all is well.
@@ -197,6 +195,20 @@ class Store:
             raise ValueError(f"{what}: run the sweep again, which resumes, or ask for a partial result")
         return [unit for unit in self.units if unit in done]
 
+    def _tables(self, units, chosen=None):
+        """Yield the arrow table and the header of each unit; chosen : names of columns, None for all."""
+        first = None
+        for unit in units:
+            part = self._load(unit)
+            header = _header(part)
+            first = first or (unit, header["dtypes"])
+            if header["dtypes"] != first[1]:
+                raise ValueError(f"{self.path / _name(unit)} must have the columns of {_name(first[0])}, not others")
+            shown = [name for name in header["dtypes"] if name != ORDER]
+            if unknown := [name for name in chosen or [] if name not in shown]:
+                raise ValueError(f"columns must be among {', '.join(shown)}, not {unknown[0]!r}")
+            yield _table(part, chosen), header
+
     def _load(self, unit):
         with _explained(f"the store {self.path} cannot be read"):
             part = (self.path / _name(unit)).read_bytes()
@@ -225,8 +237,10 @@ class Store:
         return "foreign, no part of this sweep", False
 
     def _damage(self, unit, part):
+        if not part.endswith(b"PAR1"):
+            return "truncated"
         if not _is_sealed(part):
-            return DAMAGED if part.endswith(b"PAR1") else "truncated"
+            return DAMAGED
         header = _header(part)
         if header["format"] != FORMAT:
             return f"of format {header['format']}, not {FORMAT}"
@@ -240,10 +254,13 @@ class Store:
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, not {list(frame)}")
         columns = {name: _column(name, frame[name]) for name in frame}
+        dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
+        self._dtypes = self._dtypes or dtypes
+        if dtypes != self._dtypes:
+            raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, not {dtypes}")
         table = pa.table({name: values for name, (values, _) in columns.items()})
-        header = {"format": FORMAT, "unit": unit, "configuration": self.sha256, "machine": _maker()}
-        header["columns"] = {name: [str(frame[name].dtype), kinds] for name, (_, kinds) in columns.items()}
-        header["seal"] = _BLANK.decode()
+        header = {"format": FORMAT, "unit": unit, "configuration": self.sha256, "machine": _maker(), "dtypes": dtypes}
+        header |= {"kinds": {name: kinds for name, (_, kinds) in columns.items()}, "seal": _BLANK.decode()}
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
             writer.write_table(table)
@@ -252,17 +269,16 @@ class Store:
 
 
 def in_order(frames):
-    """Return the rows of all frames as those of a sweep: sorted by the column ``order``, which is dropped."""
-    frame = _joined(frames)
+    """Return the rows of the frames of units as those of the sweep: sorted by ``order``, which is dropped.
+
+    The frames have the same columns and dtypes; where they differ, pandas would turn truth values into numbers.
+    """
+    import pandas as pd
+
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if ORDER in frame:
         frame = frame.take(np.argsort(frame[ORDER].to_numpy(), kind="stable")).drop(columns=ORDER)
     return frame.reset_index(drop=True)
-
-
-def _joined(frames):
-    import pandas as pd
-
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _name(unit):
@@ -301,25 +317,20 @@ def _column(name, values):
     return pa.array(found), [kind] * (kind != "number" or not np.isnan(found).all())  # NaN is a value here, not a null
 
 
-def _rows(table, columns):
-    """Return an arrow table as the frame that was written; columns : of the header."""
+def _rows(table, dtypes):
+    """Return an arrow table as the frame that was written."""
     import pandas as pd
 
-    return pd.DataFrame({name: _values(table[name], dtype) for name, (dtype, _) in columns.items()})
-
-
-def _empty(columns):
-    import pandas as pd
-
-    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, (dtype, _) in columns.items()})
+    names = [name for name in dtypes if name in table.column_names]
+    return pd.DataFrame({name: pd.Series(_values(table[name], dtypes[name]), dtype=dtypes[name]) for name in names})
 
 
 def _values(column, dtype):
     pa, _ = _arrow()
     if dtype == "str":
-        return column.to_pandas().astype(dtype)
+        return column.to_pandas()
     if dtype != "object":
-        return column.to_numpy().astype(dtype, copy=False)
+        return column.to_numpy()
     codes = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
     words = [json.loads(word) for word in codes.dictionary.to_pylist()]
     return np.array([*words, None], object)[codes.indices.to_numpy()]  # None keeps NumPy from looking inside
@@ -330,34 +341,31 @@ def _header(part):
     return json.loads(pq.read_metadata(pa.BufferReader(part)).metadata[HEADER.encode()])
 
 
-def _read(part, names=None):
-    """Return a part as an arrow table, and what its header says of the columns."""
+def _table(part, chosen=None):
+    """Return the columns of a part, and the one by which it is sorted, as an arrow table."""
     pa, pq = _arrow()
-    columns = _header(part)["columns"]
-    if names is not None:
-        columns = {name: columns[name] for name in (*names, ORDER) if name in columns}
-    return pq.ParquetFile(pa.BufferReader(part)).read(list(columns), use_threads=False), columns
+    file = pq.ParquetFile(pa.BufferReader(part))
+    names = [name for name in file.schema_arrow.names if chosen is None or name in (*chosen, ORDER)]
+    return file.read(names, use_threads=False)
 
 
-def _write_csv(file, frames, joined, _kinds):
-    file.write(joined.to_csv(index=False, lineterminator="\n").encode())
+def _write_csv(file, frames, dtypes, _kinds):
+    import pandas as pd
+
+    file.write(pd.DataFrame(columns=list(dtypes)).to_csv(index=False, lineterminator="\n").encode())
     for frame in frames:
         file.write(frame.to_csv(index=False, lineterminator="\n", header=False).encode())
 
 
-def _write_parquet(file, frames, joined, kinds):
+def _write_parquet(file, frames, dtypes, kinds):
     pa, pq = _arrow()
-    mixed = {
-        ("truth",): pa.bool_(),
-        ("number",): pa.float64(),
-        ("number", "whole"): pa.float64(),
-        ("whole",): pa.int64(),
-    }
+    number, whole = pa.float64(), pa.int64()
+    mixed = {"truth": pa.bool_(), "whole": whole, "number": number, "number whole": number}
     types = {
-        name: pa.from_numpy_dtype(dtype)
-        if dtype not in ("object", "str")
-        else mixed.get(tuple(sorted(kinds[name])), pa.string())
-        for name, dtype in joined.dtypes.items()
+        name: mixed.get(" ".join(sorted(kinds[name])), pa.string())
+        if dtype in ("object", "str")
+        else pa.from_numpy_dtype(dtype)
+        for name, dtype in dtypes.items()
     }
     with pq.ParquetWriter(file, pa.schema(types), compression="zstd") as writer:
         for frame in frames:
@@ -402,14 +410,14 @@ def _make(path, manifest):
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
-    with _appearing(path / MANIFEST, _link) as file:
+    with _appearing(path / MANIFEST, first=True) as file:
         file.write(_sealed(json.dumps(manifest, indent=1).encode()))
     _sync(path.parent)
 
 
 def _load_manifest(path):
     text = (path / MANIFEST).read_bytes()
-    if not _is_sealed(text):
+    if not (text.startswith(b"{") and _is_sealed(text)):
         advice = "delete it and run the sweep again, which keeps the parts"
         raise DamageError(f"{path / MANIFEST} is {DAMAGED}: {advice}")
     manifest = json.loads(text)
@@ -419,8 +427,12 @@ def _load_manifest(path):
 
 
 def _compare(path, wanted, found):
-    here, there = (_flat(each["configuration"]) | _flat({"unit": each["units"]}) for each in (wanted, found))
-    names = [name for name in here | there if json.dumps(here.get(name)) != json.dumps(there.get(name))]
+    if (wanted["sha256"], wanted["units"]) == (found["sha256"], found["units"]):
+        return
+    both = ({"unit": each["units"]} | each["configuration"] for each in (found, wanted))
+    there, here = ({name: json.dumps(value) for name, value in _flat(each).items()} for each in both)
+    names = [name for name in here | there if here.get(name) != there.get(name)]
+    names.sort(key=lambda name: name.startswith("unit."))  # other settings give other units: settings say more
     if names:
         each = [f"{name}: here {here.get(name, 'absent')}, there {there.get(name, 'absent')}" for name in names]
         raise ValueError(f"configuration must be that of the store {path}, but differs in {_few(each)}")
@@ -459,24 +471,26 @@ def _files(folder):
 
 
 @contextmanager
-def _appearing(path, publish=os.replace) -> Iterator[BinaryIO]:
-    """Yield a file that appears under its name when the block ends, whole and on the disk, or not at all."""
+def _appearing(path, *, first=False) -> Iterator[BinaryIO]:
+    """Yield a file that appears under its name when the block ends, whole and on the disk, or not at all.
+
+    first : a file that has the name already keeps it.
+    """
     temporary = path.with_name(f"{path.name}.{token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        publish(temporary, path)
+        if first:
+            with suppress(FileExistsError):
+                os.link(temporary, path)
+        else:
+            temporary.replace(path)
         _sync(path.parent)
     finally:
         with suppress(OSError):  # it is gone, or the disk is beyond help
             temporary.unlink()
-
-
-def _link(temporary, path):
-    with suppress(FileExistsError):
-        os.link(temporary, path)
 
 
 def _sync(folder):

@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
+from pathlib import Path
 from threading import Event
 
 import numba
@@ -20,10 +23,21 @@ import numpy as np
 
 from lookahead_nb.checks import flag, whole_number
 from lookahead_nb.cpu.lanes import lanes_of
+from lookahead_nb.landscapes import Landscape
 from lookahead_nb.optimizers import Lookahead, Optimizer
+from lookahead_nb.progress import Progress
 from lookahead_nb.schedules import Schedule
 from lookahead_nb.store import Store, in_order
-from lookahead_nb.train import HIGHEST_SEED, Task, check_optimizer, histories, settings_frame, train_group
+from lookahead_nb.train import (
+    HIGHEST_SEED,
+    KINDS,
+    SPLITS,
+    Task,
+    check_optimizer,
+    histories,
+    settings_frame,
+    train_group,
+)
 
 UNIT_OPERATIONS = 3e10  # floating-point work of a unit: a few tenths of a second on one core
 UNIT_RUNS = 1024
@@ -100,28 +114,53 @@ def sweep(
     them in memory. executor : any ``concurrent.futures.Executor``; None trains on Numba's threads in this process.
     progress : True shows it on anything longer than two seconds; or a function of (runs done, runs in all).
     frame : False returns the opened store instead of a frame.
-    errors : TypeError, ValueError; MemoryError, before anything is trained, for a frame that does not fit.
+    errors : TypeError, ValueError; MemoryError, before anything is trained, for a frame that does not fit; that of the
+    first unit which failed, once all others are stored.
     """
-    task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
-    if eval_at is None and eval_every > max(task.steps, 50):
-        raise ValueError(f"eval_every must be at most the {task.steps} steps of a run, not {eval_every}")
-    plan = Plan(task, _configs(configs, task.dtype), _seeds(seeds))
+    task = model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend
+    plan = Plan.checked(*task, configs, seeds)
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, not False")
+    if not callable(progress) and not isinstance(progress, bool):
+        raise TypeError(f"progress must be True, False or a function of two numbers, not {progress!r}")
+    if frame:
+        _check_memory(plan)
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
     sink = _Memory() if store is None else Store.open(store, plan.configuration(), [unit.name for unit in plan.units])
     finished = sink.done()
     todo = [unit for unit in plan.units if unit.name not in finished]
     done = plan.size - sum(unit.size for unit in todo)
-    if callable(progress):
-        progress(done, plan.size)
-    for unit, found in _trained(todo, executor):
-        sink.write(unit.name, plan.rows(unit, found))
-        done += unit.size
-        if callable(progress):
-            progress(done, plan.size)
+    with Progress() if progress is True else nullcontext(progress or _silent) as report:
+        report(done, plan.size)
+        failures = []
+        for unit, found in _trained(todo, executor):
+            if isinstance(found, Exception):
+                failures.append(found)
+                if store is None:
+                    break  # nothing would be kept of the others
+                continue
+            sink.write(unit.name, plan.rows(unit, found))
+            done += unit.size
+            report(done, plan.size)
+    if failures:
+        raise failures[0]
     return sink.frame() if frame else sink
+
+
+def _silent(_done, _total):
+    pass
+
+
+def _check_memory(plan):
+    listed = Path("/proc/meminfo")
+    free = re.search(r"MemAvailable:\s+(\d+) kB", listed.read_text()) if listed.is_file() else None
+    if free and 3 * plan.frame_bytes > int(free[1]) * 1024:  # the units' frames, all of them as one, and in order
+        what = f"the frame of {plan.size:,} runs would take about {plan.frame_bytes / 1e9:.3g} GB"
+        advice = "evaluate less often, or give store= and frame=False, and read the columns you need"
+        raise MemoryError(
+            f"{what}, three times that to put together, and {int(free[1]) / 1e6:.3g} GB are free: {advice}"
+        )
 
 
 def _configs(configs, dtype):
@@ -182,16 +221,41 @@ class Plan:
     Runs of one seed stand together, and within a seed the runs that one kernel can train side by side.
     """
 
+    @classmethod
+    def checked(cls, model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend, configs, seeds):
+        """Return the plan, or refuse what is wrong with one of the arguments of :func:`sweep`."""
+        task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+        if eval_at is None and eval_every > max(task.steps, 50):
+            raise ValueError(f"eval_every must be at most the {task.steps} steps of a run, not {eval_every}")
+        plan = cls(task, _configs(configs, task.dtype), _seeds(seeds))
+        task.rows(plan.seeds[0])  # holds model, batches and data against each other
+        return plan
+
     def __init__(self, task, configs, seeds):
         self.task, self.configs, self.seeds = task, configs, seeds
         self.settings = settings_frame(configs)
         self.size = len(configs) * len(seeds)
         self._place = {seed: at for at, seed in enumerate(seeds)}
 
+    @property
+    def rows_in_all(self):
+        """How many rows the frame of all runs has."""
+        kinds = len(self.configs) + sum(isinstance(opt, Lookahead) for opt in self.configs)
+        return kinds * len(self.seeds) * len(self.task.eval_steps)
+
+    @property
+    def frame_bytes(self):
+        """How much memory the frame of all runs takes, from that of one run of each of a few configurations."""
+        few = np.arange(min(16, len(self.configs)))
+        nothing = np.zeros((len(few), len(self.task.eval_steps), len(KINDS), len(SPLITS), 2)), np.full(len(few), -1)
+        frame = histories(self.task, self.settings, few, ["0" * 16] * len(few), [0] * len(few), *nothing)
+        return self.rows_in_all * float(frame.memory_usage(index=False, deep=True).sum()) / len(frame)
+
     def configuration(self):
         """Return what the results depend on, as a nested dict, for the manifest of a store."""
         data = self.task.rows(self.seeds[0]).fingerprint
-        how = {"eval_steps": self.task.eval_steps.tolist(), "configs": [opt.settings() for opt in self.configs]}
+        configs = self.settings.astype(object).where(self.settings.notna(), None).to_dict("list")  # JSON has no NaN
+        how = {"eval_steps": self.task.eval_steps.tolist(), "configs": configs}
         return self.task.settings() | {"data": data, "seeds": self.seeds} | how
 
     @staticmethod
@@ -238,7 +302,7 @@ def train_unit(unit, goes_on=lambda: True):
         run_ids += [task.run_id(opt, seed, rows) for opt in opts]
         for first in range(0, len(opts), lanes):
             group = opts[first : first + lanes]
-            if len(group) >= SIDE_BY_SIDE_FROM:
+            if len(group) >= SIDE_BY_SIDE_FROM or isinstance(task.model, Landscape):
                 found, at = train_group(task, group, seed, rows, goes_on)
                 results += [*found]
                 diverged_at += at.tolist()
@@ -252,7 +316,7 @@ def train_unit(unit, goes_on=lambda: True):
 
 
 def _trained(units, executor):
-    """Yield (unit, what it gave) as units end; where the caller stops, so do they, at the next look."""
+    """Yield (unit, what it gave, or its exception) as units end; they stop at the next look where the caller does."""
     stop = Event()
     train = train_unit if executor else partial(train_unit, goes_on=lambda: not stop.is_set())
     pool = executor or ThreadPoolExecutor(numba.get_num_threads())
@@ -266,7 +330,8 @@ def _trained(units, executor):
                 return
             ended = wait(running, return_when=FIRST_COMPLETED).done
             for future in ended:
-                yield running.pop(future), future.result()
+                unit = running.pop(future)
+                yield unit, future.exception() or future.result()
     finally:
         stop.set()
         for future in running:

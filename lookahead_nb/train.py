@@ -7,6 +7,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -14,10 +15,11 @@ from uuid import uuid4
 import numpy as np
 
 from lookahead_nb.checks import float_dtype, one_of, whole_number
-from lookahead_nb.cpu import groups, network, runs
+from lookahead_nb.cpu import groups, network, runs, surfaces
 from lookahead_nb.cpu.lanes import lanes_of, lined_up
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RULES
+from lookahead_nb.landscapes import Landscape
 from lookahead_nb.mlp import DenseNetwork
 from lookahead_nb.optimizers import (
     INNER_STATES,
@@ -34,6 +36,7 @@ from lookahead_nb.philox import STREAM_ID
 SPLITS = ("train", "validation", "test")
 KINDS = ("fast", "slow")
 OPERATIONS_AT_ONCE = 2e9  # floating-point work between two looks at the keyboard: Ctrl-C answers within a second or so
+NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them stays in the cache of a core
 HIGHEST_SEED = 2**63 - 1
 
 
@@ -74,16 +77,18 @@ def train(
     """Train a model once and return the :class:`Run`.
 
     The weights are those of stepping ``opt`` by hand on ``model.loss_and_grad``, ``minibatches(n, batch_size, seed)``,
-    from ``model.init(seed, dtype)``, bit for bit.
+    from ``model.init(seed, dtype)``, bit for bit; for a landscape, on ``model.noisy_grad(params, seed, t)``, t from 1.
 
-    model : LogisticRegression or MLP. data : Dataset, or a function of the seed that returns one. opt : an inner rule
-    or Lookahead. steps, batch_size, eval_every, eval_rows : int, at least 1. seed : int in [0, 2**63), of weights and
-    minibatches. eval_at : steps to evaluate in place of every eval_every-th; 0 and the last are always in. eval_rows :
-    a larger split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64".
+    model : LogisticRegression or MLP, or a landscape. data : Dataset, or a function of the seed that returns one; None
+    for a landscape, which has no use for batch_size and eval_rows either. opt : an inner rule or Lookahead. steps,
+    batch_size, eval_every, eval_rows : int, at least 1. seed : int in [0, 2**63), of weights, minibatches and noise.
+    eval_at : steps to evaluate in place of every eval_every-th; 0 and the last are always in. eval_rows : a larger
+    split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64".
 
     history : ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of opt, ``step``,
     ``phase`` (step mod sync_period), ``weights`` ("fast" or "slow"), ``train_loss``, ``validation_loss``, ``test_loss``
-    (mean cross-entropy without L2), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a
+    (mean cross-entropy without L2; of a landscape ``train_loss`` is the expected loss, the mean over its replicas, and
+    the others are NaN), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a
     step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss, the
     gradient (as ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged";
     so does a row whose own loss is not finite.
@@ -128,8 +133,8 @@ class Task:
     eval_steps : (m,) int64, the steps that are evaluated, rising, 0 and ``steps`` among them.
     """
 
-    model: DenseNetwork
-    data: Dataset | Callable[[int], Dataset]
+    model: DenseNetwork | Landscape
+    data: Dataset | Callable[[int], Dataset] | None
     steps: int
     batch_size: int
     eval_steps: np.ndarray
@@ -144,8 +149,12 @@ class Task:
         dtype = float_dtype("dtype", dtype)
         steps, batch_size = whole_number("steps", steps, 1), whole_number("batch_size", batch_size, 1)
         eval_rows, eval_steps = whole_number("eval_rows", eval_rows, 1), _eval_steps(steps, eval_every, eval_at)
-        if not isinstance(model, DenseNetwork):
-            raise TypeError(f"model must be a LogisticRegression or an MLP, not {model!r}")
+        if isinstance(model, Landscape):
+            if data is not None:
+                raise TypeError(f"data must be None for a landscape, not {type(data).__name__}")
+            batch_size = eval_rows = 1  # not used, and so no part of the configuration
+        elif not isinstance(model, DenseNetwork):
+            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, not {model!r}")
         return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype)
 
     def rows(self, seed):
@@ -160,7 +169,10 @@ class Task:
             return _loaded[kept]
 
     def _load(self, seed):
-        data = self.data(seed) if callable(self.data) else self.data
+        if isinstance(self.model, Landscape):
+            none, nobody = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
+            return Rows(none, nobody, none, nobody, np.zeros(len(SPLITS) + 1, np.int64), "none")
+        data: Any = self.data(seed) if callable(self.data) else self.data
         _check_data(self.model, data, self.batch_size)
         parts = [_evaluated_rows(data, name, self.eval_rows) for name in SPLITS]
         return Rows(
@@ -174,13 +186,24 @@ class Task:
 
     @property
     def operations(self):
-        """The floating-point operations of the training steps of one run: six for each weight and row."""
-        return 6.0 * self.model.size * self.batch_size * self.steps
+        """The floating-point operations of the training steps of one run."""
+        return float(self._operations_of_a_step * self.steps)
+
+    @property
+    def _operations_of_a_step(self):
+        # Six for each weight and row; on a landscape mostly those of a normal number, by the time it takes.
+        return (100 if isinstance(self.model, Landscape) else 6 * self.batch_size) * self.model.size
+
+    @property
+    def measured(self):
+        """Which of (``SPLITS``, (loss, accuracy)) there is, (3, 2) bool: all, or of a landscape the first loss."""
+        first = np.arange(2 * len(SPLITS)).reshape(-1, 2) == 0
+        return first if isinstance(self.model, Landscape) else np.ones_like(first)
 
     @property
     def stride(self):
         """How many steps one run makes between two looks at the keyboard."""
-        return max(1, int(OPERATIONS_AT_ONCE / (6 * self.model.size * self.batch_size)))
+        return max(1, int(OPERATIONS_AT_ONCE / self._operations_of_a_step))
 
     def settings(self):
         """Return what the results depend on, but for optimizer, seed and data: a nested dict."""
@@ -200,30 +223,58 @@ class Task:
         results : (m, 2, 3, 2) float64, by evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is
         none. diverged_at : the step, or -1. goes_on : asked every ``stride`` steps; where it says no, the run ends.
         """
+        if isinstance(self.model, Landscape):
+            results, diverged_at, taken = _train_on_landscape(self, [opt], seed, [params], [state], goes_on)
+            return results[0], int(diverged_at[0]), int(taken[0])
         width: Any = self.dtype.type
         results = np.full((len(self.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
-        table, _ = step_table(opt, self.steps, width)
-        sizes = self.model.sizes
+        sizes, code, l2 = self.model.sizes, self.model.activation_code, width(self.model.l2)
         work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
-        if isinstance(opt, Lookahead):
-            rule, period, (size, rest, pulls, mode) = opt.inner.rule, opt.sync_period, sync_arguments(opt, width)
-            slow, a1, a2 = state._slow, state._a1, state._a2
-        else:
-            rule, period, (size, rest, pulls, mode) = opt.rule, 0, (width(0), width(0), False, 0)
-            slow = a1 = a2 = params[:0]
-        limits = np.array([gradient_limit(opt, self.dtype), np.finfo(self.dtype).max], self.dtype)
-        grad, diverged_at, taken = np.empty_like(params), -1, 0
+        diverged_at, taken = -1, 0
+        advance: Any = partial(runs.advance, *_moving(self, opt, params, state))
         for first in range(0, self.steps, self.stride):
             if diverged_at >= 0 or not goes_on():
                 break
-            diverged_at, taken = runs.advance(
-                rule, params, grad, state._s1, state._s2, slow, a1, a2,
-                table, limits, period, size, rest, pulls, mode,
-                rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, self.model.activation_code,
-                width(self.model.l2), rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
+            diverged_at, taken = advance(
+                rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, code, l2,
+                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
                 first, min(first + self.stride, self.steps),
             )  # fmt: skip
         return results, diverged_at, taken
+
+
+def _moving(task, opt, params, state):
+    """Return what moves in a run and how, as the kernels of whole runs take it first."""
+    width: Any = task.dtype.type
+    table, _ = step_table(opt, task.steps, width)
+    limits = np.array([gradient_limit(opt, task.dtype), np.finfo(task.dtype).max], task.dtype)
+    if isinstance(opt, Lookahead):
+        rule, slow, how = opt.inner.rule, (state._slow, state._a1, state._a2), sync_arguments(opt, width)
+    else:
+        rule, slow, how = opt.rule, (params[:0],) * 3, (width(0), width(0), False, KEEP)
+    period = opt.sync_period if isinstance(opt, Lookahead) else 0
+    return rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, period, *how
+
+
+def _train_on_landscape(task, opts, seed, params, states, goes_on):
+    """Train runs of one seed, which all meet the same noise; return (results, diverged_at, steps taken) of each."""
+    model, seed = task.model, np.uint64(seed)
+    advance: Any = [partial(surfaces.advance, *_moving(task, *run)) for run in zip(opts, params, states, strict=True)]
+    results = np.full((len(opts), len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
+    diverged_at, taken = np.full(len(opts), -1), np.zeros(len(opts), np.int64)
+    stride = min(task.steps, max(1, NUMBERS_AT_ONCE // model.size))
+    normals = np.empty((stride, model.size if model.noise.any() else 0))
+    for first in range(0, task.steps, stride):
+        if not goes_on():
+            break
+        last = min(first + stride, task.steps)
+        surfaces.draw(seed, first, normals[: last - first])
+        for i in np.flatnonzero(diverged_at < 0):
+            with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of what is far out
+                diverged_at[i], taken[i] = advance[i](
+                    model.surface, model.coefficients, model.noise, normals, task.eval_steps, results[i], first, last
+                )
+    return results, diverged_at, taken
 
 
 def train_group(task, opts, seed, rows, goes_on=lambda: True):
@@ -232,6 +283,10 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
     opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state. Else as ``Task.advance``, with
     the same bits.
     """
+    if isinstance(task.model, Landscape):
+        params = [task.model.init(seed, task.dtype) for _ in opts]
+        states = [opt.init(p) for opt, p in zip(opts, params, strict=True)]
+        return _train_on_landscape(task, opts, seed, params, states, goes_on)[:2]
     width: Any = task.dtype.type
     lanes, count = lanes_of(width), len(opts)
     everyone = [*opts, *[opts[-1]] * (lanes - count)]
@@ -348,7 +403,7 @@ def histories(task, settings, which, run_ids, seeds, results, diverged_at):
     run, at, kind = np.nonzero(there)
     step = task.eval_steps[at]
     values = results[run, at, kind]
-    late = ~np.isfinite(values).all(axis=(1, 2))  # an evaluated loss may overflow where no weight does
+    late = ~np.isfinite(values)[:, task.measured].all(axis=1)  # an evaluated loss may overflow where no weight does
     late |= (diverged_at[run] >= 0) & (step >= diverged_at[run])
     values[late] = np.nan
     frame = pd.DataFrame({"run": run_ids, "seed": seeds}).take(run).reset_index(drop=True)

@@ -602,3 +602,15 @@ def test_readme_lists_every_set_and_sum():
     text = (ROOT / "data/README.md").read_text(encoding="utf-8")
     known = [*NAMES, *datasets._BUNDLED.values(), *datasets._FASHION_FILES, *datasets._FASHION_FILES.values()]
     assert [word for word in known if word not in text] == []
+
+
+def test_a_named_set_travels_by_its_name_and_any_other_whole():
+    pytest.importorskip("sklearn", reason="needs scikit-learn for the digits")
+    whole = datasets.load("digits", 3)
+    message = pickle.dumps(whole)
+    assert len(message) < 200
+    assert pickle.loads(message).fingerprint == whole.fingerprint
+    for other in (whole.subset(100, 1), datasets.from_arrays(np.eye(9), np.arange(9) % 2)):
+        copied = pickle.loads(pickle.dumps(other))
+        assert copied.fingerprint == other.fingerprint
+        assert not copied.X_train.flags.writeable

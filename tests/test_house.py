@@ -21,7 +21,7 @@ FLOORS = [
     ["cpu", "gpu"],
     ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
     ["train", "theory"],
-    ["sweep", "store", "tables", "comparisons", "claims"],
+    ["sweep", "workers", "progress", "configuration", "store", "tables", "comparisons", "claims"],
     ["figures"],
     ["__main__", "__init__"],
 ]
@@ -114,7 +114,7 @@ def test_reference_never_imports_the_package():
 
 
 def test_import_is_light():
-    heavy = ["matplotlib", "pandas", "seaborn", "sklearn", "lookahead_nb.gpu"]
+    heavy = ["matplotlib", "pandas", "pyarrow", "seaborn", "sklearn", "lookahead_nb.gpu"]
     code = f"import sys, lookahead_nb; print(*(name for name in {heavy} if name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert loaded.split() == []

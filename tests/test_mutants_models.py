@@ -26,6 +26,8 @@ TRAIN = (
     "float32 and (before_the_pull or every_model) or not_finite_ends or diverged_run or flagged or nan",
 )
 
+GROUPS = ("test_sweep.py", "side_by_side")
+
 EVALUATED = """        if evaluates:
             _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
 """
@@ -97,11 +99,39 @@ FAULTS = {
     "one step too many at divergence": ("cpu/runs.py", "return t, t - 1", "return t, t", TRAIN),
     "evaluated losses not watched": (
         "train.py",
-        "late = ~np.isfinite(values).all(axis=(1, 2))",
+        "late = ~np.isfinite(values)[:, task.measured].all(axis=1)",
         "late = np.zeros(len(values), bool)",
         TRAIN,
     ),
-    "slow rows hold the fast weights": ("train.py", "results[:, : len(kinds)]", "results[:, [0] * len(kinds)]", TRAIN),
+    "slow rows hold the fast weights": ("train.py", "results[run, at, kind]", "results[run, at, 0 * kind]", TRAIN),
+    "lanes: W not transposed": (
+        "cpu/groups.py",
+        "lane_product(W.transpose((1, 0, 2)), error",
+        "lane_product(W.reshape((fan_in, fan_out, lanes)), error",
+        GROUPS,
+    ),
+    "lanes: no bias": ("cpu/groups.py", "set_line(row, r, line(row, r) + b)", "set_line(row, r, line(row, r))", GROUPS),
+    "lanes: no gradient for biases": ("cpu/groups.py", "total = total + line(row, r)", "pass", GROUPS),
+    "lanes: L2 left out": ("cpu/groups.py", "network.add_penalty(l2, _flat(W), _flat(dW))", "pass", GROUPS),
+    "lanes: one activation for all": ("cpu/groups.py", "hidden and activation == RELU", "hidden", GROUPS),
+    "lanes: minibatches one step ahead": ("cpu/groups.py", "seed, t - 1, rows", "seed, t, rows", GROUPS),
+    "lanes: scalars of the first step": ("cpu/groups.py", "table[t - 1 - first]", "table[0]", GROUPS),
+    "lanes: sync one step late": ("cpu/groups.py", "t % periods[lane] == 0", "t % periods[lane] == 1", GROUPS),
+    "lanes: averaging pulls": ("cpu/groups.py", "if now and pulls[lane]", "if now", GROUPS),
+    "lanes: state kept": ("cpu/groups.py", "elif inner_state == RESET", "elif False", GROUPS),
+    "lanes: state not interpolated": ("cpu/groups.py", "_pull_all(s1, a1, moves, stays)", "pass", GROUPS),
+    "lanes: labels of the piece before": (
+        "cpu/groups.py",
+        "labels[r * lanes + lane] = y[first + r]",
+        "labels[r * lanes + lane] = y[r]",
+        GROUPS,
+    ),
+    "lanes: chain backwards": (
+        "cpu/lanes.py",
+        "for k in range(A.shape[1])",
+        "for k in range(A.shape[1])[::-1]",
+        GROUPS,
+    ),
     "validation evaluated on the test rows": (
         "train.py",
         "for name in SPLITS]",
@@ -110,6 +140,7 @@ FAULTS = {
     ),
     "no fault": ("train.py", "", "", MODELS),
     "no fault at all": ("train.py", "", "", TRAIN),
+    "no fault in lanes": ("train.py", "", "", GROUPS),
 }
 
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import reference
+from conftest import NO_JIT
 from scipy import stats
 
 import lookahead_nb as lnb
@@ -56,6 +57,13 @@ def test_r4_first_uniforms_are_fixed_for_good():
     known = [14495685, 11400608, 15136523, 13874378, 12228810, 6579784]
     assert [u * 2**24 for u in philox.uniforms(6, 0, philox.WEIGHTS)] == known
     assert [u * 2**24 for u in philox.uniforms(2, 2**63 - 1, philox.NOISE, block=3)] == [15781065, 7569031]
+
+
+def test_r4_first_normals_are_fixed_for_good():
+    known = [-1.2312776741798794, 1.2553708823668586, -0.5600773052121089, -0.09360633505763702, -0.5687299256862977]
+    known += [-1.8030761545692977, -0.1496065352360618, 0.7470537078649456]
+    assert philox.normals(6, 0, philox.NOISE, 1).tolist() == known[:6]
+    assert philox.normals(2, 2**63 - 1, philox.NOISE, 2**32 - 1).tolist() == known[6:]
 
 
 def test_r4_first_permutation_is_fixed_for_good():
@@ -224,3 +232,50 @@ def test_streams_of_different_purpose_have_nothing_in_common():
 def test_bad_input_is_refused_by_name_at_the_call(arguments, error, named):
     with pytest.raises(error, match=named):
         lnb.minibatches(*arguments)
+
+
+# ------------------------------------------------------------------------------------------------- normal numbers
+
+
+def test_normals_are_the_quantiles_of_the_words_of_their_counter():
+    for seed, step in ((5, 1), (2**63 - 1, 2**32 - 1)):
+        expected = []
+        for block in range(3):
+            words_of_block = reference.philox([block, step, 0, int(philox.NOISE)], [seed & 0xFFFFFFFF, seed >> 32])
+            expected += [stats.norm.ppf((word + 0.5) / 2**32) for word in words_of_block]
+        np.testing.assert_allclose(philox.normals(10, seed, philox.NOISE, step), expected[:10], rtol=4e-15)
+
+
+def test_normals_are_the_same_bits_in_plain_python():
+    plain = np.empty(9)
+    philox.fill_normal(np.uint64(7), philox.NOISE, 3, plain)
+    assert plain.tolist() == philox.normals(9, 7, philox.NOISE, 3).tolist()
+
+
+def test_normals_do_not_depend_on_how_many_are_asked_for():
+    many = philox.normals(23, 1, philox.NOISE, 2)
+    for n in range(23):
+        assert philox.normals(n, 1, philox.NOISE, 2).tolist() == many[:n].tolist()
+
+
+def test_normals_follow_the_normal_law():
+    numbers = philox.normals(200_000 if not NO_JIT else 300, 1, philox.NOISE, 1)
+    assert stats.kstest(numbers, "norm").pvalue > P_VALUE
+    assert stats.kstest(numbers[np.abs(numbers) > 2], tail_law).pvalue > P_VALUE
+
+
+def tail_law(x):
+    """The distribution of a normal number beyond 2 on either side."""
+    return np.where(x < 0, stats.norm.cdf(x), stats.norm.cdf(x) - 1 + 2 * stats.norm.sf(2)) / (2 * stats.norm.sf(2))
+
+
+def test_normals_of_steps_and_seeds_are_not_related():
+    count = 100_000 if not NO_JIT else 200
+    first = philox.normals(count, 1, philox.NOISE, 1)
+    for other in (
+        philox.normals(count, 1, philox.NOISE, 2),
+        philox.normals(count, 2, philox.NOISE, 1),
+        np.roll(first, 1),
+    ):
+        assert stats.pearsonr(first, other).pvalue > P_VALUE
+        assert stats.pearsonr(first**2, other**2).pvalue > P_VALUE

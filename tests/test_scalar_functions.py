@@ -243,3 +243,62 @@ def test_loops_vectorise_without_a_call(name, width):
 @each_function
 def test_float32_holds_no_float64(name):
     assert "double" not in next(iter(loop(name, np.float32).inspect_llvm().values()))
+
+
+# ----------------------------------------------------------------------------------- the quantile of the normal law
+
+
+def quantiles(u):
+    x = np.empty_like(u)
+    loop("normal_quantile", np.float64)(u, x)
+    return x
+
+
+def probabilities(count):
+    rng = np.random.default_rng(2)
+    sides = np.exp(rng.uniform(-25, 0, count))
+    corners = around([np.exp(-25), 0.075, 0.25, 0.925], 1, np.float64)
+    ends = [2.0**-33, 1 - 2.0**-33, np.nextafter(0.5, 0), np.nextafter(0.5, 1)]
+    inside = np.concatenate([rng.random(count), sides, 1 - sides, corners, ends])
+    return inside[(inside >= np.exp(-25)) & (1 - inside >= np.exp(-25))]
+
+
+def test_normal_quantile_agrees_with_scipy():
+    ndtri = pytest.importorskip("scipy.special").ndtri
+    u = probabilities(200_000 if COMPILED else 100)
+    np.testing.assert_allclose(quantiles(u), ndtri(u), rtol=2e-15)
+
+
+def test_normal_quantile_is_as_accurate_as_stated():
+    bound = float(re.search(r"Accuracy: ([\de.-]+) relative", formulas.normal_quantile.__doc__)[1])
+    u = probabilities(300 if COMPILED else 20)
+    with mpmath.workprec(120):
+        for p, x in zip(u.tolist(), quantiles(u).tolist(), strict=True):
+            # One step of Newton from x on the side that does not cancel leaves an error far below the bound.
+            lower, q = (mpmath.mpf(x), mpmath.mpf(p)) if p < 0.5 else (-mpmath.mpf(x), 1 - mpmath.mpf(p))
+            exact = lower - (mpmath.ncdf(lower) - q) / mpmath.npdf(lower)
+            assert abs(lower - exact) <= bound * abs(exact), p
+
+
+def test_normal_quantile_is_odd_and_nan_where_it_is_not_defined():
+    u = np.arange(1, 200) / 512.0
+    assert (quantiles(1 - u) == -quantiles(u)).all()
+    assert quantiles(np.array([0.5]))[0] == 0
+    outside = np.array([0, 1, -0.0, -0.5, 1.5, np.inf, -np.inf, np.nan, 1e-11, 5e-324])
+    with np.errstate(divide="raise", over="raise", invalid="raise"):
+        plain = [formulas.normal_quantile(x) for x in outside]
+    assert np.isnan(plain).all()
+    assert np.isnan(quantiles(outside)).all()
+
+
+@needs_compiler
+def test_normal_quantile_has_the_same_bits_in_python_and_compiled():
+    u = probabilities(60)
+    assert [formulas.normal_quantile(x) for x in u] == quantiles(u).tolist()
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 machine code")
+def test_normal_quantile_vectorises():
+    (code,) = loop("normal_quantile", np.float64).inspect_asm().values()
+    assert re.search(r"\bvsqrtpd\b", code)

@@ -1,0 +1,176 @@
+"""Runs on surfaces with a known shape, many replicas at once, compiled: no Python between the steps.
+
+Arguments of all loops
+    surface : name of a surface, a key of ``formulas.SURFACES``.
+    p, g    : (replicas*n,) float32 or float64, the weights and the gradient, replica by replica.
+    coefficients : (parts, 2), in, the two coefficients of each part of a point, in the width of p; float64 for heights.
+    noise   : (n,), in, the standard deviation of the gradient's noise.
+    normals : (replicas*n,) float64, in, the standard normal numbers of a step, see ``draw``; (0,) for no noise.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numba import types
+
+from lookahead_nb.cpu import step as steps
+from lookahead_nb.cpu.runs import FAST, SLOW, _all_within
+from lookahead_nb.formulas import SURFACES
+from lookahead_nb.jit import compiled, fma, formula, like, named
+from lookahead_nb.philox import NOISE, fill_normal
+
+
+def _slopes(surface, width):
+    def slopes(p, g, coefficients):
+        parts = coefficients.shape[0]
+        for first in range(0, p.size, parts * width):
+            for part in range(parts):
+                i, j = first + part * width, first + part * width + width - 1
+                _, g[i], g[j] = surface(p[i], p[j], coefficients[part, 0], coefficients[part, 1])
+
+    return formula(named(f"slopes_{surface.__name__}", slopes))
+
+
+def _noisy_grad(surface, width):
+    slopes = _slopes(surface, width)
+
+    def loop(p, g, coefficients, noise, normals):
+        slopes(p, g, coefficients)
+        for first in range(0, normals.size, noise.size):
+            for i in range(noise.size):
+                g[first + i] = fma(noise[i], like(noise[i], normals[first + i]), g[first + i])
+
+    return named(f"noisy_grad_{surface.__name__}", loop)
+
+
+def _mean_height(surface, width):
+    def loop(p, coefficients, n, out):
+        size = p.size // out.size
+        for k in range(out.size):
+            total = np.float64(0)
+            for first in range(k * size, (k + 1) * size, n):
+                for part in range(coefficients.shape[0]):
+                    i, j = first + part * width, first + part * width + width - 1
+                    height, _, _ = surface(
+                        np.float64(p[i]), np.float64(p[j]), coefficients[part, 0], coefficients[part, 1]
+                    )
+                    total += height
+            out[k] = total / np.float64(size // n)
+
+    return named(f"mean_height_{surface.__name__}", loop)
+
+
+@lru_cache(None)
+def _signatures(width):
+    scalar, vector, readonly = steps.width_types(width)
+    normals = types.Array(types.float64, 1, "C", readonly=True)
+    matrix, exact = (types.Array(each, 2, "C", readonly=True) for each in (scalar, types.float64))
+    heights = types.void(readonly, exact, types.int64, types.float64[::1])
+    return types.void(readonly, vector, matrix, readonly, normals), heights
+
+
+@lru_cache(None)
+def noisy_grad(surface, width):
+    """Return the compiled loop ``loop(p, g, coefficients, noise, normals)``, which writes g."""
+    return compiled(_signatures(width)[0], nogil=True)(_noisy_grad(*SURFACES[surface]))
+
+
+@lru_cache(None)
+def mean_height(surface, width):
+    """Return the compiled loop ``loop(p, coefficients, n, out)``: out[k], the mean height of an equal share of p.
+
+    p : (out.size*replicas*n,); n : int, coordinates of a point; out : float64. Heights are worked out in float64 and
+    added one by one, in the order of p.
+    """
+    return compiled(_signatures(width)[1], nogil=True)(_mean_height(*SURFACES[surface]))
+
+
+def _draw(seed, first, out):
+    for i in range(out.shape[0]):
+        fill_normal(seed, NOISE, first + 1 + i, out[i])
+
+
+@lru_cache(None)
+def _draw_loop():
+    return compiled(types.void(types.uint64, types.int64, types.float64[:, ::1]), nogil=True)(_draw)
+
+
+def draw(seed, first, out):
+    """Write the normal numbers of the steps first + 1, first + 2, ..., one row each, that all runs of a seed meet.
+
+    They are functions of seed, step and position, so a replica has the same ones however many there are.
+    """
+    _draw_loop()(seed, first, out)
+
+
+def _advance(
+    rule, sync, noisy_grad, mean_height,
+    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+    coefficients, exact_coefficients, noise, normals, eval_steps, results, first, last,
+):  # fmt: skip
+    height = np.empty(1, np.float64)
+    due = 0
+    while due < eval_steps.size and eval_steps[due] < first + (first > 0):
+        due += 1
+    if first == 0 and due < eval_steps.size and eval_steps[due] == 0:
+        mean_height(p, exact_coefficients, noise.size, height)
+        results[due, FAST, 0, 0] = results[due, SLOW, 0, 0] = height[0]
+        due += 1
+    for t in range(first + 1, last + 1):
+        noisy_grad(p, g, coefficients, noise, normals[t - first - 1])
+        if not _all_within(g, limits[0]):
+            return t, t - 1
+        rule(p, g, s1, s2, table[t - 1])
+        if not _all_within(p, limits[1]):
+            return t, t
+        evaluates = due < eval_steps.size and eval_steps[due] == t
+        if evaluates:
+            mean_height(p, exact_coefficients, noise.size, height)
+            results[due, FAST, 0, 0] = height[0]
+        if sync_period > 0 and t % sync_period == 0:
+            sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+        if evaluates and sync_period > 0:
+            mean_height(slow, exact_coefficients, noise.size, height)
+            results[due, SLOW, 0, 0] = height[0]
+        due += evaluates
+    return -1, last
+
+
+@lru_cache(None)
+def _advance_loop(width):
+    scalar, vector, readonly = steps.width_types(width)
+    plain, _, sync = steps.signatures(width)
+    matrix, exact = (types.Array(each, 2, "C", readonly=True) for each in (scalar, types.float64))
+    whole = types.Array(types.int64, 1, "C", readonly=True)
+    signature = types.UniTuple(types.int64, 2)(
+        *(types.FunctionType(s) for s in (plain, sync, *_signatures(width))),
+        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64,
+        matrix, exact, readonly, types.Array(types.float64, 2, "C", readonly=True),
+        whole, types.float64[:, :, :, ::1], types.int64, types.int64,
+    )  # fmt: skip
+    return compiled(signature, nogil=True)(_advance)
+
+
+def advance(
+    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+    surface, coefficients, noise, normals, eval_steps, results, first, last,
+):  # fmt: skip
+    """Move all replicas of one run from step ``first`` to step ``last`` and evaluate their mean height on the way.
+
+    The bits are those of stepping by hand on ``noisy_grad``. All arguments move in place, so a run may be cut anywhere
+    and continued. At a step with a sync the fast weights are evaluated before the pull, the slow ones after it.
+
+    rule .. inner_state, eval_steps : as in ``cpu.runs.advance``.
+    coefficients : (parts, 2) float64, and noise : (n,) float64; both are rounded to the width of p for the gradient.
+    normals : (at least last - first, replicas*n or 0) float64, in, row i for step first + 1 + i.
+    results : (m, 2, parts, 2) float64, out; only [:, :, 0, 0] is written, the loss by step and FAST or SLOW.
+    returns : as ``cpu.runs.advance``; the height is not watched.
+    """
+    width = p.dtype.type
+    return _advance_loop(width)(
+        steps.plain_loop(rule, width), steps.sync_loop(width), noisy_grad(surface, width), mean_height(surface, width),
+        p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+        coefficients.astype(width), coefficients, noise.astype(width), normals, eval_steps, results, first, last,
+    )  # fmt: skip

@@ -1,0 +1,819 @@
+"""The store of a sweep: parts come back bit for bit, damage is found and named, faults and crowds lose nothing.
+
+Called as a script, this file writes some units of the example into a store: ``test_store.py FOLDER START UNIT...``,
+beginning when the file START is there.
+"""
+
+import errno
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lookahead_nb import store as store_module
+from lookahead_nb.__main__ import main
+from lookahead_nb.philox import STREAM_ID
+from lookahead_nb.store import DAMAGED, HEADER, MANIFEST, DamageError, Store, in_order
+from lookahead_nb.tables import machine
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+CONFIGURATION = {"model": {"sizes": [3, 2]}, "training": {"steps": 20, "dtype": "float32"}, "seeds": [0, 1, 2]}
+UNITS = [sha256(bytes([number])).hexdigest()[:32] for number in range(6)]
+NAN = float("nan")
+
+
+def rows(number, size=4):
+    """The rows of a unit as a sweep makes them: two runs, whose rows stand far apart in the plan."""
+    rng = np.random.default_rng(number)
+    loss = rng.normal(0, 1, size)
+    loss[0] = NAN
+    return pd.DataFrame({
+        "run": np.repeat([f"{number:016x}", f"{number + 99:016x}"], size // 2),
+        "seed": number,
+        "sync_period": [5.0, NAN] * (size // 2),
+        "inner_state": pd.Series(["keep", NAN] * (size // 2), dtype=object),
+        "pull_back": pd.Series([True, NAN] * (size // 2), dtype=object),
+        "slow_step_size": pd.Series([0.5, "adaptive"] * (size // 2), dtype=object),
+        "step": np.arange(size) % 2,
+        "train_loss": loss,
+        "status": np.where(np.isnan(loss), "diverged", "ok"),
+        "order": np.repeat([number, 50 - number], size // 2),
+    })  # fmt: skip
+
+
+def made(path, units=UNITS, wanted=UNITS):
+    store = Store.open(path, CONFIGURATION, units)
+    for unit in wanted:
+        store.write(unit, rows(UNITS.index(unit)))
+    return store
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished store, not to be changed."""
+    return made(tmp_path_factory.mktemp("whole") / "store")
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A finished store of one's own."""
+    shutil.copytree(whole.path, tmp_path / "copied")
+    return Store.open(tmp_path / "copied")
+
+
+def part(store, number=0):
+    return store.path / f"{UNITS[number]}.parquet"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def assert_same(frame, expected):
+    """The same columns, dtypes and values, and the same bits of every float."""
+    pd.testing.assert_frame_equal(frame, expected, check_exact=True)
+    for name in expected.select_dtypes("float"):
+        assert frame[name].to_numpy().tobytes() == expected[name].to_numpy().tobytes(), name
+    for name in expected.columns[expected.dtypes.astype(str) == "object"]:
+        assert list(map(type, frame[name])) == list(map(type, expected[name])), name
+
+
+# ------------------------------------------------------------------------------------------------ there and back
+
+
+def test_rows_come_back_bit_for_bit_in_the_order_of_the_plan(whole):
+    expected = in_order([rows(number) for number in range(6)])
+    assert_same(whole.frame(), expected)
+    assert expected["seed"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0]
+    assert expected["step"].tolist() == [0, 1] * 12
+
+
+def test_the_order_of_writing_does_not_show(whole, tmp_path):
+    backwards = made(tmp_path / "backwards", wanted=UNITS[::-1])
+    assert contents(backwards.path) == contents(whole.path)
+    assert_same(backwards.frame(), whole.frame())
+
+
+def test_every_kind_of_column_comes_back_bit_for_bit(tmp_path):
+    info = np.finfo(float)
+    corners = [0.0, -0.0, 0.1, info.max, -info.max, info.tiny, info.smallest_subnormal, np.inf, -np.inf, NAN]
+    bits = (
+        np.random.default_rng(1).integers(0, 2**64, 990, np.uint64, endpoint=False).view(float)
+    )  # odd NaNs among them
+    size = 1000
+    several = [1, 1.0, True, False, 0, 0.0, -0.0, "1", "", "adaptive", "Zoë", 2**70, np.inf, NAN, np.float32(0.1), None]
+    frame = pd.DataFrame({
+        "float64": [*corners, *bits],
+        "float32": np.random.default_rng(2).integers(0, 2**32, size, np.uint32).view(np.float32),
+        "int64": np.random.default_rng(3).integers(-(2**63), 2**63 - 1, size, endpoint=True),
+        "uint64": np.full(size, 2**64 - 1, np.uint64),
+        "int8": np.arange(size).astype(np.int8),
+        "bool": np.arange(size) % 3 == 0,
+        "nothing": NAN,
+        "text": np.where(np.arange(size) % 2, 'a, "b"\n', ""),
+        "text or nothing": pd.Series(["keep", NAN] * (size // 2), dtype="str"),
+        "word or nothing": pd.Series(["keep", NAN] * (size // 2), dtype=object),
+        "true or nothing": pd.Series([True, NAN] * (size // 2), dtype=object),
+        "only true": pd.Series([True] * size, dtype=object),
+        "only nothing": pd.Series([NAN] * size, dtype=object),
+        "several": pd.Series([*several, *["x"] * (size - len(several))], dtype=object),
+    })  # fmt: skip
+    frame["several"] = frame["several"].where(frame["several"].notna(), NAN)
+    store = Store.open(tmp_path, CONFIGURATION, UNITS[:1])
+    store.write(UNITS[0], frame)
+    expected = frame.assign(
+        several=pd.Series([v.item() if isinstance(v, np.generic) else v for v in frame["several"]], dtype=object)
+    )
+    assert_same(store.frame(), expected)
+    assert str(store.frame()["several"][6]) == "-0.0"
+
+
+def test_rows_need_no_order_and_may_be_none(tmp_path):
+    store = Store.open(tmp_path, CONFIGURATION, UNITS[:2])
+    store.write(UNITS[0], pd.DataFrame({"x": [2.0, 1.0], "y": ["a", "b"]}))
+    store.write(UNITS[1], pd.DataFrame({"x": [2.0], "y": ["a"]}).iloc[:0])
+    assert_same(store.frame(), pd.DataFrame({"x": [2.0, 1.0], "y": ["a", "b"]}))
+
+
+def test_chosen_columns_come_in_the_order_asked_for(whole):
+    expected = whole.frame()[["train_loss", "pull_back", "run"]]
+    assert_same(whole.frame(["train_loss", "pull_back", "run"]), expected)
+
+
+@pytest.mark.parametrize("name", ["loss", "order"])
+def test_an_unknown_column_is_named(whole, name):
+    with pytest.raises(ValueError, match=f"columns must be among run, seed, .*, status, not '{name}'"):
+        whole.frame(["run", name])
+
+
+def test_units_with_other_columns_or_dtypes_are_refused(tmp_path):
+    """Put together by pandas, True would become 1.0."""
+    frames = [pd.DataFrame({"x": [1.0]}), pd.DataFrame({"x": [True]}), pd.DataFrame({"y": [1.0]})]
+    store = Store.open(tmp_path, CONFIGURATION, UNITS[:3])
+    store.write(UNITS[0], frames[0])
+    for frame in frames[1:]:
+        with pytest.raises(ValueError, match="frame must have the columns and dtypes of the other units"):
+            store.write(UNITS[1], frame)
+    Store.open(tmp_path).write(UNITS[1], frames[1])
+    for read in (store.frame, lambda **how: store.export(tmp_path.parent / "all.csv", **how)):
+        with pytest.raises(ValueError, match=f"{UNITS[1]}.parquet must have the columns of {UNITS[0]}.parquet"):
+            read(partial=True)
+
+
+@pytest.mark.parametrize("bad", [[object()], [[1, 2]], [b"x"], pd.to_datetime(["2020-01-01"]), [1 + 2j]])
+def test_what_no_setting_is_made_of_is_refused(tmp_path, bad):
+    store = Store.open(tmp_path, CONFIGURATION, UNITS)
+    with pytest.raises(TypeError, match="column 'x' must hold numbers, truth values"):
+        store.write(UNITS[0], pd.DataFrame({"x": bad}))
+    assert store.done() == set()
+    store.write(UNITS[0], rows(0))
+
+
+@pytest.mark.parametrize("columns", [[0, 1], ["a", "a"]])
+def test_columns_must_have_different_names(tmp_path, columns):
+    store = Store.open(tmp_path, CONFIGURATION, UNITS)
+    with pytest.raises(TypeError, match="must be different names"):
+        store.write(UNITS[0], pd.DataFrame([[1, 2]], columns=columns))
+
+
+# ------------------------------------------------------------------------------------------------ done, or absent
+
+
+def test_done_are_the_units_whose_part_is_there(tmp_path):
+    store = made(tmp_path, wanted=UNITS[2:4])
+    assert store.done() == Store.open(tmp_path).done() == set(UNITS[2:4])
+    part(store, 2).unlink()
+    assert store.done() == {UNITS[3]}
+
+
+def test_a_unit_outside_of_the_plan_is_refused(tmp_path):
+    store = made(tmp_path, wanted=[])
+    with pytest.raises(ValueError, match=r"unit must be one of the 6 units of .*, not 'ff'"):
+        store.write("ff", rows(0))
+
+
+def test_writing_again_changes_nothing(copied):
+    before, inode = contents(copied.path), part(copied).stat().st_ino
+    copied.write(UNITS[0], rows(0))
+    assert contents(copied.path) == before
+    assert part(copied).stat().st_ino == inode
+
+
+def test_other_rows_for_a_unit_that_is_there_are_refused(copied):
+    before = contents(copied.path)
+    with pytest.raises(ValueError, match="must hold the rows just computed, not others"):
+        copied.write(UNITS[0], rows(0).assign(train_loss=1.0))
+    assert contents(copied.path) == before
+
+
+def test_the_same_rows_of_another_machine_are_the_same(copied, monkeypatch):
+    before = contents(copied.path)
+    monkeypatch.setattr(store_module, "_maker", lambda: {"cpu": "another"})
+    copied.write(UNITS[0], rows(0))
+    assert contents(copied.path) == before
+    part(copied, 1).unlink()
+    copied.write(UNITS[1], rows(1))
+    assert copied.show()["written by.2.cpu"] == "another"
+
+
+def test_a_damaged_part_is_written_anew(copied):
+    before = contents(copied.path)
+    part(copied).write_bytes(b"x")
+    copied.write(UNITS[0], rows(0))
+    assert contents(copied.path) == before
+
+
+def test_missing_units_are_not_passed_over_in_silence(tmp_path):
+    store = made(tmp_path / "store", wanted=UNITS[:2])
+    for read in (store.frame, lambda **how: store.export(tmp_path / "all.csv", **how)):
+        with pytest.raises(ValueError, match="must hold all 6 units, but 4 are missing: run the sweep again"):
+            read()
+        read(partial=True)
+    assert_same(store.frame(partial=True), in_order([rows(0), rows(1)]))
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 8
+    assert len(made(tmp_path / "none", wanted=[]).frame(partial=True)) == 0
+
+
+# ------------------------------------------------------------------------------------------------ one configuration
+
+
+def test_a_store_is_opened_again_with_its_configuration_or_none(whole):
+    same = json.loads(json.dumps(CONFIGURATION))
+    for store in (Store.open(whole.path), Store.open(str(whole.path), same, UNITS)):
+        assert store.configuration == CONFIGURATION
+        assert store.units == tuple(UNITS)
+        assert store.done() == set(UNITS)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"training": {"steps": 30, "dtype": "float64"}},
+            'training.dtype: here "float64", there "float32"; training.steps: here 30, there 20$',
+        ),
+        ({"training": {"steps": 20.0, "dtype": "float32"}}, "training.steps: here 20.0, there 20$"),
+        ({"seeds": [0, 1]}, "seeds.2: here absent, there 2$"),
+        ({"seeds": [3, 4, 5], "new": {}}, "seeds.1: here 4, there 1 and 1 more$"),
+        ({"model": None}, "model: here null, there absent; model.sizes.0: here absent, there 3"),
+    ],
+)
+def test_another_configuration_is_refused_by_its_differences(whole, change, said):
+    before = contents(whole.path)
+    with pytest.raises(ValueError, match="configuration must be that of the store .*, but differs in .*" + said):
+        Store.open(whole.path, CONFIGURATION | change, UNITS)
+    assert contents(whole.path) == before
+
+
+def test_other_units_are_refused(whole):
+    with pytest.raises(ValueError, match=f'differs in unit.5: here absent, there "{UNITS[5]}"$'):
+        Store.open(whole.path, CONFIGURATION, UNITS[:5])
+
+
+@pytest.mark.parametrize(
+    ("configuration", "units", "error", "said"),
+    [
+        ({"x": {1, 2}}, UNITS, TypeError, "configuration must hold only what JSON knows"),
+        ({"x": NAN}, UNITS, ValueError, "configuration must hold only what JSON knows"),
+        ([1], UNITS, TypeError, r"configuration must be a dict, not \[1\]"),
+        ({}, None, TypeError, "units must be a list of names"),
+        ({}, "abc", TypeError, "units must be a list of names"),
+        ({}, ["../../../../etc/passwd"], ValueError, "units must be names of 16 to 64 hex digits"),
+        ({}, ["a" * 65], ValueError, "units must be names of 16 to 64 hex digits"),
+        ({}, [7], ValueError, "units must be names of 16 to 64 hex digits, not 7"),
+        ({}, [UNITS[0], UNITS[0]], ValueError, f"units must all differ, not hold '{UNITS[0]}' twice"),
+    ],
+)
+def test_what_cannot_be_a_plan_is_refused_before_a_folder_is_made(tmp_path, configuration, units, error, said):
+    with pytest.raises(error, match=said):
+        Store.open(tmp_path / "store", configuration, units)
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_manifest_says_what_made_the_store(whole):
+    manifest = json.loads((whole.path / MANIFEST).read_text())
+    assert manifest.keys() == {"format", "configuration", "sha256", "units", "machine", "seal"}
+    assert manifest["machine"] == whole.machine == machine()
+    assert manifest["sha256"] == sha256(json.dumps(CONFIGURATION, sort_keys=True).encode()).hexdigest()
+
+
+def test_every_part_says_what_it_is_and_what_made_it(whole):
+    for number, unit in enumerate(UNITS):
+        header = json.loads(parquet.read_metadata(part(whole, number)).metadata[HEADER.encode()])
+        assert header["unit"] == unit
+        assert header["configuration"] == whole.sha256
+        assert header["machine"]["stream"] == STREAM_ID
+        assert header["machine"]["cpu"] == machine()["cpu"]
+        assert header["machine"]["versions"] == machine()["versions"]
+
+
+def test_other_programs_read_a_part(whole):
+    frame = pd.read_parquet(part(whole))
+    assert frame["train_loss"].to_numpy().tobytes() == rows(0)["train_loss"].to_numpy().tobytes()
+
+
+# ------------------------------------------------------------------------------------------------ folders and files
+
+
+def test_a_folder_that_holds_other_things_is_refused(tmp_path):
+    for name in ("notes.txt", "photo.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"must be a store or an empty folder, but it holds notes\.txt; photo\.png"):
+        Store.open(tmp_path, CONFIGURATION, UNITS)
+    assert sorted(contents(tmp_path)) == ["notes.txt", "photo.png"]
+
+
+def test_a_file_is_no_store(tmp_path):
+    (tmp_path / "file").touch()
+    for how in ((), (CONFIGURATION, UNITS)):
+        with pytest.raises(ValueError, match="path must be a folder, not the file"):
+            Store.open(tmp_path / "file", *how)
+        with pytest.raises(OSError, match=r"the store .* cannot be opened \(.*\)$"):
+            Store.open(tmp_path / "file" / "store", *how)
+
+
+def test_nothing_is_made_where_a_store_is_only_to_be_read(tmp_path):
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(FileNotFoundError, match=r"cannot be opened \(.* holds no manifest.json\)"):
+            Store.open(path)
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_named(copied):
+    part(copied).unlink()
+    copied.path.chmod(0o500)
+    try:
+        with pytest.raises(PermissionError, match=r"could not keep unit .* \(Permission denied\)"):
+            copied.write(UNITS[0], rows(0))
+    finally:
+        copied.path.chmod(0o700)
+
+
+def test_names_with_spaces_and_letters_of_any_language_are_fine(tmp_path):
+    assert_same(made(tmp_path / "größer als" / "ü ñ 日本").frame(), in_order([rows(n) for n in range(6)]))
+
+
+def test_a_lost_manifest_is_made_again_around_the_parts(copied):
+    before = contents(copied.path)
+    (copied.path / MANIFEST).unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no manifest\.json"):
+        Store.open(copied.path)
+    assert copied.verify() == ["manifest.json: unreadable (No such file or directory)"]
+    assert Store.open(copied.path, CONFIGURATION, UNITS).verify() == []
+    assert contents(copied.path) == before
+
+
+# ------------------------------------------------------------------------------------------------ damage
+
+
+def flipped(path):
+    """Flip a bit of one byte after the other on the disk, and yield its place while it is so."""
+    data = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for at, byte in enumerate(data):
+            for value in (byte ^ 1 << at * 5 % 8, byte):
+                file.seek(at)
+                file.write(bytes([value]))
+                if value != byte:
+                    yield at
+
+
+def assert_named(store, name, what):
+    """The file is named with what is wrong, and no other; whoever reads the rows is stopped."""
+    assert [problem.partition(": ")[0] for problem in store.verify()] == [name]
+    assert what in store.verify()[0]
+    for read in (store.frame, lambda: store.export(store.path.parent / "all.csv")):
+        with pytest.raises(
+            DamageError, match=rf'{name} is .*{what}.*: "lookahead-nb store verify .* --remove" drops it'
+        ):
+            read()
+    assert not (store.path.parent / "all.csv").exists()
+
+
+def test_a_truncated_part_is_found_at_every_length(copied):
+    data = part(copied).read_bytes()
+    for size in {*range(12), *range(0, len(data), 41), *range(len(data) - 12, len(data))}:
+        part(copied).write_bytes(data[:size])
+        assert copied.verify() in ([f"{part(copied).name}: {what}"] for what in ("truncated", DAMAGED)), size
+    assert_named(copied, part(copied).name, "truncated")
+    part(copied).write_bytes(data + b"\0")
+    assert_named(copied, part(copied).name, "truncated")
+
+
+def test_a_flipped_bit_is_found_at_every_byte(copied, monkeypatch):
+    monkeypatch.setattr(copied, "_parts", {part(copied).name: UNITS[0]})  # the others need no look, again and again
+    for path in set(copied.path.glob("*.parquet")) - {part(copied)}:
+        path.unlink()
+    missed = [at for at in flipped(part(copied)) if len(copied.verify()) != 1]
+    assert missed == []
+    assert copied.verify() == []
+
+
+def test_a_damaged_part_is_named_and_stops_the_reader(copied):
+    data = bytearray(part(copied).read_bytes())
+    data[100] ^= 4
+    part(copied).write_bytes(data)
+    assert_named(copied, part(copied).name, "damaged")
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 512])
+def test_zeros_or_nothing_in_place_of_a_part_are_found(copied, size):
+    part(copied).write_bytes(bytes(size))
+    assert_named(copied, part(copied).name, "truncated")
+
+
+def test_a_damaged_manifest_is_found_at_every_byte(copied):
+    data = (copied.path / MANIFEST).read_bytes()
+    for _ in flipped(copied.path / MANIFEST):
+        with pytest.raises(DamageError, match=r"manifest.json is damaged.*: delete it and run the sweep again"):
+            Store.open(copied.path)
+    for size in (0, 1, len(data) // 2, len(data) - 1):
+        (copied.path / MANIFEST).write_bytes(data[:size])
+        assert copied.verify() == ["manifest.json: damaged, its sha256 is not the one it was sealed with"]
+
+
+def test_parts_of_others_are_found(copied, tmp_path):
+    other = Store.open(tmp_path / "other", CONFIGURATION | {"seeds": [7]}, UNITS)
+    other.write(UNITS[0], rows(0))
+    shutil.copy(part(other), part(copied))
+    assert_named(copied, part(copied).name, "foreign, a part of another configuration")
+    shutil.copy(part(copied, 1), part(copied))
+    assert_named(copied, part(copied).name, f"foreign, the part of unit {UNITS[1]}")
+    shutil.copy(other.path / MANIFEST, copied.path / MANIFEST)
+    assert copied.verify()[1] == "manifest.json: foreign, that of another configuration"
+
+
+def test_a_part_is_no_manifest_and_a_manifest_no_part(copied):
+    manifest, bytes_of_part = (copied.path / MANIFEST).read_bytes(), part(copied).read_bytes()
+    part(copied).write_bytes(manifest)
+    assert_named(copied, part(copied).name, "truncated")
+    (copied.path / MANIFEST).write_bytes(bytes_of_part)
+    assert copied.verify()[1] == f"manifest.json: {DAMAGED}"
+    with pytest.raises(DamageError, match=r"manifest\.json is damaged"):
+        Store.open(copied.path)
+
+
+def test_a_part_of_a_later_format_is_found(copied, monkeypatch):
+    monkeypatch.setattr(store_module, "FORMAT", 2)
+    part(copied).unlink()
+    copied.write(UNITS[0], rows(0))
+    later = Store.open(copied.path.parent / "later", CONFIGURATION, UNITS)
+    monkeypatch.undo()
+    assert_named(copied, part(copied).name, "of format 2, not 1")
+    with pytest.raises(ValueError, match="must have format 1, not 2, which another version wrote"):
+        Store.open(later.path)
+
+
+def test_strangers_half_written_files_and_missing_units_are_listed(copied):
+    (copied.path / "notes.txt").touch()
+    (copied.path / f"{'ab' * 16}.parquet").touch()
+    (copied.path / f"{UNITS[0]}.parquet.0123456789abcdef.tmp").write_bytes(b"PAR1")
+    part(copied, 1).unlink()
+    part(copied, 2).unlink()
+    part(copied, 2).mkdir()
+    assert copied.verify() == [
+        f"{UNITS[0]}.parquet.0123456789abcdef.tmp: half-written, by a process that was stopped",
+        f"{'ab' * 16}.parquet: foreign, no part of this sweep",
+        f"{part(copied, 2).name}: unreadable (Is a directory)",
+        "notes.txt: foreign, no part of this sweep",
+        f"1 of 6 units are missing: {UNITS[1]}",
+    ]
+
+
+def test_half_written_files_do_not_disturb_the_reader(copied):
+    (copied.path / f"{UNITS[0]}.parquet.0123456789abcdef.tmp").write_bytes(b"PAR1")
+    assert_same(copied.frame(), in_order([rows(number) for number in range(6)]))
+    assert copied.show()["done"] == 6
+
+
+def test_damaged_parts_are_dropped_and_trained_again(copied):
+    before = contents(copied.path)
+    part(copied, 0).write_bytes(b"x")
+    (copied.path / f"{UNITS[0]}.parquet.0123456789abcdef.tmp").touch()
+    (copied.path / "notes.txt").touch()
+    assert len([problem for problem in copied.verify(remove=True) if problem.endswith(" (removed)")]) == 2
+    assert copied.done() == set(UNITS[1:])
+    copied.write(UNITS[0], rows(0))
+    assert copied.verify() == ["notes.txt: foreign, no part of this sweep"]
+    assert contents(copied.path) == before | {"notes.txt": b""}
+
+
+# ------------------------------------------------------------------------------------------------ faults of the system
+
+
+class Faults:
+    """Counts the calls to the file layer on one folder and lets the n-th one fail, or all from there on."""
+
+    def __init__(self, monkeypatch, folder, fails_at, lasting, code):
+        self.calls, self.folder, self.fails_at, self.lasting, self.code = [], folder, fails_at, lasting, code
+        for name in ("fsync", "replace", "link", "listdir", "mkdir", "open", "close", "unlink"):
+            monkeypatch.setattr(os, name, self.wrapped(name, getattr(os, name)))
+        self.opened = self.wrapped("open", Path.open)
+        monkeypatch.setattr(Path, "open", lambda *arguments, **named: self.file(*arguments, **named))
+
+    def file(self, path, *arguments, **named):
+        file = self.opened(path, *arguments, **named)
+        return File(self, file) if self.inside(path) else file
+
+    def inside(self, path):
+        return Path(path).is_relative_to(self.folder)
+
+    def wrapped(self, name, call):
+        def checked(*arguments, **named):
+            if arguments and isinstance(arguments[0], (str, os.PathLike)) and not self.inside(arguments[0]):
+                return call(*arguments, **named)
+            self.calls.append(name)
+            if len(self.calls) == self.fails_at or (self.lasting and len(self.calls) > self.fails_at):
+                if name == "close":
+                    call(*arguments)  # the file is closed even so
+                raise OSError(self.code, os.strerror(self.code))
+            return call(*arguments, **named)
+
+        return checked
+
+
+class File:
+    def __init__(self, faults, file):
+        self._file, self._flaky = file, {name: faults.wrapped(name, getattr(file, name)) for name in ("read", "write")}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def __getattr__(self, name):
+        return self._flaky.get(name) or getattr(self._file, name)
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+def test_after_any_failing_call_the_sweep_goes_on_to_the_same_store(tmp_path, monkeypatch, lasting, code):
+    units = UNITS[:2]
+    undisturbed = made(tmp_path / "undisturbed", units, units)
+    expected = undisturbed.frame()
+    for fails_at in range(1, 1000):
+        path = tmp_path / str(fails_at)
+        with monkeypatch.context() as patch:
+            faults = Faults(patch, tmp_path, fails_at, lasting, code)
+            try:
+                assert_same(made(path, units, units).frame(), expected)
+            except OSError as error:
+                text = str(error)
+                assert str(path) in text
+                assert os.strerror(code) in text
+                assert "\n" not in text
+                if "could not keep unit" in text:
+                    assert "goes on from here when it is run again" in text
+        if not lasting and path.exists():
+            strays = [name for name in contents(path) if name.endswith(".tmp")]
+            assert not strays or len(faults.calls) > fails_at  # only where removing it is what failed
+        assert_same(made(path, units, units).frame(), expected)
+        Store.open(path).verify(remove=True)
+        assert contents(path) == contents(undisturbed.path)
+        if len(faults.calls) < fails_at:
+            break
+    assert 30 < fails_at < 200
+
+
+def test_a_part_is_on_the_disk_before_it_has_its_name_and_its_name_before_write_returns(tmp_path, monkeypatch):
+    store = made(tmp_path, wanted=[])
+    calls = Faults(monkeypatch, tmp_path, 0, False, 0).calls
+    store.write(UNITS[0], rows(0))
+    assert calls == ["open", "write", "fsync", "replace", "open", "fsync", "close", "unlink"]
+
+
+def script(*arguments, limit=None):
+    resource = pytest.importorskip("resource")
+    before = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
+    environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
+    command = [sys.executable, __file__, *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, preexec_fn=before, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_a_short_write_leaves_no_part_and_is_told_in_one_sentence(tmp_path):
+    size = part(made(tmp_path / "whole")).stat().st_size
+    limited = script(tmp_path / "limited", tmp_path, UNITS[0], limit=size - 100)  # the manifest is smaller than that
+    out, _ = limited.communicate(timeout=60)
+    path = tmp_path / "limited"
+    assert out == (
+        f"the store {path} could not keep unit {UNITS[0]} (File too large): "
+        "nothing else is lost, and the sweep goes on from here when it is run again\n"
+    )
+    assert limited.returncode == 3
+    assert list(contents(path)) == [MANIFEST]
+    assert contents(made(path).path) == contents(tmp_path / "whole")
+
+
+def test_processes_that_share_a_store_lose_and_double_nothing(tmp_path, whole):
+    path, start = tmp_path / "shared", tmp_path / "start"
+    crowd = [script(path, start, *units) for units in (UNITS, UNITS[::-1], UNITS[2:5])]
+    time.sleep(0.2)
+    start.touch()
+    for process in crowd:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out, err) == (0, "", "")
+    assert contents(path) == contents(whole.path)
+    assert_same(Store.open(path).frame(), whole.frame())
+
+
+def test_of_two_configurations_the_first_keeps_the_folder(tmp_path, monkeypatch):
+    """Between the look for a manifest and the making of it another process is quicker."""
+    make = store_module._make
+
+    def slower(path, manifest):
+        monkeypatch.setattr(store_module, "_make", make)
+        Store.open(path, CONFIGURATION | {"seeds": [7]}, UNITS)
+        make(path, manifest)
+
+    monkeypatch.setattr(store_module, "_make", slower)
+    with pytest.raises(ValueError, match=r"differs in seeds\.0: here 0, there 7"):
+        Store.open(tmp_path / "store", CONFIGURATION, UNITS)
+    assert list(contents(tmp_path / "store")) == [MANIFEST]
+
+
+# ------------------------------------------------------------------------------------------------ export and show
+
+
+def test_export_as_csv_reads_back(whole, tmp_path):
+    whole.export(tmp_path / "all.csv")
+    expected = pd.concat([rows(number) for number in range(6)], ignore_index=True).drop(columns="order")
+    assert (tmp_path / "all.csv").read_text() == expected.to_csv(index=False)
+
+
+def test_export_as_parquet_reads_back(whole, tmp_path):
+    whole.export(tmp_path / "all.parquet")
+    frame = pd.read_parquet(tmp_path / "all.parquet")
+    expected = pd.concat([rows(number) for number in range(6)], ignore_index=True).drop(columns="order")
+    expected["slow_step_size"] = expected["slow_step_size"].astype(str)  # numbers and words in one column are words
+    assert frame["train_loss"].to_numpy().tobytes() == expected["train_loss"].to_numpy().tobytes()
+    assert frame.columns.tolist() == expected.columns.tolist()
+    for name in expected:
+        there = expected[name].notna()
+        assert (frame[name].notna() == there).all()
+        assert frame[name][there].tolist() == expected[name][there].tolist()
+    assert str(parquet.read_schema(tmp_path / "all.parquet").field("pull_back").type) == "bool"
+
+
+def test_export_finds_a_type_for_columns_of_objects(tmp_path):
+    columns = {"whole": [5, NAN], "number": [5, 0.5], "word": ["a", NAN], "truth": [NAN, True], "mixed": [0.5, "b"]}
+    store = Store.open(tmp_path / "store", CONFIGURATION, UNITS[:1])
+    store.write(UNITS[0], pd.DataFrame({name: pd.Series(of, dtype=object) for name, of in columns.items()}))
+    store.export(tmp_path / "all.parquet")
+    table = parquet.read_table(tmp_path / "all.parquet")
+    assert [str(kind) for kind in table.schema.types] == ["int64", "double", "string", "bool", "string"]
+    assert table.to_pydict() == columns | {"whole": [5, None], "word": ["a", None], "truth": [None, True]} | {
+        "mixed": ["0.5", "b"]
+    }
+
+
+def test_export_twice_gives_the_same_bytes_and_replaces(whole, tmp_path):
+    for name in ("a.csv", "b.csv", "a.csv", "a.parquet", "b.parquet", "a.parquet"):
+        whole.export(tmp_path / name)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert len(contents(tmp_path)) == 4
+
+
+def test_export_to_a_wrong_place_is_refused(whole, tmp_path):
+    with pytest.raises(ValueError, match=r"path must end in .parquet or .csv, not 'all.xlsx'"):
+        whole.export(tmp_path / "all.xlsx")
+    with pytest.raises(ValueError, match="path must lie outside of the store"):
+        whole.export(whole.path / "all.csv")
+    with pytest.raises(OSError, match=r"all.csv cannot be written \(No such file or directory\)"):
+        whole.export(tmp_path / "absent" / "all.csv")
+
+
+def test_show_sums_up(whole):
+    shown = whole.show()
+    assert shown["store"] == str(whole.path)
+    assert (shown["units"], shown["done"], shown["rows"]) == (6, 6, 24)
+    assert shown["bytes"] == sum(map(len, contents(whole.path).values()))
+    assert shown["sha256"] == whole.sha256
+    assert shown["configuration.training.steps"] == 20
+    assert shown["configuration.seeds"] == "3 values"
+    assert shown["made by.threads"] == machine()["threads"]
+    assert shown["written by.1.versions.numba"] == machine()["versions"]["numba"]
+    assert shown["written by.1.stream"] == STREAM_ID
+
+
+def test_show_names_a_part_it_cannot_read(copied):
+    part(copied).write_bytes(b"x")
+    with pytest.raises(DamageError, match=f"{part(copied).name} is damaged"):
+        copied.show()
+
+
+# ------------------------------------------------------------------------------------------------ the command line
+
+
+def ran(capsys, *arguments):
+    try:
+        status = main([*map(str, arguments)])
+    except SystemExit as stop:  # how argparse ends
+        status = stop.code
+    return status, *capsys.readouterr()
+
+
+def test_command_verify(copied, capsys):
+    assert ran(capsys, "store", "verify", copied.path) == (0, f"{copied.path}: all parts are there and whole\n", "")
+    part(copied).write_bytes(b"x")
+    assert ran(capsys, "store", "verify", copied.path) == (1, f"{part(copied).name}: truncated\n", "")
+    told = f"{part(copied).name}: truncated (removed)\n"
+    assert ran(capsys, "store", "verify", copied.path, "--remove") == (1, told, "")
+    assert ran(capsys, "store", "verify", copied.path) == (1, f"1 of 6 units are missing: {UNITS[0]}\n", "")
+    (copied.path / MANIFEST).write_bytes(b"x")
+    status, out, err = ran(capsys, "store", "verify", copied.path)
+    assert (status, err) == (1, "")
+    assert "manifest.json is damaged" in out
+
+
+def test_command_is_that_of_the_module(whole):
+    command = [sys.executable, "-m", "lookahead_nb", "store", "verify", str(whole.path)]
+    environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{whole.path}: all parts are there and whole\n", "")
+
+
+def test_command_show(whole, capsys):
+    status, out, err = ran(capsys, "store", "show", whole.path)
+    assert (status, err) == (0, "")
+    assert f"store: {whole.path}\nunits: 6\ndone: 6\nrows: 24\n" in out
+
+
+def test_command_export(whole, tmp_path, capsys):
+    assert ran(capsys, "store", "export", whole.path, tmp_path / "all.csv") == (0, "", "")
+    whole.export(tmp_path / "same.csv")
+    assert (tmp_path / "all.csv").read_bytes() == (tmp_path / "same.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["stor"], "invalid choice: 'stor'"),
+        (["store"], "the following arguments are required: verify|show|export"),
+        (["store", "verify"], "the following arguments are required: path"),
+        (["store", "verify", "absent", "--all"], "unrecognized arguments: --all"),
+        (["store", "verify", "absent"], "the store absent cannot be opened (absent holds no manifest.json)"),
+        (["store", "show", "absent"], "the store absent cannot be opened (absent holds no manifest.json)"),
+        (["store", "export", "{whole}", "all.xlsx"], "path must end in .parquet or .csv, not 'all.xlsx'"),
+        (["store", "export", "{part}", "all.csv"], "path must be a folder, not the file"),
+    ],
+)
+def test_command_with_bad_input_ends_in_one_line(whole, tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = ran(capsys, *(a.format(whole=whole.path, part=part(whole)) for a in arguments))
+    assert (status, out) == (2, "")
+    assert err.startswith("lookahead-nb")
+    assert said in err
+    assert err.count("\n") == 1
+    assert contents(tmp_path) == {}
+
+
+def test_command_ends_with_130_after_ctrl_c(whole, capsys, monkeypatch):
+    def pressed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "verify", pressed)
+    assert ran(capsys, "store", "verify", whole.path) == (130, "", "lookahead-nb: stopped\n")
+
+
+def test_without_pyarrow_the_extra_is_named(whole, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    advice = (
+        'the store of a sweep needs pyarrow: install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"'
+    )
+    with pytest.raises(ModuleNotFoundError) as caught:
+        whole.frame()
+    assert str(caught.value) == advice
+    assert ran(capsys, "store", "show", whole.path) == (2, "", f"lookahead-nb: {advice}\n")
+
+
+def test_nothing_in_the_store_is_a_pickle():
+    source = pathlib.Path(store_module.__file__).read_text()
+    assert "pickle" not in source
+
+
+if __name__ == "__main__":
+    folder, begin, *chosen = sys.argv[1:]
+    while not Path(begin).exists():
+        time.sleep(0.001)
+    try:
+        made(folder, wanted=chosen)
+    except OSError as problem:
+        sys.stdout.write(f"{problem}\n")
+        sys.exit(3)

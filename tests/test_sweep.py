@@ -1,0 +1,464 @@
+"""Sweeps: the bits of a run alone (promise R1), grids, frames, what is refused."""
+
+import importlib
+import itertools
+import multiprocessing
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import replace
+from functools import cache, partial
+
+import numba
+import numpy as np
+import pandas as pd
+import pytest
+from cases import INNER, INNER_STATES
+
+import lookahead_nb as lnb
+from lookahead_nb.datasets import from_arrays
+from lookahead_nb.store import Store
+
+sweeping = importlib.import_module("lookahead_nb.sweep")  # the names of the package are those of the functions
+training = importlib.import_module("lookahead_nb.train")
+
+COMPILED = not numba.config.DISABLE_JIT
+STEPS, BATCH, ROWS = (60, 8, 60) if COMPILED else (5, 4, 20)
+HOW: dict = {"steps": STEPS, "batch_size": BATCH, "eval_at": [1, 3, 4, STEPS // 2], "progress": False}
+ALONE = {name: value for name, value in HOW.items() if name != "progress"}
+RESULTS = [f"{split}_{measure}" for measure in ("loss", "accuracy") for split in training.SPLITS]
+each_width = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+MODELS = {
+    "perceptron": lnb.MLP((4, 5, 3), activation="tanh"),
+    "deep": lnb.MLP((4, 7, 6, 3)),
+    "sigmoid": lnb.MLP((4, 6, 3), activation="sigmoid"),
+    "softmax": lnb.LogisticRegression(4, n_classes=3, l2=0.05),
+    "one logit": lnb.MLP((4, 3, 2)),
+    "logistic": lnb.LogisticRegression(4, l2=0.05),
+}
+
+
+@cache
+def problem(classes=3, seed=0):
+    """Data that a line does not separate."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(0, 1, (ROWS, 4))
+    return from_arrays(X, (X[:, 0] * X[:, 1] > 0).astype(int) + (np.arange(ROWS) % 2 if classes == 3 else 0))
+
+
+def many(count, inner=None):
+    """So many different settings that one kernel can train side by side, plain ones among them."""
+    inner = inner or lnb.AdamW(0.02)
+    settings = itertools.cycle(itertools.product((1, 2, 3, 5, 1000), (0.0, 0.3, 0.5, 0.8, 1.0), (True, False)))
+    for i, (k, step, pulls) in zip(range(count), settings, strict=False):
+        rule = replace(inner, lr=0.01 * (1 + i))
+        yield rule if i % 5 == 3 else lnb.Lookahead(rule, sync_period=k, slow_step_size=step, pull_back=pulls)
+
+
+def assert_alone(frame, model, data, opts, seeds, how=ALONE):
+    """Every run of the frame has, in every bit, the history of the run alone."""
+    count = 0
+    for opt, seed in itertools.product(opts, seeds):
+        alone = lnb.train(model, data(seed) if callable(data) else data, opt, seed=seed, **how).history
+        rows = frame[frame["run"] == alone["run"].iloc[0]].reset_index(drop=True)
+        assert len(rows) == len(alone)
+        for name in alone:
+            one, other = rows[name], alone[name]
+            assert ((one == other) | (one.isna() & other.isna())).all(), (name, opt, seed)
+        count += len(rows)
+    assert count == len(frame)
+
+
+# ------------------------------------------------------------------------------------------------ R1, the same bits
+
+
+@pytest.mark.parametrize("rule", INNER if COMPILED else ["adamw"])
+@each_width
+def test_r1_a_run_in_a_sweep_has_the_bits_of_the_run_alone(rule, dtype):
+    lanes = 16 if COMPILED else 2
+    opts = list(many(lanes + 2, INNER[rule]))
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=[5], dtype=dtype, **HOW)
+    assert_alone(frame, MODELS["perceptron"], problem(), opts, [5], {**ALONE, "dtype": dtype})
+
+
+@pytest.mark.parametrize("mode", INNER_STATES)
+@pytest.mark.parametrize("rule", ["adamw", "rmsprop_momentum"])
+def test_r1_for_every_inner_state(rule, mode):
+    opts = [
+        lnb.Lookahead(INNER[rule], sync_period=k, slow_step_size=step, inner_state=mode)
+        for k, step in itertools.product((1, 2, 3, 7) if COMPILED else (2,), (0, 0.3, 1))
+    ]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, **HOW)
+    assert_alone(frame, MODELS["perceptron"], problem(), opts, [0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+@each_width
+def test_r1_for_every_model(name, dtype):
+    model = MODELS[name]
+    opts = list(many(9 if COMPILED else 2))
+    data = problem(model.n_classes)
+    frame = lnb.sweep(model, data, opts, seeds=[2**62], dtype=dtype, **HOW)
+    assert_alone(frame, model, data, opts, [2**62], {**ALONE, "dtype": dtype})
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 36] if COMPILED else [1, 12])
+def test_r1_for_any_batch_size(batch_size):
+    opts = list(many(7 if COMPILED else 2))
+    how = {**HOW, "batch_size": batch_size}
+    frame = lnb.sweep(MODELS["deep"], problem(), opts, seeds=1, **how)
+    assert_alone(frame, MODELS["deep"], problem(), opts, [0], {**ALONE, "batch_size": batch_size})
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("count", [6, 7, 15, 16, 17, 31, 33])
+def test_r1_in_any_group(count):
+    """The same run among any number of neighbours, in any lane."""
+    opt, others = lnb.Lookahead(lnb.AdamW(0.03), retention=0.7), list(many(40))
+    frames = []
+    for at in sorted({0, count // 2, count - 1}):
+        opts = [*others[:at], opt, *others[at : count - 1]]
+        frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, **HOW)
+        frames.append(frame[frame["run"] == frame["run"].unique()[at]][RESULTS].to_numpy())
+    alone = lnb.train(MODELS["perceptron"], problem(), opt, **ALONE).history[RESULTS].to_numpy()
+    assert all(np.array_equal(found, alone) for found in frames)
+
+
+SIDE_BY_SIDE = {
+    "keep": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3), lnb.AdamW(0.03)],
+    "averaging": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, pull_back=False)],
+    "reset": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="reset")],
+    "interpolate": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="interpolate")],
+    "another rule": [lnb.SGD(0.1, momentum=0.5), lnb.Lookahead(lnb.SGD(0.2, momentum=0.9), sync_period=3)],
+}
+
+
+@pytest.mark.parametrize("opts", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
+@pytest.mark.parametrize("name", ["perceptron", "deep", "sigmoid", "one logit", "logistic"])
+def test_r1_side_by_side(name, opts):
+    """The kernel of many lanes itself, which plain Python runs with one."""
+    model = MODELS[name]
+    task = training.Task.checked(model, problem(model.n_classes), 5, 4, 50, [1, 2, 4], 9, "float32", "cpu")
+    rows = task.rows(3)
+    for opt in opts:
+        params = model.init(3)
+        alone, diverged_at, _ = task.advance(opt, 3, rows, params, opt.init(params))
+        found, at = training.train_group(task, [opt], 3, rows)
+        kinds = 1 + isinstance(opt, lnb.Lookahead)
+        assert np.array_equal(found[0][:, :kinds], alone[:, :kinds])
+        assert at == diverged_at == -1
+
+
+def in_frame(**changes):
+    """The frame of one fixed sweep, with other ways of working through it."""
+    opts = list(many(20 if COMPILED else 3))
+    return lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=[3, 1], **(HOW | changes))
+
+
+@pytest.mark.jit
+def test_r1_on_any_number_of_threads():
+    before = numba.get_num_threads()
+    frames = []
+    try:
+        for threads in (1, 2):
+            if threads <= numba.config.NUMBA_NUM_THREADS:
+                numba.set_num_threads(threads)
+                frames.append(in_frame())
+    finally:
+        numba.set_num_threads(before)
+    for frame in frames[1:]:
+        pd.testing.assert_frame_equal(frame, frames[0], check_exact=True)
+
+
+@pytest.mark.parametrize("chunk", [1, 7] if COMPILED else [2])
+def test_r1_in_any_chunk(chunk, monkeypatch):
+    whole = in_frame()
+    monkeypatch.setattr(training, "OPERATIONS_AT_ONCE", chunk * 6 * MODELS["perceptron"].size * BATCH)
+    pd.testing.assert_frame_equal(in_frame(), whole, check_exact=True)
+
+
+@pytest.mark.parametrize("runs", [16, 1024])
+def test_r1_in_units_of_any_size(runs, monkeypatch):
+    whole = in_frame()
+    monkeypatch.setattr(sweeping, "UNIT_RUNS", runs)
+    monkeypatch.setattr(sweeping, "SIDE_BY_SIDE_FROM", 1)
+    pd.testing.assert_frame_equal(in_frame(), whole, check_exact=True)
+
+
+def test_r1_in_any_order():
+    opts, model = list(many(20 if COMPILED else 3)), MODELS["perceptron"]
+    frames = [
+        lnb.sweep(model, problem(), configs, seeds=seeds, **HOW).sort_values(["run", "step", "weights"])
+        for configs, seeds in ((opts, [3, 1]), (opts[::-1], [1, 3]))
+    ]
+    pd.testing.assert_frame_equal(*(frame[["run", "step", *RESULTS]].reset_index(drop=True) for frame in frames))
+    assert np.array_equal(*(frame[RESULTS].to_numpy() for frame in frames))
+
+
+@pytest.mark.jit
+def test_r1_in_another_process():
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        frame = in_frame(executor=pool)
+    pd.testing.assert_frame_equal(frame, in_frame(), check_exact=True)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2] if COMPILED else [1])
+def test_r1_after_an_interruption(after, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeping, "UNIT_RUNS", 16)
+    whole, stored, reported = in_frame(), [], []
+
+    def stop(done, total):
+        stored.append(done)
+        if len(stored) > after and done < total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_frame(store=tmp_path / "store", progress=stop)
+    frame = in_frame(store=tmp_path / "store", progress=lambda *now: reported.append(now))
+    pd.testing.assert_frame_equal(frame, whole, check_exact=True)
+    total = 40 if COMPILED else 6
+    assert reported[0] == (stored[-1], total)
+    assert reported[-1] == (total, total)
+
+
+# ------------------------------------------------------------------------------------------------ divergence
+
+
+@pytest.mark.jit  # plain Python warns on the way to inf
+@each_width
+def test_a_configuration_that_diverges_is_a_result(dtype):
+    """Each lane by itself: its neighbours do not notice, and the frame says where it ended."""
+    how = {**HOW, "dtype": dtype, "eval_at": range(STEPS)}
+    limit = float(np.finfo(dtype).max)
+    rates = [0.01, limit / 1e3, 0.02, limit / 1e6, 0.5, 1e3, 0.1][: 7 if COMPILED else 2]
+    opts = [lnb.Lookahead(lnb.SGD(lr), sync_period=3) for lr in rates]
+    frame = lnb.sweep(MODELS["deep"], problem(), opts, seeds=2, **how)
+    assert_alone(frame, MODELS["deep"], problem(), opts, [0, 1], {k: v for k, v in how.items() if k != "progress"})
+    ended = frame.groupby("lr")["status"].agg(set)
+    assert ended[0.01] == {"ok"}
+    assert ended[limit / 1e3] == {"ok", "diverged"}
+    late = frame[frame["step"] >= frame["diverged_at"]]
+    assert len(late) > 0
+    assert late[RESULTS].isna().all(axis=None)
+
+
+# ------------------------------------------------------------------------------------------------ grids
+
+
+def test_a_grid_is_the_product_of_its_axes_the_last_one_fastest():
+    base = lnb.Lookahead(lnb.AdamW(weight_decay=0.3), sync_period=4)
+    opts = lnb.grid(base, slow_step_size=[0.1, 0.5], lr=[1.0, 2.0])
+    assert [(opt.slow_step_size, opt.inner.lr) for opt in opts] == [(0.1, 1.0), (0.1, 2.0), (0.5, 1.0), (0.5, 2.0)]
+    assert {(opt.sync_period, opt.inner.weight_decay) for opt in opts} == {(4, 0.3)}
+
+
+def test_retention_replaces_the_slow_step_size_of_the_base():
+    base = lnb.Lookahead(lnb.AdamW(), slow_step_size=0.3, inner_state="reset")
+    assert lnb.grid(base, retention=[0.9]) == [lnb.Lookahead(lnb.AdamW(), slow_step_size=0.1, inner_state="reset")]
+
+
+def test_a_grid_without_axes_is_its_base():
+    assert lnb.grid(lnb.SGD(0.1)) == [lnb.SGD(0.1)]
+
+
+def test_a_grid_reaches_every_setting():
+    inner = lnb.grid(lnb.SGD(0.1), momentum=[0.5, 0.9], nesterov=[True], weight_decay=[0.1])
+    assert inner == [lnb.SGD(0.1, momentum=m, nesterov=True, weight_decay=0.1) for m in (0.5, 0.9)]
+    outer = lnb.grid(lnb.Lookahead(lnb.AdamW()), pull_back=[True, False], sync_period=range(2, 4), beta1=[0.5])
+    assert len(set(outer)) == 4
+
+
+def test_a_number_for_lr_is_the_peak_of_the_schedule_of_the_base():
+    schedule = lnb.schedules.cosine(0.1, steps=100, warmup=5)
+    opts = lnb.grid(lnb.Lookahead(lnb.AdamW(schedule)), lr=[0.2, lnb.schedules.linear(1.0, 10)])
+    assert opts[0].inner.lr == lnb.schedules.cosine(0.2, steps=100, warmup=5)
+    assert opts[1].inner.lr == lnb.schedules.linear(1.0, 10)
+
+
+BAD_GRIDS = {
+    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner rule or Lookahead, not 'adamw'"),
+    "unknown axis": ((lnb.SGD(),), {"lrr": [1]}, TypeError, "an axis must be one of lr, .* not 'lrr'"),
+    "axis of Lookahead": ((lnb.SGD(),), {"retention": [0.5]}, TypeError, "an axis must be one of .* not 'retention'"),
+    "no list": ((lnb.SGD(),), {"lr": 0.1}, TypeError, "lr must be a list of values, not 0.1"),
+    "a word": ((lnb.Lookahead(lnb.SGD()),), {"inner_state": "keep"}, TypeError, "inner_state must be a list"),
+    "empty": ((lnb.SGD(),), {"lr": []}, ValueError, "lr must hold at least one value, not none: the grid would be"),
+    "bad value": ((lnb.SGD(),), {"lr": [-1]}, ValueError, "lr must be a finite number of at least 0, not -1"),
+    "both": (
+        (lnb.Lookahead(lnb.SGD()),),
+        {"retention": [0.5], "slow_step_size": [0.5]},
+        ValueError,
+        "slow_step_size must come without retention",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_GRIDS.values(), ids=BAD_GRIDS)
+def test_a_bad_grid_is_refused_in_one_sentence(case):
+    given, axes, error, message = case
+    with pytest.raises(error, match=message):
+        lnb.grid(*given, **axes)
+
+
+# ------------------------------------------------------------------------------------------------ frames
+
+
+def test_rows_stand_by_configuration_seed_step_and_weights():
+    opts = [lnb.AdamW(0.01), lnb.SGD(0.1), lnb.Lookahead(lnb.AdamW(0.02), sync_period=2)]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=[7, 3], **HOW)
+    names = frame.drop_duplicates("run")[["optimizer", "seed"]].to_numpy().tolist()
+    assert names == [[name, seed] for name in ("AdamW", "SGD", "Lookahead(AdamW)") for seed in (7, 3)]
+    steps = training._eval_steps(STEPS, 50, HOW["eval_at"]).tolist()
+    first, last = frame[frame["seed"] == 3].iloc[: len(steps)], frame.iloc[-2 * len(steps) :]
+    assert first["step"].tolist() == steps
+    assert first["weights"].eq("fast").all()
+    assert last["step"].tolist() == [step for step in steps for _ in range(2)]
+    assert last["weights"].tolist() == ["fast", "slow"] * len(steps)
+    assert frame.index.tolist() == list(range(len(frame)))
+
+
+def test_settings_that_do_not_apply_are_nan():
+    opts = [lnb.SGD(0.1, momentum=0.5), lnb.Lookahead(lnb.AdamW(0.02))]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, **HOW).set_index("optimizer")
+    assert (
+        frame.loc["SGD", ["sync_period", "retention", "inner_state", "pull_back", "phase", "beta1"]]
+        .isna()
+        .all(axis=None)
+    )
+    assert frame.loc["Lookahead(AdamW)", ["momentum", "nesterov"]].isna().all(axis=None)
+    assert frame.loc["Lookahead(AdamW)", "phase"].tolist() == [s % 5 for s in frame.loc["Lookahead(AdamW)", "step"]]
+    assert frame.loc["SGD", "momentum"].eq(0.5).all()
+
+
+def test_a_frame_from_a_store_is_that_from_memory(tmp_path):
+    frame = in_frame()
+    pd.testing.assert_frame_equal(in_frame(store=tmp_path / "store"), frame, check_exact=True)
+    store = in_frame(store=tmp_path / "store", frame=False)
+    pd.testing.assert_frame_equal(store.frame(), frame, check_exact=True)
+    assert store.verify() == []
+
+
+def test_a_store_of_another_sweep_is_refused_and_the_difference_named(tmp_path):
+    opts = [lnb.SGD(0.1), lnb.SGD(0.2)]
+    sweep = partial(lnb.sweep, MODELS["perceptron"], problem(), store=tmp_path / "store", **HOW)
+    sweep(opts, seeds=2)
+    for args, how, name in (
+        ((opts,), {"seeds": 3}, "seeds.2"),
+        ((opts[:1],), {"seeds": 2}, "configs.*1: here absent"),
+        (([opts[0], lnb.SGD(0.3)],), {"seeds": 2}, "configs.lr.1: here 0.3, there 0.2"),
+        ((opts,), {"seeds": 2, "batch_size": 5}, "training.batch_size: here 5"),
+        ((opts,), {"seeds": 2, "eval_at": []}, "eval_steps"),
+    ):
+        with pytest.raises(ValueError, match=f"configuration must be that of the store .*{name}"):
+            lnb.sweep(MODELS["perceptron"], problem(), *args, store=tmp_path / "store", **{**HOW, **how})
+    with pytest.raises(ValueError, match="data: here"):
+        lnb.sweep(MODELS["perceptron"], problem(3, 1), opts, seeds=2, store=tmp_path / "store", **HOW)
+
+
+def test_data_may_be_a_function_of_the_seed():
+    opts = list(many(7 if COMPILED else 2))
+    data = partial(problem, 3)
+    frame = lnb.sweep(MODELS["perceptron"], data, opts, seeds=[0, 4, 9, 11, 12], **HOW)
+    assert_alone(frame, MODELS["perceptron"], data, opts, [0, 4, 9, 11, 12])
+    assert frame[frame["step"] == 0].groupby("seed")["train_loss"].nunique().eq(1).all()
+
+
+def test_equal_configurations_are_trained_once_and_that_is_said():
+    opts = [lnb.SGD(0.1), lnb.Lookahead(lnb.SGD(0.1)), lnb.Lookahead(lnb.SGD(0.1), retention=0.5), lnb.SGD(0.1)]
+    with pytest.warns(UserWarning, match="configs holds 2 configurations a second time; each is trained once"):
+        frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, **HOW)
+    assert frame["run"].nunique() == 2
+
+
+def test_units_do_not_depend_on_the_machine():
+    """Their names are those of files on a disk, which another machine may go on with."""
+    task = training.Task.checked(lnb.MLP((64, 32, 10)), None, 1000, 64, 50, None, 10_000, "float32", "cpu")
+    plan = sweeping.Plan(task, list(many(100)), [0, 1])
+    assert [unit.size for unit in plan.units] == [32, 32, 32, 4] * 2
+    assert plan.units[0].name == "3f9d89c98098694dad2cd33c4b1aa0f9"
+    assert sorted(i for unit in plan.units[:4] for i in unit.which) == list(range(100))
+
+
+class Recording(Executor):
+    """Runs at once what it is given, and notes it."""
+
+    def __init__(self):
+        self.units = []
+
+    def submit(self, fn, unit):
+        from concurrent.futures import Future
+
+        self.units.append(unit)
+        future = Future()
+        future.set_result(fn(unit))
+        return future
+
+
+def test_any_executor_gets_every_unit_once():
+    executor = Recording()
+    pd.testing.assert_frame_equal(in_frame(executor=executor), in_frame(), check_exact=True)
+    assert sum(unit.size for unit in executor.units) == (40 if COMPILED else 6)
+    assert len({unit.name for unit in executor.units}) == len(executor.units)
+
+
+def test_the_error_of_a_unit_reaches_the_caller_and_the_others_are_kept(tmp_path):
+    def data(seed):
+        if seed == 2:
+            raise OSError("no such seed")
+        return problem()
+
+    sweep = partial(lnb.sweep, MODELS["perceptron"], data, [lnb.SGD(0.1)], seeds=5, **HOW)
+    with pytest.raises(OSError, match="no such seed"):
+        sweep()
+    with pytest.raises(OSError, match="no such seed"):
+        sweep(store=tmp_path / "store")
+    (missing,) = Store.open(tmp_path / "store").verify()
+    assert missing.startswith("1 of 5 units are missing")  # all others are kept
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+BAD = {
+    "empty": ({"configs": []}, ValueError, "configs must hold at least one optimizer, not none"),
+    "one optimizer": ({"configs": lnb.SGD(0.1)}, TypeError, "configs must be a list of optimizers"),
+    "no optimizer": (
+        {"configs": [lnb.SGD(0.1), 3]},
+        TypeError,
+        r"configs\[1\] must be an inner rule or Lookahead, not 3",
+    ),
+    "no seeds": ({"seeds": []}, ValueError, "seeds must hold at least one seed, not none"),
+    "zero seeds": ({"seeds": 0}, ValueError, "seeds must be a whole number of at least 1, not 0"),
+    "bad seed": ({"seeds": [0, -1]}, ValueError, r"seeds\[1\] must be a whole number from 0"),
+    "seed twice": ({"seeds": [0, 1, 0]}, ValueError, "seeds must all differ, not hold 0 twice"),
+    "zero steps": ({"steps": 0}, ValueError, "steps must be a whole number of at least 1, not 0"),
+    "rare evaluation": (
+        {"eval_at": None, "eval_every": 61, "steps": 60},
+        ValueError,
+        "eval_every must be at most the 60 steps of a run, not 61",
+    ),
+    "late evaluation": (
+        {"eval_at": [STEPS + 1]},
+        ValueError,
+        rf"eval_at\[0\] must be a whole number from 0 to {STEPS}",
+    ),
+    "no data": ({"data": None}, TypeError, "data must be a Dataset, or a function of the seed"),
+    "no model": ({"model": 3}, TypeError, "model must be a LogisticRegression or an MLP, or a landscape, not 3"),
+    "frame": ({"frame": 1}, TypeError, "frame must be True or False, not 1"),
+    "nothing kept": ({"frame": False}, ValueError, "frame must be True without a store"),
+    "executor": ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, not int"),
+    "backend": ({"backend": "cuda"}, ValueError, "backend must be one of 'cpu', not 'cuda'"),
+    "width": ({"configs": [lnb.SGD(1e60)]}, ValueError, "lr must make steps and decays below"),
+    "progress": ({"progress": 3}, TypeError, "progress must be True, False or a function of two numbers, not 3"),
+    "too large": (
+        {"seeds": 5000, "steps": 10**5, "eval_at": range(10**5)},
+        MemoryError,
+        "the frame of 5,000 runs would take about .* GB.* or give store= and frame=False",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD.values(), ids=BAD)
+def test_bad_input_is_refused_in_one_sentence(case, tmp_path):
+    changes, error, message = case
+    how = {"model": MODELS["perceptron"], "data": problem(), "configs": [lnb.SGD(0.1)], "seeds": 1} | HOW | changes
+    with pytest.raises(error, match=message) as refused:
+        lnb.sweep(how.pop("model"), how.pop("data"), how.pop("configs"), **how)
+    assert "\n" not in str(refused.value)

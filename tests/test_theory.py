@@ -1,0 +1,479 @@
+"""The exact cycle: worked values, closed forms, step-by-step recursions, and runs of the real optimizers."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import lookahead_nb as lnb
+from lookahead_nb import theory
+from lookahead_nb.landscapes import Quadratic, trace
+from lookahead_nb.theory import Cycle
+
+ROUNDING = 1e-11  # of values of order 1, after a few hundred products of 4 x 4 matrices
+SOLVED = 1e-9  # relative, where a system of 16 equations with a condition of 1/(1 - rate) below 1e6 was solved
+PRINTED = 0.6  # of the last digit printed in the notes that the values were first worked out in
+
+READINGS = [("keep", True), ("reset", True), ("interpolate", True), ("keep", False)]
+each_reading = pytest.mark.parametrize(("inner_state", "pull_back"), READINGS)
+
+
+# ------------------------------------------------------------------------------------------- one by one, in sources
+
+
+class Sources:
+    """A weight run step by step, each quantity a vector: what is in it of the start and of the noise of every step."""
+
+    def __init__(self, cycle, steps):
+        lr, a, beta1, noise, s = (
+            float(x) for x in (cycle.lr, cycle.curvature, cycle.beta1, cycle.noise, cycle.slow_step_size)
+        )
+        unit = np.eye(steps + 1)
+        fast, slow, m, anchor = unit[0], unit[0], np.zeros(steps + 1), np.zeros(steps + 1)
+        self.fast, self.slow, self.m = [fast], [slow], [m]
+        for t in range(1, steps + 1):
+            m = beta1 * m + (1 - beta1) * (a * fast + noise * unit[t])
+            fast = fast - lr * m
+            self.fast.append(fast)
+            if t % cycle.sync_period == 0:
+                slow = slow + s * (fast - slow)
+                if cycle.pull_back:
+                    fast = slow
+                if cycle.inner_state == "reset":
+                    m = 0 * m
+                if cycle.inner_state == "interpolate":
+                    m = anchor = s * m + (1 - s) * anchor
+            self.slow.append(slow)
+            self.m.append(m)
+
+    def covariance(self, t):
+        parts = np.array([self.fast[t], self.slow[t], self.m[t]])[:, 1:]
+        return parts @ parts.T
+
+
+@each_reading
+@pytest.mark.parametrize("beta1", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("sync_period", [1, 2, 5])
+def test_transient_is_that_of_every_step_written_out(inner_state, pull_back, beta1, sync_period):
+    cycle = Cycle(
+        lr=0.7, curvature=0.8, beta1=beta1, noise=0.3, sync_period=sync_period, slow_step_size=0.3,
+        inner_state=inner_state, pull_back=pull_back,
+    )  # fmt: skip
+    steps = 4 * sync_period + 1
+    path, sources = cycle.transient(steps, start=2.0, spread=0.5), Sources(cycle, steps)
+    for got, mean, variance in ((0, 2, sources.fast), (1, 3, sources.slow)):
+        parts = np.array(variance)
+        assert np.abs(path[got] - 2.0 * parts[:, 0]).max() <= ROUNDING
+        assert np.abs(path[mean] - 0.25 * parts[:, 0] ** 2 - np.square(parts[:, 1:]).sum(1)).max() <= ROUNDING
+
+
+@each_reading
+@pytest.mark.parametrize(("beta1", "sync_period"), [(0.0, 3), (0.5, 1), (0.9, 4)])
+def test_steady_covariance_is_where_every_step_written_out_arrives(inner_state, pull_back, beta1, sync_period):
+    cycle = Cycle(
+        lr=1.1, curvature=0.9, beta1=beta1, noise=0.4, sync_period=sync_period, slow_step_size=0.6,
+        inner_state=inner_state, pull_back=pull_back,
+    )  # fmt: skip
+    settled = sync_period * int(np.ceil(-16 / np.log(float(cycle.rate)) / sync_period + 1))  # rate**(2*settled) < 1e-13
+    sources = Sources(cycle, settled + sync_period - 1)
+    for phase in range(sync_period):
+        assert np.abs(cycle.covariance(phase) - sources.covariance(settled + phase)).max() <= ROUNDING
+
+
+@each_reading
+def test_rate_is_the_one_at_which_the_mean_shrinks_in_the_end(inner_state, pull_back):
+    cycle = Cycle(
+        lr=0.05, beta1=0.5, sync_period=4, slow_step_size=0.4, inner_state=inner_state, pull_back=pull_back
+    )  # over-damped: the largest eigenvalue stands alone
+    mean = cycle.transient(4 * 150).slow_mean
+    assert mean[-1] / mean[-5] == pytest.approx(float(cycle.rate) ** 4, rel=1e-9)
+
+
+def test_steady_state_is_the_one_scipy_finds():
+    linalg = pytest.importorskip("scipy.linalg")
+    cycle = Cycle(lr=0.9, beta1=0.8, noise=1.0, sync_period=3, slow_step_size=0.5, inner_state="interpolate")
+    S, (F, noise) = cycle._sync, cycle._step
+    N = S @ (noise + F @ noise @ F.T + F @ F @ noise @ F.T @ F.T) @ S.T
+    expected = linalg.solve_discrete_lyapunov(S @ F @ F @ F, N)
+    assert np.abs(cycle.covariance()[1:, 1:] - expected[1:3, 1:3]).max() <= ROUNDING
+
+
+def test_many_modes_and_settings_at_once_are_each_alone():
+    lrs, curvatures, sizes = np.array([0.1, 1.9])[:, None, None], np.array([0.3, 1.0, 1.2])[:, None], np.array([0.2, 1])
+    how = {"beta1": 0.3, "noise": 0.5, "sync_period": 3, "inner_state": "interpolate"}
+    many = Cycle(lr=lrs, curvature=curvatures, slow_step_size=sizes, **how)
+    assert many.rate.shape == many.stable.shape == (2, 3, 2)
+    path = many.transient(7, start=curvatures)
+    for i in np.ndindex(2, 3, 2):
+        alone = Cycle(lr=lrs[i[0], 0, 0], curvature=curvatures[i[1], 0], slow_step_size=sizes[i[2]], **how)
+        assert many.rate[i] == pytest.approx(float(alone.rate), rel=ROUNDING)
+        assert np.abs(many.covariance(2)[i] - alone.covariance(2)).max() <= ROUNDING
+        for got, expected in zip(path, alone.transient(7, start=curvatures[i[1], 0]), strict=True):
+            assert np.abs(got[:, *i] - expected).max() <= ROUNDING
+
+
+# -------------------------------------------------------------------------------------------------- worked values
+
+WITH_MOMENTUM = {5: (0.2522, 0.8807), 10: (0.1678, 0.9482), 20: (0.4048, 0.9800)}  # ratio of variances, rate
+
+
+@pytest.mark.parametrize("sync_period", WITH_MOMENTUM)
+def test_cycle_with_momentum_has_the_values_worked_out_before(sync_period):
+    inner = Cycle(lr=1.0, beta1=0.9, noise=1.0)
+    cycle = Cycle(lr=1.0, beta1=0.9, noise=1.0, sync_period=sync_period, slow_step_size=0.5)
+    ratio, rate = WITH_MOMENTUM[sync_period]
+    assert abs(cycle.covariance()[1, 1] / inner.covariance()[1, 1] - ratio) <= PRINTED * 1e-4
+    assert abs(cycle.rate - rate) <= PRINTED * 1e-4
+    assert abs(inner.rate - 0.9487) <= PRINTED * 1e-4
+
+
+# lr*curvature, slow_step_size, sync_period: R, ratio of speeds, variance of fast over the cycle / V_SGD or None
+TABLE = [
+    (0.01, 0.8, 5, 0.796, 0.796, 0.81), (0.01, 0.5, 10, 0.488, 0.487, 0.54), (0.01, 0.1, 10, 0.096, 0.096, 0.19),
+    (0.1, 0.8, 10, 0.730, 0.699, 0.90), (0.1, 0.5, 5, 0.443, 0.435, 0.69), (0.1, 0.5, 20, 0.359, 0.274, 0.87),
+    (0.1, 0.1, 5, 0.081, 0.079, 0.49), (0.5, 0.5, 5, 0.340, 0.191, None), (0.5, 0.3, 5, 0.181, 0.099, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("x", "size", "k", "ratio", "speed", "fast"), TABLE)
+def test_closed_forms_have_the_values_worked_out_before(x, size, k, ratio, speed, fast):
+    assert abs(theory.sgd_variance_ratio(x, 1, k, size) - ratio) <= PRINTED * 1e-3
+    assert abs(theory.sgd_speed_ratio(x, 1, k, size) - speed) <= PRINTED * 1e-3
+    if fast:
+        average = np.mean([theory.sgd_fast_variance_ratio(x, 1, k, size, i) for i in range(1, k + 1)])
+        assert abs(average - fast) <= PRINTED * 1e-2
+
+
+@pytest.mark.parametrize(
+    ("x", "k", "variance"), [(0.1, 5, 0.02331), (0.5, 5, 0.1134), (1.5, 5, 0.979), (1.5, 4, 1.041)]
+)
+def test_steady_variance_of_the_published_proposition(x, k, variance):
+    assert theory.sgd_variance_ratio(x, 1, k, 0.5) * theory.sgd_variance(x, 1, 1) == pytest.approx(variance, rel=5e-4)
+
+
+# curvatures 1/i of so many modes, noise variance a: settings and the expected loss of slow after 1000 steps from 1
+SPECTRA = [(100, 1, 1.0, 0.080, 0.1469), (100, 5, 0.5, 0.166, 0.1425), (100, 5, 0.8, 0.099, 0.1457)]
+SPECTRA += [(1000, 1, 1.0, 0.178, 0.6964), (1000, 5, 0.5, 0.398, 0.6762)]
+
+
+@pytest.mark.parametrize(("modes", "k", "size", "lr", "loss"), SPECTRA)
+def test_expected_loss_over_a_spectrum_has_the_value_worked_out_before(modes, k, size, lr, loss):
+    a = 1 / np.arange(1, modes + 1)
+    path = Cycle(lr=lr, curvature=a, noise=np.sqrt(a), sync_period=k, slow_step_size=size).transient(1000)
+    losses = theory.expected_loss(a, path.slow_mean, path.slow_variance)
+    assert losses.shape == (1001,)
+    assert abs(losses[-1] - loss) <= PRINTED * 1e-4
+
+
+@pytest.mark.parametrize(
+    ("x", "size", "exact", "formula"),
+    [(0.01, 0.8, 420, 430), (0.01, 0.5, 605, 597), (0.01, 0.2, 1400, 1378), (0.1, 0.5, 40, 35), (0.1, 0.2, 95, 78)],
+)
+def test_lookahead_is_behind_before_the_crossing_and_ahead_after(x, size, exact, formula):
+    ours = Cycle(lr=x, noise=1.0, sync_period=5, slow_step_size=size).transient(2 * exact)
+    theirs = Cycle(lr=x, noise=1.0).transient(2 * exact)
+    behind = ours.slow_mean**2 + ours.slow_variance > theirs.fast_mean**2 + theirs.fast_variance
+    assert behind[1:exact].all()
+    assert not behind[exact:].any()
+    assert abs(theory.sgd_crossing_time(x, 1, 5, size, 1) - formula) <= PRINTED
+    assert theory.sgd_crossing_time(x, 1, 5, size, 1, start=0.01) == 0
+
+
+# beta1, sync_period, condition number, modes: 1 - rate of momentum alone, and around it keep, interpolate, reset
+FIGURE_3 = [
+    (0.99, 20, 10, 2, (5.0e-3, 5.0e-2, 1.2e-1, 1.5e-1)), (0.99, 20, 1e5, 2, (5.0e-3, 2.6e-3, 2.5e-3, 2.0e-4)),
+    (0.9, 5, 10, 2, (5.1e-2, 2.0e-1, 3.4e-1, 3.5e-1)), (0.9, 5, 100, 2, (5.1e-2, 7.1e-2, 4.8e-2, 4.8e-2)),
+    (0.9, 5, 100, 8, (5.1e-2, 4.9e-2, 3.0e-2, 1.4e-2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("beta1", "k", "condition", "modes", "gaps"), FIGURE_3)
+def test_best_rate_around_momentum_has_the_values_worked_out_before(beta1, k, condition, modes, gaps):
+    spectrum = np.geomspace(1 / condition, 1, modes)
+    inside = [("keep", 1, 1.0), ("keep", k, 0.5), ("interpolate", k, 0.5), ("reset", k, 0.5)]
+    for (inner_state, period, size), gap in zip(inside, gaps, strict=True):
+        how = {"beta1": beta1, "sync_period": period, "slow_step_size": size, "inner_state": inner_state}
+        lr, rate = theory.best_lr(spectrum, **how)
+        assert rate == Cycle(lr=lr, curvature=spectrum, **how).rate.max()
+        assert 0.97 * gap <= 1 - rate  # the notes searched a coarser grid, and rounded
+        assert modes > 2 or 1 - rate <= 1.06 * gap  # with fewer modes than there a faster rate is no surprise
+        assert theory.best_lr(10 * spectrum, **how)[1] == pytest.approx(rate, rel=1e-5)
+
+
+@pytest.mark.parametrize("inner_state", ["keep", "interpolate", "reset"])
+def test_no_lr_of_a_fine_grid_is_better_than_the_best(inner_state):
+    spectrum, how = np.array([0.01, 0.3, 1]), {"beta1": 0.9, "sync_period": 5, "slow_step_size": 0.5}
+    lrs = np.linspace(0, 80, 3001)[1:, None]
+    rates = Cycle(lr=lrs, curvature=spectrum, inner_state=inner_state, **how).rate.max(1)
+    assert theory.best_lr(spectrum, inner_state=inner_state, **how)[1] <= rates.min()
+
+
+# ---------------------------------------------------------------------------------- gradient descent, in closed form
+
+X = np.array([0.003, 0.1, 0.5, 0.99, 1.3, 1.9])[:, None]
+SIZES = np.array([0.05, 0.5, 0.8, 1.0])
+PERIODS = [1, 2, 5, 10, 21]
+
+
+@pytest.mark.parametrize("k", PERIODS)
+def test_closed_forms_are_the_cycle_without_momentum(k):
+    lr, curvature, noise = 0.4 * X, 2.5, 0.7
+    cycle = Cycle(lr=lr, curvature=curvature, noise=noise, sync_period=k, slow_step_size=SIZES)
+    inner = Cycle(lr=lr, curvature=curvature, noise=noise)
+    variance, ratio = theory.sgd_variance(lr, curvature, noise), theory.sgd_variance_ratio(lr, curvature, k, SIZES)
+    np.testing.assert_allclose(inner.covariance()[..., 0, 0], variance, rtol=SOLVED)
+    np.testing.assert_allclose(cycle.covariance()[..., 1, 1], ratio * variance, rtol=SOLVED)
+    for phase in range(1, k + 1):
+        fast = theory.sgd_fast_variance_ratio(lr, curvature, k, SIZES, phase) * variance
+        np.testing.assert_allclose(cycle.covariance(phase % k)[..., 0, 0], fast, rtol=SOLVED)
+    np.testing.assert_allclose(cycle.rate**k, theory.sgd_rate(lr, curvature, k, SIZES) ** k, atol=ROUNDING)
+    seen = cycle.rate**k > 1e-4  # what is smaller drowns in the rounding of the products
+    speed = (np.log(cycle.rate) / np.log(np.abs(1 - X)))[seen]
+    np.testing.assert_allclose(theory.sgd_speed_ratio(lr, curvature, k, SIZES)[seen], speed, rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", PERIODS)
+def test_closed_moments_are_those_of_the_transient(k):
+    path = Cycle(lr=X, noise=0.7, sync_period=k, slow_step_size=SIZES).transient(3 * k, start=1.5)
+    for syncs in range(4):
+        mean, variance = theory.sgd_moments(syncs, X, 1, k, SIZES, 0.7, start=1.5)
+        np.testing.assert_allclose(path.slow_mean[syncs * k], mean, atol=ROUNDING)
+        np.testing.assert_allclose(path.slow_variance[syncs * k], variance, atol=ROUNDING)
+
+
+def test_variance_ratio_keeps_within_its_bounds_and_rises_with_step_and_contraction():
+    lr, sizes = np.linspace(0.01, 1, 60), np.linspace(0.02, 0.98, 50)[:, None]
+    for k in PERIODS:
+        ratio = theory.sgd_variance_ratio(lr, 1, k, sizes)
+        assert (ratio >= sizes / (2 - sizes) - ROUNDING).all()
+        assert (ratio <= sizes + ROUNDING).all()
+        assert (np.diff(ratio, axis=0) > 0).all()
+        assert (np.diff(ratio, axis=1) <= (k > 1) * ROUNDING).all()
+
+
+def test_rate_is_slower_the_longer_the_cycle_and_the_smaller_the_step():
+    lr, sizes = np.linspace(0.01, 0.95, 40), np.linspace(0.02, 0.98, 30)[:, None]
+    rates = np.array([theory.sgd_rate(lr, 1, k, sizes) for k in PERIODS])
+    assert (np.diff(rates, axis=0) > 0).all()
+    assert (np.diff(rates, axis=1) < 0).all()
+    assert (theory.sgd_speed_ratio(lr, 1, 5, sizes) <= sizes).all()
+
+
+@pytest.mark.parametrize(("k", "size", "limit"), [(5, 0.5, 2.246), (9, 0.5, 2.130), (5, 0.8, 2.084), (4, 0.5, 2)])
+def test_stability_limit_of_gradient_descent_depends_on_the_parity_of_the_period(k, size, limit):
+    assert abs(theory.sgd_stability_limit(k, size) - limit) <= PRINTED * 1e-3
+    assert theory.stability_limit(sync_period=k, slow_step_size=size) == pytest.approx(limit, abs=PRINTED * 1e-3)
+    assert theory.stability_limit(sync_period=k, slow_step_size=size) == pytest.approx(
+        theory.sgd_stability_limit(k, size), rel=1e-9
+    )
+
+
+def test_matched_risk_speedup_is_that_of_gradient_descent_tuned_to_the_same_variance():
+    flat = 1e-7
+    for g, k, size in itertools.product((0.2, 0.7, 1.0), (1, 5, 20), (0.1, 0.5, 0.9)):
+        wanted = theory.sgd_variance_ratio(g, 1, k, size) * theory.sgd_variance(g, 1, 1)
+        lr = 2 * wanted / (1 + wanted)  # of lr/(2 - lr) = wanted
+        assert theory.sgd_variance(lr, 1, 1) == pytest.approx(wanted, rel=ROUNDING)
+        speed = np.log(theory.sgd_rate(g, flat, k, size)) / np.log1p(-lr * flat)
+        assert theory.sgd_matched_risk_speedup(g, 1, k, size) == pytest.approx(speed, rel=1e-4)
+    limit = theory.sgd_matched_risk_speedup(0.7, 1, 60, 0.3)
+    assert limit == pytest.approx(1 + 0.7 * 0.3, rel=1e-9)  # 1 + retention*(1 - g), where q is as good as 0
+    assert theory.sgd_matched_risk_speedup(0.7, 1, 1, 0.3) == pytest.approx(1)  # a sync at each step is a lower lr
+
+
+# --------------------------------------------------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize("beta1", [0.0, 0.6, 0.9])
+def test_a_sync_at_every_step_is_the_inner_rule_at_the_lower_lr(beta1):
+    for size in (0.1, 0.5, 1.0):
+        cycle = Cycle(lr=0.8, beta1=beta1, noise=0.3, slow_step_size=size)
+        lower = Cycle(lr=0.8 * size, beta1=beta1, noise=0.3)
+        assert cycle.rate == pytest.approx(float(lower.rate), rel=ROUNDING)
+        assert np.abs(cycle.covariance()[1:, 1:] - lower.covariance()[1:, 1:]).max() <= ROUNDING
+        np.testing.assert_allclose(cycle.transient(9).slow_mean, lower.transient(9).fast_mean, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("inner_state", ["keep", "interpolate"])
+def test_slow_step_1_is_the_inner_rule(inner_state):
+    cycle = Cycle(lr=0.8, beta1=0.9, noise=0.3, sync_period=4, slow_step_size=1, inner_state=inner_state)
+    inner = Cycle(lr=0.8, beta1=0.9, noise=0.3)
+    assert cycle.rate == pytest.approx(float(inner.rate), rel=ROUNDING)
+    for phase in range(4):
+        fast = cycle.covariance(phase)[0::2, 0::2]
+        assert np.abs(fast - inner.covariance()[0::2, 0::2]).max() <= ROUNDING
+    np.testing.assert_allclose(cycle.transient(9).fast_mean, inner.transient(9).fast_mean, atol=ROUNDING)
+
+
+def test_without_pull_back_the_fast_weights_are_those_of_the_inner_rule():
+    cycle = Cycle(lr=0.8, beta1=0.9, noise=0.3, sync_period=4, slow_step_size=0.3, pull_back=False)
+    inner = Cycle(lr=0.8, beta1=0.9, noise=0.3)
+    for phase in range(4):
+        assert abs(cycle.covariance(phase)[0, 0] - inner.covariance()[0, 0]) <= ROUNDING
+    assert cycle.covariance()[1, 1] < inner.covariance()[0, 0]
+    still = Cycle(lr=0.8, sync_period=4, slow_step_size=0.3, pull_back=False)  # fast is there at once, slow follows
+    assert still.rate == pytest.approx(0.7**0.25, rel=ROUNDING)
+
+
+def test_slow_step_0_never_settles():
+    for pull_back in (True, False):
+        cycle = Cycle(lr=0.5, noise=1.0, sync_period=3, slow_step_size=0, pull_back=pull_back)
+        assert cycle.rate == 1
+        assert not cycle.stable
+        assert np.isnan(cycle.covariance()).all()
+        assert (cycle.transient(7).slow_mean == 1).all()
+        assert (cycle.transient(7).slow_variance == 0).all()
+
+
+@each_reading
+def test_stability_ends_at_the_limit(inner_state, pull_back):
+    how = {"beta1": 0.9, "sync_period": 5, "slow_step_size": 0.5, "inner_state": inner_state, "pull_back": pull_back}
+    limit = theory.stability_limit(**how)
+    assert Cycle(lr=limit * np.linspace(1e-4, 1 - 1e-9, 777), **how).stable.all()
+    assert not Cycle(lr=limit * (1 + 1e-9), **how).stable
+    if not pull_back:
+        assert limit == pytest.approx(2 * 1.9 / 0.1, rel=1e-9)  # 2(1+beta1)/(1-beta1), the inner rule's
+
+
+# ------------------------------------------------------------------------------------------- the real optimizers
+
+INNER = {"SGD": lnb.SGD(0.3), "momentum": lnb.SGD(0.1, momentum=0.8)}
+
+
+@each_reading
+@pytest.mark.parametrize("inner", INNER.values(), ids=INNER)
+def test_mean_is_the_path_of_the_optimizer_without_noise(inner, inner_state, pull_back):
+    opt = lnb.Lookahead(inner, sync_period=3, slow_step_size=0.4, inner_state=inner_state, pull_back=pull_back)
+    curvatures = np.array([0.5, 2.0, 5.0])
+    fast, slow = trace(Quadratic(curvatures), opt, np.array([1.0, -2.0, 3.0]), 13)
+    path = Cycle.of(opt, curvature=curvatures).transient(13, start=[1.0, -2.0, 3.0])
+    np.testing.assert_allclose(path.fast_mean, fast, atol=ROUNDING)
+    np.testing.assert_allclose(path.slow_mean, slow, atol=ROUNDING)
+
+
+REPLICAS, FALSE_ALARM = 20_000, 1e-6  # the seeds are fixed: a test that passes once passes always
+NOISY = {"SGD": lnb.SGD(0.3), "momentum": lnb.SGD(0.1, momentum=0.8)}
+
+
+@pytest.mark.jit
+@each_reading
+@pytest.mark.parametrize("inner", NOISY.values(), ids=NOISY)
+def test_mean_and_variance_are_those_of_many_noisy_runs(inner, inner_state, pull_back):
+    stats = pytest.importorskip("scipy.stats")
+    opt = lnb.Lookahead(inner, sync_period=4, slow_step_size=0.4, inner_state=inner_state, pull_back=pull_back)
+    a, noise, start, spread = np.array([0.5, 2.0, 4.0]), np.array([0.3, 1.0, 0.5]), np.array([1.0, -1.0, 0.0]), 0.2
+    landscape = Quadratic(a, noise=noise, start=start, spread=spread, replicas=REPLICAS)
+    steps = 18  # half-way between two syncs
+    run = lnb.train(landscape, None, opt, steps=steps, eval_every=1, seed=7, dtype="float64")
+    path = Cycle.of(opt, curvature=a, noise=noise).transient(steps, start=start, spread=spread)
+    asserts = len(NOISY) * len(READINGS) * (2 * 2 * 3 + 2 * steps)
+    z = stats.norm.isf(FALSE_ALARM / asserts / 2)
+
+    # The weights are normal, so their mean is too, and their variance follows chi squared, both exactly.
+    quantile = FALSE_ALARM / asserts / 2
+    for params, mean, variance in ((run.params, *path[0::2]), (run.slow, *path[1::2])):
+        points = landscape.points(params)
+        assert (np.abs(points.mean(0) - mean[-1]) <= z * np.sqrt(variance[-1] / REPLICAS)).all()
+        ratio = points.var(0, ddof=1) / variance[-1] * (REPLICAS - 1)
+        assert (stats.chi2.ppf(quantile, REPLICAS - 1) <= ratio).all()
+        assert (ratio <= stats.chi2.isf(quantile, REPLICAS - 1)).all()
+
+    # At every phase, fast before the pull and slow after it, the loss: the variance of a square of normal numbers.
+    for kind, mean, variance in (("fast", *path[0::2]), ("slow", *path[1::2])):
+        losses = run.history.train_loss[run.history.weights == kind].to_numpy()
+        deviation = np.sqrt((a**2 * (variance**2 / 2 + mean**2 * variance)).sum(1) / REPLICAS)
+        assert (np.abs(losses - theory.expected_loss(a, mean, variance)) <= z * deviation + ROUNDING).all()
+
+
+def test_mean_of_a_plain_rule_is_its_path():
+    for inner in INNER.values():
+        fast, _ = trace(Quadratic([2.0]), inner, np.array([1.0]), 9)
+        np.testing.assert_allclose(Cycle.of(inner, curvature=2.0).transient(9).fast_mean, fast[:, 0], atol=ROUNDING)
+
+
+def test_settings_of_an_optimizer_are_taken_over():
+    opt = lnb.Lookahead(lnb.Adam(0.2, beta1=0.7), sync_period=7, retention=0.9, inner_state="reset")
+    cycle = Cycle.of(opt, curvature=[1.0, 2.0], noise=0.5)
+    assert (cycle.sync_period, cycle.inner_state, cycle.pull_back) == (7, "reset", True)
+    assert cycle.lr.tolist() == [0.2, 0.2]
+    assert (cycle.beta1[0], cycle.slow_step_size[0], cycle.noise[0]) == (0.7, 0.1, 0.5)
+    assert Cycle.of(lnb.SGD(0.1, momentum=0.75)).lr == pytest.approx(0.4)
+
+
+def test_average_of_slow_and_fast_moves_by_inner_steps_only():
+    opt = lnb.Lookahead(lnb.SGD(0.3, momentum=0.5), sync_period=4, slow_step_size=0.3)
+    params, landscape = np.array([1.0, -2.0]), Quadratic([1.0, 3.0])
+    state, velocity = opt.init(params), np.zeros(2)
+    y = theory.averaged(state.slow, params, 0.3)
+    for _ in range(13):
+        grad = landscape.loss_and_grad(params)[1]
+        velocity = 0.5 * velocity + grad
+        opt.step(params, grad, state)
+        y = y - 0.3 * 0.3 * velocity  # the inner rule at lr*slow_step_size, nothing at a sync
+        np.testing.assert_allclose(theory.averaged(state.slow, params, 0.3), y, atol=ROUNDING)
+
+
+def test_optimal_slow_step_is_the_lowest_point_of_the_line(rng):
+    a, start, end = rng.uniform(0.1, 3, 6), rng.normal(size=6), rng.normal(size=6)
+    best = theory.optimal_slow_step(a, start, end)
+    at = start + best * (end - start)
+    assert abs((a * at * (end - start)).sum()) <= ROUNDING  # no slope along the line is left
+    assert best == pytest.approx(1 - ((end - start) * a * end).sum() / (a * (end - start) ** 2).sum())
+    overdamped = np.array([0.9, 0.5, 0.99]) ** 5
+    assert theory.optimal_slow_step([1, 5, 0.1], np.ones(3), overdamped) >= 1
+    assert theory.optimal_slow_step([2.0], [1.0], [-1.0]) == 0.5
+    assert np.isnan(theory.optimal_slow_step([2.0], [1.0], [1.0]))
+    many = theory.optimal_slow_step(a, np.stack([start, end]), np.stack([end, start]))
+    assert many.tolist() == [best, pytest.approx(1 - best)]
+
+
+def test_game_grows_without_lookahead_and_shrinks_with_it():
+    assert abs(theory.game_multiplier(0.3, 1, 1, 1)) > 1
+    z, slow = 1 + 0j, 1 + 0j
+    for t in range(1, 21):
+        z += 0.15 * 2 * 1j * z
+        if t % 5 == 0:
+            z = slow = slow + 0.4 * (z - slow)
+    multiplier = theory.game_multiplier(0.15, 2, 5, 0.4)
+    assert slow == pytest.approx(multiplier**4)
+    assert abs(multiplier) < 1
+
+
+# ---------------------------------------------------------------------------------------------------------- the door
+
+NAN = float("nan")
+BAD = {
+    "lr": (lambda: Cycle(lr=-1), ValueError, "lr must be .*not -1"),
+    "one lr": (lambda: Cycle(lr=[0.1, NAN]), ValueError, r"lr\[1\] must be .*not .*nan"),
+    "lr text": (lambda: Cycle(lr="1"), TypeError, "lr must be .*'1'"),
+    "curvature": (lambda: Cycle(lr=1, curvature=0), ValueError, "curvature must be .*above 0, not 0"),
+    "beta1": (lambda: Cycle(lr=1, beta1=1), ValueError, "beta1 must be .*not 1"),
+    "noise": (lambda: Cycle(lr=1, noise=-0.5), ValueError, r"noise must be .*not -0\.5"),
+    "slow_step_size": (lambda: Cycle(lr=1, slow_step_size=1.5), ValueError, r"slow_step_size must be .*not 1\.5"),
+    "sync_period": (lambda: Cycle(lr=1, sync_period=2.5), TypeError, r"sync_period must be .*not 2\.5"),
+    "inner_state": (lambda: Cycle(lr=1, inner_state="none"), ValueError, "inner_state must be .*'none'"),
+    "pull_back": (lambda: Cycle(lr=1, pull_back=1), TypeError, "pull_back must be .*not 1"),
+    "no pull-back": (lambda: Cycle(lr=1, pull_back=False, inner_state="reset"), ValueError, "inner_state .*'reset'"),
+    "shapes": (lambda: Cycle(lr=[1, 2], noise=[1, 2, 3]), ValueError, r"lr .*broadcast, not lr \(2,\)"),
+    "phase": (lambda: Cycle(lr=1, sync_period=3).covariance(3), ValueError, "phase must be .*not 3"),
+    "steps": (lambda: Cycle(lr=1).transient(-1), ValueError, "steps must be .*not -1"),
+    "start": (lambda: Cycle(lr=1).transient(1, start=NAN), ValueError, "start must be .*nan"),
+    "spread": (lambda: Cycle(lr=1).transient(1, spread=-1), ValueError, "spread must be .*not -1"),
+    "optimizer": (lambda: Cycle.of("SGD"), TypeError, "optimizer must be .*'SGD'"),
+    "nesterov": (lambda: Cycle.of(lnb.SGD(1, momentum=0.9, nesterov=True)), ValueError, "Nesterov"),
+    "decay": (lambda: Cycle.of(lnb.AdamW()), ValueError, "optimizer must be .*without .*weight decay, not AdamW"),
+    "adagrad": (lambda: Cycle.of(lnb.Lookahead(lnb.Adagrad())), ValueError, "optimizer must be .*not Adagrad"),
+    "schedule": (lambda: Cycle.of(lnb.SGD(lnb.schedules.linear(1, 9))), ValueError, "constant lr"),
+    "limit": (lambda: theory.stability_limit(slow_step_size=0), ValueError, "slow_step_size must be .*above 0|\\(0"),
+    "curvatures": (lambda: theory.best_lr([]), ValueError, "curvatures must hold at least one"),
+    "closed lr": (lambda: theory.sgd_variance(0, 1, 1), ValueError, "lr must be .*not 0"),
+    "closed period": (lambda: theory.sgd_rate(1, 1, 0, 0.5), ValueError, "sync_period must be .*not 0"),
+    "closed phase": (lambda: theory.sgd_fast_variance_ratio(1, 1, 5, 0.5, 6), ValueError, "phase must be .*not 6"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_bad_arguments_are_refused_by_name_and_value(bad):
+    call, error, sentence = bad
+    with pytest.raises(error, match=sentence):
+        call()
