@@ -20,18 +20,22 @@ PEERS = ("torch", "jax", "jaxlib", "optax")
 QUICK = "--quick" in sys.argv
 
 
-def alternate(rivals, rounds):
+def alternate(rivals, rounds, *, settle=False):
     """Time the rivals in turn, round by round; return name -> seconds of every round, (rounds,) each.
 
     rivals : name -> (function, times it is called in one round). Each has run once before, so nothing is compiled and
     no page is touched for the first time inside. A busy machine disturbs neighbours alike, so ratios are taken round
-    by round: see :func:`ratio`.
+    by round: see :func:`ratio`. settle : whether each waits, before its turn, until the threads of the one before have
+    gone to sleep, and is called once untimed; for calls of less than a second.
     """
     for function, _ in rivals.values():
         function()
     seconds = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, (function, times) in rivals.items():
+            if settle:
+                time.sleep(0.02)
+                function()
             start = time.perf_counter()
             for _ in range(times):
                 function()
@@ -75,6 +79,7 @@ def publish(frame, name, table):
     print(f"\n{table}\n")
     if QUICK:
         return
+    (ROOT / "data/timings").mkdir(exist_ok=True)
     path = write_table(frame, name, folder=ROOT / "data/timings")
     manifest = json.loads(path.with_suffix(".json").read_text())
     manifest["machine"]["peers"] = peers()
