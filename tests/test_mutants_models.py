@@ -106,8 +106,8 @@ FAULTS = {
     "slow rows hold the fast weights": ("train.py", "results[run, at, kind]", "results[run, at, 0 * kind]", TRAIN),
     "lanes: W not transposed": (
         "cpu/groups.py",
-        "lane_product(W.transpose((1, 0, 2)), error",
-        "lane_product(W.reshape((fan_in, fan_out, lanes)), error",
+        "lane_product(by_row[0], W, by_row[1])",
+        "lane_product(by_row[0], W.reshape((fan_in, fan_out, lanes)).transpose((1, 0, 2)), by_row[1])",
         GROUPS,
     ),
     "lanes: no bias": ("cpu/groups.py", "set_line(row, r, line(row, r) + b)", "set_line(row, r, line(row, r))", GROUPS),

@@ -115,7 +115,8 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, losses, work):
             at -= fan_in * pitch
             inputs, below = _block(work, at, fan_in, pitch), _block(work, end, fan_in, pitch)
             lane_product(error[:, :rows], inputs[:, :rows].transpose((1, 0, 2)), dW)
-            lane_product(W.transpose((1, 0, 2)), error[:, :rows], below[:, :rows])
+            by_row = error[:, :rows].transpose((1, 0, 2)), below[:, :rows].transpose((1, 0, 2))
+            lane_product(by_row[0], W, by_row[1])  # W lies in the nearest cache, error is read once
             network.slope(_flat(below), _flat(inputs), activation)
             error = inputs
         if l2 > like(l2, 0):

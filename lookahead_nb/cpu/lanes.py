@@ -212,7 +212,7 @@ def _line_pointer(context, builder, signature, values):
 
 # ------------------------------------------------------------------------------------------------ products
 
-TILES = (4, 2, 1)  # lines on a side: 16 chains hide the latency of fma and leave half of 32 registers free
+TILES = (4, 2, 1)  # columns; with 4 rows 16 chains hide the latency of fma, and with 6 rows they fit into 32 registers
 
 
 def lane_product(A, B, C):
@@ -230,15 +230,22 @@ def lane_product(A, B, C):
 @formula
 def _all_bands(A, B, C):
     i = 0
-    while A.shape[0] - i >= 4:
+    while A.shape[0] - i > 6:
         _lane_band(A, B, C, i, 4)
         i += 4
-    while A.shape[0] - i >= 2:
+    rows = A.shape[0] - i  # the last ones in one band: B is read once less, and there are chains enough
+    if rows == 6:
+        _lane_band(A, B, C, i, 6)
+    elif rows == 5:
+        _lane_band(A, B, C, i, 5)
+    elif rows == 4:
+        _lane_band(A, B, C, i, 4)
+    elif rows == 3:
+        _lane_band(A, B, C, i, 3)
+    elif rows == 2:
         _lane_band(A, B, C, i, 2)
-        i += 2
-    while A.shape[0] - i >= 1:
+    elif rows == 1:
         _lane_band(A, B, C, i, 1)
-        i += 1
 
 
 @lru_cache(None)
