@@ -128,6 +128,8 @@ steps.groupby(levels).mean().unstack("arm").round(1)
 floor = pd.concat({task: comparisons.noise_floor(each) for task, each in losses.items()}, names=["task"])
 drift = floor.drift.groupby(levels).mean()
 settled = drift.abs() < 0.5
+assert settled.groupby("task").sum().to_dict() == {"MLP": 0, "logistic regression": 28}
+assert not settled.loc["logistic regression", ["Lookahead", "AdamW at lr x step"], 0.9].any()
 drift.unstack("arm").round(2)
 
 # %% [markdown]
@@ -150,6 +152,7 @@ drift.unstack("arm").round(2)
 task = "logistic regression"
 lowest = {(task, seed): comparisons.lowest_loss(tasks[task][0], data[task](seed)) for seed in range(30)}
 excess = floor.height.sub(pd.Series(lowest).rename_axis(["task", "seed"]))
+assert (losses[task].loc[3000:].index % (3000 // 32)).is_unique  # 3000 rows of training, 32 of them in a batch
 excess.loc[task].groupby(levels[1:]).mean().unstack("arm").round(5)
 
 # %% [markdown]
@@ -210,17 +213,15 @@ ratio, noise = to_adamw.ratio.unstack("arm"), ["excess", "fluctuation"]
 calm, left = (each.loc[noise].loc[:, task, 0.1:0.8] for each in (ratio, to_control))  # settled arms
 pace = ratio.loc["steps", ["Lookahead", "AdamW at lr x step"]].unstack("task")
 pace = pace.mul(1 - pace.index, axis=0).swaplevel(axis=1).loc[0.1:]  # 1 where the guide holds
-assert settled.groupby("task").sum().to_dict() == {"MLP": 0, task: 28}
 assert (ratio.loc["steps"].groupby("task").diff().dropna() > 0).all(axis=None)
 assert ((pace["MLP"] - 1).abs() < 0.02).all(axis=None)
 assert (pace[task] > 1.01).all(axis=None)
 assert to_control.ratio["steps"].between(0.99, 1.01).all()
 assert (calm.groupby("measure").diff().dropna() < 0).all(axis=None)
-assert (left.high < 1).all()
-assert (left.ratio > calm["AdamW at lr x step"]).all()
+assert ((left.high < 1) & (left.ratio > calm["AdamW at lr x step"])).all()
 assert (ratio.averaging[:, task, 0.9] < ratio.Lookahead[:, task, 0.5]).all()
-assert (calm.Lookahead[:, task, 0.7:] < ratio.averaging[:, task, 0.9]).all()
-assert (losses[task].loc[3000:].index % (3000 // 32)).is_unique  # points of an epoch
+assert (ratio.Lookahead[:, task, 0.7] < ratio.averaging[:, task, 0.9])[noise].all()
+
 # %% [markdown]
 # ## What the numbers support
 #
