@@ -31,7 +31,12 @@ def with_controls(opt):
     }
 
 
-def losses_by_arm(rows, arms, levels):
+def arms_by_retention(opts):
+    """Return Lookaheads and their controls by (arm, retention), each of :func:`with_controls` for each of opts."""
+    return {(arm, opt.retention): each for opt in opts for arm, each in with_controls(opt).items()}
+
+
+def losses_by_arm(rows, arms, levels=("arm", "retention")):
     """Return the training losses of a sweep over arms: one row per evaluated step, one column per run.
 
     Of each run the weights it is judged on are taken: the slow ones where there are any.
@@ -47,7 +52,7 @@ def losses_by_arm(rows, arms, levels):
         raise ValueError(f"arms must be the {len(opts)} configurations of rows, in their order")
     judged = rows.drop_duplicates(["run", "step"], keep="last")
     losses = judged.pivot(index="step", columns="run", values="train_loss")[runs["run"]]
-    names = pd.DataFrame([*arms], columns=levels).loc[np.repeat(settings.index, per_arm)].reset_index(drop=True)
+    names = pd.DataFrame([*arms], columns=[*levels]).loc[np.repeat(settings.index, per_arm)].reset_index(drop=True)
     columns = names.assign(seed=runs["seed"].to_numpy(), run=runs["run"].to_numpy())
     return losses.set_axis(pd.MultiIndex.from_frame(columns), axis=1)
 
