@@ -220,7 +220,7 @@ assert (ratio.Lookahead[:, task, 0.7] < ratio.averaging[:, task, 0.9])[noise].al
 #   they follow the guide; in the logistic regression they grow faster than it, for Lookahead and for its control
 #   alike, so that the departure belongs to AdamW.
 # - **The lower rate does all of it.** Lookahead and AdamW at lr times slow_step_size need the same number of steps,
-#   to within one in a hundred.
+#   to within one in a hundred. What the seeds resolve below that in the logistic regression is too small to matter.
 # - **More stable: yes, here, where there is a floor.** Excess loss and fluctuation fall with retention wherever the
 #   arm has settled, and most of that fall the lower rate shows as well.
 # - **Something is left over the first control.** At the same speed Lookahead has the smaller excess and the smaller
@@ -232,7 +232,8 @@ assert (ratio.Lookahead[:, task, 0.7] < ratio.averaging[:, task, 0.9])[noise].al
 # ## What they do not
 #
 # One data set, one inner rule, one rate and one sync period for each task; the training loss, not generalisation. All
-# seeds share the rows of one data set and differ in how they are split. The network says nothing about stability. At
+# seeds share the rows of one data set and differ in how they are split. AdamW gets to the threshold of the logistic
+# regression within a dozen syncs, so that its guide is tested coarsely. The network says nothing about stability. At
 # the largest retention Lookahead has not settled, so nothing is said about its stability there. Averaging was not
 # tuned, nor was any rate, which might change the bargain. Whether a smaller retention explores faster and gets stuck
 # more easily was not touched.
