@@ -32,7 +32,10 @@ def with_controls(opt):
 
 
 def arms_by_retention(opts):
-    """Return Lookaheads and their controls by (arm, retention), each of :func:`with_controls` for each of opts."""
+    """Return Lookaheads and their controls (see :func:`with_controls`) by (arm, retention), as a dict.
+
+    opts : list of Lookaheads that differ in retention, see ``grid``. errors : TypeError, ValueError.
+    """
     return {(arm, opt.retention): each for opt in opts for arm, each in with_controls(opt).items()}
 
 
