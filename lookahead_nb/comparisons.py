@@ -1,9 +1,8 @@
-"""Comparisons of arms over paired seeds: the controls, speed, excess loss, one arm as a multiple of another."""
+"""Comparisons of arms over paired seeds: the controls, speed, noise floor, one arm as a multiple of another."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from lookahead_nb.checks import real_number
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.optimizers import Lookahead
+from lookahead_nb.train import settings_frame
 
 
 def with_controls(opt):
@@ -29,6 +29,35 @@ def with_controls(opt):
         f"{type(inner).__name__} at lr x step": replace(inner, lr=slower if inner.lr is schedule else slower.peak),
         "averaging": replace(opt, pull_back=False),
     }
+
+
+def arms_by_retention(opts):
+    """Return Lookaheads and their controls (see :func:`with_controls`) by (arm, retention), as a dict.
+
+    opts : list of Lookaheads that differ in retention, see ``grid``. errors : TypeError, ValueError.
+    """
+    return {(arm, opt.retention): each for opt in opts for arm, each in with_controls(opt).items()}
+
+
+def losses_by_arm(rows, arms, levels=("arm", "retention")):
+    """Return the training losses of a sweep over arms: one row per evaluated step, one column per run.
+
+    Of each run the weights it is judged on are taken: the slow ones where there are any.
+
+    rows : frame of ``sweep`` with ``configs=list(arms.values())``. arms : dict from tuples of names to optimizers;
+    levels : what the names mean. returns : frame whose columns have the levels, ``seed`` and ``run``.
+    errors : ValueError.
+    """
+    runs, opts = rows.drop_duplicates("run"), list(arms.values())
+    settings, per_arm = settings_frame(opts), len(runs) // len(opts)
+    expected = settings.loc[np.repeat(settings.index, per_arm)].reset_index(drop=True)
+    if not runs[settings.columns].reset_index(drop=True).equals(expected):
+        raise ValueError(f"arms must be the {len(opts)} configurations of rows, in their order")
+    judged = rows.drop_duplicates(["run", "step"], keep="last")
+    losses = judged.pivot(index="step", columns="run", values="train_loss")[runs["run"]]
+    names = pd.DataFrame([*arms], columns=[*levels]).loc[np.repeat(settings.index, per_arm)].reset_index(drop=True)
+    columns = names.assign(seed=runs["seed"].to_numpy(), run=runs["run"].to_numpy())
+    return losses.set_axis(pd.MultiIndex.from_frame(columns), axis=1)
 
 
 def first_below(losses, threshold):
@@ -58,28 +87,46 @@ def _first_root(height):
     return steps[after] - behind * (steps[after] - steps[after - 1])
 
 
-def excess(model, data, params):
-    """Return how far the objective on the training part, L2 term included, lies above its minimum, in float64.
+def noise_floor(losses):
+    """Return what losses do over the second half of their steps: ``height``, ``fluctuation`` and ``drift``.
 
-    The minimum is that of L-BFGS from the first initial weights, to about 1e-10; it is found once per model and data.
+    height: the mean. fluctuation: the standard deviation. drift: how much higher the mean of the last half of these
+    rows is than that of the first, in units of the fluctuation: about 0 for noise about a constant, near -sqrt(3) for a
+    straight decline.
 
-    model : LogisticRegression with l2 above 0, so that there is one minimum. data : Dataset. params : (size,) array.
-    returns : float. errors : TypeError, ValueError; RuntimeError if the search does not end. Source: Nocedal & Wright
-    2006, algorithm 7.5.
+    losses : frame, one row per evaluated step in ascending order (its index), evenly spaced from the middle on, one
+    column per run. returns : frame, one row per run; a run that ends in NaN (diverged) has NaN. errors : ValueError.
     """
-    if not isinstance(model, LogisticRegression) or not model.l2:
-        raise TypeError(f"model must be a LogisticRegression with l2 above 0, which has one minimum, not {model!r}")
-    return model.loss(np.asarray(params, np.float64), data.X_train, data.y_train) - _minimum(model, data)
+    late = losses.loc[losses.index[-1] / 2 :]
+    half = len(late) // 2
+    if half < 2:
+        raise ValueError(f"losses must have at least 4 rows in the second half of their steps, not {len(late)}")
+    fluctuation = late.std(skipna=False)
+    drift = (late.tail(half).mean(skipna=False) - late.head(half).mean(skipna=False)) / fluctuation
+    return pd.DataFrame({"height": late.mean(skipna=False), "fluctuation": fluctuation, "drift": drift})
 
 
-@lru_cache(256)
-def _minimum(model, data):
+def lowest_loss(model, data):
+    """Return the lowest mean cross-entropy that a logistic regression can have on the training part, in float64.
+
+    It is that of a truncated Newton search from the first initial weights, to about 1e-12. Classes that can be told
+    apart without an error have no such minimum, only an infimum of 0 at infinite weights, and are refused.
+
+    model : LogisticRegression without L2, which would move the minimum. data : Dataset. returns : float. errors :
+    TypeError; ValueError for separable classes; RuntimeError if the search does not end. Source: Nash 1984; Albert &
+    Anderson 1984 on separable classes.
+    """
     from scipy.optimize import minimize  # here, since it would double the time to import the package
 
+    if not isinstance(model, LogisticRegression) or model.l2:
+        raise TypeError(f"model must be a LogisticRegression with l2 0, which has one lowest loss, not {model!r}")
     start, rows = model.init(0, "float64"), (data.X_train, data.y_train)
-    fit = minimize(model.loss_and_grad, start, rows, method="L-BFGS-B", jac=True, options={"ftol": 1e-14, "gtol": 1e-8})
-    if not fit.success:
-        raise RuntimeError(f"the search for the minimum of {model!r} did not end: {fit.message}")
+    options = {"ftol": 0, "xtol": 0, "gtol": 1e-8, "maxfun": 10_000}  # TNC calls no BLAS, whose threads cost more
+    fit = minimize(model.loss_and_grad, start, rows, method="TNC", jac=True, options=options)
+    if (model.predict(fit.x, data.X_train) == data.y_train).all():
+        raise ValueError(f"data must have classes that overlap, not be separable by {model!r}: no loss is the lowest")
+    if np.abs(fit.jac).max() > 1e-7:
+        raise RuntimeError(f"the search for the lowest loss of {model!r} did not end: {fit.message}")
     return float(fit.fun)
 
 

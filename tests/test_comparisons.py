@@ -23,6 +23,13 @@ def test_the_control_scales_a_schedule_at_its_peak():
     assert comparisons.with_controls(opt)["SGD at lr x step"] == lnb.SGD(lnb.schedules.cosine(0.05, 100, warmup=10))
 
 
+def test_arms_by_retention_are_those_of_every_lookahead():
+    opts = lnb.grid(lnb.Lookahead(lnb.AdamW()), retention=[0.1, 0.9])
+    arms = comparisons.arms_by_retention(opts)
+    assert list(arms) == [(arm, r) for r in (0.1, 0.9) for arm in ("Lookahead", "AdamW at lr x step", "averaging")]
+    assert arms["AdamW at lr x step", 0.9] == comparisons.with_controls(opts[1])["AdamW at lr x step"]
+
+
 def test_controls_of_a_plain_rule_are_refused():
     with pytest.raises(TypeError, match=r"opt must be a Lookahead, not AdamW"):
         comparisons.with_controls(lnb.AdamW())
@@ -86,23 +93,90 @@ def test_other_seeds_are_refused(arms):
         comparisons.paired_ratios(arms, arms[[0, 1]].xs(0.0, level="retention"))
 
 
-@pytest.fixture(scope="module")
-def problem():
-    X = np.random.default_rng(3).normal(size=(30, 4))
-    data = lnb.datasets.from_arrays(X, (X[:, 0] + X[:, 1] > 0).astype(int))
-    return lnb.LogisticRegression(4, l2=0.1), data
+# ------------------------------------------------------------------------------------------------ floor and minimum
 
 
-def test_excess_is_zero_at_a_minimum_of_gradient_descent_and_positive_elsewhere(problem):
-    model, data = problem
+def test_noise_about_a_constant_does_not_drift_and_a_straight_decline_does(rng):
+    steps = np.arange(0, 4001, 10)
+    noise = 3 + 0.1 * rng.normal(size=len(steps))
+    losses = pd.DataFrame({"noise": noise, "decline": 9 - steps / 1000}, index=steps)
+    losses.loc[:1999, "noise"] = 50.0  # what the first half does is of no account
+    floor = comparisons.noise_floor(losses)
+    late = noise[200:]
+    np.testing.assert_allclose(floor.loc["noise", ["height", "fluctuation"]], [late.mean(), late.std(ddof=1)])
+    assert abs(floor.drift["noise"]) < 0.5
+    np.testing.assert_allclose(floor.drift["decline"], -np.sqrt(3), rtol=0.01)
+
+
+def test_the_floor_of_a_diverged_run_is_missing():
+    losses = pd.DataFrame({"a": np.arange(9.0), "b": [*np.arange(8.0), np.nan]})
+    assert comparisons.noise_floor(losses).isna().all(axis=1).to_dict() == {"a": False, "b": True}
+
+
+def test_too_few_late_losses_are_refused():
+    with pytest.raises(ValueError, match="losses must have at least 4 rows in the second half of their steps, not 3"):
+        comparisons.noise_floor(pd.DataFrame({"a": [3.0, 2.0, 1.0, 0.0]}, index=[0, 2, 3, 4]))
+
+
+def overlapping(n_classes):
+    X = np.random.default_rng(3).normal(size=(60, 3))
+    return lnb.datasets.from_arrays(X, np.arange(60) % n_classes)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_lowest_loss_is_where_long_gradient_descent_ends(n_classes):
+    model, data = lnb.LogisticRegression(3, n_classes=n_classes), overlapping(n_classes)
     params = model.init(5, "float64")
-    for _ in range(200):
-        params -= 2 * model.loss_and_grad(params, data.X_train, data.y_train)[1]
-    assert abs(comparisons.excess(model, data, params)) < 1e-10  # what the search for the minimum promises
-    assert comparisons.excess(model, data, model.init(0)) > 0.01
+    for _ in range(400):
+        params -= model.loss_and_grad(params, data.X_train, data.y_train)[1]
+    assert abs(comparisons.lowest_loss(model, data) - model.loss(params, data.X_train, data.y_train)) < 1e-11
+    assert (
+        comparisons.lowest_loss(model, data) < model.loss(model.init(0, "float64"), data.X_train, data.y_train) - 0.01
+    )
 
 
-@pytest.mark.parametrize("model", [lnb.LogisticRegression(4), lnb.MLP((4, 3, 2))])
-def test_excess_needs_one_minimum(model, problem):
-    with pytest.raises(TypeError, match="model must be a LogisticRegression with l2 above 0"):
-        comparisons.excess(model, problem[1], model.init(0))
+@pytest.mark.parametrize("model", [lnb.LogisticRegression(3, l2=0.1), lnb.MLP((3, 3, 2))])
+def test_lowest_loss_is_for_a_logistic_regression_without_l2(model):
+    with pytest.raises(TypeError, match="model must be a LogisticRegression with l2 0"):
+        comparisons.lowest_loss(model, overlapping(2))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_separable_classes_have_no_lowest_loss(n_classes):
+    y = np.arange(60) % n_classes
+    data = lnb.datasets.from_arrays(np.random.default_rng(3).normal(size=(60, 3)) + 9 * np.eye(3)[y], y)
+    with pytest.raises(ValueError, match="data must have classes that overlap, not be separable by LogisticRegression"):
+        comparisons.lowest_loss(lnb.LogisticRegression(3, n_classes=n_classes), data)
+
+
+# ------------------------------------------------------------------------------------------------------------ sweeps
+
+
+@pytest.fixture(scope="module")
+def swept():
+    arms = comparisons.arms_by_retention(lnb.grid(lnb.Lookahead(lnb.SGD(0.1), sync_period=2), retention=[0.5, 0.75]))
+    settings = {"seeds": [7, 3], "steps": 4, "batch_size": 8, "eval_at": [2], "progress": False}
+    return lnb.sweep(lnb.LogisticRegression(3), overlapping(2), list(arms.values()), **settings), arms
+
+
+def test_losses_by_arm_are_those_of_the_slow_weights_of_each_run(swept):
+    rows, arms = swept
+    losses = comparisons.losses_by_arm(rows, arms)
+    assert losses.columns.names == ["arm", "retention", "seed", "run"]
+    assert losses.shape == (3, 12)
+    assert losses.index.tolist() == [0, 2, 4]
+    for arm, retention, seed, run in losses:
+        opt = arms[arm, retention]
+        history = lnb.train(
+            lnb.LogisticRegression(3), overlapping(2), opt, steps=4, batch_size=8, seed=seed, eval_at=[2]
+        ).history
+        judged = history[history.weights == ("slow" if isinstance(opt, lnb.Lookahead) else "fast")]
+        assert losses[arm, retention, seed, run].tolist() == judged.train_loss.tolist()
+        assert set(history.run) == {run}
+
+
+def test_arms_in_another_order_or_number_are_refused(swept):
+    rows, arms = swept
+    for wrong in (dict(reversed(arms.items())), dict(list(arms.items())[1:])):
+        with pytest.raises(ValueError, match=f"arms must be the {len(wrong)} configurations of rows, in their order"):
+            comparisons.losses_by_arm(rows, wrong)

@@ -228,8 +228,8 @@ def draw(folder):
     )
     levels = ["task", "arm", "retention"]
     settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
-    values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack("seed").stack(0)
-    values = values.reorder_levels([3, 0, 1, 2]).rename_axis(["measure", *levels]).sort_index()
+    values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack(levels).T
+    values = values.rename_axis(["measure", *levels]).sort_index()
     to_adamw = comparisons.paired_ratios(values, values.xs(0.0, level="retention"))
     lookahead, control = (values.xs(arm, level="arm") for arm in ("Lookahead", "AdamW at lr x step"))
     to_control = comparisons.paired_ratios(lookahead, control)

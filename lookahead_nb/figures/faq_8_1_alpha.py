@@ -55,6 +55,7 @@ def speed_and_stability(to_adamw, settled):
         ax.set(ylabel=f"{label}, AdamW = 1")
         both_conventions(ax)
         ax.text(0.97, 0.04, task, transform=ax.transAxes, ha="right") if measure == "steps" else None
+    axs[0, 0].set_ylim(bottom=0.6)  # room for the names of the tasks
     axs[0, 0].legend(loc="upper left")
     axs[1, 0].legend(loc="lower left")
     letter_panels(axs.flat)
@@ -76,7 +77,7 @@ def controls(to_adamw, to_control, settled):
         _line(axs[0], line, color="0.25", marker=marker, dashes=dashes, ms=4, lw=1, label=label)
     axs[0].axhline(1, color="0.5", lw=0.8, zorder=0)
     low, high = axs[0].get_ylim()
-    axs[0].set(ylabel="Lookahead / AdamW at lr × slow_step_size", xlim=(0, 0.95), ylim=(1.6 * low - 0.6 * high, high))
+    axs[0].set(ylabel="Lookahead /\nAdamW at lr × slow_step_size", xlim=(0, 0.95), ylim=(1.6 * low - 0.6 * high, high))
     both_conventions(axs[0])
     axs[0].legend(loc="lower left")
     for arm, label in NAMES.items():
