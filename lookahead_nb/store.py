@@ -113,11 +113,16 @@ class Store:
         columns : list of names, None for all. partial : whether units may be missing.
         errors : ValueError; DamageError, naming the part; OSError.
         """
+        import pandas as pd
+
         pa, _ = _arrow()
         parts = list(self._tables(self._present(partial), columns))
         if not parts:
-            return in_order([])
-        frame = in_order([_rows(pa.concat_tables([table for table, _ in parts]), parts[0][1]["dtypes"])])
+            return pd.DataFrame()
+        frame = _rows(pa.concat_tables([table for table, _ in parts]), parts[0][1]["dtypes"])
+        if ORDER in frame:
+            frame = frame.take(np.argsort(frame[ORDER].to_numpy(), kind="stable")).drop(columns=ORDER)
+        frame = frame.reset_index(drop=True)
         return frame if columns is None else frame[list(columns)]
 
     def export(self, path, *, partial=False):
@@ -266,19 +271,6 @@ class Store:
             writer.write_table(table)
             writer.add_key_value_metadata({HEADER: json.dumps(header)})
         return _sealed(sink.getvalue().to_pybytes())
-
-
-def in_order(frames):
-    """Return the rows of the frames of units as those of the sweep: sorted by ``order``, which is dropped.
-
-    The frames have the same columns and dtypes; where they differ, pandas would turn truth values into numbers.
-    """
-    import pandas as pd
-
-    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    if ORDER in frame:
-        frame = frame.take(np.argsort(frame[ORDER].to_numpy(), kind="stable")).drop(columns=ORDER)
-    return frame.reset_index(drop=True)
 
 
 def _name(unit):

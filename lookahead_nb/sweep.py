@@ -27,7 +27,7 @@ from lookahead_nb.landscapes import Landscape
 from lookahead_nb.optimizers import Lookahead, Optimizer
 from lookahead_nb.progress import Progress
 from lookahead_nb.schedules import Schedule
-from lookahead_nb.store import Store, in_order
+from lookahead_nb.store import ORDER, Store
 from lookahead_nb.train import (
     HIGHEST_SEED,
     KINDS,
@@ -127,25 +127,31 @@ def sweep(
         _check_memory(plan)
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
-    sink = _Memory() if store is None else Store.open(store, plan.configuration(), [unit.name for unit in plan.units])
-    finished = sink.done()
+    names = [unit.name for unit in plan.units]
+    stored = None if store is None else Store.open(store, plan.configuration(), names)
+    finished = stored.done() if stored else set()
     todo = [unit for unit in plan.units if unit.name not in finished]
     done = plan.size - sum(unit.size for unit in todo)
     with Progress() if progress is True else nullcontext(progress or _silent) as report:
         report(done, plan.size)
-        failures = []
+        kept, failures = [], []
         for unit, found in _trained(todo, executor):
             if isinstance(found, Exception):
                 failures.append(found)
-                if store is None:
+                if not stored:
                     break  # nothing would be kept of the others
                 continue
-            sink.write(unit.name, plan.rows(unit, found))
+            if stored:
+                stored.write(unit.name, plan.rows([(unit, found)]))
+            else:
+                kept.append((unit, found))
             done += unit.size
             report(done, plan.size)
     if failures:
         raise failures[0]
-    return sink.frame() if frame else sink
+    if not stored:
+        return plan.rows(kept).drop(columns=ORDER)
+    return stored.frame() if frame else stored
 
 
 def _silent(_done, _total):
@@ -278,13 +284,22 @@ class Plan:
                 units.append(Unit(name.hexdigest()[:32], self.task, opts, [seed] * len(which), np.array(which)))
         return units
 
-    def rows(self, unit, found):
-        """Return the tidy rows of a trained unit, with the column ``order``, in which the rows of a sweep stand."""
-        run_ids, results, diverged_at = found
-        frame = histories(self.task, self.settings, unit.which, run_ids, unit.seeds, results, diverged_at)
-        order = unit.which * len(self.seeds) + [self._place[seed] for seed in unit.seeds]
-        order = dict(zip(run_ids, order.tolist(), strict=True))
-        return frame.assign(order=frame["run"].map(order))
+    def rows(self, trained):
+        """Return the tidy rows of trained units, ordered, with the column by which a store orders those of all units.
+
+        trained : list of pairs, a unit and what :func:`train_unit` gave.
+        """
+        import pandas as pd
+
+        units = [unit for unit, _ in trained]
+        which = np.concatenate([unit.which for unit in units])
+        seeds = np.concatenate([unit.seeds for unit in units])
+        run_ids, results, diverged_at = map(np.concatenate, zip(*(found for _, found in trained), strict=True))
+        order = which * len(self.seeds) + [self._place[seed] for seed in seeds.tolist()]
+        sort = np.argsort(order)
+        runs = (each[sort] for each in (which, run_ids, seeds, results, diverged_at))
+        frame = histories(self.task, self.settings, *runs)
+        return frame.assign(**{ORDER: frame["run"].map(pd.Series(order, run_ids))})
 
 
 def _kernel(opt):
@@ -338,19 +353,3 @@ def _trained(units, executor):
             future.cancel()
         if not executor:
             pool.shutdown()
-
-
-class _Memory:
-    """What a store does, without a folder."""
-
-    def __init__(self):
-        self._parts = []
-
-    def done(self):
-        return set()
-
-    def write(self, _unit, frame):
-        self._parts.append(frame)
-
-    def frame(self):
-        return in_order(self._parts)

@@ -22,7 +22,7 @@ import pytest
 from lookahead_nb import store as store_module
 from lookahead_nb.__main__ import main
 from lookahead_nb.philox import STREAM_ID
-from lookahead_nb.store import DAMAGED, HEADER, MANIFEST, DamageError, Store, in_order
+from lookahead_nb.store import DAMAGED, HEADER, MANIFEST, ORDER, DamageError, Store
 from lookahead_nb.tables import machine
 
 pa = pytest.importorskip("pyarrow")
@@ -70,6 +70,11 @@ def copied(whole, tmp_path):
     """A finished store of one's own."""
     shutil.copytree(whole.path, tmp_path / "copied")
     return Store.open(tmp_path / "copied")
+
+
+def in_order(frames):
+    """The rows of units as they stand in the sweep."""
+    return pd.concat(frames).sort_values(ORDER, kind="stable", ignore_index=True).drop(columns=ORDER)
 
 
 def part(store, number=0):
