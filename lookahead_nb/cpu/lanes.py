@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model, type_callable
 
+from lookahead_nb.cpu.product import vector_bytes
 from lookahead_nb.jit import compiled, fma, formula, like, named, select, sqrt
 
 LINE = 64  # bytes: a cache line, and the widest vector register
@@ -309,7 +310,7 @@ def _band_instructions(context, builder, signature, values):
         rows,
     )
     start = index(0)
-    for columns in TILES:
+    for columns in TILES if vector_bytes(context) == LINE else (1,):  # lines of several registers leave room for one
         end = builder.sub(N, builder.srem(N, index(columns)))
         with cgutils.for_range_slice(builder, start, end, index(columns), index) as (j, _):
             tile(j, columns)

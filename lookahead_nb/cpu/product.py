@@ -102,7 +102,7 @@ def _band_instructions(context, builder, signature, arguments):
     A, B, C = (context.make_array(signature.args[n])(context, builder, arguments[n]) for n in range(3))
     i, rows = arguments[3], signature.args[4].literal_value
     number = context.get_value_type(signature.args[2].dtype)
-    lanes = _vector_bytes(context) // context.get_abi_sizeof(number)
+    lanes = vector_bytes(context) // context.get_abi_sizeof(number)
     _, N = cgutils.unpack_tuple(builder, C.shape)
     index = N.type
     zero, one, two = index(0), index(lanes), index(2 * lanes)
@@ -181,6 +181,7 @@ def _spread(builder, x, lanes):
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), lane_zero)
 
 
-def _vector_bytes(context):
+def vector_bytes(context):
+    """Return how many bytes a vector register of the CPU holds that code is made for."""
     _, _, features = context.codegen().magic_tuple()
     return 64 if "+avx512f" in features else 32 if "+avx" in features else 16
