@@ -20,7 +20,7 @@ from numba import types
 
 from lookahead_nb.cpu import network
 from lookahead_nb.cpu.lanes import lane_product, line, set_line
-from lookahead_nb.cpu.runs import FAST, SLOW
+from lookahead_nb.cpu.runs import FAST, SLOW, gather
 from lookahead_nb.cpu.step import width_types
 from lookahead_nb.formulas import INTERPOLATE, RELU, RESET, RULES, pull, relu
 from lookahead_nb.jit import compiled, fma, formula, like, named, select
@@ -270,9 +270,11 @@ def _advance(
         due += 1
     for t in range(first + 1, last + 1):
         minibatch(X.shape[0], batch_size, seed, t - 1, rows)
+        gather(X, rows, batch)
         for r in range(batch_size):
-            batch[r] = X[rows[r]]
-            labels[r * lanes : (r + 1) * lanes] = y[rows[r]]
+            label = y[rows[r]]
+            for i in range(r * lanes, (r + 1) * lanes):
+                labels[i] = label
         loss_and_grad(p, batch, labels, sizes, activation, l2, g, losses, work)
         if watches_penalty:
             half_squares(p, sizes, penalty)
