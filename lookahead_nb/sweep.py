@@ -117,8 +117,8 @@ def sweep(
     errors : TypeError, ValueError; MemoryError, before anything is trained, for a frame that does not fit; that of the
     first unit which failed, once all others are stored.
     """
-    task = model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend
-    plan = Plan.checked(*task, configs, seeds)
+    training = steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend
+    plan = Plan.checked(model, data, *training, configs, seeds)
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, not False")
     if not callable(progress) and not isinstance(progress, bool):

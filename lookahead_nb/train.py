@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -97,6 +97,7 @@ def train(
     task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
     check_optimizer("opt", opt)
+    task = replace(task, data=task.data(seed)) if callable(task.data) else task
     rows = task.rows(seed)
     params = model.init(seed, task.dtype)
     state = opt.init(params)
@@ -158,9 +159,16 @@ class Task:
         return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype)
 
     def rows(self, seed):
-        """Return the :class:`Rows` of a seed; those of the last seeds are kept."""
+        """Return the :class:`Rows` of a seed; those of the last seeds and data sets are kept."""
+        if isinstance(self.model, Landscape):
+            none, nobody = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
+            return Rows(none, nobody, none, nobody, np.zeros(len(SPLITS) + 1, np.int64), "none")
+        data: Any = self.data
         with _loading:
-            kept = (self.key, seed if callable(self.data) else None)
+            kept: tuple = (self.key, seed)
+            if not callable(data):
+                _check_data(self.model, data, self.batch_size)
+                kept = (data.fingerprint, self.dtype, self.eval_rows)  # the same for every run on this data
             if kept not in _loaded:
                 _loaded[kept] = self._load(seed)
             _loaded.move_to_end(kept)
@@ -169,9 +177,6 @@ class Task:
             return _loaded[kept]
 
     def _load(self, seed):
-        if isinstance(self.model, Landscape):
-            none, nobody = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
-            return Rows(none, nobody, none, nobody, np.zeros(len(SPLITS) + 1, np.int64), "none")
         data: Any = self.data(seed) if callable(self.data) else self.data
         _check_data(self.model, data, self.batch_size)
         parts = [_evaluated_rows(data, name, self.eval_rows) for name in SPLITS]
@@ -304,7 +309,8 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
     rest = np.array([opt.retention if opt else 1 for opt in lookaheads], width)
     pulls = np.array([opt.pull_back if opt else False for opt in lookaheads])
     periods = np.array([opt.sync_period if opt else 0 for opt in lookaheads], np.int64)
-    tables = [step_table(opt, task.steps, width)[0] for opt in everyone]
+    tables = [step_table(opt, task.steps, width)[0] for opt in opts]
+    tables += tables[-1:] * (lanes - count)
     limits = np.array([gradient_limit(opts[0], task.dtype), np.finfo(task.dtype).max], task.dtype)
     results = np.full((lanes, len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
     diverged_at = np.full(lanes, -1, np.int64)
@@ -325,8 +331,8 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
     return results[:count], diverged_at[:count]
 
 
-KEPT_ROWS = 4  # seeds whose rows are kept: more than threads that train at once
-_loaded: OrderedDict[tuple[str, int | None], Rows] = OrderedDict()
+KEPT_ROWS = 4  # seeds or data sets whose rows are kept: more than threads that train at once
+_loaded: OrderedDict[tuple, Rows] = OrderedDict()
 _loading = Lock()
 
 
