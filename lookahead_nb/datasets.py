@@ -301,7 +301,13 @@ _FASHION_FILES = {
     "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 }
 
-NAMES = (*_BUNDLED, *_SYNTHETIC, "fashion_mnist")
+DOWNLOADED = ("fashion_mnist",)
+NAMES = (*_BUNDLED, *_SYNTHETIC, *DOWNLOADED)
+
+
+def available(name):
+    return True
+
 
 _SOURCES = {
     "digits": "Alpaydin & Kaynak 1998, the test part of UCI 80, CC BY 4.0, by way of scikit-learn",
