@@ -293,13 +293,14 @@ def evidence(claim, *, full=None):
     errors : those of ``sweep``; ValueError for committed results that are needed and belong to another entry.
     """
     here = tasks_at_hand(claim, full=full)
-    measured, committed = measure(claim, tasks=here, store=tables.build_folder("store")), []
-    others = [name for name in claim.tasks if name not in here]
+    others, kept = [name for name in claim.tasks if name not in here], None
     if others:
         with suppress(OSError):  # not measured yet
-            kept = Measured(results(claim), results(claim, "tuning") if claim.tuned else measured.tuning)
-            committed = [name for name in others if name in {*kept.runs["task"]}]
-            measured = _joined(measured, kept, others, claim.tasks)
+            kept = [results(claim), results(claim, "tuning") if claim.tuned else pd.DataFrame({"task": []})]
+    measured = measure(claim, tasks=here, store=tables.build_folder("store"))
+    committed = [name for name in others if kept and name in {*kept[0]["task"]}]
+    if committed:
+        measured = _joined(measured, kept, committed, claim.tasks)
     for name, table in {claim.id: measured.runs, f"{claim.id}_tuning": measured.tuning}.items():
         if len(table):
             tables.write_table(table, name, claim=claim.sha256)
@@ -314,9 +315,9 @@ def tasks_at_hand(claim, *, full=None):
     return [name for name, problem in problems if not problem.needs_download or (full and problem.at_hand)]
 
 
-def _joined(measured, kept, others, order):
-    """Put the kept tables of the other tasks beside the measured ones, in the order of the tasks."""
-    parts = [(new, old[old["task"].isin(others)]) for new, old in zip(measured, kept, strict=True)]
+def _joined(measured, kept, tasks, order):
+    """Put the kept rows of these tasks beside the measured ones, in the order of all tasks."""
+    parts = [(new, old[old["task"].isin(tasks)]) for new, old in zip(measured, kept, strict=True)]
     whole = [pd.concat([part for part in both if len(part)] or both[:1]) for both in parts]
     place = {name: i for i, name in enumerate(order)}
     return Measured(

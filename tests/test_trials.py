@@ -30,7 +30,7 @@ def problem(**fields):
 
 
 def sweep(opts, seeds):
-    """Train on iris by hand; return the last row of every run, its slow weights where there are any, capped at chance."""
+    """Train on iris by hand; return the last row of each run, slow weights where there are any, losses capped."""
     rows = lnb.sweep(
         lnb.LogisticRegression(4, n_classes=3), lambda seed: datasets.load("iris", split_seed=seed), opts,
         seeds=seeds, batch_size=16, steps=10, eval_every=5, eval_rows=15, progress=False,
@@ -219,7 +219,7 @@ def test_no_task_means_none_not_all(tmp_path):
 
 def test_operations_are_those_of_training_and_tuning(tmp_path):
     register = registers.read(tmp_path)
-    iris, bowl = 6 * 16 * (4 * 3 + 3) * 10, 100 * 2 * 20
+    iris, bowl = 6 * 16 * (4 * 3 + 3) * 10, 100 * 2 * 10
     runs = 7 * 30 + 3 * 6  # arms by seeds, trials by tuning seeds
     assert trials.operations(register["C01"]) == runs * (iris + bowl)
     assert trials.operations(register["C01"], ["iris"]) == runs * iris
