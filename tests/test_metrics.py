@@ -12,7 +12,7 @@ from lookahead_nb.metrics import METRICS, Curves, metric
 from lookahead_nb.problems import Problem
 
 TASKS = {
-    "iris": {"data": "iris", "steps": 40, "threshold": 0.5},
+    "iris": {"data": "iris", "hidden": [], "steps": 40, "threshold": 0.5},
     "net": {"data": "wine", "hidden": [5], "steps": 40},
     "bowl": {"landscape": "Quadratic", "curvatures": [2.0, 0.5], "noise": [0.5, 1.5], "steps": 40},
     "wells": {"landscape": "DoubleWell", "steps": 40},
