@@ -170,9 +170,8 @@ def _claim(key, entry, tasks):
         with inside("arms"):
             arms = arms_of(entry["arms"])
             for arm in arms.values():
-                for problem in problems.values():
-                    with inside(arm.name):
-                        arm.check(problem)
+                with inside(arm.name):
+                    _check_arm(arm, problems, arms)
         seeds, budget = whole_number("seeds", entry["seeds"], 1), real_number("budget", entry["budget"], 0)
         effects = _effects(entry["effects"], metrics, problems, arms, seeds)
         rules = {name: _rule(name, entry[name], effects) for name in ("supported", "conditional") if name in entry}
@@ -183,6 +182,13 @@ def _claim(key, entry, tasks):
             key, **told, metrics=metrics, tasks=tuple(problems), problems=problems, arms=arms, number_of_seeds=seeds,
             budget=budget, effects=effects, **rules, condition=condition, sha256=_hash(entry, problems),
         )  # fmt: skip
+
+
+def _check_arm(arm, problems, arms):
+    for task in arm.fields.get("tasks", problems):
+        arm.check(problems[choice("tasks", task, problems)])
+        if arm.rate_of and not arms[arm.rate_of].is_on(task):
+            raise ValueError(f"lr must be that of an arm on the same tasks, which {arm.rate_of!r} is not: {task!r}")
 
 
 def _hash(entry, problems):
@@ -228,6 +234,9 @@ def _effect(table, metrics, problems, arms, seeds):
     tasks = names("tasks", table.get("tasks", [*problems]))
     for task in tasks:
         problem = problems[choice("tasks", task, problems)]
+        for part in ("arm", "control"):
+            if not arms[table[part]].is_on(task):
+                raise ValueError(f"{part} must be trained on the task {task!r}, which {table[part]!r} is not")
         if not metric.fits(problem):
             raise ValueError(f"metric {table['metric']!r} needs {metric.needs}, which the task {task!r} has not")
         if scale == "of chance" and problem.on_landscape:

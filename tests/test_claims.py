@@ -96,6 +96,17 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         ('lr = "tuned"', 'lr = "adamw"', "C01.arms.same rate.lr must be a number, 'given' or the name of an arm that"),
         ("tune = {", "lr = 0.1\ntune = {", "C01.arms.tuned.lr must be given, or tune, and not both"),
         ('lr = "tuned"', "tune = { lr = [0.1] }", "C01.arms.tune must hold the same number of trials in all arms that"),
+        (
+            "times = [0.5, 0.2]",
+            'times = 0.5\ntasks = ["wine"]',
+            "C01.arms.lower.tasks must be one of 'iris', 'bowl', not",
+        ),
+        ("times = [0.5, 0.2]", 'times = [0.5]\ntasks = ["iris"]', "C01.effects[1].control must be trained on the task"),
+        (
+            "tune = {",
+            'tasks = ["iris"]\ntune = {',
+            "C01.arms.same rate.lr must be that of an arm on the same tasks, which",
+        ),
         ('name = "slower"\n', "", "C01.effects[0].name must be given, not missing"),
         ('name = "slower"', 'name = "not slower"', "C01.effects[0].name must not begin with 'not'"),
         ('name = "better"', 'name = "slower"', "C01.effects[1].name must be that of no other effect, not 'slower'"),

@@ -141,6 +141,18 @@ def test_metrics_are_measured_where_they_fit_and_exact_ones_without_runs(monkeyp
     assert len(trials.measure_on([bowl], arms, ["slow_risk", "test_loss"], SEEDS).runs) == 2
 
 
+def test_an_arm_is_trained_on_its_own_tasks_only():
+    tables = {
+        "all": {"rule": "SGD", "lr": 0.1},
+        "some": {"rule": "SGD", "tasks": ["short"], "tune": {"lr": [0.1, 0.2]}},
+    }
+    two, told = [problem(), Problem.named("short", {"short": FIELDS | {"steps": 5}})], []
+    found = trials.measure_on(two, arms_of(tables), ["train_loss"], SEEDS, progress=lambda *done: told.append(done))
+    assert [*found.runs.drop_duplicates(["task", "arm"])["arm"]] == ["all", "all", "some"]
+    assert [*found.tuning["task"]] == ["short", "short"]
+    assert told[-1] == (2 + 12 + 4,) * 2
+
+
 def test_equal_optimizers_are_trained_once():
     arms = arms_of({name: {"rule": "AdamW", "lr": 0.05} for name in ("one", "two")})
     found = trials.measure_on([problem()], arms, ["train_loss"], SEEDS).runs
