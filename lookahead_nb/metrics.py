@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
 NEEDS = {  # what a problem must have for a metric to be measured on it
     "data": lambda problem: not problem.on_landscape,
     "a threshold": lambda problem: "threshold" in problem.fields,
-    "a lowest loss": lambda problem: problem.on_landscape or not (problem.fields.get("hidden") or problem.fields.get("l2")),
+    "a lowest loss": lambda problem: (
+        problem.on_landscape or not (problem.fields.get("hidden") or problem.fields.get("l2"))
+    ),
     "a quadratic": lambda problem: problem.fields.get("landscape") == "Quadratic",
 }
 
@@ -26,12 +28,14 @@ class Curves:
     """The histories of the runs of one arm: a frame for each column, one row per evaluated step, one column per seed.
 
     A loss is at most that of chance, which is also that of a diverged run. Of each run the judged weights are taken,
-    ``weights``: "slow" where there are any, or "fast". rows : frame of ``sweep``; problem : the ``problems.Problem``.
+    ``weights``: "slow" where there are any, or "fast". rows : frame of ``sweep``; problem : the ``problems.Problem``;
+    by : "run", and the columns are run ids, of any number of optimizers.
     """
 
     rows: pd.DataFrame
     problem: Any
     weights: str = "slow"
+    by: str = "seed"
 
     def __getitem__(self, column):
         values = self._judged(column)
@@ -39,7 +43,13 @@ class Curves:
 
     def _judged(self, column):
         rows = self.rows[self.rows["weights"] == "fast"] if self.weights == "fast" else self.rows
-        return rows.drop_duplicates(["seed", "step"], keep="last").pivot(index="step", columns="seed", values=column)
+        judged = rows.drop_duplicates([self.by, "step"], keep="last")
+        return judged.pivot(index="step", columns=self.by, values=column)
+
+    @property
+    def seeds(self):
+        """The seeds of the columns, a series."""
+        return self.rows.groupby(self.by)["seed"].first()
 
     @property
     def diverged(self):
@@ -48,7 +58,7 @@ class Curves:
 
     def of(self, weights):
         """Return the curves of the "fast" or the "slow" weights of the same runs."""
-        return Curves(self.rows, self.problem, weights)
+        return replace(self, weights=weights)
 
 
 @dataclass(frozen=True)
@@ -128,8 +138,7 @@ def reached(curves):
 @metric(needs="a lowest loss")
 def floor(curves):
     """Mean excess of the training loss over the lowest possible one in the second half of the steps."""
-    lowest = pd.Series({seed: curves.problem.lowest(seed) for seed in curves.diverged.index})
-    return _late(curves)["height"].fillna(curves.problem.chance) - lowest
+    return _late(curves)["height"].fillna(curves.problem.chance) - curves.seeds.map(curves.problem.lowest)
 
 
 @metric

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from contextlib import nullcontext
 from hashlib import sha256
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lookahead_nb import statistics
 from lookahead_nb.metrics import METRICS, Curves
 from lookahead_nb.progress import Progress
 from lookahead_nb.sweep import sweep
@@ -54,9 +56,12 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
             if tuned := [arm for arm in here if arm.trials]:
                 trials, settings = tune(tuned, problem, sweeps)
                 tuning.append(trials)
-            opts = [_optimizer(arm, problem, settings) for arm in here]
-            rows = sweeps(problem, opts, seeds) if opts and _needs_runs(problem, metrics) else {}
-            runs += [_measured(*each, problem, metrics, seeds, rows) for each in zip(here, opts, strict=True)]
+            plain = {arm: _optimizer(arm, problem, settings) for arm in here if not arm.draws}
+            rows = sweeps(problem, [*plain.values()], seeds) if plain and _needs_runs(problem, metrics) else {}
+            found = {arm: _measured(arm, opt, problem, metrics, seeds, rows) for arm, opt in plain.items()}
+            if drawn := [arm for arm in here if arm.draws]:
+                found |= _best_of(drawn, problem, settings, metrics, seeds, sweeps)
+            runs += [found[arm] for arm in here]
     columns = ["task", "arm", "seed", "lr", "chance", *metrics]
     return Measured(
         pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=columns),
@@ -90,7 +95,9 @@ def _arms_on(problem, arms):
 def _number_of_runs(problem, arms, metrics, seeds):
     here = _arms_on(problem, arms)
     trials = sum(len(arm.trials) for arm in here)
-    return trials * len(TUNING_SEEDS) + _needs_runs(problem, metrics) * len(here) * seeds
+    drawn = sum(arms[0].draws for arms in _by_draw(arm for arm in here if arm.draws))
+    plain = sum(not arm.draws for arm in here)
+    return trials * len(TUNING_SEEDS) + _needs_runs(problem, metrics) * (plain + drawn) * seeds
 
 
 def _needs_runs(problem, metrics):
@@ -130,6 +137,52 @@ def _measured(arm, opt, problem, metrics, seeds, rows):
     return pd.DataFrame(values)
 
 
+def _by_draw(arms):
+    """Return lists of the arms that differ in ``best_of`` alone, whose runs are the same."""
+    alike: dict[str, list] = {}
+    for arm in arms:
+        alike.setdefault(json.dumps(arm.fields | {"best_of": None}, sort_keys=True), []).append(arm)
+    return [*alike.values()]
+
+
+def _best_of(arms, problem, settings, metrics, seeds, sweeps):
+    """Train all draws of arms for every seed; return by arm what the best of so many of them measures, as expected."""
+    choice = "train_loss" if problem.on_landscape else "validation_loss"
+    fitting = [name for name in metrics if METRICS[name].fits(problem) and not METRICS[name].exact]
+    names = list(dict.fromkeys((choice, *fitting)))
+    groups = _by_draw(arms)
+    rates = [_rate(arm, problem, settings) for arm, *_ in groups]
+    measured: list[dict[str, list]] = [{name: [] for name in names} for _ in groups]
+    for seed in seeds:
+        opts = [
+            [arm.optimizer(problem, **({"lr": rate} | drawn)) for drawn in arm.drawn(seed)]
+            for (arm, *_), rate in zip(groups, rates, strict=True)
+        ]
+        different = list(dict.fromkeys(itertools.chain(*opts)))
+        rows = sweeps.rows(problem, different, [seed])
+        run = dict(zip(different, rows["run"].drop_duplicates(), strict=True))
+        judged = {weights: Curves(rows, problem, weights, by="run") for weights in {arm.weights for arm in arms}}
+        values = {(w, name): METRICS[name].measure(curves) for w, curves in judged.items() for name in names}
+        for (arm, *_), mine, tried in zip(groups, measured, opts, strict=True):
+            for name in names:
+                mine[name].append(values[arm.weights, name][[run[opt] for opt in tried]].to_numpy())
+    found = {}
+    for group, mine, rate in zip(groups, measured, rates, strict=True):
+        best = {name: statistics.best_of(mine[choice], mine[name], group[0].draws) for name in names}
+        for arm in group:
+            lr = rate * arm.fields.get("times", 1)
+            of_arm = {"task": problem.name, "arm": arm.name, "seed": seeds, "lr": lr, "chance": problem.chance}
+            values = {name: best[name][arm.fields["best_of"]].to_numpy() for name in fitting}
+            found[arm] = pd.DataFrame(of_arm | values).reindex(columns=[*of_arm, *metrics])
+    return found
+
+
+def _rate(arm, problem, settings):
+    """Return the learning rate of an arm that draws other settings than this one, else NaN."""
+    lr = settings[arm.rate_of]["lr"] if arm.rate_of else arm.fields.get("lr", np.nan)
+    return problem.fields.get("lr") if lr == "given" else lr
+
+
 class _Sweeps:
     """One sweep after the other, with one progress for all; each gives its rows by optimizer.
 
@@ -140,15 +193,22 @@ class _Sweeps:
         self.store, self.report, self.total, self.done = store, report, total, 0
 
     def __call__(self, problem, opts, seeds):
-        different, store = list(dict.fromkeys(opts)), None
+        different = list(dict.fromkeys(opts))
+        rows = self.rows(problem, different, seeds)
+        self.done += (len(opts) - len(different)) * len(seeds)
+        runs = rows["run"].drop_duplicates()  # by configuration, then by seed
+        which = pd.Series(np.repeat(np.arange(len(different)), len(seeds)), runs)
+        found = dict(iter(rows.groupby(rows["run"].map(which))))
+        return {opt: found[i] for i, opt in enumerate(different)}
+
+    def rows(self, problem, different, seeds):
+        """Return the rows of different optimizers as ``sweep`` orders them."""
+        store = None
         if self.store is not None:
             key = [problem.fields, problem.fingerprint, [opt.settings() for opt in different], list(seeds)]
             store = Path(self.store) / sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         report = lambda done, _: self.report(self.done + done, self.total)  # noqa: E731
         rows = sweep(configs=different, seeds=seeds, store=store, progress=report, **problem.training())
-        self.done += len(opts) * len(seeds)
+        self.done += len(different) * len(seeds)
         self.report(self.done, self.total)
-        runs = rows["run"].drop_duplicates()  # by configuration, then by seed
-        which = pd.Series(np.repeat(np.arange(len(different)), len(seeds)), runs)
-        found = dict(iter(rows.groupby(rows["run"].map(which))))
-        return {opt: found[i] for i, opt in enumerate(different)}
+        return rows

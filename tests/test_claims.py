@@ -94,7 +94,7 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         ),
         ('lr = "tuned"', 'lr = "tunde"', "C01.arms.same rate.lr must be a number, 'given' or the name of an arm that"),
         ('lr = "tuned"', 'lr = "adamw"', "C01.arms.same rate.lr must be a number, 'given' or the name of an arm that"),
-        ("tune = {", "lr = 0.1\ntune = {", "C01.arms.tuned.lr must be given, or tune, and not both"),
+        ("tune = {", "lr = 0.1\ntune = {", "C01.arms.tuned.lr must be given, or be in tune or in draw"),
         ('lr = "tuned"', "tune = { lr = [0.1] }", "C01.arms.tune must hold the same number of trials in all arms that"),
         (
             "times = [0.5, 0.2]",

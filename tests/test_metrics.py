@@ -120,6 +120,16 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
     assert measured("floor", train_loss=losses) == {1: pytest.approx(0.4), 2: pytest.approx(0.3)}
 
 
+def test_curves_may_be_those_of_runs_instead_of_seeds(monkeypatch):
+    monkeypatch.setattr(Problem, "lowest", lambda _, seed: 0.1 * seed)
+    one, two = (curves(train_loss=[[0.9] + [0.5] * 6, [0.9] + [0.7] * 6]).rows for _ in range(2))
+    runs = pd.concat([one.assign(run=one["seed"].map({1: "b", 2: "a"})), two.assign(run="c", seed=3)[:14]])
+    by_run = Curves(runs, problem("iris", 1.0), by="run")
+    assert by_run.seeds.to_dict() == {"a": 2, "b": 1, "c": 3}
+    assert METRICS["train_loss"].measure(by_run).to_dict() == {"a": 0.7, "b": 0.5, "c": 0.5}
+    assert METRICS["floor"].measure(by_run).to_numpy() == pytest.approx([0.5, 0.4, 0.2])
+
+
 @pytest.mark.parametrize(
     ("name", "fitting"),
     [
