@@ -14,8 +14,9 @@ import pandas as pd
 
 from lookahead_nb import statistics
 from lookahead_nb.metrics import METRICS, Curves
+from lookahead_nb.optimizers import AdamW, Lookahead
 from lookahead_nb.progress import Progress
-from lookahead_nb.sweep import sweep
+from lookahead_nb.sweep import grid, sweep
 
 TUNING_SEEDS = range(6)  # never those of a result, which are far larger
 
@@ -67,6 +68,25 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
         pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=columns),
         pd.concat(tuning, ignore_index=True) if tuning else pd.DataFrame(columns=["task", "arm", "loss", "chosen"]),
     )
+
+
+def response_surface(problem, seeds, *, retention, sync_period, lr, store=None, progress=False):
+    """Return what Lookahead around AdamW comes to over a grid, and AdamW alone at the same rates.
+
+    problem : ``problems.Problem`` on data. seeds : list of ints. retention, sync_period, lr : lists of values, the
+    axes. store, progress, errors : as in :func:`measure`. returns : frame, one row per point, with ``retention`` and
+    ``sync_period`` (0 and 1 for AdamW alone), ``lr``, the means over the seeds of ``validation_loss`` and ``test_loss``
+    at the last step, ``task``, and ``chance``, the loss that a diverged run counts with.
+    """
+    lookahead = grid(Lookahead(AdamW()), retention=retention, sync_period=sync_period, lr=lr)
+    opts = [*grid(AdamW(), lr=lr), *lookahead]
+    with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
+        rows = _Sweeps(store, report, len(opts) * len(seeds)).rows(problem, opts, seeds)
+    curves, runs = Curves(rows, problem, by="run"), rows["run"].drop_duplicates()
+    losses = {name: METRICS[name].measure(curves)[runs].to_numpy() for name in ("validation_loss", "test_loss")}
+    points = rows.loc[runs.index, ["retention", "sync_period", "lr"]].fillna({"retention": 0, "sync_period": 1})
+    means = points.astype({"sync_period": int}).assign(**losses).groupby([*points], sort=False).mean()
+    return means.reset_index().assign(task=problem.name, chance=problem.chance)
 
 
 def operations(claim, tasks=None):

@@ -271,6 +271,27 @@ def test_own_rows_with_other_values_have_a_store_of_their_own(tmp_path, rng):
     assert len([*tmp_path.iterdir()]) == 2
 
 
+# ------------------------------------------------------------------------------------------------------------ surfaces
+
+
+def test_a_response_surface_holds_the_means_of_a_sweep_by_hand(tmp_path):
+    pytest.importorskip("pyarrow")
+    axes = {"retention": [0.5, 0.9], "sync_period": [1, 5], "lr": [0.05, 1e9]}
+    found = trials.response_surface(problem(), SEEDS, **axes, store=tmp_path)
+    assert [*found] == ["retention", "sync_period", "lr", "validation_loss", "test_loss", "task", "chance"]
+    assert len(found) == 2 + 8
+    assert {*found["task"]} == {"task"}
+    by_point = found.set_index(["retention", "sync_period", "lr"])
+    opts = [lnb.AdamW(lr=0.05), lnb.Lookahead(lnb.AdamW(lr=0.05), sync_period=5, retention=0.9)]
+    last = sweep(opts, SEEDS)
+    last["test_loss"] = last["test_loss"].clip(upper=problem().chance)
+    for at, point in ((slice(0, 2), (0.0, 1, 0.05)), (slice(2, 4), (0.9, 5, 0.05))):
+        for name in ("validation_loss", "test_loss"):
+            assert by_point.loc[point, name] == pytest.approx(last[name].iloc[at].mean(), rel=1e-12)
+    assert (by_point["test_loss"].xs(1e9, level="lr") <= problem().chance).all()
+    assert len([*tmp_path.iterdir()]) == 1
+
+
 # --------------------------------------------------------------------------------------------------------- of a claim
 
 
