@@ -70,23 +70,27 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
     )
 
 
-def response_surface(problem, seeds, *, retention, sync_period, lr, store=None, progress=False):
+def response_surface(problems, seeds, *, retention, sync_period, lr, store=None, progress=False):
     """Return what Lookahead around AdamW comes to over a grid, and AdamW alone at the same rates.
 
-    problem : ``problems.Problem`` on data. seeds : list of ints. retention, sync_period, lr : lists of values, the
-    axes. store, progress, errors : as in :func:`measure`. returns : frame, one row per point, with ``retention`` and
-    ``sync_period`` (0 and 1 for AdamW alone), ``lr``, the means over the seeds of ``validation_loss`` and ``test_loss``
-    at the last step, ``task``, and ``chance``, the loss that a diverged run counts with.
+    problems : list of ``problems.Problem`` on data. seeds : list of ints. retention, sync_period, lr : lists of values,
+    the axes. store, progress, errors : as in :func:`measure`. returns : frame, one row per problem and point, with
+    ``task``, ``retention`` and ``sync_period`` (0 and 1 for AdamW alone), ``lr``, the means over the seeds of
+    ``validation_loss`` and ``test_loss`` at the last step, and ``chance``, the loss that a diverged run counts with.
     """
-    lookahead = grid(Lookahead(AdamW()), retention=retention, sync_period=sync_period, lr=lr)
-    opts = [*grid(AdamW(), lr=lr), *lookahead]
+    opts = [*grid(AdamW(), lr=lr), *grid(Lookahead(AdamW()), retention=retention, sync_period=sync_period, lr=lr)]
     with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
-        rows = _Sweeps(store, report, len(opts) * len(seeds)).rows(problem, opts, seeds)
+        sweeps = _Sweeps(store, report, len(problems) * len(opts) * len(seeds))
+        return pd.concat([_surface(each, opts, seeds, sweeps) for each in problems], ignore_index=True)
+
+
+def _surface(problem, opts, seeds, sweeps):
+    rows = sweeps.rows(problem, opts, seeds)
     curves, runs = Curves(rows, problem, by="run"), rows["run"].drop_duplicates()
     losses = {name: METRICS[name].measure(curves)[runs].to_numpy() for name in ("validation_loss", "test_loss")}
     points = rows.loc[runs.index, ["retention", "sync_period", "lr"]].fillna({"retention": 0, "sync_period": 1})
-    means = points.astype({"sync_period": int}).assign(**losses).groupby([*points], sort=False).mean()
-    return means.reset_index().assign(task=problem.name, chance=problem.chance)
+    points = points.astype({"sync_period": int}).assign(task=problem.name, chance=problem.chance, **losses)
+    return points.groupby(["task", "retention", "sync_period", "lr", "chance"], sort=False).mean().reset_index()
 
 
 def operations(claim, tasks=None):

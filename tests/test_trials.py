@@ -277,11 +277,11 @@ def test_own_rows_with_other_values_have_a_store_of_their_own(tmp_path, rng):
 def test_a_response_surface_holds_the_means_of_a_sweep_by_hand(tmp_path):
     pytest.importorskip("pyarrow")
     axes = {"retention": [0.5, 0.9], "sync_period": [1, 5], "lr": [0.05, 1e9]}
-    found = trials.response_surface(problem(), SEEDS, **axes, store=tmp_path)
-    assert [*found] == ["retention", "sync_period", "lr", "validation_loss", "test_loss", "task", "chance"]
-    assert len(found) == 2 + 8
-    assert {*found["task"]} == {"task"}
-    by_point = found.set_index(["retention", "sync_period", "lr"])
+    short = Problem.named("short", {"short": FIELDS | {"steps": 5}})
+    found = trials.response_surface([problem(), short], SEEDS, **axes, store=tmp_path)
+    assert [*found] == ["task", "retention", "sync_period", "lr", "chance", "validation_loss", "test_loss"]
+    assert [*found["task"]] == ["task"] * (2 + 8) + ["short"] * (2 + 8)
+    by_point = found[:10].set_index(["retention", "sync_period", "lr"])
     opts = [lnb.AdamW(lr=0.05), lnb.Lookahead(lnb.AdamW(lr=0.05), sync_period=5, retention=0.9)]
     last = sweep(opts, SEEDS)
     last["test_loss"] = last["test_loss"].clip(upper=problem().chance)
@@ -289,7 +289,8 @@ def test_a_response_surface_holds_the_means_of_a_sweep_by_hand(tmp_path):
         for name in ("validation_loss", "test_loss"):
             assert by_point.loc[point, name] == pytest.approx(last[name].iloc[at].mean(), rel=1e-12)
     assert (by_point["test_loss"].xs(1e9, level="lr") <= problem().chance).all()
-    assert len([*tmp_path.iterdir()]) == 1
+    assert not by_point["test_loss"].isin(found["test_loss"][10:]).all()
+    assert len([*tmp_path.iterdir()]) == 2
 
 
 # --------------------------------------------------------------------------------------------------------- of a claim
