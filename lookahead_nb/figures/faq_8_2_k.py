@@ -114,7 +114,7 @@ def choice(runs, groups):
             ax.plot(x[1:-1], line["mean"].iloc[1:-1], color=colour, dashes=dashes, lw=0.8)
         ax.set_xticks(range(len(names)), names, rotation=45)
         ax.set(xlabel="sync period", title=title)
-        ax.legend(loc="upper left")
+        ax.legend(loc="lower left" if line["mean"].max() < 2 else "upper left")
     axs[0].set_ylabel("test loss above that of period 5\n(hundredths of the range)")
     letter_panels(axs)
     sns.despine(fig)

@@ -125,7 +125,7 @@ def _finished(fig, axs, tasks, mesh):
     for ax, task in zip(axs[0], tasks, strict=True):
         top = ax.secondary_xaxis("top", functions=(lambda x: 1 - x,) * 2)
         top.set_xticks([0.9, 0.5, 0.1])
-        ax.text(0.5, 1.28, _name(task), transform=ax.transAxes, ha="center")
+        ax.set_title(_name(task), pad=20)
     for ax in axs.flat:
         ax.set_xticks([0.1, 0.5, 0.9])
     fig.supxlabel(

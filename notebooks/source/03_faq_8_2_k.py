@@ -104,7 +104,7 @@ effects.drop(columns="seeds").round(3)
 
 # %% [markdown]
 # The bowl is the quadratic of the theory, trained by AdamW itself, whose preconditioner does not stand quite still. The
-# next table holds what its runs come to over what the exact cycle says: the theory is right about it to a few
+# next table holds what its runs come to over what the exact cycle says: the theory is right about it to within two
 # hundredths. The drift tells whether the floors are floors: it is the change within the late half of the steps in units
 # of the fluctuation there, near zero for noise about a constant.
 
@@ -174,7 +174,7 @@ assert claims.verdict(register["C07"], chosen) == "conditional"
 assert size["slow weights calmer, 10"] < 1 / 1.1 < size["slow weights calmer, 50"]
 assert size["fast weights calmer, 50"] > 2 > size["fast weights calmer, 10"] > 1.1
 assert size["slower at a large rate, 50"] > 1.05 > 1.01 > size["slower at a small rate, 50"]
-assert (bowl.floor / expected).between(0.95, 1.0).all()
+assert (bowl.floor / expected).between(0.98, 1.0).all()
 assert drift.abs().max(axis=None) < 0.5
 assert share.loc[["2 like 5", "20 like 5"]].abs().max() < 0.01
 assert share.loc[["10 like 5, ringing", "1 worse than 5, ringing", "20 worse than 5, ringing"]].min() > 0.01
@@ -192,9 +192,10 @@ assert share.loc[["10 like 5, ringing", "1 worse than 5, ringing", "20 worse tha
 #   and about a hundredth at the article's small rate. The article's trade of speed for stability is one of the learning
 #   rate and of a, not of k: at period one Lookahead is AdamW at half the rate, and the other periods stay close to it.
 # - **Five to ten: it depends on the rate.** At the tuned rate of ordinary tasks all periods from two to twenty are
-#   within the margin of each other, on Fashion-MNIST as on the small sets; five to ten is safe there, and not special.
-#   On the two tasks with a tuned rate so large that momentum rings, five beats one and twenty by several hundredths of
-#   the range, as the exact cycle says. But ten loses to five there too. If there is a number to remember, it is five.
+#   within the margin of each other; five to ten is safe there, and not special. (Fashion-MNIST leans towards five as
+#   well, but only period one comes near the margin.) On the two tasks with a tuned rate so large that momentum rings,
+#   five beats one and twenty by several hundredths of the range, as the exact cycle says. But ten loses to five there
+#   too. If there is a number to remember, it is five.
 # - **The controls.** Averaging without the pull-back, tuned by as many trials, is no worse than Lookahead at its best
 #   period on most tasks, and better on teacher: the figure shows it. What a period does for stability it does without
 #   the pull-back as well, from a higher start.

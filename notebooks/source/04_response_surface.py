@@ -89,7 +89,7 @@ figures.save(response_surface.best_of(found.runs), "response_surface_best_of", c
 #
 # ## The surface itself
 #
-# All combinations of retention, period and learning rate on a grid, six seeds each, and AdamW at the same rates. Of
+# All combinations of retention, period and learning rate on a grid, twelve seeds each, and AdamW at the same rates. Of
 # each retention and period the test loss is shown at two rates: the best one of AdamW, so that only a and k change; and
 # the one at which its own validation loss is lowest. Everything is counted from AdamW at its best rate, in hundredths
 # of what AdamW wins from chance. The table holds the share of all pairs of a and k that lose less than one hundredth.
@@ -97,13 +97,14 @@ figures.save(response_surface.best_of(found.runs), "response_surface_best_of", c
 # %%
 axes = {"retention": np.arange(1, 10) / 10, "sync_period": [1, 2, 5, 10, 20, 50], "lr": np.geomspace(1e-3, 4, 19)}
 keep = {"store": tables.build_folder("store")}
-surface = trials.response_surface([*claim.problems.values()], range(6), **axes, **keep)
+surface = trials.response_surface([*claim.problems.values()], range(12), **axes, **keep)
 tables.write_table(surface, "response_surface")
 surface = comparisons.above_control(surface)
 pairs = surface[surface.retention > 0]
 views = {"best lr of AdamW": pairs[pairs.at_control], "best lr of each": pairs[pairs.best]}
 flat = {name: (view.gap < 1).groupby(view.task, sort=False).mean() for name, view in views.items()}
-pd.DataFrame(flat).round(2)
+flat = pd.DataFrame(flat)
+flat.round(2)
 
 # %%
 caption = "At one learning rate a decides and k hardly does; at a rate of its own nearly every pair does on easy tasks."
@@ -114,7 +115,7 @@ figures.save(response_surface.maps(views), "response_surface_maps", caption, alt
 # **At one learning rate a decides and k hardly does; at a rate of its own nearly every pair does on easy tasks.** Test
 # loss over retention and sync period, above that of AdamW at its best rate, in hundredths of what AdamW wins from
 # chance: upper row at that rate, lower row at the best rate of each pair. Blue is better than AdamW, red worse; the
-# colours end at ten. A dot marks a loss of less than one hundredth. Means over six seeds; rates are chosen by
+# colours end at ten. A dot marks a loss of less than one hundredth. Means over twelve seeds; rates are chosen by
 # validation loss, from nineteen.
 #
 # The next figure cuts the other way, through retention and learning rate at one period. The line is the expectation:
@@ -163,4 +164,48 @@ figures.save(response_surface.maps({"best lr of each": more}), "response_surface
 # %%
 size = effects[effects.task == "all"].set_index("effect")["size"]
 assert claims.verdict(claim, effects) == "conditional"
-assert size["arbitrary ones lose"] > size["arbitrary ones lose at a tuned rate"] > 0.01 > 0 > -size["tuning them pays"]
+assert size["arbitrary ones lose"] > size["arbitrary ones lose at a tuned rate"] > 0.01
+assert size["tuning them pays"] > -0.01
+assert (effects[effects.effect == "tuning them pays"].outcome == "no").all()
+assert (flat["best lr of each"] > flat["best lr of AdamW"]).all()
+assert (flat["best lr of each"].iloc[:2] > 0.9).all()
+assert flat["best lr of each"].iloc[-1] < 0.5
+
+# %% [markdown]
+# ## What holds, and for which range
+#
+# - **Arbitrary pairs lose, everywhere.** At the rate that suits the usual pair, a pair drawn at random costs more than
+#   the margin on each of the four tasks, and a quarter of the range or more on checkerboard.
+# - **Most of that is the learning rate.** With lr tuned again an arbitrary pair costs nothing that matters on digits
+#   and blobs. The maps say the same: at one rate the colours follow retention and hardly the period; at a rate of their
+#   own nearly all pairs lose less than a hundredth there, and the valley follows the drawn curve.
+# - **Not on hard tasks.** On teacher and checkerboard, whose good rates are high, the valley ends: long periods with a
+#   large retention cannot be rescued by any rate, and short periods are better than AdamW. There a careless pair hurts
+#   even at a tuned rate.
+# - **Tuning does not pay, on any task.** At the same number of trials a search over all three is no better than one
+#   over lr at the usual pair by more than the margin, and on teacher and checkerboard it is worse, since many of its
+#   trials go to pairs that are bad at every rate. After sixty-four trials the two are close. The crosses show what is
+#   left for a and k once lr is good: gains on the two hard tasks, for trials on top of those that found the rate. Part
+#   of every gain over the line at zero is luck, which a choice among many runs of one seed exploits; both searches have
+#   it.
+# - **The controls.** AdamW with lr tuned needs no a and no k and comes within the margin of Lookahead on digits and
+#   blobs, not on the hard tasks. Averaging without the pull-back, its three settings drawn, is better than Lookahead on
+#   teacher, within the margin of it on digits and blobs, and behind it on checkerboard.
+#
+# So: care, yes; tuning, no. The usual pair is a good one wherever any pair matters, and elsewhere all are.
+#
+# ## What was not tested
+#
+# Short trainings of small models at a constant rate; one inner rule; validation by a single part of the data. A search
+# that is cleverer than chance would waste fewer trials on all three. The space decides how bad "arbitrary" is: with
+# periods up to twenty instead of fifty the losses in a pilot were smaller, and the outcomes the same. In the maps
+# checkerboard is noisy: its row at period one is AdamW at other rates, and its spread there is what chance does.
+#
+# ## Provenance
+#
+# `data/results/C14.csv`, one row per task, arm and seed, and `C14_tuning.csv`; `response_surface.csv`,
+# `response_surface_teacher.csv` and `response_surface_fashion.csv`, one row per point; each with its manifest. Figures:
+# `paper/figures/response_surface_best_of`, `response_surface_maps`, `response_surface_ridge`, `response_surface_finer`.
+# Data: `gaussian_blobs`, `logistic_teacher` and `checkerboard`, made by this library; `digits` (Alpaydin & Kaynak
+# 1998), CC BY 4.0; Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), MIT, trained with `FULL=1` only. Before:
+# [03_faq_8_2_k](03_faq_8_2_k.ipynb), the period alone.
