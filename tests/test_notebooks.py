@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import comparisons, figures, landscapes, tables
+from lookahead_nb import figures, landscapes, statistics, tables
 from lookahead_nb.figures import faq_8_1_alpha, quick_start, update_rules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -230,9 +230,9 @@ def draw(folder):
     settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
     values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack(levels).T
     values = values.rename_axis(["measure", *levels]).sort_index()
-    to_adamw = comparisons.paired_ratios(values, values.xs(0.0, level="retention"))
+    to_adamw = statistics.paired_ratios(values, values.xs(0.0, level="retention"))
     lookahead, control = (values.xs(arm, level="arm") for arm in ("Lookahead", "AdamW at lr x step"))
-    to_control = comparisons.paired_ratios(lookahead, control)
+    to_control = statistics.paired_ratios(lookahead, control)
     numbers = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     synced = pd.DataFrame({"retention": numbers, "slow_step_size": 1 - numbers}, index=numbers)
     x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
