@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 import math
 import numbers
+import tomllib
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -90,3 +94,50 @@ def extra(module: str, package: str, name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         advice = 'install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"'
         raise ModuleNotFoundError(f"{name} needs {package}: {advice}", name=error.name) from error
+
+
+# --------------------------------------------------------------------------------------------------- files of settings
+
+
+def toml_file(path):
+    """Return what a TOML file holds as a nested dict, or say why it cannot be read. errors : OSError, ValueError."""
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise OSError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} must be a TOML file: {error}") from error
+
+
+def table_of_keys(where, value):
+    """Return the value, or refuse what is no table of a TOML file."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be a table, not {'missing' if value is None else repr(value)}")
+    return value
+
+
+def known_keys(where, table, allowed):
+    """Refuse a table with a key that is not allowed; where : its name with a dot, or nothing for the whole file."""
+    for key in table:
+        if key not in allowed:
+            near = get_close_matches(key, allowed, 1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            shown = key if key.isidentifier() else repr(key)
+            raise ValueError(f"{where}{shown} is not known{meant}; allowed: {', '.join(allowed)}")
+
+
+def choice(where, value, allowed):
+    """Return the value, or refuse what is missing or not among the allowed ones."""
+    if value is None:
+        raise ValueError(f"{where} must be one of {', '.join(map(repr, allowed))}, not missing")
+    return one_of(where, value, tuple(allowed))
+
+
+@contextmanager
+def inside(where):
+    """Put the table in front of a complaint about an argument, which makes it the dotted key."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}.{error}") from error

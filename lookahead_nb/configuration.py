@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import time
-import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb import datasets, landscapes, optimizers
-from lookahead_nb.checks import one_of
+from lookahead_nb.checks import choice, inside, known_keys, one_of, table_of_keys, toml_file
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
 from lookahead_nb.schedules import Schedule
@@ -149,20 +147,13 @@ def read(path, *, store=None):
     sentence that names the key; OSError for a file that cannot be read; ModuleNotFoundError for a missing extra.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            written = tomllib.load(file)
-    except OSError as error:
-        raise OSError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"{path} must be a TOML file: {error}") from error
-    return _understood(written, path.parent, store)
+    return _understood(toml_file(path), path.parent, store)
 
 
 def _understood(written, folder, store):
-    _known("", written, ("store", "model", "data", "training", "grid"))
+    known_keys("", written, ("store", "model", "data", "training", "grid"))
     for name in ("model", "training"):
-        _table(name, written.get(name))
+        table_of_keys(name, written.get(name))
     training = _training(written["training"])
     here = written.get("store")
     if here is not None and not (isinstance(here, str) and here):
@@ -178,7 +169,7 @@ def _understood(written, folder, store):
 
 
 def _training(table):
-    _known("training.", table, TRAINING)
+    known_keys("training.", table, TRAINING)
     if "seeds" not in table:
         raise ValueError("training.seeds must be a number of seeds or a list of them, not missing")
     for name, most in {"seeds": MOST_POINTS, "steps": MOST_STEPS}.items():
@@ -190,14 +181,14 @@ def _training(table):
 
 
 def _model(table):
-    kind = MODELS[_choice("model.kind", table.get("kind"), MODELS)]
+    kind = MODELS[choice("model.kind", table.get("kind"), MODELS)]
     settings = {name: value for name, value in table.items() if name != "kind"}
     parameters = inspect.signature(kind).parameters
-    _known("model.", settings, parameters)
+    known_keys("model.", settings, parameters)
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in settings:
             raise ValueError(f"model.{name} must be given for {kind.__name__}, not missing")
-    with _inside("model"):
+    with inside("model"):
         return kind(**settings)
 
 
@@ -206,18 +197,18 @@ def _data(table, folder, model):
         if table is not None:
             raise ValueError(f"data must be absent for a landscape, as {type(model).__name__}")
         return None
-    _table("data", table)
+    table_of_keys("data", table)
     if ("name" in table) == ("file" in table):
         raise ValueError('data must have either a name, as "digits", or a file of your own')
-    _known("data.", table, ("name", "split_seed") if "name" in table else ("file", "label", "split_seed"))
+    known_keys("data.", table, ("name", "split_seed") if "name" in table else ("file", "label", "split_seed"))
     if "name" in table:
-        load = partial(datasets.load, _choice("data.name", table["name"], datasets.NAMES))
+        load = partial(datasets.load, choice("data.name", table["name"], datasets.NAMES))
     else:
         load = partial(datasets.from_arrays, *_own_arrays(table["file"], table.get("label"), folder))
     split_seed = table.get("split_seed", 0)
     if isinstance(split_seed, str):
         one_of("data.split_seed", split_seed, (PER_SEED,))
-    with _inside("data"):
+    with inside("data"):
         first = load(0 if split_seed == PER_SEED else split_seed)
     return load if split_seed == PER_SEED else first
 
@@ -254,18 +245,18 @@ def _grids(tables, steps):
 
 
 def _grid(where, table, steps):
-    _table(where, table)
-    lookahead = _choice(f"{where}.optimizer", table.get("optimizer"), (*RULES, "Lookahead")) == "Lookahead"
-    rule = RULES[_choice(f"{where}.inner", table.get("inner"), RULES) if lookahead else table["optimizer"]]
+    table_of_keys(where, table)
+    lookahead = choice(f"{where}.optimizer", table.get("optimizer"), (*RULES, "Lookahead")) == "Lookahead"
+    rule = RULES[choice(f"{where}.inner", table.get("inner"), RULES) if lookahead else table["optimizer"]]
     own = {name for name in inspect.signature(optimizers.Lookahead).parameters if lookahead}
     allowed = {"optimizer", "schedule", *own, *inspect.signature(rule).parameters}
-    _known(f"{where}.", table, sorted(allowed))
+    known_keys(f"{where}.", table, sorted(allowed))
     base = rule()
     if "schedule" in table:
         shape = table["schedule"]
-        _table(f"{where}.schedule", shape)
-        _known(f"{where}.schedule.", shape, ("kind", "warmup", "steps"))
-        with _inside(f"{where}.schedule"):
+        table_of_keys(f"{where}.schedule", shape)
+        known_keys(f"{where}.schedule.", shape, ("kind", "warmup", "steps"))
+        with inside(f"{where}.schedule"):
             kind = one_of("kind", shape.get("kind"), ("constant", "linear", "cosine"))
             falls_until = None if kind == "constant" else steps
             base = rule(Schedule(kind, base.schedule.peak, shape.get("steps", falls_until), shape.get("warmup", 0)))
@@ -274,40 +265,8 @@ def _grid(where, table, steps):
     points = math.prod(map(len, axes.values()))
     if points > MOST_POINTS:
         raise ValueError(f"{where} must have at most {MOST_POINTS:,} points, not {points:,}: cut it up")
-    with _inside(where):
+    with inside(where):
         return grid(optimizers.Lookahead(base) if lookahead else base, **axes)
-
-
-# --------------------------------------------------------------------------------------------------------- sentences
-
-
-def _table(where, value):
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} must be a table, not {'missing' if value is None else repr(value)}")
-
-
-def _known(where, table, allowed):
-    for key in table:
-        if key not in allowed:
-            near = get_close_matches(key, allowed, 1)
-            meant = f" (did you mean {near[0]}?)" if near else ""
-            shown = key if key.isidentifier() else repr(key)
-            raise ValueError(f"{where}{shown} is not known{meant}; allowed: {', '.join(allowed)}")
-
-
-def _choice(where, value, allowed):
-    if value is None:
-        raise ValueError(f"{where} must be one of {', '.join(map(repr, allowed))}, not missing")
-    return one_of(where, value, tuple(allowed))
-
-
-@contextmanager
-def _inside(where):
-    """Put the table in front of a complaint about an argument, which makes it the dotted key."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}.{error}") from error
 
 
 @contextmanager

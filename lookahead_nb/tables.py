@@ -15,14 +15,18 @@ from lookahead_nb.philox import STREAM_ID
 PACKAGES = ("lookahead-nb", "numpy", "numba", "llvmlite", "scipy", "pandas")
 
 
+def checkout():
+    """Return the checkout around the working directory, the first folder upwards with a pyproject.toml, else itself."""
+    here = pathlib.Path.cwd()
+    return next((p for p in (here, *here.parents) if (p / "pyproject.toml").is_file()), here)
+
+
 def build_folder(kind):
     """Return the folder that recomputed files of a kind ("results", "figures") go to, made if need be.
 
     It lies under LOOKAHEAD_NB_BUILD, else under ``build/`` of the checkout around the working directory, else of that.
     """
-    here = pathlib.Path.cwd()
-    checkout = next((p for p in (here, *here.parents) if (p / "pyproject.toml").is_file()), here)
-    folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or checkout / "build") / kind
+    folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or checkout() / "build") / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -54,13 +58,14 @@ def machine():
     }
 
 
-def write_table(frame, name, *, folder=None):
+def write_table(frame, name, *, folder=None, **about):
     """Write a frame as ``name.csv`` with the manifest ``name.json`` and return the path of the table.
 
     Floats are written in full, so that reading gives them back bit for bit. The manifest holds the sha256 of the file,
     its rows and columns, the hash of the configurations (the ``run`` column, where there is one), and the machine.
 
     frame : pandas frame; name : str, a file name without ending; folder : path, default ``build_folder("results")``.
+    about : what else the manifest is to say, as ``claim="..."``.
     """
     folder = pathlib.Path(folder) if folder else build_folder("results")
     text = frame.to_csv(index=False, lineterminator="\n").encode()
@@ -72,7 +77,7 @@ def write_table(frame, name, *, folder=None):
         "columns": {str(name): str(dtype) for name, dtype in frame.dtypes.items()},
         "configurations": hashlib.sha256(runs.encode()).hexdigest(),
         "machine": machine(),
-    }
+    } | about
     path = folder / f"{name}.csv"
     path.write_bytes(text)
     (folder / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n")
