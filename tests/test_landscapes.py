@@ -11,6 +11,7 @@ import lookahead_nb as lnb
 from lookahead_nb import philox, theory
 from lookahead_nb.jit import fma
 from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock, trace
+from lookahead_nb.train import weights_at
 
 STEP = 6e-6  # cube root of eps, where cutting off and rounding errors of a central difference meet
 DIFFERENCES = (
@@ -322,6 +323,30 @@ def test_run_may_be_cut_anywhere(monkeypatch):
     assert cut.history.equals(whole.history)
 
 
+@each_noisy
+def test_weights_at_chosen_steps_have_the_bits_of_runs_of_that_length(landscape, width, monkeypatch):
+    monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 4 * landscape.size)
+    at, opts = [1, 2, 6, 9], list(RULES.values())
+    found = weights_at(landscape, opts, at, seed=3, dtype=width)
+    assert found.dtype == width
+    assert found.shape == (len(opts), len(at), 2, landscape.size)
+    for i, opt in enumerate(opts):
+        for j, steps in enumerate(at):
+            run = lnb.train(landscape, None, opt, steps=steps, seed=3, dtype=width)
+            assert found[i, j, 0].tobytes() == run.params.tobytes()
+            assert np.isnan(found[i, j, 1]).all() if run.slow is None else np.array_equal(found[i, j, 1], run.slow)
+
+
+def test_weights_of_a_run_are_nan_from_where_it_diverged():
+    well, opts = DoubleWell(replicas=2), [lnb.SGD(0.01), lnb.Lookahead(lnb.SGD(10.0))]
+    with overflow():
+        found = weights_at(well, opts, [1, 2, 20], dtype="float64")
+        assert lnb.train(well, None, opts[1], steps=20, dtype="float64").diverged_at in range(3, 20)
+    assert np.isfinite(found[0, :, 0]).all()
+    assert np.isfinite(found[1, :2]).all()
+    assert np.isnan(found[1, 2]).all()
+
+
 def test_batch_size_and_rows_are_ignored():
     landscape = NOISY["valley"]
     plain, other = (
@@ -508,6 +533,18 @@ BAD = {
     "basins of points": (lambda: DoubleWell(replicas=2).basin(np.ones(3)), ValueError, r"params must be .*2\), not"),
     "data": (lambda: lnb.train(DoubleWell(), 5, SGD), TypeError, "data must be None for a landscape, not int"),
     "no model": (lambda: lnb.train(DoubleWell, None, SGD), TypeError, "model must be .*a landscape, not <class"),
+    "weights of no landscape": (
+        lambda: weights_at(lnb.MLP((4, 3, 2)), [SGD], [1]),
+        TypeError,
+        "landscape must be .*MLP",
+    ),
+    "weights of one optimizer": (lambda: weights_at(DoubleWell(), SGD, [1]), TypeError, r"opts must be a list .*SGD\("),
+    "weights of no optimizer": (lambda: weights_at(DoubleWell(), [SGD, 5], [1]), TypeError, r"opts\[1\] must .*not 5"),
+    "weights at a step": (lambda: weights_at(DoubleWell(), [SGD], 5), TypeError, "at must be a list of steps, not 5"),
+    "weights at no step": (lambda: weights_at(DoubleWell(), [SGD], []), ValueError, r"at must hold .*not \[\]"),
+    "weights at step 0": (lambda: weights_at(DoubleWell(), [SGD], [0, 1]), ValueError, r"at\[0\] must .*not 0"),
+    "weights at falling steps": (lambda: weights_at(DoubleWell(), [SGD], [2, 1]), ValueError, r"at must .*\[2, 1\]"),
+    "weights of a seed": (lambda: weights_at(DoubleWell(), [SGD], [1], seed=-1), ValueError, "seed must .*not -1"),
     "start of whole numbers": (lambda: trace(Rosenbrock(), SGD, [1, 2], 1), TypeError, "params must be .*int64"),
     "start 2-D": (lambda: trace(Rosenbrock(), SGD, [[1.0, 2.0]], 1), ValueError, "params must be 1-D"),
     "start NaN": (lambda: trace(Rosenbrock(), SGD, [np.nan, 1.0], 1), FloatingPointError, r"grad\[0\] = nan"),
