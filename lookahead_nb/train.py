@@ -310,7 +310,15 @@ def _train_on_landscape(task, opts, seed, params, states, goes_on=lambda: True, 
         for i in np.flatnonzero(diverged_at < 0):
             with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of what is far out
                 diverged_at[i], taken[i] = advance[i](
-                    model.surface, model.coefficients, model.noise, normals, task.eval_steps, results[i], first, last
+                    model.surface,
+                    model.coefficients,
+                    model.drift,
+                    model.noise,
+                    normals,
+                    task.eval_steps,
+                    results[i],
+                    first,
+                    last,
                 )
         if last in halts:
             at_halt(last, diverged_at)
