@@ -95,8 +95,9 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     """Return a data set by its name.
 
     name : one of ``NAMES``. "digits", "breast_cancer", "wine" and "iris" lie in scikit-learn; "gaussian_blobs",
-    "checkerboard" and "logistic_teacher" are made here; "fashion_mnist" is downloaded once into the user's cache folder
-    or, where LOOKAHEAD_NB_DATA names a folder, read from its ``fashion-mnist/``, and then nothing is ever downloaded.
+    "checkerboard", "logistic_teacher" and "exclusive_or" are made here; "fashion_mnist" is downloaded once into the
+    user's cache folder or, where LOOKAHEAD_NB_DATA names a folder, read from its ``fashion-mnist/``, and then nothing
+    is ever downloaded.
     split_seed : int in [0, 2**63). Features are standardised each by itself, the pixels of Fashion-MNIST by one mean
     and one standard deviation for all of them (which makes the usual division by 255 vanish).
 
@@ -276,10 +277,22 @@ def _logistic_teacher() -> tuple[np.ndarray, np.ndarray]:
     return X, (uniforms(5000, 0, SYNTHETIC, 4) < 1 / (1 + np.exp(-logit))).astype(np.int64)
 
 
+def _exclusive_or() -> tuple[np.ndarray, np.ndarray]:
+    """Four clusters at the corners of a square, two classes across its diagonals, ``x = c + 0.3*z``, z ~ N(0, I).
+
+    ``y = 1`` where the signs of c = (+-1, +-1) differ. The best accuracy is 0.999, yet a network of two or three hidden
+    units often gets stuck: at log(2)/2, where it cannot tell two corners apart, or at 3/4 of the entropy of 1/3, where
+    it cannot three.
+    """
+    corner = (uniforms(10_000, 0, SYNTHETIC, 5) < 0.5).reshape(5000, 2)
+    return 2.0 * corner - 1 + 0.3 * _normals(2, block=6), (corner[:, 0] ^ corner[:, 1]).astype(np.int64)
+
+
 _SYNTHETIC: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "gaussian_blobs": _gaussian_blobs,
     "checkerboard": _checkerboard,
     "logistic_teacher": _logistic_teacher,
+    "exclusive_or": _exclusive_or,
 }
 
 
