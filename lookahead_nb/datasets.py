@@ -114,8 +114,8 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     """Return a data set by its name.
 
     name : one of ``NAMES``. "digits", "breast_cancer", "wine" and "iris" lie in scikit-learn; "gaussian_blobs",
-    "checkerboard" and "logistic_teacher" are made here; those in ``DOWNLOADED`` are downloaded once into the user's
-    cache folder or, where LOOKAHEAD_NB_DATA names a folder, read from there, and then nothing is ever downloaded.
+    "checkerboard", "logistic_teacher" and "exclusive_or" are made here; those in ``DOWNLOADED`` are downloaded once
+    into the user's cache folder or, where LOOKAHEAD_NB_DATA names a folder, read from there, and then never downloaded.
     split_seed : int in [0, 2**63). A process reads each set once, and then only splits and scales it.
 
     "fashion_mnist": pixels. "a9a": 123 indicators of census answers. "sms_spam", "banking77": words and marks, hashed
@@ -348,6 +348,17 @@ def _logistic_teacher() -> tuple[np.ndarray, np.ndarray]:
     return X, (uniforms(5000, 0, SYNTHETIC, 4) < 1 / (1 + np.exp(-logit))).astype(np.int64)
 
 
+def _exclusive_or() -> tuple[np.ndarray, np.ndarray]:
+    """Four clusters at the corners of a square, two classes across its diagonals, ``x = c + 0.3*z``, z ~ N(0, I).
+
+    ``y = 1`` where the signs of c = (+-1, +-1) differ. The best accuracy is 0.999, yet a network of two or three hidden
+    units often gets stuck: at log(2)/2, where it cannot tell two corners apart, or at 3/4 of the entropy of 1/3, where
+    it cannot three.
+    """
+    corner = (uniforms(10_000, 0, SYNTHETIC, 5) < 0.5).reshape(5000, 2)
+    return 2.0 * corner - 1 + 0.3 * _normals(2, block=6), (corner[:, 0] ^ corner[:, 1]).astype(np.int64)
+
+
 # -------------------------------------------------------------------------------------------- bundled and downloaded
 
 # The sha256 of X as float64 and y as int64, one after the other.
@@ -433,6 +444,7 @@ _TABLES: dict[str, Callable[[], _Table]] = {
     "gaussian_blobs": lambda: _Table(*_gaussian_blobs(), _each_column),
     "checkerboard": lambda: _Table(*_checkerboard(), _each_column),
     "logistic_teacher": lambda: _Table(*_logistic_teacher(), _each_column),
+    "exclusive_or": lambda: _Table(*_exclusive_or(), _each_column),
     "fashion_mnist": _fashion_mnist,
     "a9a": _a9a,
     "sms_spam": _sms_spam,
@@ -454,7 +466,9 @@ _SOURCES = {
     "breast_cancer": "Wolberg, Mangasarian & Street 1995, UCI 17, CC BY 4.0, by way of scikit-learn",
     "wine": "Aeberhard & Forina 1991, UCI 109, CC BY 4.0, by way of scikit-learn",
     "iris": "Fisher 1936, UCI 53, CC BY 4.0, by way of scikit-learn",
-    **dict.fromkeys(("gaussian_blobs", "checkerboard", "logistic_teacher"), "made by lookahead_nb, MIT"),
+    **dict.fromkeys(
+        ("gaussian_blobs", "checkerboard", "logistic_teacher", "exclusive_or"), "made by lookahead_nb, MIT"
+    ),
     "fashion_mnist": "Xiao, Rasul & Vollgraf 2017, github.com/zalandoresearch/fashion-mnist, MIT",
     "a9a": "Becker & Kohavi 1996, UCI 2, CC BY 4.0, as indicators by Platt 1998, by way of LIBSVM",
     "sms_spam": "Almeida, Gomez Hidalgo & Yamakami 2011, UCI 228, CC BY 4.0",

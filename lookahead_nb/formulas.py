@@ -468,9 +468,10 @@ def normal_quantile(u):
 
 @formula
 def quadratic(x, y, a, b):
-    """Return the bowl ``a*x**2/2`` and its slope ``a*x``. a : curvature."""
-    slope = a * x
-    return like(x, 0.5) * (slope * x), slope, slope
+    """Return the bowl ``a*(x - b)**2/2`` and its slope ``a*(x - b)``. a : curvature; b : place of the minimum."""
+    away = x - b
+    slope = a * away
+    return like(x, 0.5) * (slope * away), slope, slope
 
 
 @formula

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -261,24 +262,66 @@ def _moving(task, opt, params, state):
     return rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, period, *how
 
 
-def _train_on_landscape(task, opts, seed, params, states, goes_on):
-    """Train runs of one seed, which all meet the same noise; return (results, diverged_at, steps taken) of each."""
+def weights_at(landscape, opts, at, *, seed=0, dtype="float32"):
+    """Train optimizers on a landscape and return the weights that each of them has after chosen steps.
+
+    All of them meet the same starting points and noise. The weights are those of ``train`` for so many steps, bit for
+    bit: as they stand after the sync, where a step has one.
+
+    landscape : a landscape. opts : list of inner rules and Lookaheads. at : list of steps, each at least 1, rising.
+    seed, dtype : as in :func:`train`. returns : (len(opts), len(at), 2, size) array, fast and slow weights; slow is NaN
+    for a plain optimizer, and all is NaN from the step where a run diverged. errors : TypeError, ValueError.
+    """
+    if not isinstance(landscape, Landscape):
+        raise TypeError(f"landscape must be a landscape, not {landscape!r}")
+    if isinstance(opts, Optimizer) or not np.iterable(opts):
+        raise TypeError(f"opts must be a list of optimizers, not {opts!r}")
+    opts = [check_optimizer(f"opts[{i}]", opt) for i, opt in enumerate(opts)]
+    at, seed = rising_steps("at", at), whole_number("seed", seed, 0, HIGHEST_SEED)
+    task = Task.checked(landscape, None, at[-1], 1, at[-1], None, 1, dtype, "cpu")
+    params = [landscape.init(seed, task.dtype) for _ in opts]
+    states = [opt.init(p) for opt, p in zip(opts, params, strict=True)]
+    found = np.full((len(opts), len(at), len(KINDS), landscape.size), np.nan, task.dtype)
+
+    def keep(step, diverged_at):
+        for i in np.flatnonzero(diverged_at < 0):
+            kinds = (params[i], states[i]._slow) if isinstance(opts[i], Lookahead) else (params[i],)
+            found[i, at.index(step), : len(kinds)] = kinds
+
+    _train_on_landscape(task, opts, seed, params, states, halts=at, at_halt=keep)
+    return found
+
+
+def _train_on_landscape(task, opts, seed, params, states, goes_on=lambda: True, halts=(), at_halt=None):
+    """Train runs of one seed, which all meet the same noise; return (results, diverged_at, steps taken) of each.
+
+    halts : steps after which ``at_halt(step, diverged_at)`` is called, while the weights are those after that step.
+    """
     model, seed = task.model, np.uint64(seed)
     advance: Any = [partial(surfaces.advance, *_moving(task, *run)) for run in zip(opts, params, states, strict=True)]
     results = np.full((len(opts), len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
     diverged_at, taken = np.full(len(opts), -1), np.zeros(len(opts), np.int64)
     stride = min(task.steps, max(1, NUMBERS_AT_ONCE // model.size))
     normals = np.empty((stride, model.size if model.noise.any() else 0))
-    for first in range(0, task.steps, stride):
+    for first, last in pairwise(sorted({*range(0, task.steps, stride), *halts, task.steps})):
         if not goes_on():
             break
-        last = min(first + stride, task.steps)
         surfaces.draw(seed, first, normals[: last - first])
         for i in np.flatnonzero(diverged_at < 0):
             with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of what is far out
                 diverged_at[i], taken[i] = advance[i](
-                    model.surface, model.coefficients, model.noise, normals, task.eval_steps, results[i], first, last
+                    model.surface,
+                    model.coefficients,
+                    model.drift,
+                    model.noise,
+                    normals,
+                    task.eval_steps,
+                    results[i],
+                    first,
+                    last,
                 )
+        if last in halts:
+            at_halt(last, diverged_at)
     return results, diverged_at, taken
 
 
@@ -341,6 +384,16 @@ def check_optimizer(name, opt):
     if not isinstance(opt, Optimizer):
         raise TypeError(f"{name} must be an inner rule or Lookahead, not {opt!r}")
     return opt
+
+
+def rising_steps(name, steps):
+    """Return the steps as a list of int, or refuse what is not a list of rising numbers from 1 on."""
+    if not np.iterable(steps):
+        raise TypeError(f"{name} must be a list of steps, not {steps!r}")
+    checked = [whole_number(f"{name}[{i}]", t, 1) for i, t in enumerate(steps)]
+    if not checked or sorted({*checked}) != checked:
+        raise ValueError(f"{name} must hold at least one step, each above the one before, not {checked}")
+    return checked
 
 
 def _eval_steps(steps, eval_every, eval_at):

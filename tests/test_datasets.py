@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
+import lookahead_nb as lnb
 from lookahead_nb import datasets
 from lookahead_nb.datasets import NAMES, from_arrays, load, stratified_rows
 
@@ -37,6 +38,7 @@ FINGERPRINTS = {
     "gaussian_blobs": "79fc6668831d5c0fdade31a2b0f4042b0c8ffdb116c1f71b2699dc85866026eb",
     "checkerboard": "6649acb009af42f05c7c048d6b5d8178ef9d839e51f399d2f0f7387e4908c985",
     "logistic_teacher": "360e6d8a5aa2d036d651a6123d394cddfde5e3fc79a8f0f3ff80a01e05599081",
+    "exclusive_or": "f6f02a107f3aec6dd313ce302b0b5ca59eb75dfce2a3444bd503ebc409de6d7a",
 }
 
 
@@ -361,6 +363,28 @@ def test_logistic_teacher_can_be_learned_as_stated():
     best = 2 * quad(lambda u: norm.pdf(u) / (1 + np.exp(-width * u)), 0, 10)[0]
     assert round(best, 2) == 0.86
     assert abs(((X @ teacher > 0) == y).mean() - best) < 0.015
+
+
+def test_exclusive_or_can_be_told_apart_as_stated():
+    X, y = datasets._exclusive_or()
+    best = norm.cdf(1 / 0.3) ** 2 + norm.sf(1 / 0.3) ** 2
+    assert round(best, 3) == 0.999
+    assert abs(((X[:, 0] > 0) != (X[:, 1] > 0)).astype(int) - y).mean() < 0.005
+    corners = np.unique((X > 0).astype(int), axis=0, return_counts=True)[1]
+    assert (np.abs(corners / 5000 - 0.25) < 0.03).all()
+    np.testing.assert_allclose((np.abs(X) - 1).std(0), 0.3, atol=0.015)
+
+
+@pytest.mark.jit
+def test_a_small_network_gets_stuck_on_exclusive_or_at_the_stated_losses():
+    opts, steps = [lnb.AdamW(0.03, weight_decay=0.0)], 1500
+    rows = lnb.sweep(lnb.MLP((2, 2, 2)), load("exclusive_or"), opts, seeds=10, steps=steps, eval_at=[], progress=False)
+    losses = rows[rows.step == steps].train_loss.to_numpy()
+    stuck = losses[losses > 0.1]
+    levels = np.array([np.log(2) / 2, 0.75 * (np.log(3) - 2 / 3 * np.log(2))])
+    assert 2 <= len(stuck) <= 9
+    assert (np.abs(stuck[:, None] - levels).min(axis=1) < 0.03).all()  # clusters of one split are not equally large
+    assert (losses[losses <= 0.1] < 0.06).all()
 
 
 # ------------------------------------------------------------------------------------------------------------ bundled

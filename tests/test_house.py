@@ -19,7 +19,7 @@ LOCKS = [ROOT / "requirements.lock", ROOT / "tests/ptx.lock", ROOT / "tests/peer
 FLOORS = [
     ["checks", "formulas", "jit", "philox"],
     ["cpu", "gpu"],
-    ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
+    ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets", "downloads", "features"],
     ["train", "theory"],
     [
         "sweep",
@@ -30,6 +30,7 @@ FLOORS = [
         "tables",
         "comparisons",
         "statistics",
+        "escapes",
         "metrics",
         "problems",
         "trials",
