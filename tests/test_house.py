@@ -19,7 +19,7 @@ LOCKS = [ROOT / "requirements.lock", ROOT / "tests/ptx.lock", ROOT / "tests/peer
 FLOORS = [
     ["checks", "formulas", "jit", "philox"],
     ["cpu", "gpu"],
-    ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
+    ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets", "downloads", "features"],
     ["train", "theory"],
     ["sweep", "workers", "progress", "configuration", "store", "tables", "comparisons", "claims"],
     ["figures"],
