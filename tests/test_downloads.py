@@ -419,6 +419,12 @@ def test_a_bad_answer_is_refused_and_leaves_nothing(server, cache, name, answer,
     assert left_in(cache) == []
 
 
+def test_a_bad_split_seed_is_refused_before_anything_is_downloaded(server, name):
+    with pytest.raises(ValueError, match=r"^split_seed must be "):
+        load(name, -1)
+    assert server.asked == []
+
+
 def test_without_network_one_sentence_says_what_to_do(cache, name):
     with pytest.raises(OSError, match=r"^could not download http://127\.0\.0\.1:9/.*: connect, or set LOOKAH") as error:
         load(name)
