@@ -294,8 +294,9 @@ def weights_at(landscape, opts, at, *, seed=0, dtype="float32"):
 
     def keep(step, diverged_at):
         for i in np.flatnonzero(diverged_at < 0):
-            kinds = (params[i], states[i]._slow) if isinstance(opts[i], Lookahead) else (params[i],)
-            found[i, at.index(step), : len(kinds)] = kinds
+            found[i, at.index(step), 0] = params[i]
+            if isinstance(opts[i], WithSlowWeights):
+                found[i, at.index(step), 1] = opts[i]._slow(params[i], states[i])
 
     _train_on_landscape(task, opts, seed, params, states, halts=at, at_halt=keep)
     return found
