@@ -34,6 +34,7 @@ FLOORS = [
         "problems",
         "trials",
         "claims",
+        "report",
     ],
     ["figures"],
     ["__main__", "__init__"],
