@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -222,11 +223,13 @@ class Task:
         configuration["training"] |= {"seed": seed}
         return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
 
-    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True):
+    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True, looks=(), look=None):
         """Train one run from these weights, in place; return (results, diverged_at, steps taken).
 
         results : (m, 2, 3, 2) float64, by evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is
         none. diverged_at : the step, or -1. goes_on : asked every ``stride`` steps; where it says no, the run ends.
+        looks : steps after which look() is called, with params and state as a run that ends there leaves them; of a
+        network only.
         """
         if isinstance(self.model, Landscape):
             results, diverged_at, taken = _train_on_landscape(self, [opt], seed, [params], [state], goes_on)
@@ -237,14 +240,15 @@ class Task:
         work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
         diverged_at, taken = -1, 0
         advance: Any = partial(runs.advance, *_moving(self, opt, params, state))
-        for first in range(0, self.steps, self.stride):
+        for first, last in pairwise(sorted({0, *range(0, self.steps, self.stride), *looks, self.steps})):
             if diverged_at >= 0 or not goes_on():
                 break
             diverged_at, taken = advance(
                 rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, code, l2,
-                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
-                first, min(first + self.stride, self.steps),
+                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work, first, last,
             )  # fmt: skip
+            if last in looks:
+                look()
         return results, diverged_at, taken
 
 

@@ -20,7 +20,7 @@ FLOORS = [
     ["checks", "formulas", "jit", "philox"],
     ["cpu", "gpu"],
     ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
-    ["train", "theory"],
+    ["train", "theory", "near_minimum"],
     ["sweep", "workers", "progress", "configuration", "store", "tables", "comparisons", "claims"],
     ["figures"],
     ["__main__", "__init__"],
