@@ -280,31 +280,6 @@ def weights_along(model, data, opt, at, *, seeds, batch_size=64, dtype="float64"
     return Weights(*np.moveaxis(kept, (2, 1), (0, 1)))
 
 
-def compare(cycle, weights, at, *, directions=5):
-    """Return predicted and measured sizes of the cloud of slow weights, averaged over steps, as a frame by measure.
-
-    "variance": its trace; "excess": sum(H V)/2, the excess loss it causes; "direction 1", ...: the variance along
-    the eigenvectors of the predicted covariance, the largest first (those of a sample of runs would be too large).
-    columns : predicted, measured, error (the standard error of measured, over the runs) and ratio. weights : (steps,
-    runs, n), slow ones of :func:`weights_along`; at : the steps.
-    """
-    import pandas as pd
-
-    V = np.mean([cycle.covariance(t)[SLOW] for t in at], axis=0)
-    axes = np.linalg.eigh(V)[1]
-    lengths, across = np.linalg.eigh(cycle.hessian)
-    forms = {"variance": np.eye(cycle.n), "excess": across * np.sqrt(np.maximum(lengths, 0) / 2)}
-    forms |= {f"direction {i}": axes[:, [-i]] for i in range(1, directions + 1)}
-    apart = weights - weights.mean(axis=1, keepdims=True)
-    runs = apart.shape[1]
-    found = []
-    for name, form in forms.items():
-        each = np.square(apart @ form).sum(-1).mean(0) * runs / (runs - 1)
-        found.append((name, (V * (form @ form.T)).sum(), each.mean(), each.std(ddof=1) / math.sqrt(runs)))
-    frame = pd.DataFrame(found, columns=["measure", "predicted", "measured", "error"]).set_index("measure")
-    return frame.assign(ratio=frame["measured"] / frame["predicted"])
-
-
 def _inner(opt):
     return opt.inner if isinstance(opt, Lookahead) else opt
 

@@ -411,6 +411,17 @@ def sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size):
     return np.where(high < end, low, np.nan)
 
 
+def sgd_matched_loss(steps, lr, curvatures, noise, sync_period, slow_step_size):
+    """Return the expected loss after so many steps from 1 at the lr of :func:`sgd_matched_lr`, of the shape of lr.
+
+    steps : int or ints that broadcast to the shape of lr, whole numbers of cycles; the rest as there, with lr low
+    enough to be matched. errors : TypeError, ValueError.
+    """
+    matched = sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size)[..., None]
+    syncs = np.asarray(steps)[..., None] // sync_period
+    return expected_loss(curvatures, *sgd_moments(syncs, matched, curvatures, sync_period, slow_step_size, noise))
+
+
 def sgd_stability_limit(sync_period, slow_step_size):
     """Return the lr*curvature below which Lookahead around gradient descent is stable: 2 for even k.
 

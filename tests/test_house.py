@@ -21,7 +21,7 @@ FLOORS = [
     ["cpu", "gpu"],
     ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets"],
     ["train", "theory", "near_minimum"],
-    ["sweep", "workers", "progress", "configuration", "store", "tables", "comparisons", "claims"],
+    ["sweep", "workers", "progress", "configuration", "store", "tables", "comparisons", "predictions", "claims"],
     ["figures"],
     ["__main__", "__init__"],
 ]

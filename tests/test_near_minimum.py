@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import near_minimum
+from lookahead_nb import near_minimum, predictions
 from lookahead_nb.near_minimum import CoupledCycle, Minimum
 from lookahead_nb.theory import Cycle
 
@@ -225,7 +225,7 @@ def test_weights_along_a_run_are_those_of_runs_that_end_there(data):
     opt = around(0.01, sync_period=3, slow_step_size=0.5)
     weights = near_minimum.weights_along(MODEL, data, opt, [4, 6, 7], seeds=2, batch_size=10)
     for i, steps in enumerate([4, 6, 7]):
-        run = lnb.train(MODEL, data, opt, steps=steps, batch_size=10, seed=1, dtype="float64")
+        run = lnb.train(MODEL, data, opt, steps=steps, batch_size=10, seed=1, eval_rows=1, dtype="float64")
         assert (weights.fast[i, 1] == run.params).all()
         assert (weights.slow[i, 1] == run.slow).all()
     with pytest.raises(FloatingPointError, match="seed 0 diverged at step"):
@@ -242,8 +242,8 @@ def test_cloud_of_real_runs_has_the_predicted_size(data, minimum, inner):
     cycle, at = minimum.cycle(opt, 10), [4000, 4005, 4014]
     assert cycle.rate ** (2 * at[0]) < 1e-6  # the start is forgotten
     weights = near_minimum.weights_along(MODEL, data, opt, at, seeds=150, batch_size=10)
-    found = near_minimum.compare(cycle, weights.slow, at)
-    independent = near_minimum.compare(minimum.cycle(opt, 10, independent=True), weights.slow, at)
+    found = predictions.compare(cycle, weights.slow, at)
+    independent = predictions.compare(minimum.cycle(opt, 10, independent=True), weights.slow, at)
     assert found.index.tolist() == ["variance", "excess", *(f"direction {i}" for i in range(1, 6))]
     assert (abs(found.measured - found.predicted) <= STANDARD_ERRORS * found.error).all()
     assert (abs(found.ratio - 1) < 0.4).all()
@@ -254,9 +254,25 @@ def test_measures_of_a_cloud_are_those_of_its_covariance(minimum, rng):
     cycle = replace(minimum.cycle(lnb.SGD(0.1), 10), epoch=1, correlation=0.0)
     V = cycle.covariance(1)[1]
     cloud = rng.multivariate_normal(np.ones(cycle.n), V, size=20_000)[None]
-    found = near_minimum.compare(cycle, cloud, [1], directions=2)
+    found = predictions.compare(cycle, cloud, [1], directions=2)
     assert found.predicted["variance"] == pytest.approx(np.trace(V))
     assert found.predicted["excess"] == pytest.approx((cycle.hessian * V).sum() / 2)
     np.testing.assert_allclose(found.predicted.iloc[2:], np.linalg.eigvalsh(V)[:-3:-1])
     assert found.measured["variance"] == pytest.approx(np.trace(np.cov(cloud[0].T)))
     assert (abs(found.ratio - 1) < 0.05).all()
+
+
+@pytest.mark.jit
+def test_floors_and_epochs_hold_what_compare_and_the_cycle_say(data, minimum):
+    opt, at = lnb.Lookahead(lnb.SGD(0.05), sync_period=3, slow_step_size=0.5), [600, 602, 605]
+    weights = near_minimum.weights_along(MODEL, data, opt, at, seeds=20, batch_size=10)
+    cycle, anew = minimum.cycle(opt, 10), minimum.cycle(opt, 10, independent=True)
+    floors = predictions.floors(minimum, {opt: weights}, at, 10).set_index("measure")
+    for column, which, name in (("predicted", cycle, "predicted"), ("independent", anew, "predicted")):
+        expected = predictions.compare(which, weights.slow, at)[name]
+        np.testing.assert_allclose(floors[column], expected, rtol=1e-9)
+    assert floors.sync_period.eq(3).all()
+    epoch = predictions.through_epoch(cycle, weights, at).set_index(["weights", "step"])
+    assert epoch.measured.dropna().index.tolist() == [("fast", 2), ("fast", 5), ("slow", 2), ("slow", 5), ("slow", 6)]
+    assert epoch.measured["slow", 6] == pytest.approx(np.trace(np.cov(weights.slow[0].T)))
+    assert epoch.predicted["fast", 5] == pytest.approx(np.trace(cycle.covariance(605)[0]))
