@@ -34,9 +34,8 @@ def cycle(found, phases):
         for size, line in kept[(kept["beta1"] == beta1) & np.isclose(kept["lr"], lr)].groupby("slow_step_size"):
             ratios = line[["predicted_variance", "measured_variance"]].div(line["inner_variance"], axis=0)
             _pair(ax, line["sync_period"], ratios, SHADES[size], SHAPES[size], (), f"slow_step_size {size:g}")
-        ax.set(ylabel="variance, inner rule = 1", ylim=(0, 1))
+        ax.set(ylabel="variance, inner rule = 1", ylim=(0, 1.15))
         ax.text(0.97, 0.95, f"beta1 = {beta1:g}", transform=ax.transAxes, ha="right", va="top")
-    axs[0, 0].set_ylim(0, 1.15)
     axs[0, 0].legend(loc="upper left")
     some = found[(found["beta1"] == 0.9) & np.isclose(found["lr"], 1) & np.isclose(found["slow_step_size"], 0.5)]
     for state, line in some.groupby("inner_state"):
