@@ -20,7 +20,7 @@ FLOORS = [
     ["checks", "formulas", "jit", "philox"],
     ["cpu", "gpu"],
     ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets", "downloads", "features"],
-    ["train", "theory"],
+    ["train", "theory", "near_minimum"],
     [
         "sweep",
         "workers",
@@ -31,6 +31,7 @@ FLOORS = [
         "comparisons",
         "statistics",
         "escapes",
+        "predictions",
         "metrics",
         "problems",
         "trials",
