@@ -36,6 +36,7 @@ FLOORS = [
         "trials",
         "claims",
         "report",
+        "questions",
     ],
     ["figures"],
     ["__main__", "__init__"],
