@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from lookahead_nb import claims, statistics
-from lookahead_nb.checks import real_number, whole_number
+from lookahead_nb.checks import extra, real_number, whole_number
 from lookahead_nb.problems import arms_of
 from lookahead_nb.trials import measure_on
 
@@ -21,10 +22,11 @@ RATES = {"low": 0.0003, "high": 0.3, "number": 13}  # tried for every arm, each 
 class Answer(NamedTuple):
     """What came out of :func:`ask`.
 
-    decisive : frame of the comparisons that the advice rests on: ``arm``, ``control``, ``size``, ``low``, ``high`` (of
-    the test loss, as shares of the distance between the loss of chance and the best one), ``p`` after Holm's
-    correction, ``outcome``: "better" or "worse" by more than the margin, "same" within it, or "open". arms : frame of
-    the same for every arm against tuned AdamW, uncorrected, with ``kind``, ``retention``, ``sync_period``, ``lr``.
+    decisive : frame of the comparisons that the advice rests on: ``comparison``, ``arm``, ``control``, ``size``,
+    ``low``, ``high`` (of the test loss, as shares of the distance between the loss of chance and the best one), ``p``
+    after Holm's correction, ``outcome``: "better" or "worse" by more than the margin, "same" within it, or "open".
+    arms : frame of the same for every arm against tuned AdamW, uncorrected, with ``kind``, ``retention``,
+    ``sync_period``, ``lr``.
     margin : float. runs, tuning : as in ``trials.Measured``.
     """
 
@@ -114,7 +116,7 @@ def ask(
     kinds = [(kind, *pair) for kind in (LOOKAHEAD, AVERAGING, LOWER) for pair in pairs]
     every = _compared(problem, found.runs, [(_name(*each), ADAMW) for each in kinds], margin)
     rates = found.runs.groupby("arm")["lr"].first()
-    every[["kind", "retention", "sync_period"]] = kinds
+    every = every.join(pd.DataFrame(kinds, columns=["kind", "retention", "sync_period"]))
     every["lr"] = rates.loc[every["arm"]].to_numpy()
 
     losses = found.tuning[found.tuning["chosen"]].set_index("arm")["loss"]
@@ -122,6 +124,7 @@ def ask(
     best |= {ADAMW: ADAMW, LOWER: best[LOOKAHEAD].replace(LOOKAHEAD, LOWER)}
     decisive = _compared(problem, found.runs, [(best[arm], best[control]) for arm, control in PAIRS], margin)
     decisive["p"] = statistics.holm(decisive["p"])
+    decisive.insert(0, "comparison", [" against ".join(pair) for pair in PAIRS])
     decisive["outcome"] = decisive["outcome"].mask(decisive["p"] > claims.LEVEL, "open")
     return Answer(decisive, every, margin, *found)
 
@@ -150,3 +153,15 @@ def _compared(problem, runs, pairs, margin):
     outcome = rows["outcome"].map({"yes": "same", "open": "open"}).fillna(beyond)
     table = pd.DataFrame(pairs, columns=["arm", "control"])
     return table.join(rows[["size", "low", "high", "p"]]).assign(outcome=outcome)
+
+
+def example(folder):
+    """Write a table that could be the reader's own, breast cancer of scikit-learn, as CSV; return its path and label.
+
+    folder : path. errors : ModuleNotFoundError without scikit-learn.
+    """
+    load = extra("sklearn.datasets", "scikit-learn", "example").load_breast_cancer
+    bunch = load(as_frame=True)
+    path = Path(folder) / "breast_cancer.csv"
+    bunch.data.assign(diagnosis=bunch.target_names[bunch.target]).to_csv(path, index=False, lineterminator="\n")
+    return path, "diagnosis"
