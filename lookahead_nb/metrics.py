@@ -16,7 +16,7 @@ from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
 NEEDS = {  # what a problem must have for a metric to be measured on it
     "data": lambda problem: not problem.on_landscape,
     "a threshold": lambda problem: "threshold" in problem.fields,
-    "a lowest loss": lambda problem: problem.on_landscape or not {"hidden", "l2"} & problem.fields.keys(),
+    "a lowest loss": lambda problem: not (problem.fields.get("hidden") or problem.fields.get("l2")),
     "a quadratic": lambda problem: problem.fields.get("landscape") == "Quadratic",
 }
 

@@ -37,6 +37,7 @@ FLOORS = [
         "trials",
         "claims",
         "report",
+        "questions",
     ],
     ["figures"],
     ["__main__", "__init__"],

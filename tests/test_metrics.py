@@ -12,7 +12,8 @@ from lookahead_nb.metrics import METRICS, Curves, metric
 from lookahead_nb.problems import Problem
 
 TASKS = {
-    "iris": {"data": "iris", "steps": 40, "threshold": 0.5},
+    "iris": {"data": "iris", "hidden": [], "steps": 40, "threshold": 0.5},
+    "penalty": {"data": "iris", "l2": 0.1, "steps": 40},
     "net": {"data": "wine", "hidden": [5], "steps": 40},
     "bowl": {"landscape": "Quadratic", "curvatures": [2.0, 0.5], "noise": [0.5, 1.5], "steps": 40},
     "wells": {"landscape": "DoubleWell", "steps": 40},
@@ -123,10 +124,10 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "fitting"),
     [
-        ("train_loss", {"iris", "net", "bowl", "wells"}),
-        ("validation_loss", {"iris", "net"}),
-        ("test_loss", {"iris", "net"}),
-        ("test_error", {"iris", "net"}),
+        ("train_loss", {"iris", "penalty", "net", "bowl", "wells"}),
+        ("validation_loss", {"iris", "penalty", "net"}),
+        ("test_loss", {"iris", "penalty", "net"}),
+        ("test_error", {"iris", "penalty", "net"}),
         ("steps_to_threshold", {"iris"}),
         ("reached", {"iris"}),
         ("floor", {"iris", "bowl", "wells"}),

@@ -24,7 +24,15 @@ import pytest
 import registers
 
 from lookahead_nb import figures, landscapes, statistics, tables
-from lookahead_nb.figures import convergence, faq_8_1_alpha, noise_floor, quick_start, update_rules
+from lookahead_nb.figures import (
+    convergence,
+    faq_8_1_alpha,
+    noise_floor,
+    quick_start,
+    update_rules,
+    verdicts,
+    your_own_question,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"
@@ -223,9 +231,12 @@ def test_committed_figure_is_the_one_of_its_manifest(path):
 def draw(folder):
     """Draw every figure of the notebooks from the committed tables into a folder."""
     figures.use_style()
-    curves, runs, pulls, surface = (
+    curves, runs, pulls, surface, own, effects = (
         tables.read_table(ROOT / f"data/results/{name}.csv")
-        for name in ("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface")
+        for name in (
+            *("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface"),
+            *("your_own_question", "verdicts"),
+        )
     )
     levels = ["task", "arm", "retention"]
     settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
@@ -257,6 +268,8 @@ def draw(folder):
         "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
         "faq_8_1_alpha_speed_and_stability": faq_8_1_alpha.speed_and_stability(to_adamw, settled),
         "faq_8_1_alpha_controls": faq_8_1_alpha.controls(to_adamw, to_control, settled),
+        "your_own_question": your_own_question.against_adamw(own, margin=0.02),
+        "verdicts": verdicts.forest(effects),
     }
     for name, fig in drawn.items():
         manifest = json.loads((ROOT / f"paper/figures/{name}.json").read_text(encoding="utf-8"))
