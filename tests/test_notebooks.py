@@ -21,9 +21,10 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import registers
 
 from lookahead_nb import figures, landscapes, statistics, tables
-from lookahead_nb.figures import faq_8_1_alpha, quick_start, update_rules
+from lookahead_nb.figures import convergence, faq_8_1_alpha, noise_floor, quick_start, update_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"
@@ -237,7 +238,20 @@ def draw(folder):
     synced = pd.DataFrame({"retention": numbers, "slow_step_size": 1 - numbers}, index=numbers)
     x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
     loss = landscapes.Quadratic([1.0, 20.0]).loss(np.stack(np.meshgrid(x, y), axis=-1))
+    tried = {
+        name: tables.read_table(ROOT / f"data/results/convergence_{name}.csv")
+        for name in ("cycle", "phases", "over_time", "matched_risk", "gaps", "identity")
+    }
+    matched, grid = tried["matched_risk"].set_index("risk"), np.linspace(-1.5, 2.0, 60)
+    over_time = tried["over_time"].set_axis(np.arange(0, 1001, 50)).rename(columns=int)
+    valley = pd.DataFrame(landscapes.Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
+    paths = tried["identity"].set_index(["sync_period", "step"])
+    floors, epoch = (tables.read_table(ROOT / f"data/results/noise_floor_{name}.csv") for name in ("floors", "epoch"))
     drawn = {
+        "convergence_cycle": convergence.cycle(tried["cycle"], tried["phases"]),
+        "convergence_published": convergence.published(over_time, matched.rename(columns=int), tried["gaps"]),
+        "convergence_identity": convergence.identity(valley, paths, 10),
+        "noise_floor_prediction": noise_floor.prediction(floors, epoch),
         "quick_start_losses": quick_start.losses(curves),
         "update_rules_readings": update_rules.readings(synced, pulls, sync_period=5),
         "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
@@ -435,6 +449,9 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.py").write_text("# %% [markdown]\n# # Nothing\n")
+    (tmp_path / "data").mkdir()
+    registers.read(tmp_path / "data")
+    (tmp_path / "README.md").write_text("<!-- claims all -->\n<!-- /claims -->\n")
     table(0.3, committed["results"])
     (committed["results"] / "tiny.csv").write_text("name,value\na,0.4\nb,\n")
     monkeypatch.setattr(reproduce, "run_all", lambda _console, _sources, build: table(0.3, build / "results"))
@@ -447,6 +464,7 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     assert reproduce.main(["--source", str(source)]) == 0
     assert "wrote 2 files to committed/results" in capsys.readouterr().out
     assert tables.read_table(committed["results"] / "tiny.csv")["value"][0] == 0.3
+    assert "| C01 | Larger is slower. | no results yet |  |" in (tmp_path / "README.md").read_text()
 
 
 if __name__ == "__main__":
