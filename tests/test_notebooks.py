@@ -24,7 +24,7 @@ import pytest
 import registers
 
 from lookahead_nb import figures, landscapes, statistics, tables
-from lookahead_nb.figures import convergence, faq_8_1_alpha, noise_floor, quick_start, update_rules
+from lookahead_nb.figures import convergence, faq_8_1_alpha, noise_floor, quick_start, slow_weights, update_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"
@@ -227,6 +227,7 @@ def draw(folder):
         tables.read_table(ROOT / f"data/results/{name}.csv")
         for name in ("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface")
     )
+    c11, c12, c13 = (tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C11", "C12", "C13"))
     levels = ["task", "arm", "retention"]
     settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
     values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack(levels).T
@@ -256,6 +257,9 @@ def draw(folder):
         "update_rules_readings": update_rules.readings(synced, pulls, sync_period=5),
         "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
         "faq_8_1_alpha_speed_and_stability": faq_8_1_alpha.speed_and_stability(to_adamw, settled),
+        "slow_weights_by_phase": slow_weights.by_phase(c13),
+        "slow_weights_generalisation": slow_weights.generalisation(c11),
+        "slow_weights_decay": slow_weights.decay(c12),
         "faq_8_1_alpha_controls": faq_8_1_alpha.controls(to_adamw, to_control, settled),
     }
     for name, fig in drawn.items():

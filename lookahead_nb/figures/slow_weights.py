@@ -59,8 +59,8 @@ def decay(runs):
     """Draw the gaps of C12 in final test loss: decay against none at the article's rate, and with the rate tuned."""
     given = "given weight_decay="
     panels = [
-        [("0.01 − none", "test_loss", f"{given}0.01", f"{given}0.0", _look("AdamW")),
-         ("1 − none", "test_loss", f"{given}1.0", f"{given}0.0", {"color": "#D55E00", "marker": "P"})],
+        [("decay 0.01 − none", "test_loss", f"{given}0.01", f"{given}0.0", _look("AdamW")),
+         ("decay 1 − none", "test_loss", f"{given}1.0", f"{given}0.0", {"color": "#D55E00", "marker": "P"})],
         [("decay − none", "test_loss", "decay", "none", _look("AdamW")),
          ("decay − L2 in Adam", "test_loss", "decay", "l2", {"color": "0.35", "marker": "v", "mfc": "none"})],
     ]  # fmt: skip
@@ -74,7 +74,7 @@ def _look(kind, *, hollow=False):
 def _gaps(runs, panels, labels, margin):
     """Draw panels of (label, metric, arm, control, look), one row per task, on an axis that is linear in the margin."""
     tasks = [*dict.fromkeys(runs["task"])]
-    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 1.0 + 0.42 * len(tasks)), sharex=True, sharey=True)
+    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 1.2 + 0.42 * len(tasks)), sharex=True, sharey=True)
     for ax, panel, title in zip(axs, panels, labels, strict=True):
         ax.axvspan(-margin, margin, color="0.93", lw=0, zorder=0)
         ax.axvline(0, color="0.5", lw=0.8, zorder=0)
@@ -88,7 +88,7 @@ def _gaps(runs, panels, labels, margin):
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
         ax.set(xlabel=f"{title}\n(share of what training gains)", ylim=(len(tasks) - 0.5, -0.5))
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, frameon=False)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), frameon=False)
     axs[0].set_yticks(range(len(tasks)), [TASKS.get(task, task.split(" ")[0]) for task in tasks])
     letter_panels(axs)
     sns.despine(fig)
