@@ -29,6 +29,7 @@ from lookahead_nb.figures import (
     faq_8_1_alpha,
     noise_floor,
     quick_start,
+    slow_weights,
     update_rules,
     verdicts,
     your_own_question,
@@ -238,6 +239,7 @@ def draw(folder):
             *("your_own_question", "verdicts"),
         )
     )
+    c11, c12, c13 = (tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C11", "C12", "C13"))
     levels = ["task", "arm", "retention"]
     settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
     values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack(levels).T
@@ -267,6 +269,9 @@ def draw(folder):
         "update_rules_readings": update_rules.readings(synced, pulls, sync_period=5),
         "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
         "faq_8_1_alpha_speed_and_stability": faq_8_1_alpha.speed_and_stability(to_adamw, settled),
+        "slow_weights_by_phase": slow_weights.by_phase(c13),
+        "slow_weights_generalisation": slow_weights.generalisation(c11),
+        "slow_weights_decay": slow_weights.decay(c12),
         "faq_8_1_alpha_controls": faq_8_1_alpha.controls(to_adamw, to_control, settled),
         "your_own_question": your_own_question.against_adamw(own, margin=0.02),
         "verdicts": verdicts.forest(effects),
