@@ -195,7 +195,7 @@ assert claims.verdict(register["C12"], effects) == "conditional"
 #   too much to say anything, and what is gained at the chosen step needs no pull-back.
 # - The decay of the worked example is too weak to be seen in runs of this length. In far longer training the product of
 #   rate, decay and steps grows, and the finding need not hold.
-# - The margin for weight decay, a hundredth, was chosen after a pilot on other seeds and is five times that of the other
+# - The margin for weight decay, a hundredth, was set after a pilot on other seeds and is five times that of the other
 #   two claims. Judged by theirs, the article's decay would count as a small help where there is overfitting, and the
 #   verdict would not be the same.
 # - The tuned decay had a coarser grid of rates than the arm without decay had, as both had the same number of trials. A
