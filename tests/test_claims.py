@@ -260,7 +260,7 @@ def test_single_tasks_and_other_claims_do_not_enter_a_verdict(register):
     joint = outcomes(slower="yes", better="no").assign(claim="C01")
     other = outcomes(slower="no", better="yes").assign(claim="C05")
     single = outcomes(task="iris", slower="no", better="yes").assign(claim="C01")
-    assert claims.verdict(register["C01"], pd.concat([single, other, joint])) == "supported"
+    assert claims.verdict(register["C01"], pd.concat([single, joint, other])) == "supported"
 
 
 def test_what_has_no_results_or_no_trial_says_so(register):

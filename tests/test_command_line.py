@@ -394,6 +394,7 @@ def test_a_claim_without_results_or_without_trial_is_explained_too(ask):
     assert "No trial: No ImageNet here.\n" in ask("C03")[1]
 
 
+@pytest.mark.jit  # hundreds of runs on data are too many for plain Python
 def test_holm_correction_runs_over_all_claims_also_for_one(ask, checkout):
     claim = claims.read()["C01"]
     tables.write_table(trials.measure(claim).runs, "C01", folder=checkout / "data/results", claim=claim.sha256)
@@ -415,6 +416,7 @@ def test_a_claim_is_tried_again_on_fresh_seeds(ask):
     )
 
 
+@pytest.mark.jit  # hundreds of runs on data are too many for plain Python
 def test_fresh_seeds_are_those_of_the_attempt(ask, monkeypatch):
     seeds, measure_on = [], trials.measure_on
     monkeypatch.setattr(trials, "measure_on", lambda *args, **how: seeds.append(args[3]) or measure_on(*args, **how))
