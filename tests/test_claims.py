@@ -545,6 +545,8 @@ def test_holm_runs_over_the_joint_effects_of_all_claims(register, tmp_path):
     assert found[["effect", "task"]].to_numpy().tolist() == alone[["effect", "task"]].to_numpy().tolist()
     assert found["p"][joint].tolist() == pytest.approx(statistics.holm(alone["p"][joint]).tolist())
     assert found["p"][~joint].tolist() == alone["p"][~joint].tolist()
+    few = claims.judge_all(register, folder=tmp_path, by_task=["C02"])
+    assert few.equals(found[joint | (found["claim"] == "C02")].reset_index(drop=True))
     assert [claims.verdict(register[key], found) for key in register] == ["supported", "supported", "not testable here"]
 
 
