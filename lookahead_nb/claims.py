@@ -118,16 +118,16 @@ class Claim:
         """Whether any arm is tuned."""
         return any(arm.trials for arm in self.arms.values())
 
-    @property
-    def main(self):
-        """The effect that the claim rests on first."""
-        return next(effect for effect in self.effects if effect.name == self.supported[0].removeprefix("not "))
-
     def seeds(self, attempt=0):
         """Return the seeds of a result, ints in [2**32, 2**48). attempt : 0 for the registered one, else fresh ones."""
-        attempt = whole_number("attempt", attempt, 0)
-        digests = (hashlib.sha256(f"{self.sha256} {attempt} {i}".encode()) for i in range(self.number_of_seeds))
-        return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
+        return seeds_of(self.sha256, self.number_of_seeds, attempt)
+
+
+def seeds_of(sha256, number, attempt=0):
+    """Return so many seeds, ints in [2**32, 2**48), that follow from a hash and the number of the attempt."""
+    attempt = whole_number("attempt", attempt, 0)
+    digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
+    return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
 
 
 def read(path=None):
@@ -350,9 +350,14 @@ def judge(claim, runs):
     of its interval at 95 in 100, ``p`` (two-sided, of the judgement against the margin), ``outcome`` ("yes", "no",
     "open"), ``seeds``. errors : ValueError for runs that lack an arm or a task.
     """
+    return compare(claim.effects, runs)
+
+
+def compare(effects, runs, *, by_task=True):
+    """Return what :func:`judge` does, of any list of :class:`Effect`. by_task : bool, or only the tasks together."""
     rows = []
-    for effect in claim.effects:
-        for task in ["all", *effect.tasks]:
+    for effect in effects:
+        for task in ["all", *(effect.tasks if by_task else ())]:
             tasks = effect.tasks if task == "all" else (task,)
             rows.append({"effect": effect.name, "task": task} | _judged(effect, gaps_of(effect, runs, tasks), task))
     return pd.DataFrame(rows)
@@ -411,39 +416,59 @@ def verdict(claim, effects):
     """
     if claim.untestable:
         return "not testable here"
+    found = _as_listed(claim, effects)
+    if not found:
+        return "no results yet"
+    if all(found[each] == "yes" for each in claim.supported):
+        return "supported"
+    if claim.conditional and all(found[each] == "yes" for each in claim.conditional):
+        return "conditional"
+    return "refuted" if "no" in [found[each] for each in claim.supported] else "inconclusive"
+
+
+def deciding(claim, effects):
+    """Return the effect on which the verdict turns: the first that is listed and came out as the verdict says."""
+    reached, found = verdict(claim, effects), _as_listed(claim, effects)
+    listed = claim.conditional if reached == "conditional" else claim.supported
+    wanted = {"refuted": "no", "inconclusive": "open"}.get(reached, "yes")
+    name = next((each for each in listed if found.get(each, wanted) == wanted), listed[0])
+    return next(effect for effect in claim.effects if effect.name == name.removeprefix("not "))
+
+
+def _as_listed(claim, effects):
+    """Whether what the rules list came out as listed: "yes", "no", its contrary, or "open"; empty without results."""
     mine = effects[effects["task"] == "all"]
     mine = mine[mine["claim"] == claim.id] if "claim" in mine else mine
-    if not len(mine):
-        return "no results yet"
     outcomes = dict(zip(mine["effect"], mine["outcome"], strict=True))
+    contrary = {"yes": "no", "no": "yes", "open": "open"}
 
-    def comes_out(each, as_listed="yes", contrary="no"):
-        name = each.removeprefix("not ")
-        return outcomes.get(name, "open") == (as_listed if name == each else contrary)
+    def found(each):
+        outcome = outcomes.get(each.removeprefix("not "), "open")
+        return contrary[outcome] if each.startswith("not ") else outcome
 
-    if all(map(comes_out, claim.supported)):
-        return "supported"
-    if claim.conditional and all(map(comes_out, claim.conditional)):
-        return "conditional"
-    return "refuted" if any(comes_out(each, "no", "yes") for each in claim.supported) else "inconclusive"
+    return {each: found(each) for each in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
-def judge_all(register, *, folder=None):
+def judge_all(register, *, folder=None, recomputed=False, by_task=None):
     """Return the effects of all claims that have results, with ``claim``, ``p`` after Holm's correction and outcomes.
 
     The correction runs over the joint effects ("all") of all claims, each of which is confirmatory; the rows of single
-    tasks only describe. register : dict of :func:`read`. errors : those of :func:`results`, but claims without any
-    results are left out.
+    tasks only describe. register : dict of :func:`read`. folder : as in :func:`results`. recomputed : bool, whether
+    what :func:`evidence` put into ``build/results`` goes before it. by_task : ids of the claims whose single tasks are
+    judged too, default all. errors : those of :func:`results`, but claims without any results are left out.
     """
+    build = tables.build_folder("results") if recomputed else None
     judged = []
     for claim in register.values():
         if claim.untestable:
             continue
+        anew = build and (build / f"{claim.id}.json").is_file()
         try:
-            runs = results(claim, folder=folder)
+            runs = results(claim, folder=build if anew else folder)
         except OSError:
             continue
-        judged.append(judge(claim, runs).assign(claim=claim.id))
+        single = by_task is None or claim.id in by_task
+        judged.append(compare(claim.effects, runs, by_task=single).assign(claim=claim.id))
     if not judged:
         return pd.DataFrame(columns=["claim", "effect", "task", "size", "low", "high", "p", "outcome", "seeds"])
     effects = pd.concat(judged, ignore_index=True)

@@ -1,4 +1,4 @@
-"""Comparisons of arms over paired seeds: the controls, speed, noise floor, one arm as a multiple of another."""
+"""What arms are compared by: the controls, speed, noise floor and lowest loss; see statistics for the comparing."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def with_controls(opt):
     """
     if not isinstance(opt, Lookahead):
         raise TypeError(f"opt must be a Lookahead, not {opt!r}")
+    if not isinstance(opt.slow_step_size, float):
+        raise ValueError(f"opt must have one slow_step_size, not {opt.slow_step_size!r}")
     inner, schedule = opt.inner, opt.inner.schedule
     slower = replace(schedule, peak=schedule.peak * opt.slow_step_size)
     return {
@@ -49,7 +51,7 @@ def losses_by_arm(rows, arms, levels=("arm", "retention")):
     errors : ValueError.
     """
     runs, opts = rows.drop_duplicates("run"), list(arms.values())
-    settings, per_arm = settings_frame(opts), len(runs) // len(opts)
+    settings, per_arm = settings_frame(opts)[0], len(runs) // len(opts)
     expected = settings.loc[np.repeat(settings.index, per_arm)].reset_index(drop=True)
     if not runs[settings.columns].reset_index(drop=True).equals(expected):
         raise ValueError(f"arms must be the {len(opts)} configurations of rows, in their order")
@@ -146,28 +148,3 @@ def above_control(surface):
     lr, loss = (surface["task"].map(control[name]) for name in ("lr", "test_loss"))
     gap = 100 * (surface["test_loss"] - loss) / (surface["chance"] - loss)
     return surface.assign(best=best, at_control=surface["lr"] == lr, gap=gap)
-
-
-def paired_ratios(values, reference, *, level=0.95):
-    """Return values as multiples of a reference, paired by seed: geometric means and their t intervals.
-
-    The interval is that of Student's t for the mean of the paired differences of logarithms, ``mean +- t*sd/sqrt(n)``,
-    taken back by exp. A run that is missing (NaN) makes the whole row NaN: it is never left out in silence.
-
-    values : frame of positive numbers, one column per seed; reference : frame with the same columns, whose index has
-    some of the levels of that of values and serves all their rows. level : float in (0, 1). returns : frame with
-    ``ratio``, ``low``, ``high``. errors : TypeError, ValueError. Source: Student 1908.
-    """
-    from scipy.stats import t  # here, since it would double the time to import the package
-
-    level = real_number("level", level, 0, 1, open_low=True, open_high=True)
-    if list(values.columns) != list(reference.columns):
-        raise ValueError(f"reference must have the seeds {list(values.columns)}, not {list(reference.columns)}")
-    shared = [name for name in values.index.names if name in reference.index.names]
-    rows = pd.MultiIndex.from_frame(values.index.to_frame()[shared])
-    by_level = reference.set_axis(pd.MultiIndex.from_frame(reference.index.to_frame()[shared]))
-    gaps = np.log(values) - np.log(by_level.loc[rows].to_numpy())
-    n = gaps.shape[1]
-    middle = gaps.mean(axis=1, skipna=False)
-    half = t.ppf((1 + level) / 2, n - 1) * gaps.std(axis=1, skipna=False) / np.sqrt(n)
-    return np.exp(pd.DataFrame({"ratio": middle, "low": middle - half, "high": middle + half}))

@@ -24,7 +24,14 @@ LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, 
 MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
 RULES = {
     rule.__name__: rule
-    for rule in (optimizers.SGD, optimizers.Adagrad, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW)
+    for rule in (
+        optimizers.SGD,
+        optimizers.Adagrad,
+        optimizers.RMSprop,
+        optimizers.Adam,
+        optimizers.AdamW,
+        optimizers.ScheduleFreeAdamW,
+    )
 }
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
@@ -133,7 +140,7 @@ def estimate(plan):
 def _work(task, opts, rows):
     """Return the floating-point operations of runs with these optimizers: six for each weight and row, two to look."""
     look = 2.0 * task.model.size * int(rows.bounds[-1]) * len(task.eval_steps)
-    kinds = sum(2 if isinstance(opt, optimizers.Lookahead) else 1 for opt in opts)
+    kinds = sum(2 if isinstance(opt, optimizers.WithSlowWeights) else 1 for opt in opts)
     return len(opts) * task.operations + look * kinds
 
 
@@ -204,7 +211,7 @@ def _data(table, folder, model):
     if "name" in table:
         load = partial(datasets.load, choice("data.name", table["name"], datasets.NAMES))
     else:
-        load = partial(datasets.from_arrays, *_own_arrays(table["file"], table.get("label"), folder))
+        load = partial(datasets.from_arrays, *_own_rows(table["file"], table.get("label"), folder))
     split_seed = table.get("split_seed", 0)
     if isinstance(split_seed, str):
         one_of("data.split_seed", split_seed, (PER_SEED,))
@@ -213,28 +220,14 @@ def _data(table, folder, model):
     return load if split_seed == PER_SEED else first
 
 
-def _own_arrays(name, label, folder):
-    if not isinstance(name, str) or Path(name).suffix not in (".npz", ".csv"):
+def _own_rows(name, label, folder):
+    if not isinstance(name, str):
         raise ValueError(f"data.file must be the path of an .npz or .csv file, not {name!r}")
-    path = folder / name
-    if (path.suffix == ".csv") != isinstance(label, str):
-        raise ValueError("data.label must be the column of the labels in a .csv file, and absent for an .npz file")
     try:
-        if path.suffix == ".npz":
-            with np.load(path) as arrays:
-                return arrays["X"], arrays["y"]
-        import pandas as pd
-
-        frame = pd.read_csv(path)
-        labels = frame.pop(label)
+        with inside("data"):
+            return datasets.read_rows(folder / name, label)
     except OSError as error:
-        raise OSError(f"data.file {path} cannot be read: {error.strerror}") from error
-    except KeyError:
-        wanted = "arrays X and y" if label is None else f"a column {label!r}"
-        raise ValueError(f"data.file must hold {wanted}, which {path} does not") from None
-    except Exception as error:  # a file may be broken in any way
-        raise ValueError(f"data.file {path} cannot be understood: {error}") from error
-    return frame.to_numpy(), labels.to_numpy()
+        raise OSError(f"data.{error}") from error
 
 
 def _grids(tables, steps):

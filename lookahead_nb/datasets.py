@@ -1,30 +1,35 @@
 """Data sets: bundled, synthetic, downloaded and the user's own, all split and scaled by the same rules.
 
-Split: the rows of each class go to training, validation and test in random order as 3 : 1 : 1 (Fashion-MNIST, whose
-test set is fixed by its publisher: training and validation as 5 : 1). Scaling: ``(x - mean)/std`` in float64, rounded
-once to float32, mean and std those of the training part alone. All randomness comes from ``philox``, so that splits and
-synthetic data never change with the version of NumPy.
+Split: the rows of each class go to training, validation and test in random order as 3 : 1 : 1; where the publisher
+fixed the test set, the others go to training and validation as 5 : 1. Scaling: ``(x - mean)/std`` in float64, rounded
+once to float32, mean and std those of the training part alone: of each column, or, where all columns have one unit
+(pixels, indicators, weights of words), of all of them together, lest a rare word become a huge number. All randomness
+comes from ``philox``, so that splits and synthetic data never change with the version of NumPy.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
-import importlib
+import io
 import math
-import os
 import struct
+import wave
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from itertools import starmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import extra, one_of, plain_array, whole_number
-from lookahead_nb.philox import SPLITS, SUBSETS, SYNTHETIC, permutation, uniforms
+from lookahead_nb.checks import extra, one_of, plain_array, real_number, whole_number
+from lookahead_nb.downloads import FILES, at_hand, published
+from lookahead_nb.features import log_mel, tf_idf, token_counts
+from lookahead_nb.philox import FLIPS, SPLITS, SUBSETS, SYNTHETIC, permutation, uniforms
 
 _ARRAYS = ("X_train", "y_train", "X_validation", "y_validation", "X_test", "y_test")
 _LIMIT = 1e100  # squares of larger numbers overflow
@@ -90,25 +95,49 @@ class Dataset:
         rows = stratified_rows(self.y_train, n, seed)
         return replace(self, X_train=self.X_train[rows], y_train=self.y_train[rows], loaded=False)
 
+    def with_flipped_labels(self, share: float, seed: int) -> Dataset:
+        """Return the data set with wrong labels on a share of its training part, for studies of label noise.
+
+        share : float in [0, 1]; ``round(share * rows)`` rows get one of the other classes, each row and each class as
+        likely as any other; seed : int in [0, 2**63). With one seed, what is wrong under a smaller share is wrong in
+        the same way under every larger one. Validation, test and all X stay as they are.
+        errors : TypeError, ValueError. Source: Angluin & Laird 1988, "Learning from noisy examples", for C classes.
+        """
+        n, seed = len(self.y_train), _seed("seed", seed)
+        rows = permutation(n, seed, FLIPS)[: round(real_number("share", share, 0, 1) * n)]
+        further = 1 + (uniforms(n, seed, FLIPS, block=2) * (self.n_classes - 1)).astype(np.int64)  # blocks 0, 1: order
+        y = self.y_train.copy()
+        y[rows] = (y[rows] + further[rows]) % self.n_classes
+        return replace(self, y_train=y, loaded=False)
+
 
 def load(name: str, split_seed: int = 0) -> Dataset:
     """Return a data set by its name.
 
     name : one of ``NAMES``. "digits", "breast_cancer", "wine" and "iris" lie in scikit-learn; "gaussian_blobs",
-    "checkerboard" and "logistic_teacher" are made here; "fashion_mnist" is downloaded once into the user's cache folder
-    or, where LOOKAHEAD_NB_DATA names a folder, read from its ``fashion-mnist/``, and then nothing is ever downloaded.
-    split_seed : int in [0, 2**63). Features are standardised each by itself, the pixels of Fashion-MNIST by one mean
-    and one standard deviation for all of them (which makes the usual division by 255 vanish).
+    "checkerboard", "logistic_teacher" and "exclusive_or" are made here; those in ``DOWNLOADED`` are downloaded once
+    into the user's cache folder or, where LOOKAHEAD_NB_DATA names a folder, read from there, and then never downloaded.
+    split_seed : int in [0, 2**63). A process reads each set once, and then only splits and scales it.
+
+    "fashion_mnist": pixels. "a9a": 123 indicators of census answers. "sms_spam", "banking77": words and marks, hashed
+    into 512 and 1024 columns, as TF-IDF of the training part. "spoken_digits": log-mel spectrograms, 16 frames of 20
+    bands. Scaled as the module says, all columns together but for the last.
 
     errors : TypeError, ValueError; ModuleNotFoundError without the extra ``reproduce``; OSError if a file is missing,
-    cannot be downloaded or has another sha256 than the published one. Source: ``Dataset.source``.
+    cannot be downloaded or has another sha256 than the published one. Source: ``Dataset.source``, :mod:`.features`.
     """
     one_of("name", name, NAMES)
     split_seed = _seed("split_seed", split_seed)
-    if name == "fashion_mnist":
-        return replace(_fashion_mnist(split_seed), loaded=True)
-    X, y = _SYNTHETIC[name]() if name in _SYNTHETIC else _bundled(name)
-    return replace(_tabular(X, y, split_seed, name), loaded=True)
+    return _parted(_table(name), name, split_seed, loaded=True)
+
+
+def available(name: str) -> bool:
+    """Say whether :func:`load` can do without the network: whether a set of ``DOWNLOADED`` has its files in place.
+
+    name : one of ``NAMES``. The files are looked for in LOOKAHEAD_NB_DATA where that is set, else in the user's cache
+    folder, and not opened. errors : ValueError.
+    """
+    return one_of("name", name, NAMES) not in DOWNLOADED or at_hand(name)
 
 
 @lru_cache(2)
@@ -127,7 +156,42 @@ def from_arrays(X: Any, y: Any, split_seed: int = 0) -> Dataset:
     features, labels = _features(X), _labels(y)
     if len(features) != len(labels):
         raise ValueError(f"y must have one label for each of the {len(features)} rows of X, not {len(labels)}")
-    return _tabular(features, labels, _seed("split_seed", split_seed), "arrays")
+    return _parted(_Table(features, labels, _each_column), "arrays", _seed("split_seed", split_seed))
+
+
+def read_rows(file: str | Path, label: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the user's own file as X and y, for :func:`from_arrays`.
+
+    file : path of an .npz file with the arrays X and y, or of a .csv file with a line of names. label : the column of
+    the labels in a .csv file; labels that are text are numbered in the order of the alphabet, the other columns hold
+    numbers. errors : OSError, ValueError.
+    """
+    path = Path(file)
+    if path.suffix not in (".npz", ".csv"):
+        raise ValueError(f"file must be the path of an .npz or .csv file, not {path.name!r}")
+    if (path.suffix == ".csv") != isinstance(label, str):
+        raise ValueError("label must be the column of the labels in a .csv file, and absent for an .npz file")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                return arrays["X"], arrays["y"]
+        import pandas as pd
+
+        frame = pd.read_csv(path)
+        labels = frame.pop(label)
+    except OSError as error:
+        raise OSError(f"file {path} cannot be read: {error.strerror}") from error
+    except KeyError:
+        wanted = "arrays X and y" if label is None else f"a column {label!r}"
+        raise ValueError(f"file must hold {wanted}, which {path} does not") from None
+    except Exception as error:  # a file may be broken in any way
+        raise ValueError(f"file {path} cannot be understood: {error}") from error
+    if other := [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]:
+        raise ValueError(f"file must hold numbers in all columns but that of the labels, not text as in {other[0]!r}")
+    if labels.isna().any():
+        raise ValueError(f"file must hold a label in every row, not none as in row {int(labels.isna().argmax())}")
+    text = not pd.api.types.is_numeric_dtype(labels)
+    return frame.to_numpy(), np.unique(labels, return_inverse=True)[1] if text else labels.to_numpy()
 
 
 def stratified_rows(y: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -176,19 +240,36 @@ def _split(y: np.ndarray, shares: Sequence[int], seed: int) -> list[np.ndarray]:
     return [order[part[order] == p] for p in range(len(shares))]
 
 
-def _tabular(X: np.ndarray, y: np.ndarray, split_seed: int, name: str) -> Dataset:
-    parts = _split(y, (3, 1, 1), split_seed)
-    scaled = _standardised(X, parts[0])
-    return _dataset([(scaled[rows], y[rows]) for rows in parts], name, split_seed, official_test=False)
+Scaled = Callable[[np.ndarray], np.ndarray]  # row numbers to their features in float32
 
 
-def _dataset(parts: list[tuple[np.ndarray, np.ndarray]], name: str, split_seed: int, *, official_test: bool) -> Dataset:
-    train, validation, test = parts
-    n_classes = int(train[1].max()) + 1
-    return Dataset(*train, *validation, *test, name, n_classes, official_test, split_seed, _SOURCES[name])
+class _Table(NamedTuple):
+    """All rows of a data set before they are split and scaled.
+
+    X : whatever fit takes; y : (rows,) int64; fit(X, training rows) : Scaled; test : the rows of an official test set.
+    """
+
+    X: Any
+    y: np.ndarray
+    fit: Callable[[Any, np.ndarray], Scaled]
+    test: np.ndarray | None = None
 
 
-def _standardised(X: np.ndarray, train: np.ndarray) -> np.ndarray:
+def _parted(table: _Table, name: str, split_seed: int, *, loaded: bool = False) -> Dataset:
+    y = table.y
+    if table.test is None:
+        parts = _split(y, (3, 1, 1), split_seed)
+    else:
+        others = np.setdiff1d(np.arange(len(y)), table.test)
+        parts = [*(others[part] for part in _split(y[others], (5, 1), split_seed)), table.test]
+    scaled = table.fit(table.X, parts[0])
+    train, validation, test = ((scaled(rows), y[rows]) for rows in parts)
+    n_classes, official_test = int(y.max()) + 1, table.test is not None
+    return Dataset(*train, *validation, *test, name, n_classes, official_test, split_seed, _SOURCES[name], loaded)
+
+
+def _each_column(X: np.ndarray, train: np.ndarray) -> Scaled:
+    """Scale every column of numbers by itself."""
     X = X - X[train[0]]  # a constant column is then exactly 0, whatever its mean would round to
     fitted = X[train]
     mean, std = fitted.mean(axis=0), fitted.std(axis=0)
@@ -199,6 +280,34 @@ def _standardised(X: np.ndarray, train: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"X must fit float32 once scaled by its training part, which row {row}, column {column} does not"
         )
+    return lambda rows: scaled[rows]
+
+
+def _all_bytes(X: np.ndarray, train: np.ndarray) -> Scaled:
+    """Scale all columns of bytes together."""
+    counts = np.zeros(256, np.int64)
+    for some in np.array_split(train, math.ceil(len(train) / 500)):
+        counts += np.bincount(X[some].ravel(), minlength=256)
+    values = np.arange(256)
+    n, total, squares = int(counts.sum()), int(counts @ values), int(counts @ values**2)
+    mean, std = total / n, math.sqrt(n * squares - total**2) / n  # of exact whole numbers
+    scaled = ((values - mean) / std).astype(np.float32)  # what each byte becomes
+    return lambda rows: scaled[X[rows]]
+
+
+def _all_words(counts: Any, train: np.ndarray) -> Scaled:
+    """Weight counts of words by TF-IDF and scale all columns together."""
+    weights = tf_idf(counts, train)
+    fitted = weights[train]
+    mean = fitted.sum() / math.prod(fitted.shape)
+    std = math.sqrt((fitted.data**2).sum() / math.prod(fitted.shape) - mean**2)
+
+    def scaled(rows: np.ndarray) -> np.ndarray:
+        some = weights[rows].tocoo()
+        X = np.full(some.shape, -mean / std, np.float32)
+        X[some.coords] = (some.data - mean) / std
+        return X
+
     return scaled
 
 
@@ -276,11 +385,15 @@ def _logistic_teacher() -> tuple[np.ndarray, np.ndarray]:
     return X, (uniforms(5000, 0, SYNTHETIC, 4) < 1 / (1 + np.exp(-logit))).astype(np.int64)
 
 
-_SYNTHETIC: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
-    "gaussian_blobs": _gaussian_blobs,
-    "checkerboard": _checkerboard,
-    "logistic_teacher": _logistic_teacher,
-}
+def _exclusive_or() -> tuple[np.ndarray, np.ndarray]:
+    """Four clusters at the corners of a square, two classes across its diagonals, ``x = c + 0.3*z``, z ~ N(0, I).
+
+    ``y = 1`` where the signs of c = (+-1, +-1) differ. The best accuracy is 0.999, yet a network of two or three hidden
+    units often gets stuck: at log(2)/2, where it cannot tell two corners apart, or at 3/4 of the entropy of 1/3, where
+    it cannot three.
+    """
+    corner = (uniforms(10_000, 0, SYNTHETIC, 5) < 0.5).reshape(5000, 2)
+    return 2.0 * corner - 1 + 0.3 * _normals(2, block=6), (corner[:, 0] ^ corner[:, 1]).astype(np.int64)
 
 
 # -------------------------------------------------------------------------------------------- bundled and downloaded
@@ -293,57 +406,21 @@ _BUNDLED = {
     "iris": "aa06b8008ceba42efc654be0f83fdafc786239c9e8f13146044d078f5aab8f23",
 }
 
-_FASHION_URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/"
-_FASHION_FILES = {
-    "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-    "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-    "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-}
 
-DOWNLOADED = ("fashion_mnist",)
-NAMES = (*_BUNDLED, *_SYNTHETIC, *DOWNLOADED)
-
-
-def available(name: str) -> bool:
-    """Return whether a data set can be loaded without a network: it comes with the package, or its folder is there."""
-    folder = os.environ.get("LOOKAHEAD_NB_DATA")
-    return name not in DOWNLOADED or bool(folder and (Path(folder).expanduser() / "fashion-mnist").is_dir())
-
-
-_SOURCES = {
-    "digits": "Alpaydin & Kaynak 1998, the test part of UCI 80, CC BY 4.0, by way of scikit-learn",
-    "breast_cancer": "Wolberg, Mangasarian & Street 1995, UCI 17, CC BY 4.0, by way of scikit-learn",
-    "wine": "Aeberhard & Forina 1991, UCI 109, CC BY 4.0, by way of scikit-learn",
-    "iris": "Fisher 1936, UCI 53, CC BY 4.0, by way of scikit-learn",
-    "fashion_mnist": "Xiao, Rasul & Vollgraf 2017, github.com/zalandoresearch/fashion-mnist, MIT",
-    "arrays": "the user's own arrays",
-} | dict.fromkeys(_SYNTHETIC, "made by lookahead_nb, MIT")
-
-
-def _bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
+def _bundled(name: str) -> _Table:
     X, y = getattr(extra("sklearn.datasets", "scikit-learn", name), f"load_{name}")(return_X_y=True)
     X, y = np.ascontiguousarray(X, np.float64), y.astype(np.int64)
     if hashlib.sha256(X.tobytes() + y.tobytes()).hexdigest() != _BUNDLED[name]:
         raise OSError(
             f"{name} differs in this scikit-learn (its sha256 is another): install the one in requirements.lock"
         )
-    return X, y
+    return _Table(X, y, _each_column)
 
 
-def _fashion_mnist(split_seed: int) -> Dataset:
-    pixels, labels, test_pixels, test_labels = (_idx(file, _published(file)) for file in _FASHION_FILES)
-    parts = _split(labels, (5, 1), split_seed)
-    counts = np.zeros(256, np.int64)
-    for image in pixels[parts[0]]:
-        counts += np.bincount(image.ravel(), minlength=256)
-    values = np.arange(256)
-    n, total, squares = int(counts.sum()), int(counts @ values), int(counts @ values**2)
-    mean, std = total / n, math.sqrt(n * squares - total**2) / n  # of exact whole numbers
-    scaled = ((values - mean) / std).astype(np.float32)  # what each pixel value becomes
-    images = [(pixels[rows], labels[rows]) for rows in parts] + [(test_pixels, test_labels)]
-    scaled_parts = [(scaled[X].reshape(len(X), -1), y.astype(np.int64)) for X, y in images]
-    return _dataset(scaled_parts, "fashion_mnist", split_seed, official_test=True)
+def _fashion_mnist() -> _Table:
+    images, labels, test_images, test_labels = starmap(_idx, published("fashion_mnist").items())
+    X, y = np.concatenate([images, test_images]), np.concatenate([labels, test_labels])
+    return _Table(X.reshape(len(X), -1), y.astype(np.int64), _all_bytes, np.arange(len(images), len(y)))
 
 
 def _idx(file: str, packed: bytes) -> np.ndarray:
@@ -364,34 +441,75 @@ def _idx(file: str, packed: bytes) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=head.size).reshape(sizes)
 
 
-def _published(file: str) -> bytes:
-    """Return a file of Fashion-MNIST: from the folder in LOOKAHEAD_NB_DATA if set, else from cache or network."""
-    folder = os.environ.get("LOOKAHEAD_NB_DATA")
-    return _from_mirror(Path(folder), file) if folder else _from_network(file)
+def _a9a() -> _Table:
+    """Read indicators in the format of LIBSVM: a label, -1 or +1, and column:1 for every column that is not 0."""
+    read = extra("sklearn.datasets", "scikit-learn", "a9a").load_svmlight_files
+    X, y, test_X, test_y = read(
+        [io.BytesIO(text) for text in published("a9a").values()], n_features=123, dtype=np.uint8
+    )
+    X, y, n = np.concatenate([X.toarray(), test_X.toarray()]), np.concatenate([y, test_y]), len(y)
+    return _Table(X, (y > 0).astype(np.int64), _all_bytes, np.arange(n, len(y)))
 
 
-def _from_mirror(folder: Path, file: str) -> bytes:
-    path = folder.expanduser() / "fashion-mnist" / file
-    advice = f"put {_FASHION_URL}{file} there, or unset LOOKAHEAD_NB_DATA to download it"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {advice}")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != _FASHION_FILES[file]:
-        raise OSError(f"{path} is not the published file (its sha256 is another): {advice}")
-    return data
+def _sms_spam() -> _Table:
+    (collection,) = published("sms_spam").values()
+    labels, texts = zip(*(line.split("\t") for line in collection.decode().split("\n") if line), strict=True)
+    return _Table(token_counts(texts, 512), (np.array(labels) == "spam").astype(np.int64), _all_words)
 
 
-def _from_network(file: str) -> bytes:
-    pooch, requests = extra("pooch", "pooch", "fashion_mnist"), importlib.import_module("requests")
-    url, known = _FASHION_URL + file, f"sha256:{_FASHION_FILES[file]}"
-    advice = f"set LOOKAHEAD_NB_DATA to a folder that holds fashion-mnist/{file}"
-    try:
-        return Path(pooch.retrieve(url, known, file, pooch.os_cache("lookahead-nb") / "fashion-mnist")).read_bytes()
-    except requests.RequestException as error:
-        if error.response is not None:
-            error.response.close()  # pooch leaves the socket of a refusal open
-        raise OSError(f"could not download {url} ({type(error).__name__}): connect, or {advice}") from error
-    except ValueError as error:  # how pooch reports another checksum, having removed what it got
-        raise OSError(
-            f"{url} did not send the published file (its sha256 is another): try later, or {advice}"
-        ) from error
+def _banking77() -> _Table:
+    """Read tables of texts and their intents, which are numbered in the order of the alphabet."""
+    tables = [list(csv.reader(io.StringIO(text.decode(), newline="")))[1:] for text in published("banking77").values()]
+    texts, intents = zip(*(row for table in tables for row in table), strict=True)
+    y = np.unique(intents, return_inverse=True)[1]
+    return _Table(token_counts(texts, 1024), y, _all_words, np.arange(len(tables[0]), len(y)))
+
+
+def _spoken_digits() -> _Table:
+    """Read recordings named DIGIT_SPEAKER_INDEX.wav, of which the indices 0 to 4 are the test set."""
+    (recordings,) = published("spoken_digits").values()
+    X = []
+    for data in recordings.values():
+        with wave.open(io.BytesIO(data)) as file:
+            X.append(log_mel(np.frombuffer(file.readframes(file.getnframes()), "<i2"), file.getframerate()))
+    digits, indices = np.array([name.removesuffix(".wav").split("_")[::2] for name in recordings]).astype(np.int64).T
+    return _Table(np.array(X), digits, _each_column, np.flatnonzero(indices < 5))
+
+
+_TABLES: dict[str, Callable[[], _Table]] = {
+    **{name: partial(_bundled, name) for name in _BUNDLED},
+    "gaussian_blobs": lambda: _Table(*_gaussian_blobs(), _each_column),
+    "checkerboard": lambda: _Table(*_checkerboard(), _each_column),
+    "logistic_teacher": lambda: _Table(*_logistic_teacher(), _each_column),
+    "exclusive_or": lambda: _Table(*_exclusive_or(), _each_column),
+    "fashion_mnist": _fashion_mnist,
+    "a9a": _a9a,
+    "sms_spam": _sms_spam,
+    "banking77": _banking77,
+    "spoken_digits": _spoken_digits,
+}
+
+
+@lru_cache(None)
+def _table(name: str) -> _Table:
+    return _TABLES[name]()
+
+
+NAMES = tuple(_TABLES)
+DOWNLOADED = tuple(FILES)
+
+_SOURCES = {
+    "digits": "Alpaydin & Kaynak 1998, the test part of UCI 80, CC BY 4.0, by way of scikit-learn",
+    "breast_cancer": "Wolberg, Mangasarian & Street 1995, UCI 17, CC BY 4.0, by way of scikit-learn",
+    "wine": "Aeberhard & Forina 1991, UCI 109, CC BY 4.0, by way of scikit-learn",
+    "iris": "Fisher 1936, UCI 53, CC BY 4.0, by way of scikit-learn",
+    **dict.fromkeys(
+        ("gaussian_blobs", "checkerboard", "logistic_teacher", "exclusive_or"), "made by lookahead_nb, MIT"
+    ),
+    "fashion_mnist": "Xiao, Rasul & Vollgraf 2017, github.com/zalandoresearch/fashion-mnist, MIT",
+    "a9a": "Becker & Kohavi 1996, UCI 2, CC BY 4.0, as indicators by Platt 1998, by way of LIBSVM",
+    "sms_spam": "Almeida, Gomez Hidalgo & Yamakami 2011, UCI 228, CC BY 4.0",
+    "banking77": "Casanueva et al. 2020, github.com/PolyAI-LDN/task-specific-datasets, CC BY 4.0",
+    "spoken_digits": "Jackson et al. 2018, github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0",
+    "arrays": "the user's own arrays",
+}

@@ -134,6 +134,33 @@ def adamw(p, g, s1, s2, c):
 
 
 @formula
+def schedule_free_adamw(p, g, s1, s2, c):
+    """Take one step of Schedule-Free AdamW: ``z - lr*d``, ``x = (1-share)*x + share*z``, ``p = (1-beta1)*z + beta1*x``.
+
+    p is the point y of the paper, where gradients are taken; s1 is z, the iterate, s2 is v, the moving average of g**2,
+    and ``d = g/(root*sqrt(v) + eps) + decay*p``. The average x is not kept: without it the step is
+    ``p + share*(z - p) - toward*d``, toward = lr*(1 - beta1*(1-share)).
+
+    c : beta2, 1-beta2, root = 1/sqrt(1-beta2**t), eps, decay = weight_decay, lr, share, toward.
+    z starts at the weights. Source: Defazio et al. 2024, Algorithm 1, with the root of v corrected as in Adam (the
+    authors' later code; the paper puts sqrt(1-beta2**t) into lr, and so into the weights of the average).
+    """
+    beta2, rest2, root, eps, decay, lr, share, toward = c
+    s2 = fma(beta2, s2, rest2 * g * g)
+    d = fma(decay, p, g / fma(root, sqrt(s2), eps))
+    return fma(-toward, d, fma(share, s1 - p, p)), fma(-lr, d, s1), s2
+
+
+@formula
+def schedule_free_average(p, s1, outward):
+    """Return x, the average of Schedule-Free, from y and z: ``p + outward*(p - s1)``, outward = (1-beta1)/beta1.
+
+    It is ``y = (1-beta1)*z + beta1*x`` solved for x. Where y is z, x is the same in every bit.
+    """
+    return fma(outward, p - s1, p)
+
+
+@formula
 def pull(slow, fast, step, rest):
     """Return the slow weight after a sync: ``rest*slow + step*fast``, rest = 1 - step.
 
@@ -144,6 +171,34 @@ def pull(slow, fast, step, rest):
     kept = fma(rest, slow, -like(slow, 0))  # the product, bit for bit, without NumPy's warning at 0*inf
     moved = select(step == like(step, 1), fast, fma(step, fast, kept))
     return select(step == like(step, 0), slow, moved)
+
+
+@formula
+def model_sums(before, fast, slow, g, v, root, eps, lr, along, curvature):
+    """Add one weight to the sums ``along += d*(a*(before-slow) - lr*g)``, ``curvature += d*a*d``, d = fast - slow.
+
+    They are those of a model of the loss around ``before``, where its gradient is g, with the diagonal curvature a/lr,
+    a = root*sqrt(v) + eps: the metric of AdamW, whose step on a gradient g alone is the Newton step ``-lr*g/a``. Times
+    lr, so that lr = 0 is no fault. All float64. Source: Zhang et al. 2019, proposition 1, for a diagonal curvature.
+    """
+    d = fast - slow
+    force = fma(root, sqrt(v), eps) * d
+    return fma(force, before - slow, fma(-lr * d, g, along)), fma(force, d, curvature)
+
+
+@formula
+def lowest_point(along, curvature, lowest):
+    """Return the slow step at which the model is lowest, ``along/curvature`` within [lowest, 1], and 1 minus it.
+
+    Rounded to millionths, so that both are the floats nearest to short decimals, as a step that a user writes down is.
+    Where nothing has moved, curvature = 0, the step is 1. All float64.
+    """
+    one, millions = like(along, 1), like(along, 1000000)
+    step = along / curvature if curvature > like(along, 0) else one
+    step = step if step < one else one
+    step = step if step > lowest else lowest
+    parts = math.floor(fma(step, millions, like(along, 0.5)))
+    return parts / millions, (millions - parts) / millions
 
 
 # What a sync does to the inner state.
@@ -159,7 +214,9 @@ RULES = {
     "rmsprop_momentum": (rmsprop_momentum, ("square_average", "velocity")),
     "adam": (adam, ("m", "v")),
     "adamw": (adamw, ("m", "v")),
+    "schedule_free_adamw": (schedule_free_adamw, ("z", "v")),
 }
+STARTS_AT_WEIGHTS = {"z"}  # slots that start as a copy of the weights; all others start at 0
 
 # ---------------------------------------------------------------------------------------------- scalar functions
 # No library call: expf and tanhf differ from machine to machine, and a call keeps a loop from vectorising. Here are
@@ -468,9 +525,10 @@ def normal_quantile(u):
 
 @formula
 def quadratic(x, y, a, b):
-    """Return the bowl ``a*x**2/2`` and its slope ``a*x``. a : curvature."""
-    slope = a * x
-    return like(x, 0.5) * (slope * x), slope, slope
+    """Return the bowl ``a*(x - b)**2/2`` and its slope ``a*(x - b)``. a : curvature; b : place of the minimum."""
+    away = x - b
+    slope = a * away
+    return like(x, 0.5) * (slope * away), slope, slope
 
 
 @formula

@@ -8,12 +8,13 @@ gradient that of each replica's own height. The noise of a step is a function of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 
 import numpy as np
 
 from lookahead_nb.checks import float_dtype, plain_array, real_number, real_numbers, whole_number
 from lookahead_nb.cpu import surfaces
-from lookahead_nb.optimizers import Lookahead, Optimizer
+from lookahead_nb.optimizers import Lookahead, Optimizer, WithSlowWeights
 from lookahead_nb.philox import NOISE, WEIGHTS, normals
 
 HIGHEST_STEP = 2**32 - 1
@@ -28,6 +29,7 @@ class Landscape(ABC):
     """
 
     surface: str
+    drift = np.empty(0)  # of the second coefficient of each part, by step
 
     def __init__(self, n, coefficients, noise, start, spread, replicas):
         self.n, self.replicas = n, whole_number("replicas", replicas, 1)
@@ -88,18 +90,21 @@ class Landscape(ABC):
             raise ValueError(f"points must be (..., {self.n}), not {points.shape}")
         return self._mean_heights(_floats("points", points))
 
-    def loss(self, params):
-        """Return the expected loss, the mean height over the replicas, of (..., size) parameters, float64."""
-        return self._mean_heights(self._buffers(params))
+    def loss(self, params, step=0):
+        """Return the expected loss, the mean height over the replicas, of (..., size) parameters, float64.
 
-    def loss_and_grad(self, params):
+        step : int, at least 0, the step whose surface is meant, where it drifts.
+        """
+        return self._mean_heights(self._buffers(params), whole_number("step", step, 0, HIGHEST_STEP))
+
+    def loss_and_grad(self, params, step=0):
         """Return the expected loss and, for each replica, the slope at its point, in the dtype of params.
 
-        params : (size,) float32 or float64. The slope is that of the replica's own height, not of the mean: each moves
-        as if alone. errors : TypeError, ValueError.
+        params : (size,) float32 or float64; step : as in :meth:`loss`. The slope is that of the replica's own height,
+        not of the mean: each moves as if alone. errors : TypeError, ValueError.
         """
         params = self._buffer(params)
-        return float(self.loss(params)), self._grad(params, np.empty(0))
+        return float(self.loss(params, step)), self._grad(params, np.empty(0), step)
 
     def noisy_grad(self, params, seed, step):
         """Return the slope with the noise of a step: ``slope + noise*normal``, the gradient that ``train`` follows.
@@ -110,21 +115,31 @@ class Landscape(ABC):
         """
         params, seed = self._buffer(params), whole_number("seed", seed, 0, 2**63 - 1)
         step = whole_number("step", step, 1, HIGHEST_STEP)
-        return self._grad(params, normals(self.size if self.noise.any() else 0, seed, NOISE, step))
+        return self._grad(params, normals(self.size if self.noise.any() else 0, seed, NOISE, step), step)
 
-    def _grad(self, params, numbers):
+    def _grad(self, params, numbers, step):
         width, grad = params.dtype.type, np.empty_like(params)
-        settings = self.coefficients.astype(width), self.noise.astype(width)
+        settings = self._coefficients(step, width), self.noise.astype(width)
         with np.errstate(over="ignore", invalid="ignore"):
             surfaces.noisy_grad(self.surface, width)(params, grad, *settings, numbers)
         return grad
 
-    def _mean_heights(self, params):
+    def _coefficients(self, step, width):
+        moved = self.coefficients.astype(width)
+        surfaces.move(self.coefficients, self.drift, step, moved)
+        return moved
+
+    def _mean_heights(self, params, step=0):
         means = np.empty(params.shape[:-1])
         loop = surfaces.mean_height(self.surface, params.dtype.type)
         if means.size:
             with np.errstate(over="ignore", invalid="ignore"):
-                loop(np.ascontiguousarray(params).ravel(), self.coefficients, self.n, means.reshape(-1))
+                loop(
+                    np.ascontiguousarray(params).ravel(),
+                    self._coefficients(step, np.float64),
+                    self.n,
+                    means.reshape(-1),
+                )
         return means[()]
 
     def _buffers(self, params):
@@ -141,22 +156,28 @@ class Landscape(ABC):
 
 
 class Quadratic(Landscape):
-    """The bowl ``sum(curvatures * params**2) / 2`` with its minimum at 0, one mode in each coordinate.
+    """The bowl ``sum(curvatures * (params - drift*step)**2) / 2``, one mode in each coordinate.
 
     curvatures : (n,) positive numbers, any spectrum; the largest over the smallest is the condition number. With
     ``noise=sqrt(curvatures)`` it is the noisy quadratic of Zhang et al. 2019 with sigma**2 = 1/curvature.
-    noise, start, spread, replicas : as in :class:`Landscape`. errors : TypeError, ValueError.
+    drift : number or (n,), how far the minimum goes in a step; it is at 0 before the first. A run's loss after a step
+    is counted from where the minimum was in that step. noise, start, spread, replicas : as in :class:`Landscape`.
+    errors : TypeError, ValueError.
     """
 
     surface = "quadratic"
 
-    def __init__(self, curvatures, *, noise=0.0, start=1.0, spread=0.0, replicas=1):
+    def __init__(self, curvatures, *, drift=0.0, noise=0.0, start=1.0, spread=0.0, replicas=1):
         if not np.iterable(curvatures):
             raise TypeError(f"curvatures must be a sequence of positive numbers, not {curvatures!r}")
         checked = [real_number(f"curvatures[{i}]", c, 0, open_low=True) for i, c in enumerate(curvatures)]
         if not checked:
             raise ValueError("curvatures must hold at least one number, not none")
         super().__init__(len(checked), [(c, 0.0) for c in checked], noise, start, spread, replicas)
+        drift = _for_each("drift", real_numbers("drift", drift, -np.inf), self.n)
+        if drift.any():
+            self.drift = np.ascontiguousarray(drift)
+            self.drift.flags.writeable = False
 
     @property
     def curvatures(self):
@@ -165,7 +186,8 @@ class Quadratic(Landscape):
 
     def shape(self):
         """Return the settings of the surface itself, by name."""
-        return {"curvatures": self.curvatures.tolist()}
+        drift = {"drift": self.drift.tolist()} if self.drift.size else {}
+        return {"curvatures": self.curvatures.tolist()} | drift
 
 
 class DoubleWell(Landscape):
@@ -291,7 +313,8 @@ def trace(landscape, optimizer, start, steps):
     """Step an optimizer on a landscape and return the paths (fast, slow), (steps + 1, n) each; start is not changed.
 
     At a step with a sync, fast is where the inner rule went before the pull, worked back from the slow weights:
-    ``slow_before + (slow_after - slow_before)/slow_step_size``. slow is None for a plain optimizer.
+    ``slow_before + (slow_after - slow_before)/slow_step_size``. slow is the average for Schedule-Free, None where there
+    are no slow weights.
 
     start : (n,) float array; steps : int, at least 0. errors : those of ``step``; ValueError at slow_step_size 0.
     """
@@ -300,14 +323,29 @@ def trace(landscape, optimizer, start, steps):
         raise TypeError(f"optimizer must be an inner rule or Lookahead, not {optimizer!r}")
     params = np.array(start)
     state = optimizer.init(params)
+    slowed = optimizer if isinstance(optimizer, WithSlowWeights) else None
     lookahead = optimizer if isinstance(optimizer, Lookahead) else None
-    if lookahead and not lookahead.slow_step_size:
+    if lookahead and not all(step for step, _ in lookahead.shares):
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, not 0.0")
     fast, slow = [params.copy()], [params.copy()]
-    for _ in range(steps):
-        optimizer.step(params, landscape.loss_and_grad(params)[1], state)
+    for t in range(1, steps + 1):
+        optimizer.step(params, landscape.loss_and_grad(params, t)[1], state)
         fast.append(params.copy())
-        slow.append(state.slow.copy() if lookahead else params.copy())
+        with slowed.slow_weights(params, state) if slowed else nullcontext():
+            slow.append(params.copy())
         if lookahead and state.t % lookahead.sync_period == 0 and lookahead.pull_back:
-            fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / lookahead.slow_step_size
-    return np.array(fast), np.array(slow) if lookahead else None
+            fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / state.slow_steps[-1]
+    return np.array(fast), np.array(slow) if slowed else None
+
+
+def replay(optimizer, start, gradients):
+    """Step an optimizer along given gradients, wherever they were taken, and return its path, (steps + 1, n).
+
+    start : (n,) float array, not changed; gradients : (steps, n) of its dtype. errors : those of ``step``.
+    """
+    params = np.array(start)
+    state, path = optimizer.init(params), [params.copy()]
+    for gradient in gradients:
+        optimizer.step(params, gradient, state)
+        path.append(params.copy())
+    return np.array(path)

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from lookahead_nb.checks import float_dtype, one_of, whole_number
 from lookahead_nb.cpu import groups, network, runs, surfaces
 from lookahead_nb.cpu.lanes import lanes_of, lined_up
 from lookahead_nb.datasets import Dataset, stratified_rows
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RULES
+from lookahead_nb.formulas import INTERPOLATE, KEEP, RULES, STARTS_AT_WEIGHTS
 from lookahead_nb.landscapes import Landscape
 from lookahead_nb.mlp import DenseNetwork
 from lookahead_nb.optimizers import (
@@ -26,10 +27,11 @@ from lookahead_nb.optimizers import (
     Lookahead,
     LookaheadState,
     Optimizer,
+    ScheduleFreeAdamW,
     State,
+    WithSlowWeights,
     gradient_limit,
     step_table,
-    sync_arguments,
 )
 from lookahead_nb.philox import STREAM_ID
 
@@ -45,8 +47,8 @@ class Run:
     """A finished training run.
 
     history : pandas frame, one row per evaluated step and kind of weights (see :func:`train`).
-    params : (n,) array, the fast weights at the end. slow : (n,) array, the slow ones, None for a plain optimizer.
-    state : the optimizer's state, ready for further steps by hand. diverged_at : the step, or None.
+    params : (n,) array, the fast weights at the end. slow : (n,) array, the slow ones, of Schedule-Free the average, or
+    None. state : the optimizer's state, ready for further steps by hand. diverged_at : the step, or None.
     """
 
     history: object
@@ -56,8 +58,11 @@ class Run:
 
     @property
     def slow(self):
-        """The slow weights at the end, None for a plain optimizer."""
-        return self.state.slow if isinstance(self.state, LookaheadState) else None
+        """The slow weights at the end, of Schedule-Free the average; None where there are none."""
+        if isinstance(self.state, LookaheadState):
+            return self.state.slow
+        opt = self.state._optimizer
+        return opt._slow(self.params, self.state) if isinstance(opt, WithSlowWeights) else None
 
 
 def train(
@@ -86,9 +91,10 @@ def train(
     split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64".
 
     history : ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of opt, ``step``,
-    ``phase`` (step mod sync_period), ``weights`` ("fast" or "slow"), ``train_loss``, ``validation_loss``, ``test_loss``
-    (mean cross-entropy without L2; of a landscape ``train_loss`` is the expected loss, the mean over its replicas, and
-    the others are NaN), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a
+    ``phase`` (step mod sync_period), ``weights`` ("fast"; for Lookahead also "slow", and so for Schedule-Free, where it
+    is the average), ``train_loss``, ``validation_loss``, ``test_loss`` (mean cross-entropy without L2; of a landscape
+    ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN), the same three accuracies,
+    ``status`` ("ok" or "diverged"), ``diverged_at``. At a
     step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss, the
     gradient (as ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged";
     so does a row whose own loss is not finite.
@@ -96,7 +102,7 @@ def train(
     """
     task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
-    check_optimizer("opt", opt)
+    task.takes("opt", opt)
     task = replace(task, data=task.data(seed)) if callable(task.data) else task
     rows = task.rows(seed)
     params = model.init(seed, task.dtype)
@@ -104,7 +110,8 @@ def train(
     results, diverged_at, taken = task.advance(opt, seed, rows, params, state)
     state._arrive(int(taken), step_table(opt, task.steps, task.dtype.type)[1][taken].tolist())
     found = [task.run_id(opt, seed, rows)], [seed], results[None], np.array([diverged_at])
-    history = histories(task, settings_frame([opt]), np.array([0]), *found)
+    settings, slowed = settings_frame([opt])
+    history = histories(task, settings, slowed, np.array([0]), *found)
     return Run(history, params, state, None if diverged_at < 0 else diverged_at)
 
 
@@ -189,6 +196,14 @@ class Task:
             data.fingerprint,
         )
 
+    def takes(self, name, opt):
+        """Return the optimizer, or refuse what is none or does not fit the model."""
+        check_optimizer(name, opt)
+        if isinstance(self.model, Landscape) and self.model.replicas > 1 and getattr(opt, "adapts", False):
+            what = "an adaptive slow_step_size would tie the replicas of a landscape together"
+            raise ValueError(f"{name} must have given slow steps where replicas={self.model.replicas}: {what}")
+        return opt
+
     @property
     def operations(self):
         """The floating-point operations of the training steps of one run."""
@@ -222,11 +237,15 @@ class Task:
         configuration["training"] |= {"seed": seed}
         return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
 
-    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True):
+    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True, looks=(), look=None):
         """Train one run from these weights, in place; return (results, diverged_at, steps taken).
+
+        The slow steps of its syncs are added to those of the state.
 
         results : (m, 2, 3, 2) float64, by evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is
         none. diverged_at : the step, or -1. goes_on : asked every ``stride`` steps; where it says no, the run ends.
+        looks : steps after which look() is called, with params and state as a run that ends there leaves them; of a
+        network only.
         """
         if isinstance(self.model, Landscape):
             results, diverged_at, taken = _train_on_landscape(self, [opt], seed, [params], [state], goes_on)
@@ -236,57 +255,122 @@ class Task:
         sizes, code, l2 = self.model.sizes, self.model.activation_code, width(self.model.l2)
         work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
         diverged_at, taken = -1, 0
-        advance: Any = partial(runs.advance, *_moving(self, opt, params, state))
-        for first in range(0, self.steps, self.stride):
+        moving, slow_steps = _moving(self, opt, params, state)
+        advance: Any = partial(runs.advance, *moving)
+        for first, last in pairwise(sorted({0, *range(0, self.steps, self.stride), *looks, self.steps})):
             if diverged_at >= 0 or not goes_on():
                 break
             diverged_at, taken = advance(
                 rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, code, l2,
-                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
-                first, min(first + self.stride, self.steps),
+                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work, first, last,
             )  # fmt: skip
+            if last in looks:
+                look()
+        _remember(state, slow_steps, taken)
         return results, diverged_at, taken
 
 
+def _remember(state, slow_steps, taken):
+    """Give the state of a run, so many steps long, the slow steps of its syncs."""
+    if isinstance(state, LookaheadState):
+        state.slow_steps += np.resize(slow_steps[:, 0], taken // state._optimizer.sync_period).tolist()
+
+
 def _moving(task, opt, params, state):
-    """Return what moves in a run and how, as the kernels of whole runs take it first."""
+    """Return what moves in a run and how, as the kernels of whole runs take it first, and its slow steps among it."""
     width: Any = task.dtype.type
     table, _ = step_table(opt, task.steps, width)
     limits = np.array([gradient_limit(opt, task.dtype), np.finfo(task.dtype).max], task.dtype)
     if isinstance(opt, Lookahead):
-        rule, slow, how = opt.inner.rule, (state._slow, state._a1, state._a2), sync_arguments(opt, width)
+        rule, slow, period = opt.inner.rule, (state._slow, state._a1, state._a2), opt.sync_period
+        pulls, mode, shares = opt.pull_back, INNER_STATES[opt.inner_state], opt.shares
     else:
-        rule, slow, how = opt.rule, (params[:0],) * 3, (width(0), width(0), False, KEEP)
-    period = opt.sync_period if isinstance(opt, Lookahead) else 0
-    return rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, period, *how
+        averaged = np.empty_like(params) if isinstance(opt, WithSlowWeights) else params[:0]
+        rule, slow, period = opt.rule, (averaged, params[:0], params[:0]), 0
+        pulls, mode, shares = False, KEEP, ((0.0, 1.0),)
+    rates, lowest, before = np.empty(0), 1.0, params[:0]
+    if not shares:  # it adapts
+        rates, lowest = opt.inner.schedule.rates(task.steps)[period - 1 :: period].copy(), opt.slow_step_size.lowest
+        shares, before = np.full((max(len(rates), 1), 2), np.nan), np.empty_like(params)
+    slow_steps = np.array(shares)
+    syncs = period, slow_steps, rates, lowest, before, pulls, mode
+    outward = width(opt.outward if isinstance(opt, ScheduleFreeAdamW) else 0)
+    moving = rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, *syncs, outward
+    return moving, slow_steps
 
 
-def _train_on_landscape(task, opts, seed, params, states, goes_on):
-    """Train runs of one seed, which all meet the same noise; return (results, diverged_at, steps taken) of each."""
+def weights_at(landscape, opts, at, *, seed=0, dtype="float32"):
+    """Train optimizers on a landscape and return the weights that each of them has after chosen steps.
+
+    All of them meet the same starting points and noise. The weights are those of ``train`` for so many steps, bit for
+    bit: as they stand after the sync, where a step has one.
+
+    landscape : a landscape. opts : list of inner rules and Lookaheads. at : list of steps, each at least 1, rising.
+    seed, dtype : as in :func:`train`. returns : (len(opts), len(at), 2, size) array, fast and slow weights; slow is NaN
+    for a plain optimizer, and all is NaN from the step where a run diverged. errors : TypeError, ValueError.
+    """
+    if not isinstance(landscape, Landscape):
+        raise TypeError(f"landscape must be a landscape, not {landscape!r}")
+    if isinstance(opts, Optimizer) or not np.iterable(opts):
+        raise TypeError(f"opts must be a list of optimizers, not {opts!r}")
+    opts = [check_optimizer(f"opts[{i}]", opt) for i, opt in enumerate(opts)]
+    at, seed = rising_steps("at", at), whole_number("seed", seed, 0, HIGHEST_SEED)
+    task = Task.checked(landscape, None, at[-1], 1, at[-1], None, 1, dtype, "cpu")
+    params = [landscape.init(seed, task.dtype) for _ in opts]
+    states = [opt.init(p) for opt, p in zip(opts, params, strict=True)]
+    found = np.full((len(opts), len(at), len(KINDS), landscape.size), np.nan, task.dtype)
+
+    def keep(step, diverged_at):
+        for i in np.flatnonzero(diverged_at < 0):
+            found[i, at.index(step), 0] = params[i]
+            if isinstance(opts[i], WithSlowWeights):
+                found[i, at.index(step), 1] = opts[i]._slow(params[i], states[i])
+
+    _train_on_landscape(task, opts, seed, params, states, halts=at, at_halt=keep)
+    return found
+
+
+def _train_on_landscape(task, opts, seed, params, states, goes_on=lambda: True, halts=(), at_halt=None):
+    """Train runs of one seed, which all meet the same noise; return (results, diverged_at, steps taken) of each.
+
+    halts : steps after which ``at_halt(step, diverged_at)`` is called, while the weights are those after that step.
+    """
     model, seed = task.model, np.uint64(seed)
-    advance: Any = [partial(surfaces.advance, *_moving(task, *run)) for run in zip(opts, params, states, strict=True)]
+    moving = [_moving(task, *run) for run in zip(opts, params, states, strict=True)]
+    advance: Any = [partial(surfaces.advance, *each) for each, _ in moving]
     results = np.full((len(opts), len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
     diverged_at, taken = np.full(len(opts), -1), np.zeros(len(opts), np.int64)
     stride = min(task.steps, max(1, NUMBERS_AT_ONCE // model.size))
     normals = np.empty((stride, model.size if model.noise.any() else 0))
-    for first in range(0, task.steps, stride):
+    for first, last in pairwise(sorted({*range(0, task.steps, stride), *halts, task.steps})):
         if not goes_on():
             break
-        last = min(first + stride, task.steps)
         surfaces.draw(seed, first, normals[: last - first])
         for i in np.flatnonzero(diverged_at < 0):
             with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of what is far out
                 diverged_at[i], taken[i] = advance[i](
-                    model.surface, model.coefficients, model.noise, normals, task.eval_steps, results[i], first, last
+                    model.surface,
+                    model.coefficients,
+                    model.drift,
+                    model.noise,
+                    normals,
+                    task.eval_steps,
+                    results[i],
+                    first,
+                    last,
                 )
+        if last in halts:
+            at_halt(last, diverged_at)
+    for state, (_, slow_steps), steps in zip(states, moving, taken, strict=True):
+        _remember(state, slow_steps, steps)
     return results, diverged_at, taken
 
 
 def train_group(task, opts, seed, rows, goes_on=lambda: True):
     """Train runs of one seed side by side; return (results, diverged_at), each with a first axis of runs.
 
-    opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state. Else as ``Task.advance``, with
-    the same bits.
+    opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state; only on a landscape may they
+    adapt their slow step. Else as ``Task.advance``, with the same bits.
     """
     if isinstance(task.model, Landscape):
         params = [task.model.init(seed, task.dtype) for _ in opts]
@@ -298,17 +382,25 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
     lookaheads = [opt if isinstance(opt, Lookahead) else None for opt in everyone]
     leader = next(filter(None, lookaheads), None)
     inner = opts[0].inner if isinstance(opts[0], Lookahead) else opts[0]
-    used = len(RULES[inner.rule][1])
+    slots = RULES[inner.rule][1]
+    used = len(slots)
     mode = INNER_STATES[leader.inner_state] if leader else KEEP
-    n, kept = task.model.size, mode == INTERPOLATE
-    lines = [n, n, n * (used > 0), n * (used > 1), n * bool(leader), n * kept * (used > 0), n * kept * (used > 1)]
+    n, kept, slowed = task.model.size, mode == INTERPOLATE, any(isinstance(opt, WithSlowWeights) for opt in opts)
+    lines = [n, n, n * (used > 0), n * (used > 1), n * slowed, n * kept * (used > 0), n * kept * (used > 1)]
     p, g, s1, s2, slow, a1, a2 = (lined_up((size,), width) for size in lines)
     p[:] = task.model.init(seed, task.dtype)[:, None]
     slow[:] = p[: len(slow)]
-    size = np.array([opt.slow_step_size if opt else 0 for opt in lookaheads], width)
-    rest = np.array([opt.retention if opt else 1 for opt in lookaheads], width)
+    for slot, name in zip((s1, s2), slots, strict=False):
+        slot[:] = p if name in STARTS_AT_WEIGHTS else 0
+    shares = [opt.shares if opt else ((0.0, 1.0),) for opt in lookaheads]
+    turns = np.array([len(each) for each in shares], np.int64)
+    slow_steps = np.zeros((turns.max(), 2, lanes), width)
+    for lane, each in enumerate(shares):
+        slow_steps[: len(each), :, lane] = each
     pulls = np.array([opt.pull_back if opt else False for opt in lookaheads])
     periods = np.array([opt.sync_period if opt else 0 for opt in lookaheads], np.int64)
+    outward = lined_up((1,), width)
+    outward[:] = [opt.outward if isinstance(opt, ScheduleFreeAdamW) else 0 for opt in everyone]
     tables = [step_table(opt, task.steps, width)[0] for opt in opts]
     tables += tables[-1:] * (lanes - count)
     limits = np.array([gradient_limit(opts[0], task.dtype), np.finfo(task.dtype).max], task.dtype)
@@ -324,7 +416,7 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
         for lane, each in enumerate(tables):
             table[:, :, lane] = each[first:last]
         groups.advance(
-            inner.rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, mode,
+            inner.rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, slow_steps, turns, pulls, mode, outward,
             rows.X, rows.y, task.batch_size, np.uint64(seed), sizes, code, width(task.model.l2),
             rows.eval_X, rows.eval_y, rows.bounds, task.eval_steps, results, diverged_at, work, first, last,
         )  # fmt: skip
@@ -341,6 +433,16 @@ def check_optimizer(name, opt):
     if not isinstance(opt, Optimizer):
         raise TypeError(f"{name} must be an inner rule or Lookahead, not {opt!r}")
     return opt
+
+
+def rising_steps(name, steps):
+    """Return the steps as a list of int, or refuse what is not a list of rising numbers from 1 on."""
+    if not np.iterable(steps):
+        raise TypeError(f"{name} must be a list of steps, not {steps!r}")
+    checked = [whole_number(f"{name}[{i}]", t, 1) for i, t in enumerate(steps)]
+    if not checked or sorted({*checked}) != checked:
+        raise ValueError(f"{name} must hold at least one step, each above the one before, not {checked}")
+    return checked
 
 
 def _eval_steps(steps, eval_every, eval_at):
@@ -384,28 +486,32 @@ _OF_LOOKAHEAD = ("sync_period", "slow_step_size", "retention", "inner_state", "p
 
 
 def settings_frame(opts):
-    """Return the settings of optimizers as a frame, one row each, NaN where one does not apply."""
+    """Return the settings of optimizers, one row each, NaN where one does not apply, and which have slow weights.
+
+    returns : frame, (opts,) bool.
+    """
     import pandas as pd
 
     settings = [opt.settings() for opt in opts]
     names = dict.fromkeys((*_OF_LOOKAHEAD, *(name for each in settings for name in each)))
     absent = float("nan")
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {name: [absent if each.get(name) is None else each[name] for each in settings] for name in names}
     )
+    return frame, np.array([isinstance(opt, WithSlowWeights) for opt in opts])
 
 
-def histories(task, settings, which, run_ids, seeds, results, diverged_at):
+def histories(task, settings, slowed, which, run_ids, seeds, results, diverged_at):
     """Return the tidy frame of several runs, one row per run, evaluated step and kind of weights (see :func:`train`).
 
-    settings : frame of :func:`settings_frame`; which : (runs,) int, the row of settings of each run. run_ids, seeds :
+    settings, slowed : of :func:`settings_frame`; which : (runs,) int, the row of settings of each run. run_ids, seeds :
     lists, one item for each run. results : (runs, m, 2, 3, 2) and diverged_at : (runs,), as from ``Task.advance``.
     """
     import pandas as pd
 
     periods = settings["sync_period"].to_numpy()[which]
     there = np.ones((len(which), len(task.eval_steps), len(KINDS)), bool)
-    there[:, :, 1] = np.isfinite(periods)[:, None]
+    there[:, :, 1] = slowed[which][:, None]
     run, at, kind = np.nonzero(there)
     step = task.eval_steps[at]
     values = results[run, at, kind]

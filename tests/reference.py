@@ -59,49 +59,79 @@ def adamw(theta, g, state, lr, power, *, beta1, beta2, eps, weight_decay):
     return theta - lr * (direction + weight_decay * theta), state
 
 
+def schedule_free_adamw(y, g, state, lr, power, *, beta1, beta2, eps, weight_decay):
+    """Defazio et al. 2024, Algorithm 1, all three sequences kept, the root of v corrected as in Adam."""
+    v = beta2 * state["v"] + (1 - beta2) * g**2
+    z = state["z"] - lr * (g / ((v / (1 - power(beta2))) ** 0.5 + eps) + weight_decay * y)
+    squares = state["squares"] + lr**2
+    c = lr**2 / squares if lr else 0.0
+    x = (1 - c) * state["x"] + c * z
+    return (1 - beta1) * z + beta1 * x, {"z": z, "v": v, "x": x, "squares": squares}
+
+
 RULES = {"SGD": sgd, "Adagrad": adagrad, "RMSprop": rmsprop, "Adam": adam, "AdamW": adamw}
+RULES |= {"ScheduleFreeAdamW": schedule_free_adamw}
 SLOTS = ("velocity", "square_sum", "square_average", "m", "v")
 
 
-def zero_state(theta):
-    """All slots of all rules at zero."""
-    return {name: np.zeros_like(theta) for name in SLOTS}
+def start_state(theta):
+    """All slots of all rules at zero, the sequences of Schedule-Free at theta."""
+    return {name: np.zeros_like(theta) for name in SLOTS} | {"z": theta, "x": theta, "squares": 0.0}
 
 
 # ------------------------------------------------------------------------------------------------- Lookahead
 
 
-def power_after(beta, syncs, since, k, a, inner_state):
-    """The power of beta after so many syncs and so many steps since the last one.
+def power_after(beta, steps, since, k, inner_state):
+    """The power of beta after syncs with these slow steps and so many steps since the last one.
 
     A sync multiplies an interpolated power by ``1 - a + a*beta**k``: a of it went on by k steps, the rest stayed.
     """
     if inner_state == "keep":
-        return beta ** (syncs * k + since)
+        return beta ** (len(steps) * k + since)
     if inner_state == "reset":
         return beta**since
-    return (1 - a + a * beta**k) ** syncs * beta**since
+    return np.prod([1 - a + a * beta**k for a in steps]) * beta**since
 
 
-def lookahead(rule, theta, gradients, lrs, *, sync_period, slow_step_size, inner_state, pull_back, settings):
-    """Zhang et al. 2019, Algorithm 1: yield (fast, slow, state, power) after every step, power a function of beta."""
-    k, a = sync_period, slow_step_size
+def optimal_step(before, fast, slow, g, v_hat, lr, eps, lowest):
+    """Zhang et al. 2019, proposition 1, for A = diag(sqrt(v_hat) + eps)/lr and the minimum that this A foretells."""
+    A = np.diag(v_hat**0.5 + eps) / lr
+    minimum = before - np.linalg.solve(A, g)
+    step = (slow - minimum) @ A @ (slow - fast) / ((slow - fast) @ A @ (slow - fast))
+    return round(float(np.clip(step, lowest, 1)), 6)
+
+
+def lookahead(
+    rule, theta, gradients, lrs, *, sync_period, slow_step_size, inner_state, pull_back, settings, lowest=None
+):
+    """Zhang et al. 2019, Algorithm 1: yield (fast, slow, state, power) after every step, power a function of beta.
+
+    slow_step_size : a number, or some in turn; of no importance with ``lowest``, which asks for the optimal ones.
+    """
+    k, taken, given = sync_period, [], np.atleast_1d(slow_step_size)
     fast = slow = np.array(theta, np.float64)
-    state = anchor = zero_state(fast)
+    state = anchor = start_state(fast)
     for t, (g, lr) in enumerate(zip(gradients, lrs, strict=True), 1):
 
         def power(beta, t=t):
-            return power_after(beta, (t - 1) // k, (t - 1) % k + 1, k, a, inner_state)
+            return power_after(beta, taken[: (t - 1) // k], (t - 1) % k + 1, k, inner_state)
 
+        before = fast
         fast, state = RULES[rule](fast, np.asarray(g, np.float64), state, lr, power, **settings)
         if t % k == 0:
+            a = given[len(taken) % len(given)]
+            if lowest:
+                v_hat = state["v"] / (1 - power(settings["beta2"]))
+                a = optimal_step(before, fast, slow, g, v_hat, lr, settings["eps"], lowest)
+            taken.append(a)
             slow = slow + a * (fast - slow)
             fast = slow if pull_back else fast
             if inner_state == "reset":
-                state = zero_state(fast)
+                state = start_state(fast)
             if inner_state == "interpolate":
                 state = anchor = {name: anchor[name] + a * (slot - anchor[name]) for name, slot in state.items()}
-        yield fast, slow, state, lambda beta, t=t: power_after(beta, t // k, t % k, k, a, inner_state)
+        yield fast, slow, state, lambda beta, t=t: power_after(beta, taken[: t // k], t % k, k, inner_state)
 
 
 def plain(rule, theta, gradients, lrs, settings):

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import INNER, RULES, picture
+from cases import INNER, RULES, WRAPPED, picture
 
 import lookahead_nb as lnb
 from lookahead_nb import gpu
@@ -40,7 +40,7 @@ BAD_NUMBERS = {
 }
 HAS = {
     rule: [f.name for f in dataclasses.fields(rule) if f.name in BAD_NUMBERS]
-    for rule in (lnb.SGD, lnb.Adagrad, lnb.RMSprop, lnb.Adam, lnb.AdamW)
+    for rule in (lnb.SGD, lnb.Adagrad, lnb.RMSprop, lnb.Adam, lnb.AdamW, lnb.ScheduleFreeAdamW)
 }
 
 
@@ -69,6 +69,12 @@ def test_nesterov():
     refused(ValueError, ["nesterov", "momentum 0.0"], lnb.SGD, nesterov=True)
 
 
+def test_schedule_free_needs_an_average_and_no_fall():
+    refused(ValueError, ["beta1", "(0, 1)", "0"], lnb.ScheduleFreeAdamW, beta1=0)
+    falling = lnb.schedules.cosine(0.1, 20)
+    refused(ValueError, ["lr must be a number or a constant schedule", "cosine"], lnb.ScheduleFreeAdamW, falling)
+
+
 def test_unknown_setting_is_refused():
     refused(TypeError, ["amsgrad"], lnb.AdamW, amsgrad=True)
     refused(TypeError, ["alpha"], lnb.Lookahead, lnb.AdamW(), alpha=0.5)
@@ -80,7 +86,7 @@ def test_unknown_setting_is_refused():
         *(({"sync_period": value}, ValueError) for value in (0, -1)),
         *(({"sync_period": value}, TypeError) for value in (2.5, 5.0, True, NAN, INF, "5", None, np.True_)),
         *(({"slow_step_size": value}, ValueError) for value in (-0.1, 1.5, NAN, INF, -INF)),
-        *(({"slow_step_size": value}, TypeError) for value in (True, "0.5", [0.5], 1j)),
+        *(({"slow_step_size": value}, TypeError) for value in (True, "0.5", 1j, {0.5, 0.1})),
         *(({"retention": value}, ValueError) for value in (-0.1, 1.5, NAN, INF)),
         *(({"retention": value}, TypeError) for value in (True, "0.5")),
         *(({"inner_state": value}, ValueError) for value in ("pullback", "", None, True, 0, np.array(["keep"]))),
@@ -91,6 +97,24 @@ def test_unknown_setting_is_refused():
 def test_settings_of_lookahead(settings, error):
     ((name, value),) = settings.items()
     refused(error, [name, repr(value)], lnb.Lookahead, lnb.AdamW(), **settings)
+
+
+def test_each_of_several_slow_steps_must_be_one():
+    for value in (NAN, 1.5, -0.1):
+        refused(ValueError, ["slow_step_size[1]", value], lnb.Lookahead, lnb.AdamW(), slow_step_size=[0.5, value])
+    for value in ("adaptive", True, [0.5]):
+        refused(TypeError, ["slow_step_size[1]", value], lnb.Lookahead, lnb.AdamW(), slow_step_size=[0.5, value])
+    refused(ValueError, ["slow_step_size", "none"], lnb.Lookahead, lnb.AdamW(), slow_step_size=[])
+
+
+def test_adaptive_needs_adamw_its_state_and_the_pull_back():
+    how = {"slow_step_size": "adaptive"}
+    refused(ValueError, ["inner must be AdamW", "SGD("], lnb.Lookahead, lnb.SGD(), **how)
+    refused(ValueError, ["inner_state", "'reset'"], lnb.Lookahead, lnb.AdamW(), inner_state="reset", **how)
+    refused(ValueError, ["pull_back", "False"], lnb.Lookahead, lnb.AdamW(), pull_back=False, **how)
+    refused(ValueError, ["retention"], lnb.Lookahead, lnb.AdamW(), retention=0.5, **how)
+    for lowest in (0.0, -1.0, 1.5, NAN):
+        refused(ValueError, ["lowest", repr(lowest)], lnb.Adaptive, lowest)
 
 
 def test_both_conventions_at_once_are_refused():
@@ -105,7 +129,7 @@ def test_without_pull_back_only_keep(inner_state):
     )
 
 
-@pytest.mark.parametrize("inner", [None, "AdamW", lnb.AdamW, 0.1, lnb.Lookahead(lnb.AdamW())])
+@pytest.mark.parametrize("inner", [None, "AdamW", lnb.AdamW, 0.1, lnb.Lookahead(lnb.AdamW()), lnb.ScheduleFreeAdamW()])
 def test_inner_must_be_a_rule(inner):
     refused(TypeError, ["inner", repr(inner)], lnb.Lookahead, inner)
 
@@ -263,7 +287,8 @@ def test_check_finite_is_a_flag():
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("rule", RULES)
 def test_nonfinite_gradient_is_refused_before_anything_moves(rule, value, width):
-    for opt in (INNER[rule], lnb.Lookahead(INNER[rule], sync_period=2)):
+    wrapped = [lnb.Lookahead(INNER[rule], sync_period=2)] if rule in WRAPPED else []
+    for opt in (INNER[rule], *wrapped):
         for at in (0, SIZE // 2, SIZE - 1):
             params, grad = np.ones(SIZE, width), np.ones(SIZE, width)
             state = opt.init(params)

@@ -1,9 +1,8 @@
-"""The controls, the speed, the excess loss and the paired ratios that notebooks and verdicts rest on."""
+"""The controls, the speed, the noise floor and the excess loss that notebooks and verdicts rest on."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_1samp
 
 import lookahead_nb as lnb
 from lookahead_nb import comparisons
@@ -31,6 +30,8 @@ def test_arms_by_retention_are_those_of_every_lookahead():
 
 
 def test_controls_of_a_plain_rule_are_refused():
+    with pytest.raises(ValueError, match=r"opt must have one slow_step_size, not Adaptive"):
+        comparisons.with_controls(lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive"))
     with pytest.raises(TypeError, match=r"opt must be a Lookahead, not AdamW"):
         comparisons.with_controls(lnb.AdamW())
 
@@ -57,40 +58,6 @@ def test_what_never_gets_below_is_censored_and_what_starts_below_is_there_at_onc
 def test_a_threshold_without_a_logarithm_is_refused(threshold):
     with pytest.raises((TypeError, ValueError), match="threshold must be a finite number above 0"):
         comparisons.first_below(pd.DataFrame({"a": [1.0]}), threshold)
-
-
-@pytest.fixture
-def arms(rng):
-    index = pd.MultiIndex.from_product([["a", "b"], [0.0, 0.5]], names=["arm", "retention"])
-    return pd.DataFrame(np.exp(rng.normal(size=(4, 6))), index=index)
-
-
-def test_ratios_are_geometric_means_with_the_t_interval_of_scipy(arms):
-    ratios = comparisons.paired_ratios(arms, arms.xs(0.0, level="retention"), level=0.9)
-    test = ttest_1samp(np.log(arms.loc["b", 0.5] / arms.loc["b", 0.0]), 0)
-    low, high = test.confidence_interval(0.9)
-    expected = np.exp([np.log(arms.loc["b", 0.5] / arms.loc["b", 0.0]).mean(), low, high])
-    np.testing.assert_allclose(ratios.loc["b", 0.5], expected, rtol=1e-12)
-    assert (ratios.xs(0.0, level="retention") == 1).all(axis=None)
-
-
-def test_a_reference_serves_rows_in_any_order(arms):
-    reference = arms.xs("a", level="arm")
-    once = comparisons.paired_ratios(arms, reference)
-    shuffled = comparisons.paired_ratios(arms.iloc[::-1], reference.iloc[::-1])
-    pd.testing.assert_frame_equal(once, shuffled.iloc[::-1])
-
-
-def test_a_missing_run_makes_a_gap(arms):
-    arms.loc[("b", 0.5), 3] = np.nan
-    ratios = comparisons.paired_ratios(arms, arms.xs(0.0, level="retention"))
-    assert ratios.loc["b", 0.5].isna().all()
-    assert ratios.drop(("b", 0.5)).notna().all(axis=None)
-
-
-def test_other_seeds_are_refused(arms):
-    with pytest.raises(ValueError, match=r"reference must have the seeds \[0, 1, 2, 3, 4, 5\], not \[0, 1\]"):
-        comparisons.paired_ratios(arms, arms[[0, 1]].xs(0.0, level="retention"))
 
 
 # ------------------------------------------------------------------------------------------------ floor and minimum

@@ -11,6 +11,7 @@ import lookahead_nb as lnb
 from lookahead_nb import philox, theory
 from lookahead_nb.jit import fma
 from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock, trace
+from lookahead_nb.train import weights_at
 
 STEP = 6e-6  # cube root of eps, where cutting off and rounding errors of a central difference meet
 DIFFERENCES = (
@@ -106,6 +107,36 @@ def test_a_landscape_shows_its_settings(landscape):
     assert eval(repr(landscape)).loss(np.ones(landscape.size)) == landscape.loss(np.ones(landscape.size))
 
 
+def test_drifting_bowl_is_the_same_bowl_around_its_minimum(width):
+    still, moving = (
+        Quadratic([1.0, 8.0]),
+        Quadratic([1.0, 8.0], drift=[0.25, -0.5]),
+    )  # exact in binary, and so is all here
+    away = np.array([2.0, 0.5], width)
+    for step in (0, 1, 6):
+        point = away + width(step) * np.array([0.25, -0.5], width)
+        assert moving.loss(point, step) == still.loss(away)
+        assert moving.loss_and_grad(point, step)[1].tolist() == still.loss_and_grad(away)[1].tolist()
+        if step:
+            assert moving.noisy_grad(point, 0, step).tolist() == still.noisy_grad(away, 0, step).tolist()
+
+
+def test_gradient_descent_lags_behind_a_drifting_minimum_as_worked_out():
+    # Where y = x - drift*t has come to rest, a step makes (y - drift)*(1 - lr*curvature) of it.
+    curvature, drift, lr = np.array([0.5, 2.0]), np.array([0.01, -0.02]), 0.25
+    bowl = Quadratic(curvature, drift=drift, start=0.0)
+    run = lnb.train(bowl, None, lnb.SGD(lr), steps=400, dtype="float64")
+    lag = -drift * (1 - lr * curvature) / (lr * curvature)
+    np.testing.assert_allclose(run.params - 400 * drift, lag, rtol=1e-9)  # 400 roundings of numbers up to 8
+    assert run.history.train_loss.iloc[-1] == pytest.approx((curvature * lag**2).sum() / 2, rel=1e-9)
+
+
+def test_a_bowl_without_drift_is_known_by_the_settings_it_always_had():
+    assert "drift" not in Quadratic([1.0, 2.0]).settings()
+    assert Quadratic([1.0, 2.0], drift=[0, 0]) == Quadratic([1.0, 2.0])
+    assert Quadratic([1.0, 2.0], drift=[0, 1]) != Quadratic([1.0, 2.0])
+
+
 # ------------------------------------------------------------------------------------------------ two basins, a game
 
 WELLS = [DoubleWell(), DoubleWell(-0.4, barrier=0.3), DoubleWell(0, barrier=2), DoubleWell(1.5)]
@@ -162,6 +193,7 @@ def test_game_turns_outwards_and_lookahead_turns_it_inwards():
 # ---------------------------------------------------------------------------------------- replicas, starts, noise
 
 NOISY = {
+    "moving bowl": Quadratic([1.0, 10.0], drift=[0.3, -0.01], noise=[0.5, 0.1], spread=0.5, replicas=3),
     "bowl": Quadratic([1.0, 10.0, 0.1], noise=[0.5, 0.0, 2.0], spread=0.5, replicas=3),
     "valley": Rosenbrock(2.0, noise=0.3, replicas=5),
     "two basins": DoubleWell(noise=0.7, start=0.0, spread=1.0, replicas=7),
@@ -195,7 +227,7 @@ def test_replicas_are_each_alone(landscape, width):
 @each_noisy
 def test_noise_is_a_function_of_seed_step_and_position(landscape, width):
     params = landscape.init(0, width)
-    slope = landscape.loss_and_grad(params)[1]
+    slope = landscape.loss_and_grad(params, 3)[1]
     numbers = philox.normals(landscape.size, 11, philox.NOISE, 3).astype(width)
     noise = np.tile(landscape.noise.astype(width), landscape.replicas)
     expected = [fma(*each) for each in zip(noise, numbers, slope, strict=True)]
@@ -276,6 +308,8 @@ RULES = {
     "reset": lnb.Lookahead(lnb.AdamW(0.05), sync_period=4, slow_step_size=0.3, inner_state="reset"),
     "interpolate": lnb.Lookahead(lnb.AdamW(0.05), sync_period=2, slow_step_size=0.3, inner_state="interpolate"),
     "average": lnb.Lookahead(lnb.RMSprop(0.02), sync_period=3, slow_step_size=0.3, pull_back=False),
+    "in turn": lnb.Lookahead(lnb.SGD(0.02), sync_period=2, slow_step_size=(0.3, 0.8)),
+    "schedule-free": lnb.ScheduleFreeAdamW(0.05, beta1=0.7),
 }
 each_rule = pytest.mark.parametrize("opt", RULES.values(), ids=RULES)
 
@@ -293,33 +327,85 @@ def test_run_has_the_bits_of_stepping_by_hand(landscape, opt, width):
         before = params.copy(), state.to_arrays()
         grad = landscape.noisy_grad(params, seed, t)
         opt.step(params, grad, state)
-        slow.append(landscape.loss(getattr(state, "slow", params)))
+        with opt.slow_weights(params, state) if hasattr(opt, "slow_weights") else nullcontext():
+            slow.append(landscape.loss(params, t))
         if lookahead and opt.pull_back and t % opt.sync_period == 0:  # where the inner rule alone would have gone
             kept = {name: value for name, value in before[1].items() if "slow" not in name and "synced" not in name}
             kept["settings"] = opt.inner.init(before[0]).to_arrays()["settings"]
             opt.inner.step(before[0], grad, opt.inner.restore(kept))
-            fast.append(landscape.loss(before[0]))
+            fast.append(landscape.loss(before[0], t))
         else:
-            fast.append(landscape.loss(params))
+            fast.append(landscape.loss(params, t))
     assert run.params.tobytes() == params.tobytes()
     assert run.diverged_at is None
     for name, value in state.to_arrays().items():
         assert np.array_equal(run.state.to_arrays()[name], value)
     history = run.history
     assert history[history.weights == "fast"].train_loss.tolist() == fast
-    assert history[history.weights == "slow"].train_loss.tolist() == (slow if lookahead else [])
+    assert history[history.weights == "slow"].train_loss.tolist() == (slow if hasattr(opt, "slow_weights") else [])
     assert (history.status == "ok").all()
     others = ["validation_loss", "test_loss", "train_accuracy", "validation_accuracy", "test_accuracy"]
     assert history[others].isna().all(axis=None)
 
 
-def test_run_may_be_cut_anywhere(monkeypatch):
-    landscape, opt = NOISY["bowl"], RULES["interpolate"]
+ADAPTIVE = lnb.Lookahead(lnb.AdamW(0.05), sync_period=2, slow_step_size="adaptive")
+
+
+@pytest.mark.parametrize(
+    ("name", "opt"),
+    [
+        ("bowl", RULES["interpolate"]),
+        ("moving bowl", RULES["interpolate"]),
+        ("bowl", RULES["in turn"]),
+        ("alone", ADAPTIVE),
+    ],
+)
+def test_run_may_be_cut_anywhere(name, opt, monkeypatch):
+    landscape = NOISY[name]
     whole = lnb.train(landscape, None, opt, steps=9, eval_every=2, dtype="float64")
     monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 2 * landscape.size)
     cut = lnb.train(landscape, None, opt, steps=9, eval_every=2, dtype="float64")
     assert cut.params.tobytes() == whole.params.tobytes()
     assert cut.history.equals(whole.history)
+    assert cut.state.slow_steps == whole.state.slow_steps
+
+
+def test_adaptive_steps_go_as_by_hand_but_for_one_replica_only(width):
+    run = lnb.train(NOISY["alone"], None, ADAPTIVE, steps=7, seed=3, dtype=width)
+    params = NOISY["alone"].init(3, width)
+    state = ADAPTIVE.init(params)
+    for t in range(1, 8):
+        ADAPTIVE.step(params, NOISY["alone"].noisy_grad(params, 3, t), state)
+    assert run.params.tobytes() == params.tobytes()
+    assert run.state.slow_steps == state.slow_steps
+    with pytest.raises(ValueError, match="opt must have given slow steps where replicas=3"):
+        lnb.train(NOISY["bowl"], None, ADAPTIVE, steps=2)
+    with pytest.raises(ValueError, match=r"configs\[1\] must have given slow steps where replicas=3"):
+        lnb.sweep(NOISY["bowl"], None, [lnb.AdamW(), ADAPTIVE], seeds=1, steps=2, progress=False)
+
+
+@each_noisy
+def test_weights_at_chosen_steps_have_the_bits_of_runs_of_that_length(landscape, width, monkeypatch):
+    monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 4 * landscape.size)
+    at, opts = [1, 2, 6, 9], list(RULES.values())
+    found = weights_at(landscape, opts, at, seed=3, dtype=width)
+    assert found.dtype == width
+    assert found.shape == (len(opts), len(at), 2, landscape.size)
+    for i, opt in enumerate(opts):
+        for j, steps in enumerate(at):
+            run = lnb.train(landscape, None, opt, steps=steps, seed=3, dtype=width)
+            assert found[i, j, 0].tobytes() == run.params.tobytes()
+            assert np.isnan(found[i, j, 1]).all() if run.slow is None else np.array_equal(found[i, j, 1], run.slow)
+
+
+def test_weights_of_a_run_are_nan_from_where_it_diverged():
+    well, opts = DoubleWell(replicas=2), [lnb.SGD(0.01), lnb.Lookahead(lnb.SGD(10.0))]
+    with overflow():
+        found = weights_at(well, opts, [1, 2, 20], dtype="float64")
+        assert lnb.train(well, None, opts[1], steps=20, dtype="float64").diverged_at in range(3, 20)
+    assert np.isfinite(found[0, :, 0]).all()
+    assert np.isfinite(found[1, :2]).all()
+    assert np.isnan(found[1, 2]).all()
 
 
 def test_batch_size_and_rows_are_ignored():
@@ -487,6 +573,9 @@ BAD = {
     "one noise NaN": (lambda: Quadratic([1, 1], noise=[1, np.nan]), ValueError, r"noise\[1\] must be .*nan"),
     "noise of another length": (lambda: Rosenbrock(noise=[1, 2, 3]), ValueError, r"noise must be .*\(2,\).*\(3,\)"),
     "noise text": (lambda: DoubleWell(noise="1"), TypeError, "noise must be .*'1'"),
+    "drift inf": (lambda: Quadratic([1.0], drift=np.inf), ValueError, "drift must be .*not inf"),
+    "drift of another length": (lambda: Quadratic([1.0], drift=[1, 2]), ValueError, r"drift must be .*\(1,\).*\(2,\)"),
+    "loss of a step": (lambda: Quadratic([1.0]).loss(np.ones(1), -1), ValueError, "step must be .*not -1"),
     "start inf": (lambda: DoubleWell(start=np.inf), ValueError, "start must be .*inf"),
     "start of another length": (lambda: Bilinear(start=np.ones(1)), ValueError, r"start must be .*\(2,\).*\(1,\)"),
     "spread negative": (lambda: Bilinear(spread=-0.5), ValueError, r"spread must be .*not -0\.5"),
@@ -508,6 +597,18 @@ BAD = {
     "basins of points": (lambda: DoubleWell(replicas=2).basin(np.ones(3)), ValueError, r"params must be .*2\), not"),
     "data": (lambda: lnb.train(DoubleWell(), 5, SGD), TypeError, "data must be None for a landscape, not int"),
     "no model": (lambda: lnb.train(DoubleWell, None, SGD), TypeError, "model must be .*a landscape, not <class"),
+    "weights of no landscape": (
+        lambda: weights_at(lnb.MLP((4, 3, 2)), [SGD], [1]),
+        TypeError,
+        "landscape must be .*MLP",
+    ),
+    "weights of one optimizer": (lambda: weights_at(DoubleWell(), SGD, [1]), TypeError, r"opts must be a list .*SGD\("),
+    "weights of no optimizer": (lambda: weights_at(DoubleWell(), [SGD, 5], [1]), TypeError, r"opts\[1\] must .*not 5"),
+    "weights at a step": (lambda: weights_at(DoubleWell(), [SGD], 5), TypeError, "at must be a list of steps, not 5"),
+    "weights at no step": (lambda: weights_at(DoubleWell(), [SGD], []), ValueError, r"at must hold .*not \[\]"),
+    "weights at step 0": (lambda: weights_at(DoubleWell(), [SGD], [0, 1]), ValueError, r"at\[0\] must .*not 0"),
+    "weights at falling steps": (lambda: weights_at(DoubleWell(), [SGD], [2, 1]), ValueError, r"at must .*\[2, 1\]"),
+    "weights of a seed": (lambda: weights_at(DoubleWell(), [SGD], [1], seed=-1), ValueError, "seed must .*not -1"),
     "start of whole numbers": (lambda: trace(Rosenbrock(), SGD, [1, 2], 1), TypeError, "params must be .*int64"),
     "start 2-D": (lambda: trace(Rosenbrock(), SGD, [[1.0, 2.0]], 1), ValueError, "params must be 1-D"),
     "start NaN": (lambda: trace(Rosenbrock(), SGD, [np.nan, 1.0], 1), FloatingPointError, r"grad\[0\] = nan"),

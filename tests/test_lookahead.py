@@ -6,9 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import INNER, INNER_STATES, RULES, assert_close, problem, reference_path, run
+from cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference_path, run
 
 import lookahead_nb as lnb
+from lookahead_nb import formulas
 from lookahead_nb.optimizers import STEPS_AHEAD, step_table
 
 RTOL_FLOAT64 = 1e-13  # some ten roundings per step over 60 steps; measured 5e-15
@@ -46,6 +47,36 @@ def test_pencil_trace_without_pull_back():
     # the fast weights run on: 2, 1, 0, -1; slow = .5*3 + .5*1 = 2, then .5*2 + .5*(-1) = .5
     opt = lnb.Lookahead(DOWNHILL, sync_period=2, pull_back=False)
     assert trace(opt, 4) == [(2, 3), (1, 2), (0, 2), (-1, 0.5)]
+
+
+def test_pencil_trace_with_steps_in_turn():
+    # 3, 2, 1 -> .5*3 + .5*1 = 2; 1, 0 -> .75*2 + .25*0 = 1.5; .5, -.5 -> .5*1.5 + .5*(-.5) = .5
+    opt = lnb.Lookahead(DOWNHILL, sync_period=2, slow_step_size=[0.5, 0.25])
+    assert [slow for _, slow in trace(opt, 6)] == [3, 2, 2, 1.5, 1.5, 0.5]
+
+
+def adaptive(inner, **settings):
+    return lnb.Lookahead(inner, slow_step_size="adaptive", **settings)
+
+
+@pytest.mark.parametrize(
+    ("g", "step"),
+    [
+        (0.5, 0.882353),  # m = .5, m_hat = 2/3, fast = -.05 - .1*(2/3)/1.5; (1.5*(-.05) - .05) / (1.5*fast)
+        (3.0, 1.0),  # m_hat = 7/3, fast = -.05 - .1*(7/3)/4; (4*(-.05) - .3) / (4*fast) = 1.15
+        (-3.0, 0.1),  # m_hat = -5/3, fast = -.05 + .1*(5/3)/4; (4*(-.05) + .3) / (4*fast) = -3
+    ],
+)
+def test_adaptive_step_by_hand(g, step):
+    # k = 2, gradients 1 and g: m = .5, m_hat = 1, before = 0 - .1*1/(1 + 1) = -.05; then v_hat = g**2
+    opt = adaptive(lnb.AdamW(lr=0.1, beta1=0.5, beta2=0.0, eps=1.0, weight_decay=0.0), sync_period=2)
+    params, inner = np.zeros(1), np.zeros(1)
+    state, alone = opt.init(params), opt.inner.init(inner)
+    for each in (1.0, g):
+        opt.step(params, np.array([each]), state)
+        opt.inner.step(inner, np.array([each]), alone)
+    assert state.slow_steps == [step]
+    assert params[0] == state.slow[0] == step * inner[0]
 
 
 def test_interpolated_velocity_by_hand():
@@ -124,7 +155,7 @@ def test_refused_gradient_does_not_advance_the_cycle():
 
 
 @pytest.mark.parametrize("inner_state", INNER_STATES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_follows_the_reference_after_every_step(rule, inner_state, rng):
     opt = lnb.Lookahead(INNER[rule], sync_period=4, slow_step_size=0.3, inner_state=inner_state)
     params, gradients = problem(rng, 61, 9)
@@ -140,7 +171,67 @@ def test_follows_the_reference_after_every_step(rule, inner_state, rng):
             assert (state.power1, state.power2) == pytest.approx(expected, rel=RTOL_FLOAT64)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("inner_state", INNER_STATES)
+def test_steps_in_turn_follow_the_reference(inner_state, rng):
+    opt = lnb.Lookahead(INNER["adamw"], sync_period=4, slow_step_size=(0.3, 1, 0.8), inner_state=inner_state)
+    params, gradients = problem(rng, 60, 9)
+    path = reference_path(opt, params, gradients)
+    state = opt.init(params)
+    for g, (fast, slow, _, power) in zip(gradients, path, strict=True):
+        opt.step(params, g, state)
+        assert_close(params, fast, RTOL_FLOAT64)
+        assert_close(state.slow, slow, RTOL_FLOAT64)
+        assert state.power2 == pytest.approx(power(opt.inner.beta2), rel=RTOL_FLOAT64)
+    assert state.slow_steps == [0.3, 1, 0.8] * 5
+
+
+@pytest.mark.parametrize("lowest", [0.6, 0.9])
+def test_adaptive_steps_follow_the_reference(lowest, rng):
+    inner = lnb.AdamW(lr=lnb.schedules.cosine(0.02, 70, warmup=9), beta1=0.8, beta2=0.98, eps=1e-3)
+    opt = lnb.Lookahead(inner, sync_period=4, slow_step_size=lnb.Adaptive(lowest))
+    params, gradients = problem(rng, 60, 9)
+    state = opt.init(params)
+    for g, (fast, slow, _, _) in zip(gradients, reference_path(opt, params, gradients), strict=True):
+        opt.step(params, g, state)
+        assert_close(params, fast, RTOL_FLOAT64)
+        assert_close(state.slow, slow, RTOL_FLOAT64)
+    assert min(state.slow_steps) == lowest
+    assert max(state.slow_steps) == 1
+    assert len(set(state.slow_steps)) > 3
+
+
+def test_steps_once_taken_can_be_given_bit_for_bit(rng, width):
+    opt = adaptive(INNER["adamw"], sync_period=3)
+    params, gradients = problem(rng, 60, 33, width)
+    moved, state = run(opt, params, gradients)
+    given = lnb.Lookahead(INNER["adamw"], sync_period=3, slow_step_size=state.slow_steps)
+    again, other = run(given, params, gradients)
+    assert again.tobytes() == moved.tobytes()
+    assert other.slow_steps == state.slow_steps
+
+
+def test_adaptive_step_is_one_without_momentum_and_where_nothing_moves(rng):
+    params, gradients = problem(rng, 12, 9)
+    opt = adaptive(lnb.AdamW(lr=0.02, beta1=0.0, weight_decay=0.0), sync_period=3)
+    assert run(opt, params, gradients)[1].slow_steps == [1.0] * 4
+    assert run(adaptive(lnb.AdamW(lr=0.0)), params, gradients)[1].slow_steps == [1.0] * 2
+    assert run(adaptive(lnb.AdamW(weight_decay=0.0)), params, 0 * gradients)[1].slow_steps == [1.0] * 2
+
+
+def test_adaptive_step_is_where_the_model_is_lowest(rng):
+    for _ in range(20):
+        before, fast, slow, g = rng.standard_normal((4, 9))
+        v, lr = np.exp(rng.standard_normal(9)), 0.3
+        sums = (0.0, 0.0)
+        for each in zip(before, fast, slow, g, v, strict=True):
+            sums = formulas.model_sums(*map(float, each), 1.5, 1e-3, lr, *sums)
+        lowest = sums[0] / sums[1]
+        a = (1.5 * np.sqrt(v) + 1e-3) / lr
+        heights = [g @ x + a @ x**2 / 2 for x in (slow + s * (fast - slow) - before for s in lowest + np.r_[0, 1, -1])]
+        assert heights[1:] == pytest.approx([heights[0] + a @ (fast - slow) ** 2 / 2] * 2)
+
+
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_without_pull_back_slow_is_an_average_of_the_inner_rule(rule, rng):
     opt = lnb.Lookahead(INNER[rule], sync_period=3, slow_step_size=0.3, pull_back=False)
     params, gradients = problem(rng, 9, 9)
@@ -161,7 +252,7 @@ def test_fast_is_slow_bit_for_bit_after_a_sync(inner_state, rng, width):
 
 
 @pytest.mark.parametrize("inner_state", ["keep", "interpolate"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_step_one_is_the_inner_rule_bit_for_bit(rule, inner_state, rng, width):
     opt = lnb.Lookahead(INNER[rule], sync_period=3, slow_step_size=1, inner_state=inner_state)
     params, gradients = problem(rng, 10, 9, width)
@@ -173,7 +264,7 @@ def test_step_one_is_the_inner_rule_bit_for_bit(rule, inner_state, rng, width):
 
 @np.errstate(invalid="ignore")  # plain Python warns of inf/inf
 @pytest.mark.parametrize("inner_state", INNER_STATES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_step_zero_returns_to_the_start_bit_for_bit(rule, inner_state, rng, width):
     opt = lnb.Lookahead(INNER[rule], sync_period=3, slow_step_size=0, inner_state=inner_state)
     params, gradients = problem(rng, 6, 9, width)
@@ -185,7 +276,7 @@ def test_step_zero_returns_to_the_start_bit_for_bit(rule, inner_state, rng, widt
         assert fast.tobytes() == params.tobytes() == state.slow.tobytes()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_sync_at_every_step_is_the_inner_rule_at_a_smaller_lr(rule, rng):
     opt = lnb.Lookahead(INNER[rule], sync_period=1, slow_step_size=0.3)
     smaller = dataclasses.replace(INNER[rule], lr=0.3 * INNER[rule].lr)
@@ -193,7 +284,7 @@ def test_sync_at_every_step_is_the_inner_rule_at_a_smaller_lr(rule, rng):
     assert_close(run(opt, params, gradients)[0], run(smaller, params, gradients)[0], RTOL_FLOAT64)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_first_step_after_a_reset_is_a_fresh_first_step(rule, rng, width):
     opt = lnb.Lookahead(INNER[rule], sync_period=3, inner_state="reset")
     params, gradients = problem(rng, 4, 9, width)
@@ -284,6 +375,19 @@ def test_equal_settings_are_equal_and_others_are_not():
     assert len({make(), *(make(**changed) for changed in changes), lnb.Lookahead(lnb.Adam(lr=0.1))}) == 6
 
 
+def test_steps_in_turn_are_told_apart_and_written_in_one_way():
+    def make(step):
+        return lnb.Lookahead(lnb.AdamW(), slow_step_size=step)
+
+    assert make([0.5, 0.5]) == make(0.5)
+    assert make([0.5, 0.25]) == make(np.array([0.5, 0.25])) == make((0.5, 0.25))
+    assert make("adaptive") == make(lnb.Adaptive()) == make(lnb.Adaptive(0.1))
+    assert len({make(0.5), make([0.5, 0.25]), make([0.25, 0.5]), make("adaptive"), make(lnb.Adaptive(0.2))}) == 5
+    assert np.isnan([make([0.5, 0.25]).retention, make("adaptive").retention]).all()
+    for opt in (make([0.5, 0.25]), make("adaptive")):
+        assert eval(repr(opt), vars(lnb).copy()) == opt
+
+
 def test_settings_are_frozen():
     for opt, name in [(lnb.AdamW(), "lr"), (lnb.Lookahead(lnb.AdamW()), "sync_period")]:
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -291,7 +395,7 @@ def test_settings_are_frozen():
 
 
 def test_only_the_first_argument_is_positional():
-    for make in (lnb.SGD, lnb.Adagrad, lnb.RMSprop, lnb.Adam, lnb.AdamW):
+    for make in (lnb.SGD, lnb.Adagrad, lnb.RMSprop, lnb.Adam, lnb.AdamW, lnb.ScheduleFreeAdamW):
         assert make(0.5) == make(lr=0.5)
         with pytest.raises(TypeError, match="positional"):
             make(0.5, 0.5)
@@ -309,9 +413,9 @@ def test_defaults_are_those_of_pytorch():
 
 def test_printed_settings_are_the_settings():
     names = vars(lnb) | {"Schedule": lnb.schedules.Schedule}
-    for inner in [*INNER.values(), lnb.AdamW(lr=lnb.schedules.cosine(0.1, 20, warmup=3))]:
-        for opt in (inner, lnb.Lookahead(inner, sync_period=3, retention=0.9)):
-            assert eval(repr(opt), names) == opt
+    inside = [*(INNER[rule] for rule in WRAPPED), lnb.AdamW(lr=lnb.schedules.cosine(0.1, 20, warmup=3))]
+    for opt in (*INNER.values(), *inside, *(lnb.Lookahead(inner, sync_period=3, retention=0.9) for inner in inside)):
+        assert eval(repr(opt), names) == opt
 
 
 @pytest.mark.parametrize("inner_state", INNER_STATES)
@@ -322,7 +426,7 @@ def test_table_of_scalars_holds_what_steps_use(inner_state):
     params = np.ones(1)
     state = opt.init(params)
     for t, (row, reached) in enumerate(zip(rows, powers[1:], strict=True), 1):
-        one = inner.scalars(inner.schedule(t), state.power1 * inner.beta1, state.power2 * inner.beta2)
+        one = inner.scalars(inner.schedule(t), state.power1 * inner.beta1, state.power2 * inner.beta2, t)
         assert row.tolist() == [*one] == state._next_step()[0].tolist()
         opt.step(params, np.ones(1), state)
         assert reached[:2].tolist() == [state.power1, state.power2]

@@ -21,9 +21,19 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import registers
 
-from lookahead_nb import comparisons, figures, landscapes, tables
-from lookahead_nb.figures import faq_8_1_alpha, quick_start, update_rules
+from lookahead_nb import figures, landscapes, statistics, tables
+from lookahead_nb.figures import (
+    convergence,
+    faq_8_1_alpha,
+    noise_floor,
+    quick_start,
+    slow_weights,
+    update_rules,
+    verdicts,
+    your_own_question,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"
@@ -222,27 +232,49 @@ def test_committed_figure_is_the_one_of_its_manifest(path):
 def draw(folder):
     """Draw every figure of the notebooks from the committed tables into a folder."""
     figures.use_style()
-    curves, runs, pulls, surface = (
+    curves, runs, pulls, surface, own, effects = (
         tables.read_table(ROOT / f"data/results/{name}.csv")
-        for name in ("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface")
+        for name in (
+            *("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface"),
+            *("your_own_question", "verdicts"),
+        )
     )
+    c11, c12, c13 = (tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C11", "C12", "C13"))
     levels = ["task", "arm", "retention"]
     settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
     values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack(levels).T
     values = values.rename_axis(["measure", *levels]).sort_index()
-    to_adamw = comparisons.paired_ratios(values, values.xs(0.0, level="retention"))
+    to_adamw = statistics.paired_ratios(values, values.xs(0.0, level="retention"))
     lookahead, control = (values.xs(arm, level="arm") for arm in ("Lookahead", "AdamW at lr x step"))
-    to_control = comparisons.paired_ratios(lookahead, control)
+    to_control = statistics.paired_ratios(lookahead, control)
     numbers = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     synced = pd.DataFrame({"retention": numbers, "slow_step_size": 1 - numbers}, index=numbers)
     x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
     loss = landscapes.Quadratic([1.0, 20.0]).loss(np.stack(np.meshgrid(x, y), axis=-1))
+    tried = {
+        name: tables.read_table(ROOT / f"data/results/convergence_{name}.csv")
+        for name in ("cycle", "phases", "over_time", "matched_risk", "gaps", "identity")
+    }
+    matched, grid = tried["matched_risk"].set_index("risk"), np.linspace(-1.5, 2.0, 60)
+    over_time = tried["over_time"].set_axis(np.arange(0, 1001, 50)).rename(columns=int)
+    valley = pd.DataFrame(landscapes.Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
+    paths = tried["identity"].set_index(["sync_period", "step"])
+    floors, epoch = (tables.read_table(ROOT / f"data/results/noise_floor_{name}.csv") for name in ("floors", "epoch"))
     drawn = {
+        "convergence_cycle": convergence.cycle(tried["cycle"], tried["phases"]),
+        "convergence_published": convergence.published(over_time, matched.rename(columns=int), tried["gaps"]),
+        "convergence_identity": convergence.identity(valley, paths, 10),
+        "noise_floor_prediction": noise_floor.prediction(floors, epoch),
         "quick_start_losses": quick_start.losses(curves),
         "update_rules_readings": update_rules.readings(synced, pulls, sync_period=5),
         "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
         "faq_8_1_alpha_speed_and_stability": faq_8_1_alpha.speed_and_stability(to_adamw, settled),
+        "slow_weights_by_phase": slow_weights.by_phase(c13),
+        "slow_weights_generalisation": slow_weights.generalisation(c11),
+        "slow_weights_decay": slow_weights.decay(c12),
         "faq_8_1_alpha_controls": faq_8_1_alpha.controls(to_adamw, to_control, settled),
+        "your_own_question": your_own_question.against_adamw(own, margin=0.02),
+        "verdicts": verdicts.forest(effects),
     }
     for name, fig in drawn.items():
         manifest = json.loads((ROOT / f"paper/figures/{name}.json").read_text(encoding="utf-8"))
@@ -435,6 +467,9 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.py").write_text("# %% [markdown]\n# # Nothing\n")
+    (tmp_path / "data").mkdir()
+    registers.read(tmp_path / "data")
+    (tmp_path / "README.md").write_text("<!-- claims all -->\n<!-- /claims -->\n")
     table(0.3, committed["results"])
     (committed["results"] / "tiny.csv").write_text("name,value\na,0.4\nb,\n")
     monkeypatch.setattr(reproduce, "run_all", lambda _console, _sources, build: table(0.3, build / "results"))
@@ -447,6 +482,7 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     assert reproduce.main(["--source", str(source)]) == 0
     assert "wrote 2 files to committed/results" in capsys.readouterr().out
     assert tables.read_table(committed["results"] / "tiny.csv")["value"][0] == 0.3
+    assert "| C01 | Larger is slower. | no results yet |  |" in (tmp_path / "README.md").read_text()
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def test_what_must_be_downloaded_keeps_to_a_budget_of_its_own():
 
 @pytest.fixture(scope="module")
 def effects():
-    return claims.judge_all(REGISTER, folder=RESULTS)
+    return claims.judge_all(REGISTER, folder=RESULTS, by_task=[])
 
 
 def test_every_effect_is_judged(effects):
@@ -124,7 +124,7 @@ def test_the_correction_leaves_room_for_an_effect():
 
 @of_tested
 def test_the_verdict_of_a_notebook_stands_the_correction(claim, effects):
-    alone = claims.judge(claim, results(claim))
+    alone = claims.compare(claim.effects, results(claim), by_task=False)
     assert claims.verdict(claim, effects) == claims.verdict(claim, alone)
 
 

@@ -4,6 +4,7 @@ Arguments of all loops
     surface : name of a surface, a key of ``formulas.SURFACES``.
     p, g    : (replicas*n,) float32 or float64, the weights and the gradient, replica by replica.
     coefficients : (parts, 2), in, the two coefficients of each part of a point, in the width of p; float64 for heights.
+    drift   : (parts,) float64, in, how far the second of them goes in a step; (0,) for a surface that stands still.
     noise   : (n,), in, the standard deviation of the gradient's noise.
     normals : (replicas*n,) float64, in, the standard normal numbers of a step, see ``draw``; (0,) for no noise.
 """
@@ -16,6 +17,7 @@ import numpy as np
 from numba import types
 
 from lookahead_nb.cpu import step as steps
+from lookahead_nb.cpu.adaptive import step_of_sync, sync_types
 from lookahead_nb.cpu.runs import FAST, SLOW, _all_within
 from lookahead_nb.formulas import SURFACES
 from lookahead_nb.jit import compiled, fma, formula, like, named
@@ -105,34 +107,52 @@ def draw(seed, first, out):
     _draw_loop()(seed, first, out)
 
 
+@formula
+def move(coefficients, drift, step, moved):
+    """Write the coefficients of a step to moved, in its width: ``second + drift*step``, made in float64."""
+    for part in range(drift.size):
+        moved[part, 1] = fma(drift[part], np.float64(step), coefficients[part, 1])
+
+
 def _advance(
     rule, sync, noisy_grad, mean_height,
-    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
-    coefficients, exact_coefficients, noise, normals, eval_steps, results, first, last,
+    p, g, s1, s2, slow, a1, a2, table, limits,
+    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
+    standing, rounded, drift, noise, normals, eval_steps, results, first, last,
 ):  # fmt: skip
     height = np.empty(1, np.float64)
+    exact, coefficients = standing.copy(), rounded.copy()
     due = 0
     while due < eval_steps.size and eval_steps[due] < first + (first > 0):
         due += 1
     if first == 0 and due < eval_steps.size and eval_steps[due] == 0:
-        mean_height(p, exact_coefficients, noise.size, height)
+        mean_height(p, exact, noise.size, height)
         results[due, FAST, 0, 0] = results[due, SLOW, 0, 0] = height[0]
         due += 1
     for t in range(first + 1, last + 1):
+        move(standing, drift, t, exact)
+        move(standing, drift, t, coefficients)
         noisy_grad(p, g, coefficients, noise, normals[t - first - 1])
         if not _all_within(g, limits[0]):
             return t, t - 1
+        syncs = sync_period > 0 and t % sync_period == 0
+        if syncs:
+            before[:] = p[: before.size]
         rule(p, g, s1, s2, table[t - 1])
         if not _all_within(p, limits[1]):
             return t, t
         evaluates = due < eval_steps.size and eval_steps[due] == t
         if evaluates:
-            mean_height(p, exact_coefficients, noise.size, height)
+            mean_height(p, exact, noise.size, height)
             results[due, FAST, 0, 0] = height[0]
-        if sync_period > 0 and t % sync_period == 0:
-            sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
-        if evaluates and sync_period > 0:
-            mean_height(slow, exact_coefficients, noise.size, height)
+        if syncs:
+            n, width = t // sync_period - 1, limits[1]
+            size, rest = step_of_sync(n, slow_steps, rates, lowest, before, p, slow, g, s2, table[t - 1])
+            sync(p, s1, s2, slow, a1, a2, like(width, size), like(width, rest), pull_back, inner_state)
+        if evaluates and slow.size > 0:
+            if outward > like(outward, 0):
+                steps.average_all(p, s1, outward, slow)
+            mean_height(slow, exact, noise.size, height)
             results[due, SLOW, 0, 0] = height[0]
         due += evaluates
     return -1, last
@@ -146,24 +166,26 @@ def _advance_loop(width):
     whole = types.Array(types.int64, 1, "C", readonly=True)
     signature = types.UniTuple(types.int64, 2)(
         *(types.FunctionType(s) for s in (plain, sync, *_signatures(width))),
-        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64,
-        matrix, exact, readonly, types.Array(types.float64, 2, "C", readonly=True),
+        *[vector] * 7, matrix, readonly, *sync_types(width), scalar,
+        exact, matrix, types.Array(types.float64, 1, "C", readonly=True), readonly, exact,
         whole, types.float64[:, :, :, ::1], types.int64, types.int64,
     )  # fmt: skip
     return compiled(signature, nogil=True)(_advance)
 
 
 def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
-    surface, coefficients, noise, normals, eval_steps, results, first, last,
+    rule, p, g, s1, s2, slow, a1, a2, table, limits,
+    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
+    surface, coefficients, drift, noise, normals, eval_steps, results, first, last,
 ):  # fmt: skip
     """Move all replicas of one run from step ``first`` to step ``last`` and evaluate their mean height on the way.
 
     The bits are those of stepping by hand on ``noisy_grad``. All arguments move in place, so a run may be cut anywhere
-    and continued. At a step with a sync the fast weights are evaluated before the pull, the slow ones after it.
+    and continued. At a step with a sync the fast weights are evaluated before the pull, the slow ones after it. What is
+    evaluated after a step is the height on the surface that gave its gradient.
 
-    rule .. inner_state, eval_steps : as in ``cpu.runs.advance``.
-    coefficients : (parts, 2) float64, and noise : (n,) float64; both are rounded to the width of p for the gradient.
+    rule .. outward, eval_steps : as in ``cpu.runs.advance``.
+    coefficients : (parts, 2) float64, of step 0, and noise : (n,) float64; rounded to the width of p for the gradient.
     normals : (at least last - first, replicas*n or 0) float64, in, row i for step first + 1 + i.
     results : (m, 2, parts, 2) float64, out; only [:, :, 0, 0] is written, the loss by step and FAST or SLOW.
     returns : as ``cpu.runs.advance``; the height is not watched.
@@ -171,6 +193,7 @@ def advance(
     width = p.dtype.type
     return _advance_loop(width)(
         steps.plain_loop(rule, width), steps.sync_loop(width), noisy_grad(surface, width), mean_height(surface, width),
-        p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
-        coefficients.astype(width), coefficients, noise.astype(width), normals, eval_steps, results, first, last,
+        p, g, s1, s2, slow, a1, a2, table, limits,
+        sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
+        coefficients, coefficients.astype(width), drift, noise.astype(width), normals, eval_steps, results, first, last,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Figures of the notebook 02_faq_8_1_alpha.
 
-Both take what ``comparisons.paired_ratios`` returns, with the levels ``measure`` ("steps", "excess", "fluctuation"),
+Both take what ``statistics.paired_ratios`` returns, with the levels ``measure`` ("steps", "excess", "fluctuation"),
 ``task``, ``arm`` and ``retention``, and ``settled``, a series of bool over the last three: at the noise floor or not.
 """
 

@@ -24,7 +24,7 @@ from functools import partial
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import comparisons, figures, tables
+from lookahead_nb import comparisons, figures, statistics, tables
 from lookahead_nb.figures import faq_8_1_alpha
 
 figures.use_style()
@@ -160,9 +160,9 @@ excess.loc[task].groupby(levels[1:]).mean().unstack("arm").round(5)
 runs = floor.assign(steps=steps, excess=excess).rename_axis(columns="measure")
 table = tables.write_table(runs.reset_index(), "faq_8_1_alpha")
 values = runs.droplevel("run")[["steps", "excess", "fluctuation"]].unstack(levels).T.sort_index()
-to_adamw = comparisons.paired_ratios(values, values.xs(0.0, level="retention"))
+to_adamw = statistics.paired_ratios(values, values.xs(0.0, level="retention"))
 lookahead, control = values.xs("Lookahead", level="arm"), values.xs("AdamW at lr x step", level="arm")
-to_control = comparisons.paired_ratios(lookahead, control)
+to_control = statistics.paired_ratios(lookahead, control)
 to_control.drop(0.0, level="retention").drop([("excess", "MLP"), ("fluctuation", "MLP")]).round(3)
 
 # %% [markdown]

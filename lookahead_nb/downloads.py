@@ -1,0 +1,188 @@
+"""Files as their publishers made them: found in a folder of the user's, in the cache or in the network, and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from lookahead_nb.checks import extra
+
+Content = bytes | dict[str, bytes]  # of a file, or of the members of an archive by their names
+
+
+class File(NamedTuple):
+    """A published file.
+
+    path : str, where it lies in LOOKAHEAD_NB_DATA, "folder/name"; url : str, what is downloaded, and lies in that
+    folder under the last part of the address. unpack : what makes of either what counts in it. sha256 : str, hex digits
+    of what counts; of several members the sum of their list, as ``sha256sum recordings/*`` prints it.
+    """
+
+    path: str
+    url: str
+    sha256: str
+    unpack: Callable[[bytes], Content] = bytes
+
+
+def _messages(data: bytes) -> bytes:
+    """Return the messages themselves, which came in an archive."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return data
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read("SMSSpamCollection")
+
+
+def _recordings(data: bytes) -> dict[str, bytes]:
+    """Return the recordings in an archive, whatever packed it: GitHub packs anew, with other bytes."""
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        for member in archive:  # read in their order, since going back means to unpack anew
+            path, content = PurePosixPath(member.name), archive.extractfile(member)
+            if content and path.parent.name == "recordings":
+                found[path.name] = content.read()
+    return dict(sorted(found.items()))
+
+
+def _plain(folder: str, address: str, sums: dict[str, str]) -> tuple[File, ...]:
+    return tuple(File(f"{folder}/{name}", address + name, sha256) for name, sha256 in sums.items())
+
+
+FILES = {
+    "fashion_mnist": _plain(
+        "fashion-mnist",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/",
+        {
+            "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+    ),
+    "a9a": _plain(
+        "a9a",
+        "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/binary/",
+        {
+            "a9a": "f5d5ffd8d865ff41328e7ee043e4b020816914ff6843ff15b98905ddbedce906",
+            "a9a.t": "1f448a153f0320399a7e40836eb207655b0bde0f21fc941cc472193daa9f5de9",
+        },
+    ),
+    "sms_spam": (
+        File(
+            "sms-spam/SMSSpamCollection",
+            "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
+            "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d",
+            _messages,
+        ),
+    ),
+    "banking77": _plain(
+        "banking77",
+        "https://raw.githubusercontent.com/PolyAI-LDN/task-specific-datasets/57ec275d8078af65b7731c2a98be812d844a6d6b/banking_data/",
+        {
+            "train.csv": "b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b",
+            "test.csv": "d12d6e3bc4c3103966ae786dc435913c0c563dfa328f5a3646d0e62cfeeb474d",
+        },
+    ),
+    "spoken_digits": (
+        File(
+            "fsdd/fsdd-recordings.tar.xz",
+            "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz",
+            "04e1baae96c6a26e39c623f2b01d0182ddae627ba0ac02a3cdc17ba2af99fd9b",
+            _recordings,
+        ),
+    ),
+}
+
+
+def published(name: str) -> dict[str, Any]:
+    """Return the files of a data set by their names, each as published.
+
+    name : one of FILES. returns : bytes, or again a dict for the members of an archive. All come from the folder in
+    LOOKAHEAD_NB_DATA where that is set, else from the user's cache folder, into which they are downloaded once.
+    errors : OSError where a file is missing, cannot be downloaded or has another sha256; ModuleNotFoundError without
+    pooch.
+    """
+    folder, read = _folder(name), _from_mirror if _mirrored() else _from_network
+    return {PurePosixPath(file.path).name: read(folder, file) for file in FILES[name]}
+
+
+def at_hand(name: str) -> bool:
+    """Say whether each file of a data set lies where it is read without the network; its sha256 is not taken."""
+    try:
+        return all(_found(_folder(name), file) for file in FILES[name])
+    except ModuleNotFoundError:  # pooch, without which there is no cache
+        return False
+
+
+def _mirrored() -> bool:
+    return bool(os.environ.get("LOOKAHEAD_NB_DATA"))
+
+
+def _folder(name: str) -> Path:
+    if _mirrored():
+        return Path(os.environ["LOOKAHEAD_NB_DATA"]).expanduser()
+    return Path(extra("pooch", "pooch", name).os_cache("lookahead-nb"))
+
+
+def _downloaded(folder: Path, file: File) -> Path:
+    return (folder / file.path).with_name(PurePosixPath(file.url).name)
+
+
+def _found(folder: Path, file: File) -> Path | None:
+    places = folder / file.path, _downloaded(folder, file)
+    return next((path for path in places if path.is_file()), None)
+
+
+def _content(path: Path, file: File) -> Content | None:
+    """Return what counts in a file, None where that is not what was published."""
+    data = path.read_bytes()
+    try:
+        content = file.unpack(data)
+    except Exception:  # there is no end to what the damage to an archive can raise
+        return None
+    summed = content if isinstance(content, bytes) else _listed(content)
+    return content if hashlib.sha256(summed).hexdigest() == file.sha256 else None
+
+
+def _listed(members: dict[str, bytes]) -> bytes:
+    lines = (f"{hashlib.sha256(data).hexdigest()}  recordings/{name}\n" for name, data in members.items())
+    return "".join(lines).encode()
+
+
+def _from_mirror(folder: Path, file: File) -> Content:
+    path = _found(folder, file)
+    advice = f"put {file.url} there, or unset LOOKAHEAD_NB_DATA to download it"
+    if path is None:
+        raise FileNotFoundError(f"{folder / file.path} is missing: {advice}")
+    content = _content(path, file)
+    if content is None:
+        raise OSError(f"{path} is not the published file (its sha256 is another): {advice}")
+    return content
+
+
+def _from_network(folder: Path, file: File) -> Content:
+    path = _found(folder, file)
+    if path:
+        content = _content(path, file)
+        if content is not None:
+            return content
+        path.unlink()  # damaged, or of another version
+    pooch, requests = importlib.import_module("pooch"), importlib.import_module("requests")
+    path, advice = _downloaded(folder, file), f"set LOOKAHEAD_NB_DATA to a folder that holds {file.path}"
+    try:
+        pooch.create(path.parent, "", registry={path.name: None}, urls={path.name: file.url}).fetch(path.name)
+    except requests.RequestException as error:
+        if error.response is not None:
+            error.response.close()  # pooch leaves the socket of a refusal open
+        raise OSError(f"could not download {file.url} ({type(error).__name__}): connect, or {advice}") from error
+    content = _content(path, file)
+    if content is None:
+        path.unlink()
+        raise OSError(f"{file.url} did not send the published file (its sha256 is another): try later, or {advice}")
+    return content
