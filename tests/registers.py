@@ -16,7 +16,7 @@ threshold = 0.9
 landscape = "Quadratic"
 curvatures = [1.0, 0.1]
 noise = 1.0
-steps = 20
+steps = 10
 lr = 0.1
 threshold = 0.3
 
