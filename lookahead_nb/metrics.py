@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
 NEEDS = {  # what a problem must have for a metric to be measured on it
     "data": lambda problem: not problem.on_landscape,
     "a threshold": lambda problem: "threshold" in problem.fields,
-    "a lowest loss": lambda problem: problem.on_landscape or not {"hidden", "l2"} & problem.fields.keys(),
+    "a lowest loss": lambda problem: problem.on_landscape or not any(map(problem.fields.get, ("hidden", "l2"))),
     "a quadratic": lambda problem: problem.fields.get("landscape") == "Quadratic",
 }
 
@@ -180,3 +180,25 @@ def fast_risk(optimizer, problem):
         for phase in range(cycle.sync_period)
     ]
     return np.mean(risks)
+
+
+@exact_metric
+def steps_to_shrink_at_equal_risk(optimizer, problem):
+    """Steps as in steps_to_shrink, at the lowest learning rate at which slow_risk is that of the inner rule alone."""
+    inner = getattr(optimizer, "inner", optimizer)
+    if optimizer is inner:
+        return steps_to_shrink(inner, problem)
+    risk = slow_risk(inner, problem)
+
+    def at(times):
+        return replace(optimizer, inner=replace(inner, lr=inner.lr * times))
+
+    def below(times):
+        return slow_risk(at(times), problem) <= risk  # not where it is unstable, its risk NaN
+
+    low = 1.0
+    while below(high := 1.1 * low):
+        low = high
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return steps_to_shrink(at(low), problem)

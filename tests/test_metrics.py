@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 
 import lookahead_nb as lnb
 from lookahead_nb import theory
@@ -12,7 +13,7 @@ from lookahead_nb.metrics import METRICS, Curves, metric
 from lookahead_nb.problems import Problem
 
 TASKS = {
-    "iris": {"data": "iris", "steps": 40, "threshold": 0.5},
+    "iris": {"data": "iris", "hidden": [], "steps": 40, "threshold": 0.5},
     "net": {"data": "wine", "hidden": [5], "steps": 40},
     "bowl": {"landscape": "Quadratic", "curvatures": [2.0, 0.5], "noise": [0.5, 1.5], "steps": 40},
     "wells": {"landscape": "DoubleWell", "steps": 40},
@@ -133,6 +134,7 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
         ("slow_risk", {"bowl"}),
         ("fast_risk", {"bowl"}),
         ("steps_to_shrink", {"bowl"}),
+        ("steps_to_shrink_at_equal_risk", {"bowl"}),
     ],
 )
 def test_a_metric_fits_the_problems_that_have_what_it_needs(name, fitting):
@@ -185,3 +187,15 @@ def test_steps_to_shrink_are_those_of_the_slowest_mode():
     assert exact("steps_to_shrink", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
     assert exact("steps_to_shrink", SGD) == pytest.approx(-1 / np.log(1 - 0.15))
     assert exact("steps_to_shrink", lnb.SGD(lr=1.1)) == math.inf  # 1 - 1.1*2 is below -1
+
+
+def test_steps_at_equal_risk_are_those_at_the_rate_that_the_closed_forms_give():
+    def excess(lr):
+        how = {"lr": lr, "curvature": BOWL["curvature"], "sync_period": 4, "slow_step_size": 0.4}
+        slow = theory.sgd_variance(**BOWL | {"lr": lr}) * theory.sgd_variance_ratio(**how)
+        return BOWL["curvature"] / 2 @ (slow - theory.sgd_variance(**BOWL))
+
+    lr = brentq(excess, 0.3, 0.99)
+    rate = theory.sgd_rate(lr, 0.5, 4, 0.4)
+    assert exact("steps_to_shrink_at_equal_risk", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
+    assert exact("steps_to_shrink_at_equal_risk", SGD) == exact("steps_to_shrink", SGD)
