@@ -228,3 +228,25 @@ def fast_risk(optimizer, problem):
         for phase in range(cycle.sync_period)
     ]
     return np.mean(risks)
+
+
+@exact_metric
+def steps_to_shrink_at_equal_risk(optimizer, problem):
+    """Steps as in steps_to_shrink, at the lowest learning rate at which slow_risk is that of the inner rule alone."""
+    inner = getattr(optimizer, "inner", optimizer)
+    if optimizer is inner:
+        return steps_to_shrink(inner, problem)
+    risk = slow_risk(inner, problem)
+
+    def at(times):
+        return replace(optimizer, inner=replace(inner, lr=inner.lr * times))
+
+    def below(times):
+        return slow_risk(at(times), problem) <= risk  # not where it is unstable, its risk NaN
+
+    low = 1.0
+    while below(high := 1.1 * low):
+        low = high
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return steps_to_shrink(at(low), problem)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 
 import lookahead_nb as lnb
 from lookahead_nb import theory
@@ -172,6 +173,7 @@ def test_curves_may_be_those_of_runs_instead_of_seeds(monkeypatch):
         ("slow_risk", {"bowl"}),
         ("fast_risk", {"bowl"}),
         ("steps_to_shrink", {"bowl"}),
+        ("steps_to_shrink_at_equal_risk", {"bowl"}),
     ],
 )
 def test_a_metric_fits_the_problems_that_have_what_it_needs(name, fitting):
@@ -224,3 +226,15 @@ def test_steps_to_shrink_are_those_of_the_slowest_mode():
     assert exact("steps_to_shrink", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
     assert exact("steps_to_shrink", SGD) == pytest.approx(-1 / np.log(1 - 0.15))
     assert exact("steps_to_shrink", lnb.SGD(lr=1.1)) == math.inf  # 1 - 1.1*2 is below -1
+
+
+def test_steps_at_equal_risk_are_those_at_the_rate_that_the_closed_forms_give():
+    def excess(lr):
+        how = {"lr": lr, "curvature": BOWL["curvature"], "sync_period": 4, "slow_step_size": 0.4}
+        slow = theory.sgd_variance(**BOWL | {"lr": lr}) * theory.sgd_variance_ratio(**how)
+        return BOWL["curvature"] / 2 @ (slow - theory.sgd_variance(**BOWL))
+
+    lr = brentq(excess, 0.3, 0.99)
+    rate = theory.sgd_rate(lr, 0.5, 4, 0.4)
+    assert exact("steps_to_shrink_at_equal_risk", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
+    assert exact("steps_to_shrink_at_equal_risk", SGD) == exact("steps_to_shrink", SGD)
