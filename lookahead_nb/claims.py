@@ -125,11 +125,6 @@ class Claim:
         """Whether any arm is tuned."""
         return any(arm.trials for arm in self.arms.values())
 
-    @property
-    def main(self):
-        """The effect that the claim rests on first."""
-        return next(effect for effect in self.effects if effect.name == self.supported[0].removeprefix("not "))
-
     def seeds(self, attempt=0):
         """Return the seeds of a result, ints in [2**32, 2**48). attempt : 0 for the registered one, else fresh ones."""
         attempt = whole_number("attempt", attempt, 0)
@@ -439,21 +434,37 @@ def verdict(claim, effects):
     """
     if claim.untestable:
         return "not testable here"
+    found = _as_listed(claim, effects)
+    if not found:
+        return "no results yet"
+    if all(found[each] == "yes" for each in claim.supported):
+        return "supported"
+    if claim.conditional and all(found[each] == "yes" for each in claim.conditional):
+        return "conditional"
+    return "refuted" if "no" in [found[each] for each in claim.supported] else "inconclusive"
+
+
+def deciding(claim, effects):
+    """Return the effect on which the verdict turns: the first that is listed and came out as the verdict says."""
+    reached, found = verdict(claim, effects), _as_listed(claim, effects)
+    listed = claim.conditional if reached == "conditional" else claim.supported
+    wanted = {"refuted": "no", "inconclusive": "open"}.get(reached, "yes")
+    name = next((each for each in listed if found.get(each, wanted) == wanted), listed[0])
+    return next(effect for effect in claim.effects if effect.name == name.removeprefix("not "))
+
+
+def _as_listed(claim, effects):
+    """Whether what the rules list came out as listed: "yes", "no", its contrary, or "open"; empty without results."""
     mine = effects[effects["task"] == "all"]
     mine = mine[mine["claim"] == claim.id] if "claim" in mine else mine
-    if not len(mine):
-        return "no results yet"
     outcomes = dict(zip(mine["effect"], mine["outcome"], strict=True))
+    contrary = {"yes": "no", "no": "yes", "open": "open"}
 
-    def comes_out(each, as_listed="yes", contrary="no"):
-        name = each.removeprefix("not ")
-        return outcomes.get(name, "open") == (as_listed if name == each else contrary)
+    def found(each):
+        outcome = outcomes.get(each.removeprefix("not "), "open")
+        return contrary[outcome] if each.startswith("not ") else outcome
 
-    if all(map(comes_out, claim.supported)):
-        return "supported"
-    if claim.conditional and all(map(comes_out, claim.conditional)):
-        return "conditional"
-    return "refuted" if any(comes_out(each, "no", "yes") for each in claim.supported) else "inconclusive"
+    return {each: found(each) for each in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
 def judge_all(register, *, folder=None):

@@ -22,6 +22,8 @@ def with_controls(opt):
     """
     if not isinstance(opt, Lookahead):
         raise TypeError(f"opt must be a Lookahead, not {opt!r}")
+    if not isinstance(opt.slow_step_size, float):
+        raise ValueError(f"opt must have one slow_step_size, not {opt.slow_step_size!r}")
     inner, schedule = opt.inner, opt.inner.schedule
     slower = replace(schedule, peak=schedule.peak * opt.slow_step_size)
     return {

@@ -109,6 +109,8 @@ class Cycle:
             raise ValueError(f"optimizer must be {wanted}, not {inner!r}")
         beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
         lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
+        if isinstance(optimizer, Lookahead) and not isinstance(optimizer.slow_step_size, float):
+            raise ValueError(f"optimizer must have one slow_step_size, not {optimizer.slow_step_size!r}")
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
         cycle = {name: getattr(optimizer, name) for name in names} if isinstance(optimizer, Lookahead) else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)

@@ -27,7 +27,7 @@ def register(tmp_path):
 def test_a_register_is_read(register):
     claim = register["C01"]
     assert [*register] == ["C01", "C02", "C03"]
-    assert (claim.id, claim.section, claim.notebook) == ("C01", "8.1", "02_alpha")
+    assert (claim.id, claim.section, claim.notebook) == ("C01", "8.1", "02_slow")
     assert claim.tasks == claim.bundled == ("iris", "bowl")
     assert [*claim.arms] == [
         *("adamw", "lookahead retention=0.5", "lookahead retention=0.8", "lower times=0.5", "lower times=0.2"),
@@ -38,7 +38,6 @@ def test_a_register_is_read(register):
         "greater", 1.25, "ratio", "sign flip", ("iris",),
     )  # fmt: skip
     assert claim.effects[1].tasks == ("iris", "bowl")  # all that the claim has
-    assert claim.main is claim.effects[0]
     assert (claim.supported, claim.conditional) == (("slower", "not better"), ("slower",))
     assert (claim.tuned, register["C02"].tuned) == (True, False)
     assert (register["C02"].advice, claim.advice) == ("Take a longer one.", "")
@@ -65,7 +64,7 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         ('section = "8.1"\n', "", "C01.section must be given, not missing"),
         ('section = "8.1"', "section = 8.1", "C01.section must be text, not 8.1"),
         ('article = "Larger is slower."', 'article = " "', "C01.article must be text, not ' '"),
-        ('notebook = "02_alpha"\n', "", "C01.notebook must be given, not missing"),
+        ('notebook = "02_slow"\n', "", "C01.notebook must be given, not missing"),
         ('prediction = "S', 'predictions = "S', "C01.predictions is not known (did you mean prediction?)"),
         ("seeds = 30\n", "", "C01.seeds must be given, not missing"),
         ("seeds = 30", "seeds = 29", "C01.effects[0].test 'sign flip' needs at least 30 seeds, not 29"),
@@ -151,7 +150,7 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
             "C01.effects[0].against must hold as many tasks as tasks, 1, not 2",
         ),
         (
-            "threshold = 0.9\n",
+            "threshold = 0.7\n",
             "",
             "C01.effects[0].metric 'steps_to_threshold' needs a threshold, which the task 'iris'",
         ),
@@ -239,6 +238,25 @@ def outcomes(task="all", **listed):
 @pytest.mark.parametrize("pair", [*itertools.product(OUTCOMES, repeat=2)], ids="-".join)
 def test_the_verdict_follows_from_the_outcomes(register, pair):
     assert claims.verdict(register["C01"], outcomes(slower=pair[0], better=pair[1])) == TRUTH[pair]
+
+
+@pytest.mark.parametrize(
+    ("pair", "name"),
+    [
+        (("yes", "no"), "slower"),  # supported by the first
+        (("yes", "open"), "slower"),  # conditional
+        (("yes", "yes"), "slower"),
+        (("no", "yes"), "slower"),  # refuted by both
+        (("open", "yes"), "better"),  # refuted by the second, of which the contrary is listed
+        (("open", "no"), "slower"),  # what is open
+    ],
+)
+def test_the_deciding_effect_is_the_first_that_bears_the_verdict(register, pair, name):
+    assert claims.deciding(register["C01"], outcomes(slower=pair[0], better=pair[1])).name == name
+
+
+def test_before_there_are_results_the_first_listed_effect_is_to_decide(register):
+    assert claims.deciding(register["C01"], outcomes()).name == "slower"
 
 
 def test_without_a_condition_there_is_no_conditional_verdict(tmp_path):
@@ -517,7 +535,7 @@ def results_of(claim, size, spread=0.01):
     frames = []
     for task, arm in itertools.product(claim.tasks, claim.arms):
         level = 1.0 + noise.normal(size=len(seeds)) * spread
-        values = {name: level * (size if arm == claim.main.arm else 1) for name in claim.metrics}
+        values = {name: level * (size if arm == claim.effects[0].arm else 1) for name in claim.metrics}
         frames.append(pd.DataFrame({"task": task, "arm": arm, "seed": seeds, "lr": 0.1, "chance": 2.0} | values))
     return pd.concat(frames, ignore_index=True)
 
@@ -569,9 +587,9 @@ def test_holm_runs_over_the_joint_effects_of_all_claims(register, tmp_path):
 
 def test_an_outcome_that_does_not_stand_the_correction_is_open(register, tmp_path):
     claim, weak = register["C01"], results_of(register["C01"], 1.0, spread=0.3)
-    gaps = claims.gaps_of(claim.main, weak, ["iris"])
+    gaps = claims.gaps_of(claim.effects[0], weak, ["iris"])
     factor = 1.25 * math.exp(2.13 * gaps.sem() - gaps.mean())  # 2.13 standard errors above the margin
-    first = weak["arm"] == claim.main.arm
+    first = weak["arm"] == claim.effects[0].arm
     shifted = weak.assign(steps_to_threshold=weak["steps_to_threshold"] * np.where(first, factor, 1.0))
     before = claims.judge(register["C01"], shifted).iloc[0]
     assert before["outcome"] == "yes"

@@ -30,6 +30,8 @@ def test_arms_by_retention_are_those_of_every_lookahead():
 
 
 def test_controls_of_a_plain_rule_are_refused():
+    with pytest.raises(ValueError, match=r"opt must have one slow_step_size, not Adaptive"):
+        comparisons.with_controls(lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive"))
     with pytest.raises(TypeError, match=r"opt must be a Lookahead, not AdamW"):
         comparisons.with_controls(lnb.AdamW())
 

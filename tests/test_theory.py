@@ -463,6 +463,11 @@ BAD = {
     "nesterov": (lambda: Cycle.of(lnb.SGD(1, momentum=0.9, nesterov=True)), ValueError, "Nesterov"),
     "decay": (lambda: Cycle.of(lnb.AdamW()), ValueError, "optimizer must be .*without .*weight decay, not AdamW"),
     "adagrad": (lambda: Cycle.of(lnb.Lookahead(lnb.Adagrad())), ValueError, "optimizer must be .*not Adagrad"),
+    "steps in turn": (
+        lambda: Cycle.of(lnb.Lookahead(lnb.SGD(1), slow_step_size=(0.5, 0.2))),
+        ValueError,
+        r"optimizer must have one slow_step_size, not \(0\.5, 0\.2\)",
+    ),
     "schedule": (lambda: Cycle.of(lnb.SGD(lnb.schedules.linear(1, 9))), ValueError, "constant lr"),
     "limit": (lambda: theory.stability_limit(slow_step_size=0), ValueError, "slow_step_size must be .*above 0|\\(0"),
     "curvatures": (lambda: theory.best_lr([]), ValueError, "curvatures must hold at least one"),
