@@ -108,6 +108,14 @@ def test_loss(curves):
 
 
 @metric(needs="data")
+def test_loss_at_best_step(curves):
+    """Test loss at the evaluated step whose validation loss is the lowest, the first of several."""
+    best = curves["validation_loss"].to_numpy().argmin(axis=0)
+    losses = curves["test_loss"]
+    return pd.Series(losses.to_numpy()[best, np.arange(len(best))], losses.columns)
+
+
+@metric(needs="data")
 def test_error(curves):
     """Share of test rows that are classified wrongly at the last step; 1 for a diverged run."""
     return 1 - curves["test_accuracy"].iloc[-1].fillna(0)

@@ -84,6 +84,13 @@ def test_a_loss_is_that_of_the_last_step(name):
     assert measured(name, **{name: [[1, 0.5, 0.4], [1, 0.2, 0.3], [1, 0.2, NAN]]}) == {1: 0.4, 2: 0.3, 3: 1.0}
 
 
+def test_the_best_step_is_the_first_of_the_lowest_validation_loss():
+    validation = [[1, 0.5, 0.6], [1, 0.4, 0.4], [1, 0.9, NAN], [NAN, NAN, NAN]]
+    test = [[1, 0.55, 0.2], [0.1, 0.45, 0.3], [1, 0.8, NAN], [1, 0.2, 0.3]]
+    found = measured("test_loss_at_best_step", validation_loss=validation, test_loss=test)
+    assert found == {1: 0.55, 2: 0.45, 3: 0.8, 4: 1.0}
+
+
 def test_test_error_is_one_for_a_diverged_run():
     assert measured("test_error", test_accuracy=[[0.3, 0.9], [0.3, NAN]]) == {1: pytest.approx(0.1), 2: 1.0}
 
@@ -127,6 +134,7 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
         ("validation_loss", {"iris", "net"}),
         ("test_loss", {"iris", "net"}),
         ("test_error", {"iris", "net"}),
+        ("test_loss_at_best_step", {"iris", "net"}),
         ("steps_to_threshold", {"iris"}),
         ("reached", {"iris"}),
         ("floor", {"iris", "bowl", "wells"}),
