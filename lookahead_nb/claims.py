@@ -127,9 +127,14 @@ class Claim:
 
     def seeds(self, attempt=0):
         """Return the seeds of a result, ints in [2**32, 2**48). attempt : 0 for the registered one, else fresh ones."""
-        attempt = whole_number("attempt", attempt, 0)
-        digests = (hashlib.sha256(f"{self.sha256} {attempt} {i}".encode()) for i in range(self.number_of_seeds))
-        return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
+        return seeds_of(self.sha256, self.number_of_seeds, attempt)
+
+
+def seeds_of(sha256, number, attempt=0):
+    """Return so many seeds, ints in [2**32, 2**48), that follow from a hash and the number of the attempt."""
+    attempt = whole_number("attempt", attempt, 0)
+    digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
+    return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
 
 
 def read(path=None):
@@ -361,8 +366,13 @@ def judge(claim, runs):
     of its interval at 95 in 100, ``p`` (two-sided, of the judgement against the margin), ``outcome`` ("yes", "no",
     "open"), ``seeds``. errors : ValueError for runs that lack an arm or a task.
     """
+    return compare(claim.effects, runs)
+
+
+def compare(effects, runs):
+    """Return what :func:`judge` does, of any list of :class:`Effect`."""
     rows = []
-    for effect in claim.effects:
+    for effect in effects:
         for task in ["all", *effect.tasks]:
             tasks = effect.tasks if task == "all" else (task,)
             rows.append({"effect": effect.name, "task": task} | _judged(effect, gaps_of(effect, runs, tasks), task))
@@ -467,19 +477,22 @@ def _as_listed(claim, effects):
     return {each: found(each) for each in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
-def judge_all(register, *, folder=None):
+def judge_all(register, *, folder=None, recomputed=False):
     """Return the effects of all claims that have results, with ``claim``, ``p`` after Holm's correction and outcomes.
 
     The correction runs over the joint effects ("all") of all claims, each of which is confirmatory; the rows of single
-    tasks only describe. register : dict of :func:`read`. errors : those of :func:`results`, but claims without any
-    results are left out.
+    tasks only describe. register : dict of :func:`read`. folder : as in :func:`results`. recomputed : bool, whether
+    what :func:`evidence` put into ``build/results`` goes before it. errors : those of :func:`results`, but claims
+    without any results are left out.
     """
+    build = tables.build_folder("results") if recomputed else None
     judged = []
     for claim in register.values():
         if claim.untestable:
             continue
+        anew = build and (build / f"{claim.id}.json").is_file()
         try:
-            runs = results(claim, folder=folder)
+            runs = results(claim, folder=build if anew else folder)
         except OSError:
             continue
         judged.append(judge(claim, runs).assign(claim=claim.id))
