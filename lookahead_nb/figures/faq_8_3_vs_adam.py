@@ -51,7 +51,9 @@ def over_tasks(runs, margin):
         _forest(ax, here.rename(index=_data_set, level="task"), rows, margin)
         ax.axhline(0.5 - len(TASKS), color="0.3", lw=0.6)
         ax.set(xlabel="test loss, tuned Adam = 1")
-        ax.text(0.98, 0.99, "cosine rate" if is_cosine else "constant rate", transform=ax.transAxes, ha="right", va="top")
+        ax.text(
+            0.98, 0.99, "cosine rate" if is_cosine else "constant rate", transform=ax.transAxes, ha="right", va="top"
+        )
     axs[0].set_yticks([*rows.values()], [*TASKS, "over the tasks"])
     fig.legend(*axs[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     letter_panels(axs)
@@ -63,7 +65,7 @@ def training_time(runs, whole, crossing):
     """Draw Lookahead as a multiple of Adam against the training time: at one rate, re-tuned, and on a quadratic.
 
     runs : of C10, the shortest of which take a tenth of the steps of the longest; whole : of C08, which tunes for the
-    longest. crossing : frame by ``lr`` and ``steps`` with the ratios ``exact`` and ``simulated`` of the expected loss,
+    longest. crossing : of ``predictions.overtaking``: the ratios
     NaN where there is none, and ``predicted``, the step at which the closed form has them equal.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 3.3))
@@ -81,8 +83,8 @@ def training_time(runs, whole, crossing):
     for (lr, line), shade in zip(
         crossing.groupby("lr"), sns.color_palette("flare", crossing["lr"].nunique()), strict=True
     ):
-        axs[2].plot(line["steps"], line["exact"], color=shade, label=f"{lr:g}")
-        axs[2].plot(line["steps"], line["simulated"], ".", color=shade, ms=4)
+        axs[2].plot(line["step"], line["exact"], color=shade, label=f"{lr:g}")
+        axs[2].plot(line["step"], line["simulated"], ".", color=shade, ms=4)
         axs[2].axvline(line["predicted"].iloc[0], color=shade, lw=0.8, ls=":")
     axs[2].set(xscale="log", xlabel="steps", ylabel="expected loss, gradient descent = 1")
     axs[2].legend(title="lr × curvature", frameon=False)
@@ -116,7 +118,9 @@ def data_size(runs, margin):
         ax.axhline(1, color="0.5", lw=0.8, zorder=0)
         ax.set(yscale="log", xlim=(-0.4, 2.4))
         ax.set_xticks(range(3), [ALL, STEPS, EPOCHS])
-        ax.text(0.98, 0.98, "cosine rate" if is_cosine else "constant rate", transform=ax.transAxes, ha="right", va="top")
+        ax.text(
+            0.98, 0.98, "cosine rate" if is_cosine else "constant rate", transform=ax.transAxes, ha="right", va="top"
+        )
     plain_ticks(axs[0].yaxis, [0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1])
     axs[0].set_ylabel("test loss of Lookahead, AdamW = 1")
     axs[0].legend(frameon=False, ncols=2)
@@ -132,7 +136,12 @@ def text(runs, margins):
     """
     short, whole = (with_change(runs, "steps=", is_short) for is_short in (True, False))
     panels = {
-        "steps to a training loss,\nboth at lr 0.001": (whole, "adam at 0.001", ["lookahead at 0.001"], "steps_to_threshold"),
+        "steps to a training loss,\nboth at lr 0.001": (
+            whole,
+            "adam at 0.001",
+            ["lookahead at 0.001"],
+            "steps_to_threshold",
+        ),
         "steps to a training loss,\ntuned for the whole run": (whole, "adam", [], "steps_to_threshold"),
         "test loss after a tenth,\ntuned for it": (short, "adam", [], "test_loss"),
         "test loss in the end,\ntuned for it": (whole, "adam", [], "test_loss"),
