@@ -7,11 +7,13 @@ seed, and is judged against a margin, the size below which nobody would care:
     expect = "less"         the mirror image: yes below minus the margin, no above that
     expect = "equivalent"   yes where the effect lies within the margin on both sides, no where it lies outside
 
-and open where neither is significant. The verdict follows from the effects: **supported** where all that the claim
-lists as ``supported`` came out as listed, else **conditional** where all listed as ``conditional`` did, else
-**refuted** where one of ``supported`` came out the other way, else **inconclusive**. A name in these lists stands for
-yes, "not name" for no. Seeds are derived from the SHA-256 of the entry and of the tasks it names, so that an edit
-changes all its data.
+and open where neither is significant. An effect may stand **against** other tasks: then it is how much more the arm
+differs from its control on its own tasks than on those, an interaction.
+
+The verdict follows from the effects: **supported** where all that the claim lists as ``supported`` came out as listed,
+else **conditional** where all listed as ``conditional`` did, else **refuted** where one of ``supported`` came out the
+other way, else **inconclusive**. A name in these lists stands for yes, "not name" for no. Seeds are derived from the
+SHA-256 of the entry and of the tasks it names, so that an edit changes all its data.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ from lookahead_nb.trials import Measured, measure
 FIELDS = ("section", "article", "prediction", "notebook")
 TRIED = ("metrics", "tasks", "arms", "seeds", "budget", "effects", "supported")
 OPTIONAL = ("conditional", "condition")
-OF_EFFECT = ("name", "metric", "arm", "control", "expect", "margin", "scale", "test", "tasks")
+OF_EFFECT = ("name", "metric", "arm", "control", "expect", "margin", "scale", "test")
+CHOSEN = ("tasks", "against")  # for an effect
 EXPECTED = ("greater", "less", "equivalent")
 SCALES = {
     "difference": "the difference arm - control; margin in the units of the metric",
@@ -64,7 +67,10 @@ LEVEL = 0.05  # of the verdicts, after Holm's correction over the effects of all
 
 @dataclass(frozen=True)
 class Effect:
-    """A comparison that a claim rests on; see the module's docstring and ``SCALES``, ``TESTS``."""
+    """A comparison that a claim rests on; see the module's docstring and ``SCALES``, ``TESTS``.
+
+    against : as many tasks as ``tasks``, whose gaps are taken from theirs, in this order and by seed; or none.
+    """
 
     name: str
     metric: str
@@ -75,6 +81,7 @@ class Effect:
     scale: str
     test: str
     tasks: tuple[str, ...]
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,8 +226,8 @@ def _effects(listed, metrics, problems, arms, seeds):
 
 
 def _effect(table, metrics, problems, arms, seeds):
-    known_keys("", table, OF_EFFECT)
-    for name in OF_EFFECT[:-1]:
+    known_keys("", table, (*OF_EFFECT, *CHOSEN))
+    for name in OF_EFFECT:
         if name not in table:
             raise ValueError(f"{name} must be given, not missing")
     if text("name", table["name"]).startswith("not "):
@@ -232,8 +239,11 @@ def _effect(table, metrics, problems, arms, seeds):
     scale, test = choice("scale", table["scale"], SCALES), choice("test", table["test"], TESTS)
     margin = real_number("margin", table["margin"], 1 if scale == "ratio" else 0, open_low=True)
     tasks = names("tasks", table.get("tasks", [*problems]))
-    for task in tasks:
-        problem = problems[choice("tasks", task, problems)]
+    against = names("against", table["against"]) if "against" in table else ()
+    if against and len(against) != len(tasks):
+        raise ValueError(f"against must hold as many tasks as tasks, {len(tasks)}, not {len(against)}")
+    for key, task in [*(("tasks", each) for each in tasks), *(("against", each) for each in against)]:
+        problem = problems[choice(key, task, problems)]
         for part in ("arm", "control"):
             if not arms[table[part]].is_on(task):
                 raise ValueError(f"{part} must be trained on the task {task!r}, which {table[part]!r} is not")
@@ -250,7 +260,7 @@ def _effect(table, metrics, problems, arms, seeds):
         raise ValueError(f"test {test!r} needs at least {least_seeds} seeds, not {seeds}")
     if len(tasks) < least_tasks:
         raise ValueError(f"test {test!r} needs at least {least_tasks} tasks, not {len(tasks)}")
-    return Effect(**(table | {"tasks": tasks, "margin": margin}))
+    return Effect(**(table | {"tasks": tasks, "against": against, "margin": margin}))
 
 
 # ------------------------------------------------------------------------------------------------------------ results
@@ -339,8 +349,14 @@ def _joined(measured, kept, tasks, order):
 
 def on_tasks(claim, tasks):
     """Return the claim with its effects on some of its tasks only, and without those that then cannot be tested."""
-    kept = [replace(each, tasks=tuple(name for name in each.tasks if name in tasks)) for each in claim.effects]
+    kept = [_on_tasks(each, tasks) for each in claim.effects]
     return replace(claim, effects=tuple(each for each in kept if len(each.tasks) >= TESTS[each.test][1]))
+
+
+def _on_tasks(effect, tasks):
+    pairs = [pair for pair in zip(effect.tasks, effect.against or effect.tasks, strict=True) if {*pair} <= {*tasks}]
+    kept = [tuple(each) for each in zip(*pairs, strict=True)] or [(), ()]
+    return replace(effect, tasks=kept[0], against=kept[1] if effect.against else ())
 
 
 def judge(claim, runs):
@@ -364,7 +380,19 @@ def compare(effects, runs, *, by_task=True):
 
 
 def gaps_of(effect, runs, tasks):
-    """Return the paired gaps arm - control of an effect on its scale (a ratio as its logarithm), by task and seed."""
+    """Return the paired gaps arm - control of an effect on its scale (a ratio as its logarithm), by task and seed.
+
+    tasks : some of those of the effect; where it stands against others, the gaps there are taken away.
+    """
+    gaps = _gaps(effect, runs, tasks)
+    if not effect.against:
+        return gaps
+    against = dict(zip(effect.against, effect.tasks, strict=True))
+    other = _gaps(effect, runs, [each for each, task in against.items() if task in tasks])
+    return gaps - other.rename(index=against, level="task")
+
+
+def _gaps(effect, runs, tasks):
     there = runs[runs["task"].isin(tasks)]
     if absent := set(tasks) - {*there["task"]}:
         raise ValueError(f"runs must hold the tasks of {effect.name!r}, and lack {', '.join(sorted(absent))}")

@@ -11,7 +11,17 @@ from lookahead_nb.comparisons import with_controls
 from lookahead_nb.landscapes import replay, trace
 from lookahead_nb.near_minimum import Weights
 from lookahead_nb.optimizers import INNER_STATES
-from lookahead_nb.theory import FAST, SLOW, Cycle, averaged, best_lr, expected_loss, sgd_matched_loss, sgd_variance
+from lookahead_nb.theory import (
+    FAST,
+    SLOW,
+    Cycle,
+    averaged,
+    best_lr,
+    expected_loss,
+    sgd_crossing_time,
+    sgd_matched_loss,
+    sgd_variance,
+)
 from lookahead_nb.train import settings_frame
 
 # ------------------------------------------------------------------------------------------------------- one mode
@@ -64,6 +74,30 @@ def by_phase(opts, clouds):
             predicted = cycle.covariance(int(phase))[place[kind], place[kind]]
             found.append((float(cycle.beta1), kind, int(phase), predicted, 2 * losses.mean()))
     return pd.DataFrame(found, columns=["beta1", "weights", "phase", "predicted", "measured"])
+
+
+def overtaking(opts, rows):
+    """Return the expected loss of Lookahead over that of gradient descent at the same lr, on one mode, as it goes.
+
+    opts : list of Lookaheads around SGD without momentum. rows : frame of ``sweep`` over the inner rule and the
+    Lookahead of each of them in turn, from one seed, on ``Quadratic([1.0], noise=1.0, replicas=...)``. returns : frame
+    with ``lr``, ``step`` (those with a sync), ``exact``, ``simulated`` (NaN where rows have no evaluation) and
+    ``predicted``, the step at which the closed form has the two equal. errors : TypeError, ValueError.
+    """
+    runs = rows["run"].drop_duplicates()
+    if len(runs) != 2 * len(opts):
+        raise ValueError(f"rows must hold {2 * len(opts)} runs, an inner rule and a Lookahead in turn, not {len(runs)}")
+    losses = rows.drop_duplicates(["run", "step"], keep="last").pivot(index="step", columns="run", values="train_loss")
+    found = []
+    for opt, alone, ours in zip(opts, runs[::2], runs[1::2], strict=True):
+        paths = [Cycle.of(each, noise=1.0).transient(losses.index[-1]) for each in (opt.inner, opt)]
+        alone_exact, exact = (np.square(path.slow_mean) + path.slow_variance for path in paths)
+        at = np.arange(opt.sync_period, losses.index[-1] + 1, opt.sync_period)
+        frame = pd.DataFrame({"lr": opt.inner.lr, "step": at, "exact": (exact / alone_exact)[at]})
+        frame["simulated"] = (losses[ours] / losses[alone]).reindex(at).to_numpy()
+        settings = (opt.inner.lr, 1.0, opt.sync_period, opt.slow_step_size, 1.0)
+        found.append(frame.assign(predicted=float(sgd_crossing_time(*settings))))
+    return pd.concat(found, ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------------ many modes

@@ -271,6 +271,27 @@ def paired_ratios(values, reference, *, level=0.95):
     return np.exp(pd.DataFrame({"ratio": middle, "low": middle - half, "high": middle + half}))
 
 
+def ratios_to(values, control, level=0.95):
+    """Return every other arm as a multiple of a control, on each task and, as the task "all", over the tasks.
+
+    Geometric means of ratios paired by seed. The interval of a task is that of :func:`by_task`, for its seeds; that of
+    "all" is that of :func:`over_tasks`, for further tasks. An arm is compared on the tasks it was run on.
+
+    values : frame as for :func:`paired`, of positive values, with at least 3 tasks of every arm. control : one of its
+    arms. level : float in (0, 1). returns : frame by arm and task, in their order, with ``ratio``, ``low``, ``high``.
+    errors : TypeError, ValueError. Source: Student 1908.
+    """
+    tables = {}
+    for arm in values["arm"].unique():
+        if arm != control:
+            tasks = values["task"][values["arm"] == arm].unique()
+            gaps = paired(values[values["task"].isin(tasks)], arm, control, "log")
+            table = by_task(gaps, level).drop(columns="n").loc[tasks]
+            table.loc["all"] = over_tasks(gaps, level)
+            tables[arm] = np.exp(table)
+    return pd.concat(tables, names=["arm", "task"]).rename(columns={"mean": "ratio"})
+
+
 # ------------------------------------------------------------------------------------------------------------ tests
 
 
