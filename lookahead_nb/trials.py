@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from lookahead_nb.metrics import METRICS, Curves
+from lookahead_nb.philox import SUBSETS, permutation
 from lookahead_nb.progress import Progress
 from lookahead_nb.sweep import sweep
+from lookahead_nb.train import train
 
 TUNING_SEEDS = range(6)  # never those of a result, which are far larger
 
@@ -54,7 +56,7 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
             if tuned := [arm for arm in here if arm.trials]:
                 trials, settings = tune(tuned, problem, sweeps)
                 tuning.append(trials)
-            opts = [_optimizer(arm, problem, settings) for arm in here]
+            opts = [_optimizer(arm, problem, settings, arms) for arm in here]
             rows = sweeps(problem, opts, seeds) if opts and _needs_runs(problem, metrics) else {}
             runs += [_measured(*each, problem, metrics, seeds, rows) for each in zip(here, opts, strict=True)]
     columns = ["task", "arm", "seed", "lr", "chance", *metrics]
@@ -113,9 +115,28 @@ def tune(arms, problem, sweeps):
     return trials.assign(chosen=trials.index.isin(best)), {arm: tried[i][1] for arm, i in best.items()}
 
 
-def _optimizer(arm, problem, settings):
+def slow_steps(opt, problem):
+    """Return the slow steps that a Lookahead takes on a problem, one row for each of the tuning seeds."""
+    how = problem.training() | {"eval_every": problem.steps}
+    return np.array([train(opt=opt, seed=seed, **how).state.slow_steps for seed in TUNING_SEEDS])
+
+
+def _taken_over(adaptive, how, problem):
+    """Return the slow_step_size of an arm that takes over the steps of an adaptive Lookahead, see ``problems.Arm``."""
+    taken = slow_steps(adaptive, problem)
+    if how == "mean":
+        return round(float(taken.mean()), 6)
+    order = permutation(taken.shape[1], 0, SUBSETS) if how == "shuffled" else slice(None)
+    return tuple(taken[0, order].tolist())
+
+
+def _optimizer(arm, problem, settings, arms):
     if arm.name in settings:
         return arm.optimizer(problem, **settings[arm.name])
+    if "steps_as" in arm.fields:
+        adaptive = _optimizer(arms[arm.rate_of], problem, settings, arms)
+        size = _taken_over(adaptive, arm.fields["steps_as"], problem)
+        return arm.optimizer(problem, settings[arm.rate_of]["lr"], slow_step_size=size)
     return arm.optimizer(problem, settings[arm.rate_of]["lr"] if arm.rate_of else arm.fields["lr"])
 
 
