@@ -439,19 +439,22 @@ def _as_listed(claim, effects):
     return {each: found(each) for each in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
-def judge_all(register, *, folder=None):
+def judge_all(register, *, folder=None, recomputed=False):
     """Return the effects of all claims that have results, with ``claim``, ``p`` after Holm's correction and outcomes.
 
     The correction runs over the joint effects ("all") of all claims, each of which is confirmatory; the rows of single
-    tasks only describe. register : dict of :func:`read`. errors : those of :func:`results`, but claims without any
-    results are left out.
+    tasks only describe. register : dict of :func:`read`. folder : as in :func:`results`. recomputed : bool, whether
+    what :func:`evidence` put into ``build/results`` goes before it. errors : those of :func:`results`, but claims
+    without any results are left out.
     """
+    build = tables.build_folder("results") if recomputed else None
     judged = []
     for claim in register.values():
         if claim.untestable:
             continue
+        anew = build and (build / f"{claim.id}.json").is_file()
         try:
-            runs = results(claim, folder=folder)
+            runs = results(claim, folder=build if anew else folder)
         except OSError:
             continue
         judged.append(judge(claim, runs).assign(claim=claim.id))

@@ -35,6 +35,22 @@ def main_effect(claim, effects):
     return f"{effect.name}: {interval(effect, row.iloc[0])}" if len(row) else ""
 
 
+def effects_of(register, effects):
+    """Return one row for each judged effect with the verdict on its claim and what it was judged against.
+
+    returns : frame with ``claim``, ``verdict``, ``effect``, ``expect``, ``scale``, ``margin``, ``size``, ``low``,
+    ``high``, ``p``, ``outcome``, ``seeds``. register, effects : as in :func:`lines`.
+    """
+    of = {(key, effect.name): effect for key, claim in register.items() for effect in claim.effects}
+    joint = effects[effects["task"] == "all"].drop(columns="task").reset_index(drop=True)
+    known = [of[each] for each in zip(joint["claim"], joint["effect"], strict=True)]
+    against = {name: [getattr(each, name) for each in known] for name in ("expect", "scale", "margin")}
+    verdicts = [claims.verdict(register[key], effects) for key in joint["claim"]]
+    table = joint.assign(verdict=verdicts, **against)
+    first = ["claim", "verdict", "effect", *against]
+    return table[[*first, *table.columns.drop(first)]]
+
+
 def interval(effect, row):
     """Return an effect's size and the ends of its interval: "×1.98 [1.95, 2.01]", "-0.012 [...]", "-1.2 % [...]".
 

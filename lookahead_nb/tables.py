@@ -99,6 +99,20 @@ def read_table(path):
     return pd.DataFrame({name: _column(words[name], dtype) for name, dtype in manifest["columns"].items()})
 
 
+def published(name):
+    """Return numbers of the literature, ``data/published/NAME.csv`` of the checkout, as a frame.
+
+    Columns: ``source``, ``table`` (of the source, "" where it has no number), ``setting``, ``optimizer``, ``metric``,
+    ``value``, ``error`` (what the source puts after ±, NaN without), ``known`` ("read" or "remembered").
+    name : str. errors : OSError.
+    """
+    import pandas as pd
+
+    words = ["source", "table", "setting", "optimizer", "metric", "known"]
+    frame = pd.read_csv(checkout() / f"data/published/{name}.csv", dtype=dict.fromkeys(words, str))
+    return frame.fillna(dict.fromkeys(words, ""))
+
+
 def _column(words, dtype):
     if dtype.startswith("float"):
         return words.map(lambda word: float(word or "nan")).astype(dtype)
