@@ -271,6 +271,22 @@ def paired_ratios(values, reference, *, level=0.95):
     return np.exp(pd.DataFrame({"ratio": middle, "low": middle - half, "high": middle + half}))
 
 
+def multiples(runs, metric, of):
+    """Return a metric of arms as multiples of other arms, with Student intervals: of each task, and of all of them.
+
+    runs : frame with the columns task, arm, seed and the metric, which is positive. of : dict from arms to those they
+    are compared with. returns : frame by ``arm`` and ``task``, "all" for the tasks of the arm together, with ``ratio``,
+    ``low``, ``high`` at 95 in 100. errors : those of :func:`paired`.
+    """
+    rows = {}
+    for arm, other in of.items():
+        gaps = paired(runs.rename(columns={metric: "value"}), arm, other, "log")
+        for task, each in [*gaps.groupby(level="task"), ("all", gaps)]:
+            rows[arm, task] = np.exp(student(each))
+    found = pd.DataFrame.from_dict(rows, orient="index", columns=["ratio", "low", "high"])
+    return found.set_axis(pd.MultiIndex.from_tuples(found.index, names=["arm", "task"]))
+
+
 # ------------------------------------------------------------------------------------------------------------ tests
 
 

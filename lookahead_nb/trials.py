@@ -121,6 +121,21 @@ def slow_steps(opt, problem):
     return np.array([train(opt=opt, seed=seed, **how).state.slow_steps for seed in TUNING_SEEDS])
 
 
+def steps_along(claim, arm, runs):
+    """Return the slow steps of an arm at its tuned rate on all tasks at hand, tuning seeds: one row per sync.
+
+    claim : ``claims.Claim``; arm : name of an adaptive one; runs : frame as in :class:`Measured`. returns : frame with
+    ``task``, ``seed``, ``progress`` (the share of the run that is over) and ``slow_step_size``.
+    """
+    rates, parts = runs[runs["arm"] == arm].groupby("task")["lr"].first(), []
+    for name in rates.index[[claim.problems[name].at_hand for name in rates.index]]:
+        taken = slow_steps(claim.arms[arm].optimizer(claim.problems[name], rates[name]), claim.problems[name])
+        seed, sync = np.indices(taken.shape)
+        columns = {"seed": seed, "progress": (sync + 1) / taken.shape[1], "slow_step_size": taken}
+        parts.append(pd.DataFrame({key: each.ravel() for key, each in columns.items()}).assign(task=name))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _taken_over(adaptive, how, problem):
     """Return the slow_step_size of an arm that takes over the steps of an adaptive Lookahead, see ``problems.Arm``."""
     taken = slow_steps(adaptive, problem)
