@@ -120,9 +120,14 @@ class Claim:
 
     def seeds(self, attempt=0):
         """Return the seeds of a result, ints in [2**32, 2**48). attempt : 0 for the registered one, else fresh ones."""
-        attempt = whole_number("attempt", attempt, 0)
-        digests = (hashlib.sha256(f"{self.sha256} {attempt} {i}".encode()) for i in range(self.number_of_seeds))
-        return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
+        return seeds_of(self.sha256, self.number_of_seeds, attempt)
+
+
+def seeds_of(sha256, number, attempt=0):
+    """Return so many seeds, ints in [2**32, 2**48), that follow from a hash and the number of the attempt."""
+    attempt = whole_number("attempt", attempt, 0)
+    digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
+    return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
 
 
 def read(path=None):
@@ -345,8 +350,13 @@ def judge(claim, runs):
     of its interval at 95 in 100, ``p`` (two-sided, of the judgement against the margin), ``outcome`` ("yes", "no",
     "open"), ``seeds``. errors : ValueError for runs that lack an arm or a task.
     """
+    return compare(claim.effects, runs)
+
+
+def compare(effects, runs):
+    """Return what :func:`judge` does, of any list of :class:`Effect`."""
     rows = []
-    for effect in claim.effects:
+    for effect in effects:
         for task in ["all", *effect.tasks]:
             tasks = effect.tasks if task == "all" else (task,)
             rows.append({"effect": effect.name, "task": task} | _judged(effect, gaps_of(effect, runs, tasks), task))

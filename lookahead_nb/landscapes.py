@@ -336,3 +336,16 @@ def trace(landscape, optimizer, start, steps):
         if lookahead and state.t % lookahead.sync_period == 0 and lookahead.pull_back:
             fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / state.slow_steps[-1]
     return np.array(fast), np.array(slow) if slowed else None
+
+
+def replay(optimizer, start, gradients):
+    """Step an optimizer along given gradients, wherever they were taken, and return its path, (steps + 1, n).
+
+    start : (n,) float array, not changed; gradients : (steps, n) of its dtype. errors : those of ``step``.
+    """
+    params = np.array(start)
+    state, path = optimizer.init(params), [params.copy()]
+    for gradient in gradients:
+        optimizer.step(params, gradient, state)
+        path.append(params.copy())
+    return np.array(path)

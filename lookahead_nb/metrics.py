@@ -16,7 +16,7 @@ from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
 NEEDS = {  # what a problem must have for a metric to be measured on it
     "data": lambda problem: not problem.on_landscape,
     "a threshold": lambda problem: "threshold" in problem.fields,
-    "a lowest loss": lambda problem: problem.on_landscape or not {"hidden", "l2"} & problem.fields.keys(),
+    "a lowest loss": lambda problem: not (problem.fields.get("hidden") or problem.fields.get("l2")),
     "a quadratic": lambda problem: problem.fields.get("landscape") == "Quadratic",
 }
 
@@ -124,6 +124,47 @@ def steps_to_threshold(curves):
 def reached(curves):
     """Whether the training loss was ever below the threshold of the problem: 1, or 0 where the run is censored."""
     return first_below(curves["train_loss"], curves.problem.fields["threshold"]).notna().astype(float)
+
+
+@metric(needs="a threshold")
+def test_at_train(curves):
+    """Test loss where the training loss is first below the threshold, on straight lines of logarithms between two
+    evaluations; that of chance for a run that never gets there.
+    """
+    at = first_below(curves["train_loss"], curves.problem.fields["threshold"])
+    losses = np.log(curves["test_loss"])
+    there = {seed: np.interp(step, losses.index, losses[seed]) for seed, step in at.items()}
+    return np.exp(pd.Series(there)).fillna(curves.problem.chance)
+
+
+@metric(needs="data")
+def test_at_best_validation(curves):
+    """Test loss at the evaluated step whose validation loss is the lowest, the first of them."""
+    best = curves["validation_loss"].idxmin()
+    return pd.Series({seed: curves["test_loss"].loc[step, seed] for seed, step in best.items()})
+
+
+@metric(needs="data")
+def overfitting(curves):
+    """Rise of the test loss from the evaluated step of the lowest validation loss to the last one."""
+    return test_loss(curves) - test_at_best_validation(curves)
+
+
+@metric(needs="data")
+def test_loss_at_syncs(curves):
+    """Mean test loss over the evaluations of the second half that fall on a sync: fast before it, slow after it."""
+    return _late_at(curves, "test_loss", curves["phase"] == 0)
+
+
+@metric(needs="data")
+def test_loss_between_syncs(curves):
+    """Mean test loss over the evaluations of the second half that fall between two syncs."""
+    return _late_at(curves, "test_loss", curves["phase"] > 0)
+
+
+def _late_at(curves, column, here):
+    losses = curves[column]
+    return losses.where(here).loc[losses.index[-1] / 2 :].mean()
 
 
 @metric(needs="a lowest loss")

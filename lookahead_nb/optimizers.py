@@ -167,19 +167,15 @@ class LookaheadState(State):
         view.flags.writeable = False
         return view
 
-    def _step_and_sync(self, kernels, p, g, row, how):
-        """Take a step that syncs and return its slow step."""
-        opt, moved = self._optimizer, (self._rule, p, g, self._s1, self._s2, row)
-        anchors = self._slow, self._a1, self._a2
-        if not opt.adapts:
-            kernels.step_and_sync(*moved, *anchors, *how[1:])
-            return how[0]
-        before, width = p.copy(), self._width.type
-        kernels.step(*moved)
+    def _step_and_adapt(self, p, g, row):
+        """Take a step, fit the slow step and sync with it; adaptive steps are for the host only."""
+        opt, kernels, width, before = self._optimizer, kernels_of(False), self._width.type, p.copy()
+        kernels.step(self._rule, p, g, self._s1, self._s2, row)
         lr, lowest = opt.inner.schedule(self.t + 1), opt.slow_step_size.lowest
         step, rest = fitted(before, p, self._slow, g, self._s2, row, lr, lowest)
-        kernels.sync(p, self._s1, self._s2, *anchors, width(step), width(rest), True, KEEP)
-        return step
+        anchors = (self._slow, self._a1, self._a2)
+        kernels.sync(p, self._s1, self._s2, *anchors, width(step), width(rest), opt.pull_back, KEEP)
+        self.slow_steps.append(step)
 
     def _parts(self):
         numbers, arrays = super()._parts()
@@ -234,8 +230,13 @@ class Optimizer:
         row, how, t, powers = state._next_step()
         if how is None:
             kernels.step(state._rule, p, g, state._s1, state._s2, row)
+        elif how:
+            slow_step, how = how
+            anchors = (state._slow, state._a1, state._a2)
+            kernels.step_and_sync(state._rule, p, g, state._s1, state._s2, row, *anchors, *how)
+            state.slow_steps.append(slow_step)
         else:
-            state.slow_steps.append(state._step_and_sync(kernels, p, g, row, how))
+            state._step_and_adapt(p, g, row)
         state._ahead.pop()
         state.t, (state.power1, state.power2, state._synced_power1, state._synced_power2) = t, powers
 
@@ -688,14 +689,14 @@ def gradient_limit(optimizer, dtype):
 
 
 def _hows(optimizer, width):
-    """Return, for each of the slow steps that a Lookahead takes in turn, that step and how the kernels sync with it.
+    """Return each of the slow steps that a Lookahead takes in turn, and (size, rest, pull_back, inner_state) for it.
 
-    Which is size, rest, pull_back, inner_state; a Lookahead that adapts has one such tuple, an empty one.
+    A Lookahead that adapts has one such pair, an empty one.
     """
     if not isinstance(optimizer, Lookahead) or optimizer.adapts:
         return ((),)
     how = optimizer.pull_back, INNER_STATES[optimizer.inner_state]
-    return tuple((size, width(size), width(rest), *how) for size, rest in optimizer.shares)
+    return tuple((size, (width(size), width(rest), *how)) for size, rest in optimizer.shares)
 
 
 def _slow_step_size(value):

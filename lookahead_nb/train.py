@@ -237,13 +237,15 @@ class Task:
         configuration["training"] |= {"seed": seed}
         return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
 
-    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True):
+    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True, looks=(), look=None):
         """Train one run from these weights, in place; return (results, diverged_at, steps taken).
 
         The slow steps of its syncs are added to those of the state.
 
         results : (m, 2, 3, 2) float64, by evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is
         none. diverged_at : the step, or -1. goes_on : asked every ``stride`` steps; where it says no, the run ends.
+        looks : steps after which look() is called, with params and state as a run that ends there leaves them; of a
+        network only.
         """
         if isinstance(self.model, Landscape):
             results, diverged_at, taken = _train_on_landscape(self, [opt], seed, [params], [state], goes_on)
@@ -255,14 +257,15 @@ class Task:
         diverged_at, taken = -1, 0
         moving, slow_steps = _moving(self, opt, params, state)
         advance: Any = partial(runs.advance, *moving)
-        for first in range(0, self.steps, self.stride):
+        for first, last in pairwise(sorted({0, *range(0, self.steps, self.stride), *looks, self.steps})):
             if diverged_at >= 0 or not goes_on():
                 break
             diverged_at, taken = advance(
                 rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, code, l2,
-                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
-                first, min(first + self.stride, self.steps),
+                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work, first, last,
             )  # fmt: skip
+            if last in looks:
+                look()
         _remember(state, slow_steps, taken)
         return results, diverged_at, taken
 

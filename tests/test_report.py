@@ -2,11 +2,13 @@
 
 import math
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import registers
 
 from lookahead_nb import claims, report
+from lookahead_nb.figures import verdicts
 
 
 @pytest.fixture
@@ -107,3 +109,32 @@ def test_what_is_no_part_of_the_faq_is_in_the_other_table_only(tmp_path):
 
 def test_an_empty_register_gives_no_lines():
     assert report.lines({}, judged()) == []
+
+
+def test_every_effect_is_listed_with_what_it_was_judged_against(register):
+    found = report.effects_of(register, judged(slower="yes", better="open"))
+    assert found[["claim", "verdict", "effect", "expect", "scale", "margin"]].to_numpy().tolist() == [
+        ["C01", "conditional", "slower", "greater", "ratio", 1.25],
+        ["C01", "conditional", "better", "less", "difference", 0.01],
+    ]
+    assert len(report.effects_of(register, judged())) == 0
+
+
+def test_effects_are_drawn_in_margins_towards_what_was_expected():
+    effects = pd.DataFrame(
+        {
+            "expect": ["greater", "less", "less", "equivalent", "greater"],
+            "scale": ["ratio", "ratio", "difference", "of chance", "ratio"],
+            "margin": [2.0, 2.0, 0.1, 0.01, 1.1],
+            "size": [4.0, 0.25, 0.05, -0.02, math.inf],
+        }
+    )
+    assert verdicts.in_margins(effects, "size").tolist() == pytest.approx([2, 2, -0.5, -2, math.inf])
+
+
+def test_what_does_not_fit_on_the_page_is_drawn_at_its_edge(register):
+    rows = report.effects_of(register, judged(slower="yes", better="open")).assign(low=[0.0, -math.inf], high=math.inf)
+    fig = verdicts.forest(rows)
+    arrows = [line for line in fig.axes[0].lines if line.get_marker() in ("<", ">")]
+    assert sorted(x for line in arrows for x in line.get_xdata()) == [-verdicts.EDGE] * 2 + [verdicts.EDGE] * 2
+    plt.close(fig)

@@ -58,7 +58,9 @@ to_rule = statistics.multiples(
     found.runs, "test_loss", {f"{kind} {rule}": rule for rule in inner_rules.RULES for kind in kinds}
 )
 caption = "FINDING15"
-alt = "Test loss relative to the inner rule for six rules: Lookahead, the lower rate and averaging all lie close to one."
+alt = (
+    "Test loss relative to the inner rule for six rules: Lookahead, the lower rate and averaging all lie close to one."
+)
 figures.save(inner_rules.around_every_rule(to_rule), "inner_rules", caption, alt)
 
 # %% [markdown]
@@ -69,7 +71,11 @@ figures.save(inner_rules.around_every_rule(to_rule), "inner_rules", caption, alt
 # What a sync does to the inner state was tried around momentum and AdamW:
 
 # %%
-states = {f"lookahead {rule} {mode}": f"lookahead {rule}" for rule in ("momentum", "adamw") for mode in ("reset", "interpolate")}
+states = {
+    f"lookahead {rule} {mode}": f"lookahead {rule}"
+    for rule in ("momentum", "adamw")
+    for mode in ("reset", "interpolate")
+}
 by_state = statistics.multiples(found.runs, "test_loss", states)
 by_state.xs("all", level="task").round(3)
 
