@@ -38,7 +38,8 @@ from lookahead_nb.train import Task
 LANDSCAPES = {kind.__name__: kind for kind in configuration.LANDSCAPES}
 TRAINING = ("steps", "batch_size", "eval_every", "eval_rows", "lr", "schedule", "warmup", "threshold")
 ON_DATA = ("data", "hidden", "activation", "l2", "rows", "flipped")
-OF_ARM = ("rule", "lr", "times", "weights", "tune", "draw", "draws", "best_of", "tasks")
+OF_ARM = ("rule", "lr", "times", "weights", "tune", "draw", "draws", "best_of", "tasks", "steps_as")
+STEPS_AS = ("mean", "shuffled", "replayed")
 OF_LOOKAHEAD = tuple(name for name in inspect.signature(Lookahead).parameters if name != "inner")
 
 
@@ -241,8 +242,9 @@ class Arm:
     ``draw``, beside lr or with it, the settings that every seed draws at random for itself, ``draws`` times, each from
     ``{low, high}``, evenly in logarithms (rounded, where both are whole numbers), with ``once = true`` one value for
     all of them; ``best_of``, a number of draws, the best of which on the validation part of their own seed is taken, in
-    expectation over the draws; ``tasks``, the names of those it is trained on, default all. An arm with an argument of
-    Lookahead is one.
+    expectation over the draws; ``tasks``, the names of those it is trained on, default all; ``steps_as``, one of
+    ``STEPS_AS``: takes over the slow steps of the adaptive arm that lr names, as on the tuning seeds. An arm with an
+    argument of Lookahead is one.
     """
 
     name: str
@@ -355,6 +357,10 @@ def arms_of(tables):
             suffix = "".join(f" {key}={value}" for key, value in zip(axes, point, strict=True))
             arms[name + suffix] = Arm(name + suffix, table | dict(zip(axes, point, strict=True)))
     for arm in arms.values():
+        if "steps_as" in arm.fields:
+            choice(f"{arm.name}.steps_as", arm.fields["steps_as"], STEPS_AS)
+            if arm.rate_of not in arms or arms[arm.rate_of].fields.get("slow_step_size") != "adaptive":
+                raise ValueError(f"{arm.name}.lr must be the name of an adaptive arm, not {arm.fields.get('lr')!r}")
         if arm.rate_of and not (arm.rate_of in arms and arms[arm.rate_of].trials):
             allowed = "a number, 'given' or the name of an arm that tunes its own"
             raise ValueError(f"{arm.name}.lr must be {allowed}, not {arm.rate_of!r}")

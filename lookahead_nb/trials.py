@@ -15,8 +15,10 @@ import pandas as pd
 from lookahead_nb import statistics
 from lookahead_nb.metrics import METRICS, Curves
 from lookahead_nb.optimizers import AdamW, Lookahead
+from lookahead_nb.philox import SUBSETS, permutation
 from lookahead_nb.progress import Progress
 from lookahead_nb.sweep import grid, sweep
+from lookahead_nb.train import train
 
 TUNING_SEEDS = range(6)  # never those of a result, which are far larger
 
@@ -57,7 +59,7 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
             if tuned := [arm for arm in here if arm.trials]:
                 trials, settings = tune(tuned, problem, sweeps)
                 tuning.append(trials)
-            plain = {arm: _optimizer(arm, problem, settings) for arm in here if not arm.draws}
+            plain = {arm: _optimizer(arm, problem, settings, arms) for arm in here if not arm.draws}
             rows = sweeps(problem, [*plain.values()], seeds) if plain and _needs_runs(problem, metrics) else {}
             found = {arm: _measured(arm, opt, problem, metrics, seeds, rows) for arm, opt in plain.items()}
             if drawn := [arm for arm in here if arm.draws]:
@@ -144,9 +146,43 @@ def tune(arms, problem, sweeps):
     return trials.assign(chosen=trials.index.isin(best)), {arm: tried[i][1] for arm, i in best.items()}
 
 
-def _optimizer(arm, problem, settings):
+def slow_steps(opt, problem):
+    """Return the slow steps that a Lookahead takes on a problem, one row for each of the tuning seeds."""
+    how = problem.training() | {"eval_every": problem.steps}
+    return np.array([train(opt=opt, seed=seed, **how).state.slow_steps for seed in TUNING_SEEDS])
+
+
+def steps_along(claim, arm, runs):
+    """Return the slow steps of an arm at its tuned rate on all tasks at hand, tuning seeds: one row per sync.
+
+    claim : ``claims.Claim``; arm : name of an adaptive one; runs : frame as in :class:`Measured`. returns : frame with
+    ``task``, ``seed``, ``progress`` (the share of the run that is over) and ``slow_step_size``.
+    """
+    rates, parts = runs[runs["arm"] == arm].groupby("task")["lr"].first(), []
+    for name in rates.index[[claim.problems[name].at_hand for name in rates.index]]:
+        taken = slow_steps(claim.arms[arm].optimizer(claim.problems[name], rates[name]), claim.problems[name])
+        seed, sync = np.indices(taken.shape)
+        columns = {"seed": seed, "progress": (sync + 1) / taken.shape[1], "slow_step_size": taken}
+        parts.append(pd.DataFrame({key: each.ravel() for key, each in columns.items()}).assign(task=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _taken_over(adaptive, how, problem):
+    """Return the slow_step_size of an arm that takes over the steps of an adaptive Lookahead, see ``problems.Arm``."""
+    taken = slow_steps(adaptive, problem)
+    if how == "mean":
+        return round(float(taken.mean()), 6)
+    order = permutation(taken.shape[1], 0, SUBSETS) if how == "shuffled" else slice(None)
+    return tuple(taken[0, order].tolist())
+
+
+def _optimizer(arm, problem, settings, arms):
     if arm.name in settings:
         return arm.optimizer(problem, **settings[arm.name])
+    if "steps_as" in arm.fields:
+        adaptive = _optimizer(arms[arm.rate_of], problem, settings, arms)
+        size = _taken_over(adaptive, arm.fields["steps_as"], problem)
+        return arm.optimizer(problem, settings[arm.rate_of]["lr"], slow_step_size=size)
     return arm.optimizer(problem, settings[arm.rate_of]["lr"] if arm.rate_of else arm.fields["lr"])
 
 
