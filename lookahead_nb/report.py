@@ -202,7 +202,10 @@ def _all(register, effects):
 
 
 def _link(claim, words=None):
-    return f"[{words or claim.id}](notebooks/{claim.notebook}.ipynb)"
+    """Link to the notebook of a claim, once there is one."""
+    path = f"notebooks/{claim.notebook}.ipynb"
+    words = words or claim.id
+    return f"[{words}]({path})" if (tables.checkout() / path).is_file() else words
 
 
 def _markdown(head, rows):
