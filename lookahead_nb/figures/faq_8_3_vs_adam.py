@@ -51,9 +51,7 @@ def over_tasks(runs, margin):
         _forest(ax, here.rename(index=_data_set, level="task"), rows, margin)
         ax.axhline(0.5 - len(TASKS), color="0.3", lw=0.6)
         ax.set(xlabel="test loss, tuned Adam = 1")
-        ax.text(
-            0.98, 0.99, "cosine rate" if is_cosine else "constant rate", transform=ax.transAxes, ha="right", va="top"
-        )
+        ax.set_title("cosine rate" if is_cosine else "constant rate")
     axs[0].set_yticks([*rows.values()], [*TASKS, "over the tasks"])
     fig.legend(*axs[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     letter_panels(axs)
@@ -119,9 +117,7 @@ def data_size(runs, margin):
         ax.axhline(1, color="0.5", lw=0.8, zorder=0)
         ax.set(yscale="log", xlim=(-0.4, 2.4))
         ax.set_xticks(range(3), [ALL, STEPS, EPOCHS])
-        ax.text(
-            0.98, 0.98, "cosine rate" if is_cosine else "constant rate", transform=ax.transAxes, ha="right", va="top"
-        )
+        ax.set_title("cosine rate" if is_cosine else "constant rate")
     plain_ticks(axs[0].yaxis, [0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1])
     axs[0].set_ylabel("test loss of Lookahead, AdamW = 1")
     axs[0].legend(loc="lower left", frameon=False, ncols=2)
@@ -204,5 +200,8 @@ def _forest(ax, table, rows, margin):
     ax.axvspan(1 / margin, margin, color="0.93", zorder=0)
     ax.axvline(1, color="0.5", lw=0.8, zorder=0)
     ax.set(xscale="log", ylim=(min(rows.values()) - 0.5, 0.5))
-    plain_ticks(ax.xaxis, [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2])
+    low, high = ax.get_xlim()
+    fine, coarse = [0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.15, 1.2], [0.5, 0.7, 1, 1.5, 2]
+    plain_ticks(ax.xaxis, fine if high / low < 1.5 else coarse)
+    ax.set_xlim(low, high)
     ax.tick_params(axis="y", length=0)
