@@ -369,11 +369,11 @@ def judge(claim, runs):
     return compare(claim.effects, runs)
 
 
-def compare(effects, runs):
-    """Return what :func:`judge` does, of any list of :class:`Effect`."""
+def compare(effects, runs, *, by_task=True):
+    """Return what :func:`judge` does, of any list of :class:`Effect`. by_task : bool, or only the tasks together."""
     rows = []
     for effect in effects:
-        for task in ["all", *effect.tasks]:
+        for task in ["all", *(effect.tasks if by_task else ())]:
             tasks = effect.tasks if task == "all" else (task,)
             rows.append({"effect": effect.name, "task": task} | _judged(effect, gaps_of(effect, runs, tasks), task))
     return pd.DataFrame(rows)
@@ -477,13 +477,13 @@ def _as_listed(claim, effects):
     return {each: found(each) for each in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
-def judge_all(register, *, folder=None, recomputed=False):
+def judge_all(register, *, folder=None, recomputed=False, by_task=None):
     """Return the effects of all claims that have results, with ``claim``, ``p`` after Holm's correction and outcomes.
 
     The correction runs over the joint effects ("all") of all claims, each of which is confirmatory; the rows of single
     tasks only describe. register : dict of :func:`read`. folder : as in :func:`results`. recomputed : bool, whether
-    what :func:`evidence` put into ``build/results`` goes before it. errors : those of :func:`results`, but claims
-    without any results are left out.
+    what :func:`evidence` put into ``build/results`` goes before it. by_task : ids of the claims whose single tasks are
+    judged too, default all. errors : those of :func:`results`, but claims without any results are left out.
     """
     build = tables.build_folder("results") if recomputed else None
     judged = []
@@ -495,7 +495,8 @@ def judge_all(register, *, folder=None, recomputed=False):
             runs = results(claim, folder=build if anew else folder)
         except OSError:
             continue
-        judged.append(judge(claim, runs).assign(claim=claim.id))
+        single = by_task is None or claim.id in by_task
+        judged.append(compare(claim.effects, runs, by_task=single).assign(claim=claim.id))
     if not judged:
         return pd.DataFrame(columns=["claim", "effect", "task", "size", "low", "high", "p", "outcome", "seeds"])
     effects = pd.concat(judged, ignore_index=True)

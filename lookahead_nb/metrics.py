@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,14 @@ class Curves:
     """The histories of the runs of one arm: a frame for each column, one row per evaluated step, one column per seed.
 
     A loss is at most that of chance, which is also that of a diverged run. Of each run the judged weights are taken,
-    ``weights``: "slow" where there are any, or "fast". rows : frame of ``sweep``; problem : the ``problems.Problem``.
+    ``weights``: "slow" where there are any, or "fast". rows : frame of ``sweep``; problem : the ``problems.Problem``;
+    by : "run", and the columns are run ids, of any number of optimizers.
     """
 
     rows: pd.DataFrame
     problem: Any
     weights: str = "slow"
+    by: str = "seed"
 
     def __getitem__(self, column):
         values = self._judged(column)
@@ -39,7 +41,13 @@ class Curves:
 
     def _judged(self, column):
         rows = self.rows[self.rows["weights"] == "fast"] if self.weights == "fast" else self.rows
-        return rows.drop_duplicates(["seed", "step"], keep="last").pivot(index="step", columns="seed", values=column)
+        judged = rows.drop_duplicates([self.by, "step"], keep="last")
+        return judged.pivot(index="step", columns=self.by, values=column)
+
+    @property
+    def seeds(self):
+        """The seeds of the columns, a series."""
+        return self.rows.groupby(self.by)["seed"].first()
 
     @property
     def diverged(self):
@@ -48,7 +56,7 @@ class Curves:
 
     def of(self, weights):
         """Return the curves of the "fast" or the "slow" weights of the same runs."""
-        return Curves(self.rows, self.problem, weights)
+        return replace(self, weights=weights)
 
 
 @dataclass(frozen=True)
@@ -170,8 +178,7 @@ def _late_at(curves, column, here):
 @metric(needs="a lowest loss")
 def floor(curves):
     """Mean excess of the training loss over the lowest possible one in the second half of the steps."""
-    lowest = pd.Series({seed: curves.problem.lowest(seed) for seed in curves.diverged.index})
-    return _late(curves)["height"].fillna(curves.problem.chance) - lowest
+    return _late(curves)["height"].fillna(curves.problem.chance) - curves.seeds.map(curves.problem.lowest)
 
 
 @metric
@@ -221,3 +228,25 @@ def fast_risk(optimizer, problem):
         for phase in range(cycle.sync_period)
     ]
     return np.mean(risks)
+
+
+@exact_metric
+def steps_to_shrink_at_equal_risk(optimizer, problem):
+    """Steps as in steps_to_shrink, at the lowest learning rate at which slow_risk is that of the inner rule alone."""
+    inner = getattr(optimizer, "inner", optimizer)
+    if optimizer is inner:
+        return steps_to_shrink(inner, problem)
+    risk = slow_risk(inner, problem)
+
+    def at(times):
+        return replace(optimizer, inner=replace(inner, lr=inner.lr * times))
+
+    def below(times):
+        return slow_risk(at(times), problem) <= risk  # not where it is unstable, its risk NaN
+
+    low = 1.0
+    while below(high := 1.1 * low):
+        low = high
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return steps_to_shrink(at(low), problem)

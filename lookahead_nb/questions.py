@@ -147,8 +147,7 @@ def _compared(problem, runs, pairs, margin):
     """Return how arms differ from controls: "same" within the margin, "better" or "worse" beyond it, or "open"."""
     how: dict[str, Any] = {"expect": "equivalent", "margin": margin, "scale": "of chance", "test": "sign flip"}
     effects = [claims.Effect(a, "test_loss", a, c, **how, tasks=(problem.name,)) for a, c in pairs]
-    rows = claims.compare(effects, runs)
-    rows = rows[rows["task"] == "all"].reset_index(drop=True)
+    rows = claims.compare(effects, runs, by_task=False)
     beyond = (rows["size"] > 0).map({True: "worse", False: "better"})
     outcome = rows["outcome"].map({"yes": "same", "open": "open"}).fillna(beyond)
     table = pd.DataFrame(pairs, columns=["arm", "control"])

@@ -84,6 +84,16 @@ def write_table(frame, name, *, folder=None, **about):
     return path
 
 
+def made_or_kept(name, make, *, here):
+    """Return the table that make() gives, written under its name, or where it is not made here the committed one.
+
+    name : str, as for :func:`write_table`. make : function without arguments to a frame. here : bool. errors : those of
+    make and of :func:`read_table`.
+    """
+    path = write_table(make(), name) if here else checkout() / "data/results" / f"{name}.csv"
+    return read_table(path)
+
+
 def read_table(path):
     """Return a table written by :func:`write_table` as a frame, checked against its manifest.
 

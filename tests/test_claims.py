@@ -93,7 +93,7 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         ),
         ('lr = "tuned"', 'lr = "tunde"', "C01.arms.same rate.lr must be a number, 'given' or the name of an arm that"),
         ('lr = "tuned"', 'lr = "adamw"', "C01.arms.same rate.lr must be a number, 'given' or the name of an arm that"),
-        ("tune = {", "lr = 0.1\ntune = {", "C01.arms.tuned.lr must be given, or tune, and not both"),
+        ("tune = {", "lr = 0.1\ntune = {", "C01.arms.tuned.lr must be given, or be in tune or in draw"),
         ('lr = "tuned"', "tune = { lr = [0.1] }", "C01.arms.tune must hold the same number of trials in all arms that"),
         (
             "times = [0.5, 0.2]",
@@ -270,7 +270,7 @@ def test_single_tasks_and_other_claims_do_not_enter_a_verdict(register):
     joint = outcomes(slower="yes", better="no").assign(claim="C01")
     other = outcomes(slower="no", better="yes").assign(claim="C05")
     single = outcomes(task="iris", slower="no", better="yes").assign(claim="C01")
-    assert claims.verdict(register["C01"], pd.concat([single, other, joint])) == "supported"
+    assert claims.verdict(register["C01"], pd.concat([single, joint, other])) == "supported"
 
 
 def test_what_has_no_results_or_no_trial_says_so(register):
@@ -582,6 +582,8 @@ def test_holm_runs_over_the_joint_effects_of_all_claims(register, tmp_path):
     assert found[["effect", "task"]].to_numpy().tolist() == alone[["effect", "task"]].to_numpy().tolist()
     assert found["p"][joint].tolist() == pytest.approx(statistics.holm(alone["p"][joint]).tolist())
     assert found["p"][~joint].tolist() == alone["p"][~joint].tolist()
+    few = claims.judge_all(register, folder=tmp_path, by_task=["C02"])
+    assert few.equals(found[joint | (found["claim"] == "C02")].reset_index(drop=True))
     assert [claims.verdict(register[key], found) for key in register] == ["supported", "supported", "not testable here"]
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 
 import lookahead_nb as lnb
 from lookahead_nb import theory
@@ -144,6 +145,16 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
     assert measured("floor", train_loss=losses) == {1: pytest.approx(0.4), 2: pytest.approx(0.3)}
 
 
+def test_curves_may_be_those_of_runs_instead_of_seeds(monkeypatch):
+    monkeypatch.setattr(Problem, "lowest", lambda _, seed: 0.1 * seed)
+    one, two = (curves(train_loss=[[0.9] + [0.5] * 6, [0.9] + [0.7] * 6]).rows for _ in range(2))
+    runs = pd.concat([one.assign(run=one["seed"].map({1: "b", 2: "a"})), two.assign(run="c", seed=3)[:14]])
+    by_run = Curves(runs, problem("iris", 1.0), by="run")
+    assert by_run.seeds.to_dict() == {"a": 2, "b": 1, "c": 3}
+    assert METRICS["train_loss"].measure(by_run).to_dict() == {"a": 0.7, "b": 0.5, "c": 0.5}
+    assert METRICS["floor"].measure(by_run).to_numpy() == pytest.approx([0.5, 0.4, 0.2])
+
+
 @pytest.mark.parametrize(
     ("name", "fitting"),
     [
@@ -162,6 +173,7 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
         ("slow_risk", {"bowl"}),
         ("fast_risk", {"bowl"}),
         ("steps_to_shrink", {"bowl"}),
+        ("steps_to_shrink_at_equal_risk", {"bowl"}),
     ],
 )
 def test_a_metric_fits_the_problems_that_have_what_it_needs(name, fitting):
@@ -214,3 +226,15 @@ def test_steps_to_shrink_are_those_of_the_slowest_mode():
     assert exact("steps_to_shrink", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
     assert exact("steps_to_shrink", SGD) == pytest.approx(-1 / np.log(1 - 0.15))
     assert exact("steps_to_shrink", lnb.SGD(lr=1.1)) == math.inf  # 1 - 1.1*2 is below -1
+
+
+def test_steps_at_equal_risk_are_those_at_the_rate_that_the_closed_forms_give():
+    def excess(lr):
+        how = {"lr": lr, "curvature": BOWL["curvature"], "sync_period": 4, "slow_step_size": 0.4}
+        slow = theory.sgd_variance(**BOWL | {"lr": lr}) * theory.sgd_variance_ratio(**how)
+        return BOWL["curvature"] / 2 @ (slow - theory.sgd_variance(**BOWL))
+
+    lr = brentq(excess, 0.3, 0.99)
+    rate = theory.sgd_rate(lr, 0.5, 4, 0.4)
+    assert exact("steps_to_shrink_at_equal_risk", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
+    assert exact("steps_to_shrink_at_equal_risk", SGD) == exact("steps_to_shrink", SGD)

@@ -19,7 +19,7 @@ RATES = [0.01, 0.1, 1.0]
 def problem():
     rng = np.random.default_rng(7)
     y = np.arange(60) % 2
-    return Problem.of("mine", rng.normal(size=(60, 2)) + y[:, None], y, batch_size=16, steps=10, eval_every=10)
+    return Problem.of("mine", rng.normal(size=(60, 2)) + y[:, None], y, batch_size=8, steps=4, eval_every=4)
 
 
 @pytest.fixture(scope="module")
