@@ -25,6 +25,11 @@ ARMS = {  # of the register: name, colour, marker, filled
 }
 TASKS = ["digits", "cancer", "checkerboard", "blobs", "fashion", "census", "spam", "banking", "speech"]
 LOOKS = dict(zip(TASKS, zip(sns.color_palette("crest", len(TASKS)), "osD^vP<X>", strict=True), strict=True))
+TICKS = {  # of a logarithmic axis, by how wide it is
+    1.2: [0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08],
+    1.5: [0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.2],
+    np.inf: [0.5, 0.7, 1, 1.5, 2],
+}
 ALL, STEPS, EPOCHS = "all rows", "a tenth,\nequal steps", "a tenth,\nequal epochs"
 
 
@@ -201,7 +206,7 @@ def _forest(ax, table, rows, margin):
     ax.axvline(1, color="0.5", lw=0.8, zorder=0)
     ax.set(xscale="log", ylim=(min(rows.values()) - 0.5, 0.5))
     low, high = ax.get_xlim()
-    fine, coarse = [0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.15, 1.2], [0.5, 0.7, 1, 1.5, 2]
-    plain_ticks(ax.xaxis, fine if high / low < 1.5 else coarse)
+    ticks = next(ticks for widest, ticks in TICKS.items() if high / low < widest)
+    plain_ticks(ax.xaxis, ticks)
     ax.set_xlim(low, high)
     ax.tick_params(axis="y", length=0)
