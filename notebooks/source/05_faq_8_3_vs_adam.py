@@ -104,7 +104,7 @@ single = judged[(judged["task"] != "all") & (judged.index.get_level_values("clai
 single = single.assign(lower=single["high"] < 1, higher=single["low"] > 1, tasks=1)
 single = single.assign(yes=single["outcome"] == "yes", no=single["outcome"] == "no")
 counts = single.groupby(["claim", "effect"], sort=False)[["tasks", "lower", "higher", "yes", "no"]].sum()
-counts.drop(index=("C08", "fewer errors"))
+counts.drop(index=("C08", "fewer errors"))  # no ratio
 
 # %% [markdown]
 # The first figure shows every arm on every task as a multiple of tuned Adam. Look for the filled orange circles to the
@@ -230,14 +230,16 @@ whole.groupby("arm", sort=False)[["reached", "test_loss", "test_at_best_validati
 # %%
 size, outcome, first = effects["size"], effects["outcome"], crossing[crossing["exact"] < 1].groupby("lr").first()
 assert verdicts == {"C08": "inconclusive", "C09": "refuted", "C10": "conditional", "C19": "refuted"}
-assert outcome["C08"].tolist() == ["open"] * 4 + ["yes"] and (outcome["C09"] == "no").all()
+assert outcome["C08"].tolist() == ["open"] * 4 + ["yes"]
+assert (outcome["C09"] == "no").all()
+assert outcome["C10"].tolist() == ["yes", "yes", "yes", "no", "yes", "yes"]
+assert outcome["C19"].tolist() == ["no", "no", "yes", "no", "no"]
 assert counts.loc["C08", "lower loss"].tolist() == [9, 4, 2, 2, 5]
 assert counts.loc["C10", "ahead at first when re-tuned"].tolist() == [9, 8, 1, 5, 4]
 assert (first["step"] - first["predicted"]).between(0, 10).all()
-assert outcome["C10"].tolist() == ["yes", "yes", "yes", "no", "yes", "yes"]
 assert size["C10", "behind to the end at the article's rate"] > 1.2
-assert size["C19", "faster at one rate"] > 1.8 and abs(size["C19", "faster at tuned rates"] - 1) < 0.01
-assert abs(size["C19", "lower test loss"] - 1) < 0.01 and outcome["C19", "lower test loss early"] == "yes"
+assert size["C19", "faster at one rate"] > 1.8
+assert size["C19"][["faster at tuned rates", "lower test loss"]].between(0.99, 1.01).all()
 
 # %% [markdown]
 # ## What the numbers support
