@@ -91,7 +91,15 @@ def training_time(runs, whole, crossing):
         axs[2].plot(line["step"], line["simulated"], ".", color=shade, ms=4)
         axs[2].axvline(line["predicted"].iloc[0], color=shade, lw=0.8, ls=":")
     axs[2].set(xscale="log", xlabel="steps", ylabel="expected loss, gradient descent = 1")
-    axs[2].legend(title="lr × curvature", loc="upper center", ncols=3, columnspacing=0.8, handlelength=1, frameon=False)
+    axs[2].legend(
+        title="lr × curvature",
+        loc="upper center",
+        ncols=3,
+        columnspacing=0.8,
+        handlelength=1,
+        edgecolor="none",
+        framealpha=1,
+    )
     for ax, ticks in zip(axs, ([0.3, 0.5, 0.7, 1, 1.5, 2], [0.7, 0.8, 0.9, 1, 1.1], [0.5, 1, 2, 5, 10]), strict=True):
         ax.axhline(1, color="0.5", lw=0.8, zorder=0)
         ax.set(yscale="log")
