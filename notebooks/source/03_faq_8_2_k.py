@@ -193,7 +193,7 @@ assert share.loc[["10 like 5, ringing", "1 worse than 5, ringing", "20 worse tha
 #   rate and of a, not of k: at period one Lookahead is AdamW at half the rate, and the other periods stay close to it.
 # - **Five to ten: it depends on the rate.** At the tuned rate of ordinary tasks all periods from two to twenty are
 #   within the margin of each other; five to ten is safe there, and not special. (Fashion-MNIST leans towards five as
-#   well, but only period one comes near the margin.) On the two tasks with a tuned rate so large that momentum rings,
+#   well, and there period one costs about the margin.) On the two tasks with a tuned rate so large that momentum rings,
 #   five beats one and twenty by several hundredths of the range, as the exact cycle says. But ten loses to five there
 #   too. If there is a number to remember, it is five.
 # - **The controls.** Averaging without the pull-back, tuned by as many trials, is no worse than Lookahead at its best
@@ -205,8 +205,8 @@ assert share.loc[["10 like 5, ringing", "1 worse than 5, ringing", "20 worse tha
 # One slow_step_size, one inner rule, constant rates; the noise floor of convex tasks only, since a network that fits
 # its rows leaves no floor to measure. The joint effects average tasks that differ: the tables above list each. The
 # rates of the second claim were chosen by six seeds, whose luck is not in the intervals; on checkerboard, the noisiest
-# task, the loss as a function of the rate is flat enough for the order of the periods to stand in three pilots on
-# other grids and seeds. Whether small periods escape from local optima is the matter of C06.
+# task, the order of the periods was the same in three pilots on other grids of rates and other seeds. Whether small
+# periods escape from local optima is the matter of C06.
 #
 # ## Provenance
 #

@@ -107,16 +107,16 @@ flat = pd.DataFrame(flat)
 flat.round(2)
 
 # %%
-caption = "At one learning rate a decides and k hardly does; at a rate of its own nearly every pair does on easy tasks."
+caption = "On easy tasks only lr times slow_step_size counts; on hard ones short periods are better than AdamW."
 alt = "Heat maps of retention and period: red towards large retention at one rate, pale or blue at rates of their own."
 figures.save(response_surface.maps(views), "response_surface_maps", caption, alt)
 
 # %% [markdown]
-# **At one learning rate a decides and k hardly does; at a rate of its own nearly every pair does on easy tasks.** Test
-# loss over retention and sync period, above that of AdamW at its best rate, in hundredths of what AdamW wins from
-# chance: upper row at that rate, lower row at the best rate of each pair. Blue is better than AdamW, red worse; the
-# colours end at ten. A dot marks a loss of less than one hundredth. Means over twelve seeds; rates are chosen by
-# validation loss, from nineteen.
+# **On easy tasks only lr times slow_step_size counts; on hard ones short periods are better than AdamW.** Test loss
+# over retention and sync period, above that of AdamW at its best rate, in hundredths of what AdamW wins from chance:
+# upper row at that rate, lower row at the best rate of each pair. Blue is better than AdamW, red worse; the colours end
+# at ten. A dot marks a loss of less than one hundredth. Means over twelve seeds; rates are chosen by validation loss,
+# from nineteen.
 #
 # The next figure cuts the other way, through retention and learning rate at one period. The line is the expectation:
 # the rates with one product of lr and one minus a, through the best rate of AdamW.
@@ -169,7 +169,7 @@ assert size["tuning them pays"] > -0.01
 assert (effects[effects.effect == "tuning them pays"].outcome == "no").all()
 assert (flat["best lr of each"] > flat["best lr of AdamW"]).all()
 assert (flat["best lr of each"].iloc[:2] > 0.9).all()
-assert flat["best lr of each"].iloc[-1] < 0.5
+assert (flat["best lr of each"].iloc[2:] < 0.9).all()
 
 # %% [markdown]
 # ## What holds, and for which range
@@ -177,8 +177,8 @@ assert flat["best lr of each"].iloc[-1] < 0.5
 # - **Arbitrary pairs lose, everywhere.** At the rate that suits the usual pair, a pair drawn at random costs more than
 #   the margin on each of the four tasks, and a quarter of the range or more on checkerboard.
 # - **Most of that is the learning rate.** With lr tuned again an arbitrary pair costs nothing that matters on digits
-#   and blobs. The maps say the same: at one rate the colours follow retention and hardly the period; at a rate of their
-#   own nearly all pairs lose less than a hundredth there, and the valley follows the drawn curve.
+#   and blobs. The maps of these two say the same: at one rate the colours follow retention and hardly the period; at a
+#   rate of their own nearly all pairs lose less than a hundredth, and the valley follows the drawn curve.
 # - **Not on hard tasks.** On teacher and checkerboard, whose good rates are high, the valley ends: long periods with a
 #   large retention cannot be rescued by any rate, and short periods are better than AdamW. There a careless pair hurts
 #   even at a tuned rate.
