@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pandas as pd
@@ -219,7 +220,7 @@ def test_notebook_is_light_and_shows_its_figures_from_their_files(path):
 def test_committed_table_is_the_one_of_its_manifest(path):
     frame, manifest = tables.read_table(path), json.loads(path.with_suffix(".json").read_text())
     assert manifest["rows"] == len(frame)
-    assert path.stat().st_size < 500_000
+    assert path.stat().st_size < 2_000_000  # a claim with 16 arms, 9 tasks and 80 seeds
 
 
 @pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
@@ -234,6 +235,7 @@ def test_committed_figure_is_the_one_of_its_manifest(path):
 def draw(folder):
     """Draw every figure of the notebooks from the committed tables into a folder."""
     figures.use_style()
+    plt.rcParams["figure.max_open_warning"] = 0  # all are drawn before the first is saved
     curves, runs, pulls, surface, own, effects = (
         tables.read_table(ROOT / f"data/results/{name}.csv")
         for name in (
