@@ -91,8 +91,8 @@ effects[["size", "low", "high", "p", "outcome"]].round(4)
 
 # %% [markdown]
 # These verdicts count each claim by itself. With all effects of all claims corrected together, as in
-# [11_verdicts](11_verdicts.ipynb), outcomes of a larger p become open. Here these are the equality at a cosine rate, the
-# lead over averaging in short runs and one of the four interactions of C09; they are spoken of with that reserve.
+# [11_verdicts](11_verdicts.ipynb), outcomes of a larger p become open. Here these are the equality at a cosine rate,
+# the lead over averaging in short runs and one of the four interactions of C09; they are spoken of with that reserve.
 #
 # ## Usually?
 #
