@@ -23,13 +23,15 @@ import pandas as pd
 import pytest
 import registers
 
-from lookahead_nb import figures, landscapes, statistics, tables
+from lookahead_nb import comparisons, figures, landscapes, statistics, tables
 from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
+    faq_8_2_k,
     faq_8_3_vs_adam,
     noise_floor,
     quick_start,
+    response_surface,
     slow_weights,
     update_rules,
     verdicts,
@@ -263,7 +265,24 @@ def draw(folder):
     valley = pd.DataFrame(landscapes.Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
     paths = tried["identity"].set_index(["sync_period", "step"])
     floors, epoch = (tables.read_table(ROOT / f"data/results/noise_floor_{name}.csv") for name in ("floors", "epoch"))
+    c05, c07, c14, exact = (
+        tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C05", "C07", "C14", "faq_8_2_k_exact_cycle")
+    )
+    responses = {
+        name: comparisons.above_control(tables.read_table(ROOT / f"data/results/response_surface{name}.csv"))
+        for name in ("", "_teacher", "_fashion")
+    }
+    pairs, *finer = (response[response["retention"] > 0] for response in responses.values())
+    views = {"best lr of AdamW": pairs[pairs["at_control"]], "best lr of each": pairs[pairs["best"]]}
+    finer = pd.concat([each[each["best"]] for each in finer])
     drawn = {
+        "faq_8_2_k_exact_cycle": faq_8_2_k.exact_cycle(exact),
+        "faq_8_2_k_stability_and_speed": faq_8_2_k.stability_and_speed(c05),
+        "faq_8_2_k_choice": faq_8_2_k.choice(c07),
+        "response_surface_best_of": response_surface.best_of(c14),
+        "response_surface_maps": response_surface.maps(views),
+        "response_surface_ridge": response_surface.ridge(responses[""]),
+        "response_surface_finer": response_surface.maps({"best lr of each": finer}),
         "convergence_cycle": convergence.cycle(tried["cycle"], tried["phases"]),
         "convergence_published": convergence.published(over_time, matched.rename(columns=int), tried["gaps"]),
         "convergence_identity": convergence.identity(valley, paths, 10),

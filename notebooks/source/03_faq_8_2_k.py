@@ -25,7 +25,7 @@
 import numpy as np
 import pandas as pd
 
-from lookahead_nb import claims, figures, theory
+from lookahead_nb import claims, figures, tables, theory
 from lookahead_nb.figures import faq_8_2_k
 
 figures.use_style()
@@ -59,9 +59,10 @@ cycles = {k: theory.Cycle(**settings, sync_period=k, slow_step_size=0.5) for k i
 slow = {k: cycle.covariance()[SLOW] / inner for k, cycle in cycles.items()}
 fast = {k: np.mean([cycle.covariance(i)[FAST] for i in range(k)], 0) / inner for k, cycle in cycles.items()}
 steps = {k: -1 / np.log(cycle.rate) for k, cycle in cycles.items()}
-exact = {"slow": slow, "fast": fast, "steps": steps}
-exact = pd.concat({name: pd.DataFrame(each, settings["lr"]).T for name, each in exact.items()}, axis=1)
-exact.loc[faq_8_2_k.PERIODS].round(3)
+rows = {k: pd.DataFrame({"x": settings["lr"], "slow": slow[k], "fast": fast[k], "steps": steps[k]}) for k in cycles}
+exact = pd.concat(rows, names=["sync_period", None]).reset_index("sync_period")
+tables.write_table(exact, "faq_8_2_k_exact_cycle")
+exact.pivot(index="sync_period", columns="x").loc[faq_8_2_k.PERIODS].round(3)
 
 # %% [markdown]
 # In the figure, look for three things inside the grey band, which is the article's range: the lowest points of the left
@@ -153,10 +154,9 @@ chosen[chosen["task"] == "all"].drop(columns=["task", "seeds"]).round(4)
 # times the others.
 
 # %%
-groups = {"short": chosen.task[1:4], "long": chosen.task[5:9], "momentum rings": chosen.task[10:12]}
 caption = "Where momentum rings a period near five is best; elsewhere the periods from 2 to 20 do the same."
 alt = "Test loss above that of period 5: inside the margin from 2 to 20, but far above it where momentum rings."
-figures.save(faq_8_2_k.choice(choice.runs, groups), "faq_8_2_k_choice", caption, alt)
+figures.save(faq_8_2_k.choice(choice.runs), "faq_8_2_k_choice", caption, alt)
 
 # %% [markdown]
 # **Where momentum rings a period near five is best; elsewhere the periods from 2 to 20 do the same.** Mean test loss at
@@ -210,10 +210,10 @@ assert share.loc[["10 like 5, ringing", "1 worse than 5, ringing", "20 worse tha
 #
 # ## Provenance
 #
-# `data/results/C05.csv` and `data/results/C07.csv`, one row per task, arm and seed, `data/results/C07_tuning.csv`, one
-# row per rate that was tried, each with a manifest that names the registered entry; the figures are
-# `paper/figures/faq_8_2_k_exact_cycle`, `faq_8_2_k_stability_and_speed` and `faq_8_2_k_choice`. Data: `gaussian_blobs`,
-# `logistic_teacher` and `checkerboard`, made by this library; `digits` (Alpaydin & Kaynak 1998) and `breast_cancer`
-# (Wolberg, Mangasarian & Street 1995), CC BY 4.0; Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), MIT, trained with
-# `FULL=1` only. Before: [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb), the other coefficient. Next:
+# `data/results/faq_8_2_k_exact_cycle.csv`; `data/results/C05.csv` and `data/results/C07.csv`, one row per task, arm and
+# seed, `data/results/C07_tuning.csv`, one row per rate that was tried, each with a manifest that names the registered
+# entry; the figures are `paper/figures/faq_8_2_k_exact_cycle`, `faq_8_2_k_stability_and_speed` and `faq_8_2_k_choice`.
+# Data: `gaussian_blobs`, `logistic_teacher` and `checkerboard`, made by this library; `digits` (Alpaydin & Kaynak 1998)
+# and `breast_cancer` (Wolberg, Mangasarian & Street 1995), CC BY 4.0; Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), MIT,
+# trained with `FULL=1` only. Before: [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb), the other coefficient. Next:
 # [04_response_surface](04_response_surface.ipynb), both together.

@@ -75,9 +75,7 @@ effects.drop(columns="seeds").round(4)
 # trials that are not counted; they show what a and k can add to a good rate.
 
 # %%
-caption = (
-    "At the same number of trials, tuning a and k along with the learning rate finds no more than tuning it alone."
-)
+caption = "At the same number of trials, tuning a and k beside the learning rate does not pay."
 alt = "Four panels of test loss against trials: lr alone falls as fast as lr, a and k together, or faster."
 figures.save(response_surface.best_of(found.runs), "response_surface_best_of", caption, alt)
 
