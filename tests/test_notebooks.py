@@ -29,6 +29,7 @@ from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
     faq_8_2_k,
+    faq_8_3_vs_adam,
     noise_floor,
     quick_start,
     response_surface,
@@ -244,6 +245,8 @@ def draw(folder):
         )
     )
     c11, c12, c13 = (tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C11", "C12", "C13"))
+    vs_adam = {key: tables.read_table(ROOT / f"data/results/{key}.csv") for key in ("C08", "C09", "C10", "C19")}
+    overtaking = tables.read_table(ROOT / "data/results/faq_8_3_overtaking.csv")
     levels = ["task", "arm", "retention"]
     settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
     values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack(levels).T
@@ -286,6 +289,10 @@ def draw(folder):
         "convergence_published": convergence.published(over_time, matched.rename(columns=int), tried["gaps"]),
         "convergence_identity": convergence.identity(valley, paths, 10),
         "noise_floor_prediction": noise_floor.prediction(floors, epoch),
+        "faq_8_3_over_tasks": faq_8_3_vs_adam.over_tasks(vs_adam["C08"], 1.02),
+        "faq_8_3_training_time": faq_8_3_vs_adam.training_time(vs_adam["C10"], vs_adam["C08"], overtaking),
+        "faq_8_3_data_size": faq_8_3_vs_adam.data_size(vs_adam["C09"], 1.02),
+        "faq_8_3_text": faq_8_3_vs_adam.text(vs_adam["C19"], (1.1, 1.02)),
         "quick_start_losses": quick_start.losses(curves),
         "update_rules_readings": update_rules.readings(synced, pulls, sync_period=5),
         "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
