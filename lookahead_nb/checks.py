@@ -117,6 +117,25 @@ def table_of_keys(where, value):
     return value
 
 
+def text(where, value):
+    """Return the value, or refuse what is no text of at least one letter."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{where} must be text, not {'missing' if value is None else repr(value)}")
+    return value
+
+
+def names(where, value):
+    """Return a list of one or more different texts as a tuple, or refuse what is none."""
+    if not isinstance(value, list) or not value:
+        raise ValueError(
+            f"{where} must be a list of one name or more, not {'missing' if value is None else repr(value)}"
+        )
+    checked = tuple(text(f"{where}[{i}]", each) for i, each in enumerate(value))
+    if again := [each for each in checked if checked.count(each) > 1]:
+        raise ValueError(f"{where} must hold each name once, not {again[0]!r} twice")
+    return checked
+
+
 def known_keys(where, table, allowed):
     """Refuse a table with a key that is not allowed; where : its name with a dot, or nothing for the whole file."""
     for key in table:

@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,17 @@ import numpy as np
 import pandas as pd
 
 from lookahead_nb import statistics, tables
-from lookahead_nb.checks import choice, inside, known_keys, real_number, table_of_keys, toml_file, whole_number
+from lookahead_nb.checks import (
+    choice,
+    inside,
+    known_keys,
+    names,
+    real_number,
+    table_of_keys,
+    text,
+    toml_file,
+    whole_number,
+)
 from lookahead_nb.metrics import METRICS
 from lookahead_nb.problems import Problem, arms_of
 from lookahead_nb.trials import Measured, measure
@@ -40,14 +50,15 @@ OF_EFFECT = ("name", "metric", "arm", "control", "expect", "margin", "scale", "t
 EXPECTED = ("greater", "less", "equivalent")
 SCALES = {
     "difference": "the difference arm - control; margin in the units of the metric",
-    "ratio": "the ratio arm / control, in logarithms; margin a ratio above 1",
-    "of chance": "the difference, as a share of (loss of chance - lowest mean loss of an arm on the task)",
+    "ratio": "the ratio arm / control, in logarithms; margin a ratio above 1, of which 'less' takes the inverse",
+    "of chance": "the difference of losses, as a share of (loss of chance - lowest mean loss of an arm on the task)",
 }
 TESTS = {  # and the number of seeds, and of tasks, that each needs
     "sign flip": (30, 1),  # paired permutation within tasks, which stand for themselves
     "over tasks": (10, 3),  # Student's t over the means of tasks, which stand for all tasks
-    "exact": (1, 1),  # of what is computed without noise
+    "exact": (1, 1),  # of what is computed, or moves, without noise
 }
+VERDICTS = ("supported", "conditional", "refuted", "inconclusive", "not testable here", "no results yet")
 LEVEL = 0.05  # of the verdicts, after Holm's correction over the effects of all claims
 
 
@@ -73,8 +84,9 @@ class Claim:
     id : str. section : str, of the article. article : str, what it says, in our words. prediction : str, what we expect
     and why. notebook : str. untestable : str, why there is no trial, or "". Else: metrics, tasks : names. problems :
     dict of ``problems.Problem`` by task; arms : dict of ``problems.Arm``; seeds of a result : :meth:`seeds`; budget :
-    float, floating-point operations; effects : list; supported, conditional : lists of "name" and "not name";
-    condition : str. sha256 : str, of the entry and of its tasks.
+    float, floating-point operations of ``trials.operations`` on the tasks that need no download; effects : tuple;
+    supported, conditional : "name" and "not name" of effects; condition : str. sha256 : str, of the entry and of its
+    tasks. advice : str, what a reader may do, written after the result and no part of the hash.
     """
 
     id: str
@@ -94,6 +106,22 @@ class Claim:
     conditional: tuple[str, ...] = ()
     condition: str = ""
     sha256: str = ""
+    advice: str = ""
+
+    @property
+    def bundled(self):
+        """The tasks that need no download, a tuple of names."""
+        return tuple(name for name, problem in self.problems.items() if not problem.needs_download)
+
+    @property
+    def tuned(self):
+        """Whether any arm is tuned."""
+        return any(arm.trials for arm in self.arms.values())
+
+    @property
+    def main(self):
+        """The effect that the claim rests on first."""
+        return next(effect for effect in self.effects if effect.name == self.supported[0].removeprefix("not "))
 
     def seeds(self, attempt=0):
         """Return the seeds of a result, ints in [2**32, 2**48). attempt : 0 for the registered one, else fresh ones."""
@@ -109,47 +137,51 @@ def read(path=None):
     that names the key.
     """
     written = toml_file(path or tables.checkout() / "data/claims.toml")
-    known_keys("", written, ("tasks", *(key for key in written if _is_id(key))))
+    ids = [key for key in written if len(key) == 3 and key[0] == "C" and key[1:].isdigit()]
+    known_keys("", written, ("tasks", "advice", *(ids or ["C01"])))
     tasks = table_of_keys("tasks", written.get("tasks"))
-    return {key: _claim(key, entry, tasks) for key, entry in written.items() if key != "tasks"}
+    advice = table_of_keys("advice", written.get("advice", {}))
+    known_keys("advice.", advice, ids)
+    return {key: replace(_claim(key, written[key], tasks), advice=_advice(key, advice)) for key in ids}
 
 
-def _is_id(key):
-    return len(key) == 3 and key[0] == "C" and key[1:].isdigit()
+def _advice(key, advice):
+    words = text(f"advice.{key}", advice[key]) if key in advice else ""
+    if any(letter.isdigit() for letter in words):
+        raise ValueError(f"advice.{key} must be words without numbers, which the results give, not {words!r}")
+    return words
 
 
 def _claim(key, entry, tasks):
+    table_of_keys(key, entry)
     with inside(key):
-        table_of_keys("entry", entry)
         known_keys("", entry, (*FIELDS, *TRIED, *OPTIONAL, "untestable"))
         needed = (*FIELDS, *(("untestable",) if "untestable" in entry else TRIED))
         for name in needed:
             if name not in entry:
                 raise ValueError(f"{name} must be given, not missing")
-        text = {name: str(entry[name]) for name in FIELDS}
+        told = {name: text(name, entry[name]) for name in FIELDS}
         if "untestable" in entry:
             known_keys("", entry, needed)
-            return Claim(key, **text, untestable=entry["untestable"], sha256=_hash(entry, {}))
-        problems = {name: Problem.named(name, tasks) for name in entry["tasks"]}
-        arms = arms_of(table_of_keys("arms", entry["arms"]))
-        _same_number_of_trials(arms)
-        for name in entry["metrics"]:
-            choice("metrics", name, METRICS)
-        effects = tuple(_effect(i, effect, entry, arms) for i, effect in enumerate(entry["effects"]))
-        names = [effect.name for effect in effects]
-        for rule in ("supported", "conditional"):
-            for each in entry.get(rule, []):
-                choice(rule, each.removeprefix("not "), names)
+            why = text("untestable", entry["untestable"])
+            return Claim(key, **told, untestable=why, sha256=_hash(entry, {}))
+        metrics = tuple(choice("metrics", name, METRICS) for name in names("metrics", entry["metrics"]))
+        problems = {name: Problem.named(name, tasks) for name in names("tasks", entry["tasks"])}
+        with inside("arms"):
+            arms = arms_of(entry["arms"])
+            for arm in arms.values():
+                for problem in problems.values():
+                    with inside(arm.name):
+                        arm.check(problem)
+        seeds, budget = whole_number("seeds", entry["seeds"], 1), real_number("budget", entry["budget"], 0)
+        effects = _effects(entry["effects"], metrics, problems, arms, seeds)
+        rules = {name: _rule(name, entry[name], effects) for name in ("supported", "conditional") if name in entry}
         if ("conditional" in entry) != ("condition" in entry):
             raise ValueError("condition must say in words what conditional lists, and neither stand alone")
-        seeds = whole_number("seeds", entry["seeds"], 1)
-        for effect in effects:
-            _enough_seeds(effect, seeds)
+        condition = text("condition", entry["condition"]) if "condition" in entry else ""
         return Claim(
-            key, **text, metrics=tuple(entry["metrics"]), tasks=tuple(problems), problems=problems, arms=arms,
-            number_of_seeds=seeds, budget=real_number("budget", entry["budget"], 0), effects=effects,
-            supported=tuple(entry["supported"]), conditional=tuple(entry.get("conditional", ())),
-            condition=entry.get("condition", ""), sha256=_hash(entry, problems),
+            key, **told, metrics=metrics, tasks=tuple(problems), problems=problems, arms=arms, number_of_seeds=seeds,
+            budget=budget, effects=effects, **rules, condition=condition, sha256=_hash(entry, problems),
         )  # fmt: skip
 
 
@@ -158,39 +190,58 @@ def _hash(entry, problems):
     return hashlib.sha256(json.dumps([entry, fields], sort_keys=True).encode()).hexdigest()
 
 
-def _effect(i, table, entry, arms):
-    where = f"effects[{i}]"
-    table_of_keys(where, table)
-    with inside(where):
-        known_keys("", table, OF_EFFECT)
-        for name in OF_EFFECT[:-1]:
-            if name not in table:
-                raise ValueError(f"{name} must be given, not missing")
-        choice("metric", table["metric"], entry["metrics"])
-        choice("arm", table["arm"], arms)
-        choice("control", table["control"], arms)
-        choice("expect", table["expect"], EXPECTED)
-        choice("scale", table["scale"], SCALES)
-        choice("test", table["test"], TESTS)
-        tasks = tuple(choice("tasks", task, entry["tasks"]) for task in table.get("tasks", entry["tasks"]))
-        margin = real_number("margin", table["margin"], 1 if table["scale"] == "ratio" else 0)
-        return Effect(**(table | {"tasks": tasks, "margin": margin}))
+def _rule(name, listed, effects):
+    for each in names(name, listed):
+        choice(name, each.removeprefix("not "), [effect.name for effect in effects])
+        if f"not {each}" in listed:
+            raise ValueError(f"{name} must not hold {each!r} and its contrary")
+    return tuple(listed)
 
 
-def _same_number_of_trials(arms):
-    numbers = {arm.name: len(arm.trials) for arm in arms.values() if arm.trials}
-    if len(set(numbers.values())) > 1:
-        raise ValueError(f"arms must all be tuned by the same number of trials, not {numbers}")
+def _effects(listed, metrics, problems, arms, seeds):
+    if not isinstance(listed, list) or not listed:
+        raise ValueError(f"effects must hold at least one table, not {listed!r}")
+    effects: list[Effect] = []
+    for i, table in enumerate(listed):
+        table_of_keys(f"effects[{i}]", table)
+        with inside(f"effects[{i}]"):
+            effect = _effect(table, metrics, problems, arms, seeds)
+            if effect.name in [other.name for other in effects]:
+                raise ValueError(f"name must be that of no other effect, not {effect.name!r}")
+        effects.append(effect)
+    return tuple(effects)
 
 
-def _enough_seeds(effect, seeds):
-    least, tasks = TESTS[effect.test]
-    if seeds < least:
-        raise ValueError(f"seeds must be at least {least} for the test {effect.test!r} of {effect.name!r}, not {seeds}")
-    if len(effect.tasks) < tasks:
-        raise ValueError(
-            f"tasks must be at least {tasks} for the test {effect.test!r} of {effect.name!r}, not {len(effect.tasks)}"
-        )
+def _effect(table, metrics, problems, arms, seeds):
+    known_keys("", table, OF_EFFECT)
+    for name in OF_EFFECT[:-1]:
+        if name not in table:
+            raise ValueError(f"{name} must be given, not missing")
+    if text("name", table["name"]).startswith("not "):
+        raise ValueError(f"name must not begin with 'not', which stands for its contrary, not be {table['name']!r}")
+    metric = METRICS[choice("metric", table["metric"], metrics)]
+    if choice("control", table["control"], arms) == choice("arm", table["arm"], arms):
+        raise ValueError(f"control must be another arm than {table['arm']!r}")
+    choice("expect", table["expect"], EXPECTED)
+    scale, test = choice("scale", table["scale"], SCALES), choice("test", table["test"], TESTS)
+    margin = real_number("margin", table["margin"], 1 if scale == "ratio" else 0, open_low=True)
+    tasks = names("tasks", table.get("tasks", [*problems]))
+    for task in tasks:
+        problem = problems[choice("tasks", task, problems)]
+        if not metric.fits(problem):
+            raise ValueError(f"metric {table['metric']!r} needs {metric.needs}, which the task {task!r} has not")
+        if scale == "of chance" and problem.on_landscape:
+            raise ValueError(f"scale 'of chance' needs a loss of chance, which the landscape {task!r} has not")
+        without_noise = metric.exact or problem.noiseless
+        if without_noise != (test == "exact"):
+            told = "'exact' where there is no noise" if without_noise else "another where there is noise"
+            raise ValueError(f"test must be {told}, as in {table['metric']!r} on the task {task!r}, not {test!r}")
+    least_seeds, least_tasks = TESTS[test]
+    if seeds < least_seeds:
+        raise ValueError(f"test {test!r} needs at least {least_seeds} seeds, not {seeds}")
+    if len(tasks) < least_tasks:
+        raise ValueError(f"test {test!r} needs at least {least_tasks} tasks, not {len(tasks)}")
+    return Effect(**(table | {"tasks": tasks, "margin": margin}))
 
 
 # ------------------------------------------------------------------------------------------------------------ results
@@ -202,15 +253,12 @@ def results(claim, part="", *, folder=None):
     part : "tuning" for what was tried before. errors : OSError if there are none; ValueError if they belong to another
     entry than the registered one, or were changed after they were written.
     """
-    path = (
-        Path(folder) if folder else tables.checkout() / "data/results"
-    ) / f"{claim.id}{'_' + part if part else ''}.csv"
+    folder = Path(folder) if folder else tables.checkout() / "data/results"
+    path = folder / f"{claim.id}{part and '_'}{part}.csv"
     try:
         manifest = json.loads(path.with_suffix(".json").read_text())
     except OSError:
-        raise OSError(
-            f"{claim.id} has no results in {path.parent.name}: {path.name} or its manifest is missing"
-        ) from None
+        raise OSError(f"{claim.id} has no results in {folder.name}: {path.stem}.json is missing") from None
     if manifest.get("claim") != claim.sha256:
         raise ValueError(
             f"{path.name} must belong to the registered {claim.id} ({claim.sha256[:8]}), not to another entry: "
@@ -223,7 +271,7 @@ class Evidence(NamedTuple):
     """What a claim is judged by: ``runs`` and ``tuning`` as in ``trials.Measured``, and where they come from.
 
     here : list of the tasks that were trained here; committed : of those taken from the committed results; absent : of
-    those that are neither at hand nor committed, and without which there is no verdict.
+    those that are neither at hand nor committed, and without which there is no verdict. As text: these three lists.
     """
 
     runs: pd.DataFrame
@@ -232,34 +280,57 @@ class Evidence(NamedTuple):
     committed: list[str]
     absent: list[str]
 
+    def __str__(self):
+        kinds = {"trained here": self.here, "from the committed results": self.committed, "absent": self.absent}
+        return "; ".join(f"{kind}: {', '.join(listed) or 'none'}" for kind, listed in kinds.items())
+
 
 def evidence(claim, *, full=None):
     """Train a claim's arms here, on the tasks at hand, take the other tasks from the committed results, keep all.
 
     Tasks whose data must be downloaded are trained only if ``full``. Sweeps resume from ``build/store``, the tables
     ``ID`` and ``ID_tuning`` go to ``build/results``. full : bool, default whether FULL=1 is set. returns : Evidence.
+    errors : those of ``sweep``; ValueError for committed results that are needed and belong to another entry.
     """
-    full = os.environ.get("FULL") == "1" if full is None else full
-    problems = claim.problems.items()
-    here = [name for name, problem in problems if not problem.needs_download or (full and problem.at_hand)]
+    here = tasks_at_hand(claim, full=full)
+    measured, committed = measure(claim, tasks=here, store=tables.build_folder("store")), []
     others = [name for name in claim.tasks if name not in here]
-    measured = measure(claim, tasks=here, store=tables.build_folder("store"))
-    parts, committed = [measured], []
     if others:
         with suppress(OSError):  # not measured yet
-            kept = Measured(results(claim), results(claim, part="tuning") if len(measured.tuning) else measured.tuning)
-            parts.append(Measured(*(each[each["task"].isin(others)] for each in kept)))
+            kept = Measured(results(claim), results(claim, "tuning") if claim.tuned else measured.tuning)
             committed = [name for name in others if name in {*kept.runs["task"]}]
-    order = {name: i for i, name in enumerate(claim.tasks)}
-    whole = [pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True)]
-    runs, tuning = (each.sort_values("task", key=lambda c: c.map(order), kind="stable") for each in whole)
-    tables.write_table(runs, claim.id, claim=claim.sha256)
-    if len(tuning):
-        tables.write_table(tuning, f"{claim.id}_tuning", claim=claim.sha256)
-    return Evidence(runs, tuning, here, committed, [name for name in others if name not in committed])
+            measured = _joined(measured, kept, others, claim.tasks)
+    for name, table in {claim.id: measured.runs, f"{claim.id}_tuning": measured.tuning}.items():
+        if len(table):
+            tables.write_table(table, name, claim=claim.sha256)
+    absent = [name for name in others if name not in committed]
+    return Evidence(measured.runs, measured.tuning, here, committed, absent)
+
+
+def tasks_at_hand(claim, *, full=None):
+    """Return the tasks of a claim that are trained here: those that need no download and, if ``full``, all at hand."""
+    full = os.environ.get("FULL") == "1" if full is None else full
+    problems = claim.problems.items()
+    return [name for name, problem in problems if not problem.needs_download or (full and problem.at_hand)]
+
+
+def _joined(measured, kept, others, order):
+    """Put the kept tables of the other tasks beside the measured ones, in the order of the tasks."""
+    parts = [(new, old[old["task"].isin(others)]) for new, old in zip(measured, kept, strict=True)]
+    whole = [pd.concat([part for part in both if len(part)] or both[:1]) for both in parts]
+    place = {name: i for i, name in enumerate(order)}
+    return Measured(
+        *(each.sort_values("task", key=lambda c: c.map(place), kind="stable", ignore_index=True) for each in whole)
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ judging
+
+
+def on_tasks(claim, tasks):
+    """Return the claim with its effects on some of its tasks only, and without those that then cannot be tested."""
+    kept = [replace(each, tasks=tuple(name for name in each.tasks if name in tasks)) for each in claim.effects]
+    return replace(claim, effects=tuple(each for each in kept if len(each.tasks) >= TESTS[each.test][1]))
 
 
 def judge(claim, runs):
@@ -284,11 +355,13 @@ def gaps_of(effect, runs, tasks):
         raise ValueError(f"runs must hold the tasks of {effect.name!r}, and lack {', '.join(sorted(absent))}")
     values = there.assign(value=there[effect.metric])[["task", "arm", "seed", "value"]]
     gaps = statistics.paired(values, effect.arm, effect.control, "log" if effect.scale == "ratio" else "difference")
-    if effect.scale == "of chance":
-        best = there.groupby(["task", "arm"])[effect.metric].mean().groupby("task").min()
-        room = there.groupby("task")["chance"].first() - best
-        gaps = gaps / room.loc[gaps.index.get_level_values("task")].to_numpy()
-    return gaps
+    if effect.scale != "of chance":
+        return gaps
+    best = there.groupby(["task", "arm"])[effect.metric].mean().groupby("task").min()
+    room = there.groupby("task")["chance"].first() - best
+    if not (room > 0).all():
+        raise ValueError(f"{effect.metric} must come below the loss of chance for {effect.name!r} to be a share of it")
+    return gaps / room.loc[gaps.index.get_level_values("task")].to_numpy()
 
 
 def _judged(effect, gaps, task):
@@ -322,27 +395,27 @@ def _judged(effect, gaps, task):
 
 
 def verdict(claim, effects):
-    """Return "supported", "conditional", "refuted", "inconclusive" or "not testable here", by the rule of the claim.
+    """Return one of ``VERDICTS`` by the rule of the claim; an effect that was not judged is open.
 
     effects : frame of :func:`judge`, or of :func:`judge_all`, whose outcomes also stand Holm's correction.
     """
     if claim.untestable:
         return "not testable here"
-    outcomes = effects[effects["task"] == "all"].set_index("effect")["outcome"]
+    mine = effects[effects["task"] == "all"]
+    mine = mine[mine["claim"] == claim.id] if "claim" in mine else mine
+    if not len(mine):
+        return "no results yet"
+    outcomes = dict(zip(mine["effect"], mine["outcome"], strict=True))
 
-    def holds(each):
+    def comes_out(each, as_listed="yes", contrary="no"):
         name = each.removeprefix("not ")
-        return outcomes[name] == ("yes" if name == each else "no")
+        return outcomes.get(name, "open") == (as_listed if name == each else contrary)
 
-    def fails(each):
-        name = each.removeprefix("not ")
-        return outcomes[name] == ("no" if name == each else "yes")
-
-    if all(map(holds, claim.supported)):
+    if all(map(comes_out, claim.supported)):
         return "supported"
-    if claim.conditional and all(map(holds, claim.conditional)):
+    if claim.conditional and all(map(comes_out, claim.conditional)):
         return "conditional"
-    return "refuted" if any(map(fails, claim.supported)) else "inconclusive"
+    return "refuted" if any(comes_out(each, "no", "yes") for each in claim.supported) else "inconclusive"
 
 
 def judge_all(register, *, folder=None):

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lookahead_nb.comparisons import first_below, lowest_loss, noise_floor
+from lookahead_nb.checks import choice
+from lookahead_nb.comparisons import first_below, noise_floor
 from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
 
-LATE = 0.5  # the share of the steps before those at which a run is taken to be at its noise floor
+NEEDS = {  # what a problem must have for a metric to be measured on it
+    "data": lambda problem: not problem.on_landscape,
+    "a threshold": lambda problem: "threshold" in problem.fields,
+    "a lowest loss": lambda problem: problem.on_landscape or not {"hidden", "l2"} & problem.fields.keys(),
+    "a quadratic": lambda problem: problem.fields.get("landscape") == "Quadratic",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +30,21 @@ class Curves:
     """
 
     rows: pd.DataFrame
-    problem: object
+    problem: Any
     weights: str = "slow"
 
     def __getitem__(self, column):
-        rows = self.rows[self.rows["weights"] == "fast"] if self.weights == "fast" else self.rows
-        values = rows.drop_duplicates(["seed", "step"], keep="last").pivot(index="step", columns="seed", values=column)
+        values = self._judged(column)
         return values.fillna(np.inf).clip(upper=self.problem.chance) if column.endswith("loss") else values
+
+    def _judged(self, column):
+        rows = self.rows[self.rows["weights"] == "fast"] if self.weights == "fast" else self.rows
+        return rows.drop_duplicates(["seed", "step"], keep="last").pivot(index="step", columns="seed", values=column)
+
+    @property
+    def diverged(self):
+        """Which runs have no training loss at their last step, a series by seed."""
+        return self._judged("train_loss").iloc[-1].isna()
 
     def of(self, weights):
         """Return the curves of the "fast" or the "slow" weights of the same runs."""
@@ -41,26 +56,36 @@ class Metric:
     """How runs become numbers.
 
     measure : function of the :class:`Curves` of an arm to a series by seed; where ``exact``, of its optimizer and the
-    problem to one number that needs no run. meaning : str, one sentence.
+    problem to one number that needs no run. meaning : str, one sentence. needs : str, a key of ``NEEDS``, or "".
     """
 
     measure: Callable
     meaning: str
+    needs: str = ""
     exact: bool = False
+
+    def fits(self, problem):
+        """Return whether it can be measured on a problem."""
+        return not self.needs or NEEDS[self.needs](problem)
 
 
 METRICS: dict[str, Metric] = {}
 
 
-def metric(function):
-    """Enter a function of the curves of an arm in ``METRICS``, by its name; its docstring says what it measures."""
-    METRICS[function.__name__] = Metric(function, function.__doc__)
+def metric(function=None, *, needs=""):
+    """Enter a function of the curves of an arm in ``METRICS``, by its name; its docstring says what it measures.
+
+    needs : what a problem must have, a key of ``NEEDS``; nothing by default.
+    """
+    if function is None:
+        return lambda function: metric(function, needs=needs)
+    METRICS[function.__name__] = Metric(function, function.__doc__, needs and choice("needs", needs, NEEDS))
     return function
 
 
 def exact_metric(function):
     """Enter a function of an optimizer and a quadratic problem in ``METRICS``, solved by ``theory``."""
-    METRICS[function.__name__] = Metric(function, function.__doc__, exact=True)
+    METRICS[function.__name__] = Metric(function, function.__doc__, "a quadratic", exact=True)
     return function
 
 
@@ -70,56 +95,57 @@ def train_loss(curves):
     return curves["train_loss"].iloc[-1]
 
 
-@metric
+@metric(needs="data")
 def validation_loss(curves):
     """Validation loss at the last step."""
     return curves["validation_loss"].iloc[-1]
 
 
-@metric
+@metric(needs="data")
 def test_loss(curves):
     """Test loss at the last step."""
     return curves["test_loss"].iloc[-1]
 
 
-@metric
+@metric(needs="data")
 def test_error(curves):
     """Share of test rows that are classified wrongly at the last step; 1 for a diverged run."""
     return 1 - curves["test_accuracy"].iloc[-1].fillna(0)
 
 
-@metric
+@metric(needs="a threshold")
 def steps_to_threshold(curves):
     """First step at which the training loss is below the threshold of the problem, at most the horizon (censored)."""
     return first_below(curves["train_loss"], curves.problem.fields["threshold"]).fillna(curves.problem.steps)
 
 
-@metric
+@metric(needs="a threshold")
 def reached(curves):
     """Whether the training loss was ever below the threshold of the problem: 1, or 0 where the run is censored."""
     return first_below(curves["train_loss"], curves.problem.fields["threshold"]).notna().astype(float)
 
 
-@metric
+@metric(needs="a lowest loss")
 def floor(curves):
     """Mean excess of the training loss over the lowest possible one in the second half of the steps."""
-    losses, problem = curves["train_loss"], curves.problem
-    lowest = 0.0
-    if not problem.on_landscape:
-        lowest = pd.Series({seed: lowest_loss(problem.model, problem.dataset(seed)) for seed in losses.columns})
-    return noise_floor(losses)["height"] - lowest
+    lowest = pd.Series({seed: curves.problem.lowest(seed) for seed in curves.diverged.index})
+    return _late(curves)["height"].fillna(curves.problem.chance) - lowest
 
 
 @metric
 def drift(curves):
-    """Fall of the training loss over the second half of the steps, in units of its fluctuation there."""
-    return noise_floor(curves["train_loss"])["drift"]
+    """Rise of the training loss within the second half of the steps, in units of its fluctuation there."""
+    return _late(curves)["drift"]
 
 
 @metric
 def fluctuation(curves):
-    """Standard deviation of the training loss over the second half of the steps."""
-    return noise_floor(curves["train_loss"])["fluctuation"]
+    """Standard deviation of the training loss over the second half of the steps; for a diverged run that of chance."""
+    return _late(curves)["fluctuation"].fillna(curves.problem.chance)
+
+
+def _late(curves):
+    return noise_floor(curves["train_loss"] + np.where(curves.diverged, np.nan, 0))
 
 
 # -------------------------------------------------------------------------------------------------------------- exact

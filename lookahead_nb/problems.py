@@ -7,49 +7,52 @@ import itertools
 import math
 import tomllib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from lookahead_nb import datasets, landscapes, optimizers
-from lookahead_nb.checks import choice, inside, known_keys, real_number, table_of_keys, whole_number
+from lookahead_nb import configuration, datasets
+from lookahead_nb.checks import choice, inside, known_keys, one_of, real_number, table_of_keys, text, whole_number
+from lookahead_nb.comparisons import lowest_loss
+from lookahead_nb.configuration import RULES
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
+from lookahead_nb.optimizers import Lookahead
 from lookahead_nb.schedules import Schedule
 from lookahead_nb.sweep import grid
+from lookahead_nb.train import Task
 
-LANDSCAPES = {kind.__name__: kind for kind in (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear)}
-RULES = {
-    rule.__name__: rule
-    for rule in (optimizers.SGD, optimizers.Adagrad, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW)
-}
+LANDSCAPES = {kind.__name__: kind for kind in configuration.LANDSCAPES}
 TRAINING = ("steps", "batch_size", "eval_every", "eval_rows", "lr", "schedule", "warmup", "threshold")
 ON_DATA = ("data", "hidden", "activation", "l2", "rows", "flipped")
 OF_ARM = ("rule", "lr", "times", "weights", "tune")
+OF_LOOKAHEAD = tuple(name for name in inspect.signature(Lookahead).parameters if name != "inner")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """What is trained, for how long, and by which schedule.
+    """What is trained, for how long, and by which schedule; made by :meth:`named` and :meth:`of`.
 
     name : str, as "digits", or with changes, as "digits steps=100 rows=200". fields : dict, the changed entry.
+    load : function of the seed that returns the data, which is split anew for every seed; None on a landscape.
 
     Fields of every problem: ``steps``, ``batch_size`` (64), ``eval_every`` (steps/20), ``eval_rows``; ``lr``, the rate
     of arms that say "given"; ``schedule`` ("constant", "linear", "cosine") and ``warmup``, of all arms; ``threshold``,
-    a loss. On data: ``data``, a name of ``datasets``, split anew for every seed; ``hidden``, the widths of an MLP, none
-    for logistic regression; ``activation``, ``l2``; ``rows``, as many of the training part, others for every seed;
-    ``flipped``, the share of its labels that are wrong. On a landscape: ``landscape``, its kind, and its arguments.
+    a loss. On data: ``data``, a name of ``datasets``; ``hidden``, the widths of an MLP, none for logistic regression;
+    ``activation``, ``l2``; ``rows``, as many of the training part, others for every seed; ``flipped``, the share of its
+    labels that are wrong. On a landscape: ``landscape``, its kind, and its arguments.
     """
 
     name: str
     fields: dict[str, Any]
+    load: Any = None
 
     @classmethod
     def named(cls, name, known):
         """Return a problem by its name, changes included. known : dict of tables by name. errors : ValueError."""
-        base, *changes = str(name).split(" ")
-        fields = dict(known[choice("tasks", base, known)])
+        base, *changes = text("tasks", name).split(" ")
+        fields = dict(table_of_keys(f"tasks.{base}", known[choice("tasks", base, known)]))
         for change in changes:
             key, is_changed, value = change.partition("=")
             if not is_changed:
@@ -58,31 +61,52 @@ class Problem:
                 fields[key] = tomllib.loads(f"value = {value}")["value"]
             except ValueError:
                 fields[key] = value  # a bare word
-        problem = cls(name, fields)
         with inside(f"tasks.{base}"):
-            problem._check()
-        return problem
+            return cls._checked(name, fields, None)
 
-    def _check(self):
-        table_of_keys(self.name, self.fields)
-        if ("data" in self.fields) == ("landscape" in self.fields):
+    @classmethod
+    def of(cls, name, X, y, **fields):
+        """Return a problem on the user's own rows.
+
+        name : str. X, y : as in ``datasets.from_arrays``. fields : as above, but for ``data``. errors : TypeError,
+        ValueError.
+        """
+        datasets.from_arrays(X, y)  # refuses bad rows now, not at the first run
+        fields = {"data": text("name", name)} | fields
+        return cls._checked(name, fields, partial(datasets.from_arrays, X, y))
+
+    @classmethod
+    def _checked(cls, name, fields, load):
+        if ("data" in fields) == ("landscape" in fields):
             raise ValueError("data must be given, or landscape, and not both")
-        if self.on_landscape:
-            kind = LANDSCAPES[choice("landscape", self.fields["landscape"], LANDSCAPES)]
-            known_keys("", self.fields, (*TRAINING, "landscape", *inspect.signature(kind).parameters))
-            self.model  # noqa: B018 (checks its arguments)
+        if "landscape" in fields:
+            kind = LANDSCAPES[choice("landscape", fields["landscape"], LANDSCAPES)]
+            known_keys("", fields, (*TRAINING, "landscape", *inspect.signature(kind).parameters))
         else:
-            known_keys("", self.fields, (*TRAINING, *ON_DATA))
-            choice("data", self.fields["data"], datasets.NAMES)
-            if self.fields.get("hidden") and "l2" in self.fields:
-                raise ValueError("l2 must be absent with hidden: only logistic regression has it")
-        whole_number("steps", self.fields.get("steps", 0), 1)
-        choice("schedule", self.fields.get("schedule", "constant"), ("constant", "linear", "cosine"))
+            known_keys("", fields, (*TRAINING, *ON_DATA))
+            if load is None:
+                load = partial(datasets.load, choice("data", fields["data"], datasets.NAMES))
+            _check_network(fields)
+        whole_number("steps", fields.get("steps"), 1)
+        for key in ("batch_size", "eval_rows"):
+            whole_number(key, fields.get(key, 1), 1)
+        whole_number("eval_every", fields.get("eval_every", 1), 1, fields["steps"])
+        real_number("threshold", fields.get("threshold", 1), 0, open_low=True)
+        problem = cls(name, fields, load)
+        problem.schedule(real_number("lr", fields.get("lr", 1), 0))
+        if problem.on_landscape:
+            problem.model  # noqa: B018 (checks its arguments)
+        return problem
 
     @property
     def on_landscape(self):
         """Whether the problem is a landscape, which has no data."""
         return "landscape" in self.fields
+
+    @property
+    def noiseless(self):
+        """Whether all seeds give the same run: on a landscape without noise and with one start."""
+        return self.on_landscape and not (self.model.noise.any() or self.model.spread.any())
 
     @property
     def needs_download(self):
@@ -92,12 +116,20 @@ class Problem:
     @property
     def at_hand(self):
         """Whether it can be trained without a network."""
-        return self.on_landscape or datasets.available(self.fields["data"])
+        return not self.needs_download or datasets.available(self.fields["data"])
 
     @property
     def steps(self):
         """How many steps a run has."""
         return self.fields["steps"]
+
+    @cached_property
+    def _known(self):
+        """What the first split tells: the number of features and of classes, the loss of chance, the fingerprint."""
+        data = self.dataset(0)
+        shares = np.bincount(data.y_train) / len(data.y_train)
+        chance = float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+        return data.n_features, data.n_classes, chance, data.fingerprint
 
     @cached_property
     def model(self):
@@ -107,56 +139,100 @@ class Problem:
             return kind(
                 **{name: self.fields[name] for name in inspect.signature(kind).parameters if name in self.fields}
             )
-        data, hidden = self.dataset(0), self.fields.get("hidden")
-        if not hidden:
-            return LogisticRegression(data.n_features, n_classes=data.n_classes, l2=self.fields.get("l2", 0.0))
-        return MLP((data.n_features, *hidden, data.n_classes), activation=self.fields.get("activation", "relu"))
+        n_features, n_classes, *_ = self._known
+        if not self.fields.get("hidden"):
+            return LogisticRegression(n_features, n_classes=n_classes, l2=self.fields.get("l2", 0.0))
+        widths = n_features, *self.fields["hidden"], n_classes
+        return MLP(widths, activation=self.fields.get("activation", "relu"))
 
     def dataset(self, seed):
         """Return the data of a seed: its split, its subset, its wrong labels."""
-        data = datasets.load(self.fields["data"], split_seed=seed)
+        data = self.load(seed)
         if "rows" in self.fields:
             data = data.subset(self.fields["rows"], seed)
         if self.fields.get("flipped"):
             data = data.with_flipped_labels(self.fields["flipped"], seed)
         return data
 
-    @cached_property
+    @property
+    def fingerprint(self):
+        """What tells the data from other data, a str."""
+        return "none" if self.on_landscape else self._known[3]
+
+    @property
     def chance(self):
         """The loss of guessing by the frequencies of the classes; inf on a landscape."""
+        return math.inf if self.on_landscape else self._known[2]
+
+    @cached_property
+    def _lowest(self):
+        return {}
+
+    def lowest(self, seed):
+        """Return the lowest training loss that any weights have on the data of a seed; see ``comparisons.lowest_loss``.
+
+        Of a landscape that of its deepest basin. errors : those of ``comparisons.lowest_loss``.
+        """
         if self.on_landscape:
-            return math.inf
-        shares = np.bincount(self.dataset(0).y_train) / len(self.dataset(0).y_train)
-        return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+            basins = np.reshape(getattr(self.model, "minima", ()), (-1, 1))
+            return float(self.model.heights(basins).min()) if len(basins) else 0.0
+        if seed not in self._lowest:
+            self._lowest[seed] = lowest_loss(self.model, self.dataset(seed))
+        return self._lowest[seed]
 
     def training(self):
         """Return how ``sweep`` is to train: model, data and the keyword arguments."""
-        how = {name: self.fields[name] for name in ("batch_size", "eval_rows") if name in self.fields}
+        how: dict[str, Any] = {name: self.fields[name] for name in ("batch_size", "eval_rows") if name in self.fields}
         how |= {"steps": self.steps, "eval_every": self.fields.get("eval_every", max(1, self.steps // 20))}
         return {"model": self.model, "data": None if self.on_landscape else self.dataset} | how
+
+    @property
+    def operations(self):
+        """The floating-point operations of the training steps of one run, as ``train.Task`` counts them."""
+        defaults: dict[str, Any] = {"batch_size": 64, "eval_rows": 1, "eval_at": None, "dtype": "float32"}
+        return Task.checked(**defaults | self.training(), backend="cpu").operations
 
     def schedule(self, peak):
         """Return the learning rate of a run: the number, or the schedule of the problem from this peak."""
         kind, warmup = self.fields.get("schedule", "constant"), self.fields.get("warmup", 0)
-        if kind == "constant" and not warmup:
-            return peak
-        return Schedule(kind, peak, None if kind == "constant" else self.steps, warmup)
+        choice("schedule", kind, ("constant", "linear", "cosine"))
+        schedule = Schedule(kind, peak, None if kind == "constant" else self.steps, warmup)
+        return peak if kind == "constant" and not warmup else schedule
 
 
-@dataclass(frozen=True)
+def _check_network(fields):
+    hidden = fields.get("hidden", [])
+    if not isinstance(hidden, (list, tuple)):
+        raise ValueError(f"hidden must be a list of widths, as [32], not {hidden!r}")
+    for i, width in enumerate(hidden):
+        whole_number(f"hidden[{i}]", width, 1)
+    for key, belongs in {"l2": not hidden, "activation": bool(hidden)}.items():
+        if key in fields and not belongs:
+            only = (
+                "a network with hidden layers" if key == "activation" else "logistic regression, without hidden layers"
+            )
+            raise ValueError(f"{key} must be absent here: only {only} has it")
+    one_of("activation", fields.get("activation", "relu"), ("relu", "tanh", "sigmoid"))
+    real_number("l2", fields.get("l2", 0), 0)
+    whole_number("rows", fields.get("rows", 1), 1)
+    real_number("flipped", fields.get("flipped", 0), 0, 1, open_high=True)
+
+
+@dataclass(frozen=True, eq=False)
 class Arm:
     """An optimizer on trial, its learning rate still open.
 
     name : str. fields : dict, arguments of the optimizers, but for ``OF_ARM``: ``rule``, the inner rule; ``lr``, a
-    number, "given" (that of the problem) or the name of another arm; ``times``, a factor of it; ``weights``, "slow"
-    (where there are any) or "fast", those the run is judged on; ``tune``, axes of a grid in place of lr, each a list of
-    values or ``{low, high, number}``. An arm with an argument of Lookahead is one.
+    number, "given" (that of the problem) or the name of an arm that tunes its own; ``times``, a factor of it;
+    ``weights``, "slow" (where there are any) or "fast", those the run is judged on; ``tune``, in place of lr, the axes
+    of a grid, lr among them, each a value, a list of values or ``{low, high, number}``, evenly spaced in logarithms.
+    An arm with an argument of Lookahead is one.
     """
 
     name: str
     fields: dict[str, Any]
 
-    @property
+    @cached_property
     def trials(self):
         """The settings that are tried before the arm's own is chosen, a list of dicts; empty where none are."""
         axes = {name: _values(name, axis) for name, axis in self.fields.get("tune", {}).items()}
@@ -168,50 +244,76 @@ class Arm:
         lr = self.fields.get("lr")
         return lr if isinstance(lr, str) and lr != "given" else None
 
+    @property
+    def weights(self):
+        """The weights that its runs are judged on: "slow", where there are any, or "fast"."""
+        return self.fields.get("weights", "slow")
+
     def optimizer(self, problem, lr, **chosen):
-        """Return the optimizer for a problem. lr : float; chosen : further settings, from tuning."""
+        """Return the optimizer for a problem. lr : float or "given"; chosen : further settings, from tuning."""
+        if lr == "given":
+            if "lr" not in problem.fields:
+                raise ValueError(f"lr must be given by the task {problem.name!r}, not missing")
+            lr = problem.fields["lr"]
         settings = {name: value for name, value in self.fields.items() if name not in OF_ARM} | chosen
         rule = RULES[self.fields["rule"]]
         of_rule = {name: settings.pop(name) for name in [*settings] if name in inspect.signature(rule).parameters}
-        base = rule(problem.schedule(lr * self.fields.get("times", 1)), **of_rule)
-        return grid(optimizers.Lookahead(base), **{n: [v] for n, v in settings.items()})[0] if settings else base
+        factor = real_number("times", self.fields.get("times", 1), 0)
+        base = rule(problem.schedule(real_number("lr", lr, 0) * factor), **of_rule)
+        return grid(Lookahead(base), **{n: [v] for n, v in settings.items()})[0] if settings else base
+
+    def check(self, problem):
+        """Refuse an arm of which no optimizer can be made for a problem. errors : TypeError, ValueError."""
+        lr = 1.0 if self.rate_of else self.fields.get("lr")
+        for chosen in self.trials or [{"lr": lr}]:
+            self.optimizer(problem, **chosen)
 
 
 def _values(name, axis):
-    if isinstance(axis, dict):
-        with inside(f"tune.{name}"):
+    with inside(f"tune.{name}"):
+        if isinstance(axis, dict):
             known_keys("", axis, ("low", "high", "number"))
             low = real_number("low", axis.get("low"), 0, open_low=True)
             high, number = real_number("high", axis.get("high"), low), whole_number("number", axis.get("number"), 2)
             return np.geomspace(low, high, number).tolist()
-    return axis if isinstance(axis, list) else [axis]
+    return _axis(f"tune.{name}", axis) if isinstance(axis, list) else [axis]
+
+
+def _axis(where, values):
+    if not values or any(each in values[:i] for i, each in enumerate(values)):
+        raise ValueError(f"{where} must hold one value or more, and each once, not {values!r}")
+    return values
 
 
 def arms_of(tables):
-    """Return the arms of a claim by name; a list in a table is an axis: "lookahead retention=0.9" and so on.
+    """Return arms by name; a list in a table is an axis: "lookahead retention=0.9" and so on.
 
     tables : dict of tables. errors : ValueError that names the key.
     """
-    lookahead = {name for name in inspect.signature(optimizers.Lookahead).parameters if name != "inner"}
     arms = {}
-    for name, table in tables.items():
+    for name, table in table_of_keys("arms", tables).items():
         table_of_keys(name, table)
-        rule = RULES[choice(f"{name}.rule", table.get("rule"), RULES)]
-        known_keys(f"{name}.", table, sorted({*OF_ARM, *lookahead, *inspect.signature(rule).parameters}))
-        if ("tune" in table) == ("lr" in table):
-            raise ValueError(f"{name} must have an lr, or tune it, and not both")
-        choice(f"{name}.weights", table.get("weights", "slow"), ("slow", "fast"))
-        axes = {key: value for key, value in table.items() if isinstance(value, list)}
+        with inside(name):
+            _check_arm(table)
+            axes = {key: _axis(key, value) for key, value in table.items() if isinstance(value, list)}
         for point in itertools.product(*axes.values()):
             suffix = "".join(f" {key}={value}" for key, value in zip(axes, point, strict=True))
             arms[name + suffix] = Arm(name + suffix, table | dict(zip(axes, point, strict=True)))
     for arm in arms.values():
-        if arm.rate_of and arm.rate_of not in arms:
-            raise ValueError(f"{arm.name}.lr must be a number, 'given' or the name of an arm, not {arm.rate_of!r}")
-        with inside(arm.name):
-            for chosen in arm.trials or [{}]:
-                arm.optimizer(_NO_PROBLEM, **({"lr": 1.0} | chosen))
+        if arm.rate_of and not (arm.rate_of in arms and arms[arm.rate_of].trials):
+            allowed = "a number, 'given' or the name of an arm that tunes its own"
+            raise ValueError(f"{arm.name}.lr must be {allowed}, not {arm.rate_of!r}")
+    numbers = {arm.name: len(arm.trials) for arm in arms.values() if arm.trials}
+    if len(set(numbers.values())) > 1:
+        raise ValueError(f"tune must hold the same number of trials in all arms that have it, not {numbers}")
     return arms
 
 
-_NO_PROBLEM = Problem("none", {"steps": 1})
+def _check_arm(table):
+    rule = RULES[choice("rule", table.get("rule"), RULES)]
+    known_keys("", table, tuple(dict.fromkeys((*OF_ARM, *OF_LOOKAHEAD, *inspect.signature(rule).parameters))))
+    if ("tune" in table) == ("lr" in table):
+        raise ValueError("lr must be given, or tune, and not both")
+    if "tune" in table and "lr" not in table_of_keys("tune", table["tune"]):
+        raise ValueError("tune.lr must be given: every arm is tuned at learning rates of its own, or at 'given'")
+    choice("weights", table.get("weights", "slow"), ("slow", "fast"))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lookahead_nb.metrics import METRICS, Curves
+from lookahead_nb.progress import Progress
 from lookahead_nb.sweep import sweep
 
 TUNING_SEEDS = range(6)  # never those of a result, which are far larger
 
 
 class Measured(NamedTuple):
-    """What was measured: ``runs``, one row per task, arm and seed with ``lr`` and a column for each metric, and
-    ``tuning``, one row per task, arm and trial with its settings, ``loss`` and whether it was ``chosen``.
+    """What was measured: ``runs``, one row per task, arm and seed with ``lr``, ``chance`` and a column for each metric,
+    NaN where it does not fit the task, and ``tuning``, one row per task, arm and trial with its settings, ``loss`` and
+    whether it was ``chosen``.
     """
 
     runs: pd.DataFrame
@@ -29,74 +32,118 @@ def measure(claim, *, tasks=None, attempt=0, store=None, progress=False):
     """Train all arms of a claim on its tasks, tune those that say so, and return :class:`Measured`.
 
     claim : ``claims.Claim``. tasks : names among those of the claim, default all. attempt : int, 0 for the seeds of the
-    registered result, 1, 2, ... for fresh ones. store : folder that keeps the sweeps. progress : as in ``sweep``.
-    errors : those of ``sweep``.
+    registered result, 1, 2, ... for fresh ones. store : folder that keeps the sweeps. progress : as in ``sweep``, over
+    all sweeps. errors : those of ``sweep``.
     """
+    problems, seeds = _problems(claim, tasks), claim.seeds(attempt)
+    return measure_on(problems, claim.arms, claim.metrics, seeds, store=store, progress=progress)
+
+
+def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
+    """Train arms on problems from the same seeds, tune those that say so, and return :class:`Measured`.
+
+    problems : list of ``problems.Problem``. arms : dict of ``problems.Arm`` by name. metrics : names in ``METRICS``.
+    seeds : list of ints, none of them in ``TUNING_SEEDS``. store, progress, errors : as in :func:`measure`.
+    """
+    total = sum(_number_of_runs(problem, arms, metrics, len(seeds)) for problem in problems)
     runs, tuning = [], []
-    for name in tasks or claim.tasks:
-        problem, seeds = claim.problems[name], claim.seeds(attempt)
-        train = partial(_train, problem, store=store, progress=progress)
-        settings = {}
-        for arm in claim.arms.values():
-            if arm.trials:
-                trials, settings[arm.name] = tune(arm, problem, train)
-                tuning.append(trials.assign(task=name, arm=arm.name))
-        opts = {arm.name: _optimizer(arm, problem, settings) for arm in claim.arms.values()}
-        exact = [name for name in claim.metrics if METRICS[name].exact]
-        different = list(dict.fromkeys(opts.values()))
-        rows = _by_optimizer(train(different, seeds), different, len(seeds)) if len(exact) < len(claim.metrics) else {}
-        for arm in claim.arms.values():
-            opt = opts[arm.name]
-            rate = getattr(opt, "inner", opt).schedule.peak
-            values = {"task": name, "arm": arm.name, "lr": rate, "chance": problem.chance}
-            for metric in claim.metrics:
-                measure = METRICS[metric].measure
-                if metric in exact:
-                    values[metric] = measure(opt, problem)
-                else:
-                    values[metric] = measure(Curves(rows[opt], problem, arm.fields.get("weights", "slow")))
-            runs.append(pd.DataFrame(values, pd.Index(seeds, name="seed")).reset_index())
-    empty = pd.DataFrame({"task": [], "arm": []})
-    return Measured(pd.concat(runs, ignore_index=True), pd.concat(tuning or [empty], ignore_index=True))
+    with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
+        sweeps = _Sweeps(store, report, total)
+        for problem in problems:
+            settings = {}
+            if tuned := [arm for arm in arms.values() if arm.trials]:
+                trials, settings = tune(tuned, problem, sweeps)
+                tuning.append(trials)
+            opts = {name: _optimizer(arm, problem, settings) for name, arm in arms.items()}
+            rows = sweeps(problem, [*opts.values()], seeds) if _needs_runs(problem, metrics) else {}
+            runs += [_measured(arm, opts[name], problem, metrics, seeds, rows) for name, arm in arms.items()]
+    columns = ["task", "arm", "seed", "lr", "chance", *metrics]
+    return Measured(
+        pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=columns),
+        pd.concat(tuning, ignore_index=True) if tuning else pd.DataFrame(columns=["task", "arm", "loss", "chosen"]),
+    )
 
 
-def tune(arm, problem, train):
-    """Try all trials of an arm on the tuning seeds; return them with their mean validation loss, and the best settings.
+def operations(claim, tasks=None):
+    """Return the floating-point operations of the training steps of a claim, tuning included, on some of its tasks.
 
-    On a landscape, which has no validation part, the expected loss takes its place.
+    claim, tasks : as in :func:`measure`. Runs that are the same in two arms are counted twice, evaluations not at all.
+    errors : those of ``datasets.load``.
     """
-    opts = [arm.optimizer(problem, **({"lr": 1.0} | chosen)) for chosen in arm.trials]
-    rows = train(opts, TUNING_SEEDS)
-    by_run = _by_optimizer(rows, opts, len(TUNING_SEEDS))
+    number = claim.number_of_seeds
+    return float(
+        sum(
+            _number_of_runs(each, claim.arms, claim.metrics, number) * each.operations
+            for each in _problems(claim, tasks)
+        )
+    )
+
+
+def _problems(claim, tasks):
+    return [claim.problems[name] for name in (claim.tasks if tasks is None else tasks)]
+
+
+def _number_of_runs(problem, arms, metrics, seeds):
+    trials = sum(len(arm.trials) for arm in arms.values())
+    return trials * len(TUNING_SEEDS) + _needs_runs(problem, metrics) * len(arms) * seeds
+
+
+def _needs_runs(problem, metrics):
+    return any(METRICS[name].fits(problem) and not METRICS[name].exact for name in metrics)
+
+
+def tune(arms, problem, sweeps):
+    """Try all trials of arms on the tuning seeds; return them with their mean validation loss, and the best settings.
+
+    On a landscape, which has no validation part, the expected loss takes its place. returns : frame as in
+    :class:`Measured`; dict of settings by arm.
+    """
+    tried = [(arm, chosen, arm.optimizer(problem, **chosen)) for arm in arms for chosen in arm.trials]
+    rows = sweeps(problem, [opt for *_, opt in tried], TUNING_SEEDS)
     name = "train_loss" if problem.on_landscape else "validation_loss"
-    losses = [Curves(by_run[opt], problem, arm.fields.get("weights", "slow"))[name].iloc[-1].mean() for opt in opts]
-    trials = pd.DataFrame(arm.trials).assign(loss=losses)
-    best = trials["loss"].idxmin()
-    return trials.assign(chosen=trials.index == best), arm.trials[best]
+    losses = [Curves(rows[opt], problem, arm.weights)[name].iloc[-1].mean() for arm, _, opt in tried]
+    trials = pd.DataFrame([{"task": problem.name, "arm": arm.name} | chosen for arm, chosen, _ in tried])
+    trials = trials.assign(lr=trials["lr"].replace("given", problem.fields.get("lr")).astype(float), loss=losses)
+    best = trials.groupby("arm", sort=False)["loss"].idxmin()
+    return trials.assign(chosen=trials.index.isin(best)), {arm: tried[i][1] for arm, i in best.items()}
 
 
 def _optimizer(arm, problem, settings):
     if arm.name in settings:
-        return arm.optimizer(problem, **({"lr": 1.0} | settings[arm.name]))
-    if arm.rate_of:
-        return arm.optimizer(problem, settings[arm.rate_of]["lr"])
-    lr = arm.fields["lr"]
-    return arm.optimizer(problem, problem.fields["lr"] if lr == "given" else lr)
+        return arm.optimizer(problem, **settings[arm.name])
+    return arm.optimizer(problem, settings[arm.rate_of]["lr"] if arm.rate_of else arm.fields["lr"])
 
 
-def _train(problem, opts, seeds, *, store, progress):
-    training = problem.training()
-    if store is not None:
-        key = [problem.fields, [opt.settings() for opt in opts], list(seeds)]
-        store = Path(store) / sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return sweep(
-        training.pop("model"), training.pop("data"), opts, seeds=seeds, store=store, progress=progress, **training
-    )
+def _measured(arm, opt, problem, metrics, seeds, rows):
+    rate = getattr(opt, "inner", opt).schedule.peak
+    values = {"task": problem.name, "arm": arm.name, "seed": seeds, "lr": rate, "chance": problem.chance}
+    curves = Curves(rows[opt], problem, arm.weights) if rows else None
+    for name in metrics:
+        metric = METRICS[name]
+        measured = metric.measure(*((opt, problem) if metric.exact else (curves,))) if metric.fits(problem) else np.nan
+        values[name] = measured.loc[seeds].to_numpy() if isinstance(measured, pd.Series) else measured
+    return pd.DataFrame(values)
 
 
-def _by_optimizer(rows, opts, seeds):
-    """Return the rows of each optimizer of a sweep, which stand in the order of the configurations."""
-    runs = rows["run"].drop_duplicates().to_numpy().reshape(len(opts), seeds)
-    place = {run: i for i, each in enumerate(runs) for run in each}
-    found = dict(iter(rows.groupby(rows["run"].map(place), sort=True)))
-    return {opt: found[i] for i, opt in enumerate(opts)}
+class _Sweeps:
+    """One sweep after the other, with one progress for all; each gives its rows by optimizer.
+
+    store : folder that keeps them, or None; report : function of (runs done, runs in all); total : int.
+    """
+
+    def __init__(self, store, report, total):
+        self.store, self.report, self.total, self.done = store, report, total, 0
+
+    def __call__(self, problem, opts, seeds):
+        different, store = list(dict.fromkeys(opts)), None
+        if self.store is not None:
+            key = [problem.fields, problem.fingerprint, [opt.settings() for opt in different], list(seeds)]
+            store = Path(self.store) / sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+        report = lambda done, _: self.report(self.done + done, self.total)  # noqa: E731
+        rows = sweep(configs=different, seeds=seeds, store=store, progress=report, **problem.training())
+        self.done += len(opts) * len(seeds)
+        self.report(self.done, self.total)
+        runs = rows["run"].drop_duplicates()  # by configuration, then by seed
+        which = pd.Series(np.repeat(np.arange(len(different)), len(seeds)), runs)
+        found = dict(iter(rows.groupby(rows["run"].map(which))))
+        return {opt: found[i] for i, opt in enumerate(different)}

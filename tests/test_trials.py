@@ -1,0 +1,231 @@
+"""Trials: what a claim's arms are trained with, and what is measured, against sweeps by hand."""
+
+import sys
+
+import numpy as np
+import pytest
+import registers
+
+import lookahead_nb as lnb
+from lookahead_nb import datasets, trials
+from lookahead_nb.metrics import METRICS
+from lookahead_nb.problems import Problem, arms_of
+
+pytest.importorskip("sklearn")
+
+ARMS = {
+    "adamw": {"rule": "AdamW", "lr": "given"},
+    "lookahead": {"rule": "AdamW", "lr": "given", "sync_period": 5, "retention": 0.8},
+    "lower": {"rule": "AdamW", "lr": "given", "times": 0.2},
+    "tuned": {"rule": "AdamW", "tune": {"lr": [1e-4, 0.05, 0.2]}},
+    "tuned lookahead": {"rule": "AdamW", "sync_period": 5, "tune": {"lr": [0.1, 0.3, 1e-4]}},
+    "half the tuned rate": {"rule": "AdamW", "lr": "tuned", "times": 0.5},
+}
+FIELDS = {"data": "iris", "batch_size": 16, "steps": 10, "eval_every": 5, "eval_rows": 15, "lr": 0.05, "threshold": 0.9}
+SEEDS = [2**40 + 5, 2**40 + 3]
+
+
+def problem(**fields):
+    return Problem.named("task", {"task": FIELDS | fields})
+
+
+def sweep(opts, seeds):
+    """Train on iris by hand; return the last row of every run, its slow weights where there are any, capped at chance."""
+    rows = lnb.sweep(
+        lnb.LogisticRegression(4, n_classes=3), lambda seed: datasets.load("iris", split_seed=seed), opts,
+        seeds=seeds, batch_size=16, steps=10, eval_every=5, eval_rows=15, progress=False,
+    )  # fmt: skip
+    last = rows[rows["step"] == 10].drop_duplicates("run", keep="last")
+    losses = ["train_loss", "validation_loss"]
+    return last.assign(**{name: last[name].clip(upper=problem().chance) for name in losses})
+
+
+@pytest.fixture(scope="module")
+def measured():
+    metrics = ["train_loss", "test_error", "steps_to_threshold"]
+    return trials.measure_on([problem()], arms_of(ARMS), metrics, SEEDS)
+
+
+def test_there_is_a_row_for_every_arm_and_seed(measured):
+    assert [*measured.runs] == [
+        *("task", "arm", "seed", "lr", "chance", "train_loss", "test_error", "steps_to_threshold")
+    ]
+    assert [*zip(measured.runs["arm"], measured.runs["seed"], strict=True)] == [(a, s) for a in ARMS for s in SEEDS]
+    assert {*measured.runs["task"]} == {"task"}
+    assert {*measured.runs["chance"]} == {problem().chance}
+
+
+def test_measured_values_are_those_of_a_sweep_by_hand(measured):
+    opts = [lnb.AdamW(lr=0.05), lnb.Lookahead(lnb.AdamW(lr=0.05), sync_period=5, retention=0.8), lnb.AdamW(lr=0.01)]
+    last = sweep(opts, SEEDS)
+    mine = measured.runs[measured.runs["arm"].isin([*ARMS][:3])]
+    assert [*mine["seed"]] == [*last["seed"]]
+    assert [*mine["train_loss"]] == [*last["train_loss"]]
+    assert [*mine["test_error"]] == [*(1 - last["test_accuracy"])]
+    assert [*mine["lr"]] == [0.05] * 4 + [pytest.approx(0.01)] * 2
+
+
+def test_every_seed_has_its_own_split(measured):
+    adamw = measured.runs[measured.runs["arm"] == "adamw"].set_index("seed")["train_loss"]
+    for seed in SEEDS:
+        run = lnb.train(
+            lnb.LogisticRegression(4, n_classes=3), datasets.load("iris", split_seed=seed), lnb.AdamW(lr=0.05),
+            steps=10, batch_size=16, seed=seed, eval_rows=15,
+        )  # fmt: skip
+        assert adamw[seed] == run.history["train_loss"].iloc[-1]
+
+
+def test_tuning_takes_the_trial_with_the_lowest_mean_validation_loss(measured):
+    rates = {"tuned": [1e-4, 0.05, 0.2], "tuned lookahead": [0.1, 0.3, 1e-4]}
+    opts = [lnb.AdamW(lr=lr) for lr in rates["tuned"]]
+    opts += [lnb.Lookahead(lnb.AdamW(lr=lr), sync_period=5) for lr in rates["tuned lookahead"]]
+    losses = sweep(opts, range(6))["validation_loss"].to_numpy().reshape(6, 6).mean(1)
+    tuning = measured.tuning
+    assert [*tuning] == ["task", "arm", "lr", "loss", "chosen"]
+    assert [*zip(tuning["arm"], tuning["lr"], strict=True)] == [(a, lr) for a, listed in rates.items() for lr in listed]
+    assert [*tuning["loss"]] == pytest.approx([*losses], rel=1e-12)
+    best = [losses[:3].argmin(), 3 + losses[3:].argmin()]
+    assert [*np.flatnonzero(tuning["chosen"])] == best
+    chosen = measured.runs.groupby("arm")["lr"].first()
+    assert chosen["tuned"] == tuning["lr"][best[0]]
+    assert chosen["tuned lookahead"] == tuning["lr"][best[1]]
+
+
+def test_an_arm_may_take_a_share_of_the_rate_of_a_tuned_one(measured):
+    chosen = measured.runs.groupby("arm")["lr"].first()
+    assert chosen["half the tuned rate"] == chosen["tuned"] / 2
+    last = sweep([lnb.AdamW(lr=chosen["tuned"] / 2)], SEEDS)
+    assert [*measured.runs[measured.runs["arm"] == "half the tuned rate"]["train_loss"]] == [*last["train_loss"]]
+
+
+def test_more_than_the_rate_can_be_tuned_also_at_the_given_one():
+    arms = arms_of(
+        {"averaging": {"rule": "AdamW", "pull_back": False, "tune": {"lr": "given", "slow_step_size": [0.1, 0.9]}}}
+    )
+    found = trials.measure_on([problem()], arms, ["validation_loss"], SEEDS)
+    opts = [lnb.Lookahead(lnb.AdamW(lr=0.05), slow_step_size=step, pull_back=False) for step in (0.1, 0.9)]
+    losses = sweep(opts, range(6))["validation_loss"].to_numpy().reshape(2, 6).mean(1)
+    assert [*found.tuning["lr"]] == [0.05, 0.05]
+    assert [*found.tuning["slow_step_size"]] == [0.1, 0.9]
+    assert [*found.tuning["chosen"]] == [losses[0] < losses[1], losses[0] > losses[1]]
+    best = sweep([opts[losses.argmin()]], SEEDS)
+    assert [*found.runs["validation_loss"]] == [*best["validation_loss"]]
+
+
+def test_an_arm_is_tuned_on_the_weights_it_is_judged_on():
+    tune = {"lr": [1.0, 0.05], "slow_step_size": 0.01}  # so slow that the slow weights want a high rate
+    arms = arms_of({name: {"rule": "AdamW", "weights": name, "tune": tune} for name in ("slow", "fast")})
+    found = trials.measure_on([problem()], arms, ["train_loss"], SEEDS).tuning
+    slow, fast = (found[found["arm"] == name].set_index("lr")["loss"] for name in ("slow", "fast"))
+    assert slow.idxmin() == 1.0
+    assert not np.isclose(slow, fast).any()
+
+
+def test_a_landscape_is_tuned_on_its_expected_loss():
+    bowl = Problem.named("bowl", {"bowl": {"landscape": "Quadratic", "curvatures": [1.0], "steps": 10}})
+    arms = arms_of({"tuned": {"rule": "SGD", "tune": {"lr": [0.1, 1.0, 2.5]}}})
+    found = trials.measure_on([bowl], arms, ["train_loss"], [7])
+    assert [*found.tuning["loss"]] == pytest.approx([0.9**20 / 2, 0, 1.5**20 / 2], rel=1e-4)
+    assert found.runs["lr"][0] == 1.0
+
+
+def test_metrics_are_measured_where_they_fit_and_exact_ones_without_runs(monkeypatch):
+    bowl = Problem.named("bowl", {"bowl": {"landscape": "Quadratic", "curvatures": [1.0], "noise": 1.0, "steps": 10}})
+    arms = arms_of({"a": {"rule": "SGD", "lr": 0.1}})
+    found = trials.measure_on([problem(), bowl], arms, ["test_loss", "slow_risk"], SEEDS).runs
+    assert [*found["task"]] == ["task", "task", "bowl", "bowl"]
+    assert [*found["test_loss"].isna()] == [False, False, True, True]
+    assert [*found["slow_risk"].isna()] == [True, True, False, False]
+    assert found["slow_risk"][2] == METRICS["slow_risk"].measure(lnb.SGD(lr=0.1), bowl)
+    monkeypatch.setattr(trials, "sweep", None)
+    assert len(trials.measure_on([bowl], arms, ["slow_risk", "test_loss"], SEEDS).runs) == 2
+
+
+def test_equal_optimizers_are_trained_once():
+    arms = arms_of({name: {"rule": "AdamW", "lr": 0.05} for name in ("one", "two")})
+    found = trials.measure_on([problem()], arms, ["train_loss"], SEEDS).runs
+    assert [*found["train_loss"][:2]] == [*found["train_loss"][2:]]
+
+
+def test_a_diverged_run_is_a_result():
+    bowl = Problem.named("bowl", {"bowl": {"landscape": "Quadratic", "curvatures": [1.0], "steps": 400}})
+    arms = arms_of({"wild": {"rule": "SGD", "lr": 5.0}, "calm": {"rule": "SGD", "lr": 0.5}})
+    found = trials.measure_on([bowl], arms, ["train_loss", "fluctuation"], [1]).runs.set_index("arm")
+    assert [*found.loc["wild", ["train_loss", "fluctuation"]]] == [np.inf, np.inf]
+    assert np.isfinite([*found.loc["calm", ["train_loss", "fluctuation"]]]).all()
+
+
+def test_nothing_to_measure_gives_empty_tables():
+    found = trials.measure_on([], arms_of({"a": {"rule": "SGD", "lr": 0.1}}), ["train_loss"], SEEDS)
+    assert [*found.runs] == ["task", "arm", "seed", "lr", "chance", "train_loss"]
+    assert (len(found.runs), len(found.tuning)) == (0, 0)
+
+
+def test_progress_runs_over_all_sweeps():
+    told = []
+    arms = arms_of({"a": {"rule": "SGD", "lr": 0.1}, "b": {"rule": "SGD", "tune": {"lr": [0.1, 0.2]}}})
+    two = [problem(), Problem.named("short", {"short": FIELDS | {"steps": 5}})]
+    trials.measure_on(two, arms, ["train_loss"], SEEDS, progress=lambda done, total: told.append((done, total)))
+    each = 2 * 6 + 2 * 2
+    assert {total for _, total in told} == {2 * each}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {0, 12, each, each + 12, 2 * each} <= {done for done, _ in told}
+    assert told[-1][0] == 2 * each
+
+
+def test_a_store_is_resumed_and_another_problem_has_its_own(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    arms = arms_of({"a": {"rule": "SGD", "tune": {"lr": [0.1, 0.2]}}})
+    first = trials.measure_on([problem()], arms, ["train_loss"], SEEDS, store=tmp_path)
+    assert len([*tmp_path.iterdir()]) == 2  # of tuning, and of the result
+    trials.measure_on([problem(steps=8)], arms, ["train_loss"], SEEDS, store=tmp_path)
+    assert len([*tmp_path.iterdir()]) == 4
+
+    def refuse(*_, **__):
+        raise AssertionError("nothing may be trained again")
+
+    monkeypatch.setattr(sys.modules["lookahead_nb.sweep"], "train_unit", refuse)
+    again = trials.measure_on([problem()], arms, ["train_loss"], SEEDS, store=tmp_path)
+    assert again.runs.equals(first.runs)
+    assert again.tuning.equals(first.tuning)
+
+
+def test_own_rows_with_other_values_have_a_store_of_their_own(tmp_path, rng):
+    pytest.importorskip("pyarrow")
+    X, y, arms = rng.normal(size=(30, 2)), np.arange(30) % 2, arms_of({"a": {"rule": "SGD", "lr": 0.1}})
+    X[:, 0] += 3 * y
+    one, two = (Problem.of("mine", rows, y, batch_size=8, steps=5) for rows in (X, X**3))
+    first, second = (trials.measure_on([p], arms, ["train_loss"], SEEDS, store=tmp_path).runs for p in (one, two))
+    assert not np.isclose(first["train_loss"], second["train_loss"]).any()
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+# --------------------------------------------------------------------------------------------------------- of a claim
+
+
+def test_a_claim_is_measured_on_its_own_seeds(tmp_path):
+    claim = registers.read(tmp_path)["C01"]
+    found = trials.measure(claim, tasks=["bowl"], attempt=2)
+    assert {*found.runs["task"]} == {"bowl"}
+    assert {*found.runs["arm"]} == {*claim.arms}
+    for arm in claim.arms:
+        assert [*found.runs[found.runs["arm"] == arm]["seed"]] == claim.seeds(2)
+    assert {*found.tuning["arm"]} == {"tuned"}
+
+
+def test_no_task_means_none_not_all(tmp_path):
+    assert len(trials.measure(registers.read(tmp_path)["C01"], tasks=[]).runs) == 0
+
+
+def test_operations_are_those_of_training_and_tuning(tmp_path):
+    register = registers.read(tmp_path)
+    iris, bowl = 6 * 16 * (4 * 3 + 3) * 10, 100 * 2 * 20
+    runs = 7 * 30 + 3 * 6  # arms by seeds, trials by tuning seeds
+    assert trials.operations(register["C01"]) == runs * (iris + bowl)
+    assert trials.operations(register["C01"], ["iris"]) == runs * iris
+    assert trials.operations(register["C02"]) == 0  # solved, not trained
+
+
+def test_tuning_seeds_are_not_those_of_any_result(tmp_path):
+    claim = registers.read(tmp_path)["C01"]
+    assert not {*trials.TUNING_SEEDS} & {seed for attempt in range(20) for seed in claim.seeds(attempt)}
