@@ -17,7 +17,7 @@ from pathlib import Path
 import numba
 
 from lookahead_nb import configuration
-from lookahead_nb.checks import whole_number
+from lookahead_nb.checks import choice, whole_number
 from lookahead_nb.progress import Progress, duration
 from lookahead_nb.store import DamageError, Store
 from lookahead_nb.workers import LostWorkerError, WorkerPool, dask_executor
@@ -38,6 +38,13 @@ and used by --dask tcp://HOST:8786. It needs the extra "cluster": pip install "l
 """
 
 
+CLAIMS_HELP = """\
+Without ID: one line for each claim of the register, data/claims.toml, with its verdict, the effect that decides on it,
+the interval of that, and the notebook. Verdicts are those of the results committed in data/results, after Holm's
+correction over all effects. Run it in a checkout of the project. --fresh trains what needs no download, and the rest
+too where FULL=1 is set and the data is at hand; it keeps nothing and touches no file."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
@@ -48,6 +55,7 @@ def main(arguments=None):
     parser = _Parser(prog="lookahead-nb", description="A laboratory for AdamW and Lookahead.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_sweep(commands)
+    _add_claims(commands)
     _add_store(commands)
     given = parser.parse_args(arguments)
     try:
@@ -160,6 +168,61 @@ def _noted():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: _say(message, 0)
         yield
+
+
+# ------------------------------------------------------------------------------------------------------------- claims
+
+
+def _add_claims(commands):
+    command = commands.add_parser(
+        "claims", help="the verdicts on the claims of the article, from the committed results", description=CLAIMS_HELP
+    )
+    command.add_argument("id", nargs="?", metavar="ID", help="explain one claim, as C05")
+    command.add_argument(
+        "--fresh",
+        nargs="?",
+        type=int,
+        const=1,
+        metavar="N",
+        help="try the claim again, on the N-th set of unused seeds",
+    )
+    command.set_defaults(run=_claims)
+
+
+def _claims(given):
+    from lookahead_nb import claims, report  # here, with the pandas that they need
+
+    register = claims.read()
+    if given.id is not None:
+        choice("ID", given.id, register)
+    if given.fresh is not None:
+        print("\n".join(_fresh(register, given)))
+        return 0
+    effects = claims.judge_all(register)
+    told = report.explained(register[given.id], effects) if given.id else report.lines(register, effects)
+    print("\n".join(told))
+    return 0
+
+
+def _fresh(register, given):
+    from lookahead_nb import claims, report, trials
+
+    attempt = whole_number("--fresh", given.fresh, 1)
+    claim = register[choice("ID", given.id, register)]
+    if claim.untestable:
+        raise ValueError(f"{claim.id} has no trial: {claim.untestable}")
+    here = claims.tasks_at_hand(claim)
+    absent = [name for name in claim.tasks if name not in here]
+    if not here:
+        raise ValueError(f"{claim.id} needs data that must be downloaded: set FULL=1")
+    measured = trials.measure(claim, tasks=here, attempt=attempt, progress=True)
+    claim = claims.on_tasks(claim, here)
+    yield f"{claim.id}, attempt {attempt}: trained on {', '.join(here)}; left out: {', '.join(absent) or 'none'}"
+    try:
+        registered = claims.judge(claim, claims.results(claim))
+    except OSError:
+        registered = None
+    yield from report.compared(claim, claims.judge(claim, measured.runs), registered)
 
 
 # -------------------------------------------------------------------------------------------------------------- store

@@ -118,11 +118,6 @@ class Claim:
         """Whether any arm is tuned."""
         return any(arm.trials for arm in self.arms.values())
 
-    @property
-    def main(self):
-        """The effect that the claim rests on first."""
-        return next(effect for effect in self.effects if effect.name == self.supported[0].removeprefix("not "))
-
     def seeds(self, attempt=0):
         """Return the seeds of a result, ints in [2**32, 2**48). attempt : 0 for the registered one, else fresh ones."""
         attempt = whole_number("attempt", attempt, 0)
@@ -170,9 +165,8 @@ def _claim(key, entry, tasks):
         with inside("arms"):
             arms = arms_of(entry["arms"])
             for arm in arms.values():
-                for problem in problems.values():
-                    with inside(arm.name):
-                        arm.check(problem)
+                with inside(arm.name):
+                    _check_arm(arm, problems, arms)
         seeds, budget = whole_number("seeds", entry["seeds"], 1), real_number("budget", entry["budget"], 0)
         effects = _effects(entry["effects"], metrics, problems, arms, seeds)
         rules = {name: _rule(name, entry[name], effects) for name in ("supported", "conditional") if name in entry}
@@ -183,6 +177,13 @@ def _claim(key, entry, tasks):
             key, **told, metrics=metrics, tasks=tuple(problems), problems=problems, arms=arms, number_of_seeds=seeds,
             budget=budget, effects=effects, **rules, condition=condition, sha256=_hash(entry, problems),
         )  # fmt: skip
+
+
+def _check_arm(arm, problems, arms):
+    for task in arm.fields.get("tasks", problems):
+        arm.check(problems[choice("tasks", task, problems)])
+        if arm.rate_of and not arms[arm.rate_of].is_on(task):
+            raise ValueError(f"lr must be that of an arm on the same tasks, which {arm.rate_of!r} is not: {task!r}")
 
 
 def _hash(entry, problems):
@@ -228,6 +229,9 @@ def _effect(table, metrics, problems, arms, seeds):
     tasks = names("tasks", table.get("tasks", [*problems]))
     for task in tasks:
         problem = problems[choice("tasks", task, problems)]
+        for part in ("arm", "control"):
+            if not arms[table[part]].is_on(task):
+                raise ValueError(f"{part} must be trained on the task {task!r}, which {table[part]!r} is not")
         if not metric.fits(problem):
             raise ValueError(f"metric {table['metric']!r} needs {metric.needs}, which the task {task!r} has not")
         if scale == "of chance" and problem.on_landscape:
@@ -293,13 +297,14 @@ def evidence(claim, *, full=None):
     errors : those of ``sweep``; ValueError for committed results that are needed and belong to another entry.
     """
     here = tasks_at_hand(claim, full=full)
-    measured, committed = measure(claim, tasks=here, store=tables.build_folder("store")), []
-    others = [name for name in claim.tasks if name not in here]
+    others, kept = [name for name in claim.tasks if name not in here], None
     if others:
         with suppress(OSError):  # not measured yet
-            kept = Measured(results(claim), results(claim, "tuning") if claim.tuned else measured.tuning)
-            committed = [name for name in others if name in {*kept.runs["task"]}]
-            measured = _joined(measured, kept, others, claim.tasks)
+            kept = [results(claim), results(claim, "tuning") if claim.tuned else pd.DataFrame({"task": []})]
+    measured = measure(claim, tasks=here, store=tables.build_folder("store"))
+    committed = [name for name in others if kept and name in {*kept[0]["task"]}]
+    if committed:
+        measured = _joined(measured, kept, committed, claim.tasks)
     for name, table in {claim.id: measured.runs, f"{claim.id}_tuning": measured.tuning}.items():
         if len(table):
             tables.write_table(table, name, claim=claim.sha256)
@@ -314,9 +319,9 @@ def tasks_at_hand(claim, *, full=None):
     return [name for name, problem in problems if not problem.needs_download or (full and problem.at_hand)]
 
 
-def _joined(measured, kept, others, order):
-    """Put the kept tables of the other tasks beside the measured ones, in the order of the tasks."""
-    parts = [(new, old[old["task"].isin(others)]) for new, old in zip(measured, kept, strict=True)]
+def _joined(measured, kept, tasks, order):
+    """Put the kept rows of these tasks beside the measured ones, in the order of all tasks."""
+    parts = [(new, old[old["task"].isin(tasks)]) for new, old in zip(measured, kept, strict=True)]
     whole = [pd.concat([part for part in both if len(part)] or both[:1]) for both in parts]
     place = {name: i for i, name in enumerate(order)}
     return Measured(
@@ -401,21 +406,37 @@ def verdict(claim, effects):
     """
     if claim.untestable:
         return "not testable here"
+    found = _as_listed(claim, effects)
+    if not found:
+        return "no results yet"
+    if all(found[each] == "yes" for each in claim.supported):
+        return "supported"
+    if claim.conditional and all(found[each] == "yes" for each in claim.conditional):
+        return "conditional"
+    return "refuted" if "no" in [found[each] for each in claim.supported] else "inconclusive"
+
+
+def deciding(claim, effects):
+    """Return the effect on which the verdict turns: the first that is listed and came out as the verdict says."""
+    reached, found = verdict(claim, effects), _as_listed(claim, effects)
+    listed = claim.conditional if reached == "conditional" else claim.supported
+    wanted = {"refuted": "no", "inconclusive": "open"}.get(reached, "yes")
+    name = next((each for each in listed if found.get(each, wanted) == wanted), listed[0])
+    return next(effect for effect in claim.effects if effect.name == name.removeprefix("not "))
+
+
+def _as_listed(claim, effects):
+    """Whether what the rules list came out as listed: "yes", "no", its contrary, or "open"; empty without results."""
     mine = effects[effects["task"] == "all"]
     mine = mine[mine["claim"] == claim.id] if "claim" in mine else mine
-    if not len(mine):
-        return "no results yet"
     outcomes = dict(zip(mine["effect"], mine["outcome"], strict=True))
+    contrary = {"yes": "no", "no": "yes", "open": "open"}
 
-    def comes_out(each, as_listed="yes", contrary="no"):
-        name = each.removeprefix("not ")
-        return outcomes.get(name, "open") == (as_listed if name == each else contrary)
+    def found(each):
+        outcome = outcomes.get(each.removeprefix("not "), "open")
+        return contrary[outcome] if each.startswith("not ") else outcome
 
-    if all(map(comes_out, claim.supported)):
-        return "supported"
-    if claim.conditional and all(map(comes_out, claim.conditional)):
-        return "conditional"
-    return "refuted" if any(comes_out(each, "no", "yes") for each in claim.supported) else "inconclusive"
+    return {each: found(each) for each in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
 def judge_all(register, *, folder=None):

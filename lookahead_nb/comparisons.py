@@ -49,7 +49,7 @@ def losses_by_arm(rows, arms, levels=("arm", "retention")):
     errors : ValueError.
     """
     runs, opts = rows.drop_duplicates("run"), list(arms.values())
-    settings, per_arm = settings_frame(opts), len(runs) // len(opts)
+    settings, per_arm = settings_frame(opts)[0], len(runs) // len(opts)
     expected = settings.loc[np.repeat(settings.index, per_arm)].reset_index(drop=True)
     if not runs[settings.columns].reset_index(drop=True).equals(expected):
         raise ValueError(f"arms must be the {len(opts)} configurations of rows, in their order")

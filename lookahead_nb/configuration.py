@@ -24,7 +24,14 @@ LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, 
 MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
 RULES = {
     rule.__name__: rule
-    for rule in (optimizers.SGD, optimizers.Adagrad, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW)
+    for rule in (
+        optimizers.SGD,
+        optimizers.Adagrad,
+        optimizers.RMSprop,
+        optimizers.Adam,
+        optimizers.AdamW,
+        optimizers.ScheduleFreeAdamW,
+    )
 }
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
@@ -133,7 +140,7 @@ def estimate(plan):
 def _work(task, opts, rows):
     """Return the floating-point operations of runs with these optimizers: six for each weight and row, two to look."""
     look = 2.0 * task.model.size * int(rows.bounds[-1]) * len(task.eval_steps)
-    kinds = sum(2 if isinstance(opt, optimizers.Lookahead) else 1 for opt in opts)
+    kinds = sum(2 if isinstance(opt, optimizers.WithSlowWeights) else 1 for opt in opts)
     return len(opts) * task.operations + look * kinds
 
 

@@ -126,7 +126,8 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     cannot be downloaded or has another sha256 than the published one. Source: ``Dataset.source``, :mod:`.features`.
     """
     one_of("name", name, NAMES)
-    return _parted(_table(name), name, _seed("split_seed", split_seed), loaded=True)
+    split_seed = _seed("split_seed", split_seed)
+    return _parted(_table(name), name, split_seed, loaded=True)
 
 
 def available(name: str) -> bool:

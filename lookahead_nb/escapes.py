@@ -10,6 +10,7 @@ import numpy as np
 
 from lookahead_nb.checks import real_number, real_numbers
 from lookahead_nb.landscapes import DoubleWell
+from lookahead_nb.optimizers import WithSlowWeights
 from lookahead_nb.sweep import Plan
 from lookahead_nb.train import KINDS, rising_steps, weights_at
 
@@ -46,7 +47,7 @@ def occupancy(well, configs, *, at, seeds, dtype="float32"):
         for (first, place), each in zip(jobs, pool.map(shares, jobs), strict=True):
             found[first : first + SIDE_BY_SIDE, place] = each
     there = np.ones(found.shape[:-1], bool)
-    there[..., 1] = settings["sync_period"].notna().to_numpy()[:, None, None]
+    there[..., 1] = np.array([isinstance(opt, WithSlowWeights) for opt in configs])[:, None, None]
     which, places, step, kind = np.nonzero(there)
     columns = {"seed": np.take(seeds, places), "step": np.take(at, step), "weights": np.take(KINDS, kind)}
     columns |= {"left": found[there][:, 0], "right": found[there][:, 1]}
@@ -76,7 +77,7 @@ def crossings(well, configs, *, at, seeds, dtype="float32"):
         shape = {"barrier": well.barrier, "noise": well.noise, "replicas": well.replicas}
         started = DoubleWell(well.tilt, **shape, start=start, spread=spread)
         rows = occupancy(started, configs, at=at, seeds=seeds, dtype=dtype)
-        rows = rows[(rows["weights"] == "slow") | rows["sync_period"].isna()]
+        rows = rows[(rows["weights"] == "slow") | (rows["weights"].shift(-1) != "slow")]
         return rows, rows[basin].to_numpy().reshape(-1, rows["seed"].nunique(), len(at))
 
     (left, right), deeper = well.minima, "left" if well.tilt > 0 else "right"

@@ -134,6 +134,33 @@ def adamw(p, g, s1, s2, c):
 
 
 @formula
+def schedule_free_adamw(p, g, s1, s2, c):
+    """Take one step of Schedule-Free AdamW: ``z - lr*d``, ``x = (1-share)*x + share*z``, ``p = (1-beta1)*z + beta1*x``.
+
+    p is the point y of the paper, where gradients are taken; s1 is z, the iterate, s2 is v, the moving average of g**2,
+    and ``d = g/(root*sqrt(v) + eps) + decay*p``. The average x is not kept: without it the step is
+    ``p + share*(z - p) - toward*d``, toward = lr*(1 - beta1*(1-share)).
+
+    c : beta2, 1-beta2, root = 1/sqrt(1-beta2**t), eps, decay = weight_decay, lr, share, toward.
+    z starts at the weights. Source: Defazio et al. 2024, Algorithm 1, with the root of v corrected as in Adam (the
+    authors' later code; the paper puts sqrt(1-beta2**t) into lr, and so into the weights of the average).
+    """
+    beta2, rest2, root, eps, decay, lr, share, toward = c
+    s2 = fma(beta2, s2, rest2 * g * g)
+    d = fma(decay, p, g / fma(root, sqrt(s2), eps))
+    return fma(-toward, d, fma(share, s1 - p, p)), fma(-lr, d, s1), s2
+
+
+@formula
+def schedule_free_average(p, s1, outward):
+    """Return x, the average of Schedule-Free, from y and z: ``p + outward*(p - s1)``, outward = (1-beta1)/beta1.
+
+    It is ``y = (1-beta1)*z + beta1*x`` solved for x. Where y is z, x is the same in every bit.
+    """
+    return fma(outward, p - s1, p)
+
+
+@formula
 def pull(slow, fast, step, rest):
     """Return the slow weight after a sync: ``rest*slow + step*fast``, rest = 1 - step.
 
@@ -159,7 +186,9 @@ RULES = {
     "rmsprop_momentum": (rmsprop_momentum, ("square_average", "velocity")),
     "adam": (adam, ("m", "v")),
     "adamw": (adamw, ("m", "v")),
+    "schedule_free_adamw": (schedule_free_adamw, ("z", "v")),
 }
+STARTS_AT_WEIGHTS = {"z"}  # slots that start as a copy of the weights; all others start at 0
 
 # ---------------------------------------------------------------------------------------------- scalar functions
 # No library call: expf and tanhf differ from machine to machine, and a call keeps a loop from vectorising. Here are

@@ -8,12 +8,13 @@ gradient that of each replica's own height. The noise of a step is a function of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 
 import numpy as np
 
 from lookahead_nb.checks import float_dtype, plain_array, real_number, real_numbers, whole_number
 from lookahead_nb.cpu import surfaces
-from lookahead_nb.optimizers import Lookahead, Optimizer
+from lookahead_nb.optimizers import Lookahead, Optimizer, WithSlowWeights
 from lookahead_nb.philox import NOISE, WEIGHTS, normals
 
 HIGHEST_STEP = 2**32 - 1
@@ -312,7 +313,8 @@ def trace(landscape, optimizer, start, steps):
     """Step an optimizer on a landscape and return the paths (fast, slow), (steps + 1, n) each; start is not changed.
 
     At a step with a sync, fast is where the inner rule went before the pull, worked back from the slow weights:
-    ``slow_before + (slow_after - slow_before)/slow_step_size``. slow is None for a plain optimizer.
+    ``slow_before + (slow_after - slow_before)/slow_step_size``. slow is the average for Schedule-Free, None where there
+    are no slow weights.
 
     start : (n,) float array; steps : int, at least 0. errors : those of ``step``; ValueError at slow_step_size 0.
     """
@@ -321,6 +323,7 @@ def trace(landscape, optimizer, start, steps):
         raise TypeError(f"optimizer must be an inner rule or Lookahead, not {optimizer!r}")
     params = np.array(start)
     state = optimizer.init(params)
+    slowed = optimizer if isinstance(optimizer, WithSlowWeights) else None
     lookahead = optimizer if isinstance(optimizer, Lookahead) else None
     if lookahead and not lookahead.slow_step_size:
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, not 0.0")
@@ -328,7 +331,8 @@ def trace(landscape, optimizer, start, steps):
     for t in range(1, steps + 1):
         optimizer.step(params, landscape.loss_and_grad(params, t)[1], state)
         fast.append(params.copy())
-        slow.append(state.slow.copy() if lookahead else params.copy())
+        with slowed.slow_weights(params, state) if slowed else nullcontext():
+            slow.append(params.copy())
         if lookahead and state.t % lookahead.sync_period == 0 and lookahead.pull_back:
             fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / lookahead.slow_step_size
-    return np.array(fast), np.array(slow) if lookahead else None
+    return np.array(fast), np.array(slow) if slowed else None

@@ -115,8 +115,9 @@ def test_error(curves):
 
 @metric(needs="a threshold")
 def steps_to_threshold(curves):
-    """First step at which the training loss is below the threshold of the problem, at most the horizon (censored)."""
-    return first_below(curves["train_loss"], curves.problem.fields["threshold"]).fillna(curves.problem.steps)
+    """First step at which the training loss is below the threshold of the problem, from 1 to the horizon (censored)."""
+    first = first_below(curves["train_loss"], curves.problem.fields["threshold"])
+    return first.fillna(curves.problem.steps).clip(lower=1)  # of 0 there would be no ratio
 
 
 @metric(needs="a threshold")

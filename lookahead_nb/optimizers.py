@@ -18,7 +18,7 @@ import numpy as np
 from lookahead_nb import cpu
 from lookahead_nb.buffers import Buffer, backend_of, kernels_of
 from lookahead_nb.checks import flag, one_of, real_number, whole_number
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES
+from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES, STARTS_AT_WEIGHTS
 from lookahead_nb.schedules import Schedule, constant
 
 STEPS_AHEAD = 256  # their scalars are made at once: one by one they would cost as much as a step on 10,000 weights
@@ -176,7 +176,7 @@ class Optimizer:
     _state = State
 
     def init(self, params):
-        """Return a fresh state for these weights; slow weights start as a copy of them.
+        """Return a fresh state for these weights; slow weights, and z of Schedule-Free, start as a copy of them.
 
         params : (n,) float32 or float64, C-contiguous, writeable; a NumPy array, or on a GPU anything with
         ``__cuda_array_interface__``. Call it again after loading other weights. errors : TypeError, ValueError.
@@ -184,6 +184,9 @@ class Optimizer:
         buffer = Buffer("params", params, writes=True)
         _check_width(_inner(self), buffer.dtype)
         state = self._state(self, buffer.backend(), buffer.size, buffer.dtype)
+        for name, attribute in state._slot_attributes().items():
+            if name in STARTS_AT_WEIGHTS:
+                setattr(state, attribute, state._backend.copy(buffer.array()))
         if isinstance(state, LookaheadState):
             state._slow = state._backend.copy(buffer.array())
         return state
@@ -257,6 +260,32 @@ class Optimizer:
             raise RuntimeError("params hold the slow weights: leave `with slow_weights(...)` before going on")
 
 
+class WithSlowWeights(Optimizer):
+    """An optimizer with a second set of weights, the one to evaluate: ``slow_weights`` shows it."""
+
+    @contextmanager
+    def slow_weights(self, params, state):
+        """Let params hold the slow weights inside the block, and exactly the fast ones again after it.
+
+        Holds on an exception too. ``step`` and a second ``slow_weights`` inside the block raise RuntimeError.
+        """
+        p = Buffer("params", params, writes=True)
+        self._check_state(p, state)
+        array, backend = p.array(), state._backend
+        fast = backend.copy(array)
+        state._shows_slow = True
+        try:
+            backend.assign(array, self._slow(fast, state))
+            yield
+        finally:
+            backend.assign(array, fast)
+            state._shows_slow = False
+
+    def _slow(self, fast, state):
+        """Return the slow weights, given the fast ones as the backend holds them."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class _Rule(Optimizer):
     """What the inner rules share: a learning rate that is a number or a schedule."""
@@ -328,7 +357,7 @@ class SGD(_Rule):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov must be False without momentum, not True at momentum 0.0")
 
-    def scalars(self, lr, power1, power2):  # noqa: ARG002 (one signature for all rules)
+    def scalars(self, lr, power1, power2, t):  # noqa: ARG002 (one signature for all rules)
         """Return the scalars of one step in float64."""
         return lr, self.weight_decay, self.momentum
 
@@ -349,7 +378,7 @@ class Adagrad(_Rule):
     family = "adagrad"
     squares_gradient = True
 
-    def scalars(self, lr, power1, power2):  # noqa: ARG002
+    def scalars(self, lr, power1, power2, t):  # noqa: ARG002
         """Return the scalars of one step in float64."""
         return lr, self.weight_decay, self.eps
 
@@ -375,7 +404,7 @@ class RMSprop(_Rule):
     family = "rmsprop"
     squares_gradient = True
 
-    def scalars(self, lr, power1, power2):  # noqa: ARG002
+    def scalars(self, lr, power1, power2, t):  # noqa: ARG002
         """Return the scalars of one step in float64."""
         return lr, self.weight_decay, self.eps, self.rho, 1 - self.rho, self.momentum
 
@@ -399,7 +428,7 @@ class Adam(_Rule):
     family = "adam"
     squares_gradient = True
 
-    def scalars(self, lr, power1, power2):
+    def scalars(self, lr, power1, power2, t):  # noqa: ARG002
         """Return the scalars of one step in float64."""
         return self._moments(lr, power1, power2, self.weight_decay)
 
@@ -425,13 +454,63 @@ class AdamW(Adam):
 
     family = "adamw"
 
-    def scalars(self, lr, power1, power2):
+    def scalars(self, lr, power1, power2, t):  # noqa: ARG002
         """Return the scalars of one step in float64."""
         return self._moments(lr, power1, power2, lr * self.weight_decay)
 
 
+@dataclass(frozen=True)
+class ScheduleFreeAdamW(WithSlowWeights, _Rule):
+    """Schedule-Free AdamW: ``z - lr*d``, ``x = (1-c)*x + c*z``, gradients at ``y = (1-beta1)*z + beta1*x``.
+
+    ``d = g/(sqrt(v_hat) + eps) + weight_decay*y``, v the average of g**2; the step ``c = lr_t**2/sum(lr_i**2, i <= t)``
+    makes x the mean of all z, weighted by lr**2: without warm-up c = 1/t. The params are y, the fast weights;
+    x, the average, takes the place of the slow ones (``slow_weights``, and the rows of ``train``): evaluate there.
+
+    lr : float at least 0, or ``schedules.constant`` with a warm-up: a falling one is what x stands in for; beta1 :
+    float in (0, 1), the share of x in y; beta2 : float in [0, 1); eps : float above 0; weight_decay : float at least 0,
+    times lr as in AdamW. Defaults are those of the authors. Lookahead does not go around it.
+    Source: Defazio et al. 2024, Algorithm 1; the bias correction as in :func:`formulas.schedule_free_adamw`.
+    """
+
+    lr: float | Schedule = 2.5e-3
+    _: KW_ONLY
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    family = "schedule_free_adamw"
+    squares_gradient = True
+
+    def __post_init__(self):
+        real_number("beta1", self.beta1, 0, 1, open_low=True, open_high=True)  # at 0 the average would leave no trace
+        super().__post_init__()
+        if self.schedule.kind != "constant":
+            raise ValueError(f"lr must be a number or a constant schedule, with or without warm-up, not {self.lr!r}")
+
+    @property
+    def outward(self):
+        """How far x lies beyond y, seen from z, in units of y - z: (1-beta1)/beta1."""
+        return (1 - self.beta1) / self.beta1
+
+    def scalars(self, lr, power1, power2, t):  # noqa: ARG002
+        """Return the scalars of one step in float64."""
+        # The squares of lr up to step t, over that of step t: t**2 in the warm-up, all alike behind it.
+        rising = np.minimum(t, max(self.schedule.warmup, 1))
+        share = 1 / ((rising + 1) * (2 * rising + 1) / (6 * rising) + (t - rising))
+        toward = lr * (1 - self.beta1 * (1 - share))
+        root = 1 / np.sqrt(1 - power2)
+        return self.beta2, 1 - self.beta2, root, self.eps, self.weight_decay, lr, share, toward
+
+    def _slow(self, fast, state):
+        kernels, slow = kernels_of(state._on_device), state._backend.zeros(fast.size, state._width.type)
+        kernels.average(fast, state._s1, state._width.type(self.outward), slow)
+        return slow
+
+
 @dataclass(frozen=True, init=False)
-class Lookahead(Optimizer):
+class Lookahead(WithSlowWeights):
     """Lookahead around an inner rule: after steps k, 2k, ... ``slow = rest*slow + step*fast``, then ``fast = slow``.
 
     inner : an inner rule. sync_period : int k, at least 1. slow_step_size : float in [0, 1], the step of the slow
@@ -456,7 +535,7 @@ class Lookahead(Optimizer):
     def __init__(
         self, inner, *, sync_period=5, slow_step_size=None, retention=None, inner_state="keep", pull_back=True
     ):
-        if not isinstance(inner, _Rule):
+        if not isinstance(inner, _Rule) or isinstance(inner, ScheduleFreeAdamW):
             raise TypeError(f"inner must be one of SGD, Adagrad, RMSprop, Adam, AdamW, not {inner!r}")
         if slow_step_size is not None and retention is not None:
             given = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
@@ -485,23 +564,8 @@ class Lookahead(Optimizer):
         inner = self.inner.settings()
         return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | own
 
-    @contextmanager
-    def slow_weights(self, params, state):
-        """Let params hold the slow weights inside the block, and exactly the fast ones again after it.
-
-        Holds on an exception too. ``step`` and a second ``slow_weights`` inside the block raise RuntimeError.
-        """
-        p = Buffer("params", params, writes=True)
-        self._check_state(p, state)
-        array, backend = p.array(), state._backend
-        fast = backend.copy(array)
-        state._shows_slow = True
-        try:
-            backend.assign(array, state._slow)
-            yield
-        finally:
-            backend.assign(array, fast)
-            state._shows_slow = False
+    def _slow(self, fast, state):  # noqa: ARG002 (those of Schedule-Free follow from the fast ones)
+        return state._slow
 
 
 # ------------------------------------------------------------------------------------------- scalars of the steps
@@ -526,7 +590,7 @@ def _rows(optimizer, rates, width, t=0, powers=(1.0, 1.0, 1.0, 1.0)):
         for beta, start in zip(betas, (powers[::2], powers[1::2]), strict=True)
     )
     table = np.zeros((steps, 8), width)  # made in float64 and rounded once
-    for i, scalar in enumerate(inner.scalars(rates, used1, used2)):
+    for i, scalar in enumerate(inner.scalars(rates, used1, used2, np.arange(t + 1, t + steps + 1))):
         table[:, i] = scalar
     return table, np.stack([after1, after2, synced1, synced2], axis=1)
 
@@ -569,7 +633,7 @@ def _check_width(inner, dtype):
     if 0 < getattr(inner, "eps", 1) < limits.smallest_subnormal:
         raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, not {inner.eps!r}")
     peak = inner.schedule.peak
-    scalars = inner.scalars(peak, getattr(inner, "beta1", 0.0), getattr(inner, "beta2", 0.0))
+    scalars = inner.scalars(peak, getattr(inner, "beta1", 0.0), getattr(inner, "beta2", 0.0), 1)
     if max(scalars) > float(limits.max):
         raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, not {peak!r}")
 

@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb import configuration, datasets
-from lookahead_nb.checks import choice, inside, known_keys, one_of, real_number, table_of_keys, text, whole_number
+from lookahead_nb.checks import (
+    choice,
+    inside,
+    known_keys,
+    names,
+    one_of,
+    real_number,
+    table_of_keys,
+    text,
+    whole_number,
+)
 from lookahead_nb.comparisons import lowest_loss
 from lookahead_nb.configuration import RULES
 from lookahead_nb.logistic import LogisticRegression
@@ -26,7 +36,7 @@ from lookahead_nb.train import Task
 LANDSCAPES = {kind.__name__: kind for kind in configuration.LANDSCAPES}
 TRAINING = ("steps", "batch_size", "eval_every", "eval_rows", "lr", "schedule", "warmup", "threshold")
 ON_DATA = ("data", "hidden", "activation", "l2", "rows", "flipped")
-OF_ARM = ("rule", "lr", "times", "weights", "tune")
+OF_ARM = ("rule", "lr", "times", "weights", "tune", "tasks")
 OF_LOOKAHEAD = tuple(name for name in inspect.signature(Lookahead).parameters if name != "inner")
 
 
@@ -225,8 +235,8 @@ class Arm:
     name : str. fields : dict, arguments of the optimizers, but for ``OF_ARM``: ``rule``, the inner rule; ``lr``, a
     number, "given" (that of the problem) or the name of an arm that tunes its own; ``times``, a factor of it;
     ``weights``, "slow" (where there are any) or "fast", those the run is judged on; ``tune``, in place of lr, the axes
-    of a grid, lr among them, each a value, a list of values or ``{low, high, number}``, evenly spaced in logarithms.
-    An arm with an argument of Lookahead is one.
+    of a grid, lr among them, each a value, a list of values or ``{low, high, number}``, evenly spaced in logarithms;
+    ``tasks``, the names of those it is trained on, default all. An arm with an argument of Lookahead is one.
     """
 
     name: str
@@ -248,6 +258,10 @@ class Arm:
     def weights(self):
         """The weights that its runs are judged on: "slow", where there are any, or "fast"."""
         return self.fields.get("weights", "slow")
+
+    def is_on(self, task):
+        """Return whether the arm is trained on the task of this name."""
+        return task in self.fields.get("tasks", [task])
 
     def optimizer(self, problem, lr, **chosen):
         """Return the optimizer for a problem. lr : float or "given"; chosen : further settings, from tuning."""
@@ -295,7 +309,8 @@ def arms_of(tables):
         table_of_keys(name, table)
         with inside(name):
             _check_arm(table)
-            axes = {key: _axis(key, value) for key, value in table.items() if isinstance(value, list)}
+            lists = {key: value for key, value in table.items() if isinstance(value, list) and key != "tasks"}
+            axes = {key: _axis(key, value) for key, value in lists.items()}
         for point in itertools.product(*axes.values()):
             suffix = "".join(f" {key}={value}" for key, value in zip(axes, point, strict=True))
             arms[name + suffix] = Arm(name + suffix, table | dict(zip(axes, point, strict=True)))
@@ -317,3 +332,4 @@ def _check_arm(table):
     if "tune" in table and "lr" not in table_of_keys("tune", table["tune"]):
         raise ValueError("tune.lr must be given: every arm is tuned at learning rates of its own, or at 'given'")
     choice("weights", table.get("weights", "slow"), ("slow", "fast"))
+    names("tasks", table.get("tasks", ["all"]))

@@ -239,22 +239,22 @@ class Plan:
 
     def __init__(self, task, configs, seeds):
         self.task, self.configs, self.seeds = task, configs, seeds
-        self.settings = settings_frame(configs)
+        self.settings, self.slowed = settings_frame(configs)
         self.size = len(configs) * len(seeds)
         self._place = {seed: at for at, seed in enumerate(seeds)}
 
     @property
     def rows_in_all(self):
         """How many rows the frame of all runs has."""
-        kinds = len(self.configs) + sum(isinstance(opt, Lookahead) for opt in self.configs)
-        return kinds * len(self.seeds) * len(self.task.eval_steps)
+        kinds = len(self.configs) + self.slowed.sum()
+        return int(kinds) * len(self.seeds) * len(self.task.eval_steps)
 
     @property
     def frame_bytes(self):
         """How much memory the frame of all runs takes, from that of one run of each of a few configurations."""
         few = np.arange(min(16, len(self.configs)))
         nothing = np.zeros((len(few), len(self.task.eval_steps), len(KINDS), len(SPLITS), 2)), np.full(len(few), -1)
-        frame = histories(self.task, self.settings, few, ["0" * 16] * len(few), [0] * len(few), *nothing)
+        frame = histories(self.task, self.settings, self.slowed, few, ["0" * 16] * len(few), [0] * len(few), *nothing)
         return self.rows_in_all * float(frame.memory_usage(index=False, deep=True).sum()) / len(frame)
 
     def configuration(self):
@@ -298,7 +298,7 @@ class Plan:
         order = which * len(self.seeds) + [self._place[seed] for seed in seeds.tolist()]
         sort = np.argsort(order)
         runs = (each[sort] for each in (which, run_ids, seeds, results, diverged_at))
-        frame = histories(self.task, self.settings, *runs)
+        frame = histories(self.task, self.settings, self.slowed, *runs)
         return frame.assign(**{ORDER: frame["run"].map(pd.Series(order, run_ids))})
 
 

@@ -19,7 +19,7 @@ from lookahead_nb.checks import float_dtype, one_of, whole_number
 from lookahead_nb.cpu import groups, network, runs, surfaces
 from lookahead_nb.cpu.lanes import lanes_of, lined_up
 from lookahead_nb.datasets import Dataset, stratified_rows
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RULES
+from lookahead_nb.formulas import INTERPOLATE, KEEP, RULES, STARTS_AT_WEIGHTS
 from lookahead_nb.landscapes import Landscape
 from lookahead_nb.mlp import DenseNetwork
 from lookahead_nb.optimizers import (
@@ -27,7 +27,9 @@ from lookahead_nb.optimizers import (
     Lookahead,
     LookaheadState,
     Optimizer,
+    ScheduleFreeAdamW,
     State,
+    WithSlowWeights,
     gradient_limit,
     step_table,
     sync_arguments,
@@ -46,8 +48,8 @@ class Run:
     """A finished training run.
 
     history : pandas frame, one row per evaluated step and kind of weights (see :func:`train`).
-    params : (n,) array, the fast weights at the end. slow : (n,) array, the slow ones, None for a plain optimizer.
-    state : the optimizer's state, ready for further steps by hand. diverged_at : the step, or None.
+    params : (n,) array, the fast weights at the end. slow : (n,) array, the slow ones, of Schedule-Free the average, or
+    None. state : the optimizer's state, ready for further steps by hand. diverged_at : the step, or None.
     """
 
     history: object
@@ -57,8 +59,11 @@ class Run:
 
     @property
     def slow(self):
-        """The slow weights at the end, None for a plain optimizer."""
-        return self.state.slow if isinstance(self.state, LookaheadState) else None
+        """The slow weights at the end, of Schedule-Free the average; None where there are none."""
+        if isinstance(self.state, LookaheadState):
+            return self.state.slow
+        opt = self.state._optimizer
+        return opt._slow(self.params, self.state) if isinstance(opt, WithSlowWeights) else None
 
 
 def train(
@@ -87,9 +92,10 @@ def train(
     split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64".
 
     history : ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of opt, ``step``,
-    ``phase`` (step mod sync_period), ``weights`` ("fast" or "slow"), ``train_loss``, ``validation_loss``, ``test_loss``
-    (mean cross-entropy without L2; of a landscape ``train_loss`` is the expected loss, the mean over its replicas, and
-    the others are NaN), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a
+    ``phase`` (step mod sync_period), ``weights`` ("fast"; for Lookahead also "slow", and so for Schedule-Free, where it
+    is the average), ``train_loss``, ``validation_loss``, ``test_loss`` (mean cross-entropy without L2; of a landscape
+    ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN), the same three accuracies,
+    ``status`` ("ok" or "diverged"), ``diverged_at``. At a
     step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss, the
     gradient (as ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged";
     so does a row whose own loss is not finite.
@@ -105,7 +111,8 @@ def train(
     results, diverged_at, taken = task.advance(opt, seed, rows, params, state)
     state._arrive(int(taken), step_table(opt, task.steps, task.dtype.type)[1][taken].tolist())
     found = [task.run_id(opt, seed, rows)], [seed], results[None], np.array([diverged_at])
-    history = histories(task, settings_frame([opt]), np.array([0]), *found)
+    settings, slowed = settings_frame([opt])
+    history = histories(task, settings, slowed, np.array([0]), *found)
     return Run(history, params, state, None if diverged_at < 0 else diverged_at)
 
 
@@ -257,9 +264,11 @@ def _moving(task, opt, params, state):
     if isinstance(opt, Lookahead):
         rule, slow, how = opt.inner.rule, (state._slow, state._a1, state._a2), sync_arguments(opt, width)
     else:
-        rule, slow, how = opt.rule, (params[:0],) * 3, (width(0), width(0), False, KEEP)
+        averaged = np.empty_like(params) if isinstance(opt, WithSlowWeights) else params[:0]
+        rule, slow, how = opt.rule, (averaged, params[:0], params[:0]), (width(0), width(0), False, KEEP)
     period = opt.sync_period if isinstance(opt, Lookahead) else 0
-    return rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, period, *how
+    outward = width(opt.outward if isinstance(opt, ScheduleFreeAdamW) else 0)
+    return rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, period, *how, outward
 
 
 def weights_at(landscape, opts, at, *, seed=0, dtype="float32"):
@@ -285,8 +294,9 @@ def weights_at(landscape, opts, at, *, seed=0, dtype="float32"):
 
     def keep(step, diverged_at):
         for i in np.flatnonzero(diverged_at < 0):
-            kinds = (params[i], states[i]._slow) if isinstance(opts[i], Lookahead) else (params[i],)
-            found[i, at.index(step), : len(kinds)] = kinds
+            found[i, at.index(step), 0] = params[i]
+            if isinstance(opts[i], WithSlowWeights):
+                found[i, at.index(step), 1] = opts[i]._slow(params[i], states[i])
 
     _train_on_landscape(task, opts, seed, params, states, halts=at, at_halt=keep)
     return found
@@ -341,17 +351,22 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
     lookaheads = [opt if isinstance(opt, Lookahead) else None for opt in everyone]
     leader = next(filter(None, lookaheads), None)
     inner = opts[0].inner if isinstance(opts[0], Lookahead) else opts[0]
-    used = len(RULES[inner.rule][1])
+    slots = RULES[inner.rule][1]
+    used = len(slots)
     mode = INNER_STATES[leader.inner_state] if leader else KEEP
-    n, kept = task.model.size, mode == INTERPOLATE
-    lines = [n, n, n * (used > 0), n * (used > 1), n * bool(leader), n * kept * (used > 0), n * kept * (used > 1)]
+    n, kept, slowed = task.model.size, mode == INTERPOLATE, any(isinstance(opt, WithSlowWeights) for opt in opts)
+    lines = [n, n, n * (used > 0), n * (used > 1), n * slowed, n * kept * (used > 0), n * kept * (used > 1)]
     p, g, s1, s2, slow, a1, a2 = (lined_up((size,), width) for size in lines)
     p[:] = task.model.init(seed, task.dtype)[:, None]
     slow[:] = p[: len(slow)]
+    for slot, name in zip((s1, s2), slots, strict=False):
+        slot[:] = p if name in STARTS_AT_WEIGHTS else 0
     size = np.array([opt.slow_step_size if opt else 0 for opt in lookaheads], width)
     rest = np.array([opt.retention if opt else 1 for opt in lookaheads], width)
     pulls = np.array([opt.pull_back if opt else False for opt in lookaheads])
     periods = np.array([opt.sync_period if opt else 0 for opt in lookaheads], np.int64)
+    outward = lined_up((1,), width)
+    outward[:] = [opt.outward if isinstance(opt, ScheduleFreeAdamW) else 0 for opt in everyone]
     tables = [step_table(opt, task.steps, width)[0] for opt in opts]
     tables += tables[-1:] * (lanes - count)
     limits = np.array([gradient_limit(opts[0], task.dtype), np.finfo(task.dtype).max], task.dtype)
@@ -367,7 +382,7 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
         for lane, each in enumerate(tables):
             table[:, :, lane] = each[first:last]
         groups.advance(
-            inner.rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, mode,
+            inner.rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, mode, outward,
             rows.X, rows.y, task.batch_size, np.uint64(seed), sizes, code, width(task.model.l2),
             rows.eval_X, rows.eval_y, rows.bounds, task.eval_steps, results, diverged_at, work, first, last,
         )  # fmt: skip
@@ -437,28 +452,32 @@ _OF_LOOKAHEAD = ("sync_period", "slow_step_size", "retention", "inner_state", "p
 
 
 def settings_frame(opts):
-    """Return the settings of optimizers as a frame, one row each, NaN where one does not apply."""
+    """Return the settings of optimizers, one row each, NaN where one does not apply, and which have slow weights.
+
+    returns : frame, (opts,) bool.
+    """
     import pandas as pd
 
     settings = [opt.settings() for opt in opts]
     names = dict.fromkeys((*_OF_LOOKAHEAD, *(name for each in settings for name in each)))
     absent = float("nan")
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {name: [absent if each.get(name) is None else each[name] for each in settings] for name in names}
     )
+    return frame, np.array([isinstance(opt, WithSlowWeights) for opt in opts])
 
 
-def histories(task, settings, which, run_ids, seeds, results, diverged_at):
+def histories(task, settings, slowed, which, run_ids, seeds, results, diverged_at):
     """Return the tidy frame of several runs, one row per run, evaluated step and kind of weights (see :func:`train`).
 
-    settings : frame of :func:`settings_frame`; which : (runs,) int, the row of settings of each run. run_ids, seeds :
+    settings, slowed : of :func:`settings_frame`; which : (runs,) int, the row of settings of each run. run_ids, seeds :
     lists, one item for each run. results : (runs, m, 2, 3, 2) and diverged_at : (runs,), as from ``Task.advance``.
     """
     import pandas as pd
 
     periods = settings["sync_period"].to_numpy()[which]
     there = np.ones((len(which), len(task.eval_steps), len(KINDS)), bool)
-    there[:, :, 1] = np.isfinite(periods)[:, None]
+    there[:, :, 1] = slowed[which][:, None]
     run, at, kind = np.nonzero(there)
     step = task.eval_steps[at]
     values = results[run, at, kind]

@@ -50,13 +50,13 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
     with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
         sweeps = _Sweeps(store, report, total)
         for problem in problems:
-            settings = {}
-            if tuned := [arm for arm in arms.values() if arm.trials]:
+            here, settings = _arms_on(problem, arms), {}
+            if tuned := [arm for arm in here if arm.trials]:
                 trials, settings = tune(tuned, problem, sweeps)
                 tuning.append(trials)
-            opts = {name: _optimizer(arm, problem, settings) for name, arm in arms.items()}
-            rows = sweeps(problem, [*opts.values()], seeds) if _needs_runs(problem, metrics) else {}
-            runs += [_measured(arm, opts[name], problem, metrics, seeds, rows) for name, arm in arms.items()]
+            opts = [_optimizer(arm, problem, settings) for arm in here]
+            rows = sweeps(problem, opts, seeds) if opts and _needs_runs(problem, metrics) else {}
+            runs += [_measured(*each, problem, metrics, seeds, rows) for each in zip(here, opts, strict=True)]
     columns = ["task", "arm", "seed", "lr", "chance", *metrics]
     return Measured(
         pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=columns),
@@ -83,9 +83,14 @@ def _problems(claim, tasks):
     return [claim.problems[name] for name in (claim.tasks if tasks is None else tasks)]
 
 
+def _arms_on(problem, arms):
+    return [arm for arm in arms.values() if arm.is_on(problem.name)]
+
+
 def _number_of_runs(problem, arms, metrics, seeds):
-    trials = sum(len(arm.trials) for arm in arms.values())
-    return trials * len(TUNING_SEEDS) + _needs_runs(problem, metrics) * len(arms) * seeds
+    here = _arms_on(problem, arms)
+    trials = sum(len(arm.trials) for arm in here)
+    return trials * len(TUNING_SEEDS) + _needs_runs(problem, metrics) * len(here) * seeds
 
 
 def _needs_runs(problem, metrics):

@@ -2,7 +2,7 @@
 
 Each notebook of ``notebooks/source`` runs from top to bottom in a fresh kernel of this interpreter. The first error, or
 the first word on stderr, stops everything. No committed file is touched, unless WRITE=1 is set: then the results
-replace them. LOOKAHEAD_NB_BUILD names another folder than ``build``.
+replace them, and the README gets the tables of the verdicts. LOOKAHEAD_NB_BUILD names another folder than ``build``.
 
 Exit code: 0; 1 if a notebook failed or a committed table is not the one of its manifest (other numbers than the
 committed ones are reported, for another kind of CPU may give them); 2 for a call that makes no sense; 130 after Ctrl-C.
@@ -47,7 +47,7 @@ try:
     from rich.table import Table
     from traitlets.config import Config
 
-    from lookahead_nb import tables
+    from lookahead_nb import claims, report, tables
 
     for module in ("ipykernel", "seaborn", "sklearn"):
         if importlib.util.find_spec(module) is None:
@@ -331,6 +331,10 @@ def write(console, build):
         for path in paths:
             shutil.copyfile(path, folder / path.name)
         console.print(f"wrote {len(paths)} files to {folder.relative_to(ROOT)}")
+    readme, register = ROOT / "README.md", claims.read(ROOT / "data/claims.toml")
+    effects = claims.judge_all(register, folder=COMMITTED["results"])
+    text = report.with_tables(readme.read_text(encoding="utf-8"), register, effects)
+    readme.write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

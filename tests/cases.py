@@ -20,8 +20,12 @@ INNER = {
     "rmsprop_momentum": lnb.RMSprop(lr=0.02, rho=0.95, eps=1e-6, momentum=0.8, weight_decay=0.02),
     "adam": lnb.Adam(lr=0.02, beta1=0.8, beta2=0.98, eps=1e-6, weight_decay=0.02),
     "adamw": lnb.AdamW(lr=0.02, beta1=0.8, beta2=0.98, eps=1e-6, weight_decay=0.1),
+    "schedule_free_adamw": lnb.ScheduleFreeAdamW(
+        lr=lnb.schedules.constant(0.02, warmup=3), beta1=0.8, beta2=0.98, eps=1e-6, weight_decay=0.1
+    ),
 }
 RULES = list(INNER)
+WRAPPED = [rule for rule in RULES if rule != "schedule_free_adamw"]  # those that Lookahead goes around
 INNER_STATES = ["keep", "reset", "interpolate"]
 
 

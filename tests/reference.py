@@ -59,13 +59,24 @@ def adamw(theta, g, state, lr, power, *, beta1, beta2, eps, weight_decay):
     return theta - lr * (direction + weight_decay * theta), state
 
 
+def schedule_free_adamw(y, g, state, lr, power, *, beta1, beta2, eps, weight_decay):
+    """Defazio et al. 2024, Algorithm 1, all three sequences kept, the root of v corrected as in Adam."""
+    v = beta2 * state["v"] + (1 - beta2) * g**2
+    z = state["z"] - lr * (g / ((v / (1 - power(beta2))) ** 0.5 + eps) + weight_decay * y)
+    squares = state["squares"] + lr**2
+    c = lr**2 / squares if lr else 0.0
+    x = (1 - c) * state["x"] + c * z
+    return (1 - beta1) * z + beta1 * x, {"z": z, "v": v, "x": x, "squares": squares}
+
+
 RULES = {"SGD": sgd, "Adagrad": adagrad, "RMSprop": rmsprop, "Adam": adam, "AdamW": adamw}
+RULES |= {"ScheduleFreeAdamW": schedule_free_adamw}
 SLOTS = ("velocity", "square_sum", "square_average", "m", "v")
 
 
-def zero_state(theta):
-    """All slots of all rules at zero."""
-    return {name: np.zeros_like(theta) for name in SLOTS}
+def start_state(theta):
+    """All slots of all rules at zero, the sequences of Schedule-Free at theta."""
+    return {name: np.zeros_like(theta) for name in SLOTS} | {"z": theta, "x": theta, "squares": 0.0}
 
 
 # ------------------------------------------------------------------------------------------------- Lookahead
@@ -87,7 +98,7 @@ def lookahead(rule, theta, gradients, lrs, *, sync_period, slow_step_size, inner
     """Zhang et al. 2019, Algorithm 1: yield (fast, slow, state, power) after every step, power a function of beta."""
     k, a = sync_period, slow_step_size
     fast = slow = np.array(theta, np.float64)
-    state = anchor = zero_state(fast)
+    state = anchor = start_state(fast)
     for t, (g, lr) in enumerate(zip(gradients, lrs, strict=True), 1):
 
         def power(beta, t=t):
@@ -98,7 +109,7 @@ def lookahead(rule, theta, gradients, lrs, *, sync_period, slow_step_size, inner
             slow = slow + a * (fast - slow)
             fast = slow if pull_back else fast
             if inner_state == "reset":
-                state = zero_state(fast)
+                state = start_state(fast)
             if inner_state == "interpolate":
                 state = anchor = {name: anchor[name] + a * (slot - anchor[name]) for name, slot in state.items()}
         yield fast, slow, state, lambda beta, t=t: power_after(beta, t // k, t % k, k, a, inner_state)

@@ -10,13 +10,13 @@ steps = 10
 eval_every = 5
 eval_rows = 15
 lr = 0.05
-threshold = 0.9
+threshold = 0.7
 
 [tasks.bowl]
 landscape = "Quadratic"
 curvatures = [1.0, 0.1]
 noise = 1.0
-steps = 20
+steps = 10
 lr = 0.1
 threshold = 0.3
 
@@ -24,7 +24,7 @@ threshold = 0.3
 section = "8.1"
 article = "Larger is slower."
 prediction = "Slower by one over the step."
-notebook = "02_alpha"
+notebook = "02_slow"
 metrics = ["steps_to_threshold", "train_loss"]
 tasks = ["iris", "bowl"]
 seeds = 30
@@ -110,7 +110,7 @@ test = "exact"
 section = "6.1"
 article = "Better on ImageNet."
 prediction = "None."
-notebook = "02_alpha"
+notebook = "02_slow"
 untestable = "No ImageNet here."
 
 [advice]

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import INNER, RULES, picture
+from cases import INNER, RULES, WRAPPED, picture
 
 import lookahead_nb as lnb
 from lookahead_nb import gpu
@@ -40,7 +40,7 @@ BAD_NUMBERS = {
 }
 HAS = {
     rule: [f.name for f in dataclasses.fields(rule) if f.name in BAD_NUMBERS]
-    for rule in (lnb.SGD, lnb.Adagrad, lnb.RMSprop, lnb.Adam, lnb.AdamW)
+    for rule in (lnb.SGD, lnb.Adagrad, lnb.RMSprop, lnb.Adam, lnb.AdamW, lnb.ScheduleFreeAdamW)
 }
 
 
@@ -67,6 +67,12 @@ def test_every_number_at_the_edge_of_its_range_is_taken():
 def test_nesterov():
     refused(TypeError, ["nesterov", "1"], lnb.SGD, momentum=0.9, nesterov=1)
     refused(ValueError, ["nesterov", "momentum 0.0"], lnb.SGD, nesterov=True)
+
+
+def test_schedule_free_needs_an_average_and_no_fall():
+    refused(ValueError, ["beta1", "(0, 1)", "0"], lnb.ScheduleFreeAdamW, beta1=0)
+    falling = lnb.schedules.cosine(0.1, 20)
+    refused(ValueError, ["lr must be a number or a constant schedule", "cosine"], lnb.ScheduleFreeAdamW, falling)
 
 
 def test_unknown_setting_is_refused():
@@ -105,7 +111,7 @@ def test_without_pull_back_only_keep(inner_state):
     )
 
 
-@pytest.mark.parametrize("inner", [None, "AdamW", lnb.AdamW, 0.1, lnb.Lookahead(lnb.AdamW())])
+@pytest.mark.parametrize("inner", [None, "AdamW", lnb.AdamW, 0.1, lnb.Lookahead(lnb.AdamW()), lnb.ScheduleFreeAdamW()])
 def test_inner_must_be_a_rule(inner):
     refused(TypeError, ["inner", repr(inner)], lnb.Lookahead, inner)
 
@@ -263,7 +269,8 @@ def test_check_finite_is_a_flag():
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("rule", RULES)
 def test_nonfinite_gradient_is_refused_before_anything_moves(rule, value, width):
-    for opt in (INNER[rule], lnb.Lookahead(INNER[rule], sync_period=2)):
+    wrapped = [lnb.Lookahead(INNER[rule], sync_period=2)] if rule in WRAPPED else []
+    for opt in (INNER[rule], *wrapped):
         for at in (0, SIZE // 2, SIZE - 1):
             params, grad = np.ones(SIZE, width), np.ones(SIZE, width)
             state = opt.init(params)

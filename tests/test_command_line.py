@@ -1,4 +1,4 @@
-"""The command ``lookahead-nb sweep``: exit codes, what it says, what it leaves on the disk, and how it stops."""
+"""The command line: exit codes, what it says, what it leaves on the disk, and how it stops."""
 
 import os
 import re
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import registers
 
 import lookahead_nb as lnb
-from lookahead_nb import configuration, datasets
+from lookahead_nb import claims, configuration, datasets, tables, trials
 from lookahead_nb.__main__ import main
 from lookahead_nb.store import Store
 from lookahead_nb.workers import LostWorkerError
@@ -313,3 +314,176 @@ def test_a_second_ctrl_c_ends_it_at_once(config):
         time.sleep(0.1)
     assert process.returncode == 130
     process.communicate()
+
+
+# -------------------------------------------------------------------------------------------------------------- claims
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with a register, the results of C02, and one figure."""
+    for folder in ("data/results", "paper/figures"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "pyproject.toml").touch()
+    claim = registers.read(tmp_path / "data")["C02"]
+    tables.write_table(trials.measure(claim).runs, "C02", folder=tmp_path / "data/results", claim=claim.sha256)
+    (tmp_path / "paper/figures/period_risk.json").write_text('{"caption": "Risk falls."}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FULL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def ask(capsys, checkout):
+    """Ask for claims; return the exit code, what was printed and what it complained about. Nothing may be touched."""
+
+    def asked(*arguments):
+        capsys.readouterr()
+        before = parts_of(checkout)
+        try:
+            code = main(["claims", *arguments])
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        assert parts_of(checkout) == before
+        return code, said.out, "".join(f"{line}\n" for line in said.err.splitlines() if not PROGRESS.match(line))
+
+    return asked
+
+
+def parts_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_claim_gets_a_line_with_verdict_effect_interval_and_notebook(ask):
+    assert ask() == (
+        0,
+        "C01  no results yet                                 02_slow\n"
+        "C02  supported          calmer: ×0.89 [0.89, 0.89]  03_period\n"
+        "C03  not testable here  No ImageNet here.           02_slow\n",
+        "",
+    )
+
+
+def test_one_claim_is_explained(ask):
+    code, out, err = ask("C02")
+    assert (code, err) == (0, "")
+    for told in [
+        "C02: supported\n",
+        "The article says, section 8.2: Larger is calmer.\n",
+        "Expected: By the theory.\n",
+        "Tasks: bowl; 1 seeds each",
+        "  lookahead sync_period=20: SGD, lr given, slow_step_size 0.5, sync_period 20\n",
+        "slow_risk of 'lookahead sync_period=20' is below that of 'lookahead sync_period=5' by more than ×1.05",
+        "    all: ×0.89 [0.89, 0.89], exact: yes\n",
+        "Verdict: supported; supported takes calmer (found: yes)\n",
+        "Advice: Take a longer one.\n",
+        "Figure period_risk: Risk falls.\n",
+        "Notebook: notebooks/03_period.ipynb\n",
+    ]:
+        assert told in out
+
+
+def test_a_claim_without_results_or_without_trial_is_explained_too(ask):
+    code, out, _ = ask("C01")
+    assert code == 0
+    assert "C01: no results yet\n" in out
+    assert "  tuned: AdamW, lr tuned over 3 values from 0.01 to 1\n" in out
+    assert "  same rate: AdamW, lr that of 'tuned', sync_period 5, retention 0.5\n" in out
+    assert "the condition is at an unchanged rate" in out
+    assert "No trial: No ImageNet here.\n" in ask("C03")[1]
+
+
+def test_holm_correction_runs_over_all_claims_also_for_one(ask, checkout):
+    claim = claims.read()["C01"]
+    tables.write_table(trials.measure(claim).runs, "C01", folder=checkout / "data/results", claim=claim.sha256)
+    whole = claims.judge_all(claims.read()).set_index(["claim", "effect", "task"])["p"]
+    alone = claims.judge(claim, claims.results(claim)).set_index(["effect", "task"])["p"]
+    assert whole["C01", "better", "all"] > alone["better", "all"]
+    out = ask("C01")[1]
+    assert "after Holm's correction for 3 effects" in out
+    assert f"p = {whole['C01', 'better', 'all']:.2g}: " in out
+
+
+def test_a_claim_is_tried_again_on_fresh_seeds(ask):
+    code, out, err = ask("C02", "--fresh")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "C02, attempt 1: trained on bowl; left out: none"
+    assert "  registered: ×0.89 [0.89, 0.89], exact: yes\n  fresh: ×0.89 [0.89, 0.89], exact: yes\n" in out
+    assert out.splitlines()[-1] == (
+        "Verdict on fresh seeds: supported; on the registered ones, judged alone: supported; they agree"
+    )
+
+
+def test_fresh_seeds_are_those_of_the_attempt(ask, monkeypatch):
+    seeds, measure_on = [], trials.measure_on
+    monkeypatch.setattr(trials, "measure_on", lambda *args, **how: seeds.append(args[3]) or measure_on(*args, **how))
+    for arguments, attempt in (["--fresh"], 1), (["--fresh", "7"], 7):
+        assert ask("C01", *arguments)[0] == 0
+        assert seeds.pop() == claims.read()["C01"].seeds(attempt)
+    assert "there are no registered results to compare it with" in ask("C01", "--fresh")[1]
+
+
+def test_a_verdict_that_does_not_hold_on_fresh_seeds_is_told(ask, checkout):
+    claim = claims.read()["C02"]
+    other = trials.measure(claim).runs.assign(slow_risk=[1.0, 2.0])
+    tables.write_table(other, "C02", folder=checkout / "data/results", claim=claim.sha256)
+    code, out, _ = ask("C02", "--fresh")
+    assert code == 0
+    assert out.splitlines()[-1].endswith("judged alone: refuted; they do not agree")
+
+
+def test_the_bare_install_is_enough(checkout):
+    bare = "import sys; sys.modules |= dict.fromkeys(['pyarrow', 'rich', 'sklearn', 'pooch'])"  # their import fails
+    code = f"{bare}; from lookahead_nb.__main__ import main; sys.exit(main(['claims', 'C02', '--fresh']))"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.endswith("they agree\n")
+
+
+def test_data_that_must_be_downloaded_is_left_out(ask, monkeypatch):
+    monkeypatch.setattr(datasets, "DOWNLOADED", ("iris",))
+    code, out, _ = ask("C01", "--fresh")
+    assert code == 0
+    assert out.splitlines()[0] == "C01, attempt 1: trained on bowl; left out: iris"
+    assert "slower: " not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["C99"], "ID must be one of 'C01', 'C02', 'C03', not 'C99'"),
+        (["--fresh"], "ID must be one of 'C01', 'C02', 'C03', not missing"),
+        (["C02", "--fresh", "0"], "--fresh must be a whole number of at least 1, not 0"),
+        (["C02", "--fresh", "two"], "argument --fresh: invalid int value: 'two'"),
+        (["C03", "--fresh"], "C03 has no trial: No ImageNet here."),
+        (["C01", "C02"], "unrecognized arguments: C02"),
+    ],
+)
+def test_bad_ids_and_attempts_are_refused_in_one_line(ask, arguments, sentence):
+    code, out, err = ask(*arguments)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+def test_results_that_are_not_those_of_the_entry_are_refused(ask, checkout):
+    registers.read(checkout / "data", ("margin = 1.05", "margin = 1.1"))
+    code, out, err = ask()
+    assert (code, out) == (2, "")
+    assert "C02.csv must belong to the registered C02" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_outside_of_a_checkout_there_is_no_register(ask, checkout, monkeypatch):
+    (checkout / "empty").mkdir()
+    (checkout / "pyproject.toml").unlink()
+    monkeypatch.chdir(checkout / "empty")
+    code, out, err = ask()
+    assert (code, out) == (2, "")
+    assert err.endswith("claims.toml cannot be read: No such file or directory\n")

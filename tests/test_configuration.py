@@ -59,6 +59,7 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         'optimizer = "Lookahead"\ninner = "Adam"\npull_back = [true, false]\nsync_period = 7',
         'optimizer = "RMSprop"\nschedule = { kind = "linear", steps = 15 }',
         'optimizer = "Adagrad"\nschedule = { kind = "constant", warmup = 5 }\nlr = 0.5',
+        'optimizer = "ScheduleFreeAdamW"\nschedule = { kind = "constant", warmup = 5 }\nbeta1 = 0.95',
     ]
     found = read(tmp_path, grid=grids).configs
     assert found == [
@@ -68,6 +69,7 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         lnb.Lookahead(lnb.Adam(), sync_period=7, pull_back=False),
         lnb.RMSprop(lr=lnb.schedules.linear(1e-2, 15)),
         lnb.Adagrad(lr=lnb.schedules.constant(0.5, warmup=5)),
+        lnb.ScheduleFreeAdamW(lr=lnb.schedules.constant(2.5e-3, warmup=5), beta1=0.95),
     ]
 
 
@@ -155,7 +157,18 @@ CASES = [
     ({"grid": []}, "grid must hold at least one table [[grid]] with an optimizer, not none"),
     ({"grid": [], "head": "grid = 3"}, "grid must hold at least one table [[grid]] with an optimizer, not 3"),
     ({"grid": [], "head": "grid = [3]"}, "grid[0] must be a table, not 3"),
-    ({"grid": "lr = 1"}, "grid[0].optimizer must be one of 'SGD', 'Adagrad', 'RMSprop', 'Adam', 'AdamW', 'Lookahead'"),
+    (
+        {"grid": "lr = 1"},
+        "grid[0].optimizer must be one of 'SGD', 'Adagrad', 'RMSprop', 'Adam', 'AdamW', 'ScheduleFreeAdamW', 'Lookahe",
+    ),
+    (
+        {"grid": 'optimizer = "ScheduleFreeAdamW"\nschedule = { kind = "cosine" }'},
+        "grid[0].schedule.lr must be a number or a constant schedule",
+    ),
+    (
+        {"grid": 'optimizer = "Lookahead"\ninner = "ScheduleFreeAdamW"'},
+        "grid[0].inner must be one of SGD, Adagrad, RMSprop, Adam, AdamW, not ScheduleFreeAdamW(",
+    ),
     ({"grid": 'optimizer = "Adamw"'}, "grid[0].optimizer must be one of"),
     ({"grid": 'optimizer = "Lookahead"'}, "grid[0].inner must be one of 'SGD', "),
     ({"grid": 'optimizer = "AdamW"\ninner = "Adam"'}, "grid[0].inner is not known"),

@@ -1,16 +1,11 @@
-"""Data sets: splits and scaling for good, the user's own arrays, downloads that are checked or refused."""
+"""Data sets: splits and scaling for good, the user's own arrays, label noise, the sets as they were published."""
 
 import copy
-import gzip
-import hashlib
 import os
 import pickle
 import re
-import struct
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,16 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.sparse import csr_array
+from scipy.stats import chisquare, norm
 
 import lookahead_nb as lnb
 from lookahead_nb import datasets
-from lookahead_nb.datasets import NAMES, from_arrays, load, stratified_rows
+from lookahead_nb.datasets import DOWNLOADED, NAMES, available, from_arrays, load, stratified_rows
+from lookahead_nb.downloads import FILES
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCAL = [name for name in NAMES if name != "fashion_mnist"]
+LOCAL = [name for name in NAMES if name not in DOWNLOADED]
 PARTS = ("train", "validation", "test")
 ARRAYS = [f"{kind}_{part}" for part in PARTS for kind in "Xy"]
+
+FLIPPED = "505d5084d33070b7fcd82eb671f56f8a9138996f5c7b83ad7b6ff2cc130bdd18"  # iris, a tenth of its labels, seed 7
 
 FINGERPRINTS = {
     "digits": "cc66d31fe10bc78d71ca2c126a7d51e7c451c3dabed1803425af19833fea92a5",
@@ -40,6 +39,14 @@ FINGERPRINTS = {
     "logistic_teacher": "360e6d8a5aa2d036d651a6123d394cddfde5e3fc79a8f0f3ff80a01e05599081",
     "exclusive_or": "f6f02a107f3aec6dd313ce302b0b5ca59eb75dfce2a3444bd503ebc409de6d7a",
 }
+
+
+@pytest.fixture
+def fresh():
+    """No table read by another test, and none left to one."""
+    datasets._table.cache_clear()
+    yield
+    datasets._table.cache_clear()
 
 
 def numbered(y, split_seed=0):
@@ -147,6 +154,28 @@ def test_a_constant_column_becomes_zero():
         assert (getattr(data, f"X_{part}")[:, 0] == 0).all()
 
 
+def test_bytes_are_scaled_together(rng):
+    X, train = rng.integers(0, 256, (1203, 7)).astype(np.uint8), np.arange(0, 1203, 2)
+    scaled = datasets._all_bytes(X, train)
+    expected = (X - X[train].mean()) / X[train].std()
+    np.testing.assert_allclose(scaled(np.arange(1203)), expected, rtol=1e-6, atol=1e-7)
+    X[1::2] = 0
+    np.testing.assert_array_equal(datasets._all_bytes(X, train)(train), scaled(train))
+
+
+def test_words_are_weighted_and_scaled_by_the_training_part_alone(rng):
+    counts, train = rng.poisson(0.5, (300, 8)).astype(np.float64), np.arange(0, 300, 2)
+    counts[7] = 0  # an empty text
+    scaled = datasets._all_words(csr_array(counts), train)
+    weights = counts * (1 + np.log((1 + 150) / (1 + (counts[train] > 0).sum(axis=0))))
+    length = np.sqrt((weights**2).sum(axis=1, keepdims=True))
+    weights /= np.where(length > 0, length, 1)
+    expected = (weights - weights[train].mean()) / weights[train].std()
+    np.testing.assert_allclose(scaled(np.arange(300)), expected, rtol=1e-5, atol=1e-6)
+    counts[1::2] = 1
+    np.testing.assert_array_equal(datasets._all_words(csr_array(counts), train)(train), scaled(train))
+
+
 # ------------------------------------------------------------------------------------------------------------- subset
 
 
@@ -190,6 +219,60 @@ def test_stratified_rows_are_fixed_for_good():
 def test_subset_refuses(n, seed, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         load("iris").subset(n, seed)
+
+
+# --------------------------------------------------------------------------------------------------------- label noise
+
+
+def test_flipped_labels_are_other_classes_on_a_share_of_the_training_part():
+    data = load("gaussian_blobs")
+    noisy = data.with_flipped_labels(0.3, seed=1)
+    wrong = noisy.y_train != data.y_train
+    assert wrong.sum() == 900
+    assert noisy.y_train.min() == 0
+    assert noisy.y_train.max() == 9
+    further = (noisy.y_train - data.y_train)[wrong] % 10
+    for counts in (np.bincount(further, minlength=10)[1:], np.bincount(data.y_train[wrong])):
+        assert chisquare(counts).pvalue > 0.01
+    for name in ("X_train", "X_validation", "y_validation", "X_test", "y_test"):
+        assert getattr(noisy, name) is getattr(data, name)
+    assert not noisy.y_train.flags.writeable
+
+
+def test_flipped_labels_are_fixed_for_good():
+    assert load("iris").with_flipped_labels(0.1, seed=7).fingerprint == FLIPPED
+    assert load("iris").with_flipped_labels(0.1, seed=8).fingerprint != FLIPPED
+
+
+def test_a_larger_share_keeps_the_wrong_labels_of_a_smaller_one():
+    data = load("digits")
+    labels = [data.with_flipped_labels(share, seed=3).y_train for share in (0, 0.01, 0.2, 1)]
+    np.testing.assert_array_equal(labels[0], data.y_train)
+    for fewer, more in pairwise(labels):
+        wrong = fewer != data.y_train
+        np.testing.assert_array_equal(fewer[wrong], more[wrong])
+        assert wrong.sum() < (more != data.y_train).sum()
+    assert (labels[-1] != data.y_train).all()
+
+
+def test_two_classes_are_exchanged():
+    data = load("breast_cancer")
+    np.testing.assert_array_equal(data.with_flipped_labels(1.0, seed=0).y_train, 1 - data.y_train)
+
+
+@pytest.mark.parametrize(
+    ("share", "seed", "error", "message"),
+    [
+        (1.1, 0, ValueError, "share must be a finite number in [0, 1], not 1.1"),
+        (-0.1, 0, ValueError, "share must be a finite number in [0, 1], not -0.1"),
+        (np.nan, 0, ValueError, "share must be a finite number in [0, 1], not nan"),
+        (True, 0, TypeError, "share must be a finite number in [0, 1], not True"),
+        (0.1, -1, ValueError, f"seed must be a whole number from 0 to {2**63 - 1}, not -1"),
+    ],
+)
+def test_flipping_labels_refuses(share, seed, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        load("iris").with_flipped_labels(share, seed)
 
 
 # --------------------------------------------------------------------------------------------------- the user's arrays
@@ -390,233 +473,113 @@ def test_a_small_network_gets_stuck_on_exclusive_or_at_the_stated_losses():
 # ------------------------------------------------------------------------------------------------------------ bundled
 
 
-def test_without_scikit_learn_the_extra_is_named(monkeypatch):
+def test_without_scikit_learn_the_extra_is_named(monkeypatch, fresh):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ModuleNotFoundError, match=r"^digits needs scikit-learn: install the extra reproduce") as error:
         load("digits")
     assert one_sentence(error)
 
 
-def test_changed_bundled_data_are_refused(monkeypatch):
+def test_changed_bundled_data_are_refused(monkeypatch, fresh):
     monkeypatch.setitem(datasets._BUNDLED, "iris", "0" * 64)
     with pytest.raises(OSError, match=r"^iris differs in this scikit-learn") as error:
         load("iris")
     assert one_sentence(error)
 
 
-# ------------------------------------------------------------------------------------------ Fashion-MNIST, as published
+# -------------------------------------------------------------------------------------------------------- as published
+
+# The sha256 of split 0, rows of the three parts, columns; rows of each class in training and validation, and in test.
+PUBLISHED = {
+    "fashion_mnist": (
+        "d6b33e2a315df32b8d5992937242d0ee316c08b9ac597af512942b22af3b1143",
+        (50_000, 10_000, 10_000, 784),
+        ([6000] * 10, [1000] * 10),
+    ),
+    "a9a": (
+        "faddfd477c0406f89f69e8b55bbdba7c92f142edc1b414fcf267d6d5fcdc8a0b",
+        (27_134, 5427, 16_281, 123),
+        ([24_720, 7841], [12_435, 3846]),
+    ),
+    "sms_spam": (
+        "859de15f0a70599728e824ebd36f2e85d41b165bac750d9e63ba5c38527670af",
+        (3346, 1114, 1114, 512),
+        ([3862, 598], [965, 149]),
+    ),
+    "banking77": (
+        "62e3ef0da7ac82f5f7e32f4eaf2b4087e2ce319dd8c339faba50307078df5c04",
+        (8344, 1659, 3080, 1024),
+        (None, [40] * 77),
+    ),
+    "spoken_digits": (
+        "bf7a0372fa77f103e3f0f082ae1c4caca4cc38f2226d9d19d6b6cdc106139956",
+        (2250, 450, 300, 320),
+        ([270] * 10, [30] * 10),
+    ),
+}
 
 
 @pytest.fixture(scope="module")
-def fashion():
+def whole(request):
     if not os.environ.get("LOOKAHEAD_NB_DATA"):
-        pytest.skip("needs LOOKAHEAD_NB_DATA, a folder that holds fashion-mnist/")
-    return load("fashion_mnist")
+        pytest.skip(f"needs LOOKAHEAD_NB_DATA, a folder that holds {FILES[request.param][0].path}")
+    return load(request.param)
+
+
+every_downloaded = pytest.mark.parametrize("whole", DOWNLOADED, indirect=True)
 
 
 @pytest.mark.jit
-def test_fashion_mnist_is_fixed_for_good(fashion):
-    assert fashion.fingerprint == "d6b33e2a315df32b8d5992937242d0ee316c08b9ac597af512942b22af3b1143"
-    assert fashion.official_test is True
-    assert [getattr(fashion, f"X_{part}").shape for part in PARTS] == [(50_000, 784), (10_000, 784), (10_000, 784)]
-    assert [np.bincount(getattr(fashion, f"y_{part}")).tolist() for part in PARTS] == [
-        [n] * 10 for n in (5000, 1000, 1000)
-    ]
-    assert abs(fashion.X_train.mean(dtype=np.float64)) < 1e-6
-    assert abs(fashion.X_train.std(dtype=np.float64) - 1) < 1e-6
+@every_downloaded
+def test_downloaded_data_are_fixed_for_good(whole):
+    fingerprint, (*rows, columns), (classes, test_classes) = PUBLISHED[whole.name]
+    assert [getattr(whole, f"X_{part}").shape for part in PARTS] == [(n, columns) for n in rows]
+    others = np.bincount(whole.y_train) + np.bincount(whole.y_validation)
+    assert classes is None or others.tolist() == classes
+    assert np.bincount(whole.y_test).tolist() == test_classes
+    assert whole.fingerprint == fingerprint
 
 
-# ----------------------------------------------------------------------------- Fashion-MNIST in small, and how it fails
+@pytest.mark.jit
+@every_downloaded
+def test_downloaded_data_are_what_models_expect(whole):
+    assert available(whole.name)
+    assert whole.official_test is (whole.name != "sms_spam")
+    assert whole.n_classes == len(PUBLISHED[whole.name][2][1])
+    for array in (whole.X_train, whole.X_validation, whole.X_test):
+        assert array.dtype == np.float32
+        assert array.flags.c_contiguous
+        assert np.isfinite(array).all()
+    together = None if whole.name != "spoken_digits" else 0
+    X = whole.X_train.astype(np.float64)
+    np.testing.assert_allclose(X.mean(axis=together), 0, atol=1e-6)
+    np.testing.assert_allclose(X.std(axis=together), 1, atol=1e-6)
 
 
-def idx(array):
-    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    return gzip.compress(head + array.tobytes(), mtime=0)
+@pytest.mark.jit
+@every_downloaded
+def test_another_seed_splits_anew_and_leaves_an_official_test_set(whole):
+    other, again = load(whole.name, 1), load(whole.name, 1)
+    assert other.fingerprint == again.fingerprint != whole.fingerprint
+    assert (other.y_train != whole.y_train).any()
+    if whole.official_test:
+        np.testing.assert_array_equal(other.y_test, whole.y_test)
+    assert len(pickle.dumps(other)) < 200
 
 
-def publish(monkeypatch, files):
-    monkeypatch.setattr(
-        datasets, "_FASHION_FILES", {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    )
+def test_each_set_is_read_once(monkeypatch, fresh):
+    reads = []
+    monkeypatch.setitem(datasets._TABLES, "iris", lambda: reads.append(1) or datasets._bundled("iris"))
+    assert load("iris", 1).fingerprint != load("iris", 2).fingerprint
+    assert load("iris").fingerprint == FINGERPRINTS["iris"]
+    assert reads == [1]
 
 
-@pytest.fixture
-def files(monkeypatch):
-    """Four small files in place of the published ones, with their sums registered."""
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (n, 4, 3), np.uint8) for n in (60, 20)]
-    labels = [(np.arange(n) % 10).astype(np.uint8) for n in (60, 20)]
-    arrays = [images[0], labels[0], images[1], labels[1]]
-    files = {name: idx(array) for name, array in zip(datasets._FASHION_FILES, arrays, strict=True)}
-    publish(monkeypatch, files)
-    return files
-
-
-@pytest.fixture
-def mirror(tmp_path, monkeypatch, files):
-    folder = tmp_path / "mirror" / "fashion-mnist"
-    folder.mkdir(parents=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    monkeypatch.setenv("LOOKAHEAD_NB_DATA", str(folder.parent))
-    monkeypatch.setitem(sys.modules, "pooch", None)  # nothing is downloaded
-    return folder
-
-
-def test_mirror_is_read_split_and_scaled(mirror, files):
-    data, other = load("fashion_mnist"), load("fashion_mnist", split_seed=1)
-    assert [getattr(data, f"X_{part}").shape for part in PARTS] == [(50, 12), (10, 12), (20, 12)]
-    assert np.bincount(data.y_validation).tolist() == [1] * 10
-    np.testing.assert_array_equal(data.y_test, np.arange(20) % 10)
-    assert data.fingerprint != other.fingerprint
-    np.testing.assert_array_equal(data.y_test, other.y_test)
-    pixels = [np.frombuffer(gzip.decompress(files[name])[16:], np.uint8) for name in list(files)[::2]]
-    scaled = np.concatenate([data.X_train, data.X_validation]).astype(np.float64)
-    assert np.corrcoef(np.sort(scaled.ravel()), np.sort(pixels[0]))[0, 1] > 1 - 1e-12
-    assert abs(data.X_train.mean(dtype=np.float64)) < 1e-7
-    assert abs(data.X_train.std(dtype=np.float64) - 1) < 1e-7
-    slope, shift = np.polyfit(pixels[1], data.X_test.ravel().astype(np.float64), 1)
-    np.testing.assert_allclose(data.X_test.ravel(), slope * pixels[1] + shift, atol=1e-6)
-
-
-def test_a_missing_file_of_the_mirror_is_named(mirror):
-    path = mirror / "train-labels-idx1-ubyte.gz"
-    path.unlink()
-    with pytest.raises(
-        OSError, match=f"^{re.escape(str(path))} is missing: put https://.* or unset LOOKAHEAD_NB_DATA"
-    ) as error:
-        load("fashion_mnist")
-    assert one_sentence(error)
-    assert not path.exists()
-
-
-def test_a_different_file_of_the_mirror_is_refused_and_left_alone(mirror):
-    path = mirror / "t10k-labels-idx1-ubyte.gz"
-    path.write_bytes(b"tampered")
-    with pytest.raises(OSError, match=f"^{re.escape(str(path))} is not the published file .* put https://") as error:
-        load("fashion_mnist")
-    assert one_sentence(error)
-    assert path.read_bytes() == b"tampered"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda packed: packed[:-9],
-        lambda packed: packed[9:],
-        lambda packed: gzip.compress(gzip.decompress(packed)[:3]),
-        lambda packed: gzip.compress(b"\0\0\x0d" + gzip.decompress(packed)[3:]),
-        lambda packed: gzip.compress(b"\0\0\x08\x01" + gzip.decompress(packed)[4:]),
-        lambda packed: gzip.compress(gzip.decompress(packed)[:-1]),
-        lambda packed: gzip.compress(gzip.decompress(packed) + b"\0"),
-    ],
-)
-def test_a_malformed_idx_file_is_refused(mirror, files, monkeypatch, damage):
-    name = "train-images-idx3-ubyte.gz"
-    files[name] = damage(files[name])
-    (mirror / name).write_bytes(files[name])
-    publish(monkeypatch, files)
-    with pytest.raises(OSError, match=f"^{re.escape(name)} is not ") as error:
-        load("fashion_mnist")
-    assert one_sentence(error)
-
-
-def test_without_pooch_the_extra_is_named(files, monkeypatch):
-    monkeypatch.delenv("LOOKAHEAD_NB_DATA", raising=False)
-    monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(ModuleNotFoundError, match=r"^fashion_mnist needs pooch: install the extra reproduce") as error:
-        load("fashion_mnist")
-    assert one_sentence(error)
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch, files):
-    """An empty cache folder, no mirror, and an address on this machine where nobody listens."""
-    pooch = pytest.importorskip("pooch")
-    monkeypatch.delenv("LOOKAHEAD_NB_DATA", raising=False)
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "127.0.0.1")
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / project)
-    monkeypatch.setattr(datasets, "_FASHION_URL", "http://127.0.0.1:9/")
-    return tmp_path / "lookahead-nb" / "fashion-mnist"
-
-
-@pytest.fixture
-def server(cache, files, monkeypatch):
-    """A server of the small files; yields the list of what was asked of it."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            name = self.path.strip("/")
-            asked.append(name)
-            status, body, length = server.answer(files[name])
-            self.send_response(status)
-            self.send_header("Content-Length", length)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked, server.answer = asked, lambda data: (200, data, len(data))
-        monkeypatch.setattr(datasets, "_FASHION_URL", f"http://127.0.0.1:{server.server_port}/")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def left_in(folder):
-    return [path.name for path in folder.rglob("*") if path.is_file()]
-
-
-def test_files_are_downloaded_once(server, cache, files):
-    first = load("fashion_mnist")
-    assert server.asked == list(files)
-    assert {path.name: path.read_bytes() for path in cache.iterdir()} == files
-    assert load("fashion_mnist").fingerprint == first.fingerprint
-    assert server.asked == list(files)
-
-
-def test_a_damaged_file_of_the_cache_is_never_used(server, cache, files):
-    first = load("fashion_mnist")
-    name = next(iter(files))
-    (cache / name).write_bytes(b"damaged")
-    assert load("fashion_mnist").fingerprint == first.fingerprint
-    assert server.asked == [*files, name]
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (lambda data: (200, data[:-1] + b"?", len(data)), "did not send the published file"),
-        (
-            lambda data: (200, data[:9], len(data)),
-            r"^could not download http://127.* \(ChunkedEncodingError\): connect, or set",
-        ),
-        (lambda data: (404, data[:0], 0), r"^could not download http://127.* \(HTTPError\): connect, or set"),
-    ],
-    ids=["other_bytes", "broken_off", "not_found"],
-)
-def test_a_bad_answer_is_refused_and_leaves_nothing(server, cache, files, answer, message):
-    server.answer = answer
-    with pytest.raises(OSError, match=message) as error:
-        load("fashion_mnist")
-    assert one_sentence(error)
-    assert "set LOOKAHEAD_NB_DATA to a folder that holds fashion-mnist/train-images-idx3-ubyte.gz" in str(error.value)
-    assert server.asked == [next(iter(files))]
-    assert left_in(cache) == []
-
-
-def test_without_network_one_sentence_says_what_to_do(cache):
-    with pytest.raises(OSError, match=r"^could not download http://127\.0\.0\.1:9/train-images") as error:
-        load("fashion_mnist")
-    assert one_sentence(error)
-    assert "connect, or set LOOKAHEAD_NB_DATA to a folder that holds fashion-mnist/" in str(error.value)
-    assert left_in(cache) == []
+def test_what_needs_no_download_is_available(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOOKAHEAD_NB_DATA", str(tmp_path))
+    assert [name for name in NAMES if available(name)] == LOCAL
+    with pytest.raises(ValueError, match=r"^name must be one of 'digits', .* not 'mnist'$"):
+        available("mnist")
 
 
 # ------------------------------------------------------------------------------------------------------------- written
@@ -624,7 +587,9 @@ def test_without_network_one_sentence_says_what_to_do(cache):
 
 def test_readme_lists_every_set_and_sum():
     text = (ROOT / "data/README.md").read_text(encoding="utf-8")
-    known = [*NAMES, *datasets._BUNDLED.values(), *datasets._FASHION_FILES, *datasets._FASHION_FILES.values()]
+    files = [file for some in FILES.values() for file in some]
+    known = [*NAMES, *datasets._BUNDLED.values(), *(file.path for file in files)]
+    known += [word for file in files for word in (file.sha256, file.url.removesuffix(file.path.rpartition("/")[2]))]
     assert [word for word in known if word not in text] == []
 
 

@@ -35,6 +35,7 @@ FLOORS = [
         "problems",
         "trials",
         "claims",
+        "report",
     ],
     ["figures"],
     ["__main__", "__init__"],

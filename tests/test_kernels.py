@@ -9,7 +9,7 @@ import sys
 import numba
 import numpy as np
 import pytest
-from cases import INNER, MODES, RULES, Buffers, how, problem
+from cases import INNER, MODES, RULES, WRAPPED, Buffers, how, problem
 from conftest import NO_JIT
 
 import lookahead_nb as lnb
@@ -150,7 +150,7 @@ def test_two_python_threads_may_step_at_once(rng):
 # --------------------------------------------------------------------------- slow weights rest on a plain step
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_plain_step_reads_and_writes_no_slow_weight(rule, rng, width):
     params, gradients = problem(rng, 4, 9, width)
     opt = lnb.Lookahead(INNER[rule], inner_state="interpolate")

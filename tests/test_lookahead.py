@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import INNER, INNER_STATES, RULES, assert_close, problem, reference_path, run
+from cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference_path, run
 
 import lookahead_nb as lnb
 from lookahead_nb.optimizers import STEPS_AHEAD, step_table
@@ -124,7 +124,7 @@ def test_refused_gradient_does_not_advance_the_cycle():
 
 
 @pytest.mark.parametrize("inner_state", INNER_STATES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_follows_the_reference_after_every_step(rule, inner_state, rng):
     opt = lnb.Lookahead(INNER[rule], sync_period=4, slow_step_size=0.3, inner_state=inner_state)
     params, gradients = problem(rng, 61, 9)
@@ -140,7 +140,7 @@ def test_follows_the_reference_after_every_step(rule, inner_state, rng):
             assert (state.power1, state.power2) == pytest.approx(expected, rel=RTOL_FLOAT64)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_without_pull_back_slow_is_an_average_of_the_inner_rule(rule, rng):
     opt = lnb.Lookahead(INNER[rule], sync_period=3, slow_step_size=0.3, pull_back=False)
     params, gradients = problem(rng, 9, 9)
@@ -161,7 +161,7 @@ def test_fast_is_slow_bit_for_bit_after_a_sync(inner_state, rng, width):
 
 
 @pytest.mark.parametrize("inner_state", ["keep", "interpolate"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_step_one_is_the_inner_rule_bit_for_bit(rule, inner_state, rng, width):
     opt = lnb.Lookahead(INNER[rule], sync_period=3, slow_step_size=1, inner_state=inner_state)
     params, gradients = problem(rng, 10, 9, width)
@@ -173,7 +173,7 @@ def test_step_one_is_the_inner_rule_bit_for_bit(rule, inner_state, rng, width):
 
 @np.errstate(invalid="ignore")  # plain Python warns of inf/inf
 @pytest.mark.parametrize("inner_state", INNER_STATES)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_step_zero_returns_to_the_start_bit_for_bit(rule, inner_state, rng, width):
     opt = lnb.Lookahead(INNER[rule], sync_period=3, slow_step_size=0, inner_state=inner_state)
     params, gradients = problem(rng, 6, 9, width)
@@ -185,7 +185,7 @@ def test_step_zero_returns_to_the_start_bit_for_bit(rule, inner_state, rng, widt
         assert fast.tobytes() == params.tobytes() == state.slow.tobytes()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_sync_at_every_step_is_the_inner_rule_at_a_smaller_lr(rule, rng):
     opt = lnb.Lookahead(INNER[rule], sync_period=1, slow_step_size=0.3)
     smaller = dataclasses.replace(INNER[rule], lr=0.3 * INNER[rule].lr)
@@ -193,7 +193,7 @@ def test_sync_at_every_step_is_the_inner_rule_at_a_smaller_lr(rule, rng):
     assert_close(run(opt, params, gradients)[0], run(smaller, params, gradients)[0], RTOL_FLOAT64)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WRAPPED)
 def test_first_step_after_a_reset_is_a_fresh_first_step(rule, rng, width):
     opt = lnb.Lookahead(INNER[rule], sync_period=3, inner_state="reset")
     params, gradients = problem(rng, 4, 9, width)
@@ -291,7 +291,7 @@ def test_settings_are_frozen():
 
 
 def test_only_the_first_argument_is_positional():
-    for make in (lnb.SGD, lnb.Adagrad, lnb.RMSprop, lnb.Adam, lnb.AdamW):
+    for make in (lnb.SGD, lnb.Adagrad, lnb.RMSprop, lnb.Adam, lnb.AdamW, lnb.ScheduleFreeAdamW):
         assert make(0.5) == make(lr=0.5)
         with pytest.raises(TypeError, match="positional"):
             make(0.5, 0.5)
@@ -309,9 +309,9 @@ def test_defaults_are_those_of_pytorch():
 
 def test_printed_settings_are_the_settings():
     names = vars(lnb) | {"Schedule": lnb.schedules.Schedule}
-    for inner in [*INNER.values(), lnb.AdamW(lr=lnb.schedules.cosine(0.1, 20, warmup=3))]:
-        for opt in (inner, lnb.Lookahead(inner, sync_period=3, retention=0.9)):
-            assert eval(repr(opt), names) == opt
+    inside = [*(INNER[rule] for rule in WRAPPED), lnb.AdamW(lr=lnb.schedules.cosine(0.1, 20, warmup=3))]
+    for opt in (*INNER.values(), *inside, *(lnb.Lookahead(inner, sync_period=3, retention=0.9) for inner in inside)):
+        assert eval(repr(opt), names) == opt
 
 
 @pytest.mark.parametrize("inner_state", INNER_STATES)
@@ -322,7 +322,7 @@ def test_table_of_scalars_holds_what_steps_use(inner_state):
     params = np.ones(1)
     state = opt.init(params)
     for t, (row, reached) in enumerate(zip(rows, powers[1:], strict=True), 1):
-        one = inner.scalars(inner.schedule(t), state.power1 * inner.beta1, state.power2 * inner.beta2)
+        one = inner.scalars(inner.schedule(t), state.power1 * inner.beta1, state.power2 * inner.beta2, t)
         assert row.tolist() == [*one] == state._next_step()[0].tolist()
         opt.step(params, np.ones(1), state)
         assert reached[:2].tolist() == [state.power1, state.power2]

@@ -90,7 +90,7 @@ def test_test_error_is_one_for_a_diverged_run():
 
 def test_steps_to_threshold_lie_on_a_straight_line_of_logarithms():
     losses = [[1.0, 0.8, 0.2], [0.4, 0.3, 0.2], [1.0, 0.9, 0.6], [1.0, 0.4, 0.9], [1.0, NAN, NAN]]
-    expected = [10 + 10 * math.log(0.8 / 0.5) / math.log(0.8 / 0.2), 0, 40, 10 * math.log(2) / math.log(2.5), 40]
+    expected = [10 + 10 * math.log(0.8 / 0.5) / math.log(0.8 / 0.2), 1, 40, 10 * math.log(2) / math.log(2.5), 40]
     assert [*measured("steps_to_threshold", train_loss=losses).values()] == pytest.approx(expected)
     assert [*measured("reached", train_loss=losses).values()] == [1, 1, 0, 1, 0]
 

@@ -10,7 +10,7 @@ import lookahead_nb
 PACKAGE = Path(lookahead_nb.__file__).parent
 CPU, GPU = (ast.parse((PACKAGE / room / "step.py").read_text(encoding="utf-8")) for room in ("cpu", "gpu"))
 # What other compiled code takes from the CPU loops; a kernel on a GPU is never called by one on the CPU.
-FOR_COMPILED_CODE = {"width_types", "signatures", "plain_loop", "fused_loop", "sync_loop"}
+FOR_COMPILED_CODE = {"width_types", "signatures", "plain_loop", "fused_loop", "sync_loop", "average_all"}
 ARRAYS = {"p", "g", "s1", "s2", "slow", "a1", "a2", "s", "a"}
 VALUES = {"fast", "first", "second"}
 

@@ -21,6 +21,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import registers
 
 from lookahead_nb import figures, landscapes, statistics, tables
 from lookahead_nb.figures import faq_8_1_alpha, quick_start, update_rules
@@ -435,6 +436,9 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.py").write_text("# %% [markdown]\n# # Nothing\n")
+    (tmp_path / "data").mkdir()
+    registers.read(tmp_path / "data")
+    (tmp_path / "README.md").write_text("<!-- claims all -->\n<!-- /claims -->\n")
     table(0.3, committed["results"])
     (committed["results"] / "tiny.csv").write_text("name,value\na,0.4\nb,\n")
     monkeypatch.setattr(reproduce, "run_all", lambda _console, _sources, build: table(0.3, build / "results"))
@@ -447,6 +451,7 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     assert reproduce.main(["--source", str(source)]) == 0
     assert "wrote 2 files to committed/results" in capsys.readouterr().out
     assert tables.read_table(committed["results"] / "tiny.csv")["value"][0] == 0.3
+    assert "| C01 | Larger is slower. | no results yet |  |" in (tmp_path / "README.md").read_text()
 
 
 if __name__ == "__main__":

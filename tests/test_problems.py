@@ -217,6 +217,13 @@ def test_trials_are_the_points_of_the_grid():
     assert arm()["a"].trials == []
 
 
+def test_an_arm_is_on_all_tasks_or_on_those_it_names():
+    arms = arms_of({"a": BOWL | {"retention": [0.5, 0.8], "tasks": ["bowl", "wells"]}, "b": BOWL})
+    assert [*arms] == ["a retention=0.5", "a retention=0.8", "b"]
+    assert [arms["a retention=0.5"].is_on(task) for task in ("bowl", "wells", "iris")] == [True, True, False]
+    assert arms["b"].is_on("iris")
+
+
 def test_the_weights_judged_are_slow_unless_said():
     assert arm()["a"].weights == "slow"
     assert arm(weights="fast")["a"].weights == "fast"
@@ -247,6 +254,7 @@ def test_the_weights_judged_are_slow_unless_said():
         ({"a": {"rule": "SGD", "lr": 0.1, "weights": "both"}}, "a.weights must be one of 'slow', 'fast', not 'both'"),
         ({"a": {"rule": "SGD", "lr": 0.1, "retention": []}}, "a.retention must hold one value or more, and each once"),
         ({"a": {"rule": "SGD", "lr": 0.1, "retention": [0.5, 0.5]}}, "a.retention must hold one value or more, and"),
+        ({"a": BOWL | {"tasks": "bowl"}}, "a.tasks must be a list of one name or more, not 'bowl'"),
         ({"a": BOWL | {"lr": "b"}}, "a.lr must be a number, 'given' or the name of an arm that tunes its own, not 'b'"),
         ({"a": BOWL | {"lr": "b"}, "b": BOWL}, "a.lr must be a number, 'given' or the name of an arm that tunes its"),
         (

@@ -1,9 +1,11 @@
-"""The README's examples run as printed, and its links lead somewhere."""
+"""The README's examples run as printed, its links lead somewhere, its verdicts are those of the results."""
 
 import re
 from pathlib import Path
 
 import pytest
+
+from lookahead_nb import claims, report
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWS = ["test_accuracy", "Lookahead(AdamW) 0.001"]  # part of what each example prints
@@ -22,3 +24,11 @@ def test_links_lead_to_files():
     targets = re.findall(r"\]\(([^)#]+)\)", README)
     assert targets
     assert [t for t in targets if "://" not in t and not (ROOT / t).exists()] == []
+
+
+def test_the_verdicts_are_those_of_the_results():
+    """`make reproduce WRITE=1` writes them."""
+    register = claims.read(ROOT / "data/claims.toml")
+    effects = claims.judge_all(register, folder=ROOT / "data/results")
+    assert report.with_tables(README, register, effects) == README
+    assert [kind for _, kind, _ in report.BETWEEN.findall(README)] == ["faq", "all"]

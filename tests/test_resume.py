@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import INNER, INNER_STATES, RULES, picture, problem, run
+from cases import INNER, INNER_STATES, RULES, WRAPPED, picture, problem, run
 
 import lookahead_nb as lnb
 
@@ -17,6 +17,8 @@ PHASES = [3, 4, 5]  # one whole cycle lies behind, so that every anchor has move
 def optimizers(rule):
     """The rule alone and inside Lookahead with every inner state, without pull-back too."""
     inner = INNER[rule]
+    if rule not in WRAPPED:
+        return [inner]
     wrapped = [lnb.Lookahead(inner, sync_period=K, retention=0.7, inner_state=mode) for mode in INNER_STATES]
     return [inner, *wrapped, lnb.Lookahead(inner, sync_period=K, pull_back=False)]
 

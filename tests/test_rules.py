@@ -86,6 +86,22 @@ def test_rmsprop_momentum_by_hand():
     assert stepped(lnb.RMSprop(lr=0.5, rho=0.75, eps=2.0, momentum=0.5), 1, 4, 2) == [0.5, 0]
 
 
+def test_schedule_free_by_hand():
+    # v = .25*16 = 4, v_hat = 16, d = 4/(4 + 4) + .5*2 = 1.5; z = 2 - 1*1.5 = .5; c = 1: x = .5 = y
+    # v = .75*4 + .25*18.2**2; d = 18.2/(sqrt(v/.4375) + 4) + .5*.5; z = .5 - d; c = 1/2: x = (.5 + z)/2
+    opt = lnb.ScheduleFreeAdamW(lr=1.0, beta1=0.75, beta2=0.75, eps=4.0, weight_decay=0.5)
+    d = 18.2 / (((0.75 * 4 + 0.25 * 18.2**2) / 0.4375) ** 0.5 + 4) + 0.25
+    z, x = 0.5 - d, (0.5 + 0.5 - d) / 2
+    assert stepped(opt, 2, 4, 18.2) == pytest.approx([0.5, 0.25 * z + 0.75 * x], rel=RTOL_FLOAT64)
+
+
+def test_schedule_free_gives_a_warm_up_less_weight():
+    # d = 1, 1, 1 at lr 1, 2, 2 (warm-up over 2 steps): z = 9, 7, 5; c = 1, 4/5, 4/9: x = 9, 7.4, (5*7.4 + 4*5)/9
+    opt = lnb.ScheduleFreeAdamW(lr=lnb.schedules.constant(2.0, warmup=2), beta1=0.5, beta2=0.5, eps=1e-300)
+    expected = [9, 0.5 * 7 + 0.5 * 7.4, 0.5 * 5 + 0.5 * (5 * 7.4 + 4 * 5) / 9]
+    assert stepped(opt, 10, 1, 1, 1) == pytest.approx(expected, rel=RTOL_FLOAT64)
+
+
 # ---------------------------------------------------------------------------------------------------- lock-step
 
 
@@ -114,10 +130,14 @@ def test_float32_rounds_a_few_times_per_step(rule, rng):
     restated = reference.RULES[type(opt).__name__]
     # With all terms of one sign the reference gives the sum of absolute terms, which is what roundings are relative to.
     against = settings | {"weight_decay": -settings["weight_decay"]}
-    signs = {"velocity": -1, "m": -1, "square_sum": 1, "square_average": 1, "v": 1}
+    signs = {"velocity": -1, "m": -1, "square_sum": 1, "square_average": 1, "v": 1, "z": 1, "x": 1, "squares": 1}
+    squares = 0.0
     for t, (g, lr) in enumerate(zip(gradients, learning_rates(opt, steps), strict=True), 1):
         p, g64 = params.astype(np.float64), g.astype(np.float64)
         slots = {name: slot.astype(np.float64) for name, slot in state.slots.items()}
+        if "z" in slots:  # what the library works out from y, z and t
+            slots |= {"x": (p - (1 - opt.beta1) * slots["z"]) / opt.beta1, "squares": squares}
+            squares += lr**2
         expected = restated(p, g64, slots, lr, lambda beta, t=t: beta**t, **settings)
         terms = {name: signs[name] * np.abs(slot) for name, slot in slots.items()}
         terms = restated(np.abs(p), -np.abs(g64), terms, lr, lambda beta, t=t: beta**t, **against)
@@ -221,6 +241,57 @@ def test_unchecked_nonfinite_gradient_stays_in_its_element(rule, value, rng, wid
     others = [0, 1, 3, 4]
     assert spoilt[others].tobytes() == clean[others].tobytes()
     assert not np.isfinite(spoilt[2])
+
+
+# -------------------------------------------------------------------------------------------------- Schedule-Free
+
+
+@pytest.mark.parametrize("beta1", [0.1, 0.9, 0.999])
+def test_average_is_the_mean_of_all_iterates(beta1, rng):
+    opt = lnb.ScheduleFreeAdamW(lr=0.05, beta1=beta1, weight_decay=0.1)
+    params, gradients = problem(rng, 50, 9)
+    state, iterates = opt.init(params), []
+    for g in gradients:
+        opt.step(params, g, state)
+        iterates.append(state.slots["z"].copy())
+        with opt.slow_weights(params, state):
+            # y takes part in x by 1/beta1, so that its roundings of 1e-16 per step count that much more
+            assert_close(params, np.mean(iterates, axis=0), RTOL_FLOAT64 / beta1)
+
+
+def test_average_in_a_warm_up_is_weighted_by_the_square_of_lr(rng):
+    lr = lnb.schedules.constant(0.05, warmup=7)
+    opt = lnb.ScheduleFreeAdamW(lr=lr)
+    params, gradients = problem(rng, 20, 9)
+    state, iterates = opt.init(params), []
+    for t, g in enumerate(gradients, 1):
+        opt.step(params, g, state)
+        iterates.append(state.slots["z"].copy())
+        with opt.slow_weights(params, state):
+            weights = [lr(i) ** 2 for i in range(1, t + 1)]
+            assert_close(params, np.average(iterates, axis=0, weights=weights), RTOL_FLOAT64)
+
+
+def test_average_starts_at_the_weights_bit_for_bit(rng, width):
+    params, _ = problem(rng, 0, 33, width)
+    opt = INNER["schedule_free_adamw"]
+    state, start = opt.init(params), params.tobytes()
+    with opt.slow_weights(params, state):
+        assert params.tobytes() == start
+    assert state.slots["z"].tobytes() == start
+    assert not np.shares_memory(state.slots["z"], params)
+
+
+def test_average_is_shown_and_taken_back_bit_for_bit(rng, width):
+    opt = INNER["schedule_free_adamw"]
+    params, gradients = problem(rng, 7, 33, width)
+    undisturbed, state = run(opt, params, gradients)
+    fast = undisturbed.copy()
+    with opt.slow_weights(fast, state):
+        assert fast.tobytes() != undisturbed.tobytes()
+        with pytest.raises(RuntimeError, match="slow"):
+            opt.step(fast, gradients[0], state)
+    assert fast.tobytes() == undisturbed.tobytes()
 
 
 # ---------------------------------------------------------------------------------------------------- tiny decay

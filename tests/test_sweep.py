@@ -52,6 +52,9 @@ def many(count, inner=None):
     settings = itertools.cycle(itertools.product((1, 2, 3, 5, 1000), (0.0, 0.3, 0.5, 0.8, 1.0), (True, False)))
     for i, (k, step, pulls) in zip(range(count), settings, strict=False):
         rule = replace(inner, lr=0.01 * (1 + i))
+        if isinstance(rule, lnb.ScheduleFreeAdamW):
+            yield replace(rule, beta1=1 - 0.5**k / (1 + i), lr=lnb.schedules.constant(rule.lr, warmup=i))
+            continue
         yield rule if i % 5 == 3 else lnb.Lookahead(rule, sync_period=k, slow_step_size=step, pull_back=pulls)
 
 
@@ -79,6 +82,15 @@ def test_r1_a_run_in_a_sweep_has_the_bits_of_the_run_alone(rule, dtype):
     opts = list(many(lanes + 2, INNER[rule]))
     frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=[5], dtype=dtype, **HOW)
     assert_alone(frame, MODELS["perceptron"], problem(), opts, [5], {**ALONE, "dtype": dtype})
+
+
+def test_schedule_free_and_its_like_stand_in_one_frame():
+    opts = [*many(2), *many(7, INNER["schedule_free_adamw"])]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=2, **HOW)
+    assert_alone(frame, MODELS["perceptron"], problem(), opts, [0, 1])
+    of_it = frame[frame["optimizer"] == "ScheduleFreeAdamW"]
+    assert set(of_it["weights"]) == {"fast", "slow"}
+    assert of_it[["sync_period", "phase", "slow_step_size", "retention"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize("mode", INNER_STATES)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import reference_network as reference
-from cases import INNER, INNER_STATES, picture
+from cases import INNER, INNER_STATES, WRAPPED, picture
 from numba.core import event
 
 import lookahead_nb as lnb
@@ -37,8 +37,8 @@ lookahead = lnb.Lookahead(adamw, sync_period=3, slow_step_size=0.4)
 OPTIMIZERS = {
     **INNER,
     **{
-        f"Lookahead({rule}) {mode}": lnb.Lookahead(inner, sync_period=3, retention=0.7, inner_state=mode)
-        for (i, (rule, inner)), (j, mode) in itertools.product(enumerate(INNER.items()), enumerate(INNER_STATES))
+        f"Lookahead({rule}) {mode}": lnb.Lookahead(INNER[rule], sync_period=3, retention=0.7, inner_state=mode)
+        for (i, rule), (j, mode) in itertools.product(enumerate(WRAPPED), enumerate(INNER_STATES))
         if COMPILED or i % 3 == j
     },
     "no pull-back": lnb.Lookahead(adamw, sync_period=3, pull_back=False),
@@ -97,8 +97,9 @@ def test_training_is_stepping_by_hand_in_every_bit(opt, dtype):
         assert run.diverged_at is None
         assert run.params.dtype == dtype
         assert picture(run.params, run.state) == picture(params, state)
-        if isinstance(opt, lnb.Lookahead):
-            assert run.slow.tobytes() == state.slow.tobytes()
+        if hasattr(opt, "slow_weights"):
+            with opt.slow_weights(params, state):
+                assert run.slow.tobytes() == params.tobytes()
         else:
             assert run.slow is None
 
@@ -199,6 +200,25 @@ def test_fast_weights_are_evaluated_before_the_pull_and_slow_ones_after_it(pull_
         assert run.history[f"{split}_loss"].tolist() == [model.loss(w, *part) for w in weights]
         right = [np.mean(model.predict(w, part[0]) == part[1]) for w in weights]
         assert run.history[f"{split}_accuracy"].tolist() == right
+
+
+@each_width
+def test_slow_rows_of_schedule_free_are_those_of_the_average(dtype):
+    data, model = problem()
+    opt = INNER["schedule_free_adamw"]
+    run = train(model, data, opt, steps=5, batch_size=BATCH, dtype=dtype, eval_every=1)
+    params = model.init(0, dtype)
+    state, X, expected = opt.init(params), data.X_train.astype(dtype), []
+    for rows in itertools.chain([None], itertools.islice(batches(data, 0), 5)):
+        if rows is not None:
+            opt.step(params, model.loss_and_grad(params, X[rows], data.y_train[rows])[1], state)
+        expected.append(model.loss(params, data.X_test, data.y_test))
+        with opt.slow_weights(params, state):
+            expected.append(model.loss(params, data.X_test, data.y_test))
+    assert run.history["weights"].tolist() == ["fast", "slow"] * 6
+    assert run.history["test_loss"].tolist() == expected
+    assert expected[-1] != expected[-2]
+    assert run.history["phase"].isna().all()
 
 
 def test_losses_leave_out_the_l2_term():

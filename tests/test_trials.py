@@ -30,7 +30,7 @@ def problem(**fields):
 
 
 def sweep(opts, seeds):
-    """Train on iris by hand; return the last row of every run, its slow weights where there are any, capped at chance."""
+    """Train on iris by hand; return the last row of each run, slow weights where there are any, losses capped."""
     rows = lnb.sweep(
         lnb.LogisticRegression(4, n_classes=3), lambda seed: datasets.load("iris", split_seed=seed), opts,
         seeds=seeds, batch_size=16, steps=10, eval_every=5, eval_rows=15, progress=False,
@@ -141,6 +141,18 @@ def test_metrics_are_measured_where_they_fit_and_exact_ones_without_runs(monkeyp
     assert len(trials.measure_on([bowl], arms, ["slow_risk", "test_loss"], SEEDS).runs) == 2
 
 
+def test_an_arm_is_trained_on_its_own_tasks_only():
+    tables = {
+        "all": {"rule": "SGD", "lr": 0.1},
+        "some": {"rule": "SGD", "tasks": ["short"], "tune": {"lr": [0.1, 0.2]}},
+    }
+    two, told = [problem(), Problem.named("short", {"short": FIELDS | {"steps": 5}})], []
+    found = trials.measure_on(two, arms_of(tables), ["train_loss"], SEEDS, progress=lambda *done: told.append(done))
+    assert [*found.runs.drop_duplicates(["task", "arm"])["arm"]] == ["all", "all", "some"]
+    assert [*found.tuning["task"]] == ["short", "short"]
+    assert told[-1] == (2 + 12 + 4,) * 2
+
+
 def test_equal_optimizers_are_trained_once():
     arms = arms_of({name: {"rule": "AdamW", "lr": 0.05} for name in ("one", "two")})
     found = trials.measure_on([problem()], arms, ["train_loss"], SEEDS).runs
@@ -219,7 +231,7 @@ def test_no_task_means_none_not_all(tmp_path):
 
 def test_operations_are_those_of_training_and_tuning(tmp_path):
     register = registers.read(tmp_path)
-    iris, bowl = 6 * 16 * (4 * 3 + 3) * 10, 100 * 2 * 20
+    iris, bowl = 6 * 16 * (4 * 3 + 3) * 10, 100 * 2 * 10
     runs = 7 * 30 + 3 * 6  # arms by seeds, trials by tuning seeds
     assert trials.operations(register["C01"]) == runs * (iris + bowl)
     assert trials.operations(register["C01"], ["iris"]) == runs * iris

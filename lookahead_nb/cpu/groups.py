@@ -22,7 +22,7 @@ from lookahead_nb.cpu import network
 from lookahead_nb.cpu.lanes import lane_product, line, set_line
 from lookahead_nb.cpu.runs import FAST, SLOW, gather
 from lookahead_nb.cpu.step import width_types
-from lookahead_nb.formulas import INTERPOLATE, RELU, RESET, RULES, pull, relu
+from lookahead_nb.formulas import INTERPOLATE, RELU, RESET, RULES, pull, relu, schedule_free_average
 from lookahead_nb.jit import compiled, fma, formula, like, named, select
 from lookahead_nb.philox import minibatch
 
@@ -208,6 +208,13 @@ def _sync(p, s1, s2, slow, a1, a2, how, inner_state):
 
 
 @formula
+def _average_all(p, s1, outward, slow):
+    far = line(outward, 0)
+    for i in range(p.shape[0]):
+        set_line(slow, i, schedule_free_average(line(p, i), line(s1, i), far))
+
+
+@formula
 def _look(evaluate, weights, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work, results):
     """Evaluate the weights of all lanes on every part; results : (L, parts, 2), out."""
     for i in range(bounds.size - 1):
@@ -236,7 +243,7 @@ def _due(t, periods, size, rest, pulls, how):
 
 def _advance(
     rule, sync, loss_and_grad, evaluate, half_squares,
-    p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, inner_state,
+    p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, diverged_at, work,
     first, last,
 ):  # fmt: skip
@@ -292,6 +299,8 @@ def _advance(
         if _due(t, periods, size, rest, pulls, how):
             sync(p, s1, s2, slow, a1, a2, how, inner_state)
         if evaluates and slow.shape[0] > 0:
+            if outward[0, 0] > like(l2, 0):
+                _average_all(p, s1, outward, slow)
             _look(
                 evaluate, slow, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work,
                 results[:, due, SLOW],
@@ -333,7 +342,7 @@ def _advance_loop(width):
     signature = types.void(
         *(types.FunctionType(s) for s in _signatures(width)),
         *[lines] * 7, types.Array(scalar, 3, "C", readonly=True), readonly,
-        whole, readonly, readonly, types.Array(types.boolean, 1, "C", readonly=True), types.int64,
+        whole, readonly, readonly, types.Array(types.boolean, 1, "C", readonly=True), types.int64, lines,
         matrix, whole, types.int64, types.uint64, whole, types.int64, scalar,
         matrix, whole, whole, whole, types.float64[:, :, :, :, ::1], types.int64[::1], lines, types.int64, types.int64,
     )  # fmt: skip
@@ -341,7 +350,7 @@ def _advance_loop(width):
 
 
 def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, inner_state,
+    rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, diverged_at, work,
     first, last,
 ):  # fmt: skip
@@ -352,13 +361,14 @@ def advance(
     rule, inner_state, limits, X .. l2, eval_X .. eval_steps : as in ``runs.advance``, the same for all lanes.
     p .. a2 : as there, but (n, L), or (0, L); slow is (0, L) where no lane has slow weights.
     table : (last - first, 8, L), in, the scalars of these steps. size, rest : (L,), in; pulls : (L,) bool, in.
-    periods : (L,) int64, in, 0 for a plain optimizer.        results : (L, m, 2, parts, 2) float64, out.
+    outward : (1, L), in, all above 0, as there, or all 0.
+    periods : (L,) int64, in, 0 for an inner rule.            results : (L, m, 2, parts, 2) float64, out.
     diverged_at : (L,) int64, inout, -1 until a lane diverges.
     work : for the larger of batch_size and ROWS_AT_ONCE rows.
     """
     width = p.dtype.type
     _advance_loop(width)(
         _rule_loop(rule, width), *_loops(width), p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls,
-        inner_state, X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results,
-        diverged_at, work, first, last,
+        inner_state, outward, X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps,
+        results, diverged_at, work, first, last,
     )  # fmt: skip

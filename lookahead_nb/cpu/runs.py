@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from lookahead_nb.cpu import network, step
-from lookahead_nb.jit import compiled, formula
+from lookahead_nb.jit import compiled, formula, like
 from lookahead_nb.philox import minibatch
 
 FAST, SLOW = 0, 1
@@ -40,7 +40,7 @@ def _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work
 
 def _advance(
     rule, sync, loss_and_grad, evaluate,
-    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
 ):  # fmt: skip
     rows = np.empty(batch_size, np.int64)
@@ -68,7 +68,9 @@ def _advance(
             _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
         if sync_period > 0 and t % sync_period == 0:
             sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
-        if evaluates and sync_period > 0:
+        if evaluates and slow.size > 0:
+            if outward > like(outward, 0):
+                step.average_all(p, s1, outward, slow)
             _evaluate_parts(evaluate, slow, eval_X, eval_y, bounds, sizes, activation, work, results[due, SLOW])
         due += evaluates
     return -1, last
@@ -83,7 +85,7 @@ def _advance_loop(width):
     whole = types.Array(types.int64, 1, "C", readonly=True)
     signature = types.UniTuple(types.int64, 2)(
         *(types.FunctionType(s) for s in (plain, sync, loss_and_grad, evaluate)),
-        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64,
+        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64, scalar,
         matrix, whole, types.int64, types.uint64, whole, types.int64, scalar,
         matrix, whole, whole, whole, types.float64[:, :, :, ::1], vector, types.int64, types.int64,
     )  # fmt: skip
@@ -91,7 +93,7 @@ def _advance_loop(width):
 
 
 def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
 ):  # fmt: skip
     """Train one dense network from step ``first`` to step ``last`` and evaluate it on the way.
@@ -100,9 +102,10 @@ def advance(
     so a run may be cut anywhere and continued. At a step with a sync the fast weights are evaluated before the pull,
     the slow ones after it.
 
-    rule, p .. a2, size .. inner_state : as in ``cpu.step``; slow is (0,) for a plain optimizer.
+    rule, p .. a2, size .. inner_state : as in ``cpu.step``; slow is (0,) where there are no slow weights.
+    outward : 0, or as in ``step.average`` for Schedule-Free, whose slow weights are worked out to be evaluated.
     limits : (2,), in, the largest size of a gradient (see ``first_beyond``) and of a weight that counts as finite.
-    table : (steps, 8), in, the scalars of all steps.          sync_period : int64, 0 for a plain optimizer.
+    table : (steps, 8), in, the scalars of all steps.          sync_period : int64, 0 for an inner rule.
     X, y, sizes, activation, l2, work : as in ``cpu.network``, X and y the training part; work for the larger of
         batch_size and ``network.ROWS_AT_ONCE`` rows.           batch_size, seed : as in ``philox.minibatch``.
     eval_X, eval_y : the rows to evaluate, part i from bounds[i] to bounds[i + 1].      bounds : (parts + 1,) int64.
@@ -114,6 +117,6 @@ def advance(
     width = p.dtype.type
     loops = step.plain_loop(rule, width), step.sync_loop(width), network.loss_and_grad(width), network.evaluate(width)
     return _advance_loop(width)(
-        *loops, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+        *loops, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
         X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
     )  # fmt: skip

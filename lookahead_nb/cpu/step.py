@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numba import prange, types
 
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES, pull
+from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES, pull, schedule_free_average
 from lookahead_nb.jit import compiled, formula, named
 
 CHUNK = 4096  # five float32 slices of it stay in the cache of a core between the step and the sync
@@ -90,6 +90,13 @@ def _sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
     _sync_slot(s2, a2, size, rest, inner_state)
 
 
+@formula
+def average_all(p, s1, outward, slow):
+    """Write the average of Schedule-Free, as :func:`average`."""
+    for i in range(p.size):
+        slow[i] = schedule_free_average(p[i], s1[i], outward)
+
+
 def signatures(width):
     """Return the signatures of the compiled loops (plain, fused, sync), as other compiled code takes them."""
     scalar, vector, readonly = width_types(width)
@@ -120,6 +127,12 @@ def fused_loop(rule, width):
 def sync_loop(width):
     """Return the compiled serial loop of a sync alone, arguments as :func:`sync`."""
     return compiled(signatures(width)[2], nogil=True)(_sync)
+
+
+@lru_cache(None)
+def _average_loop(width):
+    scalar, vector, readonly = width_types(width)
+    return compiled(types.void(readonly, readonly, scalar, vector), nogil=True)(average_all)
 
 
 def _chunked(plain, fused):
@@ -172,6 +185,11 @@ def step_and_sync(rule, p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, in
 def sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
     """Sync alone: pull the slow weights, move the fast ones onto them, treat the inner state."""
     sync_loop(p.dtype.type)(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+
+
+def average(p, s1, outward, slow):
+    """Write the average of Schedule-Free, (n,), from y and z; outward : number of the same width, (1-beta1)/beta1."""
+    _average_loop(p.dtype.type)(p, s1, outward, slow)
 
 
 def _counting(parallel):

@@ -115,7 +115,7 @@ def move(coefficients, drift, step, moved):
 
 def _advance(
     rule, sync, noisy_grad, mean_height,
-    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
     standing, rounded, drift, noise, normals, eval_steps, results, first, last,
 ):  # fmt: skip
     height = np.empty(1, np.float64)
@@ -142,7 +142,9 @@ def _advance(
             results[due, FAST, 0, 0] = height[0]
         if sync_period > 0 and t % sync_period == 0:
             sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
-        if evaluates and sync_period > 0:
+        if evaluates and slow.size > 0:
+            if outward > like(outward, 0):
+                steps.average_all(p, s1, outward, slow)
             mean_height(slow, exact, noise.size, height)
             results[due, SLOW, 0, 0] = height[0]
         due += evaluates
@@ -157,7 +159,7 @@ def _advance_loop(width):
     whole = types.Array(types.int64, 1, "C", readonly=True)
     signature = types.UniTuple(types.int64, 2)(
         *(types.FunctionType(s) for s in (plain, sync, *_signatures(width))),
-        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64,
+        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64, scalar,
         exact, matrix, types.Array(types.float64, 1, "C", readonly=True), readonly, exact,
         whole, types.float64[:, :, :, ::1], types.int64, types.int64,
     )  # fmt: skip
@@ -165,7 +167,7 @@ def _advance_loop(width):
 
 
 def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
     surface, coefficients, drift, noise, normals, eval_steps, results, first, last,
 ):  # fmt: skip
     """Move all replicas of one run from step ``first`` to step ``last`` and evaluate their mean height on the way.
@@ -174,7 +176,7 @@ def advance(
     and continued. At a step with a sync the fast weights are evaluated before the pull, the slow ones after it. What is
     evaluated after a step is the height on the surface that gave its gradient.
 
-    rule .. inner_state, eval_steps : as in ``cpu.runs.advance``.
+    rule .. outward, eval_steps : as in ``cpu.runs.advance``.
     coefficients : (parts, 2) float64, of step 0, and noise : (n,) float64; rounded to the width of p for the gradient.
     normals : (at least last - first, replicas*n or 0) float64, in, row i for step first + 1 + i.
     results : (m, 2, parts, 2) float64, out; only [:, :, 0, 0] is written, the loss by step and FAST or SLOW.
@@ -183,6 +185,6 @@ def advance(
     width = p.dtype.type
     return _advance_loop(width)(
         steps.plain_loop(rule, width), steps.sync_loop(width), noisy_grad(surface, width), mean_height(surface, width),
-        p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state,
+        p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
         coefficients, coefficients.astype(width), drift, noise.astype(width), normals, eval_steps, results, first, last,
     )  # fmt: skip

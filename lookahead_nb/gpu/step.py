@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull
+from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
 from lookahead_nb.gpu import cuda
 from lookahead_nb.jit import formula, named
 
@@ -72,6 +72,11 @@ def _sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
             _sync_slot(s2, a2, i, size, rest, inner_state)
 
 
+def _average(p, s1, outward, slow):
+    for i in range(cuda.grid(1), p.size, cuda.gridsize(1)):
+        slow[i] = schedule_free_average(p[i], s1[i], outward)
+
+
 def _first_beyond(g, limit, found):
     for i in range(cuda.grid(1), g.size, cuda.gridsize(1)):
         if not (abs(g[i]) <= limit):
@@ -109,6 +114,11 @@ def step_and_sync(rule, p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, in
 def sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
     """Sync alone: pull the slow weights, move the fast ones onto them, treat the inner state."""
     _launch(_single(_sync), p.size, p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+
+
+def average(p, s1, outward, slow):
+    """Write the average of Schedule-Free, (n,), from y and z; outward : number of the same width, (1-beta1)/beta1."""
+    _launch(_single(_average), p.size, p, s1, outward, slow)
 
 
 def first_beyond(g, limit):

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 import pytest
-from cases import INNER, INNER_STATES, MODES, RULES, Buffers, how, picture, problem, run
+from cases import INNER, INNER_STATES, MODES, RULES, WRAPPED, Buffers, how, picture, problem, run
 
 import lookahead_nb as lnb
 from lookahead_nb import gpu
@@ -120,6 +120,8 @@ def device_arrays(monkeypatch):
 
 def optimizers(rule):
     inner = INNER[rule]
+    if rule not in WRAPPED:
+        return [inner]
     wrapped = [lnb.Lookahead(inner, sync_period=3, retention=0.7, inner_state=mode) for mode in INNER_STATES]
     return [inner, *wrapped, lnb.Lookahead(inner, sync_period=3, pull_back=False)]
 
