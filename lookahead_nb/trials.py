@@ -11,11 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lookahead_nb.escapes import crossings
 from lookahead_nb.metrics import METRICS, Curves
 from lookahead_nb.progress import Progress
 from lookahead_nb.sweep import sweep
 
 TUNING_SEEDS = range(6)  # never those of a result, which are far larger
+STARTS = 3  # of crossings: both minima and the ridge
+HALVINGS = 6  # crossings are read after all steps, after half of them, and so on
 
 
 class Measured(NamedTuple):
@@ -56,7 +59,8 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
                 tuning.append(trials)
             opts = [_optimizer(arm, problem, settings) for arm in here]
             rows = sweeps(problem, opts, seeds) if opts and _needs_runs(problem, metrics) else {}
-            runs += [_measured(*each, problem, metrics, seeds, rows) for each in zip(here, opts, strict=True)]
+            crossed = sweeps.crossings(problem, opts, seeds) if opts and _needs_crossings(problem, metrics) else {}
+            runs += [_measured(*each, problem, metrics, seeds, rows, crossed) for each in zip(here, opts, strict=True)]
     columns = ["task", "arm", "seed", "lr", "chance", *metrics]
     return Measured(
         pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=columns),
@@ -90,11 +94,17 @@ def _arms_on(problem, arms):
 def _number_of_runs(problem, arms, metrics, seeds):
     here = _arms_on(problem, arms)
     trials = sum(len(arm.trials) for arm in here)
-    return trials * len(TUNING_SEEDS) + _needs_runs(problem, metrics) * len(here) * seeds
+    per_seed = _needs_runs(problem, metrics) + STARTS * _needs_crossings(problem, metrics)
+    return trials * len(TUNING_SEEDS) + per_seed * len(here) * seeds
 
 
 def _needs_runs(problem, metrics):
-    return any(METRICS[name].fits(problem) and not METRICS[name].exact for name in metrics)
+    fitting = [METRICS[name] for name in metrics if METRICS[name].fits(problem)]
+    return not all(metric.exact or metric.crosses for metric in fitting)
+
+
+def _needs_crossings(problem, metrics):
+    return any(METRICS[name].crosses and METRICS[name].fits(problem) for name in metrics)
 
 
 def tune(arms, problem, sweeps):
@@ -119,19 +129,20 @@ def _optimizer(arm, problem, settings):
     return arm.optimizer(problem, settings[arm.rate_of]["lr"] if arm.rate_of else arm.fields["lr"])
 
 
-def _measured(arm, opt, problem, metrics, seeds, rows):
+def _measured(arm, opt, problem, metrics, seeds, rows, crossed):
     rate = getattr(opt, "inner", opt).schedule.peak
     values = {"task": problem.name, "arm": arm.name, "seed": seeds, "lr": rate, "chance": problem.chance}
     curves = Curves(rows[opt], problem, arm.weights) if rows else None
     for name in metrics:
         metric = METRICS[name]
-        measured = metric.measure(*((opt, problem) if metric.exact else (curves,))) if metric.fits(problem) else np.nan
+        of = (opt, problem) if metric.exact else (crossed.get(opt), problem) if metric.crosses else (curves,)
+        measured = metric.measure(*of) if metric.fits(problem) else np.nan
         values[name] = measured.loc[seeds].to_numpy() if isinstance(measured, pd.Series) else measured
     return pd.DataFrame(values)
 
 
 class _Sweeps:
-    """One sweep after the other, with one progress for all; each gives its rows by optimizer.
+    """One sweep after the other, with one progress for all; each gives its rows, or crossings, by optimizer.
 
     store : folder that keeps them, or None; report : function of (runs done, runs in all); total : int.
     """
@@ -152,3 +163,10 @@ class _Sweeps:
         which = pd.Series(np.repeat(np.arange(len(different)), len(seeds)), runs)
         found = dict(iter(rows.groupby(rows["run"].map(which))))
         return {opt: found[i] for i, opt in enumerate(different)}
+
+    def crossings(self, problem, opts, seeds):
+        different, at = list(dict.fromkeys(opts)), sorted({problem.steps >> i or 1 for i in range(HALVINGS + 1)})
+        rows = crossings(problem.model, different, at=at, seeds=seeds).set_index("seed")
+        self.done += STARTS * len(opts) * len(seeds)
+        self.report(self.done, self.total)
+        return {opt: rows.iloc[i * len(seeds) :][: len(seeds)] for i, opt in enumerate(different)}
