@@ -184,9 +184,9 @@ def long_run_shallower(crossed, problem):
 
 
 @crossing_metric
-def ends_shallower(crossed, problem):  # noqa: ARG001 (as the others)
-    """Share of the replicas started on the ridge that is not in the deeper basin after the last step."""
-    return 1 - crossed["deeper"]
+def ends_deeper(crossed, problem):  # noqa: ARG001 (as the others)
+    """Share of the replicas started on the ridge that is in the deeper basin after the last step."""
+    return crossed["deeper"]
 
 
 # -------------------------------------------------------------------------------------------------------------- exact

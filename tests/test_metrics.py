@@ -138,7 +138,7 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
         ("rate_out_of_deeper", {"wells", "mirrored"}),
         ("rate_out_of_shallower", {"wells", "mirrored"}),
         ("long_run_shallower", {"wells", "mirrored"}),
-        ("ends_shallower", {"wells", "mirrored"}),
+        ("ends_deeper", {"wells", "mirrored"}),
     ],
 )
 def test_a_metric_fits_the_problems_that_have_what_it_needs(name, fitting):
@@ -177,7 +177,7 @@ def test_crossings_are_told_by_depth_not_by_side(name, into, out):
     assert [*found["rate_out_of_shallower"]] == out
     assert [*found["long_run_shallower"][:2]] == pytest.approx([into[i] / (into[i] + out[i]) for i in (0, 1)])
     assert np.isnan(found["long_run_shallower"][5])
-    assert [*found["ends_shallower"]] == pytest.approx([0.2, 0, 0.5])
+    assert [*found["ends_deeper"]] == rows["deeper"]
     assert all([*each.index] == [4, 7, 5] for each in found.values())
 
 

@@ -160,20 +160,20 @@ WELLS = {
     "barrier": 0.1,
     "noise": 5.0,
     "spread": 0.1,
-    "replicas": 30,
-    "steps": 20,
+    "replicas": 20,
+    "steps": 16,
 }
 
 
 def test_crossings_are_read_at_the_halves_of_the_horizon_with_or_without_runs(monkeypatch):
     wells = Problem.named("wells", {"wells": WELLS})
     arms = arms_of({"lookahead": {"rule": "SGD", "lr": 0.1, "sync_period": 3}, "plain": {"rule": "SGD", "lr": 0.1}})
-    metrics = ["rate_out_of_deeper", "ends_shallower", "test_loss", "train_loss"]
+    metrics = ["rate_out_of_deeper", "ends_deeper", "test_loss", "train_loss"]
     found = trials.measure_on([wells], arms, metrics, SEEDS).runs
     opts = [lnb.Lookahead(lnb.SGD(0.1), sync_period=3), lnb.SGD(0.1)]
-    rows = escapes.crossings(wells.model, opts, at=[1, 2, 5, 10, 20], seeds=SEEDS)
+    rows = escapes.crossings(wells.model, opts, at=[1, 2, 4, 8, 16], seeds=SEEDS)
     assert [*found["rate_out_of_deeper"]] == [*rows["rate_left"]]
-    assert [*found["ends_shallower"]] == [*(1 - rows["deeper"])]
+    assert [*found["ends_deeper"]] == [*rows["deeper"]]
     assert found["rate_out_of_deeper"].nunique() == 4
     assert [*found["test_loss"].isna(), *found["train_loss"].isna()] == [True] * 4 + [False] * 4
     monkeypatch.setattr(trials, "sweep", None)
@@ -186,12 +186,12 @@ def test_crossings_count_as_three_runs_each(tmp_path):
     wells, arms = Problem.named("wells", {"wells": table}), arms_of({"a": {"rule": "SGD", "lr": [0.1, 0.2]}})
     told = []
     how = {"progress": lambda done, total: told.append((done, total))}
-    trials.measure_on([wells], arms, ["ends_shallower"], SEEDS, **how)
+    trials.measure_on([wells], arms, ["ends_deeper"], SEEDS, **how)
     assert told[-1] == (12, 12)
-    trials.measure_on([wells], arms, ["ends_shallower", "train_loss"], SEEDS, **how)
+    trials.measure_on([wells], arms, ["ends_deeper", "train_loss"], SEEDS, **how)
     assert told[-1] == (16, 16)
     claim = registers.read(tmp_path)["C01"]
-    claim = replace(claim, problems={"wells": wells}, tasks=("wells",), metrics=("ends_shallower",), arms=arms)
+    claim = replace(claim, problems={"wells": wells}, tasks=("wells",), metrics=("ends_deeper",), arms=arms)
     assert trials.operations(claim) == 2 * 3 * claim.number_of_seeds * wells.operations
 
 
