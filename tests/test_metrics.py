@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 
 import lookahead_nb as lnb
 from lookahead_nb import theory
@@ -12,7 +13,8 @@ from lookahead_nb.metrics import METRICS, Curves, metric
 from lookahead_nb.problems import Problem
 
 TASKS = {
-    "iris": {"data": "iris", "steps": 40, "threshold": 0.5},
+    "iris": {"data": "iris", "hidden": [], "steps": 40, "threshold": 0.5},
+    "penalty": {"data": "iris", "l2": 0.1, "steps": 40},
     "net": {"data": "wine", "hidden": [5], "steps": 40},
     "bowl": {"landscape": "Quadratic", "curvatures": [2.0, 0.5], "noise": [0.5, 1.5], "steps": 40},
     "wells": {"landscape": "DoubleWell", "steps": 40},
@@ -97,12 +99,36 @@ def test_steps_to_threshold_lie_on_a_straight_line_of_logarithms():
     assert [*measured("reached", train_loss=losses).values()] == [1, 1, 0, 1, 0]
 
 
+def test_test_loss_at_a_training_loss_lies_on_a_straight_line_of_logarithms():
+    train = [[1.0, 1.0, 0.25], [0.5, 0.3, 0.2], [1.0, 0.9, 0.6]]  # the threshold is 0.5; the last one never gets there
+    found = measured("test_at_train", train_loss=train, test_loss=[[0.9, 0.8, 0.2], [0.7, 0.6, 0.5], [0.9, 0.5, 0.4]])
+    assert [*found.values()] == pytest.approx([math.sqrt(0.8 * 0.2), 0.7, 1.0])
+
+
+def test_the_step_of_the_best_validation_loss_is_that_of_the_judged_weights():
+    losses = {"validation_loss": [[1, 0.2, 0.3], [1, 0.3, 0.3], [1, 0.5, NAN]], "test_loss": [[1, 0.4, 0.6]] * 3}
+    both = curves(**losses)
+    assert METRICS["test_at_best_validation"].measure(both).to_dict() == {1: 0.4, 2: 0.4, 3: 0.4}
+    assert METRICS["overfitting"].measure(both).to_dict() == pytest.approx({1: 0.2, 2: 0.2, 3: 0.2})
+    slow = (both.rows["weights"] == "slow") & (both.rows["step"] == 20)
+    both.rows.loc[slow, "validation_loss"] = 0.1
+    assert METRICS["test_at_best_validation"].measure(both)[1] == 0.6
+    assert METRICS["test_at_best_validation"].measure(both.of("fast"))[1] == 0.4
+
+
+def test_late_losses_at_syncs_and_between_them_are_kept_apart():
+    test, phase = [[1.0, 0.9, 0.8, 0.2, 0.4, 0.6, 0.7]], [[0, 0, 1, 0, 2, 0, 1]]  # the second half begins at 0.2
+    assert measured("test_loss_at_syncs", test_loss=test, phase=phase) == {1: pytest.approx((0.2 + 0.6) / 2)}
+    assert measured("test_loss_between_syncs", test_loss=test, phase=phase) == {1: pytest.approx((0.4 + 0.7) / 2)}
+
+
 def test_the_noise_floor_is_that_of_the_second_half():
     losses = [[0.9, 0.8, 0.7, 0.30, 0.34, 0.32, 0.32], [0.9, 0.8, 0.7, 0.36, 0.33, 0.30, 0.27]]
     bowl = {"name": "bowl", "chance": math.inf, "train_loss": losses}
     floor, fluctuation, drift = (METRICS[key].measure(curves(**bowl)) for key in ("floor", "fluctuation", "drift"))
     late = np.array(losses)[:, 3:]  # from step 30 of 60
     assert floor.to_numpy() == pytest.approx(late.mean(1))
+    assert METRICS["tracking_error"].measure(curves(**bowl)).equals(floor)  # a bowl's lowest loss is 0
     assert fluctuation.to_numpy() == pytest.approx(late.std(1, ddof=1))
     change = late[:, 2:].mean(1) - late[:, :2].mean(1)
     assert drift.to_numpy() == pytest.approx(change / late.std(1, ddof=1))
@@ -122,19 +148,36 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
     assert measured("floor", train_loss=losses) == {1: pytest.approx(0.4), 2: pytest.approx(0.3)}
 
 
+def test_curves_may_be_those_of_runs_instead_of_seeds(monkeypatch):
+    monkeypatch.setattr(Problem, "lowest", lambda _, seed: 0.1 * seed)
+    one, two = (curves(train_loss=[[0.9] + [0.5] * 6, [0.9] + [0.7] * 6]).rows for _ in range(2))
+    runs = pd.concat([one.assign(run=one["seed"].map({1: "b", 2: "a"})), two.assign(run="c", seed=3)[:14]])
+    by_run = Curves(runs, problem("iris", 1.0), by="run")
+    assert by_run.seeds.to_dict() == {"a": 2, "b": 1, "c": 3}
+    assert METRICS["train_loss"].measure(by_run).to_dict() == {"a": 0.7, "b": 0.5, "c": 0.5}
+    assert METRICS["floor"].measure(by_run).to_numpy() == pytest.approx([0.5, 0.4, 0.2])
+
+
 @pytest.mark.parametrize(
     ("name", "fitting"),
     [
-        ("train_loss", {"iris", "net", "bowl", "wells", "mirrored", "level"}),
-        ("validation_loss", {"iris", "net"}),
-        ("test_loss", {"iris", "net"}),
-        ("test_error", {"iris", "net"}),
+        ("train_loss", {"iris", "penalty", "net", "bowl", "wells", "mirrored", "level"}),
+        ("validation_loss", {"iris", "penalty", "net"}),
+        ("test_loss", {"iris", "penalty", "net"}),
+        ("test_error", {"iris", "penalty", "net"}),
         ("steps_to_threshold", {"iris"}),
         ("reached", {"iris"}),
+        ("test_at_train", {"iris"}),
+        ("test_at_best_validation", {"iris", "penalty", "net"}),
+        ("overfitting", {"iris", "penalty", "net"}),
+        ("test_loss_at_syncs", {"iris", "penalty", "net"}),
+        ("test_loss_between_syncs", {"iris", "penalty", "net"}),
         ("floor", {"iris", "bowl", "wells", "mirrored", "level"}),
+        ("tracking_error", {"bowl", "wells", "mirrored", "level"}),
         ("slow_risk", {"bowl"}),
         ("fast_risk", {"bowl"}),
         ("steps_to_shrink", {"bowl"}),
+        ("steps_to_shrink_at_equal_risk", {"bowl"}),
         ("rate_out_of_deeper", {"wells", "mirrored"}),
         ("rate_out_of_shallower", {"wells", "mirrored"}),
         ("long_run_shallower", {"wells", "mirrored"}),
@@ -209,3 +252,15 @@ def test_steps_to_shrink_are_those_of_the_slowest_mode():
     assert exact("steps_to_shrink", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
     assert exact("steps_to_shrink", SGD) == pytest.approx(-1 / np.log(1 - 0.15))
     assert exact("steps_to_shrink", lnb.SGD(lr=1.1)) == math.inf  # 1 - 1.1*2 is below -1
+
+
+def test_steps_at_equal_risk_are_those_at_the_rate_that_the_closed_forms_give():
+    def excess(lr):
+        how = {"lr": lr, "curvature": BOWL["curvature"], "sync_period": 4, "slow_step_size": 0.4}
+        slow = theory.sgd_variance(**BOWL | {"lr": lr}) * theory.sgd_variance_ratio(**how)
+        return BOWL["curvature"] / 2 @ (slow - theory.sgd_variance(**BOWL))
+
+    lr = brentq(excess, 0.3, 0.99)
+    rate = theory.sgd_rate(lr, 0.5, 4, 0.4)
+    assert exact("steps_to_shrink_at_equal_risk", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
+    assert exact("steps_to_shrink_at_equal_risk", SGD) == exact("steps_to_shrink", SGD)

@@ -601,3 +601,21 @@ def test_a_missing_run_makes_a_gap(arms):
 def test_other_seeds_are_refused(arms):
     with pytest.raises(ValueError, match=r"reference must have the seeds \[0, 1, 2, 3, 4, 5\], not \[0, 1\]"):
         statistics.paired_ratios(arms, arms[[0, 1]].xs(0.0, level="retention"))
+
+
+def test_ratios_to_a_control_are_those_of_each_task_and_over_tasks(rng):
+    base = {task: rng.random(8) + 1 for task in "cabd"}
+    ratios = {("slow", "c"): 2.0, ("slow", "a"): 1.5, ("slow", "b"): 3.0, **{("odd", task): 0.5 for task in "cabd"}}
+    runs = {("base", task): values for task, values in base.items()}
+    runs |= {key: base[key[1]] * ratio * np.exp(0.1 * rng.normal(size=8)) for key, ratio in ratios.items()}
+    frames = [
+        pd.DataFrame({"task": task, "arm": arm, "seed": range(8), "value": run}) for (arm, task), run in runs.items()
+    ]
+    found = statistics.ratios_to(pd.concat(frames, ignore_index=True), "base")
+    assert [*found.index] == [*(("slow", t) for t in [*"cab", "all"]), *(("odd", t) for t in [*"cabd", "all"])]
+    gaps = {key: np.log(runs[key] / base[key[1]]) for key in ratios}
+    for arm in ("slow", "odd"):
+        each = {task: gap for (name, task), gap in gaps.items() if name == arm}
+        for task, sample in {**each, "all": [gap.mean() for gap in each.values()]}.items():
+            interval = stats.ttest_1samp(sample, 0).confidence_interval()
+            np.testing.assert_allclose(found.loc[arm, task], np.exp([np.mean(sample), *interval]), rtol=1e-12)
