@@ -27,15 +27,15 @@ RARE = 3e-6  # a rate per step at which one replica in a hundred crosses within 
 def paths(paths, profile):
     """Draw the height of the basins beside the positions of a few replicas over the steps, a panel for each arm.
 
-    paths : dict from "adamw", "lower" and "lookahead" to a frame of positions, steps by replicas. profile : series of
-    the height by position.
+    paths : table with ``arm``, ``step`` and a column of positions for each replica. profile : series of the height by
+    position.
     """
-    fig, axs = plt.subplots(1, 1 + len(paths), figsize=(PAGE, 2.5), sharey=True, width_ratios=[1, *[2] * len(paths)])
+    fig, axs = plt.subplots(1, 4, figsize=(PAGE, 2.5), sharey=True, width_ratios=[1, 2, 2, 2])
     axs[0].plot(profile, profile.index, color="0.1")
     axs[0].set(xlabel="height", ylabel="position", ylim=(profile.index.min(), profile.index.max()))
-    for ax, (arm, places) in zip(axs[1:], paths.items(), strict=True):
-        colour = COLOURS[ARMS[arm]]
-        shades = sns.light_palette(colour, places.shape[1] + 2)[2:]
+    for ax, (arm, places) in zip(axs[1:], paths.groupby("arm", sort=False), strict=True):
+        places = places.set_index("step").drop(columns="arm")
+        shades = sns.light_palette(COLOURS[ARMS[arm]], places.shape[1] + 2)[2:]
         for (_, place), shade in zip(places.items(), shades, strict=True):
             ax.plot(place, color=shade, lw=0.6)
         ax.set(xlabel="steps", title=NAMES[ARMS[arm]])

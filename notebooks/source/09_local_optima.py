@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import claims, escapes, figures
+from lookahead_nb import claims, escapes, figures, tables
 from lookahead_nb.figures import local_optima
 from lookahead_nb.train import weights_at
 
@@ -68,7 +68,9 @@ opts = {arm: arms[arm].optimizer(problems["sharp"], "given") for arm in ("adamw"
 at, x = [*range(10, 4001, 10)], np.linspace(-1.7, 1.7, 341)
 fast, slow = np.moveaxis(weights_at(problems["sharp"].model, [*opts.values()], at, seed=1)[..., :3], 2, 0)
 places = dict(zip(opts, np.where(np.isnan(slow), fast, slow), strict=True))
-paths = {arm: pd.DataFrame(each, at) for arm, each in places.items()}
+paths = pd.concat({arm: pd.DataFrame(each, at, list("123")) for arm, each in places.items()})
+paths = paths.rename_axis(["arm", "step"]).reset_index()
+tables.write_table(paths, "local_optima_paths")
 profile = pd.Series(problems["sharp"].model.heights(x[:, None]), x)
 caption = "AdamW crosses all the time, Lookahead now and then, AdamW at the lower rate hardly at all."
 alt = "A tilted double well and three panels of paths: AdamW all over it, Lookahead and the lower rate within a basin."
