@@ -38,7 +38,7 @@ def paths(paths, profile):
         shades = sns.light_palette(COLOURS[ARMS[arm]], places.shape[1] + 2)[2:]
         for (_, place), shade in zip(places.items(), shades, strict=True):
             ax.plot(place, color=shade, lw=0.6)
-        ax.set(xlabel="steps", title=NAMES[ARMS[arm]])
+        ax.set(xlabel="steps", title="AdamW, lower rate" if arm == "lower" else NAMES[ARMS[arm]])
     for ax in axs:
         for place in _turning(profile):
             ax.axhline(place, color="0.6", lw=0.6, zorder=0)
@@ -52,7 +52,7 @@ def rates_by_retention(runs, law):
 
     runs : table of the claim C03. law : frame by well and retention, with ``deeper`` and ``shallower``.
     """
-    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.4), sharey=True)
+    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.6), sharey=True)
     for ax, (well, title) in zip(axs, WELLS.items(), strict=True):
         for side, column in {"shallower": "rate_out_of_shallower", "deeper": "rate_out_of_deeper"}.items():
             fill = side == "shallower"
@@ -63,13 +63,15 @@ def rates_by_retention(runs, law):
                 line = line[line["mean"] >= RARE]
                 look = _look(arm) | {"mfc": COLOURS[arm] if fill and arm != CONTROL else "white"}
                 _line(ax, line, label=NAMES[arm] if fill else None, **look)
-            end = lines.loc["Lookahead"].loc[[0.7], "mean"].iloc[0]
-            ax.annotate(f"out of the\n{side} one", (0.72, end), fontsize=6, va="center")
-        ax.set(yscale="log", xlim=(-0.05, 0.95), ylim=(RARE, None))
-        ax.text(0.5, 0.97, title, transform=ax.transAxes, ha="center", va="top")
+            x, y = (
+                (0.66, 1.8 * law.loc[(well, 0.3), side]) if fill else (0.45, 0.45 * lines.loc[CONTROL].loc[0.5, "mean"])
+            )
+            ax.text(x, y, f"out of the {side} one", fontsize=6, ha="right", va="center")
+        ax.set(yscale="log", xlim=(-0.05, 0.95), ylim=(RARE, 0.03))
+        ax.text(0.97, 0.97, title, transform=ax.transAxes, ha="right", va="top")
         both_conventions(ax)
     axs[0].set_ylabel("rate at which a basin is left\n(per step)")
-    axs[1].legend(loc="lower left")
+    fig.legend(*axs[1].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     letter_panels(axs)
     sns.despine(fig, top=False)
     return fig
@@ -102,7 +104,7 @@ def by_sync_period(runs):
     axs[0].set(yscale="log", ylabel="rate out of the shallower basin\n(AdamW at lr × slow_step_size = 1)")
     plain_ticks(axs[0].yaxis, [1, 2, 5, 10, 20, 50])
     axs[1].set_ylabel("share that ends\nin the deeper basin")
-    axs[1].yaxis.set_major_formatter(PercentFormatter(1))
+    axs[1].yaxis.set_major_formatter(PercentFormatter(1, 0))
     axs[0].legend(loc="upper left")
     letter_panels(axs)
     sns.despine(fig)
@@ -138,8 +140,8 @@ def stuck(by_retention, by_period):
         ax.xaxis.set_minor_locator(NullLocator())
     for ax in axs[:, 0]:
         ax.set(ylabel="share of runs that get stuck", ylim=(0, None))
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
-    axs[0, 0].legend(loc="lower left", fontsize=6)
+        ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     letter_panels(axs.flat)
     sns.despine(fig, top=False)
     for ax in axs[1]:
@@ -192,7 +194,10 @@ def _turning(profile):
 def _by_retention(runs, column):
     """Means over the seeds of the arms of C03, with t intervals, by arm and retention; AdamW is retention 0."""
     runs = runs.assign(stuck=1 - runs["reached"])
-    found = {(ARMS[arm.split(" ")[0]], _retention(arm)): _mean(each.set_index("seed")[column]) for arm, each in runs.groupby("arm")}
+    found = {
+        (ARMS[arm.split(" ")[0]], _retention(arm)): _mean(each.set_index("seed")[column])
+        for arm, each in runs.groupby("arm")
+    }
     return pd.DataFrame(found).T.rename_axis(["arm", "retention"]).sort_index()
 
 

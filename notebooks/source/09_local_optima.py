@@ -102,14 +102,14 @@ figures.save(local_optima.paths(paths, profile), "local_optima_paths", caption, 
 retention = claims.evidence(register["C03"])
 print(retention)
 smaller_a = claims.judge(register["C03"], retention.runs)
-smaller_a.drop(columns="seeds").round(3)
+print(smaller_a.drop(columns="seeds").round(3).to_string(index=False))
 
 # %% [markdown]
 # In the next figure, look first at the slope, which is the article's first half, then at the hollow squares, which sit
 # on the orange points, then at the grey line, which is no fit: it has no free constant.
 
 # %%
-levels = np.linspace(0, 0.9, 46)
+levels = np.linspace(0, 0.9, 46).round(2)
 lr = {well: problems[well].fields["lr"] for well in ("gentle", "sharp")}
 law = {(w, r): escapes.kramers_rates(problems[w].model, lr[w] * (1 - r)) for w in lr for r in levels}
 law = pd.DataFrame(law, ["deeper", "shallower"]).T
@@ -133,7 +133,7 @@ figures.save(local_optima.rates_by_retention(retention.runs, law), "local_optima
 period = claims.evidence(register["C06"])
 print(period)
 smaller_k = claims.judge(register["C06"], period.runs)
-smaller_k.drop(columns="seeds").round(3)
+print(smaller_k.drop(columns="seeds").round(3).to_string(index=False))
 
 # %%
 caption = "A larger k leaves a basin faster, and much faster where the basin is steep."
@@ -150,7 +150,7 @@ figures.save(local_optima.by_sync_period(period.runs), "local_optima_period", ca
 
 # %%
 caption = "Networks of units that saturate get stuck more often with a smaller retention, those of ReLU units do not."
-alt = "Six panels of stuck shares: falling with retention for sigmoid and tanh, flat or rising for ReLU; near AdamW at k 20."
+alt = "Six panels of stuck shares: falling with retention for sigmoid and tanh, not for ReLU; near AdamW at k 20."
 figures.save(local_optima.stuck(retention.runs, period.runs), "local_optima_stuck", caption, alt)
 
 # %% [markdown]
@@ -171,7 +171,7 @@ figures.save(local_optima.stuck(retention.runs, period.runs), "local_optima_stuc
 escape = claims.evidence(register["C17"])
 print(escape)
 lookahead = claims.judge(register["C17"], escape.runs)
-lookahead.drop(columns="seeds").round(4)
+print(lookahead.drop(columns="seeds").round(4).to_string(index=False))
 
 # %%
 depths = problems["sharp"].model.heights(np.array(problems["sharp"].model.minima)[:, None])
