@@ -41,8 +41,8 @@ figures.use_style()
 # $$L = S F^k, \qquad V = L V L^\top + N,$$
 #
 # with $N$ the noise that a cycle gathers. The spectral radius of $L$ gives the speed, $V$ the variance in the steady
-# state. The table and the first figure show both for momentum 0.9 and slow_step_size 0.5, at four products of learning
-# rate and curvature; the inner rule alone is 1.
+# state. The table and the first figure show both for momentum $0.9$ and slow_step_size $0.5$, at four products of
+# learning rate and curvature; the inner rule alone is 1.
 #
 # **Slow weights** should get calmer with k at first. But momentum swings, and once k is beyond half a swing their
 # variance rises again: the curves are not monotone. **Fast weights** are pulled to calm slow ones at each sync and
@@ -78,7 +78,7 @@ figures.save(faq_8_2_k.exact_cycle(exact), "faq_8_2_k_exact_cycle", caption, alt
 # **The exact cycle is not monotone in the sync period, and fast weights get noisier as it grows.** (a) Variance of the
 # slow weights right after a sync, (b) of the fast weights, the mean over a cycle, both over that of the inner rule
 # alone; (c) steps in which the mean shrinks by the factor e, over those at period one. One line for each product of
-# learning rate and curvature; momentum 0.9, slow_step_size 0.5; no simulation, no error.
+# learning rate and curvature; momentum $0.9$, slow_step_size $0.5$; no simulation, no error.
 #
 # ## The first claim on trial
 #
