@@ -24,12 +24,13 @@ import pandas as pd
 import pytest
 import registers
 
-from lookahead_nb import comparisons, figures, landscapes, statistics, tables
+from lookahead_nb import claims, comparisons, escapes, figures, landscapes, statistics, tables
 from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
     faq_8_2_k,
     faq_8_3_vs_adam,
+    local_optima,
     noise_floor,
     quick_start,
     response_surface,
@@ -277,7 +278,20 @@ def draw(folder):
     pairs, *finer = (response[response["retention"] > 0] for response in responses.values())
     views = {"best lr of AdamW": pairs[pairs["at_control"]], "best lr of each": pairs[pairs["best"]]}
     finer = pd.concat([each[each["best"]] for each in finer])
+    c03, c06, c17_tuning, walks = (
+        tables.read_table(ROOT / f"data/results/{name}.csv")
+        for name in ("C03", "C06", "C17_tuning", "local_optima_paths")
+    )
+    wells = {name: claims.read(ROOT / "data/claims.toml")["C17"].problems[name] for name in ("gentle", "sharp")}
+    sharp, levels = wells["sharp"].model, np.arange(0, 91, 2) / 100
+    law = {(w, r): escapes.kramers_rates(p.model, p.fields["lr"] * (1 - r)) for w, p in wells.items() for r in levels}
+    profile = pd.Series(sharp.heights(np.linspace(-1.7, 1.7, 341)[:, None]), np.linspace(-1.7, 1.7, 341))
+    depths = sharp.heights(np.array(sharp.minima)[:, None])
     drawn = {
+        "local_optima_paths": local_optima.paths(walks, profile),
+        "local_optima_rates": local_optima.rates(c03, c06, pd.DataFrame(law, ["deeper", "shallower"]).T),
+        "local_optima_stuck": local_optima.stuck(c03, c06),
+        "local_optima_tuned": local_optima.tuned(c17_tuning, depths),
         "faq_8_2_k_exact_cycle": faq_8_2_k.exact_cycle(exact),
         "faq_8_2_k_stability_and_speed": faq_8_2_k.stability_and_speed(c05),
         "faq_8_2_k_choice": faq_8_2_k.choice(c07),

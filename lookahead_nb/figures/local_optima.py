@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from lookahead_nb import statistics
-from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, both_conventions, letter_panels, plain_ticks
+from lookahead_nb.figures import COLOURS, COLUMN, DASHES, MARKERS, PAGE, both_conventions, letter_panels, plain_ticks
 
 CONTROL = "AdamW at lr x step"
 ARMS = {"lookahead": "Lookahead", "lower": CONTROL, "averaging": "averaging", "adamw": "AdamW"}
@@ -47,42 +47,42 @@ def paths(paths, profile):
     return fig
 
 
-def rates_by_retention(runs, law):
-    """Draw the rates at which the shallower and the deeper basin are left against retention, with Kramers' law.
+def rates(by_retention, by_period, law):
+    """Draw how fast basins are left, against retention (above) and k (below), and where runs end against k.
 
-    runs : table of the claim C03. law : frame by well and retention, with ``deeper`` and ``shallower``.
+    by_retention, by_period : tables of the claims C03 and C06. law : frame of Kramers' rates by well and retention,
+    with ``deeper`` and ``shallower``.
     """
-    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.6), sharey=True)
-    for ax, (well, title) in zip(axs, WELLS.items(), strict=True):
-        for side, column in {"shallower": "rate_out_of_shallower", "deeper": "rate_out_of_deeper"}.items():
-            fill = side == "shallower"
-            lines = _by_retention(runs[runs["task"] == well], column)
-            ax.plot(law.loc[well, side], color="0.6", lw=0.8, zorder=0, label="Kramers' law" if fill else None)
-            for arm in NAMES:
-                line = lines.loc[[arm]].droplevel("arm")
-                line = line[line["mean"] >= RARE]
-                look = _look(arm) | {"mfc": COLOURS[arm] if fill and arm != CONTROL else "white"}
-                _line(ax, line, label=NAMES[arm] if fill else None, **look)
-            x, y = (
-                (0.66, 1.8 * law.loc[(well, 0.3), side]) if fill else (0.45, 0.45 * lines.loc[CONTROL].loc[0.5, "mean"])
-            )
-            ax.text(x, y, f"out of the {side} one", fontsize=6, ha="right", va="center")
-        ax.set(yscale="log", xlim=(-0.05, 0.95), ylim=(RARE, 0.03))
+    fig, axs = plt.subplots(2, 2, figsize=(PAGE, 6.0))
+    for ax, (well, title) in zip(axs[0], WELLS.items(), strict=True):
+        _rates_by_retention(ax, by_retention[by_retention["task"] == well], law.loc[well])
         ax.text(0.97, 0.97, title, transform=ax.transAxes, ha="right", va="top")
-        both_conventions(ax)
-    axs[0].set_ylabel("rate at which a basin is left\n(per step)")
-    fig.legend(*axs[1].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    letter_panels(axs)
+    axs[0, 0].set_ylabel("rate at which a basin is left\n(per step)")
+    _by_period(*axs[1], by_period)
+    axs[0, 1].legend(loc="lower left", fontsize=6)
+    letter_panels(axs.flat)
     sns.despine(fig, top=False)
+    for ax in axs[1]:
+        ax.spines["top"].set_visible(False)
     return fig
 
 
-def by_sync_period(runs):
-    """Draw (a) the rate out of the shallower basin over that of the lower rate, (b) where runs end, against k.
+def _rates_by_retention(ax, runs, law):
+    for side, column in {"shallower": "rate_out_of_shallower", "deeper": "rate_out_of_deeper"}.items():
+        fill, lines = side == "shallower", _by_retention(runs, column)
+        ax.plot(law[side], color="0.6", lw=0.8, zorder=0, label="Kramers' law" if fill else None)
+        for arm in NAMES:
+            line = lines.loc[[arm]].droplevel("arm")
+            look = _look(arm) | {"mfc": COLOURS[arm] if fill and arm != CONTROL else "white"}
+            _line(ax, line[line["mean"] >= RARE], label=NAMES[arm] if fill else None, **look)
+        x, y = (0.66, 1.8 * law.loc[0.3, side]) if fill else (0.45, 0.45 * lines.loc[CONTROL].loc[0.5, "mean"])
+        ax.text(x, y, f"out of the {side} one", fontsize=6, ha="right", va="center")
+    ax.set(yscale="log", xlim=(-0.05, 0.95), ylim=(RARE, 0.03))
+    ax.yaxis.set_minor_locator(NullLocator())
+    _retentions(ax)
 
-    runs : table of the claim C06; k = 1 is the control, AdamW at lr x slow_step_size.
-    """
-    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.9))
+
+def _by_period(left, right, runs):
     looks = {("gentle", 0.7): ("o", ()), ("gentle", 0.8): ("s", (4, 1.5)), ("sharp", 0.7): ("^", ())}
     looks |= {("sharp", 0.8): ("D", (4, 1.5))}
     for (well, retention), (marker, dashes) in looks.items():
@@ -92,23 +92,18 @@ def by_sync_period(runs):
         look = {"marker": marker, "dashes": dashes, "ms": 4, "color": "0.15" if well == "sharp" else "0.55"}
         look["label"] = f"{well}, retention {retention}"
         rates = {k: here.loc[arm, "rate_out_of_shallower"] for k, arm in arms.items()}
-        _line(axs[0], pd.DataFrame({k: _ratio(rate, rates[1]) for k, rate in rates.items()}).T, **look)
+        _line(left, pd.DataFrame({k: _ratio(rate, rates[1]) for k, rate in rates.items()}).T, **look)
         ends = {k: _mean(here.loc[arm, "ends_deeper"]) for k, arm in arms.items()}
-        _line(axs[1], pd.DataFrame(ends).T, **look)
-    for ax in axs:
-        ax.axvspan(5, 10, color="0.93", zorder=0)
-        ax.set(xscale="log", xlabel="sync period k")
-        plain_ticks(ax.xaxis, [1, 5, 10, 20])
-        ax.xaxis.set_minor_locator(NullLocator())
-    axs[0].axhline(1, color="0.5", lw=0.8, zorder=0)
-    axs[0].set(yscale="log", ylabel="rate out of the shallower basin\n(AdamW at lr × slow_step_size = 1)")
-    plain_ticks(axs[0].yaxis, [1, 2, 5, 10, 20, 50])
-    axs[1].set_ylabel("share that ends\nin the deeper basin")
-    axs[1].yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axs[0].legend(loc="upper left")
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+        _line(right, pd.DataFrame(ends).T, **look)
+    for ax in (left, right):
+        _periods(ax, "sync period k")
+    left.axhline(1, color="0.5", lw=0.8, zorder=0)
+    left.set(yscale="log", ylabel="rate out of the shallower basin\n(AdamW at lr × slow_step_size = 1)")
+    plain_ticks(left.yaxis, [1, 2, 5, 10, 20, 50])
+    left.yaxis.set_minor_locator(NullLocator())
+    right.set_ylabel("share that ends\nin the deeper basin")
+    right.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    left.legend(loc="upper left")
 
 
 def stuck(by_retention, by_period):
@@ -123,9 +118,7 @@ def stuck(by_retention, by_period):
             _line(ax, lines.loc[[arm]].droplevel("arm"), label=NAMES[arm], **_look(arm))
         ax.set(xlim=(-0.05, 0.95))
         ax.text(0.5, 0.97, title, transform=ax.transAxes, ha="center", va="top")
-        both_conventions(ax)
-        ax.set_xlabel("retention")
-        ax.child_axes[0].set_xlabel("slow_step_size")
+        _retentions(ax)
     for ax, network in zip(axs[1], NETWORKS, strict=True):
         here = by_period[by_period["task"] == network].assign(stuck=lambda frame: 1 - frame["reached"])
         here = here.set_index(["arm", "seed"])["stuck"]
@@ -134,12 +127,9 @@ def stuck(by_retention, by_period):
         _line(ax, line.loc[5:], **_look("Lookahead"))
         _line(ax, line.loc[[1]], **_look(CONTROL))
         ax.axhline(here.loc["adamw"].mean(), color=COLOURS["AdamW"], lw=0.8, zorder=0)
-        ax.axvspan(5, 10, color="0.93", zorder=0)
-        ax.set(xscale="log", xlabel="sync period k, at retention 0.8")
-        plain_ticks(ax.xaxis, [1, 5, 10, 20])
-        ax.xaxis.set_minor_locator(NullLocator())
+        _periods(ax, "sync period k, at retention 0.8")
     for ax in axs[:, 0]:
-        ax.set(ylabel="share of runs that get stuck", ylim=(0, None))
+        ax.set(ylabel="share of runs that get stuck", ylim=(0, None), yticks=[0, 0.2, 0.4, 0.6])
         ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
     fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     letter_panels(axs.flat)
@@ -149,38 +139,26 @@ def stuck(by_retention, by_period):
     return fig
 
 
-def lookahead_and_controls(runs, tuning, depths):
-    """Draw (a) the rate out of the shallower basin of each arm, (b) the loss at the end against the learning rate.
+def tuned(tuning, depths):
+    """Draw the loss after the last step against the learning rate, at the best slow_step_size and k of each rate.
 
-    runs, tuning : tables of the claim C17. depths : heights of the deeper and of the shallower minimum of the sharp
-    well, the zero and the one of (b), which shows the best slow_step_size and k at each rate.
+    tuning : table of the claim C17. depths : heights of the deeper and of the shallower minimum, zero and one here.
     """
-    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.9), width_ratios=[1, 1.5])
-    places = {arm: i for i, arm in enumerate(NAMES)}
-    for well, (offset, face) in {"gentle": (-0.12, "white"), "sharp": (0.12, None)}.items():
-        for arm, name in ARMS.items():
-            here = runs[(runs["task"] == well) & (runs["arm"] == arm)]
-            line = pd.DataFrame({places[name] + offset: _mean(here.set_index("seed")["rate_out_of_shallower"])}).T
-            look = {"color": COLOURS[name], "marker": MARKERS[name], "ms": 5, "ls": "none"}
-            _line(axs[0], line, mfc=face or COLOURS[name], **look)
-        axs[0].plot([], [], "o", color="0.3", mfc=face or "0.3", ms=5, label=WELLS[well])
-    labels = ["Lookahead", "AdamW at\nlr × step", "averaging", "AdamW"]
-    axs[0].set_xticks(range(len(labels)), labels, fontsize=6)
-    axs[0].set(yscale="log", ylabel="rate out of the shallower basin\n(per step)", xlim=(-0.5, 3.5))
-    axs[0].legend(loc="upper left")
+    fig, ax = plt.subplots(figsize=(COLUMN, 2.6))
     for arm, name in {"tuned adamw": "AdamW", "tuned averaging": "averaging", "tuned lookahead": "Lookahead"}.items():
         here = tuning[tuning["arm"] == arm]
         best = (here.groupby("lr")["loss"].min() - depths[0]) / (depths[1] - depths[0])
-        look = _look(name) | {"marker": "", "label": NAMES[name]}
-        axs[1].plot(best, **look)
-        axs[1].plot(best.idxmin(), best.min(), MARKERS[name], color=COLOURS[name], ms=6)
-    for depth, label in enumerate(("all in the deeper minimum", "all in the shallower one")):
-        axs[1].axhline(depth, color="0.6", lw=0.6, zorder=0)
-        axs[1].text(1, depth + 0.02, label, fontsize=6, ha="right", color="0.3")
-    axs[1].set(xscale="log", xlabel="learning rate", ylabel="loss at the end\n(between the minima)", ylim=(-0.1, 2))
-    plain_ticks(axs[1].xaxis, [0.03, 0.1, 0.3, 1])
-    axs[1].legend(loc="upper left")
-    letter_panels(axs)
+        ax.plot(best, **_look(name) | {"marker": "", "label": NAMES[name]})
+        ax.plot(best.idxmin(), best.min(), MARKERS[name], color=COLOURS[name], ms=6)
+    for depth, label in enumerate(("deeper minimum", "shallower minimum")):
+        ax.axhline(depth, color="0.6", lw=0.6, zorder=0)
+        ax.text(1, depth - 0.03, label, fontsize=6, ha="right", va="top", color="0.3")
+    ax.set(
+        xscale="log", xlabel="learning rate", ylabel="loss after the last step\n(between the minima)", ylim=(-0.2, 2)
+    )
+    plain_ticks(ax.xaxis, [0.03, 0.1, 0.3, 1])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend(loc="upper left")
     sns.despine(fig)
     return fig
 
@@ -189,6 +167,21 @@ def _turning(profile):
     """The positions of the minima and of the ridge between them."""
     slope = np.sign(np.diff(profile.to_numpy()))
     return profile.index[1:-1][slope[1:] != slope[:-1]]
+
+
+def _retentions(ax):
+    """Make the x axis that of retention below and of slow_step_size above, in few words and ticks."""
+    both_conventions(ax)
+    ax.set(xlabel="retention", xticks=[0, 0.5, 0.9])
+    ax.child_axes[0].set(xlabel="slow_step_size", xticks=[1, 0.5, 0.1])
+
+
+def _periods(ax, label):
+    """Make the x axis that of the sync period, the article's range shaded."""
+    ax.axvspan(5, 10, color="0.93", zorder=-1)
+    ax.set(xscale="log", xlabel=label)
+    plain_ticks(ax.xaxis, [1, 5, 10, 20])
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _by_retention(runs, column):

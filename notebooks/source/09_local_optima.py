@@ -10,15 +10,15 @@
 # # Does Lookahead escape from local optima?
 #
 # The article "Adam meets Lookahead" (Chinese-language) says so in its sections 2.1, 2.2 and 3.2: Lookahead escapes
-# local optima and searches globally. Its FAQ 8.1 and 8.2 add how: a smaller coefficient (its coefficient is a
+# local optima and searches globally. Its FAQ, in 8.1 and 8.2, adds how: a smaller coefficient (its coefficient is a
 # *retention*, the share of the old slow weights that a sync keeps) explores faster, but falls into local optima more
 # easily; and so does a smaller k, the `sync_period` of the libraries.
 #
-# **Verdicts.** Lookahead escapes: *refuted*. At the same learning rate it leaves a basin far more slowly than AdamW
-# inside it; tuned, it does better than AdamW alone, and no better than an average without pull-back. A smaller
-# retention: *conditional*. It explores faster, as a lower learning rate would explain, but whether it falls into local
-# optima more easily hangs on how long a run is, and on the units of a network. A smaller k: *refuted*. It explores more
-# slowly.
+# **Verdicts.** Lookahead escapes: *refuted*. At the same learning rate it leaves a basin far more slowly than the AdamW
+# inside it; with everything tuned it does better than AdamW alone, but no better than an average without the pull-back.
+# A smaller retention: *conditional*. It explores faster, just as the larger effective learning rate would alone; that
+# it falls into local optima more easily is so in long runs, and in networks whose units saturate, and not so in short
+# runs. A smaller k: *refuted*. It explores more slowly, not faster.
 #
 # All three claims were registered with their tasks, margins and rules before their results existed
 # (`data/claims.toml`, C17, C03 and C06).
@@ -65,12 +65,11 @@ figures.use_style()
 register = claims.read()
 problems, arms = register["C17"].problems, register["C17"].arms
 opts = {arm: arms[arm].optimizer(problems["sharp"], "given") for arm in ("adamw", "lookahead", "lower")}
-at, x = [*range(10, 4001, 10)], np.linspace(-1.7, 1.7, 341)
-fast, slow = np.moveaxis(weights_at(problems["sharp"].model, [*opts.values()], at, seed=1)[..., :3], 2, 0)
-places = dict(zip(opts, np.where(np.isnan(slow), fast, slow), strict=True))
-paths = pd.concat({arm: pd.DataFrame(each, at, list("123")) for arm, each in places.items()})
-paths = paths.rename_axis(["arm", "step"]).reset_index()
-tables.write_table(paths, "local_optima_paths")
+at, x = [*range(50, 4001, 50)], np.linspace(-1.7, 1.7, 341)
+fast, slow = np.moveaxis(weights_at(problems["sharp"].model, [*opts.values()], at, seed=1)[..., :2], 2, 0)
+places = zip(opts, np.where(np.isnan(slow), fast, slow), strict=True)
+paths = pd.concat({arm: pd.DataFrame(each, at, ["first", "second"]) for arm, each in places})
+tables.write_table(paths := paths.rename_axis(["arm", "step"]).reset_index(), "local_optima_paths")
 profile = pd.Series(problems["sharp"].model.heights(x[:, None]), x)
 caption = "AdamW crosses all the time, Lookahead now and then, AdamW at the lower rate hardly at all."
 alt = "A tilted double well and three panels of paths: AdamW all over it, Lookahead and the lower rate within a basin."
@@ -78,7 +77,7 @@ figures.save(local_optima.paths(paths, profile), "local_optima_paths", caption, 
 
 # %% [markdown]
 # **AdamW crosses all the time, Lookahead now and then, AdamW at the lower rate hardly at all.** (a) The sharp well; the
-# lower minimum is the deeper. Positions of three replicas, every ten steps: (b) AdamW at the given learning rate, (c)
+# lower minimum is the deeper. Positions of two replicas, every fifty steps: (b) AdamW at the given learning rate, (c)
 # slow weights of Lookahead around it, k of ten, retention `0.7`, (d) AdamW at the learning rate times
 # `slow_step_size`. Grey: the minima and the ridge.
 #
@@ -100,53 +99,46 @@ figures.save(local_optima.paths(paths, profile), "local_optima_paths", caption, 
 
 # %%
 retention = claims.evidence(register["C03"])
-print(retention)
 smaller_a = claims.judge(register["C03"], retention.runs)
-print(smaller_a.drop(columns="seeds").round(3).to_string(index=False))
+print(retention, smaller_a.drop(columns="seeds").round(3).to_string(index=False), sep="\n")
 
 # %% [markdown]
-# In the next figure, look first at the slope, which is the article's first half, then at the hollow squares, which sit
-# on the orange points, then at the grey line, which is no fit: it has no free constant.
-
-# %%
-levels = np.linspace(0, 0.9, 46).round(2)
-lr = {well: problems[well].fields["lr"] for well in ("gentle", "sharp")}
-law = {(w, r): escapes.kramers_rates(problems[w].model, lr[w] * (1 - r)) for w in lr for r in levels}
-law = pd.DataFrame(law, ["deeper", "shallower"]).T
-caption = "Both basins are left sooner with a smaller retention, as the lower learning rate alone explains."
-alt = "Two panels: escape rates fall by several orders of magnitude with retention; Lookahead lies on its control."
-figures.save(local_optima.rates_by_retention(retention.runs, law), "local_optima_retention", caption, alt)
-
-# %% [markdown]
-# **Both basins are left sooner with a smaller retention, as the lower learning rate alone explains.** Rates per step at
-# which the shallower basin (filled) and the deeper one (hollow) are left, against retention (below) and
-# `slow_step_size` (above), for (a) the gentle and (b) the sharp well. Means over a hundred seeds of a hundred replicas;
-# bars are t intervals, where they reach beyond the marker. At the largest retention hardly any replica crosses within
-# a run, so no rate is shown.
-#
 # ## A smaller k on trial
 #
 # The same wells and networks, and the same readings; k is five, ten or twenty, and a k of one is AdamW at the lower
-# rate.
+# rate. Where the article should be right, a smaller k leaves the shallower basin faster, and yet ends there more often.
 
 # %%
 period = claims.evidence(register["C06"])
-print(period)
 smaller_k = claims.judge(register["C06"], period.runs)
-print(smaller_k.drop(columns="seeds").round(3).to_string(index=False))
-
-# %%
-caption = "A larger k leaves a basin faster, and much faster where the basin is steep."
-alt = "Left: rates over the lower-rate control rise with k, up to forty times. Right: more end in the deeper basin."
-figures.save(local_optima.by_sync_period(period.runs), "local_optima_period", caption, alt)
+print(period, smaller_k.drop(columns="seeds").round(3).to_string(index=False), sep="\n")
 
 # %% [markdown]
-# **A larger k leaves a basin faster, and much faster where the basin is steep.** (a) Rate at which the shallower basin
-# is left, over that of AdamW at the learning rate times `slow_step_size`; (b) share of the runs from the ridge that are
-# in the deeper basin after the last step. The article's range of k is grey; t intervals over a hundred seeds.
+# In the upper panels of the next figure, look first at the slope, which is the article's first half of the sentence on
+# retention; then at the hollow squares, which sit on the orange points; then at the grey lines, which are no fit: they
+# have no free constant. In the lower left one all lines should fall, were the sentence on k right.
+
+# %%
+lr = {well: problems[well].fields["lr"] for well in ("gentle", "sharp")}
+law = {(w, r): escapes.kramers_rates(problems[w].model, lr[w] * (1 - r)) for w in lr for r in np.arange(0, 91, 2) / 100}
+law = pd.DataFrame(law, ["deeper", "shallower"]).T
+caption = "Basins are left sooner with a smaller retention, as with a higher rate, and sooner with a larger k."
+alt = "Rates fall with retention, Lookahead on its control; with k they rise, up to forty times; more end deeper."
+figures.save(local_optima.rates(retention.runs, period.runs, law), "local_optima_rates", caption, alt)
+
+# %% [markdown]
+# **Basins are left sooner with a smaller retention, as with a higher rate, and sooner with a larger k.** Rates per step
+# at which either basin of (a) the gentle and (b) the sharp well is left, against retention and `slow_step_size`, k
+# being five; averaging and AdamW, which is retention 0, are hollow for the deeper basin. At the largest retention
+# hardly any replica crosses within a run, so no rate is shown. On the sharp well the steps are too large for Kramers'
+# law, which overstates the rates, but not their order. (c) Rate out of the shallower basin over that of AdamW at the
+# learning rate times `slow_step_size`, against k; (d) share of the runs from the ridge that are in the deeper basin
+# after the last step. Means over a hundred seeds of a hundred replicas; bars are t intervals, where they reach beyond
+# the marker; the article's range of k is grey.
 #
-# The networks of both claims stand in one figure. If noise alone decided which of them get stuck, as it does on the
-# wells, all three kinds of units would agree.
+# The networks of both claims stand in one figure. If they got stuck as replicas do on the wells, for want of noise, the
+# orange lines would rise with retention and fall with k for all three kinds of units. Note also where averaging lies:
+# what it averages is AdamW itself, so it shares the fate of AdamW run by run.
 
 # %%
 caption = "Networks of units that saturate get stuck more often with a smaller retention, those of ReLU units do not."
@@ -156,7 +148,7 @@ figures.save(local_optima.stuck(retention.runs, period.runs), "local_optima_stuc
 # %% [markdown]
 # **Networks of units that saturate get stuck more often with a smaller retention, those of ReLU units do not.** Share
 # of a hundred networks that never get below the threshold, (a-c) against retention at a k of five, (d-f) against k;
-# AdamW is retention 0, and the blue line below. Bars are t intervals.
+# AdamW is retention 0, and the blue line below; the square below is AdamW at the lower rate. Bars are t intervals.
 #
 # ## Lookahead on trial
 #
@@ -169,22 +161,26 @@ figures.save(local_optima.stuck(retention.runs, period.runs), "local_optima_stuc
 
 # %%
 escape = claims.evidence(register["C17"])
-print(escape)
 lookahead = claims.judge(register["C17"], escape.runs)
-print(lookahead.drop(columns="seeds").round(4).to_string(index=False))
+print(escape, lookahead.drop(columns="seeds").round(4).to_string(index=False), sep="\n")
+pace = escape.runs.groupby(["task", "arm"])["rate_out_of_shallower"].mean().dropna().unstack() * 1e4
+pace.round(2)
+
+# %% [markdown]
+# The second table holds the mean rates out of the shallower basin, in crossings per ten thousand steps. The figure
+# shows how the tuned arms came by their settings.
 
 # %%
 depths = problems["sharp"].model.heights(np.array(problems["sharp"].model.minima)[:, None])
-caption = "Lookahead leaves far more slowly than AdamW; tuned, it ends lower, and no lower than an average."
-alt = "Left: rates of four arms, AdamW and averaging highest. Right: loss against rate, Lookahead and averaging lowest."
-fig = local_optima.lookahead_and_controls(escape.runs, escape.tuning, depths)
-figures.save(fig, "local_optima_controls", caption, alt)
+caption = "Tuned, Lookahead ends lower than AdamW, and an average without the pull-back lower still."
+alt = "Loss against learning rate: averaging dips to 0.4 near 0.13, Lookahead to 0.45 near 0.5, AdamW to 0.6 near 0.12."
+figures.save(local_optima.tuned(escape.tuning, depths), "local_optima_tuned", caption, alt)
 
 # %% [markdown]
-# **Lookahead leaves far more slowly than AdamW; tuned, it ends lower, and no lower than an average.** (a) Rate out of
-# the shallower basin at the same learning rate, gentle (hollow) and sharp (filled). (b) Tuning on the sharp well: mean
-# loss after the last step of runs from the shallower minimum against the learning rate, at the best `slow_step_size`
-# and k for each rate; the marker is the best setting, which is then tried on a hundred fresh seeds.
+# **Tuned, Lookahead ends lower than AdamW, and an average without the pull-back lower still.** Tuning on the sharp
+# well, on six seeds: mean loss after the last step of runs from the shallower minimum against the learning rate, at the
+# best `slow_step_size` and k for each rate. The deeper minimum is zero and the shallower one is one. Markers: the best
+# settings, which were then tried on a hundred fresh seeds.
 #
 # ## The same with another inner rule
 #
@@ -209,17 +205,51 @@ rates = rows.rename_axis(["well", None]).groupby(["well", "retention", "sync_per
 judged = {"C03": smaller_a, "C06": smaller_k, "C17": lookahead}
 verdicts = {key: claims.verdict(register[key], each) for key, each in judged.items()}
 assert verdicts == {"C03": "conditional", "C06": "refuted", "C17": "refuted"}
-outcomes = pd.concat(judged).query("task == 'all'").droplevel(1).set_index("effect", append=True)["outcome"]
-yes = {key: [*outcomes.loc[key][outcomes.loc[key] == "yes"].index] for key in judged}
-print(pd.Series(yes).explode().to_string())
+size = pd.concat(judged).droplevel(1).set_index(["effect", "task"], append=True)["size"].sort_index()
+assert size["C03", "explores faster"].min() > 10 > 1 / 1.25 > size["C06", "explores faster"].max()
+assert size["C03", "the lower rate explains it"].between(1 / 1.25, 1.25).all()
+assert size["C17", "leaves faster than the lower rate", "sharp"] > 3
+adamw, averaging = (size["C17", f"ends lower than tuned {name}", "all"] for name in ("AdamW", "averaging"))
+assert adamw < -0.009 < 0 < averaging
+assert (pace["averaging"] > 10 * pace["lookahead"]).all()
 assert (rates.unstack().diff(axis=1).iloc[:, 1:] > 0).all(axis=None)
 assert (rates.unstack("retention").diff(axis=1).iloc[:, 1:] < 0).all(axis=None)
 
 # %% [markdown]
 # ## What holds, and for which range
 #
-# TODO
+# - **Lookahead escapes: no.** At the same learning rate it leaves the shallower basin about twenty times more slowly
+#   than AdamW, and more than ten times more slowly than an average of AdamW. Slowed down to the same pace, AdamW leaves
+#   the gentle basins as fast as Lookahead; the sharp ones Lookahead leaves three times as fast. That much is its own,
+#   and it comes from the steps between two syncs, which are hot. Tuned by as many trials, it turns this into a lower
+#   loss than AdamW reaches, by more than the margin. But averaging without the pull-back, tuned as well, ends lower
+#   still: what helps is to be hot and to be judged on a quieter average, and for this nothing has to be pulled back.
+# - **A smaller retention explores faster: yes, by the lower rate's doing.** Both rates fall by more than an order of
+#   magnitude from the smallest to the medium retention, and AdamW at the lower rate has the same within the margin.
+# - **It falls into local optima more easily: it depends.** In the long run the shallower basin gets more of the time
+#   with a smaller retention. Within the steps of a run it is the large retention that leaves more of them there: runs
+#   from the ridge stay in the basin into which they happened to slide. Networks of sigmoid and tanh units get stuck
+#   more often with a smaller retention, by far more than the margin; for ReLU units a hundred seeds show no difference.
+# - **A smaller k explores faster: no, the contrary**, on both wells, within the article's range of k and beyond. Runs
+#   from the ridge do end in the shallower basin more often with a smaller k, since they cannot leave it. Networks whose
+#   units saturate get stuck *less* often with a smaller k.
+# - **Stuck networks are no replicas on a ridge.** With growing k their share moves towards that of AdamW alone, whether
+#   this is larger or smaller. That fits a fate decided in the first cycles, when the steps of AdamW are as large as its
+#   learning rate whatever the gradient; it was not tested.
+#
+# ## What was not tested
+#
+# Two wells in one dimension, with noise that is the same everywhere; networks of three units on one synthetic set; one
+# learning rate for each where arms share it, chosen so that something crosses within a run. Kinds of units, and the
+# retentions at which rates can be read at all, were chosen after a pilot on other seeds, which is also where the
+# condition comes from. Nothing was tuned on the networks, whose fate six tuning seeds could not tell. Whether the local
+# optima of large networks resemble either is open.
 #
 # ## Provenance
 #
-# TODO
+# `data/results/C03.csv`, `C06.csv` and `C17.csv`, one row per task, arm and seed, `C17_tuning.csv`, one row per setting
+# that was tried, each with a manifest that names the registered entry; `local_optima_paths.csv`, the paths of the first
+# figure. The figures are `paper/figures/local_optima_paths`, `local_optima_rates`, `local_optima_stuck` and
+# `local_optima_tuned`. Data: `exclusive_or`, made by this library. The law: Kramers 1940;
+# temperature of stochastic gradients: Jastrzebski et al. 2017. Before: [03_faq_8_2_k](03_faq_8_2_k.ipynb), what else k
+# does. After: [11_verdicts](11_verdicts.ipynb), all claims on one page.
