@@ -223,7 +223,8 @@ assert (rates.unstack("retention").diff(axis=1).iloc[:, 1:] < 0).all(axis=None)
 #   the gentle basins as fast as Lookahead; the sharp ones Lookahead leaves three times as fast. That much is its own,
 #   and it comes from the steps between two syncs, which are hot. Tuned by as many trials, it turns this into a lower
 #   loss than AdamW reaches, by more than the margin. But averaging without the pull-back, tuned as well, ends lower
-#   still: what helps is to be hot and to be judged on a quieter average, and for this nothing has to be pulled back.
+#   still, if by less than the margin: what helps is to be hot and to be judged on a quieter average, and for this
+#   nothing has to be pulled back.
 # - **A smaller retention explores faster: yes, by the lower rate's doing.** Both rates fall by more than an order of
 #   magnitude from the smallest to the medium retention, and AdamW at the lower rate has the same within the margin.
 # - **It falls into local optima more easily: it depends.** In the long run the shallower basin gets more of the time
