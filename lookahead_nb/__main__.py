@@ -198,7 +198,7 @@ def _claims(given):
     if given.fresh is not None:
         print("\n".join(_fresh(register, given)))
         return 0
-    effects = claims.judge_all(register)
+    effects = claims.judge_all(register, by_task=[given.id])
     told = report.explained(register[given.id], effects) if given.id else report.lines(register, effects)
     print("\n".join(told))
     return 0

@@ -7,11 +7,13 @@ seed, and is judged against a margin, the size below which nobody would care:
     expect = "less"         the mirror image: yes below minus the margin, no above that
     expect = "equivalent"   yes where the effect lies within the margin on both sides, no where it lies outside
 
-and open where neither is significant. The verdict follows from the effects: **supported** where all that the claim
-lists as ``supported`` came out as listed, else **conditional** where all listed as ``conditional`` did, else
-**refuted** where one of ``supported`` came out the other way, else **inconclusive**. A name in these lists stands for
-yes, "not name" for no. Seeds are derived from the SHA-256 of the entry and of the tasks it names, so that an edit
-changes all its data.
+and open where neither is significant. An effect may stand **against** other tasks: then it is how much more the arm
+differs from its control on its own tasks than on those, an interaction.
+
+The verdict follows from the effects: **supported** where all that the claim lists as ``supported`` came out as listed,
+else **conditional** where all listed as ``conditional`` did, else **refuted** where one of ``supported`` came out the
+other way, else **inconclusive**. A name in these lists stands for yes, "not name" for no. Seeds are derived from the
+SHA-256 of the entry and of the tasks it names, so that an edit changes all its data.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ from lookahead_nb.trials import Measured, measure
 FIELDS = ("section", "article", "prediction", "notebook")
 TRIED = ("metrics", "tasks", "arms", "seeds", "budget", "effects", "supported")
 OPTIONAL = ("conditional", "condition")
-OF_EFFECT = ("name", "metric", "arm", "control", "expect", "margin", "scale", "test", "tasks")
+OF_EFFECT = ("name", "metric", "arm", "control", "expect", "margin", "scale", "test")
+CHOSEN = ("tasks", "against")  # for an effect
 EXPECTED = ("greater", "less", "equivalent")
 SCALES = {
     "difference": "the difference arm - control; margin in the units of the metric",
@@ -64,7 +67,10 @@ LEVEL = 0.05  # of the verdicts, after Holm's correction over the effects of all
 
 @dataclass(frozen=True)
 class Effect:
-    """A comparison that a claim rests on; see the module's docstring and ``SCALES``, ``TESTS``."""
+    """A comparison that a claim rests on; see the module's docstring and ``SCALES``, ``TESTS``.
+
+    against : as many tasks as ``tasks``, whose gaps are taken from theirs, in this order and by seed; or none.
+    """
 
     name: str
     metric: str
@@ -75,6 +81,7 @@ class Effect:
     scale: str
     test: str
     tasks: tuple[str, ...]
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +127,14 @@ class Claim:
 
     def seeds(self, attempt=0):
         """Return the seeds of a result, ints in [2**32, 2**48). attempt : 0 for the registered one, else fresh ones."""
-        attempt = whole_number("attempt", attempt, 0)
-        digests = (hashlib.sha256(f"{self.sha256} {attempt} {i}".encode()) for i in range(self.number_of_seeds))
-        return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
+        return seeds_of(self.sha256, self.number_of_seeds, attempt)
+
+
+def seeds_of(sha256, number, attempt=0):
+    """Return so many seeds, ints in [2**32, 2**48), that follow from a hash and the number of the attempt."""
+    attempt = whole_number("attempt", attempt, 0)
+    digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
+    return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
 
 
 def read(path=None):
@@ -214,8 +226,8 @@ def _effects(listed, metrics, problems, arms, seeds):
 
 
 def _effect(table, metrics, problems, arms, seeds):
-    known_keys("", table, OF_EFFECT)
-    for name in OF_EFFECT[:-1]:
+    known_keys("", table, (*OF_EFFECT, *CHOSEN))
+    for name in OF_EFFECT:
         if name not in table:
             raise ValueError(f"{name} must be given, not missing")
     if text("name", table["name"]).startswith("not "):
@@ -227,8 +239,11 @@ def _effect(table, metrics, problems, arms, seeds):
     scale, test = choice("scale", table["scale"], SCALES), choice("test", table["test"], TESTS)
     margin = real_number("margin", table["margin"], 1 if scale == "ratio" else 0, open_low=True)
     tasks = names("tasks", table.get("tasks", [*problems]))
-    for task in tasks:
-        problem = problems[choice("tasks", task, problems)]
+    against = names("against", table["against"]) if "against" in table else ()
+    if against and len(against) != len(tasks):
+        raise ValueError(f"against must hold as many tasks as tasks, {len(tasks)}, not {len(against)}")
+    for key, task in [*(("tasks", each) for each in tasks), *(("against", each) for each in against)]:
+        problem = problems[choice(key, task, problems)]
         for part in ("arm", "control"):
             if not arms[table[part]].is_on(task):
                 raise ValueError(f"{part} must be trained on the task {task!r}, which {table[part]!r} is not")
@@ -245,7 +260,7 @@ def _effect(table, metrics, problems, arms, seeds):
         raise ValueError(f"test {test!r} needs at least {least_seeds} seeds, not {seeds}")
     if len(tasks) < least_tasks:
         raise ValueError(f"test {test!r} needs at least {least_tasks} tasks, not {len(tasks)}")
-    return Effect(**(table | {"tasks": tasks, "margin": margin}))
+    return Effect(**(table | {"tasks": tasks, "against": against, "margin": margin}))
 
 
 # ------------------------------------------------------------------------------------------------------------ results
@@ -334,8 +349,14 @@ def _joined(measured, kept, tasks, order):
 
 def on_tasks(claim, tasks):
     """Return the claim with its effects on some of its tasks only, and without those that then cannot be tested."""
-    kept = [replace(each, tasks=tuple(name for name in each.tasks if name in tasks)) for each in claim.effects]
+    kept = [_on_tasks(each, tasks) for each in claim.effects]
     return replace(claim, effects=tuple(each for each in kept if len(each.tasks) >= TESTS[each.test][1]))
+
+
+def _on_tasks(effect, tasks):
+    pairs = [pair for pair in zip(effect.tasks, effect.against or effect.tasks, strict=True) if {*pair} <= {*tasks}]
+    kept = [tuple(each) for each in zip(*pairs, strict=True)] or [(), ()]
+    return replace(effect, tasks=kept[0], against=kept[1] if effect.against else ())
 
 
 def judge(claim, runs):
@@ -345,16 +366,33 @@ def judge(claim, runs):
     of its interval at 95 in 100, ``p`` (two-sided, of the judgement against the margin), ``outcome`` ("yes", "no",
     "open"), ``seeds``. errors : ValueError for runs that lack an arm or a task.
     """
+    return compare(claim.effects, runs)
+
+
+def compare(effects, runs, *, by_task=True):
+    """Return what :func:`judge` does, of any list of :class:`Effect`. by_task : bool, or only the tasks together."""
     rows = []
-    for effect in claim.effects:
-        for task in ["all", *effect.tasks]:
+    for effect in effects:
+        for task in ["all", *(effect.tasks if by_task else ())]:
             tasks = effect.tasks if task == "all" else (task,)
             rows.append({"effect": effect.name, "task": task} | _judged(effect, gaps_of(effect, runs, tasks), task))
     return pd.DataFrame(rows)
 
 
 def gaps_of(effect, runs, tasks):
-    """Return the paired gaps arm - control of an effect on its scale (a ratio as its logarithm), by task and seed."""
+    """Return the paired gaps arm - control of an effect on its scale (a ratio as its logarithm), by task and seed.
+
+    tasks : some of those of the effect; where it stands against others, the gaps there are taken away.
+    """
+    gaps = _gaps(effect, runs, tasks)
+    if not effect.against:
+        return gaps
+    against = dict(zip(effect.against, effect.tasks, strict=True))
+    other = _gaps(effect, runs, [each for each, task in against.items() if task in tasks])
+    return gaps - other.rename(index=against, level="task")
+
+
+def _gaps(effect, runs, tasks):
     there = runs[runs["task"].isin(tasks)]
     if absent := set(tasks) - {*there["task"]}:
         raise ValueError(f"runs must hold the tasks of {effect.name!r}, and lack {', '.join(sorted(absent))}")
@@ -439,22 +477,26 @@ def _as_listed(claim, effects):
     return {each: found(each) for each in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
-def judge_all(register, *, folder=None):
+def judge_all(register, *, folder=None, recomputed=False, by_task=None):
     """Return the effects of all claims that have results, with ``claim``, ``p`` after Holm's correction and outcomes.
 
     The correction runs over the joint effects ("all") of all claims, each of which is confirmatory; the rows of single
-    tasks only describe. register : dict of :func:`read`. errors : those of :func:`results`, but claims without any
-    results are left out.
+    tasks only describe. register : dict of :func:`read`. folder : as in :func:`results`. recomputed : bool, whether
+    what :func:`evidence` put into ``build/results`` goes before it. by_task : ids of the claims whose single tasks are
+    judged too, default all. errors : those of :func:`results`, but claims without any results are left out.
     """
+    build = tables.build_folder("results") if recomputed else None
     judged = []
     for claim in register.values():
         if claim.untestable:
             continue
+        anew = build and (build / f"{claim.id}.json").is_file()
         try:
-            runs = results(claim, folder=folder)
+            runs = results(claim, folder=build if anew else folder)
         except OSError:
             continue
-        judged.append(judge(claim, runs).assign(claim=claim.id))
+        single = by_task is None or claim.id in by_task
+        judged.append(compare(claim.effects, runs, by_task=single).assign(claim=claim.id))
     if not judged:
         return pd.DataFrame(columns=["claim", "effect", "task", "size", "low", "high", "p", "outcome", "seeds"])
     effects = pd.concat(judged, ignore_index=True)

@@ -211,7 +211,7 @@ def _data(table, folder, model):
     if "name" in table:
         load = partial(datasets.load, choice("data.name", table["name"], datasets.NAMES))
     else:
-        load = partial(datasets.from_arrays, *_own_arrays(table["file"], table.get("label"), folder))
+        load = partial(datasets.from_arrays, *_own_rows(table["file"], table.get("label"), folder))
     split_seed = table.get("split_seed", 0)
     if isinstance(split_seed, str):
         one_of("data.split_seed", split_seed, (PER_SEED,))
@@ -220,28 +220,14 @@ def _data(table, folder, model):
     return load if split_seed == PER_SEED else first
 
 
-def _own_arrays(name, label, folder):
-    if not isinstance(name, str) or Path(name).suffix not in (".npz", ".csv"):
+def _own_rows(name, label, folder):
+    if not isinstance(name, str):
         raise ValueError(f"data.file must be the path of an .npz or .csv file, not {name!r}")
-    path = folder / name
-    if (path.suffix == ".csv") != isinstance(label, str):
-        raise ValueError("data.label must be the column of the labels in a .csv file, and absent for an .npz file")
     try:
-        if path.suffix == ".npz":
-            with np.load(path) as arrays:
-                return arrays["X"], arrays["y"]
-        import pandas as pd
-
-        frame = pd.read_csv(path)
-        labels = frame.pop(label)
+        with inside("data"):
+            return datasets.read_rows(folder / name, label)
     except OSError as error:
-        raise OSError(f"data.file {path} cannot be read: {error.strerror}") from error
-    except KeyError:
-        wanted = "arrays X and y" if label is None else f"a column {label!r}"
-        raise ValueError(f"data.file must hold {wanted}, which {path} does not") from None
-    except Exception as error:  # a file may be broken in any way
-        raise ValueError(f"data.file {path} cannot be understood: {error}") from error
-    return frame.to_numpy(), labels.to_numpy()
+        raise OSError(f"data.{error}") from error
 
 
 def _grids(tables, steps):

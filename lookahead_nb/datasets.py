@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from itertools import starmap
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,6 +157,41 @@ def from_arrays(X: Any, y: Any, split_seed: int = 0) -> Dataset:
     if len(features) != len(labels):
         raise ValueError(f"y must have one label for each of the {len(features)} rows of X, not {len(labels)}")
     return _parted(_Table(features, labels, _each_column), "arrays", _seed("split_seed", split_seed))
+
+
+def read_rows(file: str | Path, label: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the user's own file as X and y, for :func:`from_arrays`.
+
+    file : path of an .npz file with the arrays X and y, or of a .csv file with a line of names. label : the column of
+    the labels in a .csv file; labels that are text are numbered in the order of the alphabet, the other columns hold
+    numbers. errors : OSError, ValueError.
+    """
+    path = Path(file)
+    if path.suffix not in (".npz", ".csv"):
+        raise ValueError(f"file must be the path of an .npz or .csv file, not {path.name!r}")
+    if (path.suffix == ".csv") != isinstance(label, str):
+        raise ValueError("label must be the column of the labels in a .csv file, and absent for an .npz file")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                return arrays["X"], arrays["y"]
+        import pandas as pd
+
+        frame = pd.read_csv(path)
+        labels = frame.pop(label)
+    except OSError as error:
+        raise OSError(f"file {path} cannot be read: {error.strerror}") from error
+    except KeyError:
+        wanted = "arrays X and y" if label is None else f"a column {label!r}"
+        raise ValueError(f"file must hold {wanted}, which {path} does not") from None
+    except Exception as error:  # a file may be broken in any way
+        raise ValueError(f"file {path} cannot be understood: {error}") from error
+    if other := [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]:
+        raise ValueError(f"file must hold numbers in all columns but that of the labels, not text as in {other[0]!r}")
+    if labels.isna().any():
+        raise ValueError(f"file must hold a label in every row, not none as in row {int(labels.isna().argmax())}")
+    text = not pd.api.types.is_numeric_dtype(labels)
+    return frame.to_numpy(), np.unique(labels, return_inverse=True)[1] if text else labels.to_numpy()
 
 
 def stratified_rows(y: np.ndarray, n: int, seed: int) -> np.ndarray:

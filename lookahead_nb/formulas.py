@@ -173,6 +173,34 @@ def pull(slow, fast, step, rest):
     return select(step == like(step, 0), slow, moved)
 
 
+@formula
+def model_sums(before, fast, slow, g, v, root, eps, lr, along, curvature):
+    """Add one weight to the sums ``along += d*(a*(before-slow) - lr*g)``, ``curvature += d*a*d``, d = fast - slow.
+
+    They are those of a model of the loss around ``before``, where its gradient is g, with the diagonal curvature a/lr,
+    a = root*sqrt(v) + eps: the metric of AdamW, whose step on a gradient g alone is the Newton step ``-lr*g/a``. Times
+    lr, so that lr = 0 is no fault. All float64. Source: Zhang et al. 2019, proposition 1, for a diagonal curvature.
+    """
+    d = fast - slow
+    force = fma(root, sqrt(v), eps) * d
+    return fma(force, before - slow, fma(-lr * d, g, along)), fma(force, d, curvature)
+
+
+@formula
+def lowest_point(along, curvature, lowest):
+    """Return the slow step at which the model is lowest, ``along/curvature`` within [lowest, 1], and 1 minus it.
+
+    Rounded to millionths, so that both are the floats nearest to short decimals, as a step that a user writes down is.
+    Where nothing has moved, curvature = 0, the step is 1. All float64.
+    """
+    one, millions = like(along, 1), like(along, 1000000)
+    step = along / curvature if curvature > like(along, 0) else one
+    step = step if step < one else one
+    step = step if step > lowest else lowest
+    parts = math.floor(fma(step, millions, like(along, 0.5)))
+    return parts / millions, (millions - parts) / millions
+
+
 # What a sync does to the inner state.
 KEEP, RESET, INTERPOLATE = 0, 1, 2
 

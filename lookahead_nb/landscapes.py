@@ -325,7 +325,7 @@ def trace(landscape, optimizer, start, steps):
     state = optimizer.init(params)
     slowed = optimizer if isinstance(optimizer, WithSlowWeights) else None
     lookahead = optimizer if isinstance(optimizer, Lookahead) else None
-    if lookahead and not lookahead.slow_step_size:
+    if lookahead and not all(step for step, _ in lookahead.shares):
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, not 0.0")
     fast, slow = [params.copy()], [params.copy()]
     for t in range(1, steps + 1):
@@ -334,5 +334,18 @@ def trace(landscape, optimizer, start, steps):
         with slowed.slow_weights(params, state) if slowed else nullcontext():
             slow.append(params.copy())
         if lookahead and state.t % lookahead.sync_period == 0 and lookahead.pull_back:
-            fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / lookahead.slow_step_size
+            fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / state.slow_steps[-1]
     return np.array(fast), np.array(slow) if slowed else None
+
+
+def replay(optimizer, start, gradients):
+    """Step an optimizer along given gradients, wherever they were taken, and return its path, (steps + 1, n).
+
+    start : (n,) float array, not changed; gradients : (steps, n) of its dtype. errors : those of ``step``.
+    """
+    params = np.array(start)
+    state, path = optimizer.init(params), [params.copy()]
+    for gradient in gradients:
+        optimizer.step(params, gradient, state)
+        path.append(params.copy())
+    return np.array(path)

@@ -16,7 +16,7 @@ from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
 NEEDS = {  # what a problem must have for a metric to be measured on it
     "data": lambda problem: not problem.on_landscape,
     "a threshold": lambda problem: "threshold" in problem.fields,
-    "a lowest loss": lambda problem: problem.on_landscape or not any(map(problem.fields.get, ("hidden", "l2"))),
+    "a lowest loss": lambda problem: not (problem.fields.get("hidden") or problem.fields.get("l2")),
     "a quadratic": lambda problem: problem.fields.get("landscape") == "Quadratic",
 }
 
@@ -26,12 +26,14 @@ class Curves:
     """The histories of the runs of one arm: a frame for each column, one row per evaluated step, one column per seed.
 
     A loss is at most that of chance, which is also that of a diverged run. Of each run the judged weights are taken,
-    ``weights``: "slow" where there are any, or "fast". rows : frame of ``sweep``; problem : the ``problems.Problem``.
+    ``weights``: "slow" where there are any, or "fast". rows : frame of ``sweep``; problem : the ``problems.Problem``;
+    by : "run", and the columns are run ids, of any number of optimizers.
     """
 
     rows: pd.DataFrame
     problem: Any
     weights: str = "slow"
+    by: str = "seed"
 
     def __getitem__(self, column):
         values = self._judged(column)
@@ -39,7 +41,13 @@ class Curves:
 
     def _judged(self, column):
         rows = self.rows[self.rows["weights"] == "fast"] if self.weights == "fast" else self.rows
-        return rows.drop_duplicates(["seed", "step"], keep="last").pivot(index="step", columns="seed", values=column)
+        judged = rows.drop_duplicates([self.by, "step"], keep="last")
+        return judged.pivot(index="step", columns=self.by, values=column)
+
+    @property
+    def seeds(self):
+        """The seeds of the columns, a series."""
+        return self.rows.groupby(self.by)["seed"].first()
 
     @property
     def diverged(self):
@@ -48,7 +56,7 @@ class Curves:
 
     def of(self, weights):
         """Return the curves of the "fast" or the "slow" weights of the same runs."""
-        return Curves(self.rows, self.problem, weights)
+        return replace(self, weights=weights)
 
 
 @dataclass(frozen=True)
@@ -126,11 +134,51 @@ def reached(curves):
     return first_below(curves["train_loss"], curves.problem.fields["threshold"]).notna().astype(float)
 
 
+@metric(needs="a threshold")
+def test_at_train(curves):
+    """Test loss where the training loss is first below the threshold, on straight lines of logarithms between two
+    evaluations; that of chance for a run that never gets there.
+    """
+    at = first_below(curves["train_loss"], curves.problem.fields["threshold"])
+    losses = np.log(curves["test_loss"])
+    there = {seed: np.interp(step, losses.index, losses[seed]) for seed, step in at.items()}
+    return np.exp(pd.Series(there)).fillna(curves.problem.chance)
+
+
+@metric(needs="data")
+def test_at_best_validation(curves):
+    """Test loss at the evaluated step whose validation loss is the lowest, the first of them."""
+    best = curves["validation_loss"].idxmin()
+    return pd.Series({seed: curves["test_loss"].loc[step, seed] for seed, step in best.items()})
+
+
+@metric(needs="data")
+def overfitting(curves):
+    """Rise of the test loss from the evaluated step of the lowest validation loss to the last one."""
+    return test_loss(curves) - test_at_best_validation(curves)
+
+
+@metric(needs="data")
+def test_loss_at_syncs(curves):
+    """Mean test loss over the evaluations of the second half that fall on a sync: fast before it, slow after it."""
+    return _late_at(curves, "test_loss", curves["phase"] == 0)
+
+
+@metric(needs="data")
+def test_loss_between_syncs(curves):
+    """Mean test loss over the evaluations of the second half that fall between two syncs."""
+    return _late_at(curves, "test_loss", curves["phase"] > 0)
+
+
+def _late_at(curves, column, here):
+    losses = curves[column]
+    return losses.where(here).loc[losses.index[-1] / 2 :].mean()
+
+
 @metric(needs="a lowest loss")
 def floor(curves):
     """Mean excess of the training loss over the lowest possible one in the second half of the steps."""
-    lowest = pd.Series({seed: curves.problem.lowest(seed) for seed in curves.diverged.index})
-    return _late(curves)["height"].fillna(curves.problem.chance) - lowest
+    return _late(curves)["height"].fillna(curves.problem.chance) - curves.seeds.map(curves.problem.lowest)
 
 
 @metric

@@ -18,6 +18,7 @@ import numpy as np
 from lookahead_nb import cpu
 from lookahead_nb.buffers import Buffer, backend_of, kernels_of
 from lookahead_nb.checks import flag, one_of, real_number, whole_number
+from lookahead_nb.cpu.adaptive import fitted
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES, STARTS_AT_WEIGHTS
 from lookahead_nb.schedules import Schedule, constant
 
@@ -89,14 +90,18 @@ class State:
         return dict(zip(RULES[_inner(self._optimizer).rule][1], ("_s1", "_s2"), strict=False))
 
     def _next_step(self):
-        """Return the scalars of the next step, whether it syncs, and the steps taken and powers after it."""
+        """Return the scalars of the next step, how it syncs (see :func:`_hows`) or None, steps and powers after it."""
         if not self._ahead:
             opt, steps = self._optimizer, range(self.t + 1, self.t + 1 + STEPS_AHEAD)
             rates, period = np.array([*map(_inner(opt).schedule, steps)]), getattr(opt, "sync_period", math.inf)
             powers = (self.power1, self.power2, self._synced_power1, self._synced_power2)
             table, after = _rows(opt, rates, self._width.type, self.t, powers)
             coming = zip(table, steps, after[1:].tolist(), strict=True)
-            self._ahead = [(row, t % period == 0, t, reached) for row, t, reached in coming][::-1]
+            hows = _hows(opt, self._width.type)
+            self._ahead = [
+                (row, None if t % period else hows[(t // period - 1) % len(hows)], t, reached)
+                for row, t, reached in coming
+            ][::-1]
         return self._ahead[-1]
 
     def _arrive(self, t, powers):
@@ -139,7 +144,8 @@ class State:
 class LookaheadState(State):
     """The state of :class:`Lookahead`: the inner state, the slow weights and, under "interpolate", the last sync.
 
-    slow : (n,) array, the slow weights, a read-only view on the host. t, slots, power1, power2 : as :class:`State`.
+    slow : (n,) array, the slow weights, a read-only view on the host. slow_steps : list of float, the slow steps of all
+    syncs since ``init`` or ``restore``. t, slots, power1, power2 : as :class:`State`.
     """
 
     def __init__(self, optimizer, backend, size, width):
@@ -148,7 +154,9 @@ class LookaheadState(State):
         self._slow = backend.zeros(size, width)
         self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
         self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
-        self._how = sync_arguments(optimizer, self._width.type)
+        self.slow_steps = []
+        if optimizer.adapts and backend.is_device:
+            raise ValueError("slow_step_size must be a number or numbers for params on a GPU, not 'adaptive'")
 
     @property
     def slow(self):
@@ -158,6 +166,16 @@ class LookaheadState(State):
         view = self._slow.view()
         view.flags.writeable = False
         return view
+
+    def _step_and_adapt(self, p, g, row):
+        """Take a step, fit the slow step and sync with it; adaptive steps are for the host only."""
+        opt, kernels, width, before = self._optimizer, kernels_of(False), self._width.type, p.copy()
+        kernels.step(self._rule, p, g, self._s1, self._s2, row)
+        lr, lowest = opt.inner.schedule(self.t + 1), opt.slow_step_size.lowest
+        step, rest = fitted(before, p, self._slow, g, self._s2, row, lr, lowest)
+        anchors = (self._slow, self._a1, self._a2)
+        kernels.sync(p, self._s1, self._s2, *anchors, width(step), width(rest), opt.pull_back, KEEP)
+        self.slow_steps.append(step)
 
     def _parts(self):
         numbers, arrays = super()._parts()
@@ -209,12 +227,16 @@ class Optimizer:
                 value = float(state._backend.to_host(g[at : at + 1])[0])
                 what = "has no finite square" if math.isfinite(value) else "is not finite"
                 raise FloatingPointError(f"grad[{at}] = {value!r} {what} at step {state.t + 1}; nothing was changed")
-        row, syncs, t, powers = state._next_step()
-        if syncs:
-            anchors = (state._slow, state._a1, state._a2)
-            kernels.step_and_sync(state._rule, p, g, state._s1, state._s2, row, *anchors, *state._how)
-        else:
+        row, how, t, powers = state._next_step()
+        if how is None:
             kernels.step(state._rule, p, g, state._s1, state._s2, row)
+        elif how:
+            slow_step, how = how
+            anchors = (state._slow, state._a1, state._a2)
+            kernels.step_and_sync(state._rule, p, g, state._s1, state._s2, row, *anchors, *how)
+            state.slow_steps.append(slow_step)
+        else:
+            state._step_and_adapt(p, g, row)
         state._ahead.pop()
         state.t, (state.power1, state.power2, state._synced_power1, state._synced_power2) = t, powers
 
@@ -509,16 +531,35 @@ class ScheduleFreeAdamW(WithSlowWeights, _Rule):
         return slow
 
 
+@dataclass(frozen=True)
+class Adaptive:
+    """The slow step at which a quadratic model of the loss is lowest, worked out anew at every sync.
+
+    ``step = d.(A(before - slow) - g) / d.A d``, d = fast - slow, from the gradient g that the step before the sync has
+    taken at ``before``: no gradient more. The diagonal curvature is that of AdamW's own metric, A = (sqrt(v_hat) +
+    eps)/lr; without momentum and decay the step is then 1. The step is rounded to millionths.
+
+    lowest : float from 1e-6 to 1, the least step; the largest is 1. Source: Zhang et al. 2019, proposition 1; they take
+    the Fisher matrix for A, which as v_hat or batch_size*v_hat gives steps beyond both ends nearly everywhere.
+    """
+
+    lowest: float = 0.1
+
+    def __post_init__(self):
+        object.__setattr__(self, "lowest", real_number("lowest", self.lowest, 1e-6, 1))
+
+
 @dataclass(frozen=True, init=False)
 class Lookahead(WithSlowWeights):
     """Lookahead around an inner rule: after steps k, 2k, ... ``slow = rest*slow + step*fast``, then ``fast = slow``.
 
     inner : an inner rule. sync_period : int k, at least 1. slow_step_size : float in [0, 1], the step of the slow
-    weights towards the fast ones. retention : float in [0, 1], 1 - slow_step_size, the article's alpha; give one of
-    the two, or neither for 0.5, the one value where the conventions agree. inner_state : what a sync does to the
-    inner state: "keep", "reset" (as fresh from ``init``) or "interpolate" (state = step*state + rest*state at the
-    last sync; bias corrections go along). pull_back : bool; False never moves the fast weights, so that the slow ones
-    are a plain average of them, the control for what averaging alone does; it allows only inner_state "keep".
+    weights towards the fast ones; or a sequence of such numbers, taken sync after sync and over again; or "adaptive",
+    which is ``Adaptive()`` and needs AdamW inside. retention : float in [0, 1], 1 - slow_step_size, the article's
+    alpha; give one of the two, or neither for 0.5, the one value where the conventions agree. inner_state : what a sync
+    does to the inner state: "keep", "reset" (as fresh from ``init``) or "interpolate" (state = step*state + rest*state
+    at the last sync; bias corrections go along). pull_back : bool; False never moves the fast weights, so that the slow
+    ones are a plain average of them, the control for what averaging alone does; it allows only inner_state "keep".
 
     slow_step_size 1 is the inner rule bit for bit; 0 restores the start bit for bit at every sync.
     errors : TypeError, ValueError. Source: Zhang, Lucas, Hinton & Ba 2019, Algorithm 1.
@@ -526,7 +567,7 @@ class Lookahead(WithSlowWeights):
 
     inner: _Rule
     sync_period: int
-    slow_step_size: float
+    slow_step_size: float | tuple[float, ...] | Adaptive
     inner_state: str
     pull_back: bool
 
@@ -542,7 +583,7 @@ class Lookahead(WithSlowWeights):
             raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), not {given}")
         if retention is not None:
             slow_step_size = _complement(real_number("retention", retention, 0, 1))
-        step = real_number("slow_step_size", 0.5 if slow_step_size is None else slow_step_size, 0, 1)
+        step = _slow_step_size(0.5 if slow_step_size is None else slow_step_size)
         set_ = object.__setattr__
         set_(self, "inner", inner)
         set_(self, "sync_period", whole_number("sync_period", sync_period, 1))
@@ -551,15 +592,42 @@ class Lookahead(WithSlowWeights):
         set_(self, "pull_back", flag("pull_back", pull_back))
         if not self.pull_back and inner_state != "keep":
             raise ValueError(f"inner_state must be 'keep' without pull-back, not {inner_state!r}")
+        if self.adapts:
+            if type(inner) is not AdamW:
+                raise ValueError(f"inner must be AdamW for an adaptive slow_step_size, not {inner!r}")
+            if not self.pull_back:
+                raise ValueError("pull_back must be True for an adaptive slow_step_size, not False")
+            if inner_state != "keep":
+                raise ValueError(f"inner_state must be 'keep' for an adaptive slow_step_size, not {inner_state!r}")
+
+    @property
+    def adapts(self):
+        """Whether the slow step is worked out at every sync."""
+        return isinstance(self.slow_step_size, Adaptive)
+
+    @property
+    def shares(self):
+        """What a sync takes of the fast and of the slow weights, pairs of float, in turn; none where it adapts."""
+        size = self.slow_step_size
+        if isinstance(size, Adaptive):
+            return ()
+        return tuple((each, _complement(each)) for each in (size if isinstance(size, tuple) else (size,)))
 
     @property
     def retention(self):
-        """How much of the slow weights a sync keeps: 1 - slow_step_size, as a decimal."""
-        return _complement(self.slow_step_size)
+        """How much of the slow weights a sync keeps: 1 - slow_step_size, as a decimal; NaN where that is no number."""
+        return self.shares[0][1] if len(self.shares) == 1 else math.nan
 
     def settings(self):
         """Return all settings as a flat dict of strings and numbers, the inner rule's among them."""
-        own = {"sync_period": self.sync_period, "slow_step_size": self.slow_step_size, "retention": self.retention}
+        size = self.slow_step_size
+        own: dict[str, object] = {"sync_period": self.sync_period, "slow_step_size": None, "retention": None}
+        if isinstance(size, Adaptive):
+            own |= {"slow_steps": "adaptive", "lowest_step": size.lowest}
+        elif isinstance(size, tuple):
+            own |= {"slow_steps": " ".join(map(repr, size))}
+        else:
+            own |= {"slow_step_size": size, "retention": self.retention}
         own |= {"inner_state": self.inner_state, "pull_back": self.pull_back}
         inner = self.inner.settings()
         return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | own
@@ -583,10 +651,10 @@ def _rows(optimizer, rates, width, t=0, powers=(1.0, 1.0, 1.0, 1.0)):
     """Return what :func:`step_table` does for the steps after t, from these powers on and with these learning rates."""
     inner, steps = _inner(optimizer), len(rates)
     syncs = (optimizer.inner_state, optimizer.sync_period) if isinstance(optimizer, Lookahead) else ("keep", 0)
-    shares = (optimizer.slow_step_size, optimizer.retention) if syncs[0] == "interpolate" else (1.0, 0.0)
+    shares = optimizer.shares if syncs[0] == "interpolate" else ()
     betas = getattr(inner, "beta1", 1.0), getattr(inner, "beta2", 1.0)
     (used1, after1, synced1), (used2, after2, synced2) = (
-        _powers(beta, steps, *syncs, *shares, t, *start)
+        _powers(beta, steps, *syncs, shares, t, *start)
         for beta, start in zip(betas, (powers[::2], powers[1::2]), strict=True)
     )
     table = np.zeros((steps, 8), width)  # made in float64 and rounded once
@@ -596,7 +664,7 @@ def _rows(optimizer, rates, width, t=0, powers=(1.0, 1.0, 1.0, 1.0)):
 
 
 @lru_cache(64)
-def _powers(beta, steps, inner_state, period, share, rest, t, power, at_sync):
+def _powers(beta, steps, inner_state, period, shares, t, power, at_sync):
     """Return beta**t as the steps after t use it, and after 0..steps of them: itself, and at the last sync."""
     if inner_state == "keep":
         after = np.multiply.accumulate([power, *[beta] * steps])
@@ -606,7 +674,10 @@ def _powers(beta, steps, inner_state, period, share, rest, t, power, at_sync):
         used[i] = after[i + 1] = after[i] * beta
         synced[i + 1] = synced[i]
         if (t + i + 1) % period == 0:
-            after[i + 1] = 1.0 if inner_state == "reset" else share * used[i] + rest * synced[i]
+            after[i + 1] = 1.0
+            if inner_state == "interpolate":
+                share, rest = shares[((t + i + 1) // period - 1) % len(shares)]
+                after[i + 1] = share * used[i] + rest * synced[i]
             synced[i + 1] = synced[i] if inner_state == "reset" else after[i + 1]
     return used, after, synced
 
@@ -617,10 +688,28 @@ def gradient_limit(optimizer, dtype):
     return math.sqrt(largest) * 0.999 if _inner(optimizer).squares_gradient else largest
 
 
-def sync_arguments(optimizer, width):
-    """Return (size, rest, pull_back, inner_state) of a Lookahead as the kernels take them."""
-    mode = INNER_STATES[optimizer.inner_state]
-    return width(optimizer.slow_step_size), width(optimizer.retention), optimizer.pull_back, mode
+def _hows(optimizer, width):
+    """Return each of the slow steps that a Lookahead takes in turn, and (size, rest, pull_back, inner_state) for it.
+
+    A Lookahead that adapts has one such pair, an empty one.
+    """
+    if not isinstance(optimizer, Lookahead) or optimizer.adapts:
+        return ((),)
+    how = optimizer.pull_back, INNER_STATES[optimizer.inner_state]
+    return tuple((size, (width(size), width(rest), *how)) for size, rest in optimizer.shares)
+
+
+def _slow_step_size(value):
+    if isinstance(value, Adaptive):
+        return value
+    if isinstance(value, str) and value == "adaptive":
+        return Adaptive()
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+        steps = tuple(real_number(f"slow_step_size[{i}]", each, 0, 1) for i, each in enumerate(value))
+        if not steps:
+            raise ValueError("slow_step_size must hold at least one number, not none")
+        return steps if len(set(steps)) > 1 else steps[0]  # one form for one meaning
+    return real_number("slow_step_size", value, 0, 1)
 
 
 def _inner(optimizer):

@@ -15,6 +15,7 @@ import numpy as np
 from lookahead_nb import configuration, datasets
 from lookahead_nb.checks import (
     choice,
+    flag,
     inside,
     known_keys,
     names,
@@ -29,6 +30,7 @@ from lookahead_nb.configuration import RULES
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
 from lookahead_nb.optimizers import Lookahead
+from lookahead_nb.philox import DRAWS, uniforms
 from lookahead_nb.schedules import Schedule
 from lookahead_nb.sweep import grid
 from lookahead_nb.train import Task
@@ -36,7 +38,8 @@ from lookahead_nb.train import Task
 LANDSCAPES = {kind.__name__: kind for kind in configuration.LANDSCAPES}
 TRAINING = ("steps", "batch_size", "eval_every", "eval_rows", "lr", "schedule", "warmup", "threshold")
 ON_DATA = ("data", "hidden", "activation", "l2", "rows", "flipped")
-OF_ARM = ("rule", "lr", "times", "weights", "tune", "tasks")
+OF_ARM = ("rule", "lr", "times", "weights", "tune", "draw", "draws", "best_of", "tasks", "steps_as")
+STEPS_AS = ("mean", "shuffled", "replayed")
 OF_LOOKAHEAD = tuple(name for name in inspect.signature(Lookahead).parameters if name != "inner")
 
 
@@ -236,7 +239,12 @@ class Arm:
     number, "given" (that of the problem) or the name of an arm that tunes its own; ``times``, a factor of it;
     ``weights``, "slow" (where there are any) or "fast", those the run is judged on; ``tune``, in place of lr, the axes
     of a grid, lr among them, each a value, a list of values or ``{low, high, number}``, evenly spaced in logarithms;
-    ``tasks``, the names of those it is trained on, default all. An arm with an argument of Lookahead is one.
+    ``draw``, beside lr or with it, the settings that every seed draws at random for itself, ``draws`` times, each from
+    ``{low, high}``, evenly in logarithms (rounded, where both are whole numbers), with ``once = true`` one value for
+    all of them; ``best_of``, a number of draws, the best of which on the validation part of their own seed is taken, in
+    expectation over the draws; ``tasks``, the names of those it is trained on, default all; ``steps_as``, one of
+    ``STEPS_AS``: takes over the slow steps of the adaptive arm that lr names, as on the tuning seeds. An arm with an
+    argument of Lookahead is one.
     """
 
     name: str
@@ -247,6 +255,20 @@ class Arm:
         """The settings that are tried before the arm's own is chosen, a list of dicts; empty where none are."""
         axes = {name: _values(name, axis) for name, axis in self.fields.get("tune", {}).items()}
         return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())] if axes else []
+
+    @property
+    def draws(self):
+        """How many settings are drawn for every seed; 0 where none are."""
+        return self.fields.get("draws", 0)
+
+    def drawn(self, seed):
+        """Return the settings that are drawn for a seed, a list of dicts; two arms draw the same from the same axes."""
+        axes = {}
+        for i, (name, axis) in enumerate(self.fields["draw"].items()):
+            u = uniforms(1 if axis.get("once") else self.draws, seed, DRAWS, i)
+            values = axis["low"] * (axis["high"] / axis["low"]) ** np.resize(u, self.draws)
+            axes[name] = np.rint(values).astype(int).tolist() if _is_whole(axis) else values.tolist()
+        return [dict(zip(axes, point, strict=True)) for point in zip(*axes.values(), strict=True)]
 
     @property
     def rate_of(self):
@@ -279,8 +301,9 @@ class Arm:
     def check(self, problem):
         """Refuse an arm of which no optimizer can be made for a problem. errors : TypeError, ValueError."""
         lr = 1.0 if self.rate_of else self.fields.get("lr")
-        for chosen in self.trials or [{"lr": lr}]:
-            self.optimizer(problem, **chosen)
+        ends = [{name: axis[end] for name, axis in self.fields.get("draw", {}).items()} for end in ("low", "high")]
+        for chosen in self.trials or ends:
+            self.optimizer(problem, **({"lr": lr} | chosen))
 
 
 def _values(name, axis):
@@ -291,6 +314,25 @@ def _values(name, axis):
             high, number = real_number("high", axis.get("high"), low), whole_number("number", axis.get("number"), 2)
             return np.geomspace(low, high, number).tolist()
     return _axis(f"tune.{name}", axis) if isinstance(axis, list) else [axis]
+
+
+def _is_whole(axis):
+    return isinstance(axis["low"], int) and isinstance(axis["high"], int)
+
+
+def _check_draw(table):
+    if ("draw" in table) + ("draws" in table) + ("best_of" in table) not in (0, 3):
+        raise ValueError("draw, draws and best_of must come together")
+    for name, axis in table_of_keys("draw", table.get("draw", {})).items():
+        with inside(f"draw.{name}"):
+            known_keys("", table_of_keys("axis", axis), ("low", "high", "once"))
+            low = real_number("low", axis.get("low"), 0, open_low=True)
+            real_number("high", axis.get("high"), low, open_low=True)
+            flag("once", axis.get("once", False))
+    if "draw" in table:
+        draws = whole_number("draws", table["draws"], 1)
+        for n in table["best_of"] if isinstance(table["best_of"], list) else [table["best_of"]]:
+            whole_number("best_of", n, 1, draws)
 
 
 def _axis(where, values):
@@ -315,6 +357,10 @@ def arms_of(tables):
             suffix = "".join(f" {key}={value}" for key, value in zip(axes, point, strict=True))
             arms[name + suffix] = Arm(name + suffix, table | dict(zip(axes, point, strict=True)))
     for arm in arms.values():
+        if "steps_as" in arm.fields:
+            choice(f"{arm.name}.steps_as", arm.fields["steps_as"], STEPS_AS)
+            if arm.rate_of not in arms or arms[arm.rate_of].fields.get("slow_step_size") != "adaptive":
+                raise ValueError(f"{arm.name}.lr must be the name of an adaptive arm, not {arm.fields.get('lr')!r}")
         if arm.rate_of and not (arm.rate_of in arms and arms[arm.rate_of].trials):
             allowed = "a number, 'given' or the name of an arm that tunes its own"
             raise ValueError(f"{arm.name}.lr must be {allowed}, not {arm.rate_of!r}")
@@ -327,8 +373,9 @@ def arms_of(tables):
 def _check_arm(table):
     rule = RULES[choice("rule", table.get("rule"), RULES)]
     known_keys("", table, tuple(dict.fromkeys((*OF_ARM, *OF_LOOKAHEAD, *inspect.signature(rule).parameters))))
-    if ("tune" in table) == ("lr" in table):
-        raise ValueError("lr must be given, or tune, and not both")
+    _check_draw(table)
+    if ("tune" in table) + ("lr" in table) + ("lr" in table.get("draw", {})) != 1:
+        raise ValueError("lr must be given, or be in tune or in draw, and only once")
     if "tune" in table and "lr" not in table_of_keys("tune", table["tune"]):
         raise ValueError("tune.lr must be given: every arm is tuned at learning rates of its own, or at 'given'")
     choice("weights", table.get("weights", "slow"), ("slow", "fast"))

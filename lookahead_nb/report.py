@@ -35,6 +35,22 @@ def main_effect(claim, effects):
     return f"{effect.name}: {interval(effect, row.iloc[0])}" if len(row) else ""
 
 
+def effects_of(register, effects):
+    """Return one row for each judged effect with the verdict on its claim and what it was judged against.
+
+    returns : frame with ``claim``, ``verdict``, ``effect``, ``expect``, ``scale``, ``margin``, ``size``, ``low``,
+    ``high``, ``p``, ``outcome``, ``seeds``. register, effects : as in :func:`lines`.
+    """
+    of = {(key, effect.name): effect for key, claim in register.items() for effect in claim.effects}
+    joint = effects[effects["task"] == "all"].drop(columns="task").reset_index(drop=True)
+    known = [of[each] for each in zip(joint["claim"], joint["effect"], strict=True)]
+    against = {name: [getattr(each, name) for each in known] for name in ("expect", "scale", "margin")}
+    verdicts = [claims.verdict(register[key], effects) for key in joint["claim"]]
+    table = joint.assign(verdict=verdicts, **against)
+    first = ["claim", "verdict", "effect", *against]
+    return table[[*first, *table.columns.drop(first)]]
+
+
 def interval(effect, row):
     """Return an effect's size and the ends of its interval: "×1.98 [1.95, 2.01]", "-0.012 [...]", "-1.2 % [...]".
 
@@ -66,12 +82,13 @@ def explained(claim, effects):
             "Tasks", f"{', '.join(claim.tasks)}; {claim.number_of_seeds} seeds each, the same for all arms"
         )
         yield "Arms"
-        yield from (f"  {name}: {_settings(arm)}" for name, arm in claim.arms.items())
+        for name, arm in claim.arms.items():
+            yield from _told(f"  {name}", _settings(arm), indent=6)
         mine = effects[effects["claim"] == claim.id].set_index(["effect", "task"])
         number = (effects["task"] == "all").sum()
         yield f"Effects, with intervals at 95 in 100; p of all tasks after Holm's correction for {number} effects"
         for effect in claim.effects:
-            yield f"  {effect.name}: {sentence(effect)}"
+            yield from _told(f"  {effect.name}", sentence(effect), indent=6)
             tasks = effect.tasks if len(effect.tasks) > 1 else ()
             yield from (f"    {task}: {_judged(effect, mine, task)}" for task in ("all", *tasks))
         yield from _told("Verdict", f"{claims.verdict(claim, effects)}; {'; '.join(_rules(claim, mine))}")
@@ -82,8 +99,8 @@ def explained(claim, effects):
     yield f"Notebook: notebooks/{claim.notebook}.ipynb"
 
 
-def _told(what, words):
-    return textwrap.wrap(f"{what}: {words}", 100, subsequent_indent="  ")
+def _told(what, words, indent=2):
+    return textwrap.wrap(f"{what}: {words}", 100, subsequent_indent=" " * indent)
 
 
 def _settings(arm):
@@ -185,7 +202,10 @@ def _all(register, effects):
 
 
 def _link(claim, words=None):
-    return f"[{words or claim.id}](notebooks/{claim.notebook}.ipynb)"
+    """Link to the notebook of a claim, once there is one."""
+    path = f"notebooks/{claim.notebook}.ipynb"
+    words = words or claim.id
+    return f"[{words}]({path})" if (tables.checkout() / path).is_file() else words
 
 
 def _markdown(head, rows):

@@ -246,6 +246,31 @@ def _generator(seed):
     return np.random.Generator(np.random.Philox(whole_number("seed", seed, 0)))
 
 
+def ratios_to(values, control, level=0.95, over="tasks"):
+    """Return arms as multiples of a control, or each of its own, on each task and, as the task "all", on all of them.
+
+    Geometric means of ratios paired by seed. The interval of a task is that of :func:`by_task`, for its seeds; that of
+    "all" is that of :func:`over_tasks`, for further tasks, or of :func:`student`, for these. An arm is compared on the
+    tasks it was run on.
+
+    values : frame as for :func:`paired`, of positive values. control : one arm, which every other is compared with, or
+    a dict from arms to their controls. level : float in (0, 1). over : "tasks", which takes at least 3 of every arm, or
+    "seeds". returns : frame by arm and task, in their order, with ``ratio``, ``low``, ``high``. errors : TypeError,
+    ValueError. Source: Student 1908.
+    """
+    joint = {"tasks": over_tasks, "seeds": student}[one_of("over", over, ("tasks", "seeds"))]
+    others = [arm for arm in values["arm"].unique() if arm != control]
+    controls = control if isinstance(control, dict) else dict.fromkeys(others, control)
+    tables = {}
+    for arm, other in controls.items():
+        tasks = values["task"][values["arm"] == arm].unique()
+        gaps = paired(values[values["task"].isin(tasks)], arm, other, "log")
+        table = by_task(gaps, level).drop(columns="n").loc[tasks]
+        table.loc["all"] = joint(gaps, level)
+        tables[arm] = np.exp(table)
+    return pd.concat(tables, names=["arm", "task"]).rename(columns={"mean": "ratio"})
+
+
 # ------------------------------------------------------------------------------------------------------------ tests
 
 

@@ -169,15 +169,15 @@ def _check_memory(plan):
         )
 
 
-def _configs(configs, dtype):
+def _configs(configs, task):
     if isinstance(configs, Optimizer) or not np.iterable(configs):
         raise TypeError(f"configs must be a list of optimizers, as grid() returns it, not {configs!r}")
-    checked = [check_optimizer(f"configs[{i}]", opt) for i, opt in enumerate(configs)]
+    checked = [task.takes(f"configs[{i}]", opt) for i, opt in enumerate(configs)]
     if not checked:
         raise ValueError("configs must hold at least one optimizer, not none: the grid is empty")
     different = list(dict.fromkeys(checked))
     for opt in different:
-        opt.init(np.empty(0, dtype))  # refuses settings that the width cannot hold
+        opt.init(np.empty(0, task.dtype))  # refuses settings that the width cannot hold
     if len(different) < len(checked):
         again = len(checked) - len(different)
         warnings.warn(f"configs holds {again} configurations a second time; each is trained once", stacklevel=3)
@@ -233,7 +233,7 @@ class Plan:
         task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
         if eval_at is None and eval_every > max(task.steps, 50):
             raise ValueError(f"eval_every must be at most the {task.steps} steps of a run, not {eval_every}")
-        plan = cls(task, _configs(configs, task.dtype), _seeds(seeds))
+        plan = cls(task, _configs(configs, task), _seeds(seeds))
         task.rows(plan.seeds[0])  # holds model, batches and data against each other
         return plan
 
@@ -304,20 +304,23 @@ class Plan:
 
 def _kernel(opt):
     """Return what runs that are trained side by side must have in common."""
-    inner, mode = (opt.inner, opt.inner_state) if isinstance(opt, Lookahead) else (opt, "keep")
-    return inner.rule, mode
+    if not isinstance(opt, Lookahead):
+        return opt.rule, "keep"
+    return opt.inner.rule, "adaptive" if opt.adapts else opt.inner_state
 
 
 def train_unit(unit, goes_on=lambda: True):
     """Train the runs of a unit; return (run ids, results, diverged_at) as ``train.histories`` takes them."""
     task, lanes = unit.task, lanes_of(unit.task.dtype)
     run_ids, results, diverged_at = [], [], []
-    for (seed, _), runs in itertools.groupby(zip(unit.seeds, unit.opts, strict=True), lambda x: (x[0], _kernel(x[1]))):
+    runs_of_a_kernel = itertools.groupby(zip(unit.seeds, unit.opts, strict=True), lambda x: (x[0], *_kernel(x[1])))
+    for (seed, _, mode), runs in runs_of_a_kernel:
         rows, opts = task.rows(seed), [opt for _, opt in runs]
         run_ids += [task.run_id(opt, seed, rows) for opt in opts]
         for first in range(0, len(opts), lanes):
             group = opts[first : first + lanes]
-            if len(group) >= SIDE_BY_SIDE_FROM or isinstance(task.model, Landscape):
+            side_by_side = len(group) >= SIDE_BY_SIDE_FROM and mode != "adaptive"
+            if side_by_side or isinstance(task.model, Landscape):
                 found, at = train_group(task, group, seed, rows, goes_on)
                 results += [*found]
                 diverged_at += at.tolist()

@@ -84,6 +84,16 @@ def write_table(frame, name, *, folder=None, **about):
     return path
 
 
+def made_or_kept(name, make, *, here):
+    """Return the table that make() gives, written under its name, or where it is not made here the committed one.
+
+    name : str, as for :func:`write_table`. make : function without arguments to a frame. here : bool. errors : those of
+    make and of :func:`read_table`.
+    """
+    path = write_table(make(), name) if here else checkout() / "data/results" / f"{name}.csv"
+    return read_table(path)
+
+
 def read_table(path):
     """Return a table written by :func:`write_table` as a frame, checked against its manifest.
 
@@ -97,6 +107,20 @@ def read_table(path):
         raise ValueError(f"{path.name} must have the sha256 of its manifest {path.stem}.json; one of them was changed")
     words = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas' own guesses lose digits, and ids like 12e5
     return pd.DataFrame({name: _column(words[name], dtype) for name, dtype in manifest["columns"].items()})
+
+
+def published(name):
+    """Return numbers of the literature, ``data/published/NAME.csv`` of the checkout, as a frame.
+
+    Columns: ``source``, ``table`` (of the source, "" where it has no number), ``setting``, ``optimizer``, ``metric``,
+    ``value``, ``error`` (what the source puts after ±, NaN without), ``known`` ("read" or "remembered").
+    name : str. errors : OSError.
+    """
+    import pandas as pd
+
+    words = ["source", "table", "setting", "optimizer", "metric", "known"]
+    frame = pd.read_csv(checkout() / f"data/published/{name}.csv", dtype=dict.fromkeys(words, str))
+    return frame.fillna(dict.fromkeys(words, ""))
 
 
 def _column(words, dtype):

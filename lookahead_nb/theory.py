@@ -109,6 +109,8 @@ class Cycle:
             raise ValueError(f"optimizer must be {wanted}, not {inner!r}")
         beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
         lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
+        if isinstance(optimizer, Lookahead) and not isinstance(optimizer.slow_step_size, float):
+            raise ValueError(f"optimizer must have one slow_step_size, not {optimizer.slow_step_size!r}")
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
         cycle = {name: getattr(optimizer, name) for name in names} if isinstance(optimizer, Lookahead) else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)
@@ -148,8 +150,22 @@ class Cycle:
 
     @cached_property
     def rate(self):
-        """The factor by which the mean shrinks per inner step in the long run, (...); above 1 it grows."""
-        return np.abs(np.linalg.eigvals(self._whole)).max(-1) ** (1 / self.sync_period)
+        """The factor by which the mean shrinks per inner step in the long run, (...); above 1 it grows.
+
+        Right after a sync fast is slow and the anchor is m, so that two numbers are left, and two eigenvalues.
+        """
+        fresh, size = (1 - self.beta1) * self.curvature, self.slow_step_size
+        M = np.stack([1 - self.lr * fresh, -self.lr * self.beta1, fresh, self.beta1], -1).reshape(*self.lr.shape, 2, 2)
+        P = np.linalg.matrix_power(M, self.sync_period)
+        (a, b), (c, d) = np.moveaxis(P, (-2, -1), (0, 1))
+        if not self.pull_back:  # fast and m run free, slow follows
+            radius = np.maximum(_spectral_radius(a, b, c, d), 1 - size)
+        elif self.inner_state == "interpolate":
+            radius = _spectral_radius(1 - size + size * a, size * b, size * c, 1 - size + size * d)
+        else:
+            kept = self.inner_state == "keep"
+            radius = _spectral_radius(1 - size + size * a, size * b, kept * c, kept * d)
+        return radius ** (1 / self.sync_period)
 
     @property
     def stable(self):
@@ -287,6 +303,13 @@ def _transposed(matrices):
     return np.swapaxes(matrices, -1, -2)
 
 
+def _spectral_radius(a, b, c, d):
+    """Return the larger absolute value of the eigenvalues of ((a, b), (c, d)), elementwise."""
+    middle, apart = (a + d) / 2, ((a - d) / 2) ** 2 + b * c
+    real = np.abs(middle) + np.sqrt(np.maximum(apart, 0))
+    return np.where(apart >= 0, real, np.sqrt(np.maximum(a * d - b * c, 0)))
+
+
 # ------------------------------------------------------------------------------- closed forms around gradient descent
 
 
@@ -366,6 +389,39 @@ def sgd_matched_risk_speedup(lr, curvature, sync_period, slow_step_size):
     """
     R = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size)
     return slow_step_size * (2 - np.multiply(lr, curvature) * (1 - R)) / (2 * R)
+
+
+def sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size):
+    """Return the lr of Lookahead at which its steady-state risk is that of gradient descent at lr, for a spectrum.
+
+    The risk is ``sum(curvatures*variance)/2`` of the slow weights; found by bisection between 0 and 2/max(curvatures),
+    NaN where no such lr has it. lr : any shape, in (0, 2/max(curvatures)); curvatures, noise : (n,), the modes, noise
+    the standard deviation of the gradient. Source: what "matched" means in Zhang et al. 2019, Figure 2.
+    """
+    lr, curvatures, noise = _positive(lr=lr, curvatures=curvatures, noise=noise)
+
+    def risk(lr, k, s):
+        variance = sgd_variance_ratio(lr[..., None], curvatures, k, s) * sgd_variance(lr[..., None], curvatures, noise)
+        return expected_loss(curvatures, 0.0, variance)
+
+    end = (2 - 1e-9) / curvatures.max()
+    wanted, low, high = risk(lr, 1, 1.0), np.zeros(lr.shape), np.full(lr.shape, end)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = risk(middle, sync_period, slow_step_size) < wanted
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return np.where(high < end, low, np.nan)
+
+
+def sgd_matched_loss(steps, lr, curvatures, noise, sync_period, slow_step_size):
+    """Return the expected loss after so many steps from 1 at the lr of :func:`sgd_matched_lr`, of the shape of lr.
+
+    steps : int or ints that broadcast to the shape of lr, whole numbers of cycles; the rest as there, with lr low
+    enough to be matched. errors : TypeError, ValueError.
+    """
+    matched = sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size)[..., None]
+    syncs = np.asarray(steps)[..., None] // sync_period
+    return expected_loss(curvatures, *sgd_moments(syncs, matched, curvatures, sync_period, slow_step_size, noise))
 
 
 def sgd_stability_limit(sync_period, slow_step_size):

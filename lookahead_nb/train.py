@@ -32,7 +32,6 @@ from lookahead_nb.optimizers import (
     WithSlowWeights,
     gradient_limit,
     step_table,
-    sync_arguments,
 )
 from lookahead_nb.philox import STREAM_ID
 
@@ -103,7 +102,7 @@ def train(
     """
     task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
-    check_optimizer("opt", opt)
+    task.takes("opt", opt)
     task = replace(task, data=task.data(seed)) if callable(task.data) else task
     rows = task.rows(seed)
     params = model.init(seed, task.dtype)
@@ -197,6 +196,14 @@ class Task:
             data.fingerprint,
         )
 
+    def takes(self, name, opt):
+        """Return the optimizer, or refuse what is none or does not fit the model."""
+        check_optimizer(name, opt)
+        if isinstance(self.model, Landscape) and self.model.replicas > 1 and getattr(opt, "adapts", False):
+            what = "an adaptive slow_step_size would tie the replicas of a landscape together"
+            raise ValueError(f"{name} must have given slow steps where replicas={self.model.replicas}: {what}")
+        return opt
+
     @property
     def operations(self):
         """The floating-point operations of the training steps of one run."""
@@ -230,11 +237,15 @@ class Task:
         configuration["training"] |= {"seed": seed}
         return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
 
-    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True):
+    def advance(self, opt, seed, rows, params, state, goes_on=lambda: True, looks=(), look=None):
         """Train one run from these weights, in place; return (results, diverged_at, steps taken).
+
+        The slow steps of its syncs are added to those of the state.
 
         results : (m, 2, 3, 2) float64, by evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is
         none. diverged_at : the step, or -1. goes_on : asked every ``stride`` steps; where it says no, the run ends.
+        looks : steps after which look() is called, with params and state as a run that ends there leaves them; of a
+        network only.
         """
         if isinstance(self.model, Landscape):
             results, diverged_at, taken = _train_on_landscape(self, [opt], seed, [params], [state], goes_on)
@@ -244,31 +255,48 @@ class Task:
         sizes, code, l2 = self.model.sizes, self.model.activation_code, width(self.model.l2)
         work = np.empty(network.work_size(sizes, max(self.batch_size, network.ROWS_AT_ONCE)), self.dtype)
         diverged_at, taken = -1, 0
-        advance: Any = partial(runs.advance, *_moving(self, opt, params, state))
-        for first in range(0, self.steps, self.stride):
+        moving, slow_steps = _moving(self, opt, params, state)
+        advance: Any = partial(runs.advance, *moving)
+        for first, last in pairwise(sorted({0, *range(0, self.steps, self.stride), *looks, self.steps})):
             if diverged_at >= 0 or not goes_on():
                 break
             diverged_at, taken = advance(
                 rows.X, rows.y, self.batch_size, np.uint64(seed), sizes, code, l2,
-                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work,
-                first, min(first + self.stride, self.steps),
+                rows.eval_X, rows.eval_y, rows.bounds, self.eval_steps, results, work, first, last,
             )  # fmt: skip
+            if last in looks:
+                look()
+        _remember(state, slow_steps, taken)
         return results, diverged_at, taken
 
 
+def _remember(state, slow_steps, taken):
+    """Give the state of a run, so many steps long, the slow steps of its syncs."""
+    if isinstance(state, LookaheadState):
+        state.slow_steps += np.resize(slow_steps[:, 0], taken // state._optimizer.sync_period).tolist()
+
+
 def _moving(task, opt, params, state):
-    """Return what moves in a run and how, as the kernels of whole runs take it first."""
+    """Return what moves in a run and how, as the kernels of whole runs take it first, and its slow steps among it."""
     width: Any = task.dtype.type
     table, _ = step_table(opt, task.steps, width)
     limits = np.array([gradient_limit(opt, task.dtype), np.finfo(task.dtype).max], task.dtype)
     if isinstance(opt, Lookahead):
-        rule, slow, how = opt.inner.rule, (state._slow, state._a1, state._a2), sync_arguments(opt, width)
+        rule, slow, period = opt.inner.rule, (state._slow, state._a1, state._a2), opt.sync_period
+        pulls, mode, shares = opt.pull_back, INNER_STATES[opt.inner_state], opt.shares
     else:
         averaged = np.empty_like(params) if isinstance(opt, WithSlowWeights) else params[:0]
-        rule, slow, how = opt.rule, (averaged, params[:0], params[:0]), (width(0), width(0), False, KEEP)
-    period = opt.sync_period if isinstance(opt, Lookahead) else 0
+        rule, slow, period = opt.rule, (averaged, params[:0], params[:0]), 0
+        pulls, mode, shares = False, KEEP, ((0.0, 1.0),)
+    rates, lowest, before = np.empty(0), 1.0, params[:0]
+    if not shares:  # it adapts
+        rates, lowest = opt.inner.schedule.rates(task.steps)[period - 1 :: period].copy(), opt.slow_step_size.lowest
+        shares, before = np.full((max(len(rates), 1), 2), np.nan), np.empty_like(params)
+    slow_steps = np.array(shares)
+    syncs = period, slow_steps, rates, lowest, before, pulls, mode
     outward = width(opt.outward if isinstance(opt, ScheduleFreeAdamW) else 0)
-    return rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, period, *how, outward
+    moving = rule, params, np.empty_like(params), state._s1, state._s2, *slow, table, limits, *syncs, outward
+    return moving, slow_steps
 
 
 def weights_at(landscape, opts, at, *, seed=0, dtype="float32"):
@@ -308,7 +336,8 @@ def _train_on_landscape(task, opts, seed, params, states, goes_on=lambda: True, 
     halts : steps after which ``at_halt(step, diverged_at)`` is called, while the weights are those after that step.
     """
     model, seed = task.model, np.uint64(seed)
-    advance: Any = [partial(surfaces.advance, *_moving(task, *run)) for run in zip(opts, params, states, strict=True)]
+    moving = [_moving(task, *run) for run in zip(opts, params, states, strict=True)]
+    advance: Any = [partial(surfaces.advance, *each) for each, _ in moving]
     results = np.full((len(opts), len(task.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
     diverged_at, taken = np.full(len(opts), -1), np.zeros(len(opts), np.int64)
     stride = min(task.steps, max(1, NUMBERS_AT_ONCE // model.size))
@@ -332,14 +361,16 @@ def _train_on_landscape(task, opts, seed, params, states, goes_on=lambda: True, 
                 )
         if last in halts:
             at_halt(last, diverged_at)
+    for state, (_, slow_steps), steps in zip(states, moving, taken, strict=True):
+        _remember(state, slow_steps, steps)
     return results, diverged_at, taken
 
 
 def train_group(task, opts, seed, rows, goes_on=lambda: True):
     """Train runs of one seed side by side; return (results, diverged_at), each with a first axis of runs.
 
-    opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state. Else as ``Task.advance``, with
-    the same bits.
+    opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state; only on a landscape may they
+    adapt their slow step. Else as ``Task.advance``, with the same bits.
     """
     if isinstance(task.model, Landscape):
         params = [task.model.init(seed, task.dtype) for _ in opts]
@@ -361,8 +392,11 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
     slow[:] = p[: len(slow)]
     for slot, name in zip((s1, s2), slots, strict=False):
         slot[:] = p if name in STARTS_AT_WEIGHTS else 0
-    size = np.array([opt.slow_step_size if opt else 0 for opt in lookaheads], width)
-    rest = np.array([opt.retention if opt else 1 for opt in lookaheads], width)
+    shares = [opt.shares if opt else ((0.0, 1.0),) for opt in lookaheads]
+    turns = np.array([len(each) for each in shares], np.int64)
+    slow_steps = np.zeros((turns.max(), 2, lanes), width)
+    for lane, each in enumerate(shares):
+        slow_steps[: len(each), :, lane] = each
     pulls = np.array([opt.pull_back if opt else False for opt in lookaheads])
     periods = np.array([opt.sync_period if opt else 0 for opt in lookaheads], np.int64)
     outward = lined_up((1,), width)
@@ -382,7 +416,7 @@ def train_group(task, opts, seed, rows, goes_on=lambda: True):
         for lane, each in enumerate(tables):
             table[:, :, lane] = each[first:last]
         groups.advance(
-            inner.rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, mode, outward,
+            inner.rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, slow_steps, turns, pulls, mode, outward,
             rows.X, rows.y, task.batch_size, np.uint64(seed), sizes, code, width(task.model.l2),
             rows.eval_X, rows.eval_y, rows.bounds, task.eval_steps, results, diverged_at, work, first, last,
         )  # fmt: skip

@@ -55,6 +55,8 @@ def reference_path(opt, params, gradients):
             yield fast, None, state, power
     else:
         how = {name: getattr(opt, name) for name in ("sync_period", "slow_step_size", "inner_state", "pull_back")}
+        if opt.adapts:
+            how |= {"slow_step_size": 0.0, "lowest": opt.slow_step_size.lowest}
         yield from reference.lookahead(type(inner).__name__, params, gradients, lrs, settings=settings_of(inner), **how)
 
 

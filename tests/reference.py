@@ -82,37 +82,56 @@ def start_state(theta):
 # ------------------------------------------------------------------------------------------------- Lookahead
 
 
-def power_after(beta, syncs, since, k, a, inner_state):
-    """The power of beta after so many syncs and so many steps since the last one.
+def power_after(beta, steps, since, k, inner_state):
+    """The power of beta after syncs with these slow steps and so many steps since the last one.
 
     A sync multiplies an interpolated power by ``1 - a + a*beta**k``: a of it went on by k steps, the rest stayed.
     """
     if inner_state == "keep":
-        return beta ** (syncs * k + since)
+        return beta ** (len(steps) * k + since)
     if inner_state == "reset":
         return beta**since
-    return (1 - a + a * beta**k) ** syncs * beta**since
+    return np.prod([1 - a + a * beta**k for a in steps]) * beta**since
 
 
-def lookahead(rule, theta, gradients, lrs, *, sync_period, slow_step_size, inner_state, pull_back, settings):
-    """Zhang et al. 2019, Algorithm 1: yield (fast, slow, state, power) after every step, power a function of beta."""
-    k, a = sync_period, slow_step_size
+def optimal_step(before, fast, slow, g, v_hat, lr, eps, lowest):
+    """Zhang et al. 2019, proposition 1, for A = diag(sqrt(v_hat) + eps)/lr and the minimum that this A foretells."""
+    A = np.diag(v_hat**0.5 + eps) / lr
+    minimum = before - np.linalg.solve(A, g)
+    step = (slow - minimum) @ A @ (slow - fast) / ((slow - fast) @ A @ (slow - fast))
+    return round(float(np.clip(step, lowest, 1)), 6)
+
+
+def lookahead(
+    rule, theta, gradients, lrs, *, sync_period, slow_step_size, inner_state, pull_back, settings, lowest=None
+):
+    """Zhang et al. 2019, Algorithm 1: yield (fast, slow, state, power) after every step, power a function of beta.
+
+    slow_step_size : a number, or some in turn; of no importance with ``lowest``, which asks for the optimal ones.
+    """
+    k, taken, given = sync_period, [], np.atleast_1d(slow_step_size)
     fast = slow = np.array(theta, np.float64)
     state = anchor = start_state(fast)
     for t, (g, lr) in enumerate(zip(gradients, lrs, strict=True), 1):
 
         def power(beta, t=t):
-            return power_after(beta, (t - 1) // k, (t - 1) % k + 1, k, a, inner_state)
+            return power_after(beta, taken[: (t - 1) // k], (t - 1) % k + 1, k, inner_state)
 
+        before = fast
         fast, state = RULES[rule](fast, np.asarray(g, np.float64), state, lr, power, **settings)
         if t % k == 0:
+            a = given[len(taken) % len(given)]
+            if lowest:
+                v_hat = state["v"] / (1 - power(settings["beta2"]))
+                a = optimal_step(before, fast, slow, g, v_hat, lr, settings["eps"], lowest)
+            taken.append(a)
             slow = slow + a * (fast - slow)
             fast = slow if pull_back else fast
             if inner_state == "reset":
                 state = start_state(fast)
             if inner_state == "interpolate":
                 state = anchor = {name: anchor[name] + a * (slot - anchor[name]) for name, slot in state.items()}
-        yield fast, slow, state, lambda beta, t=t: power_after(beta, t // k, t % k, k, a, inner_state)
+        yield fast, slow, state, lambda beta, t=t: power_after(beta, taken[: t // k], t % k, k, inner_state)
 
 
 def plain(rule, theta, gradients, lrs, settings):

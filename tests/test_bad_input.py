@@ -86,7 +86,7 @@ def test_unknown_setting_is_refused():
         *(({"sync_period": value}, ValueError) for value in (0, -1)),
         *(({"sync_period": value}, TypeError) for value in (2.5, 5.0, True, NAN, INF, "5", None, np.True_)),
         *(({"slow_step_size": value}, ValueError) for value in (-0.1, 1.5, NAN, INF, -INF)),
-        *(({"slow_step_size": value}, TypeError) for value in (True, "0.5", [0.5], 1j)),
+        *(({"slow_step_size": value}, TypeError) for value in (True, "0.5", 1j, {0.5, 0.1})),
         *(({"retention": value}, ValueError) for value in (-0.1, 1.5, NAN, INF)),
         *(({"retention": value}, TypeError) for value in (True, "0.5")),
         *(({"inner_state": value}, ValueError) for value in ("pullback", "", None, True, 0, np.array(["keep"]))),
@@ -97,6 +97,24 @@ def test_unknown_setting_is_refused():
 def test_settings_of_lookahead(settings, error):
     ((name, value),) = settings.items()
     refused(error, [name, repr(value)], lnb.Lookahead, lnb.AdamW(), **settings)
+
+
+def test_each_of_several_slow_steps_must_be_one():
+    for value in (NAN, 1.5, -0.1):
+        refused(ValueError, ["slow_step_size[1]", value], lnb.Lookahead, lnb.AdamW(), slow_step_size=[0.5, value])
+    for value in ("adaptive", True, [0.5]):
+        refused(TypeError, ["slow_step_size[1]", value], lnb.Lookahead, lnb.AdamW(), slow_step_size=[0.5, value])
+    refused(ValueError, ["slow_step_size", "none"], lnb.Lookahead, lnb.AdamW(), slow_step_size=[])
+
+
+def test_adaptive_needs_adamw_its_state_and_the_pull_back():
+    how = {"slow_step_size": "adaptive"}
+    refused(ValueError, ["inner must be AdamW", "SGD("], lnb.Lookahead, lnb.SGD(), **how)
+    refused(ValueError, ["inner_state", "'reset'"], lnb.Lookahead, lnb.AdamW(), inner_state="reset", **how)
+    refused(ValueError, ["pull_back", "False"], lnb.Lookahead, lnb.AdamW(), pull_back=False, **how)
+    refused(ValueError, ["retention"], lnb.Lookahead, lnb.AdamW(), retention=0.5, **how)
+    for lowest in (0.0, -1.0, 1.5, NAN):
+        refused(ValueError, ["lowest", repr(lowest)], lnb.Adaptive, lowest)
 
 
 def test_both_conventions_at_once_are_refused():

@@ -93,7 +93,7 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         ),
         ('lr = "tuned"', 'lr = "tunde"', "C01.arms.same rate.lr must be a number, 'given' or the name of an arm that"),
         ('lr = "tuned"', 'lr = "adamw"', "C01.arms.same rate.lr must be a number, 'given' or the name of an arm that"),
-        ("tune = {", "lr = 0.1\ntune = {", "C01.arms.tuned.lr must be given, or tune, and not both"),
+        ("tune = {", "lr = 0.1\ntune = {", "C01.arms.tuned.lr must be given, or be in tune or in draw"),
         ('lr = "tuned"', "tune = { lr = [0.1] }", "C01.arms.tune must hold the same number of trials in all arms that"),
         (
             "times = [0.5, 0.2]",
@@ -139,6 +139,16 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         ('tasks = ["iris"]', 'tasks = ["wine"]', "C01.effects[0].tasks must be one of 'iris', 'bowl', not 'wine'"),
         ('tasks = ["iris"]', "tasks = []", "C01.effects[0].tasks must be a list of one name or more, not []"),
         ('tasks = ["iris"]', 'task = ["iris"]', "C01.effects[0].task is not known (did you mean tasks?)"),
+        (
+            'tasks = ["iris"]',
+            'tasks = ["iris"]\nagainst = ["wine"]',
+            "C01.effects[0].against must be one of 'iris', 'bowl', not 'wine'",
+        ),
+        (
+            'tasks = ["iris"]',
+            'tasks = ["iris"]\nagainst = ["iris", "bowl"]',
+            "C01.effects[0].against must hold as many tasks as tasks, 1, not 2",
+        ),
         (
             "threshold = 0.7\n",
             "",
@@ -260,7 +270,7 @@ def test_single_tasks_and_other_claims_do_not_enter_a_verdict(register):
     joint = outcomes(slower="yes", better="no").assign(claim="C01")
     other = outcomes(slower="no", better="yes").assign(claim="C05")
     single = outcomes(task="iris", slower="no", better="yes").assign(claim="C01")
-    assert claims.verdict(register["C01"], pd.concat([single, other, joint])) == "supported"
+    assert claims.verdict(register["C01"], pd.concat([single, joint, other])) == "supported"
 
 
 def test_what_has_no_results_or_no_trial_says_so(register):
@@ -466,10 +476,34 @@ def test_runs_that_diverged_in_both_arms_are_tied():
     assert judged(frame, expect="equivalent")["outcome"] == "yes"
 
 
+def test_against_other_tasks_an_effect_is_the_difference_by_seed():
+    frame = runs([0.5, 0.3, 0.1], tasks=("one", "two", "three"))
+    pair = {"tasks": ("one", "two"), "against": ("two", "three")}
+    found = claims.gaps_of(effect(**pair), frame, ("one", "two"))
+    plain = claims.gaps_of(effect(tasks=("one", "two", "three")), frame, ("one", "two", "three"))
+    assert found["two"].equals(plain["two"] - plain["three"])
+    assert found["one"].equals(plain["one"] - plain["two"])
+    alone = claims.gaps_of(effect(**pair), frame, ("two",))
+    assert alone["two"].equals(found["two"])
+    assert [*alone.index.unique("task")] == ["two"]
+    claim = claims.Claim("C01", "", "", "", "", effects=(effect(**pair),))
+    assert claims.judge(claim, frame)["size"].tolist() == pytest.approx([0.2, 0.2, 0.2])
+    turned = judged(frame, tasks=("three", "two"), against=("two", "one"), expect="less")
+    assert (turned["size"], turned["outcome"]) == (pytest.approx(-0.2), "yes")
+
+
+def test_a_ratio_against_other_tasks_is_a_ratio_of_ratios():
+    frame = runs([1.5, 1.2], tasks=("one", "two"), times=True)
+    found = judged(frame, scale="ratio", margin=1.1, against=("two",))
+    assert (found["size"], found["outcome"]) == (pytest.approx(1.25), "yes")
+
+
 def test_runs_that_lack_something_are_refused():
     frame = runs(0.1, tasks=("one", "two"))
     with pytest.raises(ValueError, match="runs must hold the tasks of 'e', and lack two"):
         judged(frame[frame["task"] == "one"], tasks=("one", "two"))
+    with pytest.raises(ValueError, match="runs must hold the tasks of 'e', and lack two"):
+        judged(frame[frame["task"] == "one"], against=("two",))
     with pytest.raises(ValueError, match="control must be one of 'arm'"):
         judged(frame[frame["arm"] == "arm"])
     with pytest.raises(ValueError, match="must have the same seeds"):
@@ -482,6 +516,9 @@ def test_on_fewer_tasks_what_cannot_be_tested_is_left_out(register):
     assert claims.on_tasks(claim, claim.tasks).effects == claim.effects
     wide = claims.Claim("C01", "", "", "", "", effects=(effect(test="over tasks", tasks=("a", "b", "c")),))
     assert claims.on_tasks(wide, ["a", "b"]).effects == ()
+    pairs = claims.Claim("C01", "", "", "", "", effects=(effect(tasks=("a", "b"), against=("c", "d")),))
+    assert claims.on_tasks(pairs, ["a", "b", "d"]).effects == (effect(tasks=("b",), against=("d",)),)
+    assert claims.on_tasks(pairs, ["a", "b"]).effects == ()
 
 
 # -------------------------------------------------------------------------------------------------------- kept results
@@ -545,6 +582,8 @@ def test_holm_runs_over_the_joint_effects_of_all_claims(register, tmp_path):
     assert found[["effect", "task"]].to_numpy().tolist() == alone[["effect", "task"]].to_numpy().tolist()
     assert found["p"][joint].tolist() == pytest.approx(statistics.holm(alone["p"][joint]).tolist())
     assert found["p"][~joint].tolist() == alone["p"][~joint].tolist()
+    few = claims.judge_all(register, folder=tmp_path, by_task=["C02"])
+    assert few.equals(found[joint | (found["claim"] == "C02")].reset_index(drop=True))
     assert [claims.verdict(register[key], found) for key in register] == ["supported", "supported", "not testable here"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lookahead_nb as lnb
-from lookahead_nb import configuration
+from lookahead_nb import configuration, datasets
 
 SMALL = {
     "model": 'kind = "MLP"\nwidths = [5, 4, 3]',
@@ -59,6 +59,7 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         'optimizer = "Lookahead"\ninner = "Adam"\npull_back = [true, false]\nsync_period = 7',
         'optimizer = "RMSprop"\nschedule = { kind = "linear", steps = 15 }',
         'optimizer = "Adagrad"\nschedule = { kind = "constant", warmup = 5 }\nlr = 0.5',
+        'optimizer = "Lookahead"\ninner = "AdamW"\nslow_step_size = ["adaptive", 0.5, [0.5, 0.3]]',
         'optimizer = "ScheduleFreeAdamW"\nschedule = { kind = "constant", warmup = 5 }\nbeta1 = 0.95',
     ]
     found = read(tmp_path, grid=grids).configs
@@ -69,6 +70,7 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         lnb.Lookahead(lnb.Adam(), sync_period=7, pull_back=False),
         lnb.RMSprop(lr=lnb.schedules.linear(1e-2, 15)),
         lnb.Adagrad(lr=lnb.schedules.constant(0.5, warmup=5)),
+        *(lnb.Lookahead(lnb.AdamW(), slow_step_size=step) for step in ("adaptive", 0.5, (0.5, 0.3))),
         lnb.ScheduleFreeAdamW(lr=lnb.schedules.constant(2.5e-3, warmup=5), beta1=0.95),
     ]
 
@@ -236,8 +238,9 @@ def test_any_value_anywhere_is_taken_or_refused_in_words(data, value):
         ("a.npz", b"not a zip", "cannot be understood"),
         ("b.csv", b"", "cannot be understood"),
         ("c.csv", b"x,y\n1,0\n", "data.file must hold a column 'kind'"),
-        ("d.csv", b"x,kind\nred,0\nblue,1\n", "data.X must hold numbers"),
-        ("e.csv", b"x,kind\n1,red\n2,blue\n", "data.y must have an integer or bool dtype"),
+        ("d.csv", b"x,kind\nred,0\nblue,1\n", "data.file must hold numbers in all columns but that of"),
+        ("e.csv", b"x,kind\n1,red\n2,\n", "data.file must hold a label in every row, not none as in row 1"),
+        ("f.csv", b"x,kind\n1,0.5\n2,1.5\n", "data.y must have an integer or bool dtype"),
     ],
 )
 def test_broken_data_of_the_user_is_named(tmp_path, name, content, sentence):
@@ -246,6 +249,14 @@ def test_broken_data_of_the_user_is_named(tmp_path, name, content, sentence):
     with pytest.raises(ValueError, match="data") as caught:
         read(tmp_path, data=f'file = "{name}"{label}')
     assert sentence in str(caught.value)
+
+
+def test_labels_in_words_are_numbered_by_the_alphabet(tmp_path):
+    rows = "".join(f"{i},{2 * i},{kind}\n" for i, kind in enumerate(["red", "blue", "red", "amber", "blue", "red"]))
+    (tmp_path / "mine.csv").write_text("x,y,kind\n" + rows)
+    X, y = datasets.read_rows(tmp_path / "mine.csv", "kind")
+    assert X.tolist() == [[i, 2 * i] for i in range(6)]
+    assert y.tolist() == [2, 1, 2, 0, 1, 2]
 
 
 def test_pickled_data_is_never_loaded(tmp_path):

@@ -308,6 +308,7 @@ RULES = {
     "reset": lnb.Lookahead(lnb.AdamW(0.05), sync_period=4, slow_step_size=0.3, inner_state="reset"),
     "interpolate": lnb.Lookahead(lnb.AdamW(0.05), sync_period=2, slow_step_size=0.3, inner_state="interpolate"),
     "average": lnb.Lookahead(lnb.RMSprop(0.02), sync_period=3, slow_step_size=0.3, pull_back=False),
+    "in turn": lnb.Lookahead(lnb.SGD(0.02), sync_period=2, slow_step_size=(0.3, 0.8)),
     "schedule-free": lnb.ScheduleFreeAdamW(0.05, beta1=0.7),
 }
 each_rule = pytest.mark.parametrize("opt", RULES.values(), ids=RULES)
@@ -347,14 +348,40 @@ def test_run_has_the_bits_of_stepping_by_hand(landscape, opt, width):
     assert history[others].isna().all(axis=None)
 
 
-@pytest.mark.parametrize("name", ["bowl", "moving bowl"])
-def test_run_may_be_cut_anywhere(monkeypatch, name):
-    landscape, opt = NOISY[name], RULES["interpolate"]
+ADAPTIVE = lnb.Lookahead(lnb.AdamW(0.05), sync_period=2, slow_step_size="adaptive")
+
+
+@pytest.mark.parametrize(
+    ("name", "opt"),
+    [
+        ("bowl", RULES["interpolate"]),
+        ("moving bowl", RULES["interpolate"]),
+        ("bowl", RULES["in turn"]),
+        ("alone", ADAPTIVE),
+    ],
+)
+def test_run_may_be_cut_anywhere(name, opt, monkeypatch):
+    landscape = NOISY[name]
     whole = lnb.train(landscape, None, opt, steps=9, eval_every=2, dtype="float64")
     monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 2 * landscape.size)
     cut = lnb.train(landscape, None, opt, steps=9, eval_every=2, dtype="float64")
     assert cut.params.tobytes() == whole.params.tobytes()
     assert cut.history.equals(whole.history)
+    assert cut.state.slow_steps == whole.state.slow_steps
+
+
+def test_adaptive_steps_go_as_by_hand_but_for_one_replica_only(width):
+    run = lnb.train(NOISY["alone"], None, ADAPTIVE, steps=7, seed=3, dtype=width)
+    params = NOISY["alone"].init(3, width)
+    state = ADAPTIVE.init(params)
+    for t in range(1, 8):
+        ADAPTIVE.step(params, NOISY["alone"].noisy_grad(params, 3, t), state)
+    assert run.params.tobytes() == params.tobytes()
+    assert run.state.slow_steps == state.slow_steps
+    with pytest.raises(ValueError, match="opt must have given slow steps where replicas=3"):
+        lnb.train(NOISY["bowl"], None, ADAPTIVE, steps=2)
+    with pytest.raises(ValueError, match=r"configs\[1\] must have given slow steps where replicas=3"):
+        lnb.sweep(NOISY["bowl"], None, [lnb.AdamW(), ADAPTIVE], seeds=1, steps=2, progress=False)
 
 
 @each_noisy

@@ -9,6 +9,7 @@ import pytest
 from cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference_path, run
 
 import lookahead_nb as lnb
+from lookahead_nb import formulas
 from lookahead_nb.optimizers import STEPS_AHEAD, step_table
 
 RTOL_FLOAT64 = 1e-13  # some ten roundings per step over 60 steps; measured 5e-15
@@ -46,6 +47,36 @@ def test_pencil_trace_without_pull_back():
     # the fast weights run on: 2, 1, 0, -1; slow = .5*3 + .5*1 = 2, then .5*2 + .5*(-1) = .5
     opt = lnb.Lookahead(DOWNHILL, sync_period=2, pull_back=False)
     assert trace(opt, 4) == [(2, 3), (1, 2), (0, 2), (-1, 0.5)]
+
+
+def test_pencil_trace_with_steps_in_turn():
+    # 3, 2, 1 -> .5*3 + .5*1 = 2; 1, 0 -> .75*2 + .25*0 = 1.5; .5, -.5 -> .5*1.5 + .5*(-.5) = .5
+    opt = lnb.Lookahead(DOWNHILL, sync_period=2, slow_step_size=[0.5, 0.25])
+    assert [slow for _, slow in trace(opt, 6)] == [3, 2, 2, 1.5, 1.5, 0.5]
+
+
+def adaptive(inner, **settings):
+    return lnb.Lookahead(inner, slow_step_size="adaptive", **settings)
+
+
+@pytest.mark.parametrize(
+    ("g", "step"),
+    [
+        (0.5, 0.882353),  # m = .5, m_hat = 2/3, fast = -.05 - .1*(2/3)/1.5; (1.5*(-.05) - .05) / (1.5*fast)
+        (3.0, 1.0),  # m_hat = 7/3, fast = -.05 - .1*(7/3)/4; (4*(-.05) - .3) / (4*fast) = 1.15
+        (-3.0, 0.1),  # m_hat = -5/3, fast = -.05 + .1*(5/3)/4; (4*(-.05) + .3) / (4*fast) = -3
+    ],
+)
+def test_adaptive_step_by_hand(g, step):
+    # k = 2, gradients 1 and g: m = .5, m_hat = 1, before = 0 - .1*1/(1 + 1) = -.05; then v_hat = g**2
+    opt = adaptive(lnb.AdamW(lr=0.1, beta1=0.5, beta2=0.0, eps=1.0, weight_decay=0.0), sync_period=2)
+    params, inner = np.zeros(1), np.zeros(1)
+    state, alone = opt.init(params), opt.inner.init(inner)
+    for each in (1.0, g):
+        opt.step(params, np.array([each]), state)
+        opt.inner.step(inner, np.array([each]), alone)
+    assert state.slow_steps == [step]
+    assert params[0] == state.slow[0] == step * inner[0]
 
 
 def test_interpolated_velocity_by_hand():
@@ -138,6 +169,66 @@ def test_follows_the_reference_after_every_step(rule, inner_state, rng):
         if hasattr(opt.inner, "beta1"):
             expected = power(opt.inner.beta1), power(opt.inner.beta2)
             assert (state.power1, state.power2) == pytest.approx(expected, rel=RTOL_FLOAT64)
+
+
+@pytest.mark.parametrize("inner_state", INNER_STATES)
+def test_steps_in_turn_follow_the_reference(inner_state, rng):
+    opt = lnb.Lookahead(INNER["adamw"], sync_period=4, slow_step_size=(0.3, 1, 0.8), inner_state=inner_state)
+    params, gradients = problem(rng, 60, 9)
+    path = reference_path(opt, params, gradients)
+    state = opt.init(params)
+    for g, (fast, slow, _, power) in zip(gradients, path, strict=True):
+        opt.step(params, g, state)
+        assert_close(params, fast, RTOL_FLOAT64)
+        assert_close(state.slow, slow, RTOL_FLOAT64)
+        assert state.power2 == pytest.approx(power(opt.inner.beta2), rel=RTOL_FLOAT64)
+    assert state.slow_steps == [0.3, 1, 0.8] * 5
+
+
+@pytest.mark.parametrize("lowest", [0.6, 0.9])
+def test_adaptive_steps_follow_the_reference(lowest, rng):
+    inner = lnb.AdamW(lr=lnb.schedules.cosine(0.02, 70, warmup=9), beta1=0.8, beta2=0.98, eps=1e-3)
+    opt = lnb.Lookahead(inner, sync_period=4, slow_step_size=lnb.Adaptive(lowest))
+    params, gradients = problem(rng, 60, 9)
+    state = opt.init(params)
+    for g, (fast, slow, _, _) in zip(gradients, reference_path(opt, params, gradients), strict=True):
+        opt.step(params, g, state)
+        assert_close(params, fast, RTOL_FLOAT64)
+        assert_close(state.slow, slow, RTOL_FLOAT64)
+    assert min(state.slow_steps) == lowest
+    assert max(state.slow_steps) == 1
+    assert len(set(state.slow_steps)) > 3
+
+
+def test_steps_once_taken_can_be_given_bit_for_bit(rng, width):
+    opt = adaptive(INNER["adamw"], sync_period=3)
+    params, gradients = problem(rng, 60, 33, width)
+    moved, state = run(opt, params, gradients)
+    given = lnb.Lookahead(INNER["adamw"], sync_period=3, slow_step_size=state.slow_steps)
+    again, other = run(given, params, gradients)
+    assert again.tobytes() == moved.tobytes()
+    assert other.slow_steps == state.slow_steps
+
+
+def test_adaptive_step_is_one_without_momentum_and_where_nothing_moves(rng):
+    params, gradients = problem(rng, 12, 9)
+    opt = adaptive(lnb.AdamW(lr=0.02, beta1=0.0, weight_decay=0.0), sync_period=3)
+    assert run(opt, params, gradients)[1].slow_steps == [1.0] * 4
+    assert run(adaptive(lnb.AdamW(lr=0.0)), params, gradients)[1].slow_steps == [1.0] * 2
+    assert run(adaptive(lnb.AdamW(weight_decay=0.0)), params, 0 * gradients)[1].slow_steps == [1.0] * 2
+
+
+def test_adaptive_step_is_where_the_model_is_lowest(rng):
+    for _ in range(20):
+        before, fast, slow, g = rng.standard_normal((4, 9))
+        v, lr = np.exp(rng.standard_normal(9)), 0.3
+        sums = (0.0, 0.0)
+        for each in zip(before, fast, slow, g, v, strict=True):
+            sums = formulas.model_sums(*map(float, each), 1.5, 1e-3, lr, *sums)
+        lowest = sums[0] / sums[1]
+        a = (1.5 * np.sqrt(v) + 1e-3) / lr
+        heights = [g @ x + a @ x**2 / 2 for x in (slow + s * (fast - slow) - before for s in lowest + np.r_[0, 1, -1])]
+        assert heights[1:] == pytest.approx([heights[0] + a @ (fast - slow) ** 2 / 2] * 2)
 
 
 @pytest.mark.parametrize("rule", WRAPPED)
@@ -282,6 +373,19 @@ def test_equal_settings_are_equal_and_others_are_not():
     assert hash(make()) == hash(make(retention=0.5))
     changes = [{"sync_period": 6}, {"slow_step_size": 0.6}, {"inner_state": "reset"}, {"pull_back": False}]
     assert len({make(), *(make(**changed) for changed in changes), lnb.Lookahead(lnb.Adam(lr=0.1))}) == 6
+
+
+def test_steps_in_turn_are_told_apart_and_written_in_one_way():
+    def make(step):
+        return lnb.Lookahead(lnb.AdamW(), slow_step_size=step)
+
+    assert make([0.5, 0.5]) == make(0.5)
+    assert make([0.5, 0.25]) == make(np.array([0.5, 0.25])) == make((0.5, 0.25))
+    assert make("adaptive") == make(lnb.Adaptive()) == make(lnb.Adaptive(0.1))
+    assert len({make(0.5), make([0.5, 0.25]), make([0.25, 0.5]), make("adaptive"), make(lnb.Adaptive(0.2))}) == 5
+    assert np.isnan([make([0.5, 0.25]).retention, make("adaptive").retention]).all()
+    for opt in (make([0.5, 0.25]), make("adaptive")):
+        assert eval(repr(opt), vars(lnb).copy()) == opt
 
 
 def test_settings_are_frozen():

@@ -14,6 +14,7 @@ from lookahead_nb.problems import Problem
 
 TASKS = {
     "iris": {"data": "iris", "hidden": [], "steps": 40, "threshold": 0.5},
+    "penalty": {"data": "iris", "l2": 0.1, "steps": 40},
     "net": {"data": "wine", "hidden": [5], "steps": 40},
     "bowl": {"landscape": "Quadratic", "curvatures": [2.0, 0.5], "noise": [0.5, 1.5], "steps": 40},
     "wells": {"landscape": "DoubleWell", "steps": 40},
@@ -96,6 +97,29 @@ def test_steps_to_threshold_lie_on_a_straight_line_of_logarithms():
     assert [*measured("reached", train_loss=losses).values()] == [1, 1, 0, 1, 0]
 
 
+def test_test_loss_at_a_training_loss_lies_on_a_straight_line_of_logarithms():
+    train = [[1.0, 1.0, 0.25], [0.5, 0.3, 0.2], [1.0, 0.9, 0.6]]  # the threshold is 0.5; the last one never gets there
+    found = measured("test_at_train", train_loss=train, test_loss=[[0.9, 0.8, 0.2], [0.7, 0.6, 0.5], [0.9, 0.5, 0.4]])
+    assert [*found.values()] == pytest.approx([math.sqrt(0.8 * 0.2), 0.7, 1.0])
+
+
+def test_the_step_of_the_best_validation_loss_is_that_of_the_judged_weights():
+    losses = {"validation_loss": [[1, 0.2, 0.3], [1, 0.3, 0.3], [1, 0.5, NAN]], "test_loss": [[1, 0.4, 0.6]] * 3}
+    both = curves(**losses)
+    assert METRICS["test_at_best_validation"].measure(both).to_dict() == {1: 0.4, 2: 0.4, 3: 0.4}
+    assert METRICS["overfitting"].measure(both).to_dict() == pytest.approx({1: 0.2, 2: 0.2, 3: 0.2})
+    slow = (both.rows["weights"] == "slow") & (both.rows["step"] == 20)
+    both.rows.loc[slow, "validation_loss"] = 0.1
+    assert METRICS["test_at_best_validation"].measure(both)[1] == 0.6
+    assert METRICS["test_at_best_validation"].measure(both.of("fast"))[1] == 0.4
+
+
+def test_late_losses_at_syncs_and_between_them_are_kept_apart():
+    test, phase = [[1.0, 0.9, 0.8, 0.2, 0.4, 0.6, 0.7]], [[0, 0, 1, 0, 2, 0, 1]]  # the second half begins at 0.2
+    assert measured("test_loss_at_syncs", test_loss=test, phase=phase) == {1: pytest.approx((0.2 + 0.6) / 2)}
+    assert measured("test_loss_between_syncs", test_loss=test, phase=phase) == {1: pytest.approx((0.4 + 0.7) / 2)}
+
+
 def test_the_noise_floor_is_that_of_the_second_half():
     losses = [[0.9, 0.8, 0.7, 0.30, 0.34, 0.32, 0.32], [0.9, 0.8, 0.7, 0.36, 0.33, 0.30, 0.27]]
     bowl = {"name": "bowl", "chance": math.inf, "train_loss": losses}
@@ -121,15 +145,30 @@ def test_the_floor_is_counted_from_the_lowest_possible_loss(monkeypatch):
     assert measured("floor", train_loss=losses) == {1: pytest.approx(0.4), 2: pytest.approx(0.3)}
 
 
+def test_curves_may_be_those_of_runs_instead_of_seeds(monkeypatch):
+    monkeypatch.setattr(Problem, "lowest", lambda _, seed: 0.1 * seed)
+    one, two = (curves(train_loss=[[0.9] + [0.5] * 6, [0.9] + [0.7] * 6]).rows for _ in range(2))
+    runs = pd.concat([one.assign(run=one["seed"].map({1: "b", 2: "a"})), two.assign(run="c", seed=3)[:14]])
+    by_run = Curves(runs, problem("iris", 1.0), by="run")
+    assert by_run.seeds.to_dict() == {"a": 2, "b": 1, "c": 3}
+    assert METRICS["train_loss"].measure(by_run).to_dict() == {"a": 0.7, "b": 0.5, "c": 0.5}
+    assert METRICS["floor"].measure(by_run).to_numpy() == pytest.approx([0.5, 0.4, 0.2])
+
+
 @pytest.mark.parametrize(
     ("name", "fitting"),
     [
-        ("train_loss", {"iris", "net", "bowl", "wells"}),
-        ("validation_loss", {"iris", "net"}),
-        ("test_loss", {"iris", "net"}),
-        ("test_error", {"iris", "net"}),
+        ("train_loss", {"iris", "penalty", "net", "bowl", "wells"}),
+        ("validation_loss", {"iris", "penalty", "net"}),
+        ("test_loss", {"iris", "penalty", "net"}),
+        ("test_error", {"iris", "penalty", "net"}),
         ("steps_to_threshold", {"iris"}),
         ("reached", {"iris"}),
+        ("test_at_train", {"iris"}),
+        ("test_at_best_validation", {"iris", "penalty", "net"}),
+        ("overfitting", {"iris", "penalty", "net"}),
+        ("test_loss_at_syncs", {"iris", "penalty", "net"}),
+        ("test_loss_between_syncs", {"iris", "penalty", "net"}),
         ("floor", {"iris", "bowl", "wells"}),
         ("slow_risk", {"bowl"}),
         ("fast_risk", {"bowl"}),

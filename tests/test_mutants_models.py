@@ -31,8 +31,10 @@ GROUPS = ("test_sweep.py", "side_by_side")
 EVALUATED = """        if evaluates:
             _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
 """
-PULLED = """        if sync_period > 0 and t % sync_period == 0:
-            sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+PULLED = """        if syncs:
+            n = t // sync_period - 1
+            size, rest = step_of_sync(n, slow_steps, rates, lowest, before, p, slow, g, s2, table[t - 1])
+            sync(p, s1, s2, slow, a1, a2, like(l2, size), like(l2, rest), pull_back, inner_state)
 """
 
 # name: (file, what stands there, what is planted, tests). Each replaces one place.
@@ -92,7 +94,12 @@ FAULTS = {
     ),
     "fast weights evaluated after the pull": ("cpu/runs.py", EVALUATED + PULLED, PULLED + EVALUATED, TRAIN),
     "minibatches one step ahead": ("cpu/runs.py", "seed, t - 1, rows", "seed, t, rows", TRAIN),
-    "scalars one step ahead": ("cpu/runs.py", "table[t - 1]", "table[min(t, last - 1)]", TRAIN),
+    "scalars one step ahead": (
+        "cpu/runs.py",
+        "s2, table[t - 1])\n        if not",
+        "s2, table[min(t, last - 1)])\n        if not",
+        TRAIN,
+    ),
     "sync one step late": ("cpu/runs.py", "t % sync_period == 0", "t > 1 and (t - 1) % sync_period == 0", TRAIN),
     "weights not watched": ("cpu/runs.py", "if not _all_within(p, limits[1])", "if False", TRAIN),
     "gradient not watched": ("cpu/runs.py", "and _all_within(g, limits[0])", "", TRAIN),

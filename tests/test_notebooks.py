@@ -24,7 +24,16 @@ import pytest
 import registers
 
 from lookahead_nb import figures, landscapes, statistics, tables
-from lookahead_nb.figures import faq_8_1_alpha, quick_start, update_rules
+from lookahead_nb.figures import (
+    convergence,
+    faq_8_1_alpha,
+    noise_floor,
+    quick_start,
+    slow_weights,
+    update_rules,
+    verdicts,
+    your_own_question,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"
@@ -223,10 +232,14 @@ def test_committed_figure_is_the_one_of_its_manifest(path):
 def draw(folder):
     """Draw every figure of the notebooks from the committed tables into a folder."""
     figures.use_style()
-    curves, runs, pulls, surface = (
+    curves, runs, pulls, surface, own, effects = (
         tables.read_table(ROOT / f"data/results/{name}.csv")
-        for name in ("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface")
+        for name in (
+            *("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface"),
+            *("your_own_question", "verdicts"),
+        )
     )
+    c11, c12, c13 = (tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C11", "C12", "C13"))
     levels = ["task", "arm", "retention"]
     settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
     values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack(levels).T
@@ -238,12 +251,30 @@ def draw(folder):
     synced = pd.DataFrame({"retention": numbers, "slow_step_size": 1 - numbers}, index=numbers)
     x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
     loss = landscapes.Quadratic([1.0, 20.0]).loss(np.stack(np.meshgrid(x, y), axis=-1))
+    tried = {
+        name: tables.read_table(ROOT / f"data/results/convergence_{name}.csv")
+        for name in ("cycle", "phases", "over_time", "matched_risk", "gaps", "identity")
+    }
+    matched, grid = tried["matched_risk"].set_index("risk"), np.linspace(-1.5, 2.0, 60)
+    over_time = tried["over_time"].set_axis(np.arange(0, 1001, 50)).rename(columns=int)
+    valley = pd.DataFrame(landscapes.Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
+    paths = tried["identity"].set_index(["sync_period", "step"])
+    floors, epoch = (tables.read_table(ROOT / f"data/results/noise_floor_{name}.csv") for name in ("floors", "epoch"))
     drawn = {
+        "convergence_cycle": convergence.cycle(tried["cycle"], tried["phases"]),
+        "convergence_published": convergence.published(over_time, matched.rename(columns=int), tried["gaps"]),
+        "convergence_identity": convergence.identity(valley, paths, 10),
+        "noise_floor_prediction": noise_floor.prediction(floors, epoch),
         "quick_start_losses": quick_start.losses(curves),
         "update_rules_readings": update_rules.readings(synced, pulls, sync_period=5),
         "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
         "faq_8_1_alpha_speed_and_stability": faq_8_1_alpha.speed_and_stability(to_adamw, settled),
+        "slow_weights_by_phase": slow_weights.by_phase(c13),
+        "slow_weights_generalisation": slow_weights.generalisation(c11),
+        "slow_weights_decay": slow_weights.decay(c12),
         "faq_8_1_alpha_controls": faq_8_1_alpha.controls(to_adamw, to_control, settled),
+        "your_own_question": your_own_question.against_adamw(own, margin=0.02),
+        "verdicts": verdicts.forest(effects),
     }
     for name, fig in drawn.items():
         manifest = json.loads((ROOT / f"paper/figures/{name}.json").read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
@@ -217,6 +218,74 @@ def test_trials_are_the_points_of_the_grid():
     assert arm()["a"].trials == []
 
 
+DRAW = {"lr": {"low": 1e-3, "high": 1.0}, "sync_period": {"low": 1, "high": 50}}
+
+
+def test_draws_lie_evenly_in_logarithms_between_the_ends():
+    (found,) = arms_of({"a": {"rule": "AdamW", "draw": DRAW, "draws": 4000, "best_of": 1}}).values()
+    drawn = pd.DataFrame(found.drawn(2**40))
+    assert [*drawn] == ["lr", "sync_period"]
+    assert drawn["lr"].between(1e-3, 1).all()
+    assert np.log10(drawn["lr"]).quantile([0, 0.25, 0.5, 0.75, 1]).to_numpy() == pytest.approx(
+        [-3, -2.25, -1.5, -0.75, 0], abs=0.1
+    )
+    assert drawn["sync_period"].dtype == int
+    assert {*drawn["sync_period"]} == {*range(1, 51)}
+    assert (drawn["sync_period"] == 1).mean() == pytest.approx(math.log(1.5) / math.log(50), abs=0.02)
+    assert abs(drawn.corr(method="spearman").iloc[0, 1]) < 0.05
+    assert found.optimizer(named("bowl"), **found.drawn(1)[0]).sync_period == found.drawn(1)[0]["sync_period"]
+
+
+def test_every_seed_draws_for_itself_and_arms_draw_alike_from_the_same_axes():
+    both = {"rule": "AdamW", "draws": 5, "best_of": 1}
+    one = both | {"draw": DRAW}
+    plain, drawn = arms_of({"plain": both | {"draw": {"lr": DRAW["lr"]}}, "all": one}).values()
+    assert drawn.drawn(1) == drawn.drawn(1) != drawn.drawn(2)
+    assert [each["lr"] for each in plain.drawn(7)] == [each["lr"] for each in drawn.drawn(7)]
+    assert (plain.draws, arm()["a"].draws) == (5, 0)
+
+
+def test_what_is_drawn_once_is_the_same_in_all_draws_of_a_seed():
+    draw = {"lr": DRAW["lr"], "retention": {"low": 0.1, "high": 0.9, "once": True}}
+    (found,) = arms_of({"a": {"rule": "AdamW", "draw": draw, "draws": 6, "best_of": 1}}).values()
+    for seed in (1, 2):
+        assert len({each["lr"] for each in found.drawn(seed)}) == 6
+        assert len({each["retention"] for each in found.drawn(seed)}) == 1
+    assert found.drawn(1)[0]["retention"] != found.drawn(2)[0]["retention"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"draws": None}, "a.draw, draws and best_of must come together"),
+        ({"best_of": None}, "a.draw, draws and best_of must come together"),
+        ({"draw": 5}, "a.draw must be a table, not 5"),
+        ({"draw": {"lr": 0.1}}, "a.draw.lr.axis must be a table, not 0.1"),
+        ({"draw": {"lr": {"low": 0, "high": 1}}}, "a.draw.lr.low must be a finite number above 0, not 0"),
+        ({"draw": {"lr": {"low": 1, "high": 1}}}, "a.draw.lr.high must be a finite number above 1, not 1"),
+        ({"draw": {"lr": {"low": 1, "high": 2, "number": 3}}}, "a.draw.lr.number is not known"),
+        ({"draw": {"lr": {"low": 1, "high": 2, "once": 1}}}, "a.draw.lr.once must be True or False, not 1"),
+        ({"draws": 0}, "a.draws must be a whole number of at least 1, not 0"),
+        ({"best_of": 5}, "a.best_of must be a whole number from 1 to 4, not 5"),
+        ({"best_of": [1, 5]}, "a.best_of must be a whole number from 1 to 4, not 5"),
+        ({"lr": 0.1}, "a.lr must be given, or be in tune or in draw, and only once"),
+        ({"draw": {"retention": {"low": 0.1, "high": 0.9}}}, "a.lr must be given, or be in tune or in draw"),
+    ],
+)
+def test_a_bad_draw_is_refused_by_name(changes, sentence):
+    table = {"rule": "AdamW", "draw": DRAW, "draws": 4, "best_of": 2} | changes
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        arms_of({"a": {key: value for key, value in table.items() if value is not None}})
+
+
+def test_both_ends_of_a_draw_are_checked():
+    for low, high in ((0.5, 1.5), (1.5, 2.0)):
+        draw = {"lr": DRAW["lr"], "retention": {"low": low, "high": high}}
+        (found,) = arms_of({"a": {"rule": "AdamW", "draw": draw, "draws": 2, "best_of": 1}}).values()
+        with pytest.raises(ValueError, match="retention must be"):
+            found.check(named("bowl"))
+
+
 def test_an_arm_is_on_all_tasks_or_on_those_it_names():
     arms = arms_of({"a": BOWL | {"retention": [0.5, 0.8], "tasks": ["bowl", "wells"]}, "b": BOWL})
     assert [*arms] == ["a retention=0.5", "a retention=0.8", "b"]
@@ -238,8 +307,11 @@ def test_the_weights_judged_are_slow_unless_said():
         ({"a": {"rule": "Adamw", "lr": 0.1}}, "a.rule must be one of 'SGD'"),
         ({"a": {"rule": "SGD", "lr": 0.1, "beta1": 0.9}}, "a.beta1 is not known"),
         ({"a": {"rule": "SGD", "lr": 0.1, "syncperiod": 5}}, "a.syncperiod is not known (did you mean sync_period?)"),
-        ({"a": {"rule": "SGD"}}, "a.lr must be given, or tune, and not both"),
-        ({"a": {"rule": "SGD", "lr": 0.1, "tune": {"lr": [1]}}}, "a.lr must be given, or tune, and not both"),
+        ({"a": {"rule": "SGD"}}, "a.lr must be given, or be in tune or in draw"),
+        (
+            {"a": {"rule": "SGD", "lr": 0.1, "tune": {"lr": [1]}}},
+            "a.lr must be given, or be in tune or in draw",
+        ),
         ({"a": {"rule": "SGD", "tune": {"momentum": [0.9]}}}, "a.tune.lr must be given"),
         ({"a": {"rule": "SGD", "tune": [0.1]}}, "a.tune must be a table, not [0.1]"),
         (

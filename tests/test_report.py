@@ -2,11 +2,13 @@
 
 import math
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import registers
 
 from lookahead_nb import claims, report
+from lookahead_nb.figures import verdicts
 
 
 @pytest.fixture
@@ -68,7 +70,11 @@ def test_the_deciding_effect_is_shown(register):
     assert report.main_effect(register["C03"], judged()) == "No ImageNet here."
 
 
-def test_the_tables_stand_between_their_marks(tmp_path):
+def test_the_tables_stand_between_their_marks_and_link_to_what_is_there(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    for name in ("pyproject.toml", "notebooks/02_slow.ipynb"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
     register = registers.read(tmp_path, ("Larger is slower.", "Larger | slower."))
     text = "before\n<!-- claims faq -->\nold\n<!-- /claims -->\nbetween\n<!-- claims all -->\n<!-- /claims -->\nafter\n"
     found = report.with_tables(text, register, judged(slower="yes", better="open"))
@@ -79,7 +85,7 @@ def test_the_tables_stand_between_their_marks(tmp_path):
         "| --- | --- | --- |\n"
         "| Larger \\| slower. | **conditional** ([C01](notebooks/02_slow.ipynb)): at an unchanged rate; slower: ×1.5 "
         "[1.25, 1.75] |  |\n"
-        "| Larger is calmer. | **no results yet** ([C02](notebooks/03_period.ipynb)) | Take a longer one. |\n"
+        "| Larger is calmer. | **no results yet** (C02) | Take a longer one. |\n"
         "| Better on ImageNet. | **not testable here** ([C03](notebooks/02_slow.ipynb)): No ImageNet here. |  |\n"
         "<!-- /claims -->\n"
         "between\n"
@@ -87,7 +93,7 @@ def test_the_tables_stand_between_their_marks(tmp_path):
         "|  | the article says | verdict | deciding effect [95 % interval] | notebook |\n"
         "| --- | --- | --- | --- | --- |\n"
         "| C01 | Larger \\| slower. | conditional | slower: ×1.5 [1.25, 1.75] | [02_slow](notebooks/02_slow.ipynb) |\n"
-        "| C02 | Larger is calmer. | no results yet |  | [03_period](notebooks/03_period.ipynb) |\n"
+        "| C02 | Larger is calmer. | no results yet |  | 03_period |\n"
         "| C03 | Better on ImageNet. | not testable here | No ImageNet here. | [02_slow](notebooks/02_slow.ipynb) |\n"
         "<!-- /claims -->\n"
         "after\n"
@@ -107,3 +113,32 @@ def test_what_is_no_part_of_the_faq_is_in_the_other_table_only(tmp_path):
 
 def test_an_empty_register_gives_no_lines():
     assert report.lines({}, judged()) == []
+
+
+def test_every_effect_is_listed_with_what_it_was_judged_against(register):
+    found = report.effects_of(register, judged(slower="yes", better="open"))
+    assert found[["claim", "verdict", "effect", "expect", "scale", "margin"]].to_numpy().tolist() == [
+        ["C01", "conditional", "slower", "greater", "ratio", 1.25],
+        ["C01", "conditional", "better", "less", "difference", 0.01],
+    ]
+    assert len(report.effects_of(register, judged())) == 0
+
+
+def test_effects_are_drawn_in_margins_towards_what_was_expected():
+    effects = pd.DataFrame(
+        {
+            "expect": ["greater", "less", "less", "equivalent", "greater"],
+            "scale": ["ratio", "ratio", "difference", "of chance", "ratio"],
+            "margin": [2.0, 2.0, 0.1, 0.01, 1.1],
+            "size": [4.0, 0.25, 0.05, -0.02, math.inf],
+        }
+    )
+    assert verdicts.in_margins(effects, "size").tolist() == pytest.approx([2, 2, -0.5, -2, math.inf])
+
+
+def test_what_does_not_fit_on_the_page_is_drawn_at_its_edge(register):
+    rows = report.effects_of(register, judged(slower="yes", better="open")).assign(low=[0.0, -math.inf], high=math.inf)
+    fig = verdicts.forest(rows)
+    arrows = [line for line in fig.axes[0].lines if line.get_marker() in ("<", ">")]
+    assert sorted(x for line in arrows for x in line.get_xdata()) == [-verdicts.EDGE] * 2 + [verdicts.EDGE] * 2
+    plt.close(fig)

@@ -20,7 +20,9 @@ def optimizers(rule):
     if rule not in WRAPPED:
         return [inner]
     wrapped = [lnb.Lookahead(inner, sync_period=K, retention=0.7, inner_state=mode) for mode in INNER_STATES]
-    return [inner, *wrapped, lnb.Lookahead(inner, sync_period=K, pull_back=False)]
+    turns = lnb.Lookahead(inner, sync_period=K, slow_step_size=(0.3, 0.9), inner_state="interpolate")
+    adaptive = [lnb.Lookahead(inner, sync_period=K, slow_step_size="adaptive")] if rule == "adamw" else []
+    return [inner, *wrapped, lnb.Lookahead(inner, sync_period=K, pull_back=False), turns, *adaptive]
 
 
 def same_state(one, other):

@@ -564,3 +564,24 @@ def test_curves_of_all_or_no_runs():
     same(statistics.kaplan_meier([np.nan, np.inf], 5)["waiting"], [1.0, 1.0])
     same(statistics.kaplan_meier([0.0, 5.0], 5)["waiting"], [0.5, 0.0])
     assert statistics.restricted_mean([np.nan, np.inf], 5) == 5
+
+
+# ----------------------------------------------------------------------------------------------------------- ratios
+
+
+def test_ratios_to_a_control_are_those_of_each_task_and_over_tasks(rng):
+    base = {task: rng.random(8) + 1 for task in "cabd"}
+    ratios = {("slow", "c"): 2.0, ("slow", "a"): 1.5, ("slow", "b"): 3.0, **{("odd", task): 0.5 for task in "cabd"}}
+    runs = {("base", task): values for task, values in base.items()}
+    runs |= {key: base[key[1]] * ratio * np.exp(0.1 * rng.normal(size=8)) for key, ratio in ratios.items()}
+    frames = [
+        pd.DataFrame({"task": task, "arm": arm, "seed": range(8), "value": run}) for (arm, task), run in runs.items()
+    ]
+    found = statistics.ratios_to(pd.concat(frames, ignore_index=True), "base")
+    assert [*found.index] == [*(("slow", t) for t in [*"cab", "all"]), *(("odd", t) for t in [*"cabd", "all"])]
+    gaps = {key: np.log(runs[key] / base[key[1]]) for key in ratios}
+    for arm in ("slow", "odd"):
+        each = {task: gap for (name, task), gap in gaps.items() if name == arm}
+        for task, sample in {**each, "all": [gap.mean() for gap in each.values()]}.items():
+            interval = stats.ttest_1samp(sample, 0).confidence_interval()
+            np.testing.assert_allclose(found.loc[arm, task], np.exp([np.mean(sample), *interval]), rtol=1e-12)

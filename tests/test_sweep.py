@@ -84,6 +84,22 @@ def test_r1_a_run_in_a_sweep_has_the_bits_of_the_run_alone(rule, dtype):
     assert_alone(frame, MODELS["perceptron"], problem(), opts, [5], {**ALONE, "dtype": dtype})
 
 
+def test_r1_for_steps_in_turn_and_adaptive_ones(tmp_path):
+    steps = [(0.3, 0.9), (1, 0, 0.5), "adaptive", 0.7, lnb.Adaptive(0.95)] * (3 if COMPILED else 1)
+    opts = [
+        lnb.Lookahead(lnb.AdamW(0.01 * (i + 1)), sync_period=1 + i % 4, slow_step_size=step)
+        for i, step in enumerate(steps)
+    ]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, **HOW)
+    assert_alone(frame, MODELS["perceptron"], problem(), opts, [0])
+    stored = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, store=tmp_path / "store", **HOW)
+    pd.testing.assert_frame_equal(stored, frame)
+    told = frame.drop_duplicates("run").set_index("run")
+    assert told["slow_steps"].dropna().nunique() == 3
+    assert told["slow_step_size"].dropna().unique().tolist() == [0.7]
+    assert sorted(told["lowest_step"].dropna().unique()) == [0.1, 0.95]
+
+
 def test_schedule_free_and_its_like_stand_in_one_frame():
     opts = [*many(2), *many(7, INNER["schedule_free_adamw"])]
     frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=2, **HOW)
@@ -141,6 +157,8 @@ SIDE_BY_SIDE = {
     "averaging": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, pull_back=False)],
     "reset": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="reset")],
     "interpolate": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="interpolate")],
+    "steps in turn": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=(0.3, 0.9))],
+    "Schedule-Free": [lnb.ScheduleFreeAdamW(0.02, beta1=0.7)],
     "another rule": [lnb.SGD(0.1, momentum=0.5), lnb.Lookahead(lnb.SGD(0.2, momentum=0.9), sync_period=3)],
 }
 
@@ -158,7 +176,7 @@ def test_r1_side_by_side(name, opts, monkeypatch):
         params = model.init(3)
         alone, diverged_at, _ = task.advance(opt, 3, rows, params, opt.init(params))
         found, at = training.train_group(task, [opt], 3, rows)
-        kinds = 1 + isinstance(opt, lnb.Lookahead)
+        kinds = 1 + hasattr(opt, "slow_weights")
         assert np.array_equal(found[0][:, :kinds], alone[:, :kinds])
         assert at == diverged_at == -1
 
@@ -280,6 +298,15 @@ def test_a_grid_reaches_every_setting():
     assert inner == [lnb.SGD(0.1, momentum=m, nesterov=True, weight_decay=0.1) for m in (0.5, 0.9)]
     outer = lnb.grid(lnb.Lookahead(lnb.AdamW()), pull_back=[True, False], sync_period=range(2, 4), beta1=[0.5])
     assert len(set(outer)) == 4
+
+
+def test_a_grid_takes_steps_in_turn_and_adaptive_ones():
+    steps = [0.5, [0.3, 0.9], "adaptive", lnb.Adaptive(0.2)]
+    opts = lnb.grid(lnb.Lookahead(lnb.AdamW(), sync_period=7), slow_step_size=steps, lr=[0.1])
+    assert opts == [lnb.Lookahead(lnb.AdamW(0.1), sync_period=7, slow_step_size=step) for step in steps]
+    assert lnb.grid(opts[2], beta1=[0.5])[0] == lnb.Lookahead(
+        lnb.AdamW(0.1, beta1=0.5), sync_period=7, slow_step_size="adaptive"
+    )
 
 
 def test_a_number_for_lr_is_the_peak_of_the_schedule_of_the_base():

@@ -12,9 +12,12 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
+from lookahead_nb import tables
 from lookahead_nb.philox import STREAM_ID
-from lookahead_nb.tables import PACKAGES, build_folder, machine, read_table, write_table
+from lookahead_nb.tables import PACKAGES, build_folder, machine, made_or_kept, read_table, write_table
 from lookahead_nb.train import train
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -197,3 +200,41 @@ def test_build_folder_may_be_named(history, tmp_path, monkeypatch):
     assert build_folder("figures") == tmp_path / "here" / "figures"
     assert write_table(history, "history") == tmp_path / "here" / "results" / "history.csv"
     assert build_folder("figures") == Path(tmp_path / "here" / "figures")
+
+
+def test_a_table_is_made_here_or_kept_as_it_was_committed(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "data/results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOOKAHEAD_NB_BUILD", raising=False)
+    old, new = (pd.DataFrame({"x": [float(x)]}) for x in (1, 2))
+    with pytest.raises(OSError, match="map"):
+        made_or_kept("map", lambda: new, here=False)
+    write_table(old, "map", folder=tmp_path / "data/results")
+    assert made_or_kept("map", lambda: new, here=False).equals(old)
+    assert made_or_kept("map", lambda: new, here=True).equals(new)
+    assert read_table(tmp_path / "build/results/map.csv").equals(new)
+    assert read_table(tmp_path / "data/results/map.csv").equals(old)
+
+
+PUBLISHED = sorted((ROOT / "data/published").glob("*.csv"))
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_published_numbers_say_whose_they_are_and_how_they_are_known(path, monkeypatch):
+    monkeypatch.chdir(ROOT / "tests")
+    frame = tables.published(path.stem)
+    assert [*frame] == ["source", "table", "setting", "optimizer", "metric", "value", "error", "known"]
+    assert frame["value"].notna().all()
+    assert (frame["error"].isna() | (frame["error"] >= 0)).all()
+    assert {*frame["known"]} <= {"read", "remembered"}
+    assert (frame[["source", "setting", "optimizer", "metric"]] != "").all(axis=None)
+    assert not frame.duplicated(["source", "table", "setting", "optimizer", "metric"]).any()
+
+
+def test_the_papers_own_tables_can_be_told_apart(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    paper = tables.published("lookahead_paper").set_index(["table", "setting", "optimizer", "metric"])
+    row = paper.loc["1", "CIFAR-100, ResNet-18, 200 epochs", "Lookahead(SGD)", "validation accuracy in %"]
+    assert (row["value"], row["error"], row["known"]) == (78.34, 0.05, "read")
+    assert {*paper[paper["known"] == "remembered"].index.get_level_values("table")} == {"3", "4"}

@@ -47,6 +47,8 @@ OPTIMIZERS = {
     "sync at every step": lnb.Lookahead(sgd, sync_period=1),
     "no sync at all": lnb.Lookahead(adamw, sync_period=1000),
     "step 0": lnb.Lookahead(adamw, sync_period=3, slow_step_size=0),
+    "steps in turn": lnb.Lookahead(adamw, sync_period=2, slow_step_size=(0.3, 0.9, 1), inner_state="interpolate"),
+    "adaptive": lnb.Lookahead(lnb.AdamW(lnb.schedules.linear(0.05, STEPS)), sync_period=3, slow_step_size="adaptive"),
     "step 1": lnb.Lookahead(adamw, sync_period=3, slow_step_size=1),
 }
 each_optimizer = pytest.mark.parametrize("opt", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -100,6 +102,7 @@ def test_training_is_stepping_by_hand_in_every_bit(opt, dtype):
         if hasattr(opt, "slow_weights"):
             with opt.slow_weights(params, state):
                 assert run.slow.tobytes() == params.tobytes()
+            assert getattr(run.state, "slow_steps", None) == getattr(state, "slow_steps", None)
         else:
             assert run.slow is None
 

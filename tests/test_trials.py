@@ -121,6 +121,65 @@ def test_an_arm_is_tuned_on_the_weights_it_is_judged_on():
     assert not np.isclose(slow, fast).any()
 
 
+DRAWN = {
+    "drawn": {
+        "rule": "AdamW", "draw": {"lr": {"low": 0.01, "high": 1.0}, "sync_period": {"low": 1, "high": 5}},
+        "draws": 4, "best_of": [4, 1],
+    },
+    "tuned": {"rule": "AdamW", "tune": {"lr": [0.05, 1e-4]}},
+    "period": {
+        "rule": "AdamW", "lr": "tuned", "draw": {"sync_period": {"low": 1, "high": 5}}, "draws": 4, "best_of": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("best_of", [4, 1])
+def test_the_best_of_drawn_settings_is_chosen_on_its_own_seed(best_of):
+    arms = arms_of(DRAWN)
+    found = trials.measure_on([problem()], arms, ["train_loss", "validation_loss"], SEEDS).runs
+    assert [*found["arm"]] == [name for name in arms for _ in SEEDS]
+    mine = found[found["arm"] == f"drawn best_of={best_of}"].set_index("seed")
+    for seed in SEEDS:
+        drawn = arms["drawn best_of=4"].drawn(seed)
+        opts = [lnb.Lookahead(lnb.AdamW(lr=each["lr"]), sync_period=each["sync_period"]) for each in drawn]
+        last = sweep(opts, [seed])
+        best = last["validation_loss"].argmin() if best_of == 4 else slice(None)
+        for name in ("train_loss", "validation_loss"):
+            assert mine.loc[seed, name] == pytest.approx(np.mean(last[name].iloc[best]), rel=1e-12)
+    assert mine["lr"].isna().all()
+
+
+def test_settings_may_be_drawn_at_the_rate_of_a_tuned_arm():
+    arms = arms_of(DRAWN)
+    found = trials.measure_on([problem()], arms, ["train_loss", "validation_loss"], SEEDS).runs
+    mine = found[found["arm"] == "period"].set_index("seed")
+    assert [*mine["lr"]] == [0.05, 0.05]
+    periods = {each["sync_period"] for each in arms["period"].drawn(SEEDS[0])}
+    last = sweep([lnb.Lookahead(lnb.AdamW(lr=0.05), sync_period=k) for k in periods], SEEDS[:1])
+    assert mine.loc[SEEDS[0], "validation_loss"] == last["validation_loss"].min()
+
+
+def test_drawn_settings_are_chosen_by_the_expected_loss_on_a_landscape():
+    bowl = Problem.named("bowl", {"bowl": {"landscape": "Quadratic", "curvatures": [1.0], "noise": 1.0, "steps": 10}})
+    arms = arms_of({"a": {"rule": "SGD", "draw": {"lr": {"low": 0.1, "high": 1.9}}, "draws": 3, "best_of": 3}})
+    found = trials.measure_on([bowl], arms, ["train_loss", "test_loss", "slow_risk"], [7]).runs
+    opts = [lnb.SGD(lr=each["lr"]) for each in arms["a"].drawn(7)]
+    rows = lnb.sweep(bowl.model, None, opts, seeds=[7], steps=10, eval_every=1, progress=False)
+    assert found["train_loss"][0] == rows[rows["step"] == 10]["train_loss"].min()
+    assert found[["test_loss", "slow_risk"]].isna().to_numpy().all()
+
+
+def test_arms_that_differ_in_the_number_of_draws_share_their_runs(monkeypatch):
+    sizes, real = [], trials.sweep
+    monkeypatch.setattr(trials, "sweep", lambda **how: sizes.append(len(how["configs"])) or real(**how))
+    told = []
+    trials.measure_on([problem()], arms_of(DRAWN), ["train_loss"], SEEDS, progress=lambda *at: told.append(at))
+    assert sizes[:2] == [2, 1]  # tuning, the tuned arm
+    assert len(sizes) == 2 + len(SEEDS)
+    assert max(sizes) <= 4 + 4
+    assert {total for _, total in told} == {2 * 6 + 1 * 2 + (4 + 4) * 2}
+
+
 def test_a_landscape_is_tuned_on_its_expected_loss():
     bowl = Problem.named("bowl", {"bowl": {"landscape": "Quadratic", "curvatures": [1.0], "steps": 10}})
     arms = arms_of({"tuned": {"rule": "SGD", "tune": {"lr": [0.1, 1.0, 2.5]}}})
@@ -209,6 +268,28 @@ def test_own_rows_with_other_values_have_a_store_of_their_own(tmp_path, rng):
     one, two = (Problem.of("mine", rows, y, batch_size=8, steps=5) for rows in (X, X**3))
     first, second = (trials.measure_on([p], arms, ["train_loss"], SEEDS, store=tmp_path).runs for p in (one, two))
     assert not np.isclose(first["train_loss"], second["train_loss"]).any()
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+# ------------------------------------------------------------------------------------------------------------ surfaces
+
+
+def test_a_response_surface_holds_the_means_of_a_sweep_by_hand(tmp_path):
+    pytest.importorskip("pyarrow")
+    axes = {"retention": [0.5, 0.9], "sync_period": [1, 5], "lr": [0.05, 1e9]}
+    short = Problem.named("short", {"short": FIELDS | {"steps": 5}})
+    found = trials.response_surface([problem(), short], SEEDS, **axes, store=tmp_path)
+    assert [*found] == ["task", "retention", "sync_period", "lr", "chance", "validation_loss", "test_loss"]
+    assert [*found["task"]] == ["task"] * (2 + 8) + ["short"] * (2 + 8)
+    by_point = found[:10].set_index(["retention", "sync_period", "lr"])
+    opts = [lnb.AdamW(lr=0.05), lnb.Lookahead(lnb.AdamW(lr=0.05), sync_period=5, retention=0.9)]
+    last = sweep(opts, SEEDS)
+    last["test_loss"] = last["test_loss"].clip(upper=problem().chance)
+    for at, point in ((slice(0, 2), (0.0, 1, 0.05)), (slice(2, 4), (0.9, 5, 0.05))):
+        for name in ("validation_loss", "test_loss"):
+            assert by_point.loc[point, name] == pytest.approx(last[name].iloc[at].mean(), rel=1e-12)
+    assert (by_point["test_loss"].xs(1e9, level="lr") <= problem().chance).all()
+    assert not by_point["test_loss"].isin(found["test_loss"][10:]).all()
     assert len([*tmp_path.iterdir()]) == 2
 
 

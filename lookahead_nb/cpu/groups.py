@@ -225,7 +225,7 @@ def _look(evaluate, weights, eval_X, eval_y, bounds, sizes, activation, losses, 
 
 
 @formula
-def _due(t, periods, size, rest, pulls, how):
+def _due(t, periods, slow_steps, turns, pulls, how):
     """Tell whether any lane syncs at step t; write how far each pulls its slow weights, and its fast ones.
 
     how : (4, L), out: step and rest for the slow weights, and for the fast ones; 0 and 1 where a lane stays as it is.
@@ -234,8 +234,9 @@ def _due(t, periods, size, rest, pulls, how):
     for lane in range(periods.size):
         now = periods[lane] > 0 and t % periods[lane] == 0
         syncs |= now
-        how[0, lane] = size[lane] if now else 0
-        how[1, lane] = rest[lane] if now else 1
+        turn = (t // periods[lane] - 1) % turns[lane] if now else 0
+        how[0, lane] = slow_steps[turn, 0, lane] if now else 0
+        how[1, lane] = slow_steps[turn, 1, lane] if now else 1
         how[2, lane] = 1 if now and pulls[lane] else 0
         how[3, lane] = 0 if now and pulls[lane] else 1
     return syncs
@@ -243,7 +244,7 @@ def _due(t, periods, size, rest, pulls, how):
 
 def _advance(
     rule, sync, loss_and_grad, evaluate, half_squares,
-    p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, inner_state, outward,
+    p, g, s1, s2, slow, a1, a2, table, limits, periods, slow_steps, turns, pulls, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, diverged_at, work,
     first, last,
 ):  # fmt: skip
@@ -296,7 +297,7 @@ def _advance(
                 evaluate, p, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work,
                 results[:, due, FAST],
             )  # fmt: skip
-        if _due(t, periods, size, rest, pulls, how):
+        if _due(t, periods, slow_steps, turns, pulls, how):
             sync(p, s1, s2, slow, a1, a2, how, inner_state)
         if evaluates and slow.shape[0] > 0:
             if outward[0, 0] > like(l2, 0):
@@ -339,10 +340,11 @@ def _advance_loop(width):
     scalar, _, readonly = width_types(width)
     lines, matrix = scalar[:, ::1], types.Array(scalar, 2, "C", readonly=True)
     whole = types.Array(types.int64, 1, "C", readonly=True)
+    blocks = types.Array(scalar, 3, "C", readonly=True)
     signature = types.void(
         *(types.FunctionType(s) for s in _signatures(width)),
-        *[lines] * 7, types.Array(scalar, 3, "C", readonly=True), readonly,
-        whole, readonly, readonly, types.Array(types.boolean, 1, "C", readonly=True), types.int64, lines,
+        *[lines] * 7, blocks, readonly,
+        whole, blocks, whole, types.Array(types.boolean, 1, "C", readonly=True), types.int64, lines,
         matrix, whole, types.int64, types.uint64, whole, types.int64, scalar,
         matrix, whole, whole, whole, types.float64[:, :, :, :, ::1], types.int64[::1], lines, types.int64, types.int64,
     )  # fmt: skip
@@ -350,7 +352,7 @@ def _advance_loop(width):
 
 
 def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls, inner_state, outward,
+    rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, slow_steps, turns, pulls, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, diverged_at, work,
     first, last,
 ):  # fmt: skip
@@ -360,7 +362,9 @@ def advance(
 
     rule, inner_state, limits, X .. l2, eval_X .. eval_steps : as in ``runs.advance``, the same for all lanes.
     p .. a2 : as there, but (n, L), or (0, L); slow is (0, L) where no lane has slow weights.
-    table : (last - first, 8, L), in, the scalars of these steps. size, rest : (L,), in; pulls : (L,) bool, in.
+    table : (last - first, 8, L), in, the scalars of these steps.     pulls : (L,) bool, in.
+    slow_steps : (m, 2, L), in, slow_step_size and 1 - slow_step_size, of which a lane takes the first turns in turn.
+    turns : (L,) int64, in, at least 1.
     outward : (1, L), in, all above 0, as there, or all 0.
     periods : (L,) int64, in, 0 for an inner rule.            results : (L, m, 2, parts, 2) float64, out.
     diverged_at : (L,) int64, inout, -1 until a lane diverges.
@@ -368,7 +372,7 @@ def advance(
     """
     width = p.dtype.type
     _advance_loop(width)(
-        _rule_loop(rule, width), *_loops(width), p, g, s1, s2, slow, a1, a2, table, limits, periods, size, rest, pulls,
-        inner_state, outward, X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps,
+        _rule_loop(rule, width), *_loops(width), p, g, s1, s2, slow, a1, a2, table, limits, periods, slow_steps, turns,
+        pulls, inner_state, outward, X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps,
         results, diverged_at, work, first, last,
     )  # fmt: skip

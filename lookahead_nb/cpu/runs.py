@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from lookahead_nb.cpu import network, step
+from lookahead_nb.cpu.adaptive import step_of_sync, sync_types
 from lookahead_nb.jit import compiled, formula, like
 from lookahead_nb.philox import minibatch
 
@@ -40,7 +41,8 @@ def _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work
 
 def _advance(
     rule, sync, loss_and_grad, evaluate,
-    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
+    p, g, s1, s2, slow, a1, a2, table, limits,
+    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
 ):  # fmt: skip
     rows = np.empty(batch_size, np.int64)
@@ -60,14 +62,19 @@ def _advance(
         loss = loss_and_grad(p, batch, labels, sizes, activation, l2, g, work)
         if not (np.isfinite(loss) and _all_within(g, limits[0])):
             return t, t - 1
+        syncs = sync_period > 0 and t % sync_period == 0
+        if syncs:
+            before[:] = p[: before.size]
         rule(p, g, s1, s2, table[t - 1])
         if not _all_within(p, limits[1]):
             return t, t
         evaluates = due < eval_steps.size and eval_steps[due] == t
         if evaluates:
             _evaluate_parts(evaluate, p, eval_X, eval_y, bounds, sizes, activation, work, results[due, FAST])
-        if sync_period > 0 and t % sync_period == 0:
-            sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+        if syncs:
+            n = t // sync_period - 1
+            size, rest = step_of_sync(n, slow_steps, rates, lowest, before, p, slow, g, s2, table[t - 1])
+            sync(p, s1, s2, slow, a1, a2, like(l2, size), like(l2, rest), pull_back, inner_state)
         if evaluates and slow.size > 0:
             if outward > like(outward, 0):
                 step.average_all(p, s1, outward, slow)
@@ -85,7 +92,7 @@ def _advance_loop(width):
     whole = types.Array(types.int64, 1, "C", readonly=True)
     signature = types.UniTuple(types.int64, 2)(
         *(types.FunctionType(s) for s in (plain, sync, loss_and_grad, evaluate)),
-        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64, scalar,
+        *[vector] * 7, matrix, readonly, *sync_types(width), scalar,
         matrix, whole, types.int64, types.uint64, whole, types.int64, scalar,
         matrix, whole, whole, whole, types.float64[:, :, :, ::1], vector, types.int64, types.int64,
     )  # fmt: skip
@@ -93,7 +100,8 @@ def _advance_loop(width):
 
 
 def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
+    rule, p, g, s1, s2, slow, a1, a2, table, limits,
+    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
 ):  # fmt: skip
     """Train one dense network from step ``first`` to step ``last`` and evaluate it on the way.
@@ -102,7 +110,8 @@ def advance(
     so a run may be cut anywhere and continued. At a step with a sync the fast weights are evaluated before the pull,
     the slow ones after it.
 
-    rule, p .. a2, size .. inner_state : as in ``cpu.step``; slow is (0,) where there are no slow weights.
+    rule, p .. a2, pull_back, inner_state : as in ``cpu.step``; slow is (0,) where there are no slow weights.
+    slow_steps, rates, lowest : as in ``adaptive.step_of_sync``.   before : (n,), overwritten, or (0,) without rates.
     outward : 0, or as in ``step.average`` for Schedule-Free, whose slow weights are worked out to be evaluated.
     limits : (2,), in, the largest size of a gradient (see ``first_beyond``) and of a weight that counts as finite.
     table : (steps, 8), in, the scalars of all steps.          sync_period : int64, 0 for an inner rule.
@@ -117,6 +126,7 @@ def advance(
     width = p.dtype.type
     loops = step.plain_loop(rule, width), step.sync_loop(width), network.loss_and_grad(width), network.evaluate(width)
     return _advance_loop(width)(
-        *loops, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
+        *loops, p, g, s1, s2, slow, a1, a2, table, limits,
+        sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
         X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
     )  # fmt: skip

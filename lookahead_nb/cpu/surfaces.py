@@ -17,6 +17,7 @@ import numpy as np
 from numba import types
 
 from lookahead_nb.cpu import step as steps
+from lookahead_nb.cpu.adaptive import step_of_sync, sync_types
 from lookahead_nb.cpu.runs import FAST, SLOW, _all_within
 from lookahead_nb.formulas import SURFACES
 from lookahead_nb.jit import compiled, fma, formula, like, named
@@ -115,7 +116,8 @@ def move(coefficients, drift, step, moved):
 
 def _advance(
     rule, sync, noisy_grad, mean_height,
-    p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
+    p, g, s1, s2, slow, a1, a2, table, limits,
+    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
     standing, rounded, drift, noise, normals, eval_steps, results, first, last,
 ):  # fmt: skip
     height = np.empty(1, np.float64)
@@ -133,6 +135,9 @@ def _advance(
         noisy_grad(p, g, coefficients, noise, normals[t - first - 1])
         if not _all_within(g, limits[0]):
             return t, t - 1
+        syncs = sync_period > 0 and t % sync_period == 0
+        if syncs:
+            before[:] = p[: before.size]
         rule(p, g, s1, s2, table[t - 1])
         if not _all_within(p, limits[1]):
             return t, t
@@ -140,8 +145,10 @@ def _advance(
         if evaluates:
             mean_height(p, exact, noise.size, height)
             results[due, FAST, 0, 0] = height[0]
-        if sync_period > 0 and t % sync_period == 0:
-            sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+        if syncs:
+            n, width = t // sync_period - 1, limits[1]
+            size, rest = step_of_sync(n, slow_steps, rates, lowest, before, p, slow, g, s2, table[t - 1])
+            sync(p, s1, s2, slow, a1, a2, like(width, size), like(width, rest), pull_back, inner_state)
         if evaluates and slow.size > 0:
             if outward > like(outward, 0):
                 steps.average_all(p, s1, outward, slow)
@@ -159,7 +166,7 @@ def _advance_loop(width):
     whole = types.Array(types.int64, 1, "C", readonly=True)
     signature = types.UniTuple(types.int64, 2)(
         *(types.FunctionType(s) for s in (plain, sync, *_signatures(width))),
-        *[vector] * 7, matrix, readonly, types.int64, scalar, scalar, types.boolean, types.int64, scalar,
+        *[vector] * 7, matrix, readonly, *sync_types(width), scalar,
         exact, matrix, types.Array(types.float64, 1, "C", readonly=True), readonly, exact,
         whole, types.float64[:, :, :, ::1], types.int64, types.int64,
     )  # fmt: skip
@@ -167,7 +174,8 @@ def _advance_loop(width):
 
 
 def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
+    rule, p, g, s1, s2, slow, a1, a2, table, limits,
+    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
     surface, coefficients, drift, noise, normals, eval_steps, results, first, last,
 ):  # fmt: skip
     """Move all replicas of one run from step ``first`` to step ``last`` and evaluate their mean height on the way.
@@ -185,6 +193,7 @@ def advance(
     width = p.dtype.type
     return _advance_loop(width)(
         steps.plain_loop(rule, width), steps.sync_loop(width), noisy_grad(surface, width), mean_height(surface, width),
-        p, g, s1, s2, slow, a1, a2, table, limits, sync_period, size, rest, pull_back, inner_state, outward,
+        p, g, s1, s2, slow, a1, a2, table, limits,
+        sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
         coefficients, coefficients.astype(width), drift, noise.astype(width), normals, eval_steps, results, first, last,
     )  # fmt: skip

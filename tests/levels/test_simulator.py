@@ -123,7 +123,8 @@ def optimizers(rule):
     if rule not in WRAPPED:
         return [inner]
     wrapped = [lnb.Lookahead(inner, sync_period=3, retention=0.7, inner_state=mode) for mode in INNER_STATES]
-    return [inner, *wrapped, lnb.Lookahead(inner, sync_period=3, pull_back=False)]
+    turns = lnb.Lookahead(inner, sync_period=2, slow_step_size=(0.3, 0.9), inner_state="interpolate")
+    return [inner, *wrapped, lnb.Lookahead(inner, sync_period=3, pull_back=False), turns]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -169,6 +170,26 @@ def test_slow_weights_on_a_device(rng, device_arrays):
         with pytest.raises(RuntimeError, match="slow"):
             opt.step(params, device_arrays(gradients[0]), state)
     assert params.copy_to_host().tobytes() == fast.tobytes()
+
+
+def test_average_of_schedule_free_on_a_device(rng, width, device_arrays):
+    opt = INNER["schedule_free_adamw"]
+    start, gradients = problem(rng, 5, 33, width)
+    expected, host = run(opt, start, gradients)
+    params = device_arrays(start)
+    state = opt.init(params)
+    for g in gradients:
+        opt.step(params, device_arrays(g), state)
+    with opt.slow_weights(params, state), opt.slow_weights(expected, host):
+        assert params.copy_to_host().tobytes() == expected.tobytes()
+
+
+def test_adaptive_steps_are_refused_on_a_device(device_arrays):
+    opt = lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive")
+    with pytest.raises(ValueError, match="slow_step_size must be a number or numbers for params on a GPU"):
+        opt.init(device_arrays(np.ones(9)))
+    with pytest.raises(ValueError, match="slow_step_size must be a number or numbers for params on a GPU"):
+        opt.restore(opt.init(np.ones(9)).to_arrays(), like=device_arrays(np.ones(9)))
 
 
 def test_no_weights_on_a_device(device_arrays):

@@ -1,0 +1,155 @@
+"""Figures of the notebook 06_convergence: where there are both, lines are predictions and markers measured."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.ticker import NullLocator
+
+from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, letter_panels, plain_ticks
+
+# Shades of Lookahead's colour, dark for what moves little; every shade has a marker and a dash of its own.
+SHADES = {0.2: "#7A4A00", 0.5: COLOURS["Lookahead"], 0.8: "#F5C26B", 1.0: COLOURS["AdamW"]}
+SHAPES = {0.2: "o", 0.5: "s", 0.8: "^", 1.0: "D"}
+STATES = {  # colour, marker, dashes
+    "keep": (COLOURS["Lookahead"], "o", ()),
+    "interpolate": ("#7A4A00", "s", (4, 1.5)),
+    "reset": ("#F5C26B", "^", (1, 1)),
+    "momentum alone": (COLOURS["AdamW"], "D", (6, 1, 1, 1)),
+}
+PERIODS = {5: ("#F5C26B", "o", ()), 10: (COLOURS["Lookahead"], "s", (4, 1.5)), 20: ("#A86400", "^", (1, 1))}
+PERIODS |= {50: ("#5C3700", "v", (6, 1, 1, 1))}
+
+
+def cycle(found, phases):
+    """Draw variance and rate of the slow weight against sync_period, and variances through the cycle.
+
+    found : ``comparisons.with_theory`` of settings that hold (beta1, lr) = (0, 0.5) and (0.9, 1), the three inner
+    states and slow_step_size 0.5. phases : ``comparisons.by_phase`` for some beta1, with that as a column.
+    """
+    fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.4))
+    kept = found[found["inner_state"] == "keep"]
+    for ax, (beta1, lr) in zip(axs[0], ((0.0, 0.5), (0.9, 1.0)), strict=True):
+        for size, line in kept[(kept["beta1"] == beta1) & np.isclose(kept["lr"], lr)].groupby("slow_step_size"):
+            ratios = line[["predicted_variance", "measured_variance"]].div(line["inner_variance"], axis=0)
+            _pair(ax, line["sync_period"], ratios, SHADES[size], SHAPES[size], (), f"slow_step_size {size:g}")
+        ax.set(ylabel="variance, inner rule = 1", ylim=(0, 1.15))
+        ax.text(0.97, 0.95, f"beta1 = {beta1:g}", transform=ax.transAxes, ha="right", va="top")
+    axs[0, 0].legend(loc="upper left")
+    some = found[(found["beta1"] == 0.9) & np.isclose(found["lr"], 1) & np.isclose(found["slow_step_size"], 0.5)]
+    for state, line in some.groupby("inner_state"):
+        _pair(axs[1, 0], line["sync_period"], line[["predicted_rate", "measured_rate"]], *STATES[state], state)
+    axs[1, 0].axhline(some["inner_rate"].iloc[0], color=COLOURS["AdamW"], lw=1, label="inner rule alone")
+    axs[1, 0].set(ylabel="factor of the mean per step")
+    axs[1, 0].text(0.03, 0.95, "beta1 = 0.9, slow_step_size 0.5", transform=axs[1, 0].transAxes, va="top")
+    axs[1, 0].set_ylim(top=1.05)
+    axs[1, 0].legend(loc="lower left")
+    for ax in (*axs[0], axs[1, 0]):
+        ax.set(xscale="log", xlabel="sync_period")
+        plain_ticks(ax.xaxis, [1, 2, 3, 5, 10, 20, 30])
+    for (beta1, kind), line in phases.groupby(["beta1", "weights"]):
+        line = line[(kind == "fast") | (line["phase"] % 4 == 0)]
+        steps = line["phase"].where(line["phase"] > 0, line["phase"].max() + 1) if kind == "fast" else line["phase"]
+        order, face = np.argsort(steps), None if beta1 else "none"
+        values = line[["predicted", "measured"]].iloc[order]
+        look = COLOURS[kind], MARKERS["slow"] if kind == "slow" else "o", () if beta1 else (4, 1.5)
+        _pair(axs[1, 1], steps.iloc[order], values, *look, f"{kind}, beta1 = {beta1:g}", mfc=face or COLOURS[kind])
+    axs[1, 1].set(xlabel="steps since the sync", ylabel="variance", ylim=(0, 0.72), xticks=[0, 5, 10, 15, 20])
+    axs[1, 1].legend(loc="upper center", ncols=2)
+    _few_ticks(axs.flat)
+    letter_panels(axs.flat)
+    sns.despine(fig)
+    return fig
+
+
+def published(over_time, matched, gaps):
+    """Draw the computations after Figures 2 and 3 of Zhang et al. 2019.
+
+    over_time : frame of expected losses at one risk, index step, columns sync_period, 1 for gradient descent alone.
+    matched : frame of the ratio of losses to gradient descent, index risk, columns sync_period.
+    gaps : frame with ``modes``, ``condition``, ``rule`` and ``gap``, 1 - rate.
+    """
+    fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.4))
+    for k, line in over_time.items():
+        colour, _, dashes = PERIODS.get(k, (COLOURS["AdamW"], "", ()))
+        axs[0, 0].plot(line, color=colour, dashes=dashes, label=f"sync_period {k}" if k > 1 else "gradient descent")
+    axs[0, 0].set(yscale="log", xlabel="step", ylabel="expected loss at equal final risk")
+    plain_ticks(axs[0, 0].yaxis, [0.2, 0.5, 1, 2])
+    axs[0, 0].legend()
+    for k, line in matched.items():
+        colour, marker, dashes = PERIODS[k]
+        axs[0, 1].plot(line, color=colour, marker=marker, ms=3, dashes=dashes, markevery=4, label=f"sync_period {k}")
+    axs[0, 1].axhline(1, color=COLOURS["AdamW"], lw=1)
+    axs[0, 1].set(
+        xscale="log", xlabel="steady-state risk of both", ylabel="loss after 1000 steps,\ngradient descent = 1"
+    )
+    axs[0, 1].legend()
+    for ax, (modes, lines) in zip(axs[1], gaps.groupby("modes"), strict=True):
+        for rule, line in lines.groupby("rule", sort=False):
+            colour, marker, dashes = STATES[rule]
+            ax.plot(line["condition"], line["gap"], color=colour, marker=marker, ms=3.5, dashes=dashes, label=rule)
+        ax.set(xscale="log", yscale="log", xlabel="condition number", ylabel="1 - rate", ylim=(1e-4, 0.3))
+        ax.text(0.97, 0.95, f"{modes} eigenvalues", transform=ax.transAxes, ha="right", va="top")
+    axs[1, 0].legend(loc="lower left")
+    _few_ticks(axs.flat)
+    letter_panels(axs.flat)
+    sns.despine(fig)
+    return fig
+
+
+def identity(heights, paths, shown):
+    """Draw a run in a valley, one coordinate of it in its first steps, and the distance to the inner rule alone.
+
+    heights : frame of the loss, index y, columns x. paths : ``comparisons.averaged_path`` in two coordinates for some
+    sync periods, the first index; shown : the sync period of the run.
+    """
+    fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.7))
+    path, lower = paths.loc[shown], COLOURS["AdamW at lr x step"]
+    levels = np.geomspace(heights.to_numpy().max() / 1e4, heights.to_numpy().max(), 7)
+    axs[0].contour(heights.columns, heights.index, heights, levels, colors="0.85", linewidths=0.6)
+    looks = {
+        "fast": {"color": COLOURS["fast"], "dashes": DASHES["fast"], "lw": 1.2},
+        "slow": {"color": COLOURS["slow"], "marker": MARKERS["slow"], "ms": 2.5, "ls": "none"},
+        "averaged": {"color": "0.1", "lw": 1},
+    }
+    for name, look in looks.items():
+        points = path.iloc[:: shown if name == "slow" else 1]
+        axs[0].plot(points[f"{name}_0"], points[f"{name}_1"], **look, label=name)
+    axs[0].plot(1, 1, "+", color="0.1", ms=8, zorder=5)
+    axs[0].set(xlabel="x", ylabel="y", ylim=(path["slow_1"].min() - 0.5, heights.index.max()))
+    first = path.loc[: 4 * shown]
+    axs[1].plot(first["fast_0"], **looks["fast"], label="fast, before the pull")
+    axs[1].step(first.index, first["slow_0"], where="post", color=COLOURS["slow"], label="slow")
+    axs[1].plot(first["averaged_0"], **looks["averaged"], label="averaged")
+    axs[1].plot(first["replayed_0"].iloc[::2], "o", ms=3.5, mfc="none", mew=0.8, color=lower, label="AdamW, replayed")
+    low, high = axs[1].get_ylim()
+    axs[1].set(xlabel="step", ylabel="x", ylim=(low - 0.35 * (high - low), high))
+    apart = np.hypot(*(paths[f"averaged_{i}"] - paths[f"alone_{i}"] for i in range(2)))
+    for k, each in apart.groupby("sync_period"):
+        colour, _, dashes = PERIODS.get(k, ("0.5", "", ()))
+        line = each.loc[k].clip(lower=1e-17)
+        axs[2].plot(line.iloc[::2], color=colour, dashes=dashes, label=f"sync_period {k}")
+    axs[2].set(yscale="log", xlabel="step", ylabel="distance to AdamW alone")
+    axs[0].legend(loc="upper right")
+    axs[1].legend(loc="lower right")
+    axs[2].legend(loc="center right")
+    _few_ticks(axs)
+    letter_panels(axs)
+    sns.despine(fig)
+    return fig
+
+
+def _few_ticks(axs):
+    """Leave out the minor ticks of logarithmic axes, which are most of the bytes of a small figure."""
+    for ax in axs:
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _pair(ax, x, values, colour, marker, dashes, label, **look):
+    """Draw a predicted line and measured markers in one look."""
+    predicted, measured = (values[column] for column in values)
+    ax.plot(x, predicted, color=colour, dashes=dashes, lw=1)
+    ax.plot(x, measured, marker, color=colour, ms=4, **look)
+    ax.plot([], [], marker=marker, ms=4, color=colour, dashes=dashes, lw=1, label=label, **look)

@@ -1,0 +1,128 @@
+"""Figures of the notebook 08_inner_rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+
+from lookahead_nb.figures import COLOURS, PAGE, letter_panels, plain_ticks
+
+RULES = {
+    "sgd": "SGD",
+    "momentum": "momentum",
+    "adagrad": "Adagrad",
+    "rmsprop": "RMSprop",
+    "adam": "Adam",
+    "adamw": "AdamW",
+}
+KINDS = {  # of arm, beside each inner rule: label, colour, marker, how far below the line of the rule
+    "lookahead": ("Lookahead", COLOURS["Lookahead"], "o", -0.24),
+    "lower": ("the rule at lr × slow_step_size of Lookahead", COLOURS["AdamW at lr x step"], "s", 0.0),
+    "averaging": ("averaging, without pull-back", COLOURS["averaging"], "^", 0.24),
+}
+TASK_MARK: dict[str, Any] = {"color": "0.55", "ms": 2.5, "mew": 0.6, "ls": "none"}
+
+
+def around_every_rule(to_rule):
+    """Draw the test loss of Lookahead and of its controls as multiples of that of the inner rule, for every rule.
+
+    to_rule : frame of ``statistics.ratios_to``, arms named "lookahead adam", "lower adam" and so on. Grey crosses are
+    single tasks.
+    """
+    fig, ax = plt.subplots(figsize=(PAGE, 3.6))
+    for kind, (label, colour, marker, below) in KINDS.items():
+        arms = [f"{kind} {rule}" for rule in RULES]
+        rows = np.arange(len(arms)) + below
+        for row, arm in zip(rows, arms, strict=True):
+            tasks = to_rule.loc[arm].drop("all")["ratio"]
+            ax.plot(
+                tasks,
+                np.full(len(tasks), row),
+                "x",
+                **TASK_MARK,
+                label="single tasks" if row == rows[0] == below and below < 0 else None,
+            )
+        _bars(ax, to_rule.xs("all", level="task").loc[arms], rows, color=colour, marker=marker, label=label)
+    ax.axvline(1, color="0.5", lw=0.8, zorder=0)
+    ax.axvspan(1 / 1.05, 1.05, color="0.93", zorder=-1)
+    ax.set_xscale("log")
+    ax.set(xlabel="test loss, inner rule alone = 1", ylim=(len(RULES) - 0.5, -0.5))
+    plain_ticks(ax.xaxis, [0.8, 0.9, 1, 1.1, 1.25])
+    ax.set_yticks(range(len(RULES)), RULES.values())
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    sns.despine(fig)
+    return fig
+
+
+def adapting(steps, to_fixed):
+    """Draw (a) the slow steps an adaptive Lookahead takes on its way, (b) test losses as multiples of the best fixed.
+
+    steps : frame with the columns task, progress (0 to 1), slow_step_size and seed. to_fixed : frame of
+    ``statistics.multiples``.
+    """
+    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.0), width_ratios=[1.2, 1])
+    sns.lineplot(
+        steps, x="progress", y="slow_step_size", hue="task", style="task", estimator="median",
+        errorbar=("pi", 90), ax=axs[0], palette="colorblind", lw=1,
+    )  # fmt: skip
+    axs[0].set(xlabel="share of the run", ylabel="slow_step_size\n(1 - retention)", ylim=(0, 1.05))
+    axs[0].legend(loc="lower left", title=None)
+    joint = to_fixed.xs("all", level="task")
+    names = {
+        "adaptive": "adaptive", "mean": "fixed at its mean", "shuffled": "its steps, shuffled",
+        "averaging": "averaging", "adamw": "AdamW",
+    }  # fmt: skip
+    rows = np.arange(len(names))
+    for row, arm in zip(rows, names, strict=True):
+        tasks = to_fixed.loc[arm].drop("all")["ratio"]
+        axs[1].plot(tasks, np.full(len(tasks), row), "x", **TASK_MARK)
+    _bars(axs[1], joint.loc[[*names]], rows, color="0.1", marker="o")
+    axs[1].axvline(1, color="0.5", lw=0.8, zorder=0)
+    axs[1].set_xscale("log")
+    axs[1].set(xlabel="test loss, best fixed step = 1", ylim=(len(names) - 0.5, -0.5))
+    plain_ticks(axs[1].xaxis, [0.9, 0.95, 1, 1.05, 1.1])
+    axs[1].set_yticks(rows, names.values())
+    letter_panels(axs)
+    sns.despine(fig)
+    return fig
+
+
+def sparse_and_drifting(sparse, drifting):
+    """Draw rules as multiples of Adam: (a) test loss on hashed text, (b) tracking error on drifting bowls.
+
+    sparse, drifting : frames of ``statistics.ratios_to``; drifting on the tasks "drifting" and "drifting-round".
+    """
+    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.6), sharey=True)
+    names = {
+        arm: RULES.get(arm, "Lookahead(Adam)") for arm in ("sgd", "momentum", "adagrad", "rmsprop", "lookahead adam")
+    }
+    looks = {
+        "spam": ("0.1", "o"), "banking": ("0.5", "D"), "drifting": ("0.1", "s"), "drifting-round": ("0.5", "v"),
+    }  # fmt: skip
+    labels = {"drifting": "curvatures from 0.01 to 1", "drifting-round": "one curvature"}
+    for ax, ratios in zip(axs, (sparse, drifting), strict=True):
+        tasks = [task for task in looks if task in ratios.index.get_level_values("task")]
+        for i, task in enumerate(tasks):
+            colour, marker = looks[task]
+            rows = np.arange(len(names)) + 0.2 * (2 * i - 1)
+            here = ratios.xs(task, level="task").loc[[*names]]
+            _bars(ax, here, rows, color=colour, marker=marker, label=labels.get(task, task))
+        ax.axvline(1, color="0.5", lw=0.8, zorder=0)
+        ax.set_xscale("log")
+        ax.legend(loc="upper right")
+    axs[0].set(xlabel="test loss, Adam = 1", ylim=(len(names) - 0.5, -0.5))
+    axs[1].set(xlabel="tracking error, Adam = 1")
+    plain_ticks(axs[0].xaxis, [0.9, 1, 1.2, 1.5, 2])
+    plain_ticks(axs[1].xaxis, [0.8, 1, 1.5, 2, 3])
+    axs[0].set_yticks(range(len(names)), names.values())
+    letter_panels(axs)
+    sns.despine(fig)
+    return fig
+
+
+def _bars(ax, ratios, rows, *, color, marker, label=None):
+    away = [ratios["ratio"] - ratios["low"], ratios["high"] - ratios["ratio"]]
+    ax.errorbar(ratios["ratio"], rows, xerr=away, fmt=marker, color=color, ms=4, lw=1.2, label=label, zorder=3)

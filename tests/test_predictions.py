@@ -1,0 +1,117 @@
+"""Theory beside runs, as frames: each number is the one of a direct computation, and the runs agree."""
+
+import numpy as np
+import pytest
+
+import lookahead_nb as lnb
+from lookahead_nb import predictions, theory
+from lookahead_nb.landscapes import Quadratic, Rosenbrock, replay, trace
+from lookahead_nb.theory import Cycle
+
+ROUNDING = 1e-12
+OPTS = lnb.grid(lnb.Lookahead(lnb.SGD(0.2, momentum=0.5)), sync_period=[2, 3], inner_state=["keep", "reset"])
+NOISY, STILL = Quadratic([1.0], noise=1.0, start=0.0, replicas=2000), Quadratic([1.0])
+
+
+def swept(bowl):
+    return lnb.sweep(bowl, None, OPTS, seeds=1, steps=96, eval_every=1, dtype="float64", progress=False)
+
+
+@pytest.mark.jit
+def test_variance_and_rate_of_runs_are_the_predicted_ones():
+    clouds, falls = swept(NOISY), swept(STILL)
+    found = predictions.with_theory(OPTS, clouds, falls)
+    assert found.inner_state.tolist() == ["keep", "reset"] * 2
+    for opt, row in zip(OPTS, found.itertuples(), strict=True):
+        cycle = Cycle.of(opt, noise=1.0)
+        assert (row.beta1, row.lr) == (0.5, pytest.approx(0.4))
+        assert row.predicted_variance == pytest.approx(cycle.covariance()[1, 1])
+        assert row.predicted_rate == pytest.approx(float(cycle.rate))
+        assert row.inner_variance == pytest.approx(Cycle(lr=0.4, beta1=0.5, noise=1.0).covariance()[0, 0])
+        late = clouds[(clouds.weights == "slow") & (clouds.step >= 48) & (clouds.sync_period == opt.sync_period)]
+        assert row.measured_variance == pytest.approx(2 * late.train_loss[late.inner_state == opt.inner_state].mean())
+    assert (abs(found.measured_variance / found.predicted_variance - 1) < 0.05).all()
+    assert (abs(found.measured_rate - found.predicted_rate) < 0.01).all()
+    phases = predictions.by_phase(OPTS[2:3], clouds)
+    assert phases.groupby("weights").phase.apply(list).to_dict() == {"fast": [0, 1, 2], "slow": [0, 1, 2]}
+    assert (abs(phases.measured / phases.predicted - 1) < 0.06).all()
+    expected = [Cycle.of(OPTS[2], noise=1.0).covariance(i)[0, 0] for i in range(3)]
+    np.testing.assert_allclose(phases.predicted[:3], expected, rtol=ROUNDING)
+
+
+def test_runs_of_other_optimizers_are_refused():
+    falls = swept(STILL)
+    with pytest.raises(ValueError, match="opts must be the 4 configurations of a sweep over one seed, not 3"):
+        predictions.with_theory(OPTS[:3], falls, falls)
+    with pytest.raises(ValueError, match="opts must be configurations of clouds, which Lookahead"):
+        predictions.by_phase([lnb.Lookahead(lnb.SGD(0.7))], falls)
+
+
+@pytest.mark.jit
+def test_lookahead_overtakes_gradient_descent_where_the_closed_form_says():
+    opts = lnb.grid(lnb.Lookahead(lnb.SGD(0.1), sync_period=5), lr=[0.02, 0.1])
+    both = [each for opt in opts for each in (opt.inner, opt)]
+    bowl = Quadratic([1.0], noise=1.0, replicas=20_000)
+    rows = lnb.sweep(bowl, None, both, seeds=1, steps=400, eval_at=[5, 52, 100, 400], progress=False)
+    found = predictions.overtaking(opts, rows)
+    assert found["step"].tolist() == [*range(5, 401, 5)] * 2
+    for lr, line in found.groupby("lr"):
+        mean, variance = theory.sgd_moments(2, lr, 1.0, 5, 0.5, 1.0)
+        r = 1 - lr
+        alone = r**20 + theory.sgd_variance(lr, 1.0, 1.0) * (1 - r**20)
+        assert line["exact"].iloc[1] == pytest.approx((mean**2 + variance) / alone)
+        seen = line.dropna()
+        assert seen["step"].tolist() == [5, 100, 400]
+        assert (abs(seen["simulated"] / seen["exact"] - 1) < 0.05).all()
+        assert line["exact"].iloc[0] > 1 > line["exact"].iloc[-1]
+        first = line["step"][line["exact"] < 1].iloc[0]
+        assert line["predicted"].iloc[0] == theory.sgd_crossing_time(lr, 1.0, 5, 0.5, 1.0)
+        assert abs(first - line["predicted"].iloc[0]) <= 10
+    with pytest.raises(ValueError, match="rows must hold 2 runs, an inner rule and a Lookahead in turn, not 4"):
+        predictions.overtaking(opts[:1], rows)
+
+
+def test_matched_risk_is_held_against_gradient_descent_with_the_same_risk():
+    a = np.array([0.1, 1.0])
+    frame = predictions.at_matched_risk(40, [0.1, 0.3], a, 1.0, sync_periods=[1, 4], slow_step_sizes=[1.0, 0.5])
+    np.testing.assert_allclose(frame[1.0], 1, rtol=1e-9)
+    np.testing.assert_allclose(
+        frame.index, [theory.expected_loss(a, 0, theory.sgd_variance(x, a, 1)) for x in (0.1, 0.3)]
+    )
+    lr = theory.sgd_matched_lr(0.3, a, 1.0, 4, 0.5)
+    ours, theirs = (
+        Cycle(lr=x, curvature=a, noise=1.0, **how).transient(40)
+        for x, how in ((lr, {"sync_period": 4, "slow_step_size": 0.5}), (0.3, {}))
+    )
+    losses = [theory.expected_loss(a, path.slow_mean, path.slow_variance)[-1] for path in (ours, theirs)]
+    assert frame.loc[frame.index[1], (0.5, 4)] == pytest.approx(losses[0] / losses[1], rel=1e-9)
+
+
+def test_gaps_are_those_of_the_best_lr():
+    frame = predictions.gaps_around_momentum([10.0], [2], 0.9, sync_period=5, slow_step_size=0.5)
+    gaps = frame.set_index("rule").gap
+    assert gaps.index.tolist() == ["momentum alone", "keep", "reset", "interpolate"]
+    assert gaps["momentum alone"] == pytest.approx(1 - np.sqrt(0.9), rel=1e-3)  # under-damped, whatever the condition
+    how = {"beta1": 0.9, "sync_period": 5, "slow_step_size": 0.5, "inner_state": "reset"}
+    assert gaps["reset"] == 1 - theory.best_lr([0.1, 1.0], **how)[1]
+
+
+@pytest.mark.parametrize("inner", [lnb.AdamW(0.1, weight_decay=0.0), lnb.SGD(1e-3, momentum=0.8)], ids=["AdamW", "SGD"])
+def test_averaged_path_is_that_of_the_inner_rule_led_from_ahead(inner):
+    valley, start = Rosenbrock(), np.array([-1.2, 1.0])
+    for k in (1, 4):
+        path = predictions.averaged_path(valley, lnb.Lookahead(inner, sync_period=k), start, 30)
+        averaged, replayed, alone = (path.filter(like=name).to_numpy() for name in ("averaged", "replayed", "alone"))
+        assert np.abs(averaged - replayed).max() <= ROUNDING
+        assert (np.abs(averaged - alone).max() <= ROUNDING) == (k == 1)
+        fast, slow = trace(valley, lnb.Lookahead(inner, sync_period=k), start, 30)
+        assert (path.filter(like="fast").to_numpy() == fast).all()
+        assert (averaged[4::4] == slow[4::4]).all()
+
+
+def test_replay_of_a_run_is_the_run():
+    valley, start, rule = Rosenbrock(), np.array([-1.2, 1.0]), lnb.AdamW(0.1)
+    path, _ = trace(valley, rule, start, 12)
+    again = replay(rule, start, [valley.loss_and_grad(point)[1] for point in path[:-1]])
+    assert (again == path).all()
+    assert start.tolist() == [-1.2, 1.0]
