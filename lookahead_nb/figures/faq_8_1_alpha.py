@@ -73,7 +73,8 @@ def stability(runs):
     axs[1, 0].set_ylabel("excess in the steady state, momentum alone = 1\nquadratics")
     for task, ls, marker in zip([*trained, *solved], *LINES.values(), strict=True):
         named = _arms(["Lookahead", CONTROL], "momentum " if task in solved else "")
-        left = _of_control(runs[runs["task"] == task], "floor", named["Lookahead"], named[CONTROL])
+        controls = dict(zip(*(each.values() for each in named.values()), strict=True))
+        left, _ = _multiples(runs[runs["task"] == task], "floor", named["Lookahead"], controls)
         _line(axs[1, 1], left, color="0.25", ls=ls, marker=marker, ms=4, lw=1, label=_name(task))
     axs[1, 1].axhline(1, color="0.5", lw=0.8, zorder=0)
     axs[1, 1].set_ylabel("excess of Lookahead /\nof the inner rule at lr × slow_step_size")
@@ -151,23 +152,18 @@ def _steps(task):
 
 
 def _multiples(runs, metric, named, control):
-    """Return a metric of arms by retention, as multiples of a control's, which stands at 0: geometric means.
+    """Return a metric of arms by retention, as multiples of a control's or of the control of each: geometric means.
 
-    returns : frame with ``value``, ``low``, ``high`` over all tasks; frame of the means with a column for each task.
+    returns : frame with ``value``, ``low``, ``high`` over all tasks, in which a single control stands at retention 0;
+    frame of the means with a column for each task.
     """
-    gaps = {a: statistics.paired(_values(runs, metric), arm, control, "log") for a, arm in named.items()}
-    middle = {0.0: (0.0, 0.0, 0.0)} | {a: statistics.student(each) for a, each in gaps.items()}
-    tasks = pd.DataFrame({a: statistics.by_task(each)["mean"] for a, each in gaps.items()}).T
-    tasks.loc[0.0] = 0.0
-    return np.exp(_intervals(middle)), np.exp(tasks.sort_index())
-
-
-def _of_control(runs, metric, named, controls):
-    """Return a metric of arms by retention, as multiples of the control of each."""
-    values = _values(runs, metric)
-    return np.exp(
-        _intervals({a: statistics.student(statistics.paired(values, named[a], controls[a], "log")) for a in named})
-    )
+    controls = dict.fromkeys(named.values(), control) if isinstance(control, str) else control
+    ratios = statistics.ratios_to(_values(runs, metric), controls, over="seeds").rename(columns={"ratio": "value"})
+    by_task = ratios.drop("all", level="task")["value"].unstack("task")
+    middle, tasks = (each.loc[[*named.values()]].set_axis([*named]) for each in (ratios.xs("all", level="task"), by_task))
+    if isinstance(control, str):
+        middle.loc[0.0] = tasks.loc[0.0] = 1.0
+    return middle.sort_index(), tasks.sort_index()
 
 
 def _per_cent(runs):
@@ -175,15 +171,11 @@ def _per_cent(runs):
     values, named = _values(runs, "test_loss"), _arms(["Lookahead"], "tuned ")["Lookahead"]
     room = runs["chance"].iloc[0] - runs.groupby("arm")["test_loss"].mean().min()
     gaps = {a: statistics.student(statistics.paired(values, arm, "tuned adamw")) for a, arm in named.items()}
-    return 100 / room * _intervals({0.0: (0.0, 0.0, 0.0)} | gaps)
+    return 100 / room * pd.DataFrame({0.0: (0.0, 0.0, 0.0)} | gaps, ["value", "low", "high"]).T
 
 
 def _values(runs, metric):
     return runs.rename(columns={metric: "value"})[["task", "arm", "seed", "value"]]
-
-
-def _intervals(estimates):
-    return pd.DataFrame(estimates, ["value", "low", "high"]).T
 
 
 # ------------------------------------------------------------------------------------------------------------ drawing
