@@ -22,8 +22,8 @@ help: ## list what make can do
 test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx, peers or faults runs another level, ARGS="-k sync" goes to pytest
 	$(tests.$(LEVEL))
 
-reproduce: .venv/.ready ## recompute notebooks, tables and figures into build/ and compare; WRITE=1 replaces the committed files
-	WRITE=$(WRITE) .venv/bin/python notebooks/reproduce.py
+reproduce: .venv/.ready ## recompute notebooks, tables and figures into build/ and compare; FULL=1 adds what needs downloads, WRITE=1 replaces the committed files
+	FULL=$(FULL) WRITE=$(WRITE) .venv/bin/python notebooks/reproduce.py
 
 lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to Jupyter
 	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks $(ARGS)

@@ -17,6 +17,7 @@ NEEDS = {  # what a problem must have for a metric to be measured on it
     "data": lambda problem: not problem.on_landscape,
     "a threshold": lambda problem: "threshold" in problem.fields,
     "a lowest loss": lambda problem: not (problem.fields.get("hidden") or problem.fields.get("l2")),
+    "a landscape": lambda problem: problem.on_landscape,
     "a quadratic": lambda problem: problem.fields.get("landscape") == "Quadratic",
 }
 
@@ -179,6 +180,12 @@ def _late_at(curves, column, here):
 def floor(curves):
     """Mean excess of the training loss over the lowest possible one in the second half of the steps."""
     return _late(curves)["height"].fillna(curves.problem.chance) - curves.seeds.map(curves.problem.lowest)
+
+
+@metric(needs="a landscape")
+def tracking_error(curves):
+    """Mean expected loss in the second half of the steps, on a landscape whose minimum may move."""
+    return _late(curves)["height"].fillna(curves.problem.chance)
 
 
 @metric

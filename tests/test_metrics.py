@@ -126,6 +126,7 @@ def test_the_noise_floor_is_that_of_the_second_half():
     floor, fluctuation, drift = (METRICS[key].measure(curves(**bowl)) for key in ("floor", "fluctuation", "drift"))
     late = np.array(losses)[:, 3:]  # from step 30 of 60
     assert floor.to_numpy() == pytest.approx(late.mean(1))
+    assert METRICS["tracking_error"].measure(curves(**bowl)).equals(floor)  # a bowl's lowest loss is 0
     assert fluctuation.to_numpy() == pytest.approx(late.std(1, ddof=1))
     change = late[:, 2:].mean(1) - late[:, :2].mean(1)
     assert drift.to_numpy() == pytest.approx(change / late.std(1, ddof=1))
@@ -170,6 +171,7 @@ def test_curves_may_be_those_of_runs_instead_of_seeds(monkeypatch):
         ("test_loss_at_syncs", {"iris", "penalty", "net"}),
         ("test_loss_between_syncs", {"iris", "penalty", "net"}),
         ("floor", {"iris", "bowl", "wells"}),
+        ("tracking_error", {"bowl", "wells"}),
         ("slow_risk", {"bowl"}),
         ("fast_risk", {"bowl"}),
         ("steps_to_shrink", {"bowl"}),

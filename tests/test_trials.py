@@ -1,8 +1,10 @@
 """Trials: what a claim's arms are trained with, and what is measured, against sweeps by hand."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import registers
 
@@ -322,3 +324,48 @@ def test_operations_are_those_of_training_and_tuning(tmp_path):
 def test_tuning_seeds_are_not_those_of_any_result(tmp_path):
     claim = registers.read(tmp_path)["C01"]
     assert not {*trials.TUNING_SEEDS} & {seed for attempt in range(20) for seed in claim.seeds(attempt)}
+
+
+# ------------------------------------------------------------------------------------------------------ adaptive steps
+
+
+ADAPTIVE = {
+    "adaptive": {"rule": "AdamW", "sync_period": 2, "slow_step_size": "adaptive", "tune": {"lr": [0.1, 1e-4]}},
+    **{
+        name: {"rule": "AdamW", "sync_period": 2, "lr": "adaptive", "steps_as": name}
+        for name in ("mean", "shuffled", "replayed")
+    },
+}
+
+
+def test_arms_take_over_the_steps_of_an_adaptive_one():
+    arms, inner = arms_of(ADAPTIVE), lnb.AdamW(lr=0.1)
+    found = trials.measure_on([problem()], arms, ["train_loss"], SEEDS).runs.set_index(["arm", "seed"])["train_loss"]
+    taken = trials.slow_steps(lnb.Lookahead(inner, sync_period=2, slow_step_size="adaptive"), problem())
+    assert taken.shape == (len(trials.TUNING_SEEDS), 5)
+    assert len(np.unique(taken)) > 5
+    mean, first = round(float(taken.mean()), 6), taken[0]
+    by_hand = sweep([lnb.Lookahead(inner, sync_period=2, slow_step_size=each) for each in (mean, tuple(first))], SEEDS)
+    assert found["mean"].tolist() + found["replayed"].tolist() == by_hand["train_loss"].tolist()
+    assert not found["shuffled"].equals(found["replayed"])
+
+
+def test_steps_along_a_run_stand_by_their_share_of_it():
+    claim = SimpleNamespace(arms=arms_of(ADAPTIVE), problems={"task": problem()})
+    runs = pd.DataFrame({"task": ["task"], "arm": ["adaptive"], "lr": [0.1]})
+    along = trials.steps_along(claim, "adaptive", runs)
+    assert sorted(along["progress"].unique()) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    expected = trials.slow_steps(claim.arms["adaptive"].optimizer(problem(), 0.1), problem())
+    assert (along.pivot(index="seed", columns="progress", values="slow_step_size").to_numpy() == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps_as": "guessed"}, "mean.steps_as must be one of 'mean', 'shuffled', 'replayed', not 'guessed'"),
+        ({"lr": 0.1}, "mean.lr must be the name of an adaptive arm, not 0.1"),
+    ],
+)
+def test_steps_are_taken_over_from_an_adaptive_arm_only(fields, message):
+    with pytest.raises(ValueError, match=message):
+        arms_of(ADAPTIVE | {"mean": ADAPTIVE["mean"] | fields})

@@ -24,6 +24,14 @@ FLOORS = {
     "blobs steps=5840 eval_every=73": "blobs, many curvatures",
     "teacher steps=5840 eval_every=73": "teacher, one curvature",
 }
+GROUPS = {  # tasks of C07
+    "short": [f"{name} steps=100 eval_every=100" for name in ("digits", "cancer", "blobs")],
+    "long": [
+        *("digits eval_every=1000", "cancer eval_every=600", "blobs eval_every=3000"),
+        "fashion steps=500 eval_every=500",
+    ],
+    "momentum rings": ["teacher steps=300 eval_every=300", "checkerboard eval_every=2000"],
+}
 CONTROL = "slow sync_period=1"  # which is AdamW at lr × slow_step_size
 KINDS = {"slow": "slow weights", "fast": "fast weights", "averaging": "averaging, without pull-back"}
 
@@ -31,7 +39,8 @@ KINDS = {"slow": "slow weights", "fast": "fast weights", "averaging": "averaging
 def exact_cycle(exact):
     """Draw what the exact cycle gives over the sync period, one line for each rate times curvature.
 
-    exact : frame by sync period, with the columns ("slow" | "fast" | "steps", x).
+    exact : frame with ``sync_period``, ``x`` (rate times curvature), ``slow`` and ``fast`` (variances over that of the
+    inner rule) and ``steps``.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.6))
     labels = {
@@ -40,7 +49,8 @@ def exact_cycle(exact):
         "steps": "steps to shrink by e\n(sync period 1 = 1)",
     }
     for ax, (measure, label) in zip(axs, labels.items(), strict=True):
-        lines = exact[measure] / (exact[measure].iloc[0] if measure == "steps" else 1)
+        lines = exact.pivot(index="sync_period", columns="x", values=measure)
+        lines = lines / lines.loc[1] if measure == "steps" else lines
         colours = sns.color_palette("viridis", lines.shape[1])
         for (x, line), colour, (_, dashes, _) in zip(lines.items(), colours, GREYS, strict=False):
             ax.plot(line, color=colour, dashes=dashes, label=f"{x:g}")
@@ -96,14 +106,15 @@ def stability_and_speed(runs):
     return fig
 
 
-def choice(runs, groups):
+def choice(runs):
     """Draw the test loss at the tuned rate over the sync period, less that at period 5, in hundredths of the range.
 
-    runs : table of the claim C07. groups : dict from the title of a panel to its tasks.
+    runs : table of the claim C07.
     """
     names = {"AdamW": "tuned adamw"} | {str(k): f"tuned sync_period={k}" for k in PERIODS} | {"avg.": "tuned averaging"}
-    fig, axs = plt.subplots(1, len(groups), figsize=(PAGE, 2.9))
-    for ax, (title, tasks) in zip(axs, groups.items(), strict=True):
+    fig, axs = plt.subplots(1, len(GROUPS), figsize=(PAGE, 2.9))
+    for ax, (title, group) in zip(axs, GROUPS.items(), strict=True):
+        tasks = [task for task in group if task in set(runs["task"])]
         ax.axhspan(-1, 1, color="0.92", zorder=0)
         for i, (task, (marker, dashes, colour)) in enumerate(zip(tasks, GREYS, strict=False)):
             line = _shares(runs, task, names) * 100

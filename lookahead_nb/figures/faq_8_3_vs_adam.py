@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.ticker import NullLocator
 
 from lookahead_nb import statistics
 from lookahead_nb.figures import COLOURS, MARKERS, PAGE, letter_panels, plain_ticks
@@ -19,12 +20,17 @@ ARMS = {  # of the register: name, colour, marker, filled
     "lookahead": ("Lookahead(AdamW)", COLOURS["Lookahead"], MARKERS["Lookahead"], True),
     "lookahead at 0.001": ("Lookahead(AdamW)", COLOURS["Lookahead"], MARKERS["Lookahead"], True),
     "lookahead adam": ("Lookahead(Adam)", COLOURS["Lookahead"], MARKERS["Lookahead"], False),
-    "lower": ("AdamW at half of Lookahead's rate", COLOURS["AdamW at lr x step"], MARKERS["AdamW at lr x step"], False),
-    "averaging": ("averaging AdamW", COLOURS["averaging"], MARKERS["averaging"], True),
-    "schedule-free": ("Schedule-Free AdamW", COLOURS["averaging"], "v", False),
+    "lower": ("AdamW at lr × slow_step_size", COLOURS["AdamW at lr x step"], MARKERS["AdamW at lr x step"], False),
+    "averaging": ("averaging, without pull-back", COLOURS["averaging"], MARKERS["averaging"], True),
+    "schedule-free": ("Schedule-Free AdamW", "0.35", "v", False),
 }
 TASKS = ["digits", "cancer", "checkerboard", "blobs", "fashion", "census", "spam", "banking", "speech"]
 LOOKS = dict(zip(TASKS, zip(sns.color_palette("crest", len(TASKS)), "osD^vP<X>", strict=True), strict=True))
+TICKS = {  # of a logarithmic axis, by how wide it is
+    1.2: [0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08],
+    1.5: [0.85, 0.9, 0.95, 1, 1.1, 1.2],
+    np.inf: [0.5, 0.7, 1, 1.5, 2],
+}
 ALL, STEPS, EPOCHS = "all rows", "a tenth,\nequal steps", "a tenth,\nequal epochs"
 
 
@@ -51,9 +57,7 @@ def over_tasks(runs, margin):
         _forest(ax, here.rename(index=_data_set, level="task"), rows, margin)
         ax.axhline(0.5 - len(TASKS), color="0.3", lw=0.6)
         ax.set(xlabel="test loss, tuned Adam = 1")
-        ax.text(
-            0.98, 0.99, "cosine rate" if is_cosine else "constant rate", transform=ax.transAxes, ha="right", va="top"
-        )
+        ax.set_title("cosine rate" if is_cosine else "constant rate")
     axs[0].set_yticks([*rows.values()], [*TASKS, "over the tasks"])
     fig.legend(*axs[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     letter_panels(axs)
@@ -79,7 +83,7 @@ def training_time(runs, whole, crossing):
             look = {"color": colour, "marker": marker, "ms": 3.5, "lw": 0.9, "elinewidth": 0.6}
             ax.errorbar(line.index, line["ratio"], _bars(line), label=task, **look)
         ax.set(xscale="log", xlabel="steps, as a share of the longest run", xlim=(0.08, 1.25))
-        plain_ticks(ax.xaxis, [0.1, 0.3, 1])
+        _ticks(ax.xaxis, [0.1, 0.3, 1])
     for (lr, line), shade in zip(
         crossing.groupby("lr"), sns.color_palette("flare", crossing["lr"].nunique()), strict=True
     ):
@@ -87,11 +91,20 @@ def training_time(runs, whole, crossing):
         axs[2].plot(line["step"], line["simulated"], ".", color=shade, ms=4)
         axs[2].axvline(line["predicted"].iloc[0], color=shade, lw=0.8, ls=":")
     axs[2].set(xscale="log", xlabel="steps", ylabel="expected loss, gradient descent = 1")
-    axs[2].legend(title="lr × curvature", frameon=False)
+    axs[2].legend(
+        title="lr × curvature",
+        loc="upper center",
+        ncols=3,
+        columnspacing=0.8,
+        handlelength=1,
+        edgecolor="none",
+        framealpha=1,
+    )
     for ax, ticks in zip(axs, ([0.3, 0.5, 0.7, 1, 1.5, 2], [0.7, 0.8, 0.9, 1, 1.1], [0.5, 1, 2, 5, 10]), strict=True):
         ax.axhline(1, color="0.5", lw=0.8, zorder=0)
         ax.set(yscale="log")
-        plain_ticks(ax.yaxis, ticks)
+        _ticks(ax.yaxis, ticks)
+    axs[2].set_ylim(0.3, 15)  # room for the legend
     axs[0].set_ylabel("test loss of Lookahead, Adam = 1")
     handles, labels = axs[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
@@ -118,12 +131,10 @@ def data_size(runs, margin):
         ax.axhline(1, color="0.5", lw=0.8, zorder=0)
         ax.set(yscale="log", xlim=(-0.4, 2.4))
         ax.set_xticks(range(3), [ALL, STEPS, EPOCHS])
-        ax.text(
-            0.98, 0.98, "cosine rate" if is_cosine else "constant rate", transform=ax.transAxes, ha="right", va="top"
-        )
-    plain_ticks(axs[0].yaxis, [0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1])
+        ax.set_title("cosine rate" if is_cosine else "constant rate")
+    _ticks(axs[0].yaxis, [0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1])
     axs[0].set_ylabel("test loss of Lookahead, AdamW = 1")
-    axs[0].legend(frameon=False, ncols=2)
+    axs[0].legend(loc="lower left", frameon=False, ncols=2)
     letter_panels(axs)
     sns.despine(fig)
     return fig
@@ -136,15 +147,15 @@ def text(runs, margins):
     """
     short, whole = (with_change(runs, "steps=", is_short) for is_short in (True, False))
     panels = {
-        "steps to a training loss,\nboth at lr 0.001": (
+        "steps to a loss,\nboth at lr 0.001": (
             whole,
             "adam at 0.001",
             ["lookahead at 0.001"],
             "steps_to_threshold",
         ),
-        "steps to a training loss,\ntuned for the whole run": (whole, "adam", [], "steps_to_threshold"),
-        "test loss after a tenth,\ntuned for it": (short, "adam", [], "test_loss"),
-        "test loss in the end,\ntuned for it": (whole, "adam", [], "test_loss"),
+        "steps to a loss,\ntuned for all steps": (whole, "adam", [], "steps_to_threshold"),
+        "test loss, a tenth of\nthe steps, tuned for it": (short, "adam", [], "test_loss"),
+        "test loss, all steps,\ntuned for them": (whole, "adam", [], "test_loss"),
     }
     fig, axs = plt.subplots(1, len(panels), figsize=(PAGE, 3.2), sharey=True)
     for ax, (label, (some, control, arms, metric)) in zip(axs, panels.items(), strict=True):
@@ -152,12 +163,18 @@ def text(runs, margins):
         here = ratios(some, control, *arms, metric=metric).drop("all", level="task").rename(index=_model, level="task")
         rows = {task: -i for i, task in enumerate(here.index.unique("task"))}
         _forest(ax, here, rows, margins[metric == "test_loss"])
-        ax.set_xlabel(f"{label}, Adam = 1")
+        ax.set_xlabel(f"{label}\n(Adam = 1)")
     axs[0].set_yticks([*rows.values()], [*rows])
     fig.legend(*axs[-1].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     letter_panels(axs)
     sns.despine(fig, left=True)
     return fig
+
+
+def _ticks(axis, ticks):
+    """Put these ticks, and no others, on a logarithmic axis."""
+    plain_ticks(axis, ticks)
+    axis.set_minor_locator(NullLocator())
 
 
 def _data_set(task):
@@ -203,5 +220,8 @@ def _forest(ax, table, rows, margin):
     ax.axvspan(1 / margin, margin, color="0.93", zorder=0)
     ax.axvline(1, color="0.5", lw=0.8, zorder=0)
     ax.set(xscale="log", ylim=(min(rows.values()) - 0.5, 0.5))
-    plain_ticks(ax.xaxis, [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2])
+    low, high = ax.get_xlim()
+    ticks = next(ticks for widest, ticks in TICKS.items() if high / low < widest)
+    _ticks(ax.xaxis, ticks)
+    ax.set_xlim(low, high)
     ax.tick_params(axis="y", length=0)

@@ -25,7 +25,7 @@
 import numpy as np
 import pandas as pd
 
-from lookahead_nb import claims, figures, theory
+from lookahead_nb import claims, figures, tables, theory
 from lookahead_nb.figures import faq_8_2_k
 
 figures.use_style()
@@ -41,8 +41,8 @@ figures.use_style()
 # $$L = S F^k, \qquad V = L V L^\top + N,$$
 #
 # with $N$ the noise that a cycle gathers. The spectral radius of $L$ gives the speed, $V$ the variance in the steady
-# state. The table and the first figure show both for momentum 0.9 and slow_step_size 0.5, at four products of learning
-# rate and curvature; the inner rule alone is 1.
+# state. The table and the first figure show both for momentum $0.9$ and slow_step_size $0.5$, at four products of
+# learning rate and curvature; the inner rule alone is 1.
 #
 # **Slow weights** should get calmer with k at first. But momentum swings, and once k is beyond half a swing their
 # variance rises again: the curves are not monotone. **Fast weights** are pulled to calm slow ones at each sync and
@@ -59,9 +59,10 @@ cycles = {k: theory.Cycle(**settings, sync_period=k, slow_step_size=0.5) for k i
 slow = {k: cycle.covariance()[SLOW] / inner for k, cycle in cycles.items()}
 fast = {k: np.mean([cycle.covariance(i)[FAST] for i in range(k)], 0) / inner for k, cycle in cycles.items()}
 steps = {k: -1 / np.log(cycle.rate) for k, cycle in cycles.items()}
-exact = {"slow": slow, "fast": fast, "steps": steps}
-exact = pd.concat({name: pd.DataFrame(each, settings["lr"]).T for name, each in exact.items()}, axis=1)
-exact.loc[faq_8_2_k.PERIODS].round(3)
+rows = {k: pd.DataFrame({"x": settings["lr"], "slow": slow[k], "fast": fast[k], "steps": steps[k]}) for k in cycles}
+exact = pd.concat(rows, names=["sync_period", None]).reset_index("sync_period")
+tables.write_table(exact, "faq_8_2_k_exact_cycle")
+exact.pivot(index="sync_period", columns="x").loc[faq_8_2_k.PERIODS].round(3)
 
 # %% [markdown]
 # In the figure, look for three things inside the grey band, which is the article's range: the lowest points of the left
@@ -77,7 +78,7 @@ figures.save(faq_8_2_k.exact_cycle(exact), "faq_8_2_k_exact_cycle", caption, alt
 # **The exact cycle is not monotone in the sync period, and fast weights get noisier as it grows.** (a) Variance of the
 # slow weights right after a sync, (b) of the fast weights, the mean over a cycle, both over that of the inner rule
 # alone; (c) steps in which the mean shrinks by the factor e, over those at period one. One line for each product of
-# learning rate and curvature; momentum 0.9, slow_step_size 0.5; no simulation, no error.
+# learning rate and curvature; momentum $0.9$, slow_step_size $0.5$; no simulation, no error.
 #
 # ## The first claim on trial
 #
@@ -153,10 +154,9 @@ chosen[chosen["task"] == "all"].drop(columns=["task", "seeds"]).round(4)
 # times the others.
 
 # %%
-groups = {"short": chosen.task[1:4], "long": chosen.task[5:9], "momentum rings": chosen.task[10:12]}
 caption = "Where momentum rings a period near five is best; elsewhere the periods from 2 to 20 do the same."
 alt = "Test loss above that of period 5: inside the margin from 2 to 20, but far above it where momentum rings."
-figures.save(faq_8_2_k.choice(choice.runs, groups), "faq_8_2_k_choice", caption, alt)
+figures.save(faq_8_2_k.choice(choice.runs), "faq_8_2_k_choice", caption, alt)
 
 # %% [markdown]
 # **Where momentum rings a period near five is best; elsewhere the periods from 2 to 20 do the same.** Mean test loss at
@@ -193,7 +193,7 @@ assert share.loc[["10 like 5, ringing", "1 worse than 5, ringing", "20 worse tha
 #   rate and of a, not of k: at period one Lookahead is AdamW at half the rate, and the other periods stay close to it.
 # - **Five to ten: it depends on the rate.** At the tuned rate of ordinary tasks all periods from two to twenty are
 #   within the margin of each other; five to ten is safe there, and not special. (Fashion-MNIST leans towards five as
-#   well, but only period one comes near the margin.) On the two tasks with a tuned rate so large that momentum rings,
+#   well, and there period one costs about the margin.) On the two tasks with a tuned rate so large that momentum rings,
 #   five beats one and twenty by several hundredths of the range, as the exact cycle says. But ten loses to five there
 #   too. If there is a number to remember, it is five.
 # - **The controls.** Averaging without the pull-back, tuned by as many trials, is no worse than Lookahead at its best
@@ -205,15 +205,15 @@ assert share.loc[["10 like 5, ringing", "1 worse than 5, ringing", "20 worse tha
 # One slow_step_size, one inner rule, constant rates; the noise floor of convex tasks only, since a network that fits
 # its rows leaves no floor to measure. The joint effects average tasks that differ: the tables above list each. The
 # rates of the second claim were chosen by six seeds, whose luck is not in the intervals; on checkerboard, the noisiest
-# task, the loss as a function of the rate is flat enough for the order of the periods to stand in three pilots on
-# other grids and seeds. Whether small periods escape from local optima is the matter of C06.
+# task, the order of the periods was the same in three pilots on other grids of rates and other seeds. Whether small
+# periods escape from local optima is the matter of C06.
 #
 # ## Provenance
 #
-# `data/results/C05.csv` and `data/results/C07.csv`, one row per task, arm and seed, `data/results/C07_tuning.csv`, one
-# row per rate that was tried, each with a manifest that names the registered entry; the figures are
-# `paper/figures/faq_8_2_k_exact_cycle`, `faq_8_2_k_stability_and_speed` and `faq_8_2_k_choice`. Data: `gaussian_blobs`,
-# `logistic_teacher` and `checkerboard`, made by this library; `digits` (Alpaydin & Kaynak 1998) and `breast_cancer`
-# (Wolberg, Mangasarian & Street 1995), CC BY 4.0; Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), MIT, trained with
-# `FULL=1` only. Before: [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb), the other coefficient. Next:
+# `data/results/faq_8_2_k_exact_cycle.csv`; `data/results/C05.csv` and `data/results/C07.csv`, one row per task, arm and
+# seed, `data/results/C07_tuning.csv`, one row per rate that was tried, each with a manifest that names the registered
+# entry; the figures are `paper/figures/faq_8_2_k_exact_cycle`, `faq_8_2_k_stability_and_speed` and `faq_8_2_k_choice`.
+# Data: `gaussian_blobs`, `logistic_teacher` and `checkerboard`, made by this library; `digits` (Alpaydin & Kaynak 1998)
+# and `breast_cancer` (Wolberg, Mangasarian & Street 1995), CC BY 4.0; Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), MIT,
+# trained with `FULL=1` only. Before: [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb), the other coefficient. Next:
 # [04_response_surface](04_response_surface.ipynb), both together.

@@ -66,7 +66,7 @@ claim = claims.read()["C14"]
 found = claims.evidence(claim)
 print(found)
 effects = claims.judge(claim, found.runs)
-effects.drop(columns="seeds").round(4)
+effects.drop(columns=["p", "seeds"]).round(4)
 
 # %% [markdown]
 # The figure has a panel for each task. Zero is the usual a and k at the one lr that is best for them on other seeds;
@@ -75,9 +75,7 @@ effects.drop(columns="seeds").round(4)
 # trials that are not counted; they show what a and k can add to a good rate.
 
 # %%
-caption = (
-    "At the same number of trials, tuning a and k along with the learning rate finds no more than tuning it alone."
-)
+caption = "At the same number of trials, tuning a and k beside the learning rate does not pay."
 alt = "Four panels of test loss against trials: lr alone falls as fast as lr, a and k together, or faster."
 figures.save(response_surface.best_of(found.runs), "response_surface_best_of", caption, alt)
 
@@ -107,16 +105,16 @@ flat = pd.DataFrame(flat)
 flat.round(2)
 
 # %%
-caption = "At one learning rate a decides and k hardly does; at a rate of its own nearly every pair does on easy tasks."
+caption = "On easy tasks only lr times slow_step_size counts; on hard ones short periods are better than AdamW."
 alt = "Heat maps of retention and period: red towards large retention at one rate, pale or blue at rates of their own."
 figures.save(response_surface.maps(views), "response_surface_maps", caption, alt)
 
 # %% [markdown]
-# **At one learning rate a decides and k hardly does; at a rate of its own nearly every pair does on easy tasks.** Test
-# loss over retention and sync period, above that of AdamW at its best rate, in hundredths of what AdamW wins from
-# chance: upper row at that rate, lower row at the best rate of each pair. Blue is better than AdamW, red worse; the
-# colours end at ten. A dot marks a loss of less than one hundredth. Means over twelve seeds; rates are chosen by
-# validation loss, from nineteen.
+# **On easy tasks only lr times slow_step_size counts; on hard ones short periods are better than AdamW.** Test loss
+# over retention and sync period, above that of AdamW at its best rate, in hundredths of what AdamW wins from chance:
+# upper row at that rate, lower row at the best rate of each pair. Blue is better than AdamW, red worse; the colours end
+# at ten. A dot marks a loss of less than one hundredth. Means over twelve seeds; rates are chosen by validation loss,
+# from nineteen.
 #
 # The next figure cuts the other way, through retention and learning rate at one period. The line is the expectation:
 # the rates with one product of lr and one minus a, through the best rate of AdamW.
@@ -137,7 +135,7 @@ figures.save(response_surface.ridge(surface), "response_surface_ridge", caption,
 # *teacher* on a grid of thirteen periods and nineteen retentions, and Fashion-MNIST on a coarse one.
 
 # %%
-full, finer = os.environ.get("FULL") == "1", {"retention": np.arange(1, 20) / 20, "lr": np.geomspace(3e-2, 10, 25)}
+full, finer = os.environ.get("FULL") == "1", {"retention": np.arange(1, 20) / 20, "lr": np.geomspace(3e-2, 10, 17)}
 finer |= {"sync_period": [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 50]}
 coarse = {"retention": [0.1, 0.3, 0.5, 0.7, 0.9], "sync_period": axes["sync_period"], "lr": np.geomspace(1e-3, 0.3, 11)}
 fine = partial(
@@ -157,7 +155,7 @@ figures.save(response_surface.maps({"best lr of each": more}), "response_surface
 
 # %% [markdown]
 # **On a finer map the valley at short periods is broad, and on Fashion-MNIST the surface is nearly flat.** As the lower
-# row of the maps above: twelve seeds and 25 rates for teacher, three seeds and 11 rates for Fashion-MNIST.
+# row of the maps above: twelve seeds and 17 rates for teacher, three seeds and 11 rates for Fashion-MNIST.
 #
 # The statements of the conclusion, as assertions:
 
@@ -169,7 +167,7 @@ assert size["tuning them pays"] > -0.01
 assert (effects[effects.effect == "tuning them pays"].outcome == "no").all()
 assert (flat["best lr of each"] > flat["best lr of AdamW"]).all()
 assert (flat["best lr of each"].iloc[:2] > 0.9).all()
-assert flat["best lr of each"].iloc[-1] < 0.5
+assert (flat["best lr of each"].iloc[2:] < 0.9).all()
 
 # %% [markdown]
 # ## What holds, and for which range
@@ -177,8 +175,8 @@ assert flat["best lr of each"].iloc[-1] < 0.5
 # - **Arbitrary pairs lose, everywhere.** At the rate that suits the usual pair, a pair drawn at random costs more than
 #   the margin on each of the four tasks, and a quarter of the range or more on checkerboard.
 # - **Most of that is the learning rate.** With lr tuned again an arbitrary pair costs nothing that matters on digits
-#   and blobs. The maps say the same: at one rate the colours follow retention and hardly the period; at a rate of their
-#   own nearly all pairs lose less than a hundredth there, and the valley follows the drawn curve.
+#   and blobs. The maps of these two say the same: at one rate the colours follow retention and hardly the period; at a
+#   rate of their own nearly all pairs lose less than a hundredth, and the valley follows the drawn curve.
 # - **Not on hard tasks.** On teacher and checkerboard, whose good rates are high, the valley ends: long periods with a
 #   large retention cannot be rescued by any rate, and short periods are better than AdamW. There a careless pair hurts
 #   even at a tuned rate.
