@@ -46,6 +46,8 @@ def speed(runs):
     for ax in (axs[0, 1], axs[1, 0], axs[1, 1]):
         _against_retention(ax, [0.2, 0.5, 1, 2, 5, 10])
         ax.legend(loc="upper left")
+    for ax, top in ((axs[0, 1], 60), (axs[1, 1], 40)):  # room for the legends
+        ax.set_ylim(top=top)
     return _finished(fig, axs, plain=[axs[0, 0]])
 
 
@@ -66,10 +68,11 @@ def stability(runs):
         there = runs[runs["task"] == task]
         for kind, named in _arms(["Lookahead", CONTROL], "momentum ").items():
             exact, simulated = (_multiples(there, metric, named, "momentum")[0] for metric in ("slow_risk", "floor"))
-            look = _look(kind) | {"dashes": (None, None)}
-            axs[1, 0].plot(simulated["value"], **look | {"ls": "none"})
+            look = {name: value for name, value in _look(kind).items() if name != "dashes"}
+            axs[1, 0].plot(simulated["value"], ls="none", **look)
             label = f"{LABELS[kind]}, {_name(task)}".replace("AdamW", "momentum")
-            axs[1, 0].plot(exact["value"], ls=ls, color=look["color"], label=label)
+            axs[1, 0].plot(exact["value"], ls=ls, color=look["color"])
+            axs[1, 0].plot([], [], ls=ls, **look, label=label)
     axs[1, 0].set_ylabel("excess in the steady state, momentum alone = 1\nquadratics")
     for task, ls, marker in zip([*trained, *solved], *LINES.values(), strict=True):
         named = _arms(["Lookahead", CONTROL], "momentum " if task in solved else "")
@@ -81,7 +84,7 @@ def stability(runs):
     for ax in axs.flat:
         _against_retention(ax, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1])
         ax.legend(loc="lower left")
-    axs[1, 0].set_ylim(bottom=0.01)  # room for the legends
+    axs[1, 0].set_ylim(bottom=0.005)  # room for the legends
     axs[1, 1].set_ylim(bottom=0.1)
     return _finished(fig, axs)
 
@@ -101,10 +104,12 @@ def budget(runs):
         _line(ax, _per_cent(runs[runs["task"] == task]), color=colour, marker=marker, ms=4, lw=1, label=label)
     for ax in axs[0]:
         ax.axhspan(-0.5, 0.5, color="0.9", zorder=0)
-        ticks = [-10, -5, -2, -1, 0, 1, 2, 5, 10, 20]
+        ticks = [-10, -5, -2, -1, 0, 1, 2, 5, 10]
         ax.set_yscale("symlog", linthresh=1, linscale=1)
         ax.set_yticks(ticks, ticks)
-        ax.set(ylabel="test loss over that of tuned AdamW\n(% of the loss of chance)", ylim=(-20, 40))
+        ax.set(ylabel="test loss over that of tuned AdamW\n(% of the loss of chance)", ylim=(-15, 2000))
+        ax.minorticks_off()
+        ax.legend(loc="upper left", ncols=2)
     digits = [task for task in tasks if _name(task) == "digits"]
     for ax, times in zip(axs[1], (1, 10), strict=True):
         for task, ls in zip(digits, LINES["ls"], strict=False):
@@ -118,7 +123,8 @@ def budget(runs):
         plain_ticks(ax.yaxis, [0.1, 0.2, 0.5, 1, 2])
     for ax in axs.flat:
         both_conventions(ax)
-        ax.legend(loc="upper left", ncols=2 if ax in axs[0] else 1)
+    axs[1, 0].legend(loc="center left", bbox_to_anchor=(0, 0.6))
+    axs[1, 1].legend(loc="upper left")
     return _finished(fig, axs)
 
 
@@ -159,8 +165,8 @@ def _multiples(runs, metric, named, control):
     """
     controls = dict.fromkeys(named.values(), control) if isinstance(control, str) else control
     ratios = statistics.ratios_to(_values(runs, metric), controls, over="seeds").rename(columns={"ratio": "value"})
-    by_task = ratios.drop("all", level="task")["value"].unstack("task")
-    middle, tasks = (each.loc[[*named.values()]].set_axis([*named]) for each in (ratios.xs("all", level="task"), by_task))
+    joint, by_task = ratios.xs("all", level="task"), ratios.drop("all", level="task")["value"].unstack("task")
+    middle, tasks = (each.loc[[*named.values()]].set_axis([*named]) for each in (joint, by_task))
     if isinstance(control, str):
         middle.loc[0.0] = tasks.loc[0.0] = 1.0
     return middle.sort_index(), tasks.sort_index()
@@ -209,18 +215,15 @@ def _waiting(ax, runs):
     """Draw the share of runs above the threshold against the step, by Kaplan and Meier's estimator."""
     curves = {"AdamW": {0: "adamw"}} | _arms(["averaging"], retentions=[0.9]) | _arms()
     for kind, named in curves.items():
-        for i, (a, arm) in enumerate(named.items()):
+        for a, arm in named.items():
             there = runs[runs["arm"] == arm]
             times = there["steps_to_threshold"].where(there["reached"] == 1)
             share = statistics.kaplan_meier(times, there["steps_to_threshold"].max())["waiting"]
-            label = (LABELS | {"AdamW": "AdamW", "averaging": "averaging, retention 0.9"})[kind]
-            look = {"color": COLOURS[kind], "dashes": DASHES[kind] or (None, None), "label": None if i else label}
-            ax.plot(share, drawstyle="steps-post", **look)
+            ax.plot(share, drawstyle="steps-post", color=COLOURS[kind], dashes=DASHES[kind] or (None, None))
             if kind == "Lookahead":
                 ax.text(1.04 * share.index[share <= 0.5][0], 0.55, f"{a}", fontsize=7)
     ax.set(xscale="log", xlabel="step", ylabel="share of runs above the threshold\ndigits, learning rate unchanged")
     plain_ticks(ax.xaxis, [150, 200, 300, 500, 1000, 1500])
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
 
 def _against_retention(ax, ticks):

@@ -83,10 +83,11 @@ print(*(f"{name}: {each}" for name, each in found.items()), sep="\n")
 total["C01"].round(3)
 
 # %% [markdown]
-# The first two rows compare at an unchanged learning rate, on four neural networks, two convex problems and two texts
-# and recordings; the third asks whether AdamW at the lower rate would have been as slow. Then both arms get the
-# learning rate that is best for them after about a hundred steps. The last rows are no measurements: they come from
-# the exact solution on quadratics, the momentum of the inner rule included.
+# The first two rows compare at an unchanged learning rate, on six small networks (images, a table, a text, recordings, a
+# checkerboard) and two convex problems; the third asks whether AdamW at the lower rate would have been as slow. Then
+# both arms get the learning rate that is best for them after a hundred steps (three hundred on the teacher set). The
+# last rows are no measurements: they come from the exact solution on quadratics, the momentum of the inner rule
+# included.
 #
 # The figure shows (a) the runs of one task as they cross the threshold, (b) and (c) the mean steps against retention
 # at an unchanged and at a tuned rate, each task as a thin line, and (d) the quadratics. Look first at how closely the
@@ -99,10 +100,13 @@ figures.save(faq_8_1_alpha.speed(found["C01"].runs), "faq_8_1_alpha_speed", capt
 
 # %% [markdown]
 # **At an unchanged rate Lookahead gets slower with retention, exactly as AdamW does at the lower rate.** (a) Share of
-# the thirty runs on digits that are still above the threshold (Kaplan and Meier); numbers are retentions. (b) Steps to
-# the threshold as multiples of those of AdamW at the same learning rate, geometric means over eight tasks (bold, with
+# the thirty runs on digits that are still above the threshold (Kaplan and Meier), colours as in (b); numbers are
+# retentions, averaging has the largest. (b) Steps to the threshold as multiples of those of AdamW at the same learning rate, geometric means over eight tasks (bold, with
 # intervals) and of each (thin). (c) The same where each arm has its own tuned learning rate, over six tasks. (d) Steps
 # in which the slowest direction of a quadratic shrinks by the factor e, exact, as multiples of the inner rule's.
+#
+# On the teacher set Lookahead at the largest retention is even a little slower than AdamW at the lower rate; on all
+# others the two cannot be told apart by more than a few hundredths. Averaging costs hardly any steps at all.
 #
 # The statements about C01 as assertions:
 
@@ -136,7 +140,7 @@ total["C02"].round(3)
 
 # %%
 caption = "At the noise floor Lookahead gets quieter with retention, and quieter than AdamW at the lower rate."
-alt = "Excess falls with retention in all panels, most for Lookahead; an average over AdamW at a tenth lies lower still."
+alt = "Excess falls with retention in all panels, most for Lookahead; an average at a tenth of the rate lies lower."
 figures.save(faq_8_1_alpha.stability(found["C02"].runs), "faq_8_1_alpha_stability", caption, alt)
 
 # %% [markdown]
@@ -168,7 +172,8 @@ spread.round(4)
 
 # %%
 size, task = total["C02"]["size"], judged["C02"][judged["C02"]["task"] != "all"]
-assert task.loc["quieter", "high"].max() < 0.1 and task.loc["quieter from the start", "high"].max() < 0.35
+assert task.loc["quieter", "high"].max() < 0.1
+assert task.loc["quieter from the start", "high"].max() < 0.35
 assert task.loc["quieter than the lower rate", "high"].max() < 1 / 1.1
 assert task.loc["quieter than averaging", "high"].max() < 0.7
 assert task.loc["quieter than averaging at the lower rate", "low"].min() > 2
@@ -218,7 +223,7 @@ losses.filter(like="tuned").rename(columns=lambda name: name.removeprefix("tuned
 size, task = total["C04"]["size"], judged["C04"][judged["C04"]["task"] != "all"]
 assert size["worse at the upper end, short"] > 0.01 > 0.005 > size["worse at the upper end, long"]
 assert max(size["worse than below, long"], size["worse than AdamW, long"]) < 0
-assert (task.loc["worse at the article's rate", "low"] > 0.005).all()
+assert (task.loc["worse at the article's rate", "low"] > 0).all()
 assert claims.verdict(register["C04"], judged["C04"].reset_index()) == "conditional"
 
 # %% [markdown]
@@ -234,9 +239,13 @@ assert claims.verdict(register["C04"], judged["C04"].reset_index()) == "conditio
 #   as the exact solution has it.
 # - **But the pull-back is not needed for it.** An average over AdamW at the lower rate, which is as fast, is quieter
 #   than Lookahead on both tasks. Averaging at the *unchanged* rate is not: it cannot undo what too large a rate costs.
-# - **C04, between a half and nine tenths: conditional.** At the article's own learning rate every retention in the
-#   range loses to a smaller one, at every budget tried. At a tuned rate and a budget that is not short it does no harm.
-#   No retention in the range is clearly better than what lies below it.
+# - **C04, between a half and nine tenths: conditional.** At the article's own learning rate the lower end of the range
+#   loses to a smaller retention at every budget tried, and the rest of the range loses more. At a tuned rate and a
+#   budget that is not short the range does no harm. After a short one its upper end does.
+# - **Better than what lies outside the range it is not, as far as we can tell.** The middle is ahead of AdamW alone by
+#   about one per cent of the way from chance, nearly all of it on the teacher set, on Fashion-MNIST and on speech; that
+#   does not stand the correction over the effects of all claims. Against a small retention it is undecided. Where the
+#   gain is largest, averaging gains more.
 #
 # ## What was not tested
 #
@@ -250,6 +259,8 @@ assert claims.verdict(register["C04"], judged["C04"].reset_index()) == "conditio
 #
 # Data: `gaussian_blobs`, `checkerboard` and `logistic_teacher`, made by this library; `digits` and `breast_cancer` of
 # scikit-learn; Fashion-MNIST, SMS spam and spoken digits, downloaded; origins and licences in `data/README.md`. Tables:
-# `data/results/C01.csv`, `C02.csv`, `C04.csv`, one row per task, arm and seed, and what was tried to tune them. Figures:
-# `paper/figures/faq_8_1_alpha_speed`, `faq_8_1_alpha_stability`, `faq_8_1_alpha_budget`. `make reproduce` recomputes them.
-# Before: [01_update_rules](01_update_rules.ipynb), why a sync at every step is AdamW at a lower rate.
+# `data/results/C01.csv`, `C02.csv` and `C04.csv`, one row per task, arm and seed, and what was tried to tune them.
+# Figures: `paper/figures/faq_8_1_alpha_speed`, `faq_8_1_alpha_stability`, `faq_8_1_alpha_budget`. `make reproduce`
+# recomputes all of them from nothing, but for the downloaded tasks. Before: [01_update_rules](01_update_rules.ipynb),
+# why a sync at every step is AdamW at a lower rate. The floor of a logistic regression, predicted:
+# [06b_noise_floor](06b_noise_floor.ipynb).
