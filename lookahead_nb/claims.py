@@ -397,6 +397,7 @@ def _gaps(effect, runs, tasks):
     if absent := set(tasks) - {*there["task"]}:
         raise ValueError(f"runs must hold the tasks of {effect.name!r}, and lack {', '.join(sorted(absent))}")
     values = there.assign(value=there[effect.metric])[["task", "arm", "seed", "value"]]
+    values = values[values["arm"].isin([effect.arm, effect.control])]  # no other has to be positive for a ratio
     gaps = statistics.paired(values, effect.arm, effect.control, "log" if effect.scale == "ratio" else "difference")
     if effect.scale != "of chance":
         return gaps

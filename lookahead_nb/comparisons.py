@@ -10,7 +10,6 @@ import pandas as pd
 from lookahead_nb.checks import real_number
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.optimizers import Lookahead
-from lookahead_nb.train import settings_frame
 
 
 def with_controls(opt):
@@ -31,35 +30,6 @@ def with_controls(opt):
         f"{type(inner).__name__} at lr x step": replace(inner, lr=slower if inner.lr is schedule else slower.peak),
         "averaging": replace(opt, pull_back=False),
     }
-
-
-def arms_by_retention(opts):
-    """Return Lookaheads and their controls (see :func:`with_controls`) by (arm, retention), as a dict.
-
-    opts : list of Lookaheads that differ in retention, see ``grid``. errors : TypeError, ValueError.
-    """
-    return {(arm, opt.retention): each for opt in opts for arm, each in with_controls(opt).items()}
-
-
-def losses_by_arm(rows, arms, levels=("arm", "retention")):
-    """Return the training losses of a sweep over arms: one row per evaluated step, one column per run.
-
-    Of each run the weights it is judged on are taken: the slow ones where there are any.
-
-    rows : frame of ``sweep`` with ``configs=list(arms.values())``. arms : dict from tuples of names to optimizers;
-    levels : what the names mean. returns : frame whose columns have the levels, ``seed`` and ``run``.
-    errors : ValueError.
-    """
-    runs, opts = rows.drop_duplicates("run"), list(arms.values())
-    settings, per_arm = settings_frame(opts)[0], len(runs) // len(opts)
-    expected = settings.loc[np.repeat(settings.index, per_arm)].reset_index(drop=True)
-    if not runs[settings.columns].reset_index(drop=True).equals(expected):
-        raise ValueError(f"arms must be the {len(opts)} configurations of rows, in their order")
-    judged = rows.drop_duplicates(["run", "step"], keep="last")
-    losses = judged.pivot(index="step", columns="run", values="train_loss")[runs["run"]]
-    names = pd.DataFrame([*arms], columns=[*levels]).loc[np.repeat(settings.index, per_arm)].reset_index(drop=True)
-    columns = names.assign(seed=runs["seed"].to_numpy(), run=runs["run"].to_numpy())
-    return losses.set_axis(pd.MultiIndex.from_frame(columns), axis=1)
 
 
 def first_below(losses, threshold):

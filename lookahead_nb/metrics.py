@@ -19,6 +19,7 @@ NEEDS = {  # what a problem must have for a metric to be measured on it
     "a lowest loss": lambda problem: not (problem.fields.get("hidden") or problem.fields.get("l2")),
     "a landscape": lambda problem: problem.on_landscape,
     "a quadratic": lambda problem: problem.fields.get("landscape") == "Quadratic",
+    "a deeper basin of two": lambda problem: problem.on_landscape and bool(getattr(problem.model, "tilt", 0)),
 }
 
 
@@ -65,13 +66,20 @@ class Metric:
     """How runs become numbers.
 
     measure : function of the :class:`Curves` of an arm to a series by seed; where ``exact``, of its optimizer and the
-    problem to one number that needs no run. meaning : str, one sentence. needs : str, a key of ``NEEDS``, or "".
+    problem to one number that needs no run; where ``crosses``, of the rows of its optimizer in ``escapes.crossings``,
+    by seed, and the problem to a series by seed. meaning : str, one sentence. needs : str, a key of ``NEEDS``, or "".
     """
 
     measure: Callable
     meaning: str
     needs: str = ""
     exact: bool = False
+    crosses: bool = False
+
+    @property
+    def of_curves(self):
+        """Whether it is measured of histories."""
+        return not (self.exact or self.crosses)
 
     def fits(self, problem):
         """Return whether it can be measured on a problem."""
@@ -95,6 +103,15 @@ def metric(function=None, *, needs=""):
 def exact_metric(function):
     """Enter a function of an optimizer and a quadratic problem in ``METRICS``, solved by ``theory``."""
     METRICS[function.__name__] = Metric(function, function.__doc__, "a quadratic", exact=True)
+    return function
+
+
+def crossing_metric(function):
+    """Enter a function of the crossings of an optimizer and of their problem in ``METRICS``.
+
+    Crossings are those of the slow weights, where there are any, whatever the weights that an arm is judged on.
+    """
+    METRICS[function.__name__] = Metric(function, function.__doc__, "a deeper basin of two", crosses=True)
     return function
 
 
@@ -202,6 +219,34 @@ def fluctuation(curves):
 
 def _late(curves):
     return noise_floor(curves["train_loss"] + np.where(curves.diverged, np.nan, 0))
+
+
+# ---------------------------------------------------------------------------------------------------------- crossings
+
+
+@crossing_metric
+def rate_out_of_deeper(crossed, problem):
+    """Rate per step at which replicas started in the deeper minimum leave its basin."""
+    return crossed["rate_left" if problem.model.tilt > 0 else "rate_right"]
+
+
+@crossing_metric
+def rate_out_of_shallower(crossed, problem):
+    """Rate per step at which replicas started in the shallower minimum leave its basin."""
+    return crossed["rate_right" if problem.model.tilt > 0 else "rate_left"]
+
+
+@crossing_metric
+def long_run_shallower(crossed, problem):
+    """Share of the time that goes to the shallower basin in the long run, by both rates; NaN where both are zero."""
+    into, out = rate_out_of_deeper(crossed, problem), rate_out_of_shallower(crossed, problem)
+    return into / (into + out)
+
+
+@crossing_metric
+def ends_deeper(crossed, problem):  # noqa: ARG001 (as the others)
+    """Share of the replicas started on the ridge that is in the deeper basin after the last step."""
+    return crossed["deeper"]
 
 
 # -------------------------------------------------------------------------------------------------------------- exact

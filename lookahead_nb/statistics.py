@@ -246,31 +246,6 @@ def _generator(seed):
     return np.random.Generator(np.random.Philox(whole_number("seed", seed, 0)))
 
 
-def paired_ratios(values, reference, *, level=0.95):
-    """Return values as multiples of a reference, paired by seed: geometric means and their t intervals.
-
-    The interval is that of Student's t for the mean of the paired differences of logarithms, ``mean +- t*sd/sqrt(n)``,
-    taken back by exp. A run that is missing (NaN) makes the whole row NaN: it is never left out in silence.
-
-    values : frame of positive numbers, one column per seed; reference : frame with the same columns, whose index has
-    some of the levels of that of values and serves all their rows. level : float in (0, 1). returns : frame with
-    ``ratio``, ``low``, ``high``. errors : TypeError, ValueError. Source: Student 1908.
-    """
-    from scipy.stats import t  # here, since it would double the time to import the package
-
-    level = real_number("level", level, 0, 1, open_low=True, open_high=True)
-    if list(values.columns) != list(reference.columns):
-        raise ValueError(f"reference must have the seeds {list(values.columns)}, not {list(reference.columns)}")
-    shared = [name for name in values.index.names if name in reference.index.names]
-    rows = pd.MultiIndex.from_frame(values.index.to_frame()[shared])
-    by_level = reference.set_axis(pd.MultiIndex.from_frame(reference.index.to_frame()[shared]))
-    gaps = np.log(values) - np.log(by_level.loc[rows].to_numpy())
-    n = gaps.shape[1]
-    middle = gaps.mean(axis=1, skipna=False)
-    half = t.ppf((1 + level) / 2, n - 1) * gaps.std(axis=1, skipna=False) / np.sqrt(n)
-    return np.exp(pd.DataFrame({"ratio": middle, "low": middle - half, "high": middle + half}))
-
-
 def ratios_to(values, control, level=0.95, over="tasks"):
     """Return arms as multiples of a control, or each of its own, on each task and, as the task "all", on all of them.
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lookahead_nb import statistics
+from lookahead_nb.escapes import crossings
 from lookahead_nb.metrics import METRICS, Curves
 from lookahead_nb.optimizers import AdamW, Lookahead
 from lookahead_nb.philox import SUBSETS, permutation
@@ -21,6 +22,8 @@ from lookahead_nb.sweep import grid, sweep
 from lookahead_nb.train import train
 
 TUNING_SEEDS = range(6)  # never those of a result, which are far larger
+STARTS = 3  # of crossings: both minima and the ridge
+HALVINGS = 6  # crossings are read after all steps, after half of them, and so on
 
 
 class Measured(NamedTuple):
@@ -60,8 +63,10 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
                 trials, settings = tune(tuned, problem, sweeps)
                 tuning.append(trials)
             plain = {arm: _optimizer(arm, problem, settings, arms) for arm in here if not arm.draws}
-            rows = sweeps(problem, [*plain.values()], seeds) if plain and _needs_runs(problem, metrics) else {}
-            found = {arm: _measured(arm, opt, problem, metrics, seeds, rows) for arm, opt in plain.items()}
+            opts = [*plain.values()]
+            rows = sweeps(problem, opts, seeds) if plain and _needs_runs(problem, metrics) else {}
+            crossed = sweeps.crossings(problem, opts, seeds) if plain and _needs_crossings(problem, metrics) else {}
+            found = {arm: _measured(arm, opt, problem, metrics, seeds, rows, crossed) for arm, opt in plain.items()}
             if drawn := [arm for arm in here if arm.draws]:
                 found |= _best_of(drawn, problem, settings, metrics, seeds, sweeps)
             runs += [found[arm] for arm in here]
@@ -123,11 +128,16 @@ def _number_of_runs(problem, arms, metrics, seeds):
     trials = sum(len(arm.trials) for arm in here)
     drawn = sum(arms[0].draws for arms in _by_draw(arm for arm in here if arm.draws))
     plain = sum(not arm.draws for arm in here)
-    return trials * len(TUNING_SEEDS) + _needs_runs(problem, metrics) * (plain + drawn) * seeds
+    per_seed = _needs_runs(problem, metrics) * (plain + drawn) + STARTS * _needs_crossings(problem, metrics) * plain
+    return trials * len(TUNING_SEEDS) + per_seed * seeds
 
 
 def _needs_runs(problem, metrics):
-    return any(METRICS[name].fits(problem) and not METRICS[name].exact for name in metrics)
+    return any(METRICS[name].of_curves and METRICS[name].fits(problem) for name in metrics)
+
+
+def _needs_crossings(problem, metrics):
+    return any(METRICS[name].crosses and METRICS[name].fits(problem) for name in metrics)
 
 
 def tune(arms, problem, sweeps):
@@ -186,13 +196,14 @@ def _optimizer(arm, problem, settings, arms):
     return arm.optimizer(problem, settings[arm.rate_of]["lr"] if arm.rate_of else arm.fields["lr"])
 
 
-def _measured(arm, opt, problem, metrics, seeds, rows):
+def _measured(arm, opt, problem, metrics, seeds, rows, crossed):
     rate = getattr(opt, "inner", opt).schedule.peak
     values = {"task": problem.name, "arm": arm.name, "seed": seeds, "lr": rate, "chance": problem.chance}
     curves = Curves(rows[opt], problem, arm.weights) if rows else None
     for name in metrics:
         metric = METRICS[name]
-        measured = metric.measure(*((opt, problem) if metric.exact else (curves,))) if metric.fits(problem) else np.nan
+        of = (opt, problem) if metric.exact else (crossed.get(opt), problem) if metric.crosses else (curves,)
+        measured = metric.measure(*of) if metric.fits(problem) else np.nan
         values[name] = measured.loc[seeds].to_numpy() if isinstance(measured, pd.Series) else measured
     return pd.DataFrame(values)
 
@@ -208,7 +219,7 @@ def _by_draw(arms):
 def _best_of(arms, problem, settings, metrics, seeds, sweeps):
     """Train all draws of arms for every seed; return by arm what the best of so many of them measures, as expected."""
     choice = "train_loss" if problem.on_landscape else "validation_loss"
-    fitting = [name for name in metrics if METRICS[name].fits(problem) and not METRICS[name].exact]
+    fitting = [name for name in metrics if METRICS[name].fits(problem) and METRICS[name].of_curves]
     names = list(dict.fromkeys((choice, *fitting)))
     groups = _by_draw(arms)
     rates = [_rate(arm, problem, settings) for arm, *_ in groups]
@@ -244,7 +255,7 @@ def _rate(arm, problem, settings):
 
 
 class _Sweeps:
-    """One sweep after the other, with one progress for all; each gives its rows by optimizer.
+    """One sweep after the other, with one progress for all; each gives its rows, or crossings, by optimizer.
 
     store : folder that keeps them, or None; report : function of (runs done, runs in all); total : int.
     """
@@ -272,3 +283,11 @@ class _Sweeps:
         self.done += len(different) * len(seeds)
         self.report(self.done, self.total)
         return rows
+
+    def crossings(self, problem, opts, seeds):
+        """Return the crossings of optimizers, by optimizer, with the seeds as index."""
+        different, at = list(dict.fromkeys(opts)), sorted({problem.steps >> i or 1 for i in range(HALVINGS + 1)})
+        rows = crossings(problem.model, different, at=at, seeds=seeds).set_index("seed")
+        self.done += STARTS * len(opts) * len(seeds)
+        self.report(self.done, self.total)
+        return {opt: rows.iloc[i * len(seeds) :][: len(seeds)] for i, opt in enumerate(different)}

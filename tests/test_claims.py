@@ -372,6 +372,13 @@ def test_a_ratio_is_judged_in_logarithms(expect, ratio, outcome):
     assert found["outcome"] == outcome
 
 
+def test_an_arm_that_is_not_compared_has_no_say_in_a_ratio():
+    two = runs(1.5, times=True)
+    third = two[two["arm"] == "arm"].assign(arm="third", m=0.0)
+    found = judged(pd.concat([two, third]), scale="ratio", margin=1.25)
+    assert found.equals(judged(two, scale="ratio", margin=1.25))
+
+
 @pytest.mark.parametrize(
     ("expect", "mirrored"), [("greater", "less"), ("less", "greater"), ("equivalent", "equivalent")]
 )

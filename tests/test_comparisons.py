@@ -22,13 +22,6 @@ def test_the_control_scales_a_schedule_at_its_peak():
     assert comparisons.with_controls(opt)["SGD at lr x step"] == lnb.SGD(lnb.schedules.cosine(0.05, 100, warmup=10))
 
 
-def test_arms_by_retention_are_those_of_every_lookahead():
-    opts = lnb.grid(lnb.Lookahead(lnb.AdamW()), retention=[0.1, 0.9])
-    arms = comparisons.arms_by_retention(opts)
-    assert list(arms) == [(arm, r) for r in (0.1, 0.9) for arm in ("Lookahead", "AdamW at lr x step", "averaging")]
-    assert arms["AdamW at lr x step", 0.9] == comparisons.with_controls(opts[1])["AdamW at lr x step"]
-
-
 def test_controls_of_a_plain_rule_are_refused():
     with pytest.raises(ValueError, match=r"opt must have one slow_step_size, not Adaptive"):
         comparisons.with_controls(lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive"))
@@ -114,39 +107,6 @@ def test_separable_classes_have_no_lowest_loss(n_classes):
     data = lnb.datasets.from_arrays(np.random.default_rng(3).normal(size=(60, 3)) + 9 * np.eye(3)[y], y)
     with pytest.raises(ValueError, match="data must have classes that overlap, not be separable by LogisticRegression"):
         comparisons.lowest_loss(lnb.LogisticRegression(3, n_classes=n_classes), data)
-
-
-# ------------------------------------------------------------------------------------------------------------ sweeps
-
-
-@pytest.fixture(scope="module")
-def swept():
-    arms = comparisons.arms_by_retention(lnb.grid(lnb.Lookahead(lnb.SGD(0.1), sync_period=2), retention=[0.5, 0.75]))
-    settings = {"seeds": [7, 3], "steps": 4, "batch_size": 8, "eval_at": [2], "progress": False}
-    return lnb.sweep(lnb.LogisticRegression(3), overlapping(2), list(arms.values()), **settings), arms
-
-
-def test_losses_by_arm_are_those_of_the_slow_weights_of_each_run(swept):
-    rows, arms = swept
-    losses = comparisons.losses_by_arm(rows, arms)
-    assert losses.columns.names == ["arm", "retention", "seed", "run"]
-    assert losses.shape == (3, 12)
-    assert losses.index.tolist() == [0, 2, 4]
-    for arm, retention, seed, run in losses:
-        opt = arms[arm, retention]
-        history = lnb.train(
-            lnb.LogisticRegression(3), overlapping(2), opt, steps=4, batch_size=8, seed=seed, eval_at=[2]
-        ).history
-        judged = history[history.weights == ("slow" if isinstance(opt, lnb.Lookahead) else "fast")]
-        assert losses[arm, retention, seed, run].tolist() == judged.train_loss.tolist()
-        assert set(history.run) == {run}
-
-
-def test_arms_in_another_order_or_number_are_refused(swept):
-    rows, arms = swept
-    for wrong in (dict(reversed(arms.items())), dict(list(arms.items())[1:])):
-        with pytest.raises(ValueError, match=f"arms must be the {len(wrong)} configurations of rows, in their order"):
-            comparisons.losses_by_arm(rows, wrong)
 
 
 # ---------------------------------------------------------------------------------------------------- response surface

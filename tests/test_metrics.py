@@ -18,6 +18,8 @@ TASKS = {
     "net": {"data": "wine", "hidden": [5], "steps": 40},
     "bowl": {"landscape": "Quadratic", "curvatures": [2.0, 0.5], "noise": [0.5, 1.5], "steps": 40},
     "wells": {"landscape": "DoubleWell", "steps": 40},
+    "mirrored": {"landscape": "DoubleWell", "tilt": -0.25, "steps": 40},
+    "level": {"landscape": "DoubleWell", "tilt": 0.0, "steps": 40},
 }
 NAN = math.nan
 
@@ -159,7 +161,7 @@ def test_curves_may_be_those_of_runs_instead_of_seeds(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "fitting"),
     [
-        ("train_loss", {"iris", "penalty", "net", "bowl", "wells"}),
+        ("train_loss", {"iris", "penalty", "net", "bowl", "wells", "mirrored", "level"}),
         ("validation_loss", {"iris", "penalty", "net"}),
         ("test_loss", {"iris", "penalty", "net"}),
         ("test_error", {"iris", "penalty", "net"}),
@@ -170,12 +172,16 @@ def test_curves_may_be_those_of_runs_instead_of_seeds(monkeypatch):
         ("overfitting", {"iris", "penalty", "net"}),
         ("test_loss_at_syncs", {"iris", "penalty", "net"}),
         ("test_loss_between_syncs", {"iris", "penalty", "net"}),
-        ("floor", {"iris", "bowl", "wells"}),
-        ("tracking_error", {"bowl", "wells"}),
+        ("floor", {"iris", "bowl", "wells", "mirrored", "level"}),
+        ("tracking_error", {"bowl", "wells", "mirrored", "level"}),
         ("slow_risk", {"bowl"}),
         ("fast_risk", {"bowl"}),
         ("steps_to_shrink", {"bowl"}),
         ("steps_to_shrink_at_equal_risk", {"bowl"}),
+        ("rate_out_of_deeper", {"wells", "mirrored"}),
+        ("rate_out_of_shallower", {"wells", "mirrored"}),
+        ("long_run_shallower", {"wells", "mirrored"}),
+        ("ends_deeper", {"wells", "mirrored"}),
     ],
 )
 def test_a_metric_fits_the_problems_that_have_what_it_needs(name, fitting):
@@ -198,6 +204,24 @@ def test_a_metric_is_entered_by_its_name(monkeypatch):
     assert (entered["first_loss"].meaning, entered["first_loss"].needs) == ("Loss at the start.", "data")
     with pytest.raises(ValueError, match="needs must be one of 'data', 'a threshold'"):
         metric(needs="luck")(first_loss)
+
+
+# ----------------------------------------------------------------------------------------------------------- crossings
+
+
+@pytest.mark.parametrize(
+    ("name", "into", "out"), [("wells", [0.1, 0, 0], [0.3, 0.2, 0]), ("mirrored", [0.3, 0.2, 0], [0.1, 0, 0])]
+)
+def test_crossings_are_told_by_depth_not_by_side(name, into, out):
+    rows = {"rate_left": [0.1, 0.0, 0.0], "rate_right": [0.3, 0.2, 0.0], "deeper": [0.8, 1.0, 0.5]}
+    crossed = pd.DataFrame(rows, pd.Index([4, 7, 5], name="seed"))
+    found = {key: METRICS[key].measure(crossed, problem(name)) for key, each in METRICS.items() if each.crosses}
+    assert [*found["rate_out_of_deeper"]] == into
+    assert [*found["rate_out_of_shallower"]] == out
+    assert [*found["long_run_shallower"][:2]] == pytest.approx([into[i] / (into[i] + out[i]) for i in (0, 1)])
+    assert np.isnan(found["long_run_shallower"][5])
+    assert [*found["ends_deeper"]] == rows["deeper"]
+    assert all([*each.index] == [4, 7, 5] for each in found.values())
 
 
 # --------------------------------------------------------------------------------------------------------------- exact

@@ -24,12 +24,13 @@ import pandas as pd
 import pytest
 import registers
 
-from lookahead_nb import comparisons, figures, landscapes, statistics, tables
+from lookahead_nb import claims, comparisons, escapes, figures, landscapes, tables
 from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
     faq_8_2_k,
     faq_8_3_vs_adam,
+    local_optima,
     noise_floor,
     quick_start,
     response_surface,
@@ -237,23 +238,18 @@ def draw(folder):
     """Draw every figure of the notebooks from the committed tables into a folder."""
     figures.use_style()
     plt.rcParams["figure.max_open_warning"] = 0  # all are drawn before the first is saved
-    curves, runs, pulls, surface, own, effects = (
+    curves, pulls, surface, own, effects = (
         tables.read_table(ROOT / f"data/results/{name}.csv")
         for name in (
-            *("quick_start", "faq_8_1_alpha", "update_rules_pull_back", "update_rules_surface"),
+            *("quick_start", "update_rules_pull_back", "update_rules_surface"),
             *("your_own_question", "verdicts"),
         )
     )
-    c11, c12, c13 = (tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C11", "C12", "C13"))
+    c01, c02, c04, c11, c12, c13 = (
+        tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C01", "C02", "C04", "C11", "C12", "C13")
+    )
     vs_adam = {key: tables.read_table(ROOT / f"data/results/{key}.csv") for key in ("C08", "C09", "C10", "C19")}
     overtaking = tables.read_table(ROOT / "data/results/faq_8_3_overtaking.csv")
-    levels = ["task", "arm", "retention"]
-    settled = runs.groupby(levels)["drift"].mean().abs() < 0.5
-    values = runs.set_index([*levels, "seed"])[["steps", "excess", "fluctuation"]].unstack(levels).T
-    values = values.rename_axis(["measure", *levels]).sort_index()
-    to_adamw = statistics.paired_ratios(values, values.xs(0.0, level="retention"))
-    lookahead, control = (values.xs(arm, level="arm") for arm in ("Lookahead", "AdamW at lr x step"))
-    to_control = statistics.paired_ratios(lookahead, control)
     numbers = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     synced = pd.DataFrame({"retention": numbers, "slow_step_size": 1 - numbers}, index=numbers)
     x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
@@ -277,7 +273,20 @@ def draw(folder):
     pairs, *finer = (response[response["retention"] > 0] for response in responses.values())
     views = {"best lr of AdamW": pairs[pairs["at_control"]], "best lr of each": pairs[pairs["best"]]}
     finer = pd.concat([each[each["best"]] for each in finer])
+    c03, c06, c17_tuning, walks = (
+        tables.read_table(ROOT / f"data/results/{name}.csv")
+        for name in ("C03", "C06", "C17_tuning", "local_optima_paths")
+    )
+    wells = {name: claims.read(ROOT / "data/claims.toml")["C17"].problems[name] for name in ("gentle", "sharp")}
+    sharp, levels = wells["sharp"].model, np.arange(0, 91, 2) / 100
+    law = {(w, r): escapes.kramers_rates(p.model, p.fields["lr"] * (1 - r)) for w, p in wells.items() for r in levels}
+    profile = pd.Series(sharp.heights(np.linspace(-1.7, 1.7, 341)[:, None]), np.linspace(-1.7, 1.7, 341))
+    depths = sharp.heights(np.array(sharp.minima)[:, None])
     drawn = {
+        "local_optima_paths": local_optima.paths(walks, profile),
+        "local_optima_rates": local_optima.rates(c03, c06, pd.DataFrame(law, ["deeper", "shallower"]).T),
+        "local_optima_stuck": local_optima.stuck(c03, c06),
+        "local_optima_tuned": local_optima.tuned(c17_tuning, depths),
         "faq_8_2_k_exact_cycle": faq_8_2_k.exact_cycle(exact),
         "faq_8_2_k_stability_and_speed": faq_8_2_k.stability_and_speed(c05),
         "faq_8_2_k_choice": faq_8_2_k.choice(c07),
@@ -296,11 +305,12 @@ def draw(folder):
         "quick_start_losses": quick_start.losses(curves),
         "update_rules_readings": update_rules.readings(synced, pulls, sync_period=5),
         "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
-        "faq_8_1_alpha_speed_and_stability": faq_8_1_alpha.speed_and_stability(to_adamw, settled),
+        "faq_8_1_alpha_speed": faq_8_1_alpha.speed(c01),
+        "faq_8_1_alpha_stability": faq_8_1_alpha.stability(c02),
+        "faq_8_1_alpha_budget": faq_8_1_alpha.budget(c04),
         "slow_weights_by_phase": slow_weights.by_phase(c13),
         "slow_weights_generalisation": slow_weights.generalisation(c11),
         "slow_weights_decay": slow_weights.decay(c12),
-        "faq_8_1_alpha_controls": faq_8_1_alpha.controls(to_adamw, to_control, settled),
         "your_own_question": your_own_question.against_adamw(own, margin=0.02),
         "verdicts": verdicts.forest(effects),
     }

@@ -1,6 +1,7 @@
 """Trials: what a claim's arms are trained with, and what is measured, against sweeps by hand."""
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import registers
 
 import lookahead_nb as lnb
-from lookahead_nb import datasets, trials
+from lookahead_nb import datasets, escapes, trials
 from lookahead_nb.metrics import METRICS
 from lookahead_nb.problems import Problem, arms_of
 
@@ -212,6 +213,47 @@ def test_an_arm_is_trained_on_its_own_tasks_only():
     assert [*found.runs.drop_duplicates(["task", "arm"])["arm"]] == ["all", "all", "some"]
     assert [*found.tuning["task"]] == ["short", "short"]
     assert told[-1] == (2 + 12 + 4,) * 2
+
+
+WELLS = {
+    "landscape": "DoubleWell",
+    "tilt": 0.05,
+    "barrier": 0.1,
+    "noise": 5.0,
+    "spread": 0.1,
+    "replicas": 20,
+    "steps": 16,
+}
+
+
+def test_crossings_are_read_at_the_halves_of_the_horizon_with_or_without_runs(monkeypatch):
+    wells = Problem.named("wells", {"wells": WELLS})
+    arms = arms_of({"lookahead": {"rule": "SGD", "lr": 0.1, "sync_period": 3}, "plain": {"rule": "SGD", "lr": 0.1}})
+    metrics = ["rate_out_of_deeper", "ends_deeper", "test_loss", "train_loss"]
+    found = trials.measure_on([wells], arms, metrics, SEEDS).runs
+    opts = [lnb.Lookahead(lnb.SGD(0.1), sync_period=3), lnb.SGD(0.1)]
+    rows = escapes.crossings(wells.model, opts, at=[1, 2, 4, 8, 16], seeds=SEEDS)
+    assert [*found["rate_out_of_deeper"]] == [*rows["rate_left"]]
+    assert [*found["ends_deeper"]] == [*rows["deeper"]]
+    assert found["rate_out_of_deeper"].nunique() == 4
+    assert [*found["test_loss"].isna(), *found["train_loss"].isna()] == [True] * 4 + [False] * 4
+    monkeypatch.setattr(trials, "sweep", None)
+    again = trials.measure_on([wells], arms, metrics[:3], SEEDS).runs
+    assert again.equals(found.drop(columns="train_loss"))
+
+
+def test_crossings_count_as_three_runs_each(tmp_path):
+    table = {"landscape": "DoubleWell", "steps": 4, "replicas": 2}
+    wells, arms = Problem.named("wells", {"wells": table}), arms_of({"a": {"rule": "SGD", "lr": [0.1, 0.2]}})
+    told = []
+    how = {"progress": lambda done, total: told.append((done, total))}
+    trials.measure_on([wells], arms, ["ends_deeper"], SEEDS, **how)
+    assert told[-1] == (12, 12)
+    trials.measure_on([wells], arms, ["ends_deeper", "train_loss"], SEEDS, **how)
+    assert told[-1] == (16, 16)
+    claim = registers.read(tmp_path)["C01"]
+    claim = replace(claim, problems={"wells": wells}, tasks=("wells",), metrics=("ends_deeper",), arms=arms)
+    assert trials.operations(claim) == 2 * 3 * claim.number_of_seeds * wells.operations
 
 
 def test_equal_optimizers_are_trained_once():

@@ -1,110 +1,240 @@
-"""Figures of the notebook 02_faq_8_1_alpha.
-
-Both take what ``statistics.paired_ratios`` returns, with the levels ``measure`` ("steps", "excess", "fluctuation"),
-``task``, ``arm`` and ``retention``, and ``settled``, a series of bool over the last three: at the noise floor or not.
-"""
+"""Figures of the notebook 02_faq_8_1_alpha, each of the measured runs of one claim (see ``trials.Measured``)."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 
+from lookahead_nb import statistics
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, both_conventions, letter_panels, plain_ticks
 
+RETENTIONS = [0.2, 0.5, 0.7, 0.9]
 CONTROL = "AdamW at lr x step"
-NAMES = {
+LABELS = {
     "Lookahead": "Lookahead",
     CONTROL: "AdamW at lr × slow_step_size",
     "averaging": "averaging, without pull-back",
 }
-SIZES = {"AdamW": 4, "Lookahead": 3.5, CONTROL: 6.5, "averaging": 4.5}
-MEASURES = [  # measure, task, label, marker, dashes
-    ("steps", "logistic regression", "steps, logistic regression", "o", (4, 1.5)),
-    ("steps", "MLP", "steps, MLP", "v", (1, 1)),
-    ("excess", "logistic regression", "excess loss, logistic regression", "s", ()),
-    ("fluctuation", "logistic regression", "fluctuation, logistic regression", "D", (6, 1, 1, 1)),
-]
+SIZES = {"Lookahead": 3.5, CONTROL: 6.5, "averaging": 4.5}
+LINES = {"ls": ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))], "marker": ["o", "v", "s", "D"]}
 
 
-def speed_and_stability(to_adamw, settled):
-    """Draw steps to the threshold, excess loss and fluctuation against retention, each as a multiple of AdamW's.
-
-    to_adamw : ratios of every arm to plain AdamW. A cross marks an arm that is not yet at its noise floor.
+def speed(runs):
+    """Draw the steps to a threshold: (a) as runs waiting for it, against retention (b) at an unchanged and (c) at a
+    tuned rate, and (d) the steps in which the slowest direction of a quadratic shrinks. runs : of C01.
     """
-    panels = [
-        ("steps", "logistic regression", "steps to the threshold", [1, 2, 5, 10, 20]),
-        ("steps", "MLP", "steps to the threshold", [1, 2, 5, 10, 20]),
-        ("excess", "logistic regression", "excess loss", [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]),
-        ("fluctuation", "logistic regression", "fluctuation of the loss", [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]),
-    ]
-    fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.8), sharey="row")
-    for ax, (measure, task, label, ticks) in zip(axs.flat, panels, strict=True):
-        lines = to_adamw.loc[measure, task]
-        for arm, name in NAMES.items():
-            _line(ax, lines.loc[arm], **_look(arm), label=name)
-        ax.plot(0, 1, **_look("AdamW"), label="AdamW: retention 0", ls="none", zorder=4)
-        if measure == "steps":
-            guide = np.linspace(0, lines.index.get_level_values("retention").max(), 50)
-            ax.plot(guide, 1 / (1 - guide), color="0.5", lw=0.8, zorder=0, label="guide: 1 / slow_step_size")
-        else:
-            moving = lines.loc[~settled.loc[task].reindex(lines.index), "ratio"].droplevel("arm")
-            ax.plot(moving, "x", color="0.1", ms=9, mew=1, label="not yet at its noise floor")
-        ax.set_yscale("log")
-        plain_ticks(ax.yaxis, ticks)
-        ax.set(ylabel=f"{label}, AdamW = 1")
+    fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.6))
+    plain, tuned = (runs[runs["task"].isin(_tasks_of(runs, arm))] for arm in ("adamw", "tuned adamw"))
+    _waiting(axs[0, 0], plain[plain["task"].map(_name) == "digits"])
+    _kinds(axs[0, 1], plain, "steps_to_threshold", _arms() | _arms(["averaging"], retentions=[0.5, 0.9]), "adamw")
+    guide = np.linspace(0, 0.9, 50)
+    axs[0, 1].plot(guide, 1 / (1 - guide), color="0.5", lw=0.8, zorder=0, label="1 / slow_step_size")
+    axs[0, 1].set_ylabel("steps to the threshold, AdamW = 1\nlearning rate unchanged")
+    _kinds(axs[1, 0], tuned, "steps_to_threshold", _arms(["Lookahead"], "tuned "), "tuned adamw")
+    axs[1, 0].set_ylabel("steps to the threshold, AdamW = 1\nlearning rate tuned for each")
+    solved = _arms(["Lookahead"], "momentum ")["Lookahead"]
+    for task, metric, label, colour, ls, marker in (
+        ("spectrum", "steps_to_shrink", "flat directions", COLOURS["Lookahead"], "-", "o"),
+        ("ringing", "steps_to_shrink", "directions that ring", COLOURS["Lookahead"], (0, (4, 1.5)), "v"),
+        ("spectrum", "steps_to_shrink_at_equal_risk", "flat directions, equal risk", "0.35", "-", "o"),
+    ):
+        middle, _ = _multiples(runs[runs["task"] == task], metric, solved, "momentum")
+        axs[1, 1].plot(middle["value"], ls=ls, marker=marker, ms=4, color=colour, label=label)
+    axs[1, 1].set_ylabel("steps to shrink by e, momentum alone = 1\nquadratics, exact")
+    for ax in (axs[0, 1], axs[1, 0], axs[1, 1]):
+        _against_retention(ax, [0.2, 0.5, 1, 2, 5, 10])
+        ax.legend(loc="upper left")
+    for ax, top in ((axs[0, 1], 60), (axs[1, 1], 40)):  # room for the legends
+        ax.set_ylim(top=top)
+    return _finished(fig, axs, plain=[axs[0, 0]])
+
+
+def stability(runs):
+    """Draw the excess loss at the noise floor against retention: (a), (b) of two tasks, (c) of two quadratics, lines
+    exact and markers simulated; (d) what Lookahead saves over its inner rule at the lower rate. runs : of C02.
+    """
+    fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.6))
+    trained, solved = _tasks_of(runs, "adamw"), _tasks_of(runs, "momentum")
+    for ax, task in zip(axs[0], trained, strict=True):
+        there = runs[runs["task"] == task]
+        _kinds(ax, there, "floor", _arms([*LABELS]), "adamw")
+        both, _ = _multiples(there, "floor", {0.9: "lower averaging"}, "adamw")
+        look = {"color": COLOURS["averaging"], "mec": "0.1", "mew": 0.6, "ls": "none"}
+        ax.plot(both["value"][[0.9]], "*", ms=8, **look, label="averaging at a tenth of the rate")
+        ax.set_ylabel(f"excess loss at the floor, AdamW = 1\n{_name(task)}")
+    for task, ls in zip(solved, LINES["ls"], strict=False):
+        there = runs[runs["task"] == task]
+        for kind, named in _arms(["Lookahead", CONTROL], "momentum ").items():
+            exact, simulated = (_multiples(there, metric, named, "momentum")[0] for metric in ("slow_risk", "floor"))
+            look = {name: value for name, value in _look(kind).items() if name != "dashes"}
+            axs[1, 0].plot(simulated["value"], ls="none", **look)
+            label = f"{LABELS[kind]}, {_name(task)}".replace("AdamW", "momentum")
+            axs[1, 0].plot(exact["value"], ls=ls, color=look["color"])
+            axs[1, 0].plot([], [], ls=ls, **look, label=label)
+    axs[1, 0].set_ylabel("excess in the steady state, momentum alone = 1\nquadratics")
+    for task, ls, marker in zip([*trained, *solved], *LINES.values(), strict=True):
+        named = _arms(["Lookahead", CONTROL], "momentum " if task in solved else "")
+        controls = dict(zip(*(each.values() for each in named.values()), strict=True))
+        left, _ = _multiples(runs[runs["task"] == task], "floor", named["Lookahead"], controls)
+        _line(axs[1, 1], left, color="0.25", ls=ls, marker=marker, ms=4, lw=1, label=_name(task))
+    axs[1, 1].axhline(1, color="0.5", lw=0.8, zorder=0)
+    axs[1, 1].set_ylabel("excess of Lookahead /\nof the inner rule at lr × slow_step_size")
+    for ax in axs.flat:
+        _against_retention(ax, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1])
+        ax.legend(loc="lower left")
+    axs[1, 0].set_ylim(bottom=0.005)  # room for the legends
+    axs[1, 1].set_ylim(bottom=0.1)
+    return _finished(fig, axs)
+
+
+def budget(runs):
+    """Draw test losses against retention: (a), (b) at tuned rates after short and long budgets, as the difference to
+    tuned AdamW, the margin in grey; (c), (d) of digits at a rate that stays. runs : of C04.
+    """
+    fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.6))
+    tasks = _tasks_of(runs, "tuned adamw")
+    shortest = {_name(task): _steps(task) for task in sorted(tasks, key=_steps, reverse=True)}
+    looks = dict(zip(shortest, zip("osDv^<>", sns.color_palette("colorblind"), strict=False), strict=False))
+    for task in tasks:
+        ax = axs[0, int(_steps(task) > shortest[_name(task)])]
+        marker, colour = looks[_name(task)]
+        label = f"{_name(task)}, {_steps(task)} steps"
+        _line(ax, _per_cent(runs[runs["task"] == task]), color=colour, marker=marker, ms=4, lw=1, label=label)
+    for ax in axs[0]:
+        ax.axhspan(-0.5, 0.5, color="0.9", zorder=0)
+        ticks = [-10, -5, -2, -1, 0, 1, 2, 5, 10]
+        ax.set_yscale("symlog", linthresh=1, linscale=1)
+        ax.set_yticks(ticks, ticks)
+        ax.set(ylabel="test loss over that of tuned AdamW\n(% of the loss of chance)", ylim=(-15, 2000))
+        ax.minorticks_off()
+        ax.legend(loc="upper left", ncols=2)
+    digits = [task for task in tasks if _name(task) == "digits"]
+    for ax, times in zip(axs[1], (1, 10), strict=True):
+        for task, ls in zip(digits, LINES["ls"], strict=False):
+            there = runs[runs["task"] == task].set_index("arm")
+            named = {0.0: f"adamw times={times}"} | _arms(["Lookahead"], times=times)["Lookahead"]
+            losses = pd.Series({a: there.loc[arm, "test_loss"].mean() for a, arm in named.items()})
+            ax.plot(losses, color=COLOURS["Lookahead"], ls=ls, label=f"{_steps(task)} steps")
+            ax.plot(losses.idxmin(), losses.min(), "o", color=COLOURS["Lookahead"], mec="0.1", ms=6)
+        rate = there.loc[f"adamw times={times}", "lr"].iloc[0]
+        ax.set(yscale="log", ylabel=f"test loss, digits\nlearning rate {rate:g}, unchanged")
+        plain_ticks(ax.yaxis, [0.1, 0.2, 0.5, 1, 2])
+    for ax in axs.flat:
         both_conventions(ax)
-        ax.text(0.97, 0.04, task, transform=ax.transAxes, ha="right") if measure == "steps" else None
-    axs[0, 0].set_ylim(bottom=0.6)  # room for the names of the tasks
-    axs[0, 0].legend(loc="upper left")
-    axs[1, 0].legend(loc="lower left")
+    axs[1, 0].legend(loc="center left", bbox_to_anchor=(0, 0.6))
+    axs[1, 1].legend(loc="upper left")
+    return _finished(fig, axs)
+
+
+# ------------------------------------------------------------------------------------------------------ names of arms
+
+
+def _arms(kinds=("Lookahead", CONTROL), prefix="", *, retentions=RETENTIONS, times=None):
+    """Return the names in the register of arms, by kind and retention."""
+    of_kind = {
+        "Lookahead": lambda a: f"lookahead {'' if times is None else f'times={times} '}retention={a}",
+        CONTROL: lambda a: f"lower times={round(1 - a, 1)}",
+        "averaging": lambda a: f"averaging retention={a}",
+    }
+    return {kind: {a: prefix + of_kind[kind](a) for a in retentions} for kind in kinds}
+
+
+def _tasks_of(runs, arm):
+    return [*runs.loc[runs["arm"] == arm, "task"].unique()]
+
+
+def _name(task):
+    return task.split()[0]
+
+
+def _steps(task):
+    """The step at which a task is evaluated last."""
+    return int(dict(change.split("=") for change in task.split()[1:])["eval_every"])
+
+
+# ------------------------------------------------------------------------------------------------------------ numbers
+
+
+def _multiples(runs, metric, named, control):
+    """Return a metric of arms by retention, as multiples of a control's or of the control of each: geometric means.
+
+    returns : frame with ``value``, ``low``, ``high`` over all tasks, in which a single control stands at retention 0;
+    frame of the means with a column for each task.
+    """
+    controls = dict.fromkeys(named.values(), control) if isinstance(control, str) else control
+    ratios = statistics.ratios_to(_values(runs, metric), controls, over="seeds").rename(columns={"ratio": "value"})
+    joint, by_task = ratios.xs("all", level="task"), ratios.drop("all", level="task")["value"].unstack("task")
+    middle, tasks = (each.loc[[*named.values()]].set_axis([*named]) for each in (joint, by_task))
+    if isinstance(control, str):
+        middle.loc[0.0] = tasks.loc[0.0] = 1.0
+    return middle.sort_index(), tasks.sort_index()
+
+
+def _per_cent(runs):
+    """Return test losses less that of tuned AdamW, by retention, in per cent of the loss of chance over the best."""
+    values, named = _values(runs, "test_loss"), _arms(["Lookahead"], "tuned ")["Lookahead"]
+    room = runs["chance"].iloc[0] - runs.groupby("arm")["test_loss"].mean().min()
+    gaps = {a: statistics.student(statistics.paired(values, arm, "tuned adamw")) for a, arm in named.items()}
+    return 100 / room * pd.DataFrame({0.0: (0.0, 0.0, 0.0)} | gaps, ["value", "low", "high"]).T
+
+
+def _values(runs, metric):
+    return runs.rename(columns={metric: "value"})[["task", "arm", "seed", "value"]]
+
+
+# ------------------------------------------------------------------------------------------------------------ drawing
+
+
+def _kinds(ax, runs, metric, kinds, control):
+    """Draw the multiples of each kind of arm, with their intervals, and thinly of each task where there are several."""
+    for kind, named in kinds.items():
+        middle, tasks = _multiples(runs, metric, named, control)
+        if tasks.shape[1] > 1:
+            ax.plot(tasks, color=COLOURS[kind], dashes=DASHES[kind], lw=0.5, alpha=0.6)
+        _line(ax, middle, **_look(kind), label=LABELS[kind])
+    ax.plot(0, 1, color=COLOURS["AdamW"], marker=MARKERS["AdamW"], ms=4, ls="none", zorder=4, label="AdamW")
+
+
+def _look(kind):
+    """Return colour, dash and marker of an arm; the control is hollow, since it often lies on top of Lookahead."""
+    face = "none" if kind == CONTROL else COLOURS[kind]
+    look = {"color": COLOURS[kind], "dashes": DASHES[kind] or (None, None)}
+    return look | {"marker": MARKERS[kind], "ms": SIZES[kind], "mfc": face}
+
+
+def _line(ax, middle, **look):
+    """Draw values and their intervals against retention, the index."""
+    ax.plot(middle["value"], **look)
+    away = [middle["value"] - middle["low"], middle["high"] - middle["value"]]
+    ax.errorbar(middle.index, middle["value"], away, fmt="none", ecolor=look["color"], elinewidth=0.8)
+
+
+def _waiting(ax, runs):
+    """Draw the share of runs above the threshold against the step, by Kaplan and Meier's estimator."""
+    curves = {"AdamW": {0: "adamw"}} | _arms(["averaging"], retentions=[0.9]) | _arms()
+    for kind, named in curves.items():
+        for a, arm in named.items():
+            there = runs[runs["arm"] == arm]
+            times = there["steps_to_threshold"].where(there["reached"] == 1)
+            share = statistics.kaplan_meier(times, there["steps_to_threshold"].max())["waiting"]
+            ax.plot(share, drawstyle="steps-post", color=COLOURS[kind], dashes=DASHES[kind] or (None, None))
+            if kind == "Lookahead":
+                ax.text(1.04 * share.index[share <= 0.5][0], 0.55, f"{a}", fontsize=7)
+    ax.set(xscale="log", xlabel="step", ylabel="share of runs above the threshold\ndigits, learning rate unchanged")
+    plain_ticks(ax.xaxis, [150, 200, 300, 500, 1000, 1500])
+
+
+def _against_retention(ax, ticks):
+    ax.set(yscale="log", xlim=(-0.05, 0.97))
+    plain_ticks(ax.yaxis, ticks)
+    both_conventions(ax)
+
+
+def _finished(fig, axs, plain=()):
     letter_panels(axs.flat)
     sns.despine(fig, top=False)
+    for ax in plain:
+        sns.despine(ax=ax)
     return fig
-
-
-def controls(to_adamw, to_control, settled):
-    """Draw (a) Lookahead over its lower-rate control against retention, (b) excess loss against steps for all arms.
-
-    to_adamw : as above; to_control : ratios of Lookahead to AdamW at lr x slow_step_size, without the level ``arm``.
-    """
-    task = "logistic regression"
-    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.1))
-    for measure, of, label, marker, dashes in MEASURES:
-        line = to_control.loc[measure, of].drop(0.0)
-        if measure != "steps":
-            line = line[(settled.loc[of, "Lookahead"] & settled.loc[of, CONTROL]).reindex(line.index)]
-        _line(axs[0], line, color="0.25", marker=marker, dashes=dashes, ms=4, lw=1, label=label)
-    axs[0].axhline(1, color="0.5", lw=0.8, zorder=0)
-    low, high = axs[0].get_ylim()
-    axs[0].set(ylabel="Lookahead /\nAdamW at lr × slow_step_size", xlim=(0, 0.95), ylim=(1.6 * low - 0.6 * high, high))
-    both_conventions(axs[0])
-    axs[0].legend(loc="lower left")
-    for arm, label in NAMES.items():
-        here = settled.loc[task, arm]
-        steps, excess = (to_adamw.loc[measure, task, arm].loc[here, "ratio"] for measure in ("steps", "excess"))
-        axs[1].plot(steps, excess, **_look(arm), label=label)
-    axs[1].plot(1, 1, **_look("AdamW"), label="AdamW: retention 0", ls="none", zorder=4)
-    axs[1].set(xscale="log", yscale="log", xlabel="steps to the threshold, AdamW = 1", ylabel="excess loss, AdamW = 1")
-    axs[1].set_ylim(top=3)
-    plain_ticks(axs[1].xaxis, [1, 2, 5, 10, 20])
-    plain_ticks(axs[1].yaxis, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1])
-    note = "along each line from (1, 1): retention 0, 0.1, 0.2, ...\n(slow_step_size 1, 0.9, 0.8, ...)"
-    axs[1].text(0.02, 0.03, note, transform=axs[1].transAxes, fontsize=6)
-    axs[1].legend(loc="upper right")
-    letter_panels(axs)
-    sns.despine(fig, top=False)
-    return fig
-
-
-def _line(ax, line, **look):
-    """Draw ratios and their intervals against retention, the index."""
-    ax.plot(line["ratio"], **look)
-    away = [line["ratio"] - line["low"], line["high"] - line["ratio"]]
-    ax.errorbar(line.index, line["ratio"], away, fmt="none", ecolor=look["color"], elinewidth=0.8)
-
-
-def _look(arm):
-    """Return colour, dash and marker of an arm; the control is hollow, since it often lies on top of Lookahead."""
-    face = "none" if arm == CONTROL else COLOURS[arm]
-    return {"color": COLOURS[arm], "dashes": DASHES[arm], "marker": MARKERS[arm], "ms": SIZES[arm], "mfc": face}
