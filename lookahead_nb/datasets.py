@@ -120,8 +120,9 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     split_seed : int in [0, 2**63). A process reads each set once, and then only splits and scales it.
 
     "fashion_mnist": pixels. "a9a": 123 indicators of census answers. "sms_spam", "banking77": words and marks, hashed
-    into 512 and 1024 columns, as TF-IDF of the training part. "spoken_digits": log-mel spectrograms, 16 frames of 20
-    bands. Scaled as the module says, all columns together but for the last.
+    into 512 and 1024 columns, as TF-IDF of the training part; "sms_spam_counts", "banking77_counts": the same without
+    weights, plain counts. "spoken_digits": log-mel spectrograms, 16 frames of 20 bands. Scaled as the module says, all
+    columns together but for the last.
 
     errors : TypeError, ValueError; ModuleNotFoundError without the extra ``reproduce``; OSError if a file is missing,
     cannot be downloaded or has another sha256 than the published one. Source: ``Dataset.source``, :mod:`.features`.
@@ -137,7 +138,7 @@ def available(name: str) -> bool:
     name : one of ``NAMES``. The files are looked for in LOOKAHEAD_NB_DATA where that is set, else in the user's cache
     folder, and not opened. errors : ValueError.
     """
-    return one_of("name", name, NAMES) not in DOWNLOADED or at_hand(name)
+    return one_of("name", name, NAMES) not in DOWNLOADED or at_hand(_UNWEIGHTED.get(name, name))
 
 
 @lru_cache(2)
@@ -241,6 +242,7 @@ def _split(y: np.ndarray, shares: Sequence[int], seed: int) -> list[np.ndarray]:
 
 
 Scaled = Callable[[np.ndarray], np.ndarray]  # row numbers to their features in float32
+Fit = Callable[[Any, np.ndarray], Scaled]
 
 
 class _Table(NamedTuple):
@@ -251,7 +253,7 @@ class _Table(NamedTuple):
 
     X: Any
     y: np.ndarray
-    fit: Callable[[Any, np.ndarray], Scaled]
+    fit: Fit
     test: np.ndarray | None = None
 
 
@@ -297,13 +299,17 @@ def _all_bytes(X: np.ndarray, train: np.ndarray) -> Scaled:
 
 def _all_words(counts: Any, train: np.ndarray) -> Scaled:
     """Weight counts of words by TF-IDF and scale all columns together."""
-    weights = tf_idf(counts, train)
-    fitted = weights[train]
+    return _all_counts(tf_idf(counts, train), train)
+
+
+def _all_counts(counts: Any, train: np.ndarray) -> Scaled:
+    """Scale all columns of sparse rows together."""
+    fitted = counts[train]
     mean = fitted.sum() / math.prod(fitted.shape)
     std = math.sqrt((fitted.data**2).sum() / math.prod(fitted.shape) - mean**2)
 
     def scaled(rows: np.ndarray) -> np.ndarray:
-        some = weights[rows].tocoo()
+        some = counts[rows].tocoo()
         X = np.full(some.shape, -mean / std, np.float32)
         X[some.coords] = (some.data - mean) / std
         return X
@@ -451,18 +457,18 @@ def _a9a() -> _Table:
     return _Table(X, (y > 0).astype(np.int64), _all_bytes, np.arange(n, len(y)))
 
 
-def _sms_spam() -> _Table:
+def _sms_spam(fit: Fit = _all_words) -> _Table:
     (collection,) = published("sms_spam").values()
     labels, texts = zip(*(line.split("\t") for line in collection.decode().split("\n") if line), strict=True)
-    return _Table(token_counts(texts, 512), (np.array(labels) == "spam").astype(np.int64), _all_words)
+    return _Table(token_counts(texts, 512), (np.array(labels) == "spam").astype(np.int64), fit)
 
 
-def _banking77() -> _Table:
+def _banking77(fit: Fit = _all_words) -> _Table:
     """Read tables of texts and their intents, which are numbered in the order of the alphabet."""
     tables = [list(csv.reader(io.StringIO(text.decode(), newline="")))[1:] for text in published("banking77").values()]
     texts, intents = zip(*(row for table in tables for row in table), strict=True)
     y = np.unique(intents, return_inverse=True)[1]
-    return _Table(token_counts(texts, 1024), y, _all_words, np.arange(len(tables[0]), len(y)))
+    return _Table(token_counts(texts, 1024), y, fit, np.arange(len(tables[0]), len(y)))
 
 
 def _spoken_digits() -> _Table:
@@ -485,7 +491,9 @@ _TABLES: dict[str, Callable[[], _Table]] = {
     "fashion_mnist": _fashion_mnist,
     "a9a": _a9a,
     "sms_spam": _sms_spam,
+    "sms_spam_counts": partial(_sms_spam, _all_counts),
     "banking77": _banking77,
+    "banking77_counts": partial(_banking77, _all_counts),
     "spoken_digits": _spoken_digits,
 }
 
@@ -496,7 +504,8 @@ def _table(name: str) -> _Table:
 
 
 NAMES = tuple(_TABLES)
-DOWNLOADED = tuple(FILES)
+_UNWEIGHTED = {f"{name}_counts": name for name in ("sms_spam", "banking77")}
+DOWNLOADED = (*FILES, *_UNWEIGHTED)
 
 _SOURCES = {
     "digits": "Alpaydin & Kaynak 1998, the test part of UCI 80, CC BY 4.0, by way of scikit-learn",
@@ -513,3 +522,4 @@ _SOURCES = {
     "spoken_digits": "Jackson et al. 2018, github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0",
     "arrays": "the user's own arrays",
 }
+_SOURCES |= {counts: _SOURCES[name] for counts, name in _UNWEIGHTED.items()}

@@ -506,8 +506,18 @@ PUBLISHED = {
         (3346, 1114, 1114, 512),
         ([3862, 598], [965, 149]),
     ),
+    "sms_spam_counts": (
+        "13e8e699d8f3d4c0770e93e49ed9d4f3bb1a63ba0780a918b34a3e3bbd545486",
+        (3346, 1114, 1114, 512),
+        ([3862, 598], [965, 149]),
+    ),
     "banking77": (
         "62e3ef0da7ac82f5f7e32f4eaf2b4087e2ce319dd8c339faba50307078df5c04",
+        (8344, 1659, 3080, 1024),
+        (None, [40] * 77),
+    ),
+    "banking77_counts": (
+        "c9bf0091f53f8ab64b8bda0c7e3b56fb57dafaf3c64b0e2e8042e782f6777009",
         (8344, 1659, 3080, 1024),
         (None, [40] * 77),
     ),
@@ -522,7 +532,8 @@ PUBLISHED = {
 @pytest.fixture(scope="module")
 def whole(request):
     if not os.environ.get("LOOKAHEAD_NB_DATA"):
-        pytest.skip(f"needs LOOKAHEAD_NB_DATA, a folder that holds {FILES[request.param][0].path}")
+        path = FILES[request.param.removesuffix("_counts")][0].path
+        pytest.skip(f"needs LOOKAHEAD_NB_DATA, a folder that holds {path}")
     return load(request.param)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from lookahead_nb import datasets, downloads
-from lookahead_nb.datasets import DOWNLOADED, available, load
+from lookahead_nb.datasets import available, load
 from lookahead_nb.features import log_mel, token_counts
 
 PARTS = ("train", "validation", "test")
@@ -130,7 +130,7 @@ def publish(monkeypatch, name, sums, address=None):
     return files
 
 
-@pytest.fixture(params=DOWNLOADED)
+@pytest.fixture(params=downloads.FILES)
 def name(request, monkeypatch):
     """The name of a data set whose files are small ones from here on."""
     publish(monkeypatch, request.param, [sha256 for _, _, sha256 in SMALL[request.param]])
@@ -202,6 +202,21 @@ def test_queries_are_read_and_intents_are_numbered_by_the_alphabet(mirror):
     assert "".join("abc"[label] for label in table.y) == "".join(intents)
     np.testing.assert_array_equal(table.X.toarray(), token_counts(texts, 1024).toarray())
     assert table.test.tolist() == list(range(30, 39))
+
+
+@of("sms_spam")
+def test_counts_can_stay_without_weights(mirror):
+    assert available("sms_spam_counts")
+    data = load("sms_spam_counts")
+    texts = [line.partition("\t")[2] for line in MESSAGES]
+    counts = token_counts(texts, 512).toarray()
+    order = datasets._split(datasets._table("sms_spam").y, (3, 1, 1), 0)
+    mean, std = counts[order[0]].mean(), counts[order[0]].std()
+    for part, rows in zip(PARTS, order, strict=True):
+        np.testing.assert_allclose(getattr(data, f"X_{part}"), (counts[rows] - mean) / std, rtol=1e-5)
+    assert (data.y_train == load("sms_spam").y_train).all()
+    mirror[0].unlink()
+    assert not available("sms_spam_counts")
 
 
 @of("spoken_digits")
