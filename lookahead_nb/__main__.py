@@ -60,7 +60,12 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     try:
         with _stoppable():
-            return given.run(given)
+            status = given.run(given)
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:  # whoever reads, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return _say("stopped", 130)
     except LostWorkerError as error:

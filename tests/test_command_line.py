@@ -395,6 +395,15 @@ def test_a_claim_without_results_or_without_trial_is_explained_too(ask):
     assert "No trial: No ImageNet here.\n" in ask("C03")[1]
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "lookahead_nb", "claims", "C05"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
 @pytest.mark.jit  # hundreds of runs on data are too many for plain Python
 def test_holm_correction_runs_over_all_claims_also_for_one(ask, checkout):
     claim = claims.read()["C01"]
