@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,7 +20,10 @@ LABELS = {
     "averaging": "averaging, without pull-back",
 }
 SIZES = {"Lookahead": 3.5, CONTROL: 6.5, "averaging": 4.5}
-LINES = {"ls": ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))], "marker": ["o", "v", "s", "D"]}
+LINES: dict[str, list[Any]] = {
+    "ls": ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))],
+    "marker": ["o", "v", "s", "D"],
+}
 
 
 def speed(runs):

@@ -58,7 +58,7 @@ def rates(by_retention, by_period, law):
         _rates_by_retention(ax, by_retention[by_retention["task"] == well], law.loc[well])
         ax.text(0.97, 0.97, title, transform=ax.transAxes, ha="right", va="top")
     axs[0, 0].set_ylabel("rate at which a basin is left\n(per step)")
-    _by_period(*axs[1], by_period)
+    _by_period(axs[1, 0], axs[1, 1], by_period)
     axs[0, 1].legend(loc="lower left", fontsize=6)
     letter_panels(axs.flat)
     sns.despine(fig, top=False)
