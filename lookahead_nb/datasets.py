@@ -121,8 +121,8 @@ def load(name: str, split_seed: int = 0) -> Dataset:
 
     "fashion_mnist": pixels. "a9a": 123 indicators of census answers. "sms_spam", "banking77": words and marks, hashed
     into 512 and 1024 columns, as TF-IDF of the training part; "sms_spam_counts", "banking77_counts": the same without
-    weights, plain counts. "spoken_digits": log-mel spectrograms, 16 frames of 20 bands. Scaled as the module says, all
-    columns together but for the last.
+    weights, plain counts, which are not centred, so that they stay sparse. "spoken_digits": log-mel spectrograms, 16
+    frames of 20 bands. Scaled as the module says, all columns together but for the last.
 
     errors : TypeError, ValueError; ModuleNotFoundError without the extra ``reproduce``; OSError if a file is missing,
     cannot be downloaded or has another sha256 than the published one. Source: ``Dataset.source``, :mod:`.features`.
@@ -299,22 +299,28 @@ def _all_bytes(X: np.ndarray, train: np.ndarray) -> Scaled:
 
 def _all_words(counts: Any, train: np.ndarray) -> Scaled:
     """Weight counts of words by TF-IDF and scale all columns together."""
-    return _all_counts(tf_idf(counts, train), train)
-
-
-def _all_counts(counts: Any, train: np.ndarray) -> Scaled:
-    """Scale all columns of sparse rows together."""
-    fitted = counts[train]
-    mean = fitted.sum() / math.prod(fitted.shape)
-    std = math.sqrt((fitted.data**2).sum() / math.prod(fitted.shape) - mean**2)
+    weights = tf_idf(counts, train)
+    mean, std = _moments(weights[train])
 
     def scaled(rows: np.ndarray) -> np.ndarray:
-        some = counts[rows].tocoo()
+        some = weights[rows].tocoo()
         X = np.full(some.shape, -mean / std, np.float32)
         X[some.coords] = (some.data - mean) / std
         return X
 
     return scaled
+
+
+def _all_counts(counts: Any, train: np.ndarray) -> Scaled:
+    """Scale all columns together, around 0, so that they stay sparse."""
+    scaled = (counts / _moments(counts[train])[1]).astype(np.float32)
+    return lambda rows: scaled[rows].toarray()
+
+
+def _moments(sparse: Any) -> tuple[float, float]:
+    n = math.prod(sparse.shape)
+    mean = sparse.sum() / n
+    return mean, math.sqrt((sparse.data**2).sum() / n - mean**2)
 
 
 def _features(X: Any) -> np.ndarray:
