@@ -18,6 +18,9 @@ RULES = {
     "adam": "Adam",
     "adamw": "AdamW",
 }
+CHANGING = {rule: RULES[rule] for rule in ("sgd", "momentum", "adagrad", "rmsprop")} | {
+    "lookahead adam": "Lookahead(Adam)"
+}
 KINDS = {  # of arm, beside each inner rule: label, colour, marker, how far below the line of the rule
     "lookahead": ("Lookahead", COLOURS["Lookahead"], "o", -0.24),
     "lower": ("the rule at lr × slow_step_size of Lookahead", COLOURS["AdamW at lr x step"], "s", 0.0),
@@ -61,7 +64,7 @@ def adapting(steps, to_fixed):
     """Draw (a) the slow steps an adaptive Lookahead takes on its way, (b) test losses as multiples of the best fixed.
 
     steps : frame with the columns task, progress (0 to 1), slow_step_size and seed. to_fixed : frame of
-    ``statistics.multiples``.
+    ``statistics.ratios_to``.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.0), width_ratios=[1.2, 1])
     sns.lineplot(
@@ -91,33 +94,36 @@ def adapting(steps, to_fixed):
 
 
 def sparse_and_drifting(sparse, drifting):
-    """Draw rules as multiples of Adam: (a) test loss on hashed text, (b) tracking error on drifting bowls.
+    """Draw rules as multiples of Adam: test loss on texts as (a) plain counts and (b) weighted, (c) tracking errors.
 
-    sparse, drifting : frames of ``statistics.ratios_to``; drifting on the tasks "drifting" and "drifting-round".
+    sparse, drifting : frames of ``statistics.ratios_to``; on the tasks "spam", "banking" and each with "-counts", and
+    on "drifting" and "drifting-round".
     """
-    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.6), sharey=True)
-    names = {
-        arm: RULES.get(arm, "Lookahead(Adam)") for arm in ("sgd", "momentum", "adagrad", "rmsprop", "lookahead adam")
-    }
-    looks = {
-        "spam": ("0.1", "o"), "banking": ("0.5", "D"), "drifting": ("0.1", "s"), "drifting-round": ("0.5", "v"),
-    }  # fmt: skip
-    labels = {"drifting": "curvatures from 0.01 to 1", "drifting-round": "one curvature"}
-    for ax, ratios in zip(axs, (sparse, drifting), strict=True):
-        tasks = [task for task in looks if task in ratios.index.get_level_values("task")]
-        for i, task in enumerate(tasks):
-            colour, marker = looks[task]
-            rows = np.arange(len(names)) + 0.2 * (2 * i - 1)
-            here = ratios.xs(task, level="task").loc[[*names]]
-            _bars(ax, here, rows, color=colour, marker=marker, label=labels.get(task, task))
+    fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.8), sharey=True)
+    panels = (
+        (
+            sparse,
+            {"spam-counts": "short messages", "banking-counts": "bank queries"},
+            "test loss, Adam = 1\nplain counts",
+        ),
+        (sparse, {"spam": "short messages", "banking": "bank queries"}, "test loss, Adam = 1\nweighted counts"),
+        (drifting, {"drifting": "many curvatures", "drifting-round": "one curvature"}, "tracking error, Adam = 1"),
+    )
+    for ax, (ratios, tasks, label) in zip(axs, panels, strict=True):
+        for (task, name), (colour, marker), below in zip(
+            tasks.items(), (("0.1", "o"), ("0.5", "D")), (-0.2, 0.2), strict=True
+        ):
+            here = ratios.xs(task, level="task").loc[[*CHANGING]]
+            _bars(ax, here, np.arange(len(CHANGING)) + below, color=colour, marker=marker, label=name)
         ax.axvline(1, color="0.5", lw=0.8, zorder=0)
-        ax.set_xscale("log")
-        ax.legend(loc="upper right")
-    axs[0].set(xlabel="test loss, Adam = 1", ylim=(len(names) - 0.5, -0.5))
-    axs[1].set(xlabel="tracking error, Adam = 1")
-    plain_ticks(axs[0].xaxis, [0.9, 1, 1.2, 1.5, 2])
-    plain_ticks(axs[1].xaxis, [0.8, 1, 1.5, 2, 3])
-    axs[0].set_yticks(range(len(names)), names.values())
+        ax.set(xscale="log", xlabel=label)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=0.8, handletextpad=0.2)
+    for ax in axs[:2]:
+        ax.set_xlim(0.85, 1.3)
+        plain_ticks(ax.xaxis, [0.9, 1, 1.1, 1.2])
+    plain_ticks(axs[2].xaxis, [0.8, 1, 1.5, 2, 3])
+    axs[0].set_ylim(len(CHANGING) - 0.5, -0.5)
+    axs[0].set_yticks(range(len(CHANGING)), CHANGING.values())
     letter_panels(axs)
     sns.despine(fig)
     return fig
