@@ -24,12 +24,13 @@ import pandas as pd
 import pytest
 import registers
 
-from lookahead_nb import claims, comparisons, escapes, figures, landscapes, tables
+from lookahead_nb import claims, comparisons, escapes, figures, landscapes, statistics, tables
 from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
     faq_8_2_k,
     faq_8_3_vs_adam,
+    inner_rules,
     local_optima,
     noise_floor,
     quick_start,
@@ -280,9 +281,25 @@ def draw(folder):
     wells = {name: claims.read(ROOT / "data/claims.toml")["C17"].problems[name] for name in ("gentle", "sharp")}
     sharp, levels = wells["sharp"].model, np.arange(0, 91, 2) / 100
     law = {(w, r): escapes.kramers_rates(p.model, p.fields["lr"] * (1 - r)) for w, p in wells.items() for r in levels}
+    c15, c16, c20, steps = (
+        tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C15", "C16", "C20", "inner_rules_steps")
+    )
+    around = {f"{kind} {rule}": rule for rule in inner_rules.RULES for kind in inner_rules.KINDS}
+    to_rule, to_fixed, sparse, drifting = (
+        statistics.ratios_to(runs.assign(value=runs[metric]), control, over="seeds")
+        for runs, metric, control in (
+            (c15, "test_loss", around),
+            (c16, "test_loss", "fixed"),
+            (c20[c20["tracking_error"].isna()], "test_loss", dict.fromkeys(inner_rules.CHANGING, "adam")),
+            (c20[c20["test_loss"].isna()], "tracking_error", dict.fromkeys(inner_rules.CHANGING, "adam")),
+        )
+    )
     profile = pd.Series(sharp.heights(np.linspace(-1.7, 1.7, 341)[:, None]), np.linspace(-1.7, 1.7, 341))
     depths = sharp.heights(np.array(sharp.minima)[:, None])
     drawn = {
+        "inner_rules": inner_rules.around_every_rule(to_rule),
+        "inner_rules_adaptive": inner_rules.adapting(steps, to_fixed),
+        "inner_rules_changing": inner_rules.sparse_and_drifting(sparse, drifting),
         "local_optima_paths": local_optima.paths(walks, profile),
         "local_optima_rates": local_optima.rates(c03, c06, pd.DataFrame(law, ["deeper", "shallower"]).T),
         "local_optima_stuck": local_optima.stuck(c03, c06),
