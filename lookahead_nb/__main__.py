@@ -45,6 +45,11 @@ correction over all effects. Run it in a checkout of the project. --fresh trains
 too where FULL=1 is set and the data is at hand; it keeps nothing and touches no file."""
 
 
+FIGURES_HELP = """\
+Draw the figures of the notebooks again, from the tables committed in data/results, and say of each whether its bytes
+are those of the committed one. Run it in a checkout of the project. The committed files are left as they are."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
@@ -57,6 +62,7 @@ def main(arguments=None):
     _add_sweep(commands)
     _add_claims(commands)
     _add_store(commands)
+    _add_figures(commands)
     given = parser.parse_args(arguments)
     try:
         with _stoppable():
@@ -272,6 +278,39 @@ def _show(given):
 
 def _export(given):
     Store.open(given.path).export(given.file, partial=given.partial)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+
+
+def _add_figures(commands):
+    command = commands.add_parser(
+        "figures", help="draw the committed figures again, or tell where one comes from", description=FIGURES_HELP
+    )
+    command.add_argument("name", nargs="?", metavar="NAME", help="one figure, as faq_8_1_alpha_speed; default: all")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--where", action="store_true", help="only tell notebook, tables, their hashes, and commands")
+    how.add_argument("--folder", type=Path, help="where to draw; default: build/figures")
+    command.set_defaults(run=_figures)
+
+
+def _figures(given):
+    from lookahead_nb import tables  # here, with the matplotlib and the pandas that they need
+    from lookahead_nb.figures import catalogue
+
+    if given.where:
+        if given.name is None:
+            raise ValueError("NAME must be given with --where")
+        print("\n".join(catalogue.where(given.name)))
+        return 0
+    if given.name is not None:
+        catalogue.told(given.name)
+    folder = given.folder or tables.build_folder("figures")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in [given.name] if given.name else catalogue.committed():
+        same = catalogue.draw(name, folder=folder)
+        print(f"{folder / name}.svg and .pdf: {'as committed' if same else 'not the committed bytes'}", flush=True)
     return 0
 
 

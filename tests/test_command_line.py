@@ -1,5 +1,6 @@
 """The command line: exit codes, what it says, what it leaves on the disk, and how it stops."""
 
+import json
 import os
 import re
 import signal
@@ -499,3 +500,102 @@ def test_outside_of_a_checkout_there_is_no_register(ask, checkout, monkeypatch):
     code, out, err = ask()
     assert (code, out) == (2, "")
     assert err.endswith("claims.toml cannot be read: No such file or directory\n")
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+
+FIGURE = "your_own_question"
+
+
+@pytest.fixture
+def figures(capsys, tmp_path, monkeypatch):
+    """Ask for figures in a checkout with one figure and its table; return exit code, output and complaint."""
+    for path in (f"data/results/{FIGURE}.csv", f"data/results/{FIGURE}.json", f"paper/figures/{FIGURE}.json"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes((ROOT / path).read_bytes())
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOOKAHEAD_NB_BUILD", raising=False)
+
+    def asked(*arguments):
+        capsys.readouterr()
+        try:
+            code = main(["figures", *map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return asked
+
+
+def test_figures_are_drawn_from_the_tables_and_compared_with_the_committed(figures, tmp_path):
+    before = parts_of(tmp_path)
+    told = f"build/figures/{FIGURE}.svg and .pdf: "
+    code, out, err = figures()
+    assert (code, err) == (0, "")
+    assert re.fullmatch(rf"{tmp_path}/{told}(as committed|not the committed bytes)\n", out)
+    drawn = parts_of(tmp_path / "build")
+    assert sorted(path.name for path in drawn) == [f"{FIGURE}.json", f"{FIGURE}.pdf", f"{FIGURE}.svg"]
+    manifest = tmp_path / f"paper/figures/{FIGURE}.json"
+    manifest.write_bytes(drawn[tmp_path / f"build/figures/{FIGURE}.json"])
+    assert figures(FIGURE)[1].endswith(": as committed\n")
+    manifest.write_text(manifest.read_text().replace('.svg": "', '.svg": "0'))
+    assert figures(FIGURE, "--folder", "elsewhere") == (
+        0,
+        f"elsewhere/{FIGURE}.svg and .pdf: not the committed bytes\n",
+        "",
+    )
+    assert (tmp_path / f"elsewhere/{FIGURE}.svg").is_file()
+    manifest.write_bytes(before[manifest])
+    assert {path: before[path] for path in before} == {path: parts_of(tmp_path)[path] for path in before}
+
+
+def test_a_figure_tells_where_it_comes_from(figures, tmp_path):
+    code, out, err = figures("--where", FIGURE)
+    manifest = json.loads((tmp_path / f"data/results/{FIGURE}.json").read_text())
+    assert (code, err) == (0, "")
+    for told in [
+        f"paper/figures/{FIGURE}.svg and .pdf: Lookahead and both of its controls",
+        "notebooks/10_your_own_question.ipynb, made from notebooks/source/10_your_own_question.py",
+        f"data/results/{FIGURE}.csv, {manifest['rows']} rows, sha256 {manifest['sha256'][:16]}\n",
+        f"configurations  {manifest['configurations'][:16]}\n",
+        f"{manifest['machine']['cpu']} ({manifest['machine']['cpu_class']}), {manifest['machine']['threads']} threads",
+        f"numba {manifest['machine']['versions']['numba']}",
+        f"lookahead-nb figures {FIGURE}\n",
+        "python notebooks/reproduce.py 10_your_own_question\n",
+    ]:
+        assert told in out
+    assert not (tmp_path / "build").exists()
+
+
+def test_the_table_of_a_claim_tells_what_was_registered(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["figures", "--where", "faq_8_2_k_choice"]) == 0
+    claim = json.loads((ROOT / "data/results/C07.json").read_text())["claim"]
+    assert f", registered as {claim[:16]}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["your_question"], "NAME must be a figure, such as your_own_question, .*, not 'your_question'"),
+        (["--where", "verdict"], "NAME must be a figure, such as verdicts.*, not 'verdict'"),
+        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, verdicts, not 'zzz'"),
+        (["--where"], "NAME must be given with --where"),
+        (["verdicts"], "verdicts has not been drawn by its notebook yet: paper/figures/verdicts.json is missing"),
+    ],
+)
+def test_a_figure_that_is_none_is_refused_in_one_line_with_the_nearest_names(figures, tmp_path, arguments, sentence):
+    code, out, err = figures(*arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"lookahead-nb: {sentence}\n", err)
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_table_that_is_not_that_of_its_manifest_is_not_drawn(figures, tmp_path):
+    table = tmp_path / f"data/results/{FIGURE}.csv"
+    table.write_text(table.read_text().replace("1", "2", 1))
+    code, out, err = figures(FIGURE)
+    assert (code, out) == (2, "")
+    assert f"{FIGURE}.csv must have the sha256 of its manifest" in err
+    assert not list((tmp_path / "build").rglob("*.svg"))

@@ -1,6 +1,6 @@
 """Notebooks keep to their budgets, are what their sources give, and state only what they computed; their runner stops.
 
-Running them all is `make reproduce`. Called as a script, this file draws every figure from the committed tables.
+Running them all is `make reproduce`.
 """
 
 import ast
@@ -17,29 +17,15 @@ import sys
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import registers
 
-from lookahead_nb import claims, comparisons, escapes, figures, landscapes, statistics, tables
-from lookahead_nb.figures import (
-    convergence,
-    faq_8_1_alpha,
-    faq_8_2_k,
-    faq_8_3_vs_adam,
-    inner_rules,
-    local_optima,
-    noise_floor,
-    quick_start,
-    response_surface,
-    slow_weights,
-    update_rules,
-    verdicts,
-    your_own_question,
-)
+from lookahead_nb import figures, tables
+from lookahead_nb.figures import catalogue
+from lookahead_nb.figures.catalogue import FIGURES as FIGURE
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"
@@ -235,120 +221,29 @@ def test_committed_figure_is_the_one_of_its_manifest(path):
     assert min(len(manifest["caption"]), len(manifest["alt"])) > 40
 
 
-def draw(folder):
-    """Draw every figure of the notebooks from the committed tables into a folder."""
-    figures.use_style()
-    plt.rcParams["figure.max_open_warning"] = 0  # all are drawn before the first is saved
-    curves, pulls, surface, own, effects = (
-        tables.read_table(ROOT / f"data/results/{name}.csv")
-        for name in (
-            *("quick_start", "update_rules_pull_back", "update_rules_surface"),
-            *("your_own_question", "verdicts"),
-        )
-    )
-    c01, c02, c04, c11, c12, c13 = (
-        tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C01", "C02", "C04", "C11", "C12", "C13")
-    )
-    vs_adam = {key: tables.read_table(ROOT / f"data/results/{key}.csv") for key in ("C08", "C09", "C10", "C19")}
-    overtaking = tables.read_table(ROOT / "data/results/faq_8_3_overtaking.csv")
-    numbers = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-    synced = pd.DataFrame({"retention": numbers, "slow_step_size": 1 - numbers}, index=numbers)
-    x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
-    loss = landscapes.Quadratic([1.0, 20.0]).loss(np.stack(np.meshgrid(x, y), axis=-1))
-    tried = {
-        name: tables.read_table(ROOT / f"data/results/convergence_{name}.csv")
-        for name in ("cycle", "phases", "over_time", "matched_risk", "gaps", "identity")
-    }
-    matched, grid = tried["matched_risk"].set_index("risk"), np.linspace(-1.5, 2.0, 60)
-    over_time = tried["over_time"].set_axis(np.arange(0, 1001, 50)).rename(columns=int)
-    valley = pd.DataFrame(landscapes.Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
-    paths = tried["identity"].set_index(["sync_period", "step"])
-    floors, epoch = (tables.read_table(ROOT / f"data/results/noise_floor_{name}.csv") for name in ("floors", "epoch"))
-    c05, c07, c14, exact = (
-        tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C05", "C07", "C14", "faq_8_2_k_exact_cycle")
-    )
-    responses = {
-        name: comparisons.above_control(tables.read_table(ROOT / f"data/results/response_surface{name}.csv"))
-        for name in ("", "_teacher", "_fashion")
-    }
-    pairs, *finer = (response[response["retention"] > 0] for response in responses.values())
-    views = {"best lr of AdamW": pairs[pairs["at_control"]], "best lr of each": pairs[pairs["best"]]}
-    finer = pd.concat([each[each["best"]] for each in finer])
-    c03, c06, c17_tuning, walks = (
-        tables.read_table(ROOT / f"data/results/{name}.csv")
-        for name in ("C03", "C06", "C17_tuning", "local_optima_paths")
-    )
-    wells = {name: claims.read(ROOT / "data/claims.toml")["C17"].problems[name] for name in ("gentle", "sharp")}
-    sharp, levels = wells["sharp"].model, np.arange(0, 91, 2) / 100
-    law = {(w, r): escapes.kramers_rates(p.model, p.fields["lr"] * (1 - r)) for w, p in wells.items() for r in levels}
-    c15, c16, c20, steps = (
-        tables.read_table(ROOT / f"data/results/{name}.csv") for name in ("C15", "C16", "C20", "inner_rules_steps")
-    )
-    around = {f"{kind} {rule}": rule for rule in inner_rules.RULES for kind in inner_rules.KINDS}
-    to_rule, to_fixed, sparse, drifting = (
-        statistics.ratios_to(runs.assign(value=runs[metric]), control, over="seeds")
-        for runs, metric, control in (
-            (c15, "test_loss", around),
-            (c16, "test_loss", "fixed"),
-            (c20[c20["tracking_error"].isna()], "test_loss", dict.fromkeys(inner_rules.CHANGING, "adam")),
-            (c20[c20["test_loss"].isna()], "tracking_error", dict.fromkeys(inner_rules.CHANGING, "adam")),
-        )
-    )
-    profile = pd.Series(sharp.heights(np.linspace(-1.7, 1.7, 341)[:, None]), np.linspace(-1.7, 1.7, 341))
-    depths = sharp.heights(np.array(sharp.minima)[:, None])
-    drawn = {
-        "inner_rules": inner_rules.around_every_rule(to_rule),
-        "inner_rules_adaptive": inner_rules.adapting(steps, to_fixed),
-        "inner_rules_changing": inner_rules.sparse_and_drifting(sparse, drifting),
-        "local_optima_paths": local_optima.paths(walks, profile),
-        "local_optima_rates": local_optima.rates(c03, c06, pd.DataFrame(law, ["deeper", "shallower"]).T),
-        "local_optima_stuck": local_optima.stuck(c03, c06),
-        "local_optima_tuned": local_optima.tuned(c17_tuning, depths),
-        "faq_8_2_k_exact_cycle": faq_8_2_k.exact_cycle(exact),
-        "faq_8_2_k_stability_and_speed": faq_8_2_k.stability_and_speed(c05),
-        "faq_8_2_k_choice": faq_8_2_k.choice(c07),
-        "response_surface_best_of": response_surface.best_of(c14),
-        "response_surface_maps": response_surface.maps(views),
-        "response_surface_ridge": response_surface.ridge(responses[""]),
-        "response_surface_finer": response_surface.maps({"best lr of each": finer}),
-        "convergence_cycle": convergence.cycle(tried["cycle"], tried["phases"]),
-        "convergence_published": convergence.published(over_time, matched.rename(columns=int), tried["gaps"]),
-        "convergence_identity": convergence.identity(valley, paths, 10),
-        "noise_floor_prediction": noise_floor.prediction(floors, epoch),
-        "faq_8_3_over_tasks": faq_8_3_vs_adam.over_tasks(vs_adam["C08"], 1.02),
-        "faq_8_3_training_time": faq_8_3_vs_adam.training_time(vs_adam["C10"], vs_adam["C08"], overtaking),
-        "faq_8_3_data_size": faq_8_3_vs_adam.data_size(vs_adam["C09"], 1.02),
-        "faq_8_3_text": faq_8_3_vs_adam.text(vs_adam["C19"], (1.1, 1.02)),
-        "quick_start_losses": quick_start.losses(curves),
-        "update_rules_readings": update_rules.readings(synced, pulls, sync_period=5),
-        "update_rules_surface": update_rules.surface(pd.DataFrame(loss, y, x), surface, sync_period=5),
-        "faq_8_1_alpha_speed": faq_8_1_alpha.speed(c01),
-        "faq_8_1_alpha_stability": faq_8_1_alpha.stability(c02),
-        "faq_8_1_alpha_budget": faq_8_1_alpha.budget(c04),
-        "slow_weights_by_phase": slow_weights.by_phase(c13),
-        "slow_weights_generalisation": slow_weights.generalisation(c11),
-        "slow_weights_decay": slow_weights.decay(c12),
-        "your_own_question": your_own_question.against_adamw(own, margin=0.02),
-        "verdicts": verdicts.forest(effects),
-    }
-    for name, fig in drawn.items():
-        manifest = json.loads((ROOT / f"paper/figures/{name}.json").read_text(encoding="utf-8"))
-        figures.save(fig, name, manifest["caption"], manifest["alt"], folder=folder)
+def test_every_figure_is_in_the_catalogue_under_the_notebook_that_saves_it():
+    saved = {path.stem: re.findall(r'figures\.save\(.*"(\w+)", caption, alt\)', path.read_text()) for path in SOURCES}
+    entries = {path.stem: [name for name, each in FIGURE.items() if each.notebook == path.stem] for path in SOURCES}
+    assert entries == saved
+    assert {path.stem for path in FIGURES} <= FIGURE.keys()
 
 
-def test_figures_from_committed_tables_are_the_same_bytes_in_two_processes_and_as_committed(tmp_path):
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-    other = subprocess.Popen([sys.executable, __file__, tmp_path / "there"], env=os.environ | {"PYTHONHASHSEED": "1"})
-    draw(tmp_path / "here")
-    assert other.wait(timeout=120) == 0
-    first, second = (
-        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("here", "there")
-    )
+def test_figures_from_committed_tables_are_the_same_bytes_in_two_processes_and_as_committed(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    command = [sys.executable, "-m", "lookahead_nb", "figures", "--folder", there]
+    other = subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": "1"}, stdout=subprocess.PIPE, text=True)
+    as_committed = {path.stem: catalogue.draw(path.stem, folder=here) for path in FIGURES}
+    told, _ = other.communicate(timeout=120)
+    assert other.returncode == 0
+    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (here, there))
     assert first == second
     assert {name.rpartition(".")[0] for name in first} == {path.stem for path in FIGURES}
     for path in FIGURES:
         if json.loads(path.read_text(encoding="utf-8"))["drawn_with"] == figures.drawn_with():
+            assert as_committed[path.stem], path.stem
+            assert f"{there / path.stem}.svg and .pdf: as committed\n" in told
             assert [
                 end for end in (".svg", ".pdf") if first[path.stem + end] != path.with_suffix(end).read_bytes()
             ] == []
@@ -538,7 +433,3 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     assert "wrote 2 files to committed/results" in capsys.readouterr().out
     assert tables.read_table(committed["results"] / "tiny.csv")["value"][0] == 0.3
     assert "| C01 | Larger is slower. | no results yet |  |" in (tmp_path / "README.md").read_text()
-
-
-if __name__ == "__main__":
-    draw(Path(sys.argv[1]))

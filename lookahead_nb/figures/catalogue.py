@@ -1,0 +1,243 @@
+"""Every figure: the notebook it belongs to, the committed tables it is drawn from, and the one way to draw it again."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lookahead_nb import claims, comparisons, escapes, figures, landscapes, statistics, tables
+from lookahead_nb.figures import (
+    convergence,
+    faq_8_1_alpha,
+    faq_8_2_k,
+    faq_8_3_vs_adam,
+    inner_rules,
+    local_optima,
+    noise_floor,
+    quick_start,
+    response_surface,
+    slow_weights,
+    update_rules,
+    verdicts,
+    your_own_question,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure. notebook : str, without ending. tables : names in ``data/results``. draw : from their frames to it."""
+
+    notebook: str
+    tables: tuple[str, ...]
+    draw: Callable[..., Any]
+
+
+# ------------------------------------------------------------------- what is drawn of more than the tables as they are
+
+
+def _readings(pulls):
+    retention = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    synced = pd.DataFrame({"retention": retention, "slow_step_size": 1 - retention}, index=retention)
+    return update_rules.readings(synced, pulls, sync_period=5)
+
+
+def _surface(traces):
+    x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
+    loss = landscapes.Quadratic([1.0, 20.0]).loss(np.stack(np.meshgrid(x, y), axis=-1))
+    return update_rules.surface(pd.DataFrame(loss, y, x), traces, sync_period=5)
+
+
+def _published(over_time, matched, gaps):
+    over_time = over_time.set_axis(np.arange(0, 1001, 50)).rename(columns=int)
+    return convergence.published(over_time, matched.set_index("risk").rename(columns=int), gaps)
+
+
+def _identity(paths):
+    grid = np.linspace(-1.5, 2.0, 60)
+    valley = pd.DataFrame(landscapes.Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
+    return convergence.identity(valley, paths.set_index(["sync_period", "step"]), 10)
+
+
+def _pairs(*surfaces):
+    """The pairs of retention and sync period on response surfaces, counted from AdamW, which is retention 0."""
+    responses = [comparisons.above_control(surface) for surface in surfaces]
+    return [response[response["retention"] > 0] for response in responses]
+
+
+def _maps(surface):
+    (pairs,) = _pairs(surface)
+    at = {"best lr of AdamW": "at_control", "best lr of each": "best"}
+    return response_surface.maps({label: pairs[pairs[column]] for label, column in at.items()})
+
+
+def _finer(*surfaces):
+    best = pd.concat([pairs[pairs["best"]] for pairs in _pairs(*surfaces)])
+    return response_surface.maps({"best lr of each": best})
+
+
+def _wells():
+    return {name: claims.read()["C17"].problems[name] for name in ("gentle", "sharp")}
+
+
+def _paths(walks):
+    x = np.linspace(-1.7, 1.7, 341)
+    return local_optima.paths(walks, pd.Series(_wells()["sharp"].model.heights(x[:, None]), x))
+
+
+def _rates(c03, c06):
+    law = {
+        (well, retention): escapes.kramers_rates(problem.model, problem.fields["lr"] * (1 - retention))
+        for well, problem in _wells().items()
+        for retention in np.arange(0, 91, 2) / 100
+    }
+    return local_optima.rates(c03, c06, pd.DataFrame(law, ["deeper", "shallower"]).T)
+
+
+def _tuned(tuning):
+    model = _wells()["sharp"].model
+    return local_optima.tuned(tuning, model.heights(np.array(model.minima)[:, None]))
+
+
+def _ratios(runs, control, metric="test_loss"):
+    return statistics.ratios_to(runs.assign(value=runs[metric]), control, over="seeds")
+
+
+def _around_every_rule(c15):
+    to_rule = {f"{kind} {rule}": rule for rule in inner_rules.RULES for kind in inner_rules.KINDS}
+    return inner_rules.around_every_rule(_ratios(c15, to_rule))
+
+
+def _changing(c20):
+    text, to_adam = c20["tracking_error"].isna(), dict.fromkeys(inner_rules.CHANGING, "adam")
+    sparse, drifting = _ratios(c20[text], to_adam), _ratios(c20[~text], to_adam, "tracking_error")
+    return inner_rules.sparse_and_drifting(sparse, drifting)
+
+
+FIGURES = {
+    "quick_start_losses": Entry("00_quick_start", ("quick_start",), quick_start.losses),
+    "update_rules_readings": Entry("01_update_rules", ("update_rules_pull_back",), _readings),
+    "update_rules_surface": Entry("01_update_rules", ("update_rules_surface",), _surface),
+    "faq_8_1_alpha_speed": Entry("02_faq_8_1_alpha", ("C01",), faq_8_1_alpha.speed),
+    "faq_8_1_alpha_stability": Entry("02_faq_8_1_alpha", ("C02",), faq_8_1_alpha.stability),
+    "faq_8_1_alpha_budget": Entry("02_faq_8_1_alpha", ("C04",), faq_8_1_alpha.budget),
+    "faq_8_2_k_exact_cycle": Entry("03_faq_8_2_k", ("faq_8_2_k_exact_cycle",), faq_8_2_k.exact_cycle),
+    "faq_8_2_k_stability_and_speed": Entry("03_faq_8_2_k", ("C05",), faq_8_2_k.stability_and_speed),
+    "faq_8_2_k_choice": Entry("03_faq_8_2_k", ("C07",), faq_8_2_k.choice),
+    "response_surface_best_of": Entry("04_response_surface", ("C14",), response_surface.best_of),
+    "response_surface_maps": Entry("04_response_surface", ("response_surface",), _maps),
+    "response_surface_ridge": Entry(
+        "04_response_surface",
+        ("response_surface",),
+        lambda surface: response_surface.ridge(comparisons.above_control(surface)),
+    ),
+    "response_surface_finer": Entry(
+        "04_response_surface", ("response_surface_teacher", "response_surface_fashion"), _finer
+    ),
+    "faq_8_3_over_tasks": Entry("05_faq_8_3_vs_adam", ("C08",), lambda c08: faq_8_3_vs_adam.over_tasks(c08, 1.02)),
+    "faq_8_3_training_time": Entry(
+        "05_faq_8_3_vs_adam", ("C10", "C08", "faq_8_3_overtaking"), faq_8_3_vs_adam.training_time
+    ),
+    "faq_8_3_data_size": Entry("05_faq_8_3_vs_adam", ("C09",), lambda c09: faq_8_3_vs_adam.data_size(c09, 1.02)),
+    "faq_8_3_text": Entry("05_faq_8_3_vs_adam", ("C19",), lambda c19: faq_8_3_vs_adam.text(c19, (1.1, 1.02))),
+    "convergence_cycle": Entry("06_convergence", ("convergence_cycle", "convergence_phases"), convergence.cycle),
+    "convergence_published": Entry(
+        "06_convergence", ("convergence_over_time", "convergence_matched_risk", "convergence_gaps"), _published
+    ),
+    "convergence_identity": Entry("06_convergence", ("convergence_identity",), _identity),
+    "noise_floor_prediction": Entry(
+        "06b_noise_floor", ("noise_floor_floors", "noise_floor_epoch"), noise_floor.prediction
+    ),
+    "slow_weights_by_phase": Entry("07_slow_weights", ("C13",), slow_weights.by_phase),
+    "slow_weights_generalisation": Entry("07_slow_weights", ("C11",), slow_weights.generalisation),
+    "slow_weights_decay": Entry("07_slow_weights", ("C12",), slow_weights.decay),
+    "inner_rules": Entry("08_inner_rules", ("C15",), _around_every_rule),
+    "inner_rules_adaptive": Entry(
+        "08_inner_rules",
+        ("inner_rules_steps", "C16"),
+        lambda steps, c16: inner_rules.adapting(steps, _ratios(c16, "fixed")),
+    ),
+    "inner_rules_changing": Entry("08_inner_rules", ("C20",), _changing),
+    "local_optima_paths": Entry("09_local_optima", ("local_optima_paths",), _paths),
+    "local_optima_rates": Entry("09_local_optima", ("C03", "C06"), _rates),
+    "local_optima_stuck": Entry("09_local_optima", ("C03", "C06"), local_optima.stuck),
+    "local_optima_tuned": Entry("09_local_optima", ("C17_tuning",), _tuned),
+    "your_own_question": Entry(
+        "10_your_own_question", ("your_own_question",), lambda arms: your_own_question.against_adamw(arms, margin=0.02)
+    ),
+    "verdicts": Entry("11_verdicts", ("verdicts",), verdicts.forest),
+}
+
+
+def entry(name):
+    """Return the entry of a figure. name : str. errors : ValueError, with the names that are nearest."""
+    if name not in FIGURES:
+        near = difflib.get_close_matches(name, FIGURES, n=3, cutoff=0.4) or [*FIGURES]
+        raise ValueError(f"NAME must be a figure, such as {', '.join(near)}, not {name!r}")
+    return FIGURES[name]
+
+
+def committed():
+    """Return the names of the figures that the notebooks have drawn and the checkout holds, in their order."""
+    return [name for name in FIGURES if _manifest(name).is_file()]
+
+
+def draw(name, *, folder=None):
+    """Draw a figure from the committed tables, in the words its notebook gave it, and say whether it is the committed.
+
+    name : str. folder : path, default ``build_folder("figures")``. returns : bool, whether the bytes are those of the
+    committed files. errors : ValueError for a name that is none, or a table that is not the one of its manifest;
+    OSError for a table or a figure that is not there yet.
+    """
+    drawn, manifest = entry(name), told(name)
+    frames = [tables.read_table(_table(each)) for each in drawn.tables]
+    figures.use_style()
+    figures.save(drawn.draw(*frames), name, manifest["caption"], manifest["alt"], folder=folder)
+    made = (tables.build_folder("figures") if folder is None else folder) / f"{name}.json"
+    return json.loads(made.read_text(encoding="utf-8"))["sha256"] == manifest["sha256"]
+
+
+def told(name):
+    """Return the manifest of a committed figure: caption, alt, sha256 and drawn_with. errors : ValueError, OSError."""
+    entry(name)
+    if not _manifest(name).is_file():
+        raise OSError(f"{name} has not been drawn by its notebook yet: paper/figures/{name}.json is missing")
+    return json.loads(_manifest(name).read_text(encoding="utf-8"))
+
+
+def where(name):
+    """Return the lines that trace a committed figure: notebook, tables, their configurations and machine, commands.
+
+    name : str. errors : as of :func:`draw`.
+    """
+    drawn, manifest = entry(name), told(name)
+    yield f"figure    paper/figures/{name}.svg and .pdf: {manifest['caption']}"
+    yield f"notebook  notebooks/{drawn.notebook}.ipynb, made from notebooks/source/{drawn.notebook}.py"
+    for each in drawn.tables:
+        rows = len(tables.read_table(_table(each)))
+        about = json.loads(_table(each).with_suffix(".json").read_text(encoding="utf-8"))
+        machine, versions = about["machine"], about["machine"]["versions"]
+        yield f"table     data/results/{each}.csv, {rows:,} rows, sha256 {about['sha256'][:16]}"
+        yield f"  configurations  {about['configurations'][:16]}" + (
+            f", registered as {about['claim'][:16]}" if "claim" in about else ""
+        )
+        yield (
+            f"  made on         {machine['cpu']} ({machine['cpu_class']}), {machine['threads']} threads, "
+            f"numba {versions['numba']}, numpy {versions['numpy']}, stream {machine['stream']}"
+        )
+    yield "drawn by  " + ", ".join(f"{package} {version}" for package, version in manifest["drawn_with"].items())
+    yield f"  again from these tables         lookahead-nb figures {name}"
+    yield f"  with the tables, from nothing   python notebooks/reproduce.py {drawn.notebook}"
+
+
+def _table(name):
+    return tables.checkout() / "data/results" / f"{name}.csv"
+
+
+def _manifest(name):
+    return tables.checkout() / "paper/figures" / f"{name}.json"
