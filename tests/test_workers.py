@@ -248,7 +248,7 @@ def test_workers_that_cannot_start_are_told_once(tmp_path):
     assert len(lines) == 6
     assert len(set(lines)) == 1
     assert lines[0].startswith("worker processes cannot start: one ended with exit code 1 before it was ready")
-    assert set(errors.split("\n")) <= {"no import of me", ""}
+    assert errors.replace("no import of me", "").strip() == ""  # both may speak at once
 
 
 @pytest.mark.parametrize(("argument", "error"), [({"n": 0}, ValueError), ({"n": 2.0}, TypeError)])
