@@ -1,6 +1,6 @@
 PYTHON ?= python3
 LEVEL = jit
-export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_DISABLE_PIP_VERSION_.PHONY: help test reproduce verify lab = 1
 unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, which is quicker than all of them at install, but once
 
 # What each level of the tests runs; ptx and peers have an environment of their own.
@@ -14,7 +14,7 @@ tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/leve
 $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers or faults))
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)
 
-.PHONY: help test reproduce lab bench check lock clean
+.PHONY: help test reproduce verify lab bench check lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,10 @@ test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx, peers or faul
 
 reproduce: .venv/.ready ## recompute notebooks, tables and figures into build/ and compare; FULL=1 adds what needs downloads, WRITE=1 replaces the committed files
 	FULL=$(FULL) WRITE=$(WRITE) .venv/bin/python notebooks/reproduce.py
+
+verify: .venv/.ready ## recompute everything from an empty store and fail on any difference; FULL=1 takes the downloaded tasks in
+	rm -rf build/verify
+	FULL=$(FULL) LOOKAHEAD_NB_BUILD=build/verify .venv/bin/python notebooks/reproduce.py --verify
 
 lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to Jupyter
 	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks $(ARGS)

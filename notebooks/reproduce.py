@@ -6,6 +6,7 @@ replace them, and the README gets the tables of the verdicts. LOOKAHEAD_NB_BUILD
 
 Exit code: 0; 1 if a notebook failed or a committed table is not the one of its manifest (other numbers than the
 committed ones are reported, for another kind of CPU may give them); 2 for a call that makes no sense; 130 after Ctrl-C.
+With --verify also 1 if anything that is committed is not what its sources give.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -30,6 +32,7 @@ WORDS = {"notebooks": "notebook", "results": "table", "figures": "figure"}
 ENDINGS = {"notebooks": [".ipynb"], "results": [".csv", ".json"], "figures": [".svg", ".pdf", ".json"]}
 CLOSE = 1e-2  # numbers that differ by more are called different; a rounding of the last printed digit stays below
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+PROVENANCE = re.compile(r"trained here: .*")  # depends on which data sets are at hand
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 try:
@@ -47,7 +50,8 @@ try:
     from rich.table import Table
     from traitlets.config import Config
 
-    from lookahead_nb import claims, report, tables
+    from lookahead_nb import claims, figures, report, tables
+    from lookahead_nb.figures import catalogue
 
     for module in ("ipykernel", "seaborn", "sklearn"):
         if importlib.util.find_spec(module) is None:
@@ -101,7 +105,10 @@ def main(arguments=None):
     parser.add_argument(
         "--source", type=pathlib.Path, default=ROOT / "notebooks/source", help="folder of percent scripts"
     )
+    parser.add_argument("--verify", action="store_true", help="fail on any difference; not with NAME or WRITE=1")
     options = parser.parse_args(arguments)
+    if options.verify and (options.names or os.environ.get("WRITE") == "1"):
+        parser.error("--verify takes all notebooks and replaces nothing: leave NAME and WRITE away")
     sources = chosen(parser, options.source, options.names)
     build = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or ROOT / "build").resolve()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -126,7 +133,12 @@ def main(arguments=None):
     broken = [sentence for path in sorted(COMMITTED["results"].glob("*.csv")) if (sentence := flaw(path))]
     for sentence in broken:
         console.print(f"[bold red]BROKEN[/] {escape(sentence)}", soft_wrap=True)
-    return 1 if broken else 0
+    wrong = [*disagreements(rows, build)] if options.verify and not broken else []
+    for sentence in wrong:
+        console.print(f"[bold red]DISAGREES[/] {escape(sentence)}", soft_wrap=True)
+    if options.verify and not (broken or wrong):
+        console.print("Verified: what is committed is what its sources give.")
+    return 1 if broken or wrong else 0
 
 
 def chosen(parser, folder, names):
@@ -291,7 +303,7 @@ def compare_notebooks(here, there):
     new, old = (nbformat.read(path.with_suffix(".ipynb"), as_version=4).cells for path in (here, there))
     if [(cell.cell_type, cell.source) for cell in new] != [(cell.cell_type, cell.source) for cell in old]:
         return "differs: other cells"
-    new, old = ("\n".join(printed(cells)) for cells in (new, old))
+    new, old = (PROVENANCE.sub("", "\n".join(printed(cells))) for cells in (new, old))
     if new == old:
         return "identical"
     if NUMBER.sub("#", " ".join(new.split())) != NUMBER.sub("#", " ".join(old.split())):
@@ -313,7 +325,9 @@ def numeric(new, old):
     if new.shape != old.shape or (np.isnan(new) != np.isnan(old)).any():
         return "differs: numbers are missing in one of them"
     larger = np.fmax(np.abs(new), np.abs(old))
-    apart = np.nanmax(np.abs(new - old) / np.where(larger > 0, larger, 1), initial=0)
+    with np.errstate(invalid="ignore"):
+        apart = np.where(new == old, 0, np.abs(new - old) / np.where(larger > 0, larger, 1))  # inf is like itself alone
+    apart = np.nanmax(np.where(np.isinf(new) != np.isinf(old), np.inf, apart), initial=0)
     only = f"(largest relative difference {apart:.0e}; only numbers differ)"
     return f"close {only}" if apart <= CLOSE else f"differs {only}"
 
@@ -321,6 +335,71 @@ def numeric(new, old):
 def elsewhere(what, here, there):
     """Return the remark that something was made under other circumstances, where it was."""
     return "" if here == there else f"; {what}: committed {there}, here {here}"
+
+
+# -------------------------------------------------------------------------------------------------------- verifying
+
+
+def disagreements(rows, build):
+    """Return a sentence for everything committed that is not what its sources give. rows : of ``compare``, of all."""
+    register = claims.read(ROOT / "data/claims.toml")
+    try:
+        kept = claims.judge_all(register, folder=COMMITTED["results"], by_task=[])
+    except ValueError as error:
+        return [f"data/claims.toml: {error}"]
+    other_numbers = [
+        name for name, verdict in rows if "; CPU class: committed" in verdict and "only numbers" in verdict
+    ]
+    moved = [*effects_outside(register, kept, build)] if other_numbers else []
+    sentences = [
+        f"{name}: {'is made and not committed' if verdict == 'new' else verdict}"
+        for name, verdict in rows
+        if verdict not in ("identical", "not recomputed")
+        and not (other_numbers and not moved and may_follow(name, verdict))
+    ]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if report.with_tables(text, register, kept) != text:
+        sentences.append("README.md: its tables are not those of the committed results")
+    return [*sentences, *moved, *figures_that_differ(build)]
+
+
+def may_follow(name, verdict):
+    """Say whether a difference may follow from numbers of another class of CPU, which leave every verdict as it is."""
+    return "only numbers" in verdict or (name.startswith("figure ") and verdict != "new")
+
+
+def effects_outside(register, kept, build):
+    """Return a sentence for every effect that, measured anew, left its committed interval, and every other verdict."""
+    new = claims.judge_all(register, folder=build / "results", by_task=[])
+    for key, claim in register.items():
+        was, is_ = (claims.verdict(claim, effects) for effects in (kept, new))
+        if is_ not in (was, "no results yet"):
+            yield f"{key}: the verdict is {is_!r} here, {was!r} as committed"
+    both = new.merge(kept, on=["claim", "effect", "task"], suffixes=("", "_kept"))
+    inside = both["size"].between(both["low_kept"], both["high_kept"]) | both["size"].isna()
+    for row in both[~inside].itertuples():
+        yield f"{row.claim}, {row.effect!r}: {row.size:.4g} is outside [{row.low_kept:.4g}, {row.high_kept:.4g}]"
+
+
+def figures_that_differ(build):
+    """Return a sentence for every committed figure that is not the one drawn of the committed tables."""
+    (build / "redrawn").mkdir(exist_ok=True)
+    for manifest in sorted(COMMITTED["figures"].glob("*.json")):
+        name, told = manifest.stem, json.loads(manifest.read_text(encoding="utf-8"))
+        for file, sha256 in told["sha256"].items():
+            path = COMMITTED["figures"] / file
+            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                yield f"paper/figures/{file}: is not the one of its manifest"
+        try:
+            as_drawn = catalogue.draw(name, folder=build / "redrawn") or told["drawn_with"] != figures.drawn_with()
+        except ValueError as error:
+            yield f"paper/figures/{name}: {error}"
+            continue
+        if not as_drawn:
+            yield f"paper/figures/{name}: is not what the committed tables give"
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
 
 
 def write(console, build):

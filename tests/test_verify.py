@@ -1,0 +1,163 @@
+"""Verifying: nothing that is committed may differ from what its sources give, whatever is edited."""
+
+import contextlib
+import json
+import re
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from test_notebooks import load_runner
+
+from lookahead_nb import claims, figures, report, tables
+
+pytest.importorskip("sklearn")
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ("verdicts", "faq_8_1_alpha_stability")  # of all, the two whose tables are changed here
+
+
+@pytest.fixture(scope="module")
+def reproduce():
+    return load_runner()
+
+
+KINDS = {"notebooks": "notebooks", "results": "data/results", "figures": "paper/figures"}
+TABLES = ("C02", "C02_tuning", "C05", "quick_start", "verdicts")
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """Some of what is committed: the register, two claims with results, two figures, a notebook and the README."""
+    root = tmp_path_factory.mktemp("checkout")
+    for folder, stems in {
+        "": ("README", "pyproject"), "data": ("claims",), "data/results": TABLES, "paper/figures": FIGURES,
+        "notebooks": ("00_quick_start",),
+    }.items():  # fmt: skip
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for path in (ROOT / folder).iterdir():
+            if path.stem in stems and path.is_file():
+                shutil.copyfile(path, root / folder / path.name)
+    with contextlib.chdir(root):
+        register, readme = claims.read(), root / "README.md"
+        text = report.with_tables(readme.read_text(encoding="utf-8"), register, claims.judge_all(register, by_task=[]))
+        readme.write_text(text, encoding="utf-8", newline="\n")
+    return root
+
+
+@pytest.fixture
+def checked(reproduce, copied, tmp_path, monkeypatch):
+    """What is committed, with a build that recomputed the same; returns its root and what disagrees."""
+    root = tmp_path / "checkout"
+    shutil.copytree(copied, root)
+    committed, build = {kind: root / folder for kind, folder in KINDS.items()}, root / "build"
+    for kind, folder in committed.items():
+        shutil.copytree(folder, build / kind)
+    monkeypatch.setattr(reproduce, "ROOT", root)
+    monkeypatch.setattr(reproduce, "COMMITTED", committed)
+    monkeypatch.setenv("LOOKAHEAD_NB_BUILD", str(build))
+    monkeypatch.chdir(root)
+
+    def disagreements():
+        rows = [row for kind in committed for row in reproduce.compare(kind, build, everything=True)]
+        return [*reproduce.disagreements(rows, build)]
+
+    return root, disagreements
+
+
+def edit(path, pattern, replacement):
+    text = path.read_text(encoding="utf-8")
+    changed = re.sub(pattern, replacement, text, count=1)
+    assert changed != text
+    path.write_text(changed, encoding="utf-8", newline="\n")
+
+
+def forge(folder, factor):
+    """Multiply the floor of AdamW in the results of C02, with a manifest that agrees."""
+    frame, claim = tables.read_table(folder / "C02.csv"), json.loads((folder / "C02.json").read_text())["claim"]
+    frame.loc[frame["arm"] == "adamw", "floor"] *= factor
+    tables.write_table(frame, "C02", folder=folder, claim=claim)
+
+
+def test_what_is_committed_is_what_its_sources_give(checked):
+    _, disagreements = checked
+    assert disagreements() == []
+
+
+def test_an_edited_number_is_found_though_its_manifest_agrees(checked):
+    root, disagreements = checked
+    forge(root / "data/results", 1.5)
+    told = disagreements()
+    assert any(sentence.startswith("table C02: ") for sentence in told)
+    assert "paper/figures/faq_8_1_alpha_stability: is not what the committed tables give" in told
+
+
+def test_an_edited_number_is_found_in_the_readme(checked):
+    root, disagreements = checked
+    edit(root / "README.md", r"(\| C05 \|.*×0\.9)9", r"\g<1>8")
+    assert disagreements() == ["README.md: its tables are not those of the committed results"]
+
+
+def test_an_edited_figure_is_found(checked):
+    root, disagreements = checked
+    drawing = root / "paper/figures/verdicts.svg"
+    edit(drawing, "#d55e00", "#d55e01")
+    assert disagreements() == [
+        "figure verdicts: differs: .svg",
+        "paper/figures/verdicts.svg: is not the one of its manifest",
+    ]
+    manifest = drawing.with_suffix(".json")
+    told = json.loads(manifest.read_text())
+    told["sha256"][drawing.name] = sha256(drawing.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(told, indent=1) + "\n")
+    told = disagreements()
+    assert told[0] == "figure verdicts: differs: .svg, .json"
+    if json.loads(drawing.with_suffix(".json").read_text())["drawn_with"] == figures.drawn_with():
+        assert told[1:] == ["paper/figures/verdicts: is not what the committed tables give"]
+
+
+def test_an_edited_claim_is_found(checked):
+    root, disagreements = checked
+    edit(root / "data/claims.toml", r"(?s)(\[C05\]\n.*?budget = )[\d.e]+", r"\g<1>9e12")
+    (sentence,) = disagreements()
+    assert re.fullmatch(
+        r"data/claims.toml: C05.csv must belong to the registered .* after its results were made", sentence
+    )
+
+
+def test_an_edited_notebook_is_found(checked):
+    root, disagreements = checked
+    edit(root / "notebooks/00_quick_start.ipynb", r"(\\n1000 +\w+ +0\.)\d|(0\.0)\d", r"\g<2>7")
+    (sentence,) = disagreements()
+    assert sentence.startswith("notebook 00_quick_start: ")
+
+
+def test_what_is_made_must_be_committed(checked):
+    root, disagreements = checked
+    (root / "data/results/quick_start.csv").unlink()
+    assert "table quick_start: is made and not committed" in disagreements()
+
+
+def as_if_committed_elsewhere(root):
+    for manifest in (root / "data/results").glob("*.json"):
+        edit(manifest, r'"cpu_class": "[^"]*"', '"cpu_class": "6502"')
+
+
+def test_another_class_of_cpu_may_give_other_numbers_but_no_other_effects(checked):
+    root, disagreements = checked
+    as_if_committed_elsewhere(root)
+    forge(root / "build/results", 1 + 1e-9)
+    assert disagreements() == []
+    forge(root / "build/results", 3)
+    told = disagreements()
+    assert any(re.fullmatch(r"C02, 'quieter from the start': \S+ is outside \[\S+, \S+\]", sentence) for sentence in told)
+
+
+def test_verifying_takes_all_and_replaces_nothing(reproduce, monkeypatch, capsys):
+    for arguments, write in ((["--verify", "00"], "0"), (["--verify"], "1")):
+        monkeypatch.setenv("WRITE", write)
+        with pytest.raises(SystemExit) as stopped:
+            reproduce.main(arguments)
+        assert stopped.value.code == 2
+        assert "--verify takes all notebooks and replaces nothing" in capsys.readouterr().err
