@@ -5,6 +5,9 @@ import ctypes
 import pytest
 from numba import config
 
+from lookahead_nb import gpu
+from lookahead_nb.gpu import step
+
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 
@@ -22,7 +25,7 @@ class Stream:
 
 
 class Event:
-    """An event of the simulator, which only writes down what it is asked to do: (what, stream)."""
+    """An event of the simulator, which only writes down what it is asked to do, and on which stream."""
 
     log: list = []  # noqa: RUF012 (one log for all of them)
 
@@ -53,12 +56,8 @@ class Foreign:
         raise AssertionError("copied to the host")
 
 
-@pytest.fixture
-def device(monkeypatch):
-    """The module numba.cuda with a device to use; a test without one is skipped, counted and says why."""
-    from lookahead_nb import gpu
-    from lookahead_nb.gpu import step
-
+def device_to_test(monkeypatch):
+    """Return the module numba.cuda with a device that can be used, or skip the test and say why there is none."""
     if reason := gpu.problem():
         pytest.skip(f"no CUDA device can be used: {reason}")
     if SIMULATED:
@@ -86,5 +85,13 @@ def _complete(monkeypatch, cuda):
     for name, value in added.items():
         monkeypatch.setattr(kind, name, value, raising=False)
     monkeypatch.setattr(Event, "log", [])
+    kernel = type(cuda.jit(_complete))
+    configured = kernel.__getitem__
+
+    def launched(self, configuration):
+        Event.log.append(("launch", int(configuration[2])))
+        return configured(self, configuration)
+
+    monkeypatch.setattr(kernel, "__getitem__", launched)
     for name, value in {"event": Event, "external_stream": Stream, "as_cuda_array": as_cuda_array}.items():
         monkeypatch.setattr(cuda, name, value, raising=False)
