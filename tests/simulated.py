@@ -62,6 +62,7 @@ def device_to_test(monkeypatch):
         pytest.skip(f"no CUDA device can be used: {reason}")
     if SIMULATED:
         monkeypatch.setattr(step, "THREADS", 8)  # the simulator starts a Python thread for each
+        monkeypatch.setattr(step, "FEWEST_BLOCKS", 1)
         monkeypatch.setattr(step, "MOST_BLOCKS", 3)
         _complete(monkeypatch, gpu.cuda)
     return gpu.cuda

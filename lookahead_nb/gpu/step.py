@@ -19,6 +19,7 @@ from lookahead_nb.gpu.wide import BYTES, lanes_of, load, store
 from lookahead_nb.jit import formula, named
 
 THREADS = 256
+FEWEST_BLOCKS = 128  # with fewer, Numba warns of an idle card; those without work end at once
 MOST_BLOCKS = 1 << 16  # enough to fill any card; the stride does the rest
 
 
@@ -36,7 +37,7 @@ def _slots(access, slots):
 
 
 def _plain(rule, slots, width=None):
-    lanes = lanes_of(width) if width else 1
+    lanes = lanes_of(width)
     load_slots, store_slots = _slots(load, slots), _slots(store, slots)
 
     @formula
@@ -71,7 +72,7 @@ def _plain(rule, slots, width=None):
 
 
 def _fused(rule, slots, width=None):
-    lanes = lanes_of(width) if width else 1
+    lanes = lanes_of(width)
     load_slots, store_slots = _slots(load, slots), _slots(store, slots)
 
     @formula
@@ -167,22 +168,23 @@ def _width(*arrays):
     return arrays[0].dtype.type if aligned else None
 
 
-def _launch(kernel, size, *arguments):
+def _launch(kernel, size, *arguments, lanes=1):
     if size:  # an empty grid is an error on CUDA, and there is nothing to do
-        blocks = min(MOST_BLOCKS, (size + THREADS - 1) // THREADS)
-        kernel[blocks, THREADS, arguments[0].stream](*arguments)
+        blocks = max(FEWEST_BLOCKS, -(-size // (THREADS * lanes)))
+        kernel[min(MOST_BLOCKS, blocks), THREADS, arguments[0].stream](*arguments)
 
 
 def step(rule, p, g, s1, s2, c):
     """Take one step of the rule; the slow weights are neither read nor written."""
-    _launch(_kernel(_plain, rule, _width(p, g, s1, s2)), p.size, p, g, s1, s2, tuple(c))
+    width = _width(p, g, s1, s2)
+    _launch(_kernel(_plain, rule, width), p.size, p, g, s1, s2, tuple(c), lanes=lanes_of(width))
 
 
 def step_and_sync(rule, p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
     """Take one step of the rule and sync in one pass over memory: the same bits as ``step`` and then ``sync``."""
-    arrays = (p, g, s1, s2, tuple(c), slow, a1, a2)
-    kernel = _kernel(_fused, rule, _width(p, g, s1, s2, slow, a1, a2))
-    _launch(kernel, p.size, *arrays, size, rest, pull_back, inner_state)
+    width = _width(p, g, s1, s2, slow, a1, a2)
+    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, size, rest, pull_back, inner_state)
+    _launch(_kernel(_fused, rule, width), p.size, *arguments, lanes=lanes_of(width))
 
 
 def sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):

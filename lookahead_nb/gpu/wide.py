@@ -16,8 +16,8 @@ BYTES = 16
 
 
 def lanes_of(width):
-    """Return how many numbers of a NumPy float width one access moves."""
-    return BYTES // np.dtype(width).itemsize
+    """Return how many numbers of a NumPy float width one access moves; one where there is no width."""
+    return BYTES // np.dtype(width).itemsize if width else 1
 
 
 def load(array, i, lanes):

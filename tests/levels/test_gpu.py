@@ -27,7 +27,11 @@ REPEATS = 3 if SIMULATED else 20
 GUARDS = [8, 7]  # elements in front of every array: a multiple of sixteen bytes, and none
 BEYOND = 2**31 + 5  # elements that 32 bits cannot count
 
-pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.usefixtures("device"),
+    pytest.mark.filterwarnings("ignore:Grid size"),  # Numba finds the launches of some tests too small
+]
 real = pytest.mark.skipif(SIMULATED, reason="the simulator runs one launch after another, and has no driver")
 simulated = pytest.mark.skipif(not SIMULATED, reason="a device does not tell in which order it was asked")
 

@@ -16,7 +16,11 @@ from lookahead_nb.cpu import step as cpu_step
 from lookahead_nb.gpu import cuda
 from lookahead_nb.gpu import step as gpu_step
 
-pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.usefixtures("device"),
+    pytest.mark.filterwarnings("ignore:Grid size"),  # Numba finds the launches of some tests too small
+]
 
 SIZES = [0, 1, 31, 32, 33, 65]
 LAUNCHES = [(1, 1), (4, 2), (7, 3), (32, 1), (32, 5)]  # (threads in a block, blocks at most)
