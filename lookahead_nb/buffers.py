@@ -46,7 +46,7 @@ class Buffer:
 
     def describe(self):
         """Return shape, width and place in words."""
-        return f"a ({self.size},) {self.dtype} array on {place_in_words(self.on_device, self.device)}"
+        return f"a ({self.size},) {self.dtype} array on {place_in_words(self.on_device)}"
 
     def overlaps(self, other):
         """Tell whether two buffers share memory; exact, since both are contiguous."""
@@ -72,9 +72,9 @@ def _interface(name, given):
         raise TypeError(f"{name} must be a NumPy array or a CUDA array: {error}") from error
 
 
-def place_in_words(on_device, device):
-    """Return where memory lies: the host, a CUDA device, or one by number."""
-    return "the host" if not on_device else "a CUDA device" if device is None else f"CUDA device {device}"
+def place_in_words(on_device):
+    """Return where memory lies."""
+    return "a CUDA device" if on_device else "the host"
 
 
 def backend_of(on_device):

@@ -293,8 +293,10 @@ class Optimizer:
     def _enter(self, params, grad, state):
         p, g = Buffer("params", params, writes=True), Buffer("grad", grad, writes=False)
         self._check_state(p, state)
-        if (g.size, g.dtype, g.on_device, g.device) != (p.size, p.dtype, p.on_device, p.device):
+        if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
             raise ValueError(f"grad must be {p.describe()} like params, not {g.describe()}")
+        if g.device != p.device:
+            raise ValueError(f"grad must be on CUDA device {p.device} like params, not on {g.device}")
         if p.overlaps(g):
             raise ValueError("params must be memory of its own, not shared with grad")
         for theirs in state._buffers():
@@ -308,12 +310,11 @@ class Optimizer:
             raise TypeError(f"state must come from init or restore, not {type(state).__name__}")
         if state._optimizer is not self and state._optimizer != self:
             raise ValueError(f"state must belong to {self!r}, not to {state._optimizer!r}")
-        own = state._size, state._width, state._on_device, state._device
-        if own != (p.size, p.dtype, p.on_device, p.device):
-            where = place_in_words(state._on_device, state._device)
-            raise ValueError(
-                f"params must be a ({own[0]},) {own[1]} array on {where}, like the state, not {p.describe()}"
-            )
+        if (state._size, state._width, state._on_device) != (p.size, p.dtype, p.on_device):
+            own = f"({state._size},) {state._width} array on {place_in_words(state._on_device)}"
+            raise ValueError(f"params must be a {own} like the state, not {p.describe()}")
+        if state._device != p.device:
+            raise ValueError(f"params must be on CUDA device {state._device} like the state, not on {p.device}")
         if state._shows_slow:
             raise RuntimeError("params hold the slow weights: leave `with slow_weights(...)` before going on")
 

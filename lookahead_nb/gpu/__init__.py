@@ -4,13 +4,18 @@ What is launched for an array runs on its device and on the stream it came with,
 ``step`` waits for the device, but for what has to be known on the host.
 """
 
+import re
 import sys
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numba import config, cuda
+
+from lookahead_nb.checks import NoDeviceError
 
 is_device = True
 
@@ -19,6 +24,16 @@ INSTALL = 'install the extra cuda, as in: pip install "lookahead-nb[cuda]"'
 
 
 # ------------------------------------------------------------------------------------------------- what there is
+
+
+class Device(NamedTuple):
+    """A CUDA device; total, free : bytes of memory, None where it does not tell."""
+
+    number: int
+    name: str
+    capability: tuple[int, int]
+    total: int | None
+    free: int | None
 
 
 @lru_cache(None)
@@ -31,11 +46,11 @@ def problem():
     if not cuda.is_available():
         told = " ".join((cuda.cuda_error() or "no CUDA device was found").split())
         return f"the CUDA driver cannot be used ({told.removesuffix('.')}); it comes with the driver of an NVIDIA GPU"
-    driver, toolkit = cuda.cudadrv.driver.get_version(), toolkit_version()
-    if toolkit and driver[0] < toolkit[0]:
-        asked, there = (".".join(map(str, each)) for each in (toolkit, driver))
+    served, toolkit = cuda.cudadrv.driver.driver.get_version(), toolkit_version()
+    if toolkit and served[0] < toolkit[0]:
+        asked, there = (".".join(map(str, each)) for each in (toolkit, served))
         return f"the CUDA driver is too old (it serves CUDA {there}, the toolkit installed here is {asked}); update it"
-    if not any(device.compute_capability >= LEAST_CAPABILITY for device in cuda.gpus):
+    if not any(tuple(device.compute_capability) >= LEAST_CAPABILITY for device in cuda.gpus):
         least = ".".join(map(str, LEAST_CAPABILITY))
         return f"no CUDA device has compute capability {least} or above"
     return None
@@ -50,20 +65,48 @@ def toolkit_version():
     return int(major), int(minor)
 
 
+def driver():
+    """Return in words what the CUDA driver is, or None where there is none that works."""
+    if config.ENABLE_CUDASIM:
+        return "Numba's simulator, which runs kernels as plain Python"
+    if not cuda.is_available():
+        return None
+    told = Path("/proc/driver/nvidia/version")
+    number = re.search(r"Module\s+([\d.]+)|for \S+\s+([\d.]+)", told.read_text()) if told.is_file() else None
+    serves = "serves CUDA " + ".".join(map(str, cuda.cudadrv.driver.driver.get_version()))
+    return f"{number[1] or number[2]}, {serves}" if number else serves
+
+
+def devices():
+    """Return every CUDA device as a :class:`Device`."""
+    if config.ENABLE_CUDASIM or not cuda.is_available():
+        return []
+    found = []
+    for number, device in enumerate(cuda.gpus):
+        name = device.name.decode() if isinstance(device.name, bytes) else device.name
+        try:
+            with device:
+                memory = cuda.current_context().get_memory_info()
+        except cuda.cudadrv.driver.CudaAPIError:  # it may be reserved by another process
+            memory = None, None
+        found.append(Device(number, name, device.compute_capability, *memory[::-1]))
+    return found
+
+
 def require():
-    """Raise RuntimeError in one sentence if no CUDA device can be used; there is no fallback to the CPU."""
+    """Raise NoDeviceError in one sentence if no CUDA device can be used; there is no fallback to the CPU."""
     if found := problem():
         cpu = "NumPy arrays and backend='cpu' run on the CPU"
-        raise RuntimeError(f"a GPU is asked for and no CUDA device can be used: {found}; {cpu}")
+        raise NoDeviceError(f"a GPU is asked for and no CUDA device can be used: {found}; {cpu}")
 
 
 def device_of(address):
     """Return the number of the device that holds this address."""
     if config.ENABLE_CUDASIM:
         return 0
-    driver = cuda.cudadrv.driver
-    ordinal = driver.binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-    return int(driver.driver.cuPointerGetAttribute(ordinal, driver.binding.CUdeviceptr(address)))
+    binding, api = cuda.cudadrv.driver.binding, cuda.cudadrv.driver.driver
+    ordinal = binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    return int(api.cuPointerGetAttribute(ordinal, binding.CUdeviceptr(address)))
 
 
 # ------------------------------------------------------------------------------------------- whose turn it is
