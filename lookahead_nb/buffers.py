@@ -62,7 +62,9 @@ class Buffer:
 
     def array(self):
         """Return the buffer as the kernels take it."""
-        return self.backend().adopt(self.given)
+        backend = self.backend()
+        with backend.on(self.device):
+            return backend.adopt(self.given)
 
 
 def _interface(name, given):

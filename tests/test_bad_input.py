@@ -482,3 +482,12 @@ def test_a_refused_call_leaves_no_mark_on_the_next(rng):
         opt.step(disturbed, g, b)
     assert undisturbed.tobytes() == disturbed.tobytes()
     assert picture(a) == picture(b)
+
+
+def test_a_tensor_that_wants_a_gradient_is_refused_with_the_words_of_its_library():
+    class Tensor:
+        @property
+        def __cuda_array_interface__(self):
+            raise RuntimeError("use tensor.detach()")
+
+    refused(TypeError, ["params", "CUDA array", "use tensor.detach()"], lnb.AdamW().init, Tensor())
