@@ -1,18 +1,22 @@
 PYTHON ?= python3
 LEVEL = jit
-export PIP_DISABLE_PIP_VERSION_.PHONY: help test reproduce verify lab = 1
+DEVICE = cpu
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, which is quicker than all of them at install, but once
 
-# What each level of the tests runs; ptx and peers have an environment of their own.
+# What each level of the tests runs; ptx and peers have an environment of their own. Help does not list gpu before it has run on a device;
+# without one every test of it is skipped, is counted and says why.
 tests.jit    = .venv/bin/python -m pytest tests $(ARGS)
 tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
-tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py $(ARGS)
+tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py tests/levels/test_gpu.py $(ARGS)
+tests.gpu    = $(level_env)/bin/python -m pytest tests/levels/test_simulator.py tests/levels/test_gpu.py $(ARGS)
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS)
-tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS)
+tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py $(ARGS)
 tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_clusters.py $(ARGS)
 
-$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers or faults))
-level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)
+$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers, faults or gpu))
+# The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.
+level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(filter gpu,$(LEVEL)),$(wildcard .venv-gpu) .venv-ptx) .venv)
 
 .PHONY: help test reproduce verify lab bench check lock clean
 
@@ -32,8 +36,15 @@ verify: .venv/.ready ## recompute everything from an empty store and fail on any
 lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to Jupyter
 	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks $(ARGS)
 
-bench: .venv-peers/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
-	$(foreach one,flat_step sweep scaling,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
+bench: .venv-$(if $(filter cuda,$(DEVICE)),ptx,peers)/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
+	$(or $(bench.$(DEVICE)),$(error DEVICE=$(DEVICE) is nothing to measure on: choose cpu or cuda))
+
+bench.cpu  = $(foreach one,flat_step sweep scaling,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
+# The peers with their CUDA libraries are gigabytes: they are fetched only where there is a device to use them on.
+bench.cuda = @.venv-ptx/bin/python -c "$(has_device)" && $(MAKE) --no-print-directory .venv-gpu/.ready && \
+	.venv-gpu/bin/python -m tests.benchmarks.cuda $(ARGS)
+has_device = import sys; from lookahead_nb.gpu import problem; \
+	sys.exit(problem() and f'nothing was measured, since no CUDA device can be used: {problem()}')
 
 check: .venv/.ready ## lint, formatting and types
 	.venv/bin/python -m ruff check .
@@ -50,7 +61,7 @@ compile = uv pip compile pyproject.toml --group build --universal --python-versi
 	--prerelease disallow --generate-hashes --no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)
 
 clean: ## empty build/ and the caches; ALL=1 removes the environments too
-	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info $(if $(ALL),.venv .venv-ptx .venv-peers)
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info $(if $(ALL),.venv .venv-ptx .venv-peers .venv-gpu)
 	find . -name '.venv*' -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 	@echo "$(if $(ALL),The environments are gone too.,The environments stay: make clean ALL=1 removes them.)"
 
@@ -59,6 +70,7 @@ clean: ## empty build/ and the caches; ALL=1 removes the environments too
 .venv/.locked: requirements.lock
 .venv-ptx/.locked: tests/ptx.lock
 .venv-peers/.locked: tests/peers.lock
+.venv-gpu/.locked: tests/ptx.lock
 
 %/.locked:
 	$(if $(filter True,$(shell $(PYTHON) -c 'import sys; print((3, 11) <= sys.version_info < (3, 15))' 2>&1)),,\
@@ -70,6 +82,8 @@ clean: ## empty build/ and the caches; ALL=1 removes the environments too
 
 # Only torch is missing from the lock of the peers, so that is all the extra still fetches.
 .venv-peers/.ready: extras = [peers]
+# On a GPU the peers bring their own CUDA libraries, of which no lock would hold for every machine either.
+.venv-gpu/.ready: extras = [cuda,peers,peers-cuda]
 
 %/.ready: %/.locked pyproject.toml
 	@$*/bin/python -m pip install -qq --no-build-isolation $(if $(extras),,--no-deps) --editable '.$(extras)'

@@ -17,7 +17,7 @@ from pathlib import Path
 import numba
 
 from lookahead_nb import configuration
-from lookahead_nb.checks import choice, whole_number
+from lookahead_nb.checks import NoDeviceError, choice, whole_number
 from lookahead_nb.progress import Progress, duration
 from lookahead_nb.store import DamageError, Store
 from lookahead_nb.workers import LostWorkerError, WorkerPool, dask_executor
@@ -63,6 +63,7 @@ def main(arguments=None):
     _add_claims(commands)
     _add_store(commands)
     _add_figures(commands)
+    _add_devices(commands)
     given = parser.parse_args(arguments)
     try:
         with _stoppable():
@@ -76,7 +77,7 @@ def main(arguments=None):
         return _say("stopped", 130)
     except LostWorkerError as error:
         return _say(error, 1)
-    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError, NoDeviceError) as error:
         return _say(error, 2)
 
 
@@ -311,6 +312,24 @@ def _figures(given):
     for name in [given.name] if given.name else catalogue.committed():
         same = catalogue.draw(name, folder=folder)
         print(f"{folder / name}.svg and .pdf: {'as committed' if same else 'not the committed bytes'}", flush=True)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------ devices
+
+
+def _add_devices(commands):
+    description = "What this machine has to compute on, CPU and GPU, and what is missing for the rest."
+    command = commands.add_parser(
+        "devices", help="what there is to compute on, and what is missing", description=description
+    )
+    command.set_defaults(run=_devices)
+
+
+def _devices(given):  # noqa: ARG001 (all commands take what was given)
+    from lookahead_nb import devices
+
+    print("\n".join(devices.lines()))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class Buffer:
 
     def __init__(self, name, given, *, writes):
         self.name, self.given = name, given
-        interface = None if isinstance(given, np.ndarray) else getattr(given, "__cuda_array_interface__", None)
+        interface = None if isinstance(given, np.ndarray) else _interface(name, given)
         self.on_device = interface is not None
         if interface is not None:
             shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
@@ -38,9 +39,14 @@ class Buffer:
         if writes and readonly:
             raise ValueError(f"{name} must be writeable, not read-only")
 
+    @cached_property
+    def device(self):
+        """The number of the CUDA device that holds the buffer; None on the host, and for an empty one."""
+        return self.backend().device_of(self.address) if self.on_device and self.size else None
+
     def describe(self):
         """Return shape, width and place in words."""
-        return f"a ({self.size},) {self.dtype} {'device' if self.on_device else 'host'} array"
+        return f"a ({self.size},) {self.dtype} array on {place_in_words(self.on_device)}"
 
     def overlaps(self, other):
         """Tell whether two buffers share memory; exact, since both are contiguous."""
@@ -56,7 +62,21 @@ class Buffer:
 
     def array(self):
         """Return the buffer as the kernels take it."""
-        return self.backend().adopt(self.given)
+        backend = self.backend()
+        with backend.on(self.device):
+            return backend.adopt(self.given)
+
+
+def _interface(name, given):
+    try:
+        return getattr(given, "__cuda_array_interface__", None)
+    except RuntimeError as error:  # a tensor of PyTorch that wants a gradient says so here
+        raise TypeError(f"{name} must be a NumPy array or a CUDA array: {error}") from error
+
+
+def place_in_words(on_device):
+    """Return where memory lies."""
+    return "a CUDA device" if on_device else "the host"
 
 
 def backend_of(on_device):

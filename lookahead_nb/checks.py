@@ -14,6 +14,10 @@ from types import ModuleType
 import numpy as np
 
 
+class NoDeviceError(RuntimeError):
+    """A GPU is asked for, and there is none that can be used."""
+
+
 def whole_number(name, value, low, high=None):
     """Return the value as int, or refuse what is not a whole number in [low, high] (bool and 2.0 included)."""
     allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"

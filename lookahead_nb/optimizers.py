@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from lookahead_nb import cpu
-from lookahead_nb.buffers import Buffer, backend_of, kernels_of
+from lookahead_nb.buffers import Buffer, backend_of, kernels_of, place_in_words
 from lookahead_nb.checks import flag, one_of, real_number, whole_number
 from lookahead_nb.cpu.adaptive import fitted
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES, STARTS_AT_WEIGHTS
@@ -36,8 +36,9 @@ class State:
     power1, power2 : float, beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
     """
 
-    def __init__(self, optimizer, backend, size, width):
+    def __init__(self, optimizer, backend, size, width, device=None):
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
+        self._device, self._done = device, None  # on a GPU: its number, and the event after which all work is done
         self.t, self.power1, self.power2, self._synced_power1, self._synced_power2 = 0, 1.0, 1.0, 1.0, 1.0
         self._shows_slow = False
         used = self._slot_attributes().values()
@@ -48,11 +49,25 @@ class State:
         self._own_buffers = self._own_memory = None
 
     def __getstate__(self):  # a copy has memory of its own
-        return self.__dict__ | {"_own_buffers": None, "_own_memory": None, "_ahead": []}
+        return self.__dict__ | {"_own_buffers": None, "_own_memory": None, "_ahead": [], "_done": None}
 
     @property
     def _backend(self):
         return backend_of(self._on_device)
+
+    @contextmanager
+    def _turn(self, *arrays):
+        """On a GPU: let what runs inside come after what is queued for the state and for these arrays of the backend.
+
+        It is queued on the stream of the first array, and the host waits for none of it.
+        """
+        with self._backend.turn(self._device, arrays, self._done) as self._done:
+            yield
+
+    def _settle(self):
+        """Wait until the work on the state is done, so that its arrays may be read on any stream."""
+        if self._done is not None:
+            self._done.synchronize()
 
     def _buffers(self):
         """Return the memory of the state, to compare with what a step is given; worked out once."""
@@ -84,6 +99,7 @@ class State:
     @property
     def slots(self):
         """The inner state by name, as the arrays themselves."""
+        self._settle()
         return {name: getattr(self, attribute) for name, attribute in self._slot_attributes().items()}
 
     def _slot_attributes(self):
@@ -118,7 +134,9 @@ class State:
         numbers, arrays = self._parts()
         stored = {"settings": np.array(_canonical(self._optimizer)), "size": self._size, "width": str(self._width)}
         stored |= {name: getattr(self, attribute) for name, attribute in numbers.items()}
-        return stored | {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
+        self._settle()
+        with self._backend.on(self._device):
+            return stored | {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
 
     def _fill(self, stored):
         numbers, arrays = self._parts()
@@ -134,7 +152,8 @@ class State:
             if array.shape != (self._size,) or array.dtype != self._width:
                 wanted = f"a ({self._size},) {self._width} array"
                 raise ValueError(f"arrays[{name!r}] must be {wanted}, not {array.shape} {array.dtype}")
-            read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
+            with self._backend.on(self._device):
+                read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
         for attribute, value in read.items():
             setattr(self, attribute, value)
         self._own_buffers, self._own_memory, self._ahead = None, None, []
@@ -148,8 +167,8 @@ class LookaheadState(State):
     syncs since ``init`` or ``restore``. t, slots, power1, power2 : as :class:`State`.
     """
 
-    def __init__(self, optimizer, backend, size, width):
-        super().__init__(optimizer, backend, size, width)
+    def __init__(self, optimizer, backend, size, width, device=None):
+        super().__init__(optimizer, backend, size, width, device)
         interpolates = optimizer.inner_state == "interpolate"
         self._slow = backend.zeros(size, width)
         self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
@@ -162,6 +181,7 @@ class LookaheadState(State):
     def slow(self):
         """The slow weights."""
         if self._backend.is_device:
+            self._settle()
             return self._slow
         view = self._slow.view()
         view.flags.writeable = False
@@ -201,12 +221,15 @@ class Optimizer:
         """
         buffer = Buffer("params", params, writes=True)
         _check_width(_inner(self), buffer.dtype)
-        state = self._state(self, buffer.backend(), buffer.size, buffer.dtype)
-        for name, attribute in state._slot_attributes().items():
-            if name in STARTS_AT_WEIGHTS:
-                setattr(state, attribute, state._backend.copy(buffer.array()))
-        if isinstance(state, LookaheadState):
-            state._slow = state._backend.copy(buffer.array())
+        backend, array = buffer.backend(), buffer.array()
+        with backend.on(buffer.device):
+            state = self._state(self, backend, buffer.size, buffer.dtype, buffer.device)
+        with state._turn(array):
+            for name, attribute in state._slot_attributes().items():
+                if name in STARTS_AT_WEIGHTS:
+                    setattr(state, attribute, backend.copy(array))
+            if isinstance(state, LookaheadState):
+                state._slow = backend.copy(array)
         return state
 
     def step(self, params, grad, state, *, check_finite=True):
@@ -219,7 +242,15 @@ class Optimizer:
         """
         flag("check_finite", check_finite)
         quickly = isinstance(state, State) and state._optimizer is self and state._fits(params, grad)
-        p, g = (params, grad) if quickly else self._enter(params, grad, state)
+        if quickly:
+            self._take(params, grad, state, check_finite)
+        else:
+            p, g = self._enter(params, grad, state)
+            with state._turn(p, g):
+                self._take(p, g, state, check_finite)
+
+    def _take(self, p, g, state, check_finite):
+        """Take the step, on arrays as the backend takes them."""
         kernels = kernels_of(state._on_device)
         if check_finite:
             at = kernels.first_beyond(g, state._gradient_limit)
@@ -252,8 +283,10 @@ class Optimizer:
             raise ValueError(f"arrays must hold a state of {mine}, not of {settings or 'nothing'}")
         size = whole_number("arrays['size']", np.asarray(stored.get("size", -1))[()], 0)
         width = one_of("arrays['width']", str(np.asarray(stored.get("width", ""))[()]), ("float32", "float64"))
-        backend = cpu if like is None else Buffer("like", like, writes=False).backend()
-        state = self._state(self, backend, 0, width)  # no memory is taken for a size that the arrays do not have
+        place = None if like is None else Buffer("like", like, writes=False)
+        backend, device = (cpu, None) if place is None else (place.backend(), place.device)
+        with backend.on(device):
+            state = self._state(self, backend, 0, width, device)  # no memory for a size that the arrays do not have
         state._size = size
         return state._fill(stored)
 
@@ -262,6 +295,8 @@ class Optimizer:
         self._check_state(p, state)
         if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
             raise ValueError(f"grad must be {p.describe()} like params, not {g.describe()}")
+        if g.device != p.device:
+            raise ValueError(f"grad must be on CUDA device {p.device} like params, not on {g.device}")
         if p.overlaps(g):
             raise ValueError("params must be memory of its own, not shared with grad")
         for theirs in state._buffers():
@@ -275,9 +310,11 @@ class Optimizer:
             raise TypeError(f"state must come from init or restore, not {type(state).__name__}")
         if state._optimizer is not self and state._optimizer != self:
             raise ValueError(f"state must belong to {self!r}, not to {state._optimizer!r}")
-        if (state._size, state._width, state._backend.is_device) != (p.size, p.dtype, p.on_device):
-            own = f"({state._size},) {state._width} {'device' if state._backend.is_device else 'host'} array"
-            raise ValueError(f"params must be the {own} of the state, not {p.describe()}")
+        if (state._size, state._width, state._on_device) != (p.size, p.dtype, p.on_device):
+            own = f"({state._size},) {state._width} array on {place_in_words(state._on_device)}"
+            raise ValueError(f"params must be a {own} like the state, not {p.describe()}")
+        if state._device != p.device:
+            raise ValueError(f"params must be on CUDA device {state._device} like the state, not on {p.device}")
         if state._shows_slow:
             raise RuntimeError("params hold the slow weights: leave `with slow_weights(...)` before going on")
 
@@ -293,14 +330,19 @@ class WithSlowWeights(Optimizer):
         """
         p = Buffer("params", params, writes=True)
         self._check_state(p, state)
-        array, backend = p.array(), state._backend
-        fast = backend.copy(array)
+        backend, array = state._backend, p.array()
+        with state._turn(array):
+            fast = backend.copy(array)
+            slow = self._slow(fast, state)
         state._shows_slow = True
         try:
-            backend.assign(array, self._slow(fast, state))
+            with state._turn(array):
+                backend.assign(array, slow)
             yield
         finally:
-            backend.assign(array, fast)
+            array = p.array()  # by now it may be on another stream
+            with state._turn(array):
+                backend.assign(array, fast)
             state._shows_slow = False
 
     def _slow(self, fast, state):

@@ -107,7 +107,7 @@ def how(width, pull_back=True, mode=KEEP, size=0.3):
 class Buffers:
     """The arrays of a kernel between guard bands of NaN, filled from a seed, on the host or where `place` puts them."""
 
-    def __init__(self, rule, n, width, mode=KEEP, seed=1, place=lambda array: array):
+    def __init__(self, rule, n, width, mode=KEEP, seed=1, place=lambda array: array, guard=GUARD):
         rng = np.random.default_rng(seed)
         slots = len(formulas.RULES[rule][1])
         self.sizes = {"p": n, "g": n, "s1": n * (slots > 0), "s2": n * (slots > 1), "slow": n}
@@ -115,12 +115,12 @@ class Buffers:
         self.outer, self.inner = {}, {}
         for name, size in self.sizes.items():
             values = rng.standard_normal(size)
-            outer = np.full(size + 2 * GUARD, np.nan, width)
-            outer[GUARD : GUARD + size] = values if name in ("p", "g", "slow") else np.abs(values)  # no v is negative
+            outer = np.full(size + 2 * guard, np.nan, width)
+            outer[guard : guard + size] = values if name in ("p", "g", "slow") else np.abs(values)  # no v is negative
             outer.flags.writeable = name != "g"
             self.outer[name] = place(outer)
-            self.inner[name] = self.outer[name][GUARD : GUARD + size]
-        self.row = step_table(INNER[rule], 3, width)[0][2]
+            self.inner[name] = self.outer[name][guard : guard + size]
+        self.guard, self.row = guard, step_table(INNER[rule], 3, width)[0][2]
 
     def __getattr__(self, name):
         return self.inner[name]
@@ -140,4 +140,5 @@ class Buffers:
 
     def guards_are_intact(self, to_host=lambda array: array):
         outers = [to_host(outer) for outer in self.outer.values()]
-        return all(np.isnan(outer[:GUARD]).all() and np.isnan(outer[-GUARD:]).all() for outer in outers)
+        bands = [band for outer in outers for band in (outer[: self.guard], outer[-self.guard :])]
+        return all(np.isnan(band).all() for band in bands)

@@ -21,3 +21,11 @@ def rng():
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
 def width(request):
     return request.param
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The module numba.cuda with a device to use, real or simulated; without one the test is skipped and says why."""
+    from simulated import device_to_test
+
+    return device_to_test(monkeypatch)

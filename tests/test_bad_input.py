@@ -10,6 +10,7 @@ from cases import INNER, RULES, WRAPPED, picture
 
 import lookahead_nb as lnb
 from lookahead_nb import gpu
+from lookahead_nb.checks import NoDeviceError
 from lookahead_nb.cpu.step import CHUNK
 
 SIZE = 6
@@ -421,7 +422,7 @@ def test_without_a_gpu_device_arrays_are_refused_not_copied(opt, no_gpu):
         OnDevice((0,)),
         OnDevice((1,), strides=(8,)),
     ):
-        refused(RuntimeError, ["GPU", "CUDA", "NumPy"], opt.init, good)
+        refused(NoDeviceError, ["GPU", "CUDA", "NumPy"], opt.init, good)
 
 
 @pytest.mark.parametrize(
@@ -449,7 +450,7 @@ def test_host_and_device_are_not_mixed(no_gpu):
         before = picture(params, state)
         refused(ValueError, ["grad", "device"], opt.step, params, OnDevice(), state)
         refused(ValueError, ["params", "device"], opt.step, OnDevice(), params, state)
-        refused(RuntimeError, ["GPU"], opt.restore, state.to_arrays(), like=OnDevice())
+        refused(NoDeviceError, ["GPU"], opt.restore, state.to_arrays(), like=OnDevice())
         assert picture(params, state) == before
 
 
@@ -481,3 +482,12 @@ def test_a_refused_call_leaves_no_mark_on_the_next(rng):
         opt.step(disturbed, g, b)
     assert undisturbed.tobytes() == disturbed.tobytes()
     assert picture(a) == picture(b)
+
+
+def test_a_tensor_that_wants_a_gradient_is_refused_with_the_words_of_its_library():
+    class Tensor:
+        @property
+        def __cuda_array_interface__(self):
+            raise RuntimeError("use tensor.detach()")
+
+    refused(TypeError, ["params", "CUDA array", "use tensor.detach()"], lnb.AdamW().init, Tensor())

@@ -38,6 +38,7 @@ FLOORS = [
         "claims",
         "report",
         "questions",
+        "devices",
     ],
     ["figures"],
     ["__main__", "__init__"],

@@ -15,6 +15,7 @@ import lookahead_nb
 
 PACKAGE, TESTS = Path(lookahead_nb.__file__).parent, Path(__file__).parent
 
+SIMULATED = "levels/"  # tests of these files run the CUDA kernels in Numba's simulator, in a process of their own
 TIMEOUT = 300  # seconds; a mutant that runs on for ever is no mutant for this list
 
 pytestmark = pytest.mark.skipif(not NO_JIT, reason="plain Python sees every mutant and compiles none: LEVEL=nojit")
@@ -47,6 +48,8 @@ def outcome_of(package, tests):
     command = [sys.executable, "-m", "pytest", *quick, *(str(TESTS / test) for test in tests)]
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment["PYTHONPATH"] = str(package.parent)
+    if any(test.startswith(SIMULATED) for test in tests):
+        environment["NUMBA_ENABLE_CUDASIM"] = "1"
     options = {"cwd": package.parent, "env": environment, "capture_output": True, "text": True}
     child = subprocess.run(command, check=False, timeout=TIMEOUT, **options)
     return child.returncode, child.stdout + child.stderr
@@ -82,5 +85,7 @@ def test_the_library_itself_passes(tmp_path):
     where = [sys.executable, "-c", "import lookahead_nb; print(lookahead_nb.__file__)"]
     found = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert Path(found.strip()).parent == package
-    code, words = outcome_of(package, sorted({mutant.found_by for mutant in MUTANTS}))
-    assert code == pytest.ExitCode.OK, words
+    tests = sorted({mutant.found_by for mutant in MUTANTS})
+    for on_device in (True, False):
+        code, words = outcome_of(package, [test for test in tests if test.startswith(SIMULATED) == on_device])
+        assert code == pytest.ExitCode.OK, words

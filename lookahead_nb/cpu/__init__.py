@@ -1,5 +1,6 @@
 """The CPU backend: where flat buffers live in host memory."""
 
+from contextlib import nullcontext
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +29,16 @@ def are_apart(width):
     scalar = types.float32 if width == np.float32 else types.float64
     readonly = types.Array(scalar, 1, "C", readonly=True)
     return compiled(types.boolean(readonly, readonly, types.int64[:, ::1]))(_are_apart)
+
+
+def on(device):
+    """Return a context inside which arrays are made on the host; there is one only."""
+    return nullcontext()
+
+
+def turn(device, arrays, before=None):
+    """Return a context in which loops run; on the host they run one after another anyway."""
+    return nullcontext()
 
 
 def adopt(array):

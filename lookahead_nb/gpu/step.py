@@ -1,8 +1,10 @@
 """Loops over flat buffers on a CUDA device: one step of any rule, plain or with a Lookahead sync in the same pass.
 
-The mirror of ``cpu/step.py``: same names, order and arguments, which are described there. One thread works on an
-element at a time and strides over the grid, so the result does not depend on the launch configuration, and no float is
-ever added atomically. Kernels carry no signature: an eager one would fail on import where there is no driver.
+The mirror of ``cpu/step.py``: same names, order and arguments, which are described there. A thread works on sixteen
+bytes of every array at a time, or on one element where an array is not aligned to that, and strides over the grid; so
+the result does not depend on the launch configuration, and no float is ever added atomically. The scalars of a step
+travel as arguments of the launch: copying them first would wait for the device. Kernels run on the stream of the
+weights. They carry no signature: an eager one would fail on import where there is no driver.
 """
 
 from __future__ import annotations
@@ -12,45 +14,111 @@ from functools import lru_cache
 import numpy as np
 
 from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
-from lookahead_nb.gpu import cuda
+from lookahead_nb.gpu import cuda, to_host
+from lookahead_nb.gpu.wide import BYTES, lanes_of, load, store
 from lookahead_nb.jit import formula, named
 
 THREADS = 256
+FEWEST_BLOCKS = 128  # with fewer, Numba warns of an idle card; those without work end at once
 MOST_BLOCKS = 1 << 16  # enough to fill any card; the stride does the rest
 
 
-def _plain(rule, slots):
+def _slots(access, slots):
+    """Return the function that loads, or stores, what there is of the two slots."""
+
+    @formula
+    def both(s1, s2, i, s1_, s2_):
+        if slots > 0:
+            access(s1, i, s1_)
+        if slots > 1:
+            access(s2, i, s2_)
+
+    return both
+
+
+def _plain(rule, slots, width=None):
+    lanes = lanes_of(width)
+    load_slots, store_slots = _slots(load, slots), _slots(store, slots)
+
+    @formula
+    def element(p, g, s1, s2, row, i):
+        first = s1[i] if slots > 0 else p[i]
+        second = s2[i] if slots > 1 else p[i]
+        p[i], first, second = rule(p[i], g[i], first, second, row)
+        if slots > 0:
+            s1[i] = first
+        if slots > 1:
+            s2[i] = second
+
     def kernel(p, g, s1, s2, c):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        for i in range(cuda.grid(1), p.size, cuda.gridsize(1)):
-            first = s1[i] if slots > 0 else p[i]
-            second = s2[i] if slots > 1 else p[i]
-            p[i], first, second = rule(p[i], g[i], first, second, row)
-            if slots > 0:
-                s1[i] = first
-            if slots > 1:
-                s2[i] = second
+        wide = 0
+        if lanes > 1:
+            wide = p.size // lanes * lanes
+            p_, g_ = cuda.local.array(lanes, width), cuda.local.array(lanes, width)
+            s1_, s2_ = cuda.local.array(lanes, width), cuda.local.array(lanes, width)
+            for i in range(cuda.grid(1) * lanes, wide, cuda.gridsize(1) * lanes):
+                load(p, i, p_)
+                load(g, i, g_)
+                load_slots(s1, s2, i, s1_, s2_)
+                for k in range(lanes):
+                    element(p_, g_, s1_, s2_, row, k)
+                store(p, i, p_)
+                store_slots(s1, s2, i, s1_, s2_)
+        for i in range(wide + cuda.grid(1), p.size, cuda.gridsize(1)):
+            element(p, g, s1, s2, row, i)
 
-    return named(f"plain_{rule.__name__}", kernel)
+    return named(f"plain_{rule.__name__}_{lanes}", kernel)
 
 
-def _fused(rule, slots):
+def _fused(rule, slots, width=None):
+    lanes = lanes_of(width)
+    load_slots, store_slots = _slots(load, slots), _slots(store, slots)
+
+    @formula
+    def element(p, g, s1, s2, row, slow, a1, a2, size, rest, pull_back, inner_state, i):
+        first = s1[i] if slots > 0 else p[i]
+        second = s2[i] if slots > 1 else p[i]
+        fast, first, second = rule(p[i], g[i], first, second, row)
+        slow[i] = pull(slow[i], fast, size, rest)
+        p[i] = slow[i] if pull_back else fast
+        if slots > 0:
+            s1[i] = first
+            _sync_slot(s1, a1, i, size, rest, inner_state)
+        if slots > 1:
+            s2[i] = second
+            _sync_slot(s2, a2, i, size, rest, inner_state)
+
     def kernel(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        for i in range(cuda.grid(1), p.size, cuda.gridsize(1)):
-            first = s1[i] if slots > 0 else p[i]
-            second = s2[i] if slots > 1 else p[i]
-            fast, first, second = rule(p[i], g[i], first, second, row)
-            slow[i] = pull(slow[i], fast, size, rest)
-            p[i] = slow[i] if pull_back else fast
-            if slots > 0:
-                s1[i] = first
-                _sync_slot(s1, a1, i, size, rest, inner_state)
-            if slots > 1:
-                s2[i] = second
-                _sync_slot(s2, a2, i, size, rest, inner_state)
+        wide = 0
+        if lanes > 1:
+            wide = p.size // lanes * lanes
+            p_, g_, slow_ = (
+                cuda.local.array(lanes, width),
+                cuda.local.array(lanes, width),
+                cuda.local.array(lanes, width),
+            )
+            s1_, s2_ = cuda.local.array(lanes, width), cuda.local.array(lanes, width)
+            a1_, a2_ = cuda.local.array(lanes, width), cuda.local.array(lanes, width)
+            for i in range(cuda.grid(1) * lanes, wide, cuda.gridsize(1) * lanes):
+                load(p, i, p_)
+                load(g, i, g_)
+                load(slow, i, slow_)
+                load_slots(s1, s2, i, s1_, s2_)
+                if inner_state == INTERPOLATE:
+                    load_slots(a1, a2, i, a1_, a2_)
+                for k in range(lanes):
+                    element(p_, g_, s1_, s2_, row, slow_, a1_, a2_, size, rest, pull_back, inner_state, k)
+                store(p, i, p_)
+                store(slow, i, slow_)
+                store_slots(s1, s2, i, s1_, s2_)
+                if inner_state == INTERPOLATE:
+                    store_slots(a1, a2, i, a1_, a2_)
+        for i in range(wide + cuda.grid(1), p.size, cuda.gridsize(1)):
+            element(p, g, s1, s2, row, slow, a1, a2, size, rest, pull_back, inner_state, i)
 
-    return named(f"fused_{rule.__name__}", kernel)
+    return named(f"fused_{rule.__name__}_{lanes}", kernel)
 
 
 @formula
@@ -84,9 +152,9 @@ def _first_beyond(g, limit, found):
 
 
 @lru_cache(None)
-def _kernel(build, rule):
+def _kernel(build, rule, width):
     update, slots = RULES[rule]
-    return cuda.jit(build(update, len(slots)))
+    return cuda.jit(build(update, len(slots), width))
 
 
 @lru_cache(None)
@@ -94,21 +162,29 @@ def _single(function):
     return cuda.jit(function)
 
 
-def _launch(kernel, size, *arguments):
+def _width(*arrays):
+    """Return the width if all arrays can be read sixteen bytes at a time, else None."""
+    aligned = all((array.device_ctypes_pointer.value or 0) % BYTES == 0 for array in arrays)
+    return arrays[0].dtype.type if aligned else None
+
+
+def _launch(kernel, size, *arguments, lanes=1):
     if size:  # an empty grid is an error on CUDA, and there is nothing to do
-        kernel[min(MOST_BLOCKS, (size + THREADS - 1) // THREADS), THREADS](*arguments)
+        blocks = max(FEWEST_BLOCKS, -(-size // (THREADS * lanes)))
+        kernel[min(MOST_BLOCKS, blocks), THREADS, arguments[0].stream](*arguments)
 
 
 def step(rule, p, g, s1, s2, c):
     """Take one step of the rule; the slow weights are neither read nor written."""
-    _launch(_kernel(_plain, rule), p.size, p, g, s1, s2, cuda.to_device(c))
+    width = _width(p, g, s1, s2)
+    _launch(_kernel(_plain, rule, width), p.size, p, g, s1, s2, tuple(c), lanes=lanes_of(width))
 
 
 def step_and_sync(rule, p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
     """Take one step of the rule and sync in one pass over memory: the same bits as ``step`` and then ``sync``."""
-    anchors = (slow, a1, a2)
-    how = (size, rest, pull_back, inner_state)
-    _launch(_kernel(_fused, rule), p.size, p, g, s1, s2, cuda.to_device(c), *anchors, *how)
+    width = _width(p, g, s1, s2, slow, a1, a2)
+    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, size, rest, pull_back, inner_state)
+    _launch(_kernel(_fused, rule, width), p.size, *arguments, lanes=lanes_of(width))
 
 
 def sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
@@ -123,7 +199,7 @@ def average(p, s1, outward, slow):
 
 def first_beyond(g, limit):
     """Return the index of the first element that is not within [-limit, limit] (NaN is not), or -1."""
-    found = cuda.to_device(np.full(1, g.size, np.int64))
+    found = cuda.to_device(np.full(1, g.size, np.int64), stream=g.stream)
     _launch(_single(_first_beyond), g.size, g, limit, found)
-    at = int(found.copy_to_host()[0])
+    at = int(to_host(found)[0])
     return at if at < g.size else -1

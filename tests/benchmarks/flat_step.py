@@ -29,25 +29,25 @@ SYNC_BYTES = 8  # read and write the slow weights, once in PERIOD steps
 
 
 class Ours:
-    """Our optimizer on NumPy arrays."""
+    """Our optimizer on NumPy arrays, or on those that `place` makes of them; sync : waits until all steps are done."""
 
-    def __init__(self, params, grad, opt, check_finite=False):
-        self.params, self.grad, self.opt, self.check_finite = params.copy(), grad, opt, check_finite
-        self.state = opt.init(self.params)
+    def __init__(self, params, grad, opt, check_finite=False, place=np.copy, sync=lambda: None):
+        self.params, self.grad, self.opt, self.check_finite = place(params), place(grad), opt, check_finite
+        self.state, self.sync = opt.init(self.params), sync
 
     def step(self):
         self.opt.step(self.params, self.grad, self.state, check_finite=self.check_finite)
 
     def weights(self):
-        return self.params
+        return self.params if isinstance(self.params, np.ndarray) else self.params.copy_to_host()
 
 
 class Torch:
-    """``torch.optim.AdamW``, and a Lookahead in two lines of ``torch._foreach``; on so many threads."""
+    """``torch.optim.AdamW``, and a Lookahead in two lines of ``torch._foreach``; on so many threads, or on a GPU."""
 
-    def __init__(self, params, grad, lookahead, threads, **form):
-        self.params, self.threads, self.t = torch.from_numpy(params.copy()), threads, 0
-        self.params.grad = torch.from_numpy(grad)
+    def __init__(self, params, grad, lookahead, threads, device="cpu", **form):
+        self.params, self.threads, self.t = torch.from_numpy(params.copy()).to(device), threads, 0
+        self.params.grad = torch.from_numpy(grad).to(device)
         self.slow = [self.params.clone()] if lookahead else []
         self.inner = torch.optim.AdamW([self.params], betas=(INNER.beta1, INNER.beta2), **SETTINGS, **form)
 
@@ -58,8 +58,12 @@ class Torch:
             torch._foreach_lerp_(self.slow, [self.params], STEP)
             torch._foreach_copy_([self.params], self.slow)
 
+    def sync(self):
+        if self.params.is_cuda:
+            torch.cuda.synchronize()
+
     def weights(self):
-        return self.params.numpy()
+        return self.params.cpu().numpy()
 
 
 class Optax:
@@ -83,6 +87,9 @@ class Optax:
     def step(self):
         self.params, self.state = self.compiled(self.params, self.state, self.grad)
 
+    def sync(self):
+        jax.block_until_ready(self.params)
+
     def weights(self):
         return np.asarray(self.params.fast if self.lookahead else self.params)
 
@@ -104,6 +111,9 @@ class Memory:
 
     def step(self):
         in_place(*self.arrays)
+
+    def sync(self):
+        """Every pass is over when it returns."""
 
 
 def rivals(params, grad):
@@ -142,16 +152,25 @@ def rounds_of(rival, steps):
             torch.set_num_threads(rival.threads)
         for _ in range(steps):
             rival.step()
-        if isinstance(rival, Optax):
-            jax.block_until_ready(rival.params)
+        rival.sync()
 
     return take
 
 
+def problem(n):
+    """Return weights and a gradient, (n,) each."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal(n, np.float32), rng.standard_normal(n, np.float32)
+
+
+def traffic(name, n):
+    """Return the bytes that a step of this name has to move at the least, for n float32 weights."""
+    return BYTES * n + (SYNC_BYTES * n / PERIOD if "Lookahead" in name else 0)
+
+
 def measured(n, steps, rounds):
     """Return name -> seconds per step in every round."""
-    rng = np.random.default_rng(0)
-    params, grad = rng.standard_normal(n, np.float32), rng.standard_normal(n, np.float32)
+    params, grad = problem(n)
     made = rivals(params, grad)
     if not (differ := difference(made)) <= AGREEMENT:
         raise AssertionError(f"weights must agree within {AGREEMENT}, not differ by {differ:.2g}: unequal work")
@@ -169,10 +188,10 @@ def main():
     for n, steps, rounds in plan:
         seconds = measured(n, steps, rounds)
         for name, values in seconds.items():
-            traffic = BYTES * n + (SYNC_BYTES * n / PERIOD if "Lookahead" in name else 0)
+            moved = traffic(name, n)
             low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
             rows.append({"n": n, "rival": name, "seconds": median, "seconds_low": low, "seconds_high": high,
-                         "bytes": traffic, "bytes_per_second": traffic / median,
+                         "bytes": moved, "bytes_per_second": moved / median,
                          "times_ours": ratio(seconds, name, "Lookahead, ours"),
                          "times_ours_adamw": ratio(seconds, name, "AdamW, ours")})  # fmt: skip
         torch_best = best(seconds, [name for name in seconds if name.startswith("Lookahead, torch")])

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 
 import numpy as np
 import threadpoolctl
@@ -17,6 +17,7 @@ from lookahead_nb.tables import write_table
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ("torch", "jax", "jaxlib", "optax")
+ON_CUDA = ("numba-cuda", "cuda-toolkit", "jax-cuda13-plugin")
 QUICK = "--quick" in sys.argv
 
 
@@ -60,6 +61,7 @@ def peers():
     known = ("user_api", "internal_api", "version", "architecture", "num_threads")
     pools = [{key: pool[key] for key in known if key in pool} for pool in threadpoolctl.threadpool_info()]
     versions = {name: version(name) for name in PEERS}
+    versions |= {name: version(name) for name in ON_CUDA if any(distributions(name=name))}
     return {"versions": versions, "torch_threads": torch.get_num_threads(), "pools": pools}
 
 
@@ -71,10 +73,10 @@ def in_a_new_process(*arguments, **environment):
     return json.loads(child.stdout.splitlines()[-1])
 
 
-def publish(frame, name, table):
+def publish(frame, name, table, gpu=None):
     """Write the frame with its manifest to ``data/timings`` and the Markdown table into the README, and print it.
 
-    A quick run only prints: its numbers are no measurement.
+    A quick run only prints: its numbers are no measurement. gpu : dict, what the manifest says of the GPU, or None.
     """
     print(f"\n{table}\n")
     if QUICK:
@@ -82,7 +84,7 @@ def publish(frame, name, table):
     (ROOT / "data/timings").mkdir(exist_ok=True)
     path = write_table(frame, name, folder=ROOT / "data/timings")
     manifest = json.loads(path.with_suffix(".json").read_text())
-    manifest["machine"]["peers"] = peers()
+    manifest["machine"] |= {"peers": peers(), "gpu": gpu}
     path.with_suffix(".json").write_text(json.dumps(manifest, indent=1) + "\n")
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")

@@ -84,11 +84,12 @@ class Problem:
         return self.runs * (self.steps * step + looks * 2 * rows * sum(products))
 
 
-def ours(problem):
+def ours(problem, backend="cpu"):
     """Train with ``lookahead_nb.sweep``; return losses and accuracies, (configurations, seeds, steps, 2, 6)."""
     frame = lnb.sweep(
         problem.model, problem.data, problem.configs, seeds=problem.seeds, steps=problem.steps,
         batch_size=problem.batch_size, eval_at=problem.eval_steps, eval_rows=problem.eval_rows, progress=False,
+        backend=backend,
     )  # fmt: skip
     return frame[COLUMNS].to_numpy().reshape(len(problem.configs), len(problem.seeds), -1, 2, len(COLUMNS))
 
@@ -265,12 +266,12 @@ def sgemm(threads):
     return multiply
 
 
-def difference(problem):
+def difference(problem, backend="cpu"):
     """Return the largest difference of a loss between the rivals over the first steps of the runs."""
     steps = min(problem.steps, max(COMPARED))
     compared = tuple(sorted({step for step in COMPARED if step < steps} | {steps}))
     short = replace(problem, steps=steps, eval_steps=compared)
-    mine, theirs, torch_runs = ours(short), Jax(short)(), Torch(short, 1)
+    mine, theirs, torch_runs = ours(short, backend), Jax(short)(), Torch(short, 1)
     differences = [np.abs(mine - theirs)[..., ::2].max()]
     for c, s in {(0, 0), (len(short.configs) - 1, len(short.seeds) - 1)}:
         alone = torch_runs.run(short.configs[c], short.seeds[s])

@@ -230,3 +230,9 @@ def test_rivals_of_a_sweep_do_the_same_work(model, seeds, in_float32, rng):
     assert sweep.difference(problem) < sweep.AGREEMENT
     slower = sweep.Problem(model, data, [*configs[1:], configs[0]], seeds, 20, (0, 20), 8)
     assert np.abs(sweep.ours(problem) - sweep.ours(slower)).max() > 10 * sweep.AGREEMENT
+
+
+def test_a_tensor_on_the_cpu_is_refused_in_words():
+    for tensor in (torch.zeros(3), torch.zeros(3, requires_grad=True)):
+        with pytest.raises(TypeError, match="params must be a NumPy array or a CUDA array, not Tensor"):
+            lnb.AdamW().init(tensor)

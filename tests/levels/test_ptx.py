@@ -52,20 +52,56 @@ def arguments(width, vectors):
     return [scalar[::1]] * vectors, [scalar, scalar, types.boolean, types.int64]
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_step(rule, width):
+def plain(rule, width, accessed):
     formula, slots = formulas.RULES[rule]
-    vectors, _ = arguments(width, 5)
-    assert_clean(compiled(kernels._plain(formula, len(slots)), *vectors), width)
+    vectors, _ = arguments(width, 4)
+    return compiled(kernels._plain(formula, len(slots), accessed), *vectors, types.UniTuple(SCALARS[width], 8))
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_step_and_sync(rule, width):
+def fused(rule, width, accessed):
     formula, slots = formulas.RULES[rule]
-    vectors, how = arguments(width, 8)
-    ptx = compiled(kernels._fused(formula, len(slots)), *vectors, *how)
+    vectors, how = arguments(width, 4)
+    row = types.UniTuple(SCALARS[width], 8)
+    return compiled(kernels._fused(formula, len(slots), accessed), *vectors, row, *vectors[:3], *how)
+
+
+def accesses(ptx):
+    """Return how often the global memory is loaded from and stored to, sixteen bytes at a time, as (loads, stores)."""
+    wide = re.findall(r"\b(ld|st)\.global\.(?:v4\.f32|v2\.f64)", ptx)
+    return wide.count("ld"), wide.count("st")
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("rule", RULES)
+def test_step(rule, wide, width):
+    ptx = plain(rule, width, width if wide else None)
     assert_clean(ptx, width)
+    slots = len(formulas.RULES[rule][1])
+    loads, stores = accesses(ptx)
+    times = loads // (2 + slots)  # the compiler may write the loop out several times
+    assert (loads, stores) == (times * (2 + slots), times * (1 + slots))
+    assert (times > 0) == wide
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("rule", RULES)
+def test_step_and_sync(rule, wide, width):
+    ptx = fused(rule, width, width if wide else None)
+    assert_clean(ptx, width)
+    slots = len(formulas.RULES[rule][1])
+    loads, stores = accesses(ptx)
+    assert (loads >= 3 + 2 * slots) == (stores >= 2 + 2 * slots) == wide
     assert linked(ptx).startswith(b"\x7fELF")
+
+
+def test_more_weights_than_32_bits_can_count(width):
+    """Every product and sum that makes an index has 64 bits, or gives 64 bits."""
+    for accessed in (None, width):
+        for ptx in (plain("adamw", width, accessed), fused("adamw", width, accessed)):
+            assert re.findall(r"\b(?:mul|mad)\.wide\.[su]32\s+%rd\d+, %r\d+, %r\d+", ptx)  # block times threads
+            of_special = {*re.findall(r"mov\.u32\s+(%r\d+), %(?:tid|ntid|ctaid|nctaid)\.x", ptx)}
+            narrow = re.findall(r"\b(?:add|sub|shl|mul\.lo|mad\.lo)\.[sub]32\s+%r\d+, (%r\d+)", ptx)
+            assert of_special & {*narrow} == set()
 
 
 def test_sync(width):

@@ -1,10 +1,10 @@
-"""The CUDA kernels in Numba's simulator: the same bits as the CPU loops, whatever the launch configuration.
+"""The CUDA kernels have the bits of the CPU loops, whatever the launch configuration.
 
-Run with NUMBA_ENABLE_CUDASIM=1. The simulator runs kernels as plain Python: it shows logic and bounds, not types.
+LEVEL=sim runs this in Numba's simulator, which runs kernels as plain Python: it shows logic and bounds, not types.
+LEVEL=gpu runs the same on a device.
 """
 
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -16,16 +16,14 @@ from lookahead_nb.cpu import step as cpu_step
 from lookahead_nb.gpu import cuda
 from lookahead_nb.gpu import step as gpu_step
 
-assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "this level is run by `make test LEVEL=sim`"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.usefixtures("device"),
+    pytest.mark.filterwarnings("ignore:Grid size"),  # Numba finds the launches of some tests too small
+]
 
 SIZES = [0, 1, 31, 32, 33, 65]
 LAUNCHES = [(1, 1), (4, 2), (7, 3), (32, 1), (32, 5)]  # (threads in a block, blocks at most)
-
-
-@pytest.fixture(autouse=True)
-def small_launches(monkeypatch):
-    monkeypatch.setattr(gpu_step, "THREADS", 8)  # the simulator starts a Python thread for each
-    monkeypatch.setattr(gpu_step, "MOST_BLOCKS", 3)
 
 
 def on_device(*arguments):
@@ -106,16 +104,8 @@ def test_first_beyond_finds_the_first(value, width):
 
 
 @pytest.fixture
-def device_arrays(monkeypatch):
-    """Give the simulator's arrays the one attribute of real ones that they lack, and hand out `to_device`."""
-
-    def interface(array):
-        host = array._ary.__array_interface__
-        return {name: host[name] for name in ("shape", "typestr", "strides", "data", "version")}
-
-    kind = type(cuda.to_device(np.zeros(1)))
-    monkeypatch.setattr(kind, "__cuda_array_interface__", property(interface), raising=False)
-    return cuda.to_device
+def device_arrays(device):
+    return device.to_device
 
 
 def optimizers(rule):

@@ -1,0 +1,89 @@
+"""Sixteen bytes of an array at a time: the widest access a thread has, and the fewest instructions for a pass.
+
+Numba emits scalar accesses, since it only knows an array to be aligned to its elements; so these two write the vector
+access out. In plain Python and in the simulator they copy element by element.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+BYTES = 16
+
+
+def lanes_of(width):
+    """Return how many numbers of a NumPy float width one access moves; one where there is no width."""
+    return BYTES // np.dtype(width).itemsize if width else 1
+
+
+def load(array, i, lanes):
+    """Copy array[i : i + n] into an array of the thread's own, lanes, (n,); the address must be a multiple of 16."""
+    for k in range(lanes.size):
+        lanes[k] = array[i + k]
+
+
+def store(array, i, lanes):
+    """Copy an array of the thread's own, lanes, (n,), into array[i : i + n]; the address must be a multiple of 16."""
+    for k in range(lanes.size):
+        array[i + k] = lanes[k]
+
+
+class _Access:
+    """The pieces of one access while it is translated: the vector in memory, and the element of a lane."""
+
+    def __init__(self, context, builder, signature, arguments):
+        self.context, self.builder = context, builder
+        self.kinds, self.arguments = (signature.args[0], signature.args[2]), (arguments[0], arguments[2])
+        number = context.get_value_type(signature.args[0].dtype)
+        self.count = BYTES * 8 // signature.args[0].dtype.bitwidth
+        self.kind = ir.VectorType(number, self.count)
+        self.vector = builder.bitcast(self.pointer(0, arguments[1]), self.kind.as_pointer())
+
+    def pointer(self, which, index):
+        made = self.context.make_array(self.kinds[which])(self.context, self.builder, self.arguments[which])
+        return cgutils.get_item_pointer(self.context, self.builder, self.kinds[which], made, [index])
+
+    def lanes(self):
+        for k in range(self.count):
+            yield ir.Constant(ir.IntType(32), k), self.pointer(1, self.context.get_constant(types.intp, k))
+
+
+def _loaded(context, builder, signature, arguments):
+    access = _Access(context, builder, signature, arguments)
+    vector = builder.load(access.vector, align=BYTES)
+    for k, lane in access.lanes():
+        builder.store(builder.extract_element(vector, k), lane)
+    return context.get_dummy_value()
+
+
+def _stored(context, builder, signature, arguments):
+    access = _Access(context, builder, signature, arguments)
+    vector = ir.Constant(access.kind, ir.Undefined)
+    for k, lane in access.lanes():
+        vector = builder.insert_element(vector, builder.load(lane), k)
+    builder.store(vector, access.vector, align=BYTES)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def _load(typing_context, array, i, lanes):
+    return types.none(array, types.int64, lanes), _loaded
+
+
+@intrinsic
+def _store(typing_context, array, i, lanes):
+    return types.none(array, types.int64, lanes), _stored
+
+
+@overload(load, strict=False)
+def _load_typed(array, i, lanes):
+    return lambda array, i, lanes: _load(array, i, lanes)
+
+
+@overload(store, strict=False)
+def _store_typed(array, i, lanes):
+    return lambda array, i, lanes: _store(array, i, lanes)

@@ -1,0 +1,268 @@
+"""The same on one GPU: a step over a flat buffer, and sweeps, against PyTorch, optax and JAX on that card.
+
+``make bench DEVICE=cuda``. Everybody works in float32; matrix products of JAX too, which would by itself take TF32 and
+agree with nobody. The limits of the card: a copy within its memory of as many bytes as the step moves, and processors x
+fused multiply-adds x highest clock.
+
+Flat step: weights, gradient and state lie on the card; a round ends when the card has done all steps. PyTorch is
+``AdamW(fused=True)`` with a Lookahead in ``torch._foreach``, optax is jitted with donated buffers. "4 bytes at a time"
+is our step on arrays that begin beside a multiple of 16 bytes.
+
+Sweeps: ``sweep(..., backend="cuda")``, from the call to the frame, against JAX ``vmap`` over ``lax.scan`` in one jitted
+call, and against this machine's CPU, which trains `ON_CPU` of the runs and is scaled: its cost is linear in the runs.
+"""
+
+import os
+import sys
+from dataclasses import replace
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take three quarters of the memory at once
+
+import jax
+import numpy as np
+import pandas as pd
+from numba import config
+
+import lookahead_nb as lnb
+from lookahead_nb import gpu
+from tests.benchmarks import flat_step, sweep
+from tests.benchmarks.measure import QUICK, alternate, markdown, publish, ratio, significant
+
+SIMULATED = bool(config.ENABLE_CUDASIM)  # to try it without a card: PyTorch and JAX then work on the CPU
+ON_CPU = 256  # runs that the CPU trains
+COMPARED_RUNS = 64
+PRODUCTS_PER_CLOCK = {(7, 5): 64, (8, 0): 64}  # float32 fused multiply-adds of a processor; all later ones have 128
+ARRAYS = {"AdamW": 4, "Lookahead": 5, "AdamW, optax": 5, "Lookahead, optax": 6, "copy": 7}  # float32 per weight
+
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def card():
+    """Return what the results hang on: name, capability, memory, driver, and the most float32 operations per second."""
+    if SIMULATED:
+        return {"name": "Numba's simulator", "float32_per_second": np.nan, "total": np.inf}
+    device, known = gpu.cuda.gpus[0], gpu.devices()[0]
+    rate = float32_rate(tuple(device.compute_capability), device.MULTIPROCESSOR_COUNT, 1e3 * device.CLOCK_RATE)
+    facts = {"processors": device.MULTIPROCESSOR_COUNT, "clock_hz": 1e3 * device.CLOCK_RATE, "float32_per_second": rate}
+    return known._asdict() | facts | {"driver": gpu.driver()}
+
+
+def float32_rate(capability, processors, clock):
+    """Return the most float32 operations per second: a fused multiply-add is two of them."""
+    return 2 * PRODUCTS_PER_CLOCK.get(capability, 128) * processors * clock
+
+
+# ---------------------------------------------------------------------------------------------------------- flat step
+
+
+class Copy:
+    """A copy within the memory of the card that moves as many bytes as a step of AdamW: read half, write half."""
+
+    def __init__(self, n):
+        halves = np.zeros(flat_step.BYTES * n // 8, np.float32)
+        self.source, self.target = (gpu.cuda.to_device(halves) for _ in range(2))
+
+    @property
+    def bytes(self):
+        return self.source.nbytes + self.target.nbytes
+
+    def step(self):
+        self.target.copy_to_device(self.source)
+
+    def sync(self):
+        gpu.cuda.synchronize()
+
+
+def beside(array):
+    """Return the array on the card, from an address that is no multiple of 16 bytes."""
+    there = gpu.cuda.to_device(np.concatenate([[np.float32(0)], array]))
+    return there[1:]
+
+
+def makers(params, grad):
+    """Return name -> a function that makes the rival, ready to step."""
+    device, wait = "cpu" if SIMULATED else "cuda", gpu.cuda.synchronize
+
+    def ours(opt, place=gpu.cuda.to_device):
+        return lambda: flat_step.Ours(params, grad, opt, place=place, sync=wait)
+
+    return {
+        "AdamW, ours": ours(flat_step.INNER),
+        "Lookahead, ours": ours(flat_step.LOOKAHEAD),
+        "Lookahead, ours 4 bytes at a time": ours(flat_step.LOOKAHEAD, beside),
+        "AdamW, torch fused": lambda: flat_step.Torch(params, grad, False, 1, device, fused=True),
+        "Lookahead, torch fused": lambda: flat_step.Torch(params, grad, True, 1, device, fused=True),
+        "AdamW, optax": lambda: flat_step.Optax(params, grad, False),
+        "Lookahead, optax": lambda: flat_step.Optax(params, grad, True),
+    }
+
+
+def needed(names, n):
+    """Return the bytes of memory that these rivals hold at once for n weights."""
+    floats = sum(ARRAYS.get(name, ARRAYS.get(name.split(",")[0])) for name in names)
+    return 4 * n * floats
+
+
+def measured_steps(n, steps, rounds):
+    """Return name -> seconds per step in every round; all rivals are on the card at once and take turns."""
+    made = {name: make() for name, make in makers(*flat_step.problem(n)).items()}
+    if not (differ := flat_step.difference(made)) <= flat_step.AGREEMENT:
+        raise AssertionError(f"weights must agree within {flat_step.AGREEMENT}, not differ by {differ:.2g}")
+    made["copy"] = Copy(n)
+    seconds = alternate({name: (flat_step.rounds_of(rival, steps), 1) for name, rival in made.items()}, rounds)
+    return {name: values / steps for name, values in seconds.items()}
+
+
+def step_rows(n, seconds):
+    """Return the rows of the table of data, one for each rival."""
+    rows = []
+    for name, values in seconds.items():
+        moved = flat_step.traffic(name, n)
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+        rows.append({"n": n, "rival": name, "seconds": median, "seconds_low": low, "seconds_high": high,
+                     "bytes": moved, "bytes_per_second": moved / median,
+                     "times_ours": ratio(seconds, name, "Lookahead, ours"),
+                     "times_ours_adamw": ratio(seconds, name, "AdamW, ours")})  # fmt: skip
+    return rows
+
+
+STEP_HEAD = ["weights", "our step", "torch", "optax", "sync", "4 bytes at a time", "copy", "of copy"]
+
+
+def step_line(n, seconds):
+    """Return the line of the README's table."""
+    ours = "Lookahead, ours"
+    return [
+        f"{n:,}",
+        f"{significant(1e6 * np.median(seconds[ours]))} µs",
+        significant(ratio(seconds, "Lookahead, torch fused", ours)) + "×",
+        significant(ratio(seconds, "Lookahead, optax", ours)) + "×",
+        significant(ratio(seconds, ours, "AdamW, ours")) + "×",
+        significant(ratio(seconds, "Lookahead, ours 4 bytes at a time", ours)) + "×",
+        f"{significant(flat_step.BYTES * n / np.median(seconds['copy']) / 1e9)} GB/s",
+        f"{100 * ratio(seconds, 'copy', 'AdamW, ours'):.0f} %",
+    ]
+
+
+def steps(about):
+    """Measure all sizes of the flat step and publish the table."""
+    plan = [(64, 2, 2), (67, 2, 2)] if QUICK else [(2**20, 200, 21), (2**24, 50, 21), (2**28, 10, 9)]
+    rows, lines = [], []
+    for n, times, rounds in plan:
+        if (wanted := needed([*makers(None, None), "copy"], n)) > 0.9 * about["total"]:
+            print(f"n = {n:,} is left out: it needs {wanted / 2**30:.0f} GiB of device memory")
+            continue
+        seconds = measured_steps(n, times, rounds)
+        rows += step_rows(n, seconds)
+        lines.append(step_line(n, seconds))
+        print(f"n = {n:,} is measured", flush=True)
+    publish(pd.DataFrame(rows), "cuda-flat_step", markdown(STEP_HEAD, lines), gpu=about)
+
+
+# ------------------------------------------------------------------------------------------------------------- sweeps
+
+
+def grid_of(runs):
+    """Return this many settings of Lookahead: four slow step sizes, four periods, the rest learning rates."""
+    return sweep.lookaheads(4, 4, runs // 16)
+
+
+def problems():
+    """Yield (name, problem, rounds)."""
+    digits, steps = lnb.datasets.load("digits"), 40 if QUICK else 1000
+    ends, sizes = (0, steps), ((32, 1),) if QUICK else ((1024, 5), (8192, 3), (65_536, 2))
+    mlp, logistic = lnb.MLP((64, 32, 10)), lnb.LogisticRegression(64, n_classes=10)
+    for name, model in (("digits, MLP 64-32-10", mlp), ("digits, logistic 64-10", logistic)):
+        for runs, rounds in sizes:
+            yield f"{name}, {runs:,} runs", sweep.Problem(model, digits, grid_of(runs), range(1), steps, ends), rounds
+    try:
+        fashion = lnb.datasets.load("fashion_mnist")
+    except (ImportError, OSError) as error:
+        print(f"Fashion-MNIST is left out: {error}")
+        return
+    runs, model = 32 if QUICK else 256, lnb.MLP((784, 128, 10))
+    wide = sweep.Problem(model, fashion, grid_of(runs), range(1), steps, ends, eval_rows=2000)
+    yield f"Fashion-MNIST, MLP 784-128-10, {runs} runs", wide, 1 if QUICK else 3
+
+
+def fewer(problem, runs):
+    """Return the problem with at most so many of its settings, spread over all of them."""
+    configs = problem.configs[:: max(1, len(problem.configs) // runs)][:runs]
+    return replace(problem, configs=configs)
+
+
+def measured_sweep(problem, rounds, backend="cuda"):
+    """Return name -> seconds of the whole sweep in every round, by how much losses differ, and what did not run."""
+    differ = sweep.difference(fewer(problem, COMPARED_RUNS), backend)
+    if not differ <= sweep.AGREEMENT:
+        raise AssertionError(f"loss curves must agree within {sweep.AGREEMENT}, not differ by {differ:.2g}")
+    few = fewer(problem, ON_CPU)
+    rivals = {"ours": (lambda: sweep.ours(problem, backend), 1), "ours, CPU": (lambda: sweep.ours(few), 1)}
+    failed = None
+    try:
+        compiled = sweep.Jax(problem)
+        compiled()
+        rivals["JAX"] = compiled, 1
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        failed = "JAX ran out of memory"
+    seconds = alternate(rivals, rounds)
+    seconds["ours, CPU"] *= problem.runs / few.runs
+    return seconds, differ, failed
+
+
+def sweep_rows(name, problem, seconds, differ):
+    """Return the rows of the table of data, one for each rival."""
+    rows = []
+    for rival, values in seconds.items():
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+        rows.append({"problem": name, "runs": problem.runs, "steps": problem.steps, "rival": rival,
+                     "seconds": median, "seconds_low": low, "seconds_high": high,
+                     "runs_per_second": problem.runs / median, "operations": problem.operations,
+                     "operations_per_second": problem.operations / median,
+                     "times_ours": ratio(seconds, rival, "ours"), "losses_differ_by": differ})  # fmt: skip
+    return rows
+
+
+SWEEP_HEAD = ["sweep", "runs/s", "GFLOP/s", "of the card's float32 rate", "JAX `vmap`, same card", "our CPU"]
+
+
+def sweep_line(name, problem, seconds, rate):
+    """Return the line of the README's table; rate : float32 operations per second of the card at the most."""
+    median = np.median(seconds["ours"])
+    return [
+        name,
+        significant(problem.runs / median),
+        significant(problem.operations / median / 1e9),
+        f"{100 * problem.operations / median / rate:.1f} %",
+        significant(ratio(seconds, "JAX", "ours")) + "×" if "JAX" in seconds else "out of memory",
+        significant(ratio(seconds, "ours, CPU", "ours")) + "×",
+    ]
+
+
+def sweeps(about):
+    """Measure all sweeps and publish the table."""
+    rows, lines = [], []
+    for name, problem, rounds in problems():
+        seconds, differ, failed = measured_sweep(problem, rounds)
+        rows += sweep_rows(name, problem, seconds, differ)
+        lines.append(sweep_line(name, problem, seconds, about["float32_per_second"]))
+        print(f"{name}: losses agree within {differ:.1g}{f'; {failed}' if failed else ''}", flush=True)
+    publish(pd.DataFrame(rows), "cuda-sweep", markdown(SWEEP_HEAD, lines), gpu=about)
+
+
+def main():
+    """Measure everything, or say in one sentence why there is nothing to measure."""
+    if problem := gpu.problem():
+        sys.exit(f"nothing was measured, since no CUDA device can be used: {problem}")
+    about = card()
+    steps(about)
+    if SIMULATED:
+        print("sweeps are left out: the simulator would take hours")
+    else:
+        sweeps(about)
+
+
+if __name__ == "__main__":
+    main()

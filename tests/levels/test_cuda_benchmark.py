@@ -1,0 +1,153 @@
+"""The GPU benchmark without a GPU: what it counts, that all do equal work, its tables; in the simulator, at tiny sizes.
+
+Run with NUMBA_ENABLE_CUDASIM=1; PyTorch and JAX then work on the CPU.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import lookahead_nb as lnb
+
+sys.argv.append("--quick")  # read once, when the benchmarks are imported: nothing is published from here
+from tests.benchmarks import cuda, flat_step, measure, sweep  # noqa: E402
+
+sys.argv.remove("--quick")
+assert cuda.SIMULATED, "this is run by `make test LEVEL=peers`"
+assert measure.QUICK
+pytestmark = pytest.mark.usefixtures("device")
+
+
+def problem(runs=32, steps=3, **options):
+    data = lnb.datasets.load("digits").subset(200, seed=0)
+    model = lnb.LogisticRegression(64, n_classes=10)
+    return sweep.Problem(model, data, cuda.grid_of(runs), range(1), steps, (0, steps), **options)
+
+
+def test_a_copy_moves_the_bytes_of_a_step():
+    assert cuda.Copy(64).bytes == flat_step.traffic("AdamW, ours", 64) == 28 * 64
+    assert flat_step.traffic("Lookahead, ours", 100) == 28 * 100 + 8 * 100 / 5
+
+
+def test_memory_that_all_rivals_hold():
+    assert cuda.needed(["AdamW, ours", "copy"], 10) == 4 * 10 * (4 + 7)
+    everyone = [*cuda.makers(None, None), "copy"]
+    assert cuda.needed(everyone, 2**28) < 60 * 2**30
+
+
+def test_wide_and_narrow_rivals_take_the_paths_they_are_named_after(monkeypatch):
+    from lookahead_nb.gpu import step
+
+    taken = []
+    width = step._width
+    monkeypatch.setattr(step, "_width", lambda *arrays: taken.append(width(*arrays)) or taken[-1])
+    made = cuda.makers(*flat_step.problem(64))
+    made["Lookahead, ours"]().step()
+    made["Lookahead, ours 4 bytes at a time"]().step()
+    assert taken == [np.float32, None]
+
+
+def test_all_rivals_take_the_same_steps():
+    made = {name: make() for name, make in cuda.makers(*flat_step.problem(67)).items()}
+    assert flat_step.difference(made) <= flat_step.AGREEMENT
+
+
+@pytest.mark.parametrize("name", ["AdamW, ours", "Lookahead, torch fused"])
+def test_a_rival_that_does_less_is_found(name, monkeypatch):
+    made = {name: make() for name, make in cuda.makers(*flat_step.problem(64)).items()}
+    monkeypatch.setattr(made[name], "step", lambda: None)
+    assert flat_step.difference(made) > flat_step.AGREEMENT
+
+
+def test_tables_of_the_flat_step(capsys):
+    cuda.steps(cuda.card())
+    printed = capsys.readouterr().out
+    table = [line for line in printed.splitlines() if line.startswith("|")]
+    assert [len(line.split("|")) - 2 for line in table] == [len(cuda.STEP_HEAD)] * 4
+    seconds = {name: np.array([1.0, 2.0, 4.0]) for name in [*cuda.makers(None, None), "copy"]}
+    seconds["copy"] = seconds["AdamW, ours"] / 2
+    assert cuda.step_line(2**20, seconds)[-2:] == ["0.0294 GB/s", "50 %"]
+    row = cuda.step_rows(100, seconds)[0]
+    assert (row["rival"], row["seconds"], row["bytes"], row["bytes_per_second"]) == ("AdamW, ours", 2.0, 2800, 1400)
+
+
+def test_what_does_not_fit_is_left_out(capsys):
+    cuda.steps({"total": 1000})
+    assert "n = 64 is left out: it needs 0 GiB of device memory" in capsys.readouterr().out
+
+
+def test_rate_of_a_card():
+    assert cuda.float32_rate((9, 0), 132, 1.98e9) == pytest.approx(66.9e12, rel=1e-3)  # H100 SXM, its data sheet: 67
+    assert cuda.float32_rate((8, 0), 108, 1.41e9) == pytest.approx(19.5e12, rel=1e-3)  # A100
+    assert cuda.float32_rate((8, 9), 128, 2.52e9) == pytest.approx(82.6e12, rel=1e-2)  # RTX 4090
+
+
+def test_sweeps_of_all_rivals_have_the_same_losses_and_fewer_runs_are_scaled(monkeypatch):
+    monkeypatch.setattr(cuda, "ON_CPU", 16)
+    given = problem(steps=6)
+    asked = []
+    ours = sweep.ours
+    monkeypatch.setattr(sweep, "ours", lambda p, backend="cpu": asked.append((p.runs, backend)) or ours(p))
+    seconds, differ, failed = cuda.measured_sweep(given, 2, "device")
+    assert failed is None
+    assert differ <= sweep.AGREEMENT
+    assert {*asked} == {(32, "device"), (16, "cpu")}
+    rows = {row["rival"]: row for row in cuda.sweep_rows("x", given, seconds, differ)}
+    assert rows.keys() == {"ours", "ours, CPU", "JAX"}
+    line = cuda.sweep_line("x", given, {"ours": np.array([2.0]), "ours, CPU": np.array([6.0])}, given.operations)
+    assert len(line) == len(cuda.SWEEP_HEAD)
+    assert line[1] == "16"
+    assert line[3:] == ["50.0 %", "out of memory", "3×"]
+
+
+def test_the_few_that_the_cpu_trains_are_spread_over_all():
+    few = cuda.fewer(problem(64), 16)
+    assert few.runs == 16
+    assert {opt.slow_step_size for opt in few.configs} == {opt.slow_step_size for opt in problem(64).configs}
+    assert cuda.fewer(problem(16), 64).runs == 16
+
+
+def test_problems_are_those_of_the_plan(monkeypatch):
+    monkeypatch.setattr(cuda, "QUICK", False)
+    monkeypatch.setattr(cuda, "grid_of", lambda runs: range(runs))
+    monkeypatch.setattr(lnb.datasets, "load", lambda name: SimpleNamespace(name=name))
+    found = [(p.data.name, p.model.sizes.tolist(), p.runs, p.steps) for _, p, _ in cuda.problems()]
+    sizes = [1024, 8192, 65_536]
+    digits = [("digits", layers, runs, 1000) for layers in ([64, 32, 10], [64, 10]) for runs in sizes]
+    assert found == [*digits, ("fashion_mnist", [784, 128, 10], 256, 1000)]
+
+
+def test_a_grid_has_as_many_different_settings_as_runs():
+    assert len({*cuda.grid_of(1024)}) == 1024
+
+
+def test_memory_that_jax_lacks_is_a_result_and_other_errors_are_not(monkeypatch):
+    def fails(words):
+        def call(self):
+            raise cuda.jax.errors.JaxRuntimeError(words)
+
+        return call
+
+    monkeypatch.setattr(sweep, "difference", lambda problem, backend: 0.0)
+    monkeypatch.setattr(sweep.Jax, "__call__", fails("RESOURCE_EXHAUSTED: Out of memory"))
+    seconds, _, failed = cuda.measured_sweep(problem(16), 1, "cpu")
+    assert failed == "JAX ran out of memory"
+    assert seconds.keys() == {"ours", "ours, CPU"}
+    monkeypatch.setattr(sweep.Jax, "__call__", fails("INTERNAL"))
+    with pytest.raises(cuda.jax.errors.JaxRuntimeError):
+        cuda.measured_sweep(problem(16), 1, "cpu")
+
+
+def test_losses_that_differ_stop_the_benchmark(monkeypatch):
+    monkeypatch.setattr(sweep, "difference", lambda problem, backend: 2 * sweep.AGREEMENT)
+    with pytest.raises(AssertionError, match="loss curves must agree"):
+        cuda.measured_sweep(problem(16), 1, "cpu")
+
+
+def test_without_a_gpu_it_ends_with_one_sentence(monkeypatch):
+    monkeypatch.setattr(cuda.gpu, "problem", lambda: "there is no driver")
+    with pytest.raises(SystemExit) as ended:
+        cuda.main()
+    assert ended.value.code == "nothing was measured, since no CUDA device can be used: there is no driver"
