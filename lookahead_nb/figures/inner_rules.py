@@ -67,8 +67,9 @@ def adapting(steps, to_fixed):
     ``statistics.ratios_to``.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.0), width_ratios=[1.2, 1])
+    twentieths = steps.assign(progress=(np.ceil(steps["progress"] * 20) - 0.5) / 20)
     sns.lineplot(
-        steps, x="progress", y="slow_step_size", hue="task", style="task", estimator="median",
+        twentieths, x="progress", y="slow_step_size", hue="task", style="task", estimator="median",
         errorbar=("pi", 90), ax=axs[0], palette="colorblind", lw=1,
     )  # fmt: skip
     axs[0].set(xlabel="share of the run", ylabel="slow_step_size\n(1 - retention)", ylim=(0, 1.05))
@@ -117,10 +118,11 @@ def sparse_and_drifting(sparse, drifting):
             _bars(ax, here, np.arange(len(CHANGING)) + below, color=colour, marker=marker, label=name)
         ax.axvline(1, color="0.5", lw=0.8, zorder=0)
         ax.set(xscale="log", xlabel=label)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=0.8, handletextpad=0.2)
     for ax in axs[:2]:
-        ax.set_xlim(0.85, 1.3)
-        plain_ticks(ax.xaxis, [0.9, 1, 1.1, 1.2])
+        ax.set_xlim(0.72, 1.35)
+        plain_ticks(ax.xaxis, [0.8, 0.9, 1, 1.1, 1.2])
+    axs[0].legend(loc="lower right")
+    axs[2].legend(loc="lower right")
     plain_ticks(axs[2].xaxis, [0.8, 1, 1.5, 2, 3])
     axs[0].set_ylim(len(CHANGING) - 0.5, -0.5)
     axs[0].set_yticks(range(len(CHANGING)), CHANGING.values())

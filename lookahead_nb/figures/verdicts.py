@@ -23,9 +23,23 @@ def forest(effects):
     """Draw the effects of all claims in units of their margins, towards what was expected, coloured by verdict.
 
     effects : frame of ``report.effects_of``, one row per effect, those of a claim together. A grey band shows where an
-    effect comes out "yes": beyond its margin, or within it on both sides.
+    effect comes out "yes": beyond its margin, or within it on both sides. Claims fill two columns, downwards.
     """
-    fig, ax = plt.subplots(figsize=(PAGE, 1.2 + 0.165 * max(len(effects), 1)))
+    filled = effects["claim"].value_counts(sort=False).cumsum().to_numpy()
+    half = filled[np.argmin(np.maximum(filled, len(effects) - filled))] if len(effects) else 0
+    columns = effects[:half], effects[half:]
+    most = max(1, *map(len, columns))
+    fig, axs = plt.subplots(1, 2, figsize=(PAGE, 0.9 + 0.14 * most))
+    for ax, column in zip(axs, columns, strict=True):
+        _rows(ax, column)
+        ax.set_ylim(len(column) - most - 0.6, len(column) - 0.4)
+    fig.supxlabel("effect in margins, towards what was expected", fontsize="medium")
+    fig.legend(*axs[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(LOOKS), frameon=False)
+    sns.despine(fig, left=True)
+    return fig
+
+
+def _rows(ax, effects):
     rows = np.arange(len(effects))[::-1]  # the first on top
     equivalent = (effects["expect"] == "equivalent").to_numpy()
     left, right = np.where(equivalent, -1, 1), np.where(equivalent, 1, EDGE)
@@ -35,30 +49,23 @@ def forest(effects):
     for verdict, (colour, marker) in LOOKS.items():
         mine = (effects["verdict"] == verdict).to_numpy()
         ax.hlines(rows[mine], *np.clip((low[mine], high[mine]), -EDGE, EDGE), color=colour, lw=1.2)
-        ax.plot(np.clip(size[mine], -EDGE, EDGE), rows[mine], marker, color=colour, ms=4, ls="none", label=verdict)
+        ax.plot(np.clip(size[mine], -EDGE, EDGE), rows[mine], marker, color=colour, ms=3.5, ls="none", label=verdict)
         for at, ends, arrow in ((-EDGE, low[mine] < -EDGE, "<"), (EDGE, high[mine] > EDGE, ">")):
             if ends.any():
                 ax.plot(np.full(ends.sum(), at), rows[mine][ends], arrow, color=colour, ms=4, ls="none", clip_on=False)
     for x in (-1, 0, 1):
-        ax.axvline(x, color="0.5", lw=0.8 if x else 0.5, ls=":" if x else "-", zorder=0.5)
+        ax.vlines(x, -0.5, len(rows) - 0.5, color="0.5", lw=0.8 if x else 0.5, ls=":" if x else "-", zorder=0.5)
     first = ~effects["claim"].duplicated().to_numpy()
     for row in rows[first][1:]:
         ax.axhline(row + 0.5, color="0.8", lw=0.5)
     ax.set_xscale("symlog", linthresh=1, linscale=0.7)
+    ax.set_xlim(-EDGE, EDGE)
     ax.xaxis.set_major_locator(FixedLocator(TICKS))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.set(
-        xlim=(-EDGE, EDGE),
-        ylim=(-0.6, max(len(effects), 1) - 0.4),
-        xlabel="effect in margins, towards what was expected",
-    )
     names = np.where(first, effects["claim"] + "  ", "") + effects["effect"]
-    ax.set_yticks(rows, names, fontsize=6.5)
+    ax.set_yticks(rows, names, fontsize=5.5)
     ax.tick_params(axis="y", length=0)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(LOOKS), frameon=False)
-    sns.despine(fig, left=True)
-    return fig
 
 
 def in_margins(effects, column):

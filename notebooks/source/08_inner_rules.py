@@ -16,10 +16,11 @@
 # **Verdicts.** Other inner optimizers: *supported*; around none of six rules does a tuned Lookahead end clearly above
 # the tuned rule, and where it ends below, plain averaging does about as well. A coefficient that tunes itself:
 # *conditional*; it does almost as well as the best fixed one, and so does a constant equal to its mean. Sparse and
-# moving: VERDICT20
+# moving: *refuted*; on hashed words Adam is nowhere better than a tuned SGD by more than the margin, and on some it is
+# clearly worse. A moving minimum it does follow more closely, as long as the curvatures differ.
 #
 # Three claims, C15, C16 and C20 of `data/claims.toml`, each written down with its tasks, arms, margins and the rule for
-# its verdict before it had results. Two of them had to be written down more than once; the sections below say why.
+# its verdict before it had results. Two of them were written down more than once; the sections below say why.
 
 # %%
 from lookahead_nb import claims, figures, statistics, tables, trials
@@ -95,8 +96,9 @@ figures.save(inner_rules.around_every_rule(to_rule), "inner_rules", caption, alt
 # tried, tuned like the others. The table shows them as multiples of Lookahead with the inner state kept.
 
 # %%
-modes = {f"lookahead {rule} {mode}": f"lookahead {rule}" for rule in ("momentum", "adamw") for mode in ("reset", "interpolate")}
-modes = statistics.ratios_to(losses, modes, over="seeds")
+modes = [(rule, mode) for rule in ("momentum", "adamw") for mode in ("reset", "interpolate")]
+kept = {f"lookahead {rule} {mode}": f"lookahead {rule}" for rule, mode in modes}
+modes = statistics.ratios_to(losses, kept, over="seeds")
 modes.xs("all", level="task").round(3)
 
 # %% [markdown]
@@ -118,15 +120,15 @@ chosen.agg({"slow_step_size": ["mean", "median"], "lowest": "mean", "highest": "
 adapted = claims.judge(register["C16"], adaptive.runs)
 to_fixed = statistics.ratios_to(adaptive.runs.rename(columns={"test_loss": "value"}), "fixed", over="seeds")
 caption = "A step that adapts ends like a constant step equal to its mean, and no lower than the best fixed one."
-alt = "Left: adaptive steps along a run, near one. Right: test losses of five arms, slightly above that of the best fixed step."
+alt = "Left: adaptive steps near one on two sets, anywhere on a third. Right: five arms above the best fixed step."
 figures.save(inner_rules.adapting(steps, to_fixed), "inner_rules_adaptive", caption, alt)
 adapted[adapted["task"] == "all"].set_index("effect")[["size", "low", "high", "outcome"]].round(3)
 
 # %% [markdown]
-# **A step that adapts ends like a constant step equal to its mean, and no lower than the best fixed one.** (a) The slow
-# steps along a run: median over six seeds and band from the fifth to the ninety-fifth percentile. (b) Test loss as a
-# multiple of that of the best fixed step, which was tuned together with the rate: over all tasks (black, intervals at 95
-# in 100) and for single tasks (grey). Two hundred and fifty seeds.
+# **A step that adapts ends like a constant step equal to its mean, and no lower than the best fixed one.** (a) The
+# slow steps in each twentieth of a run: median over six seeds and band from the fifth to the ninety-fifth percentile.
+# (b) Test loss as a multiple of that of the best fixed step, which was tuned together with the rate: over all tasks
+# (black, intervals at 95 in 100) and for single tasks (grey). Two hundred and fifty seeds.
 #
 # The claim was registered three times, with forty, a hundred and two hundred and fifty seeds, each time with other
 # seeds. The first two results were the same verdict, with the adaptive step behind the best fixed one by as much as
@@ -149,22 +151,64 @@ sparse, drifting = (
     statistics.ratios_to(runs.assign(value=runs[metric]), dict.fromkeys(arms, "adam"), over="seeds")
     for runs, metric in ((changing.runs[text], "test_loss"), (changing.runs[~text], "tracking_error"))
 )
-caption = "CAPTION20"
-alt = "ALT20"
+caption = "No rule beats SGD on all texts, and those that adapt follow an uneven bowl twice as closely."
+alt = "Rules over Adam: SGD far lower on counts of short messages, higher on queries, twice as high on an uneven bowl."
 figures.save(inner_rules.sparse_and_drifting(sparse, drifting), "inner_rules_changing", caption, alt)
 
 # %% [markdown]
-# **CAPTION20** Geometric means over forty seeds, as multiples of Adam, all
-# at tuned rates: (a) test loss on two texts, weighted by inverse frequency and as plain counts; (b) tracking error on
-# two bowls. Bars are intervals at 95 in 100.
+# **No rule beats SGD on all texts, and those that adapt follow an uneven bowl twice as closely.** Geometric means over
+# forty seeds, as multiples of Adam, all at tuned rates: test loss on two texts (a) as plain counts and (b) weighted by
+# inverse frequency; (c) tracking error on two bowls. Bars are intervals at 95 in 100.
 #
-# This claim was registered twice. The first entry expected Adam to win on weighted words, and was refuted: tuned SGD
-# ended lower. We looked for a mistake of ours by training the same data in PyTorch, which gave the same, and by leaving
-# the weights away, which turned it round. So the counts were registered beside the weighted words, with new seeds. Those
-# of the queries had been seen in that pilot on one split; those of the short messages had never been trained on.
+# This claim was registered three times, each time with other seeds, and refuted each time. The first entry knew
+# weighted words only; tuned SGD ended as low or lower. As this contradicts what most people expect, ourselves
+# included, we looked for a mistake of ours. PyTorch gave the same on the same data; there, on plain counts of the
+# queries, Adam won. So the second entry added counts. These were centred, which makes them dense, and Adam was lower
+# by a twentieth, too close to the margin to tell. The third, on which the verdict rests, leaves the counts as they
+# are. On the queries Adam wins again, by less than the margin; on the short messages, which no pilot had seen in this
+# form, it loses by far more. The condition we had found afterwards did not stand.
 #
 # The statements of the conclusion, as assertions:
 
 # %%
 judged = {"C15": around, "C16": adapted, "C20": followed}
-assert {key: claims.verdict(register[key], each) for key, each in judged.items()} == VERDICTS
+verdicts = {key: claims.verdict(register[key], each) for key, each in judged.items()}
+assert verdicts == {"C15": "supported", "C16": "conditional", "C20": "refuted"}
+size, single = followed.set_index(["effect", "task"])["size"], to_rule["ratio"]
+assert size["counts sgd", "spam-counts"] > 1.05 > 1 > size["counts sgd", "banking-counts"]
+assert size["drift momentum", "all"] < 0.5 < 0.95 < size["round sgd", "all"]
+assert single.xs("all", level="task").between(0.95, 1.05).all()
+assert single["lookahead adamw", "speech"] > 1.05
+assert steps[steps["task"] != "checkerboard"]["slow_step_size"].median() > 0.9
+assert abs(to_fixed["ratio"]["adaptive", "all"] - to_fixed["ratio"]["mean", "all"]) < 0.02
+
+# %% [markdown]
+# ## What holds, and for which range
+#
+# - **Other inner optimizers: yes.** Around all six rules a tuned Lookahead ends where the tuned rule ends. A gain that
+#   matters and is Lookahead's own was found around none; around some of them averaging ends a little lower.
+# - **What a sync does to the inner state** matters little as long as the rate is tuned for it. To reset it hurts AdamW.
+# - **A coefficient that tunes itself: it can be had, and is not needed.** On two sets its steps are near one nearly all
+#   the time, so that it hardly averages. On the checkerboard, at a large rate, they wander over the whole range; there
+#   their order does matter a little, and yet a constant equal to their mean ends no higher. The best constant, at a
+#   rate tuned together with it, ends lower, if on the checkerboard by no more than the noise.
+# - **Adam copes with sparse gradients: not better than SGD.** This holds at rates that were tuned for each, and for the
+#   loss on new data. Adam sets rare words as large weights as common ones, and quickly; on short messages this is
+#   worse, which fits overfitting, but was not tested.
+# - **Adam copes with objectives that move: yes, if they are uneven.** On a bowl with one curvature SGD follows as well,
+#   so that it is the unevenness with which Adam copes, not the motion.
+#
+# ## What was not tested
+#
+# One pair of `sync_period` and `slow_step_size` around every rule, networks of one hidden layer and linear models, and
+# a constant rate. RMSprop and Adagrad without their variants; no inner rule of second order. One kind of adaptive step,
+# around AdamW only. Two texts, hashed to a thousand columns or fewer: embeddings, whose gradients are far sparser, and
+# large vocabularies, where Adam is said to matter most, are beyond this laboratory. One kind of drift, at one pace.
+#
+# ## Provenance
+#
+# `data/results/C15.csv`, `C16.csv` and `C20.csv`, one row per task, arm and seed, and those with `_tuning`, one row per
+# setting that was tried, each with a manifest that names the registered entry; `inner_rules_steps.csv`, the steps of
+# the second figure. The figures are `paper/figures/inner_rules`, `inner_rules_adaptive` and `inner_rules_changing`.
+# The adaptive step is worked out in `lookahead_nb.formulas`. Before: [07_slow_weights](07_slow_weights.ipynb). After:
+# [09_local_optima](09_local_optima.ipynb), whether Lookahead escapes.
