@@ -14,7 +14,7 @@ tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/leve
 $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers or faults))
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) .venv)
 
-.PHONY: help test reproduce lab bench check lock clean
+.PHONY: help test reproduce lab paper bench check lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ reproduce: .venv/.ready ## recompute notebooks, tables and figures into build/ a
 
 lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to Jupyter
 	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks $(ARGS)
+
+paper: .venv/.ready ## build paper/lookahead.pdf from its text and from data/
+	.venv/bin/python paper/build.py
 
 bench: .venv-peers/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
 	$(foreach one,flat_step sweep scaling,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
@@ -46,7 +49,7 @@ compile = uv pip compile pyproject.toml --group build --universal --python-versi
 	--prerelease disallow --generate-hashes --no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)
 
 clean: ## empty build/ and the caches; ALL=1 removes the environments too
-	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info $(if $(ALL),.venv .venv-ptx .venv-peers)
+	rm -rf build paper/lookahead.pdf .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info $(if $(ALL),.venv .venv-ptx .venv-peers)
 	find . -name '.venv*' -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 	@echo "$(if $(ALL),The environments are gone too.,The environments stay: make clean ALL=1 removes them.)"
 
