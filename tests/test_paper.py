@@ -177,7 +177,7 @@ class TestCompiled:
             ),
             (
                 lambda frame: frame.assign(verdict=frame["verdict"].replace("refuted", "supported")),
-                "the text takes C17 to be refuted, the data say supported",
+                "the text takes C05 to be refuted, the data say supported",
             ),
         ],
         ids=["outcome", "side", "effect", "verdict"],
