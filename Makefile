@@ -18,7 +18,7 @@ $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose 
 # The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(filter gpu,$(LEVEL)),$(wildcard .venv-gpu) .venv-ptx) .venv)
 
-.PHONY: help test reproduce verify lab bench check lock clean
+.PHONY: help test reproduce verify lab paper bench check lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ verify: .venv/.ready ## recompute everything from an empty store and fail on any
 
 lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to Jupyter
 	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks $(ARGS)
+
+paper: .venv/.ready ## build paper/lookahead.pdf from its text and from data/
+	.venv/bin/python paper/build.py
 
 bench: .venv-$(if $(filter cuda,$(DEVICE)),ptx,peers)/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
 	$(or $(bench.$(DEVICE)),$(error DEVICE=$(DEVICE) is nothing to measure on: choose cpu or cuda))
@@ -61,7 +64,7 @@ compile = uv pip compile pyproject.toml --group build --universal --python-versi
 	--prerelease disallow --generate-hashes --no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)
 
 clean: ## empty build/ and the caches; ALL=1 removes the environments too
-	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info $(if $(ALL),.venv .venv-ptx .venv-peers .venv-gpu)
+	rm -rf build paper/lookahead.pdf .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info $(if $(ALL),.venv .venv-ptx .venv-peers .venv-gpu)
 	find . -name '.venv*' -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 	@echo "$(if $(ALL),The environments are gone too.,The environments stay: make clean ALL=1 removes them.)"
 

@@ -225,7 +225,7 @@ def test_every_figure_is_in_the_catalogue_under_the_notebook_that_saves_it():
     saved = {path.stem: re.findall(r'figures\.save\(.*"(\w+)", caption, alt\)', path.read_text()) for path in SOURCES}
     entries = {path.stem: [name for name, each in FIGURE.items() if each.notebook == path.stem] for path in SOURCES}
     assert entries == saved
-    assert {path.stem for path in FIGURES} <= FIGURE.keys()
+    assert {path.stem for path in FIGURES} == FIGURE.keys()
 
 
 def test_figures_from_committed_tables_are_the_same_bytes_in_two_processes_and_as_committed(tmp_path, monkeypatch):

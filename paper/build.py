@@ -1,0 +1,91 @@
+"""Build the write-up, paper/lookahead.pdf, from its text and from what that reads in data/ and paper/figures/.
+
+Every table and figure is first held against the hash in its manifest, and the text presumes of every number it shows on
+which side it lies; so a PDF that is built says what the data say. The same files give the same bytes.
+
+Exit code: 0; 1 if a file is broken, a font is missing, or the text presumes what the data do not say, with one sentence
+about it; 2 if the compiler is missing or the call makes no sense. In these cases nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def main(arguments=None):
+    """Run the command line and return the exit code. arguments : list of str, those of the process if None."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="the checkout to build; default: this one")
+    root = parser.parse_args(arguments).root.resolve()
+    broken = next(flaws(root), None)
+    if broken:
+        return say(broken, 1)
+    try:
+        document = compiled(root)
+    except ModuleNotFoundError:
+        return say(
+            'typst is missing: run "make paper", which installs it, or pip install "lookahead-nb[reproduce]".', 2
+        )
+    except ValueError as error:
+        return say(error, 1)
+    path = root / "paper/lookahead.pdf"
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_bytes(document)
+    unfinished.replace(path)
+    print(f"wrote paper/{path.name}, {len(document) / 1e6:.1f} MB")
+    return 0
+
+
+def say(what, code):
+    """Say on stderr what is wrong, and return the exit code."""
+    print(what, file=sys.stderr)
+    return code
+
+
+def flaws(root):
+    """Yield a sentence for every table and figure that is not the one of its manifest."""
+    for folder in ("data/results", "data/timings", "paper/figures"):
+        for manifest in sorted((root / folder).glob("*.json")):
+            told = json.loads(manifest.read_text(encoding="utf-8"))
+            hashes = told["sha256"] if "table" not in told else {told["table"]: told["sha256"]}
+            for name, sha256 in hashes.items():
+                path = manifest.parent / name
+                if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                    yield f"{folder}/{name} must have the sha256 of its manifest {manifest.name}; one was changed."
+
+
+def compiled(root):
+    """Return the PDF as bytes, set in the fonts that the compiler brings along, without the network or a date.
+
+    errors : ModuleNotFoundError without the compiler; ValueError, one sentence, for what it complains about.
+    """
+    import typst
+
+    fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)
+    source = root / "paper/lookahead.typ"
+    try:
+        document, warnings = typst.compile_with_warnings(source, root=root, font_paths=fonts, format="pdf")
+    except typst.TypstError as error:
+        raise ValueError(sentence(error)) from None
+    for warning in warnings:  # a font that is missing is one
+        raise ValueError(sentence(warning))
+    return document
+
+
+def sentence(complaint):
+    """Return a complaint of the compiler in one line, with the place in the text that led to it."""
+    places = re.findall(r"([\w.-]+\.(?:typ|bib):\d+):\d+", complaint.diagnostic)
+    in_text = [place for place in places if not place.startswith(("data.typ", "look.typ"))]
+    where = next(iter(in_text or places), "lookahead.typ")
+    return f"paper/{where}: {complaint.message}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
