@@ -572,8 +572,8 @@ class ScheduleFreeAdamW(WithSlowWeights, _Rule):
         return self.beta2, 1 - self.beta2, root, self.eps, self.weight_decay, lr, share, toward
 
     def _slow(self, fast, state):
-        kernels, slow = kernels_of(state._on_device), state._backend.zeros(fast.size, state._width.type)
-        kernels.average(fast, state._s1, state._width.type(self.outward), slow)
+        slow = state._backend.copy(fast)  # and not zeros, which another stream would bring
+        kernels_of(state._on_device).average(fast, state._s1, state._width.type(self.outward), slow)
         return slow
 
 
