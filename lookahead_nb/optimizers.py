@@ -217,7 +217,8 @@ class Optimizer:
         """Return a fresh state for these weights; slow weights, and z of Schedule-Free, start as a copy of them.
 
         params : (n,) float32 or float64, C-contiguous, writeable; a NumPy array, or on a GPU anything with
-        ``__cuda_array_interface__``. Call it again after loading other weights. errors : TypeError, ValueError.
+        ``__cuda_array_interface__``, whose device the state shares. Call it again after loading other weights.
+        errors : TypeError, ValueError; ``checks.NoDeviceError`` where no GPU can be used.
         """
         buffer = Buffer("params", params, writes=True)
         _check_width(_inner(self), buffer.dtype)
@@ -234,6 +235,9 @@ class Optimizer:
 
     def step(self, params, grad, state, *, check_finite=True):
         """Take one step in place: params and state move, grad is only read.
+
+        On a GPU it runs on the stream that params came with, after what is queued on those of grad and of the step
+        before; the host waits only to check.
 
         params : as in ``init``, the fast weights; grad : the same length and dtype, at params; state : from ``init``.
         check_finite : bool; True refuses, before anything changes, a gradient that is not finite or (rules with a
@@ -568,8 +572,8 @@ class ScheduleFreeAdamW(WithSlowWeights, _Rule):
         return self.beta2, 1 - self.beta2, root, self.eps, self.weight_decay, lr, share, toward
 
     def _slow(self, fast, state):
-        kernels, slow = kernels_of(state._on_device), state._backend.zeros(fast.size, state._width.type)
-        kernels.average(fast, state._s1, state._width.type(self.outward), slow)
+        slow = state._backend.copy(fast)  # and not zeros, which another stream would bring
+        kernels_of(state._on_device).average(fast, state._s1, state._width.type(self.outward), slow)
         return slow
 
 

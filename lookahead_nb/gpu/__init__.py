@@ -121,14 +121,16 @@ def on(device):
 def turn(device, arrays, before=None):
     """Queue what runs inside on the stream of the first array, after everything queued for the others.
 
-    arrays : as :func:`adopt` returns them. before : an event to come after, or None; it is recorded anew at the end,
-    and the streams of the others wait for it. Yields that event. The host waits for nothing.
+    arrays : as :func:`adopt` returns them. before : an event to come after; None stands for the default stream, which
+    is where arrays are made. It is recorded anew at the end, and the streams of the others wait for it. Yields that
+    event. The host waits for nothing.
     """
     stream, *others = {int(a.stream): a.stream for a in arrays}.values()
     with on(device):
         event = before or cuda.event(timing=False)
-        if before:
-            before.wait(stream)
+        if before is None:
+            event.record(0)
+        event.wait(stream)
         for other in others:
             theirs = cuda.event(timing=False)
             theirs.record(other)

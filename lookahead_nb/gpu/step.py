@@ -10,6 +10,7 @@ weights. They carry no signature: an eager one would fail on import where there 
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import get_ident
 
 import numpy as np
 
@@ -162,6 +163,12 @@ def _single(function):
     return cuda.jit(function)
 
 
+@lru_cache(None)
+def _found(device, thread):
+    """Return the place for an index, one for each device and thread: to allocate it anew would wait for the device."""
+    return cuda.device_array(1, np.int64)
+
+
 def _width(*arrays):
     """Return the width if all arrays can be read sixteen bytes at a time, else None."""
     aligned = all((array.device_ctypes_pointer.value or 0) % BYTES == 0 for array in arrays)
@@ -199,7 +206,8 @@ def average(p, s1, outward, slow):
 
 def first_beyond(g, limit):
     """Return the index of the first element that is not within [-limit, limit] (NaN is not), or -1."""
-    found = cuda.to_device(np.full(1, g.size, np.int64), stream=g.stream)
+    found = _found(cuda.current_context().device, get_ident()).bind(g.stream)
+    found.copy_to_device(np.full(1, g.size, np.int64))
     _launch(_single(_first_beyond), g.size, g, limit, found)
     at = int(to_host(found)[0])
     return at if at < g.size else -1

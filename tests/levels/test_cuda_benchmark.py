@@ -3,6 +3,9 @@
 Run with NUMBA_ENABLE_CUDASIM=1; PyTorch and JAX then work on the CPU.
 """
 
+import json
+import platform
+import re
 import sys
 from types import SimpleNamespace
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
+from lookahead_nb.tables import read_table
 
 sys.argv.append("--quick")  # read once, when the benchmarks are imported: nothing is published from here
 from tests.benchmarks import cuda, flat_step, measure, sweep  # noqa: E402
@@ -71,6 +75,25 @@ def test_tables_of_the_flat_step(capsys):
     assert cuda.step_line(2**20, seconds)[-2:] == ["0.0294 GB/s", "50 %"]
     row = cuda.step_rows(100, seconds)[0]
     assert (row["rival"], row["seconds"], row["bytes"], row["bytes_per_second"]) == ("AdamW, ours", 2.0, 2800, 1400)
+
+
+def test_results_and_the_card_are_written_down(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("<!-- bench cuda-flat_step -->\nNot measured yet.\n<!-- /bench -->\n")
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(measure, "ROOT", tmp_path)
+    monkeypatch.setattr(measure, "QUICK", False)
+    cuda.steps(cuda.card() | {"driver": "1.2.3, serves CUDA 13.0"})
+    table = tmp_path / "data/timings/cuda-flat_step.csv"
+    machine = json.loads(table.with_suffix(".json").read_text())["machine"]
+    assert len(read_table(table)) == 2 * len([*cuda.makers(None, None), "copy"])
+    assert machine["gpu"]["name"] == "Numba's simulator"
+    assert machine["gpu"]["driver"] == "1.2.3, serves CUDA 13.0"
+    assert {"torch", "jax", "optax"} <= machine["peers"]["versions"].keys()
+    readme = (tmp_path / "README.md").read_text()
+    assert "| 64 |" in readme
+    assert "Not measured" not in readme
+    written = readme + table.read_text() + table.with_suffix(".json").read_text()
+    assert re.search(rf"\b{re.escape(platform.node())}\b", written) is None
 
 
 def test_what_does_not_fit_is_left_out(capsys):

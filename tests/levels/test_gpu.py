@@ -225,6 +225,18 @@ def test_the_step_comes_after_every_stream_and_every_stream_after_the_step():
 
 
 @simulated
+def test_a_new_state_is_waited_for():
+    """A copy from the host may still be on its way when the call returns, and no other stream would wait for it."""
+    opt, params = lnb.AdamW(), Foreign(cuda.to_device(np.ones(9)), stream=5)
+    state = opt.init(params)
+    assert Event.log == [("record", 0), ("wait", 5), ("record", 5)]
+    other = opt.restore(state.to_arrays(), like=params)
+    Event.log.clear()
+    opt.step(params, params if False else Foreign(cuda.to_device(np.ones(9)), stream=5), other, check_finite=False)
+    assert Event.log == [("record", 0), ("wait", 5), ("launch", 5), ("record", 5)]
+
+
+@simulated
 def test_slow_weights_go_back_on_the_stream_of_then():
     opt = lnb.Lookahead(lnb.SGD(), sync_period=2)
     params = Foreign(cuda.to_device(np.ones(9)), stream=5)

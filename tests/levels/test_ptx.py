@@ -1,18 +1,22 @@
 """Every CUDA kernel compiles for compute capability 9.0 and keeps its width, without a GPU."""
 
+import importlib
+import inspect
 import re
 import types as python_types
+from functools import partial
 
 import numpy as np
 import pytest
-from cases import RULES
+from cases import INNER, RULES, how
 
-from lookahead_nb import formulas, philox
+from lookahead_nb import formulas, gpu, philox
 from lookahead_nb.gpu import cuda
 from lookahead_nb.gpu import step as kernels
+from lookahead_nb.optimizers import step_table
 
 dispatcher = pytest.importorskip("numba.cuda.dispatcher")
-from numba import types  # noqa: E402
+from numba import typeof, types  # noqa: E402
 
 CC = (9, 0)
 SCALARS = {np.float32: types.float32, np.float64: types.float64}
@@ -160,3 +164,49 @@ def test_a_product_left_beside_a_sum_would_be_seen():
     ptx = compiled(kernel, types.float32[::1], types.float32[::1])
     with pytest.raises(AssertionError):
         assert_clean(ptx, np.float32)
+
+
+# ------------------------------------------------------------------ what the host asks of Numba, and no simulator has
+
+
+def test_scalars_of_a_step_are_passed_as_they_are(width):
+    row = step_table(INNER["adamw"], 3, width)[0][2]
+    kind = typeof(tuple(row))
+    assert kind == types.UniTuple(SCALARS[width], 8)
+    assert [typeof(value) for value in how(width)] == arguments(width, 0)[1]
+    kernel, passed = python_types.SimpleNamespace(extensions=[]), []
+    prepare = partial(dispatcher._Kernel._prepare_args, kernel)
+    kernel._prepare_args = prepare
+    prepare(kind, tuple(row), 0, [], passed)
+    assert [width(getattr(value, "value", value)).tobytes() for value in passed] == [value.tobytes() for value in row]
+
+
+def test_numba_has_what_the_simulator_is_given_in_its_place():
+    driver = importlib.import_module("numba.cuda.cudadrv.driver")
+    array = importlib.import_module("numba.cuda.cudadrv.devicearray").DeviceNDArray
+    assert cuda.implementation == "NVIDIA"
+    assert "timing" in inspect.signature(cuda.event).parameters
+    assert "sync" in inspect.signature(cuda.as_cuda_array).parameters
+    assert callable(cuda.external_stream)
+    assert {"device_ctypes_pointer", "bind", "copy_to_host", "copy_to_device"} <= {*dir(array)}
+    assert {"record", "wait", "synchronize"} <= {*dir(driver.Event)}
+    assert {"__int__", "synchronize"} <= {*dir(driver.Stream)}
+    assert int(driver.Stream(driver.binding.CUstream(77), external=True)) == 77
+    assert driver.Device.__hash__ is not None
+    assert {"get_version", "list_devices"} <= {*dir(type(driver.driver))}
+    assert issubclass(driver.CudaAPIError, Exception)
+    assert driver.binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    assert int(driver.binding.CUdeviceptr(4096)) == 4096
+    assert callable(driver.binding.cuPointerGetAttribute)
+    for name in ("MULTIPROCESSOR_COUNT", "CLOCK_RATE"):  # what the benchmark asks
+        assert hasattr(driver.binding.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+
+
+@pytest.mark.parametrize("pointer", [0, 4096])
+def test_number_of_the_device_is_asked_of_the_driver(pointer, monkeypatch):
+    driver = importlib.import_module("numba.cuda.cudadrv.driver")
+    asked = []
+    answer = python_types.SimpleNamespace(cuPointerGetAttribute=lambda what, where: asked.append((what, where)) or 3)
+    monkeypatch.setattr(driver, "driver", answer)
+    assert gpu.device_of(pointer) == 3
+    assert [(what.name, int(where)) for what, where in asked] == [("CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL", pointer)]
