@@ -53,7 +53,7 @@ try:
     from lookahead_nb import claims, figures, report, tables
     from lookahead_nb.figures import catalogue
 
-    for module in ("ipykernel", "seaborn", "sklearn"):
+    for module in ("ipykernel", "seaborn", "sklearn", "typst"):
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
 except ModuleNotFoundError as error:
@@ -360,7 +360,7 @@ def disagreements(rows, build):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     if report.with_tables(text, register, kept) != text:
         sentences.append("README.md: its tables are not those of the committed results")
-    return [*sentences, *moved, *figures_that_differ(build)]
+    return [*sentences, *moved, *figures_that_differ(build), *write_up_that_differs()]
 
 
 def may_follow(name, verdict):
@@ -397,6 +397,18 @@ def figures_that_differ(build):
             continue
         if not as_drawn:
             yield f"paper/figures/{name}: is not what the committed tables give"
+
+
+def write_up_that_differs():
+    """Return a sentence if the committed write-up is not the one that its text and the committed data give."""
+    spec = importlib.util.spec_from_file_location("build", ROOT / "paper/build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    try:
+        same = build.compiled(ROOT) == (ROOT / "paper/lookahead.pdf").read_bytes()
+    except ValueError as error:
+        return [str(error)]
+    return [] if same else ["paper/lookahead.pdf: is not what its text and the committed data give"]
 
 
 # ---------------------------------------------------------------------------------------------------------- writing

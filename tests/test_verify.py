@@ -56,6 +56,7 @@ def checked(reproduce, copied, tmp_path, monkeypatch):
         shutil.copytree(folder, build / kind)
     monkeypatch.setattr(reproduce, "ROOT", root)
     monkeypatch.setattr(reproduce, "COMMITTED", committed)
+    monkeypatch.setattr(reproduce, "write_up_that_differs", list)  # it needs all results, and has a test below
     monkeypatch.setenv("LOOKAHEAD_NB_BUILD", str(build))
     monkeypatch.chdir(root)
 
@@ -161,3 +162,19 @@ def test_verifying_takes_all_and_replaces_nothing(reproduce, monkeypatch, capsys
             reproduce.main(arguments)
         assert stopped.value.code == 2
         assert "--verify takes all notebooks and replaces nothing" in capsys.readouterr().err
+
+
+def test_an_edited_write_up_is_found(reproduce, tmp_path, monkeypatch):
+    pytest.importorskip("typst")
+    assert reproduce.write_up_that_differs() == []
+    for name in ("paper", "data"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+    document = tmp_path / "paper/lookahead.pdf"
+    document.write_bytes(document.read_bytes() + b"\n")
+    assert reproduce.write_up_that_differs() == [
+        "paper/lookahead.pdf: is not what its text and the committed data give"
+    ]
+    edit(tmp_path / "data/results/verdicts.csv", "C02,supported,quieter,", "C02,refuted,quieter,")
+    (sentence,) = reproduce.write_up_that_differs()
+    assert sentence.startswith("paper/")
