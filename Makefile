@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, w
 # What each level of the tests runs; ptx and peers have an environment of their own.
 tests.jit    = .venv/bin/python -m pytest tests $(ARGS)
 tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
-tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py $(ARGS)
+tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py tests/levels/test_device_runs.py $(ARGS)
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS)
 tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS)
 tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_clusters.py $(ARGS)

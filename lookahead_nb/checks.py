@@ -14,6 +14,10 @@ from types import ModuleType
 import numpy as np
 
 
+class DeviceError(RuntimeError):
+    """A GPU that is not there, or one that failed."""
+
+
 def whole_number(name, value, low, high=None):
     """Return the value as int, or refuse what is not a whole number in [low, high] (bool and 2.0 included)."""
     allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
@@ -81,6 +85,8 @@ def plain_array(name, value):
     """Return the value as an array, or refuse what is masked or has rows of different lengths."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, not a masked one, whose mask would be lost")
+    if not isinstance(value, np.ndarray) and hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name} must be an array on the host, not a {type(value).__name__} on a GPU: copy it first")
     try:
         return np.asarray(value)
     except ValueError:

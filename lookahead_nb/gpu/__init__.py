@@ -1,18 +1,40 @@
 """The CUDA backend: where flat buffers live in device memory. The only file that imports ``numba.cuda``."""
 
+from contextlib import contextmanager
+
 import numpy as np
 from numba import cuda
+
+from lookahead_nb.checks import DeviceError
 
 is_device = True
 
 
-def require():
-    """Raise RuntimeError in one sentence if no CUDA device can be used; there is no fallback to the CPU."""
+def require(what="params on a GPU need", instead="pass NumPy arrays"):
+    """Raise DeviceError in one sentence if no CUDA device can be used; there is no fallback to the CPU."""
     if not cuda.is_available():
-        raise RuntimeError(
-            "params on a GPU need a usable CUDA device and driver, and none was found; pass NumPy arrays "
+        raise DeviceError(
+            f"{what} a usable CUDA device and driver, and none was found; {instead} "
             "to run on the CPU, or install the extra lookahead-nb[cuda] on a machine with an NVIDIA GPU"
         )
+
+
+@contextmanager
+def failures_told(what):
+    """Turn what the driver raises in the block into one DeviceError that says what was under way."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("numba.cuda", "numba_cuda", "cuda.")):
+            raise
+        cause = str(error).strip().partition("\n")[0]
+        advice = "a process whose GPU failed has to be started anew"
+        raise DeviceError(f"the GPU failed while {what} ({type(error).__name__}: {cause}); {advice}") from error
+
+
+def free_memory():
+    """Return how many bytes of the device's memory are free."""
+    return cuda.current_context().get_memory_info().free
 
 
 def adopt(array):
