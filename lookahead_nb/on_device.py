@@ -145,7 +145,9 @@ class Portion:
         task, runs, steps = self.task, len(self.opts), self.task.steps
         results = np.full((runs, len(task.eval_steps), 2, len(self.rows.bounds) - 1, 2), np.nan)
         self.results = self.gpu.from_host(results)
-        stride, advance = (self._on_landscape if isinstance(task.model, Landscape) else self._on_network)(self._moving())
+        stride, advance = (self._on_landscape if isinstance(task.model, Landscape) else self._on_network)(
+            self._moving()
+        )
         diverged_at, taken = np.full(runs, -1), np.zeros(runs, np.int64)
         for first in range(0, steps, stride):
             going = diverged_at < 0
@@ -183,7 +185,8 @@ class Portion:
     def _tables(self):
         """Return the scalars of all steps, each table once, and which of them is a run's."""
         number: dict[bytes, int] = {}
-        tables, which = [], []
+        tables: list[np.ndarray] = []
+        which: list[int] = []
         for opt in self.opts:
             table = step_table(opt, self.task.steps, self.task.dtype.type)[0]
             which.append(number.setdefault(table.tobytes(), len(number)))
@@ -200,7 +203,9 @@ class Portion:
         work = runs.room(model.sizes, task.batch_size, len(self.opts) * (len(rows.bounds) - 1), width)
         how = model.sizes, model.activation_code, width(model.l2)
         looks = eval_X, eval_y, rows.bounds, task.eval_steps, self.results, work
-        return task.stride, partial(runs.advance, *moving, X, y, task.batch_size, self.seeds, *how, *looks)
+        entry: Any = runs.advance
+        advance = partial(entry, *moving, X, y, task.batch_size, self.seeds, *how, *looks)
+        return task.stride, advance
 
     def _on_landscape(self, moving):
         from lookahead_nb.gpu import surfaces
@@ -211,9 +216,11 @@ class Portion:
         numbers = np.empty((len(seeds), stride, model.size if model.noise.any() else 0), task.dtype)
         normals = self.gpu.from_host(numbers), np.searchsorted(seeds, self.seeds)
         shape = model.surface, model.coefficients, model.drift, model.noise
+        entry: Any = surfaces.advance
+        move = partial(entry, *moving, *shape, normals, task.eval_steps, self.results)
 
         def advance(first, last):
             surfaces.draw(seeds, first, normals[0])
-            return surfaces.advance(*moving, *shape, normals, task.eval_steps, self.results, first, last)
+            return move(first, last)
 
         return stride, advance

@@ -5,8 +5,8 @@ one chain over k, sums over classes and rows go upwards. No phase reads what ano
 
 Arguments of all phases
     params, g : (n,) float32 or float64, the flat buffer and its gradient.
-    work   : (work_size(sizes, rows),), same width. It holds the activations of all layers as (features, rows), which the
-             way back turns into errors; those of all but the last once more as (rows, features); the losses; the hits.
+    work   : (work_size(sizes, rows),), same width. It holds the activations of all layers as (features, rows), which
+             the way back turns into errors; those of all but the last once more as (rows, features); losses; hits.
     sizes, activation, l2 : as in ``cpu.network``.        rows : how many rows of a batch there are.
     me, team : this thread's number in its block, and how many there are.
 """

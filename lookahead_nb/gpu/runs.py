@@ -31,7 +31,7 @@ FAST, SLOW = 0, 1
 
 
 def moving(rule, slots):
-    """Return the phase ``move(p, g, s1, s2, c, limit, me, team)``: one step of the rule; tells if a weight is beyond."""
+    """Return the phase ``move(p, g, s1, s2, c, limit, me, team)``: a step of the rule; it tells of a weight beyond."""
 
     def move(p, g, s1, s2, c, limit, me, team):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
@@ -61,37 +61,39 @@ def any_beyond(g, limit, me, team):
 
 
 @formula
-def sync_all(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state, me, team):
-    """Sync one run, arguments as ``step.sync``."""
-    for i in range(me, p.size, team):
-        slow[i] = pull(slow[i], p[i], size, rest)
-        p[i] = slow[i] if pull_back else p[i]
-        if s1.size:
-            _sync_slot(s1, a1, i, size, rest, inner_state)
-        if s2.size:
-            _sync_slot(s2, a2, i, size, rest, inner_state)
-
-
-@formula
 def turn_of(t, period, turns):
     """Return which of the slow steps the sync at step t takes, or -1 where there is no sync."""
     return (t // period - 1) % turns if period > 0 and t % period == 0 else -1
 
 
-def _sync_last(
-    p, s1, s2, slow, a1, a2, sync_period, slow_steps, turns, pull_back, inner_state, diverged_at, t
+@formula
+def sync_if_due(
+    run, t, p, s1, s2, slow, a1, a2, sync_period, slow_steps, turns, pull_back, inner_state, me, team
 ):  # fmt: skip
+    """Sync a run if it does so at step t, as ``step.sync`` of its rows; each thread syncs what it has moved."""
+    turn = turn_of(t, sync_period[run], turns[run])
+    if turn >= 0:
+        size, rest, pulls = slow_steps[run, turn, 0], slow_steps[run, turn, 1], pull_back[run]
+        for i in range(me, p.shape[1], team):
+            slow[run, i] = pull(slow[run, i], p[run, i], size, rest)
+            p[run, i] = slow[run, i] if pulls else p[run, i]
+            if s1.shape[1] > 0:
+                _sync_slot(s1[run], a1[run], i, size, rest, inner_state)
+            if s2.shape[1] > 0:
+                _sync_slot(s2[run], a2[run], i, size, rest, inner_state)
+
+
+def sync_last(p, s1, s2, slow, a1, a2, sync_period, slow_steps, turns, pull_back, inner_state, diverged_at, t):
+    """Kernel: sync the runs that do so at step t and are not frozen."""
     me, team = cuda.threadIdx.x, cuda.blockDim.x
     for run in range(cuda.blockIdx.x, p.shape[0], cuda.gridDim.x):
-        turn = turn_of(t, sync_period[run], turns[run])
-        if turn >= 0 and diverged_at[run] < 0:
-            size, rest = slow_steps[run, turn, 0], slow_steps[run, turn, 1]
-            sync_all(
-                p[run], s1[run], s2[run], slow[run], a1[run], a2[run], size, rest, pull_back[run], inner_state, me, team
-            )
+        if diverged_at[run] < 0:
+            syncs = sync_period, slow_steps, turns, pull_back, inner_state
+            sync_if_due(run, t, p, s1, s2, slow, a1, a2, *syncs, me, team)
 
 
-def _average(p, s1, slow, outward):
+def average(p, s1, slow, outward):
+    """Kernel: write the average of Schedule-Free of each run, as ``step.average``."""
     for run in range(cuda.blockIdx.x, p.shape[0], cuda.gridDim.x):
         for i in range(cuda.threadIdx.x, p.shape[1], cuda.blockDim.x):
             slow[run, i] = schedule_free_average(p[run, i], s1[run, i], outward[run])
@@ -160,14 +162,14 @@ def _train(rule, slots, double):
                         params, grad, weight, fan_in, fan_out, l2, batch_size, space, at, copies + start, me, team
                     )
                     if layer > 0:
-                        network.back_to(params, weight, fan_in, fan_out, activation, batch_size, space, start, at, me, team)
+                        network.back_to(
+                            params, weight, fan_in, fan_out, activation, batch_size, space, start, at, me, team
+                        )
                     cuda.syncthreads()
                     at = start
                 beyond = any_beyond(grad, grad_limit, me, team)
                 if double:
-                    beyond = beyond or not math.isfinite(
-                        _loss_in_double(params, sizes, l2, batch_size, space, losses)
-                    )
+                    beyond = beyond or not math.isfinite(_loss_in_double(params, sizes, l2, batch_size, space, losses))
                 else:  # sums of finite float32 numbers are finite in float64
                     for r in range(me, batch_size, team):
                         beyond = beyond or not math.isfinite(space[losses + r])
@@ -179,20 +181,16 @@ def _train(rule, slots, double):
                 if cuda.syncthreads_or(np.int32(beyond)):
                     frozen_at, steps = t, t
                     break
-                turn = turn_of(t, sync_period[run], turns[run])
-                if turn >= 0 and t < last:  # the last one is left to `_sync_last`, after the fast weights were evaluated
-                    size, rest = slow_steps[run, turn, 0], slow_steps[run, turn, 1]
-                    sync_all(
-                        params, first1, second2, slow[run], a1[run], a2[run], size, rest, pull_back[run], inner_state,
-                        me, team,
-                    )  # fmt: skip
+                if t < last:  # the last one is left to `sync_last`: before it the fast weights are evaluated
+                    syncs = sync_period, slow_steps, turns, pull_back, inner_state
+                    sync_if_due(run, t, p, s1, s2, slow, a1, a2, *syncs, me, team)
             if me == 0:
                 diverged_at[run], taken[run] = frozen_at, steps
 
     return named(f"train_{rule.__name__}", kernel)
 
 
-def _evaluate(weights, X, y, bounds, sizes, activation, work, results, at, kind, both, wanted, diverged_at):
+def _evaluate(weights, X, y, bounds, sizes, activation, work, results, wanted, diverged_at, at, kind, both):
     me, team, layers, parts = cuda.threadIdx.x, cuda.blockDim.x, sizes.size - 1, bounds.size - 1
     space, everyone = work[cuda.blockIdx.x], y[:0]
     for job in range(cuda.blockIdx.x, weights.shape[0] * parts, cuda.gridDim.x):
@@ -254,57 +252,77 @@ def room_bytes(sizes, batch_size, jobs, width):
     return min(MOST_BLOCKS, jobs) * (size * np.dtype(width).itemsize + 8 * batch_size)
 
 
-def stretches(first, last, eval_steps):
-    """Yield (low, high, number of the evaluated step at high or -1) from step ``first`` to step ``last``."""
-    number = {int(t): i for i, t in enumerate(eval_steps)}
-    between = (int(t) for t in eval_steps if first < t < last)
-    for low, high in pairwise(sorted({first, *between, last})):
-        yield low, high, number.get(high, -1)
+class Course:
+    """The way of R runs from one evaluated step to the next, the same for networks and surfaces."""
+
+    def __init__(
+        self, p, s1, s2, slow, a1, a2, table, limits, sync_period, slow_steps, pull_back, inner_state, outward
+    ):
+        (tables, which), (shares, turns) = table, slow_steps
+        self.moving, self.outward, self.averages = (p, s1, s2, slow, a1, a2), cuda.to_device(outward), outward.any()
+        periods, turns, pulls = map(cuda.to_device, (sync_period, turns, pull_back))
+        self.syncs = periods, shares, turns, pulls, inner_state
+        self.how = tables, cuda.to_device(which), *limits, *self.syncs
+        self.everyone = cuda.to_device(np.ones(p.shape[0], bool))
+        self.slowed = cuda.to_device((sync_period > 0) | (outward > 0))
+
+    def follow(self, train, evaluate, eval_steps, first, last, threads):
+        """Launch it all; return what ``advance`` returns.
+
+        train : called with (diverged_at, taken, low, high), leaves the sync of step high to this. evaluate : called
+        with (weights, step, of which runs, diverged_at, number of the step, FAST or SLOW, whether both are the same).
+        """
+        p, s1, _, slow, *_ = self.moving
+        end, runs = int(last.max()), len(last)
+        diverged_at, taken = cuda.to_device(np.where(last < end, 0, -1)), cuda.to_device(np.zeros(runs, np.int64))
+        number = {int(t): i for i, t in enumerate(eval_steps)}
+        if first == 0 and 0 in number:
+            evaluate(p, 0, self.everyone, diverged_at, number[0], FAST, True)
+        for low, high in pairwise(sorted({first, *(t for t in number if first < t < end), end})):
+            train(diverged_at, taken, low, high)
+            at = number.get(high, -1)
+            if at >= 0:
+                evaluate(p, high, self.everyone, diverged_at, at, FAST, False)
+            if slow.size:
+                single(sync_last)[runs, threads](*self.moving, *self.syncs, diverged_at, high)
+            if slow.size and at >= 0:
+                if self.averages:
+                    single(average)[runs, threads](p, s1, slow, self.outward)
+                evaluate(slow, high, self.slowed, diverged_at, at, SLOW, False)
+        return diverged_at.copy_to_host(), taken.copy_to_host()
 
 
 def advance(
     rule, p, g, s1, s2, slow, a1, a2, table, limits,
     sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
     X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
-):  # fmt: skip  # noqa: ARG001 (rates, lowest, before: the entry is the CPU's, but no slow step adapts here)
+):  # fmt: skip
     """Train R dense networks from step ``first`` to step ``last`` and evaluate them on the way, all in place.
 
-    Arguments as in ``cpu.runs.advance``; on the device lie p .. a2, the tables, X, y, eval_X, eval_y, results and work.
+    Arguments as in ``cpu.runs.advance``. On the device lie p .. a2, the tables, X, y, eval_X, eval_y, results and work.
 
-    p .. a2 : (R, n) or (R, 0).          table : pair of (tables, steps, 8) and, on the host, (R,), which one is a run's.
+    p .. a2 : (R, n) or (R, 0).   table : pair of (tables, steps, 8) and, on the host, (R,), which of them is a run's.
     slow_steps : pair of (R, m, 2) and (R,), of which a run takes the first so many in turn.
-    sync_period, pull_back, outward, seed : (R,).         results : (R, m, 2, parts, 2) float64.        work : of ``room``.
+    rates, lowest, before : None, since no slow step adapts here.   sync_period, pull_back, outward, seed : (R,).
+    results : (R, m, 2, parts, 2) float64.   work : of ``room``.
     last : (R,) int64, the same step for all runs that go on, and below it for those that are frozen.
-    returns : (R,) int64 each, the step at which a run stopped being finite or -1, and the steps taken; of frozen ones 0.
+    returns : (R,) int64 each, the step at which a run stopped being finite or -1, and the steps taken, 0 if frozen.
     """
-    runs, end = p.shape[0], int(last.max())
-    diverged_at, taken = cuda.to_device(np.where(last < end, 0, -1)), cuda.to_device(np.zeros(runs, np.int64))
-    (tables, which), (shares, turns) = table, slow_steps
-    sizes, bounds, periods, seeds = (cuda.to_device(np.asarray(each)) for each in (sizes, bounds, sync_period, seed))
-    slowed = cuda.to_device((np.asarray(sync_period) > 0) | (np.asarray(outward) > 0))
-    which, turns, pulls, everyone = map(cuda.to_device, (which, turns, pull_back, np.ones(runs, bool)))
-    far = cuda.to_device(outward)
-    numbers, chosen = work
-    blocks, jobs = min(runs, numbers.shape[0]), min(runs * (bounds.size - 1), numbers.shape[0])
+    course = Course(
+        p, s1, s2, slow, a1, a2, table, limits, sync_period, slow_steps, pull_back, inner_state, outward
+    )  # fmt: skip
+    (numbers, chosen), seeds = work, cuda.to_device(seed)
+    sizes, bounds = cuda.to_device(sizes), cuda.to_device(bounds)
+    blocks, jobs = (min(count, len(numbers)) for count in (len(last), len(last) * (bounds.size - 1)))
 
-    def evaluate(weights, of, at, kind, both=False):
-        data = eval_X, eval_y, bounds, sizes, activation, numbers, results
-        single(_evaluate)[jobs, THREADS](weights, *data, at, kind, both, of, diverged_at)
-
-    if first == 0 and eval_steps[:1].tolist() == [0]:
-        evaluate(p, everyone, 0, FAST, True)
-    for low, high, at in stretches(first, end, eval_steps):
+    def train(diverged_at, taken, low, high):
+        shape = X, y, batch_size, seeds, sizes, activation, l2, numbers, chosen
         _training(rule, p.dtype.type)[blocks, THREADS](
-            p, g, s1, s2, slow, a1, a2, tables, which, *limits, periods, shares, turns, pulls, inner_state,
-            X, y, batch_size, seeds, sizes, activation, l2, numbers, chosen, diverged_at, taken, low, high,
-        )  # fmt: skip
-        if at >= 0:
-            evaluate(p, everyone, at, FAST)
-        if slow.size:
-            syncs = periods, shares, turns, pulls, inner_state, diverged_at, high
-            single(_sync_last)[runs, THREADS](p, s1, s2, slow, a1, a2, *syncs)
-            if at >= 0:
-                if outward.any():
-                    single(_average)[runs, THREADS](p, s1, slow, far)
-                evaluate(slow, slowed, at, SLOW)
-    return diverged_at.copy_to_host(), taken.copy_to_host()
+            p, g, s1, s2, slow, a1, a2, *course.how, *shape, diverged_at, taken, low, high
+        )
+
+    def evaluate(weights, _step, wanted, diverged_at, at, kind, both):
+        data = eval_X, eval_y, bounds, sizes, activation, numbers, results
+        single(_evaluate)[jobs, THREADS](weights, *data, wanted, diverged_at, at, kind, both)
+
+    return course.follow(train, evaluate, eval_steps, first, last, THREADS)

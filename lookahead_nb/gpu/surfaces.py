@@ -13,7 +13,7 @@ from numba import types
 
 from lookahead_nb.formulas import RULES, SURFACES, drifted, noisy
 from lookahead_nb.gpu import cuda, runs
-from lookahead_nb.gpu.runs import FAST, SLOW, single, stretches, sync_all, turn_of
+from lookahead_nb.gpu.runs import SLOW, single, sync_if_due
 from lookahead_nb.jit import formula, named
 from lookahead_nb.philox import NOISE, normal_of, normal_words
 
@@ -83,13 +83,9 @@ def _train(surface, coordinates, rule, slots):
                 if cuda.syncthreads_or(np.int32(beyond)):
                     frozen_at, steps = t, t
                     break
-                turn = turn_of(t, sync_period[run], turns[run])
-                if turn >= 0 and t < last:  # the last one is left to a kernel after the fast weights were evaluated
-                    size, rest = slow_steps[run, turn, 0], slow_steps[run, turn, 1]
-                    sync_all(
-                        params, first1, second2, slow[run], a1[run], a2[run], size, rest, pull_back[run], inner_state,
-                        me, team,
-                    )  # fmt: skip
+                if t < last:  # the last one is left to `sync_last`: before it the fast weights are evaluated
+                    syncs = sync_period, slow_steps, turns, pull_back, inner_state
+                    sync_if_due(run, t, p, s1, s2, slow, a1, a2, *syncs, me, team)
                     cuda.syncthreads()
             if me == 0:
                 diverged_at[run], taken[run] = frozen_at, steps
@@ -98,7 +94,7 @@ def _train(surface, coordinates, rule, slots):
 
 
 def _mean_height(surface, coordinates):
-    def kernel(weights, coefficients, drift, step, n, results, at, kind, both, wanted, diverged_at):
+    def kernel(weights, coefficients, drift, step, n, results, wanted, diverged_at, at, kind, both):
         heights = cuda.shared.array(MOST_THREADS, types.float64)
         me, team, parts = cuda.threadIdx.x, cuda.blockDim.x, coefficients.shape[0]
         points = weights.shape[1] // coordinates
@@ -150,42 +146,30 @@ def advance(
     rule, p, g, s1, s2, slow, a1, a2, table, limits,
     sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
     surface, coefficients, drift, noise, normals, eval_steps, results, first, last,
-):  # fmt: skip  # noqa: ARG001 (rates, lowest, before: the entry is the CPU's, but no slow step adapts here)
+):  # fmt: skip
     """Move all replicas of R runs from step ``first`` to step ``last`` and evaluate their mean heights on the way.
 
-    rule .. outward, last : as in ``gpu.runs.advance``.        surface .. noise, eval_steps : as in ``cpu.surfaces``.
-    normals : pair of what ``draw`` wrote from ``first`` on, (seeds, steps, replicas*n or 0), and (R,), the row of a run.
-    results : (R, m, 2, parts, 2) float64, on the device.      returns : as ``gpu.runs.advance``.
+    rule .. outward, last : as in ``gpu.runs.advance``.   surface .. noise, eval_steps : as in ``cpu.surfaces.advance``.
+    normals : pair of (seeds, steps, replicas*n or 0), what ``draw`` wrote from ``first`` on, and (R,), a run's seed.
+    results : (R, m, 2, parts, 2) float64, on the device.   returns : as ``gpu.runs.advance``.
     """
-    width, count, end = p.dtype.type, p.shape[0], int(last.max())
-    threads = min(runs.THREADS, MOST_THREADS, -(-p.shape[1] // 32) * 32)
-    diverged_at, taken = cuda.to_device(np.where(last < end, 0, -1)), cuda.to_device(np.zeros(count, np.int64))
-    (tables, which), (shares, turns), (numbers, row) = table, slow_steps, normals
-    periods, slowed = cuda.to_device(sync_period), cuda.to_device((sync_period > 0) | (outward > 0))
-    which, turns, pulls, row, everyone = map(cuda.to_device, (which, turns, pull_back, row, np.ones(count, bool)))
-    far, rounded_noise = cuda.to_device(outward), cuda.to_device(noise.astype(width))
-    exact, moves = cuda.to_device(coefficients), cuda.to_device(drift)
-    rounded = cuda.device_array((end - first if drift.size else 1, *coefficients.shape), width)
-    single(_coefficients)[min(runs.MOST_BLOCKS, rounded.shape[0]), threads](exact, moves, first, rounded)
+    course = runs.Course(
+        p, s1, s2, slow, a1, a2, table, limits, sync_period, slow_steps, pull_back, inner_state, outward
+    )  # fmt: skip
+    count, threads = len(last), min(runs.THREADS, MOST_THREADS, -(-p.shape[1] // 32) * 32)
+    (numbers, row), width, steps = normals, p.dtype.type, int(last.max()) - first
+    row, exact, moves, rounded_noise = map(cuda.to_device, (row, coefficients, drift, noise.astype(width)))
+    rounded = cuda.device_array((steps if drift.size else 1, *coefficients.shape), width)
+    single(_coefficients)[min(runs.MOST_BLOCKS, len(rounded)), threads](exact, moves, first, rounded)
 
-    def evaluate(weights, step, of, at, kind, both=False):
-        shape = exact, moves, step, noise.size, results
-        _heights(surface)[count, threads](weights, *shape, at, kind, both, of, diverged_at)
-
-    if first == 0 and eval_steps[:1].tolist() == [0]:
-        evaluate(p, 0, everyone, 0, FAST, True)
-    for low, high, at in stretches(first, end, eval_steps):
+    def train(diverged_at, taken, low, high):
+        shape = rounded, rounded_noise, numbers, row, low - first
         _training(surface, rule)[count, threads](
-            p, g, s1, s2, slow, a1, a2, tables, which, *limits, periods, shares, turns, pulls, inner_state,
-            rounded, rounded_noise, numbers, row, low - first, diverged_at, taken, low, high,
-        )  # fmt: skip
-        if at >= 0:
-            evaluate(p, high, everyone, at, FAST)
-        if slow.size:
-            syncs = periods, shares, turns, pulls, inner_state, diverged_at, high
-            single(runs._sync_last)[count, threads](p, s1, s2, slow, a1, a2, *syncs)
-            if at >= 0:
-                if outward.any():
-                    single(runs._average)[count, threads](p, s1, slow, far)
-                evaluate(slow, high, slowed, at, SLOW)
-    return diverged_at.copy_to_host(), taken.copy_to_host()
+            p, g, s1, s2, slow, a1, a2, *course.how, *shape, diverged_at, taken, low, high
+        )
+
+    def evaluate(weights, step, wanted, diverged_at, at, kind, both):
+        shape = exact, moves, step, noise.size, results
+        _heights(surface)[count, threads](weights, *shape, wanted, diverged_at, at, kind, both)
+
+    return course.follow(train, evaluate, eval_steps, first, last, threads)

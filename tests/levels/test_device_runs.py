@@ -3,6 +3,7 @@
 Run with NUMBA_ENABLE_CUDASIM=1. The simulator runs kernels as plain Python: it shows logic and bounds, not types.
 """
 
+import importlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +21,8 @@ assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "this level is run by `mak
 
 # Kernels are plain Python here, which warns of what is far out, in threads that no np.errstate reaches.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(overflow|invalid value) encountered:RuntimeWarning")
+
+training = importlib.import_module("lookahead_nb.train")  # its name in the package is that of the function
 
 TRAINING = {"steps": 5, "batch_size": 4, "eval_at": [2, 3]}
 LAUNCHES = [(1, 1), (3, 2), (32, 9)]  # (threads in a block, blocks at most)
@@ -145,7 +148,7 @@ DIVERGING = {
 @pytest.mark.parametrize(("model", "opt", "dtype"), DIVERGING.values(), ids=DIVERGING)
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_run_that_diverges_freezes_as_on_the_cpu(model, opt, dtype, wrapped, monkeypatch):
-    monkeypatch.setattr("lookahead_nb.train.OPERATIONS_AT_ONCE", 1)  # a launch for every step
+    monkeypatch.setattr(training, "OPERATIONS_AT_ONCE", 1)  # a launch for every step
     opt = lnb.Lookahead(opt, sync_period=1, retention=0.001) if wrapped else opt
     run = assert_same(model, rows_for(model), opt, steps=6, batch_size=4, eval_every=1, dtype=dtype)
     assert run.diverged_at is not None
@@ -199,7 +202,7 @@ def test_a_run_tells_that_it_was_on_a_gpu():
 
 @pytest.fixture
 def launched(monkeypatch):
-    """The numbers of runs of all calls of `runs.advance`; an exception put in front of them is raised by a later one."""
+    """How many runs each call of `runs.advance` had; an exception put in front of them is raised by the second call."""
     calls, advance = [], runs.advance
 
     def watched(rule, p, *arguments):
@@ -217,7 +220,7 @@ def test_runs_that_do_not_fit_together_are_cut_into_launches(launched, monkeypat
     data = rows_for(model)
     expected = swept(model, data, opts, backend="cuda", seeds=1)
     assert launched == [5]
-    task = lnb.train.__globals__["Task"].checked(model, data, 3, 4, 50, [2], 100, "float32", "cuda")
+    task = training.Task.checked(model, data, 3, 4, 50, [2], 100, "float32", "cuda")
     room = on_device.needed(task, opts[:2], task.rows(0)) / on_device.SHARE
     monkeypatch.setattr(gpu, "free_memory", lambda: int(room) + 1)
     launched.clear()
@@ -229,7 +232,9 @@ def test_runs_that_do_not_fit_together_are_cut_into_launches(launched, monkeypat
 def test_a_run_that_does_not_fit_is_refused_before_it_starts(model, monkeypatch):
     data = None if model is LANDSCAPES["drift"] else rows_for(model)
     monkeypatch.setattr(gpu, "free_memory", lambda: 500)
-    with pytest.raises(MemoryError, match=r"a run of .* needs about .* GB on the GPU, where 5e-07 GB are free .*: take a"):
+    with pytest.raises(
+        MemoryError, match=r"a run of .* needs about .* GB on the GPU, where 5e-07 GB are free .*: take"
+    ):
         lnb.train(model, data, ADAMW, steps=2, batch_size=4, backend="cuda")
 
 
@@ -256,8 +261,8 @@ def test_a_gpu_that_fails_ends_a_sweep_that_can_be_resumed(tmp_path, launched, m
     with pytest.raises(DeviceError) as raised:
         swept(model, rows_for(model), **how)
     assert str(raised.value) == (
-        "the GPU failed while 2 runs were trained (DriverError: [700] an illegal address); a process whose GPU failed has"
-        " to be started anew; 2 of 6 runs are stored, and the same sweep goes on from there"
+        "the GPU failed while 2 runs were trained (DriverError: [700] an illegal address); a process whose GPU failed"
+        " has to be started anew; 2 of 6 runs are stored, and the same sweep goes on from there"
     )
     launched.clear()
     assert swept(model, rows_for(model), **how).equals(expected)
