@@ -10,6 +10,7 @@ from cases import INNER, RULES, WRAPPED, picture
 
 import lookahead_nb as lnb
 from lookahead_nb import gpu
+from lookahead_nb.checks import DeviceError
 from lookahead_nb.cpu.step import CHUNK
 
 SIZE = 6
@@ -451,6 +452,20 @@ def test_host_and_device_are_not_mixed(no_gpu):
         refused(ValueError, ["params", "device"], opt.step, OnDevice(), params, state)
         refused(RuntimeError, ["GPU"], opt.restore, state.to_arrays(), like=OnDevice())
         assert picture(params, state) == before
+
+
+def test_training_on_a_gpu_that_is_not_there_is_refused(no_gpu):
+    model, opt = lnb.landscapes.Quadratic([1.0]), lnb.SGD(0.1)
+    words = ["backend='cuda'", "CUDA device", "none was found", "backend='cpu'"]
+    refused(DeviceError, words, lnb.train, model, None, opt, steps=2, backend="cuda")
+    refused(DeviceError, words, lnb.sweep, model, None, [opt], seeds=1, steps=2, backend="cuda")
+
+
+def test_data_on_a_gpu_are_refused_not_copied():
+    y, model = np.arange(30) % 3, lnb.MLP((4, 3))
+    refused(TypeError, ["X must be an array on the host", "OnDevice"], lnb.datasets.from_arrays, OnDevice((30, 4)), y)
+    refused(TypeError, ["X must be an array on the host"], model.predict, model.init(), OnDevice((30, 4)))
+    refused(TypeError, ["params must be a NumPy array"], model.predict, OnDevice((model.size,)), np.ones((30, 4)))
 
 
 # --------------------------------------------------------------------------------------------------------- after all
