@@ -422,7 +422,7 @@ def test_without_a_gpu_device_arrays_are_refused_not_copied(opt, no_gpu):
         OnDevice((0,)),
         OnDevice((1,), strides=(8,)),
     ):
-        refused(RuntimeError, ["GPU", "CUDA", "NumPy"], opt.init, good)
+        refused(DeviceError, ["GPU", "CUDA", "NumPy"], opt.init, good)
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_host_and_device_are_not_mixed(no_gpu):
         before = picture(params, state)
         refused(ValueError, ["grad", "device"], opt.step, params, OnDevice(), state)
         refused(ValueError, ["params", "device"], opt.step, OnDevice(), params, state)
-        refused(RuntimeError, ["GPU"], opt.restore, state.to_arrays(), like=OnDevice())
+        refused(DeviceError, ["GPU"], opt.restore, state.to_arrays(), like=OnDevice())
         assert picture(params, state) == before
 
 
