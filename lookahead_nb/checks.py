@@ -14,8 +14,12 @@ from types import ModuleType
 import numpy as np
 
 
+class NoDeviceError(RuntimeError):
+    """A GPU is asked for, and there is none that can be used."""
+
+
 class DeviceError(RuntimeError):
-    """A GPU that is not there, or one that failed."""
+    """A GPU failed while it was at work."""
 
 
 def whole_number(name, value, low, high=None):

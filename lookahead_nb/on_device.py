@@ -29,10 +29,10 @@ SHARE = 0.9  # of the free memory that is taken: the driver and the kernels need
 
 
 def require():
-    """Return the CUDA backend, or raise DeviceError where no GPU can be used."""
+    """Return the CUDA backend, or raise NoDeviceError where no GPU can be used."""
     from lookahead_nb import gpu
 
-    gpu.require("backend='cuda' needs", "use backend='cpu'")
+    gpu.require()
     return gpu
 
 

@@ -113,12 +113,12 @@ def sweep(
     optimizers, see :func:`grid`; equal ones are trained once, with a warning. seeds : ints in [0, 2**63), or how many.
     store : folder to which finished units are written and from which a sweep resumes, see ``store.Store``; None keeps
     them in memory. executor : any ``concurrent.futures.Executor``; None trains on Numba's threads in this process.
-    backend : "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; as in ``train``, and without an executor.
+    backend : "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; as in ``train``, without an executor.
     progress : True shows it on anything longer than two seconds; or a function of (runs done, runs in all).
     frame : False returns the opened store instead of a frame.
     errors : TypeError, ValueError; MemoryError, before anything is trained, for a frame that does not fit; that of the
-    first unit which failed, once all others are stored. With "cuda" DeviceError where the GPU fails, which ends the sweep
-    at once; what was finished is stored, and the same call goes on from there.
+    first unit which failed, once all others are stored. With "cuda" NoDeviceError, and DeviceError where the GPU
+    fails, which ends the sweep at once; what was finished is stored, and the same call goes on from there.
     """
     training = steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend
     plan = Plan.checked(model, data, *training, configs, seeds)

@@ -100,8 +100,8 @@ def train(
     step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss, the
     gradient (as ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged";
     so does a row whose own loss is not finite.
-    errors : TypeError, ValueError; with "cuda" DeviceError without a GPU that works, MemoryError where a run does not
-    fit it.
+    errors : TypeError, ValueError; with "cuda" NoDeviceError, DeviceError where the GPU fails, MemoryError where a
+    run does not fit it.
     """
     task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)

@@ -10,7 +10,7 @@ from cases import INNER, RULES, WRAPPED, picture
 
 import lookahead_nb as lnb
 from lookahead_nb import gpu
-from lookahead_nb.checks import DeviceError
+from lookahead_nb.checks import NoDeviceError
 from lookahead_nb.cpu.step import CHUNK
 
 SIZE = 6
@@ -422,7 +422,7 @@ def test_without_a_gpu_device_arrays_are_refused_not_copied(opt, no_gpu):
         OnDevice((0,)),
         OnDevice((1,), strides=(8,)),
     ):
-        refused(DeviceError, ["GPU", "CUDA", "NumPy"], opt.init, good)
+        refused(NoDeviceError, ["GPU", "CUDA", "NumPy"], opt.init, good)
 
 
 @pytest.mark.parametrize(
@@ -450,15 +450,15 @@ def test_host_and_device_are_not_mixed(no_gpu):
         before = picture(params, state)
         refused(ValueError, ["grad", "device"], opt.step, params, OnDevice(), state)
         refused(ValueError, ["params", "device"], opt.step, OnDevice(), params, state)
-        refused(DeviceError, ["GPU"], opt.restore, state.to_arrays(), like=OnDevice())
+        refused(NoDeviceError, ["GPU"], opt.restore, state.to_arrays(), like=OnDevice())
         assert picture(params, state) == before
 
 
 def test_training_on_a_gpu_that_is_not_there_is_refused(no_gpu):
     model, opt = lnb.landscapes.Quadratic([1.0]), lnb.SGD(0.1)
-    words = ["backend='cuda'", "CUDA device", "none was found", "backend='cpu'"]
-    refused(DeviceError, words, lnb.train, model, None, opt, steps=2, backend="cuda")
-    refused(DeviceError, words, lnb.sweep, model, None, [opt], seeds=1, steps=2, backend="cuda")
+    words = ["a GPU is asked for", "no CUDA device can be used", "backend='cpu'"]
+    refused(NoDeviceError, words, lnb.train, model, None, opt, steps=2, backend="cuda")
+    refused(NoDeviceError, words, lnb.sweep, model, None, [opt], seeds=1, steps=2, backend="cuda")
 
 
 def test_data_on_a_gpu_are_refused_not_copied():

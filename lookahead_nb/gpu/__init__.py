@@ -5,18 +5,17 @@ from contextlib import contextmanager
 import numpy as np
 from numba import cuda
 
-from lookahead_nb.checks import DeviceError
+from lookahead_nb.checks import DeviceError, NoDeviceError
 
 is_device = True
 
 
-def require(what="params on a GPU need", instead="pass NumPy arrays"):
-    """Raise DeviceError in one sentence if no CUDA device can be used; there is no fallback to the CPU."""
+def require():
+    """Raise NoDeviceError in one sentence if no CUDA device can be used; there is no fallback to the CPU."""
     if not cuda.is_available():
-        raise DeviceError(
-            f"{what} a usable CUDA device and driver, and none was found; {instead} "
-            "to run on the CPU, or install the extra lookahead-nb[cuda] on a machine with an NVIDIA GPU"
-        )
+        found = "no driver or no GPU was found, or the extra lookahead-nb[cuda] is missing"
+        cpu = "NumPy arrays and backend='cpu' run on the CPU"
+        raise NoDeviceError(f"a GPU is asked for and no CUDA device can be used: {found}; {cpu}")
 
 
 @contextmanager
@@ -30,6 +29,12 @@ def failures_told(what):
         cause = str(error).strip().partition("\n")[0]
         advice = "a process whose GPU failed has to be started anew"
         raise DeviceError(f"the GPU failed while {what} ({type(error).__name__}: {cause}); {advice}") from error
+
+
+def name():
+    """Return the name of the device that runs are trained on."""
+    told = getattr(cuda.get_current_device(), "name", "Numba's simulator")
+    return told.decode() if isinstance(told, bytes) else told
 
 
 def free_memory():

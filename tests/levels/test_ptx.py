@@ -1,6 +1,7 @@
 """Every CUDA kernel compiles for compute capability 9.0 and keeps its width, without a GPU."""
 
 import re
+import sys
 import types as python_types
 
 import numpy as np
@@ -182,6 +183,7 @@ def resources(ptx):
 def test_whole_run(rule, width):
     ptx = training_kernel(rule, width)
     assert_clean(ptx, width)
+    assert re.findall(r"\.(?:ftz|approx|full)\b", ptx) == []  # IEEE division and root, subnormal numbers kept
     assert len(re.findall(rf"\bfma\.rn\.f{8 * np.dtype(width).itemsize}", ptx)) > TILE
 
 
@@ -228,6 +230,6 @@ def test_kernels_of_whole_runs_fit_a_multiprocessor(width, capsys):
         registers, stack, spills, shared = resources(ptx)
         with capsys.disabled():
             what = f"{registers} registers, {stack} B of stack, {spills} B of spills, {shared} B of shared memory"
-            print(f"\n{name} in {np.dtype(width).name}: {what}, {runs.THREADS} threads a block")
+            sys.stdout.write(f"\n{name} in {np.dtype(width).name}: {what}, {runs.THREADS} threads a block")
         assert (stack, spills) == (0, 0)
         assert registers * runs.THREADS <= 1 << 16
