@@ -33,7 +33,8 @@ def failures_told(what):
 
 def name():
     """Return the name of the device that runs are trained on."""
-    told = getattr(cuda.get_current_device(), "name", "Numba's simulator")
+    device = getattr(cuda.current_context(), "device", None)
+    told = getattr(device, "name", "Numba's simulator")
     return told.decode() if isinstance(told, bytes) else told
 
 

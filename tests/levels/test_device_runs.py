@@ -16,6 +16,7 @@ from lookahead_nb import gpu, on_device
 from lookahead_nb.checks import DeviceError
 from lookahead_nb.gpu import runs
 from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
+from lookahead_nb.store import Store
 
 assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "this level is run by `make test LEVEL=sim`"
 
@@ -266,6 +267,7 @@ def test_a_gpu_that_fails_ends_a_sweep_that_can_be_resumed(tmp_path, launched, m
         "the GPU failed while 2 runs were trained (DriverError: [700] an illegal address); a process whose GPU failed"
         " has to be started anew; 2 of 6 runs are stored, and the same sweep goes on from there"
     )
+    assert Store.open(tmp_path / "store").machine["gpu"] == gpu.name()
     launched.clear()
     assert swept(model, rows_for(model), **how).equals(expected)
     assert launched == [2, 2]
