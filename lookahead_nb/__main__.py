@@ -17,7 +17,7 @@ from pathlib import Path
 import numba
 
 from lookahead_nb import configuration
-from lookahead_nb.checks import NoDeviceError, choice, whole_number
+from lookahead_nb.checks import DeviceError, NoDeviceError, choice, whole_number
 from lookahead_nb.progress import Progress, duration
 from lookahead_nb.store import DamageError, Store
 from lookahead_nb.workers import LostWorkerError, WorkerPool, dask_executor
@@ -75,7 +75,7 @@ def main(arguments=None):
         return 0
     except KeyboardInterrupt:
         return _say("stopped", 130)
-    except LostWorkerError as error:
+    except (LostWorkerError, DeviceError) as error:
         return _say(error, 1)
     except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError, NoDeviceError) as error:
         return _say(error, 2)

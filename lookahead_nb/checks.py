@@ -18,6 +18,10 @@ class NoDeviceError(RuntimeError):
     """A GPU is asked for, and there is none that can be used."""
 
 
+class DeviceError(RuntimeError):
+    """A GPU failed while it was at work."""
+
+
 def whole_number(name, value, low, high=None):
     """Return the value as int, or refuse what is not a whole number in [low, high] (bool and 2.0 included)."""
     allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
@@ -85,6 +89,8 @@ def plain_array(name, value):
     """Return the value as an array, or refuse what is masked or has rows of different lengths."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, not a masked one, whose mask would be lost")
+    if not isinstance(value, np.ndarray) and hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name} must be an array on the host, not a {type(value).__name__} on a GPU: copy it first")
     try:
         return np.asarray(value)
     except ValueError:

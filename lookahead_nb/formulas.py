@@ -442,6 +442,67 @@ def sigmoid_slope(a):
     return a * (like(a, 1) - a)
 
 
+# ------------------------------------------------------------------------------------------------- a dense network
+
+
+@formula
+def biased(product, bias):
+    """Return what a unit adds up: its product and its bias."""
+    return product + bias
+
+
+@formula
+def activated(z, activation):
+    """Return the activation of what a hidden unit adds up. activation : RELU, TANH or SIGMOID."""
+    if activation == RELU:
+        return relu(z)
+    return tanh(z) if activation == TANH else sigmoid(z)
+
+
+@formula
+def back(error, slope):
+    """Return the error before an activation from the one behind it and the activation's slope (chain rule)."""
+    return error * slope
+
+
+@formula
+def back_through(error, a, activation):
+    """Return the error before an activation from the one behind it and its value a."""
+    if activation == RELU:
+        return back(error, relu_slope(a))
+    return back(error, tanh_slope(a)) if activation == TANH else back(error, sigmoid_slope(a))
+
+
+@formula
+def softmax_term(logit, peak):
+    """Return ``exp(logit - peak)``, peak being the largest logit of the row, so that nothing overflows."""
+    return exp(logit - peak)
+
+
+@formula
+def softmax_share(term, total):
+    """Return the probability of a class from its :func:`softmax_term` and the sum of all."""
+    return term / total
+
+
+@formula
+def softmax_loss(logit, peak, total):
+    """Return the cross-entropy of a row, ``log(total) + (peak - logit)``, logit being that of its label."""
+    return log(total) + (peak - logit)
+
+
+@formula
+def logistic_loss(logit, label):
+    """Return the cross-entropy of a row with one logit; label : 0 or 1."""
+    return softplus(-logit if label == 1 else logit)
+
+
+@formula
+def logit_error(probability, hit, share):
+    """Return the gradient of the mean cross-entropy by a logit. hit : whether it is the label's; share : 1/rows."""
+    return (probability - like(share, 1 if hit else 0)) * share
+
+
 # --------------------------------------------------------------------------------------------------- the normal law
 
 # Numerators and denominators of two rational functions, highest power first.
@@ -529,6 +590,18 @@ def quadratic(x, y, a, b):
     away = x - b
     slope = a * away
     return like(x, 0.5) * (slope * away), slope, slope
+
+
+@formula
+def drifted(b, drift, step):
+    """Return the second coefficient of a part at a step, ``b + drift*step``. All float64."""
+    return fma(drift, step, b)
+
+
+@formula
+def noisy(slope, noise, normal):
+    """Return a slope with noise, ``slope + noise*normal``."""
+    return fma(noise, normal, slope)
 
 
 @formula

@@ -14,7 +14,7 @@ from numba import types
 
 from lookahead_nb.checks import whole_number
 from lookahead_nb.formulas import normal_quantile
-from lookahead_nb.jit import compiled, formula
+from lookahead_nb.jit import compiled, fma, formula
 
 STREAM_ID = "philox4x32-10/feistel8/1"  # stored with every result
 
@@ -29,7 +29,7 @@ _M0, _M1 = _u64(0xD2511F53), _u64(0xCD9E8D57)
 _W0, _W1 = _u64(0x9E3779B9), _u64(0xBB67AE85)
 _H0, _H1 = _u64(0x9E3779B1), _u64(0x85EBCA6B)
 _15, _13, _8, _1 = _u64(15), _u64(13), _u64(8), _u64(1)
-_2_POW_MINUS_24, _2_POW_MINUS_32, _HALF = np.float64(2.0**-24), np.float64(2.0**-32), np.float64(0.5)
+_2_POW_MINUS_24, _2_POW_MINUS_32, _2_POW_MINUS_33 = (np.float64(2.0**-n) for n in (24, 32, 33))
 
 
 @formula
@@ -108,12 +108,25 @@ def minibatch(n, batch_size, seed, step, out):
 
 
 @formula
-def _shuffle(n, first, seed, epoch, stream, out):
-    rows = _u64(n)
+def minibatch_row(n, batch_size, seed, step, i):
+    """Return row index i of the :func:`minibatch` of one step."""
+    per_epoch = n // batch_size
+    rows, (low_keys, high_keys) = _u64(n), _epoch_keys(seed, step // per_epoch, MINIBATCHES)
+    left_bits, right_bits = domain_bits(rows)
+    at = _u64((step % per_epoch) * batch_size + i)
+    return np.int64(shuffled(at, rows, left_bits, right_bits, low_keys, high_keys))
+
+
+@formula
+def _epoch_keys(seed, epoch, stream):
     k0, k1 = seed & _LOW, seed >> _32
     e0, e1 = _u64(epoch) & _LOW, _u64(epoch) >> _32
-    low_keys = philox4x32(e0, e1, _u64(0), stream, k0, k1)
-    high_keys = philox4x32(e0, e1, _1, stream, k0, k1)
+    return philox4x32(e0, e1, _u64(0), stream, k0, k1), philox4x32(e0, e1, _1, stream, k0, k1)
+
+
+@formula
+def _shuffle(n, first, seed, epoch, stream, out):
+    rows, (low_keys, high_keys) = _u64(n), _epoch_keys(seed, epoch, stream)
     left_bits, right_bits = domain_bits(rows)
     for i in range(out.size):
         out[i] = np.int64(shuffled(_u64(first + i), rows, left_bits, right_bits, low_keys, high_keys))
@@ -137,13 +150,24 @@ def fill_normal(seed, stream, step, out):
 
     seed : uint64; step : int64 in [0, 2**32); step 0 shares its words with ``uniforms`` of the stream; out : float64.
     """
-    k0, k1 = seed & _LOW, seed >> _32
     for i in range(0, out.size, 4):
-        words = philox4x32(_u64(i >> 2) & _LOW, _u64(step), _u64(0), stream, k0, k1)
+        words = normal_words(seed, stream, step, i >> 2)
         for j in range(min(4, out.size - i)):
             out[i + j] = np.float64(words[j])
     for i in range(out.size):
-        out[i] = normal_quantile((out[i] + _HALF) * _2_POW_MINUS_32)
+        out[i] = normal_of(out[i])
+
+
+@formula
+def normal_words(seed, stream, step, quarter):
+    """Return the four words behind the numbers 4*quarter, ... of :func:`fill_normal`."""
+    return philox4x32(_u64(quarter) & _LOW, _u64(step), _u64(0), stream, seed & _LOW, seed >> _32)
+
+
+@formula
+def normal_of(word):
+    """Return the standard normal number of a word, both float64; the fma is exact, and leaves nothing to contract."""
+    return normal_quantile(fma(word, _2_POW_MINUS_32, _2_POW_MINUS_33))
 
 
 @lru_cache(None)

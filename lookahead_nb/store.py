@@ -264,7 +264,13 @@ class Store:
         if dtypes != self._dtypes:
             raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, not {dtypes}")
         table = pa.table({name: values for name, (values, _) in columns.items()})
-        header = {"format": FORMAT, "unit": unit, "configuration": self.sha256, "machine": _maker(), "dtypes": dtypes}
+        header = {
+            "format": FORMAT,
+            "unit": unit,
+            "configuration": self.sha256,
+            "machine": _maker(_gpu_of(self.configuration)),
+            "dtypes": dtypes,
+        }
         header |= {"kinds": {name: kinds for name, (_, kinds) in columns.items()}, "seal": _BLANK.decode()}
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
@@ -278,8 +284,18 @@ def _name(unit):
 
 
 @cache
-def _maker():
-    return {name: value for name, value in machine().items() if name != "threads"}  # their number changes no bit
+def _maker(gpu):
+    return {name: value for name, value in machine(gpu).items() if name != "threads"}  # their number changes no bit
+
+
+def _gpu_of(configuration):
+    """Return the name of the GPU that this process trains runs of a sweep on, or None where it is the CPU."""
+    training = configuration.get("training")
+    if not (isinstance(training, dict) and training.get("backend") == "cuda"):
+        return None
+    from lookahead_nb import gpu  # numba.cuda is loaded where it is used
+
+    return gpu.name()
 
 
 def _arrow():
@@ -392,7 +408,7 @@ def _manifest(configuration, units):
         raise type(error)(f"configuration must hold only what JSON knows: {error}") from None
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     manifest = {"format": FORMAT, "configuration": json.loads(text), "sha256": sha256, "units": units}
-    return manifest | {"machine": machine(), "seal": _BLANK.decode()}
+    return manifest | {"machine": machine(_gpu_of(configuration)), "seal": _BLANK.decode()}
 
 
 def _make(path, manifest):

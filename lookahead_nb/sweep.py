@@ -21,7 +21,8 @@ from threading import Event
 import numba
 import numpy as np
 
-from lookahead_nb.checks import flag, whole_number
+from lookahead_nb import on_device
+from lookahead_nb.checks import DeviceError, flag, whole_number
 from lookahead_nb.cpu.lanes import lanes_of
 from lookahead_nb.landscapes import Landscape
 from lookahead_nb.optimizers import Lookahead, Optimizer
@@ -112,10 +113,12 @@ def sweep(
     optimizers, see :func:`grid`; equal ones are trained once, with a warning. seeds : ints in [0, 2**63), or how many.
     store : folder to which finished units are written and from which a sweep resumes, see ``store.Store``; None keeps
     them in memory. executor : any ``concurrent.futures.Executor``; None trains on Numba's threads in this process.
+    backend : "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; as in ``train``, without an executor.
     progress : True shows it on anything longer than two seconds; or a function of (runs done, runs in all).
     frame : False returns the opened store instead of a frame.
     errors : TypeError, ValueError; MemoryError, before anything is trained, for a frame that does not fit; that of the
-    first unit which failed, once all others are stored.
+    first unit which failed, once all others are stored. With "cuda" NoDeviceError, and DeviceError where the GPU
+    fails, which ends the sweep at once; what was finished is stored, and the same call goes on from there.
     """
     training = steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend
     plan = Plan.checked(model, data, *training, configs, seeds)
@@ -127,6 +130,8 @@ def sweep(
         _check_memory(plan)
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
+    if executor is not None and backend == "cuda":
+        raise ValueError(f"executor must be None with backend='cuda', whose units run on the GPU, not {executor!r}")
     names = [unit.name for unit in plan.units]
     stored = None if store is None else Store.open(store, plan.configuration(), names)
     finished = stored.done() if stored else set()
@@ -135,7 +140,7 @@ def sweep(
     with Progress() if progress is True else nullcontext(progress or _silent) as report:
         report(done, plan.size)
         kept, failures = [], []
-        for unit, found in _trained(todo, executor):
+        for unit, found in _trained_on_device(plan.task, todo) if backend == "cuda" else _trained(todo, executor):
             if isinstance(found, Exception):
                 failures.append(found)
                 if not stored:
@@ -148,6 +153,9 @@ def sweep(
             done += unit.size
             report(done, plan.size)
     if failures:
+        if stored and isinstance(failures[0], DeviceError):
+            resumes = f"{done} of {plan.size} runs are stored, and the same sweep goes on from there"
+            raise DeviceError(f"{failures[0]}; {resumes}") from failures[0]
         raise failures[0]
     if not stored:
         return plan.rows(kept).drop(columns=ORDER)
@@ -356,3 +364,23 @@ def _trained(units, executor):
             future.cancel()
         if not executor:
             pool.shutdown()
+
+
+def _trained_on_device(task, units):
+    """Yield as :func:`_trained`, many units by the same launches; a GPU that fails ends it, nothing would run there."""
+    at_once, waiting = on_device.runs_at_once(task), list(reversed(units))
+    while waiting:
+        batch = [waiting.pop()]
+        while waiting and sum(unit.size for unit in batch) + waiting[-1].size <= at_once:
+            batch.append(waiting.pop())
+        opts, seeds = ([x for unit in batch for x in getattr(unit, name)] for name in ("opts", "seeds"))
+        try:
+            run_ids, results, diverged_at = on_device.train_runs(task, opts, seeds)
+        except Exception as error:
+            yield batch[0], error
+            return
+        first = 0
+        for unit in batch:
+            own = slice(first, first + unit.size)
+            first += unit.size
+            yield unit, (run_ids[own], results[own], diverged_at[own])

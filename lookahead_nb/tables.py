@@ -38,8 +38,11 @@ def _version(package):
         return "not installed"  # run from a folder of sources
 
 
-def machine():
-    """Return what a result may depend on: the CPU, its class as the compiler sees it, threads, versions, stream."""
+def machine(gpu=None):
+    """Return what a result may depend on: the CPU, its class as the compiler sees it, threads, versions, stream.
+
+    gpu : str, the name of the GPU that it came from, or None.
+    """
     from llvmlite.binding import get_host_cpu_name
     from numba import get_num_threads
 
@@ -51,7 +54,7 @@ def machine():
     return {
         "cpu": cpu,
         "cpu_class": get_host_cpu_name(),
-        "gpu": None,
+        "gpu": gpu,
         "threads": get_num_threads(),
         "versions": versions,
         "stream": STREAM_ID,

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from lookahead_nb import on_device
 from lookahead_nb.checks import float_dtype, one_of, whole_number
 from lookahead_nb.cpu import groups, network, runs, surfaces
 from lookahead_nb.cpu.lanes import lanes_of, lined_up
@@ -88,7 +89,8 @@ def train(
     for a landscape, which has no use for batch_size and eval_rows either. opt : an inner rule or Lookahead. steps,
     batch_size, eval_every, eval_rows : int, at least 1. seed : int in [0, 2**63), of weights, minibatches and noise.
     eval_at : steps to evaluate in place of every eval_every-th; 0 and the last are always in. eval_rows : a larger
-    split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64".
+    split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64". backend : "cpu", or "cuda" to
+    train on a GPU, from and to the host; there no slow step adapts, and there is no way back to the CPU unasked.
 
     history : ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of opt, ``step``,
     ``phase`` (step mod sync_period), ``weights`` ("fast"; for Lookahead also "slow", and so for Schedule-Free, where it
@@ -98,7 +100,8 @@ def train(
     step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss, the
     gradient (as ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged";
     so does a row whose own loss is not finite.
-    errors : TypeError, ValueError.
+    errors : TypeError, ValueError; with "cuda" NoDeviceError, DeviceError where the GPU fails, MemoryError where a
+    run does not fit it.
     """
     task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
@@ -148,12 +151,14 @@ class Task:
     eval_steps: np.ndarray
     eval_rows: int
     dtype: np.dtype
+    backend: str
     key: str = field(default_factory=lambda: uuid4().hex)  # known again in another process, with what it has loaded
 
     @classmethod
     def checked(cls, model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend):
         """Return the task, or refuse what is wrong with one of its parts."""
-        one_of("backend", backend, ("cpu",))
+        if one_of("backend", backend, ("cpu", "cuda")) == "cuda":
+            on_device.require()
         dtype = float_dtype("dtype", dtype)
         steps, batch_size = whole_number("steps", steps, 1), whole_number("batch_size", batch_size, 1)
         eval_rows, eval_steps = whole_number("eval_rows", eval_rows, 1), _eval_steps(steps, eval_every, eval_at)
@@ -163,7 +168,7 @@ class Task:
             batch_size = eval_rows = 1  # not used, and so no part of the configuration
         elif not isinstance(model, DenseNetwork):
             raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, not {model!r}")
-        return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype)
+        return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype, backend)
 
     def rows(self, seed):
         """Return the :class:`Rows` of a seed; those of the last seeds and data sets are kept."""
@@ -199,6 +204,8 @@ class Task:
     def takes(self, name, opt):
         """Return the optimizer, or refuse what is none or does not fit the model."""
         check_optimizer(name, opt)
+        if self.backend == "cuda" and getattr(opt, "adapts", False):
+            raise ValueError(f"{name} must have given slow steps with backend='cuda', not slow_step_size='adaptive'")
         if isinstance(self.model, Landscape) and self.model.replicas > 1 and getattr(opt, "adapts", False):
             what = "an adaptive slow_step_size would tie the replicas of a landscape together"
             raise ValueError(f"{name} must have given slow steps where replicas={self.model.replicas}: {what}")
@@ -229,6 +236,7 @@ class Task:
         """Return what the results depend on, but for optimizer, seed and data: a nested dict."""
         training: dict[str, object] = {"steps": self.steps, "batch_size": self.batch_size, "eval_rows": self.eval_rows}
         training |= {"dtype": str(self.dtype), "stream": STREAM_ID}
+        training |= {"backend": self.backend} if self.backend != "cpu" else {}  # other bits are not ruled out there
         return {"model": self.model.settings(), "training": training}
 
     def run_id(self, opt, seed, rows):
@@ -247,6 +255,10 @@ class Task:
         looks : steps after which look() is called, with params and state as a run that ends there leaves them; of a
         network only.
         """
+        if self.backend == "cuda":
+            results, diverged_at, taken = on_device.advance(self, opt, seed, rows, params, state, goes_on)
+            _remember(state, np.array(getattr(opt, "shares", ((0.0, 1.0),))), taken)
+            return results, diverged_at, taken
         if isinstance(self.model, Landscape):
             results, diverged_at, taken = _train_on_landscape(self, [opt], seed, [params], [state], goes_on)
             return results[0], int(diverged_at[0]), int(taken[0])

@@ -454,6 +454,20 @@ def test_host_and_device_are_not_mixed(no_gpu):
         assert picture(params, state) == before
 
 
+def test_training_on_a_gpu_that_is_not_there_is_refused(no_gpu):
+    model, opt = lnb.landscapes.Quadratic([1.0]), lnb.SGD(0.1)
+    words = ["a GPU is asked for", "no CUDA device can be used", "backend='cpu'"]
+    refused(NoDeviceError, words, lnb.train, model, None, opt, steps=2, backend="cuda")
+    refused(NoDeviceError, words, lnb.sweep, model, None, [opt], seeds=1, steps=2, backend="cuda")
+
+
+def test_data_on_a_gpu_are_refused_not_copied():
+    y, model = np.arange(30) % 3, lnb.MLP((4, 3))
+    refused(TypeError, ["X must be an array on the host", "OnDevice"], lnb.datasets.from_arrays, OnDevice((30, 4)), y)
+    refused(TypeError, ["X must be an array on the host"], model.predict, model.init(), OnDevice((30, 4)))
+    refused(TypeError, ["params must be a NumPy array"], model.predict, OnDevice((model.size,)), np.ones((30, 4)))
+
+
 # --------------------------------------------------------------------------------------------------------- after all
 
 

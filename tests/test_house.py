@@ -20,7 +20,7 @@ FLOORS = [
     ["checks", "formulas", "jit", "philox"],
     ["cpu", "gpu"],
     ["buffers", "optimizers", "schedules", "logistic", "mlp", "landscapes", "datasets", "downloads", "features"],
-    ["train", "theory", "near_minimum"],
+    ["train", "on_device", "theory", "near_minimum"],
     [
         "sweep",
         "workers",

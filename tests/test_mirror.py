@@ -40,15 +40,15 @@ def test_loops_and_kernels_have_the_same_parameters(builder):
     assert parameters(functions(CPU)["_sync"]) == parameters(functions(GPU)["_sync"])
 
 
-def holds_a_weight(node):
+def holds_a_weight(node, arrays=ARRAYS, values=VALUES):
     """Tell whether an element of an array, or a value made from one, stands in the expression outside of a call."""
     if isinstance(node, ast.Call):
         return False
     if isinstance(node, ast.Subscript):
-        return isinstance(node.value, ast.Name) and node.value.id in ARRAYS and not isinstance(node.slice, ast.Slice)
+        return isinstance(node.value, ast.Name) and node.value.id in arrays and not isinstance(node.slice, ast.Slice)
     if isinstance(node, ast.Name):
-        return node.id in VALUES
-    return any(holds_a_weight(child) for child in ast.iter_child_nodes(node))
+        return node.id in values
+    return any(holds_a_weight(child, arrays, values) for child in ast.iter_child_nodes(node))
 
 
 @pytest.mark.parametrize("tree", [CPU, GPU], ids=["cpu", "gpu"])
@@ -57,3 +57,41 @@ def test_no_formula_is_stated_in_a_loop(tree):
     sums = [node for node in sums if not isinstance(getattr(node, "op", None), ast.Not)]
     assert [ast.unparse(node) for node in sums if holds_a_weight(node)] == []
     assert holds_a_weight(ast.parse("rest * slow[i] + fast").body[0])
+
+
+# ------------------------------------------------------------------------------------------------------- whole runs
+
+ROOMS = [("cpu", "network"), ("gpu", "network"), ("cpu", "runs"), ("gpu", "runs"), ("gpu", "surfaces")]
+# The float arrays and values of whole runs, in which only indices may be reckoned with.
+OF_RUNS = ARRAYS | {"params", "grad", "work", "space", "row", "error", "below", "inputs", "outputs", "logits", "losses"}
+OF_RUNS |= {"W", "dW", "db", "noise", "normals", "coefficients", "weights", "heights", "peak", "chains"} - {"s"}
+VALUES_OF_RUNS = {"fast", "after", "z", "x", "term", "probability", "own", "share"}
+
+
+def tree_of(room, name):
+    return ast.parse((PACKAGE / room / f"{name}.py").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["runs", "surfaces"])
+def test_whole_runs_have_one_entry(name):
+    cpu, gpu = (functions(tree_of(room, name))["advance"] for room in ("cpu", "gpu"))
+    assert parameters(cpu) == parameters(gpu)
+
+
+def stated(tree):
+    """Return the products, quotients and differences that are no index; a bare sum adds up what formulas gave."""
+    kinds = (ast.Mult, ast.Div, ast.Sub, ast.Pow)
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, kinds)]
+    return [ast.unparse(node) for node in found if holds_a_weight(node, OF_RUNS, VALUES_OF_RUNS)]
+
+
+@pytest.mark.parametrize(("room", "name"), ROOMS)
+def test_no_formula_is_stated_in_a_whole_run(room, name):
+    assert stated(tree_of(room, name)) == []
+
+
+def test_a_formula_stated_in_a_whole_run_would_be_seen():
+    for wrong in ("work[at] * slope", "z - peak[r]", "term / total", "params[i] - c[0] * g[i]", "row[r] * row[r]"):
+        assert stated(ast.parse(wrong)), wrong
+    for right in ("work[at * rows + r]", "fma(a, work[i], c)", "at * rows", "np.float64(hits) / np.float64(rows)"):
+        assert not stated(ast.parse(right)), right

@@ -46,7 +46,8 @@ def outcome_of(package, tests):
     """Run these tests on a copy of the package in plain Python; return pytest's exit code and its words."""
     quick = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain"]
     command = [sys.executable, "-m", "pytest", *quick, *(str(TESTS / test) for test in tests)]
-    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    plain = {"NUMBA_DISABLE_JIT": "1", "NUMBA_ENABLE_CUDASIM": "1"}  # CUDA kernels too, where a test runs any
+    environment = os.environ | plain | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment["PYTHONPATH"] = str(package.parent)
     if any(test.startswith(SIMULATED) for test in tests):
         environment["NUMBA_ENABLE_CUDASIM"] = "1"

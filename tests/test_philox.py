@@ -279,3 +279,11 @@ def test_normals_of_steps_and_seeds_are_not_related():
     ):
         assert stats.pearsonr(first, other).pvalue > P_VALUE
         assert stats.pearsonr(first**2, other**2).pvalue > P_VALUE
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(1, 1), (7, 3), (257, 64)])
+def test_a_row_asked_for_alone_is_that_of_the_minibatch(n, batch_size):
+    batches = philox.minibatches(n, batch_size, 2**62 + 5)
+    for step in range(2 * (n // batch_size) + 1):
+        rows = [philox.minibatch_row(n, batch_size, np.uint64(2**62 + 5), step, i) for i in range(batch_size)]
+        assert rows == next(batches).tolist()

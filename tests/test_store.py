@@ -224,7 +224,7 @@ def test_other_rows_for_a_unit_that_is_there_are_refused(copied):
 
 def test_the_same_rows_of_another_machine_are_the_same(copied, monkeypatch):
     before = contents(copied.path)
-    monkeypatch.setattr(store_module, "_maker", lambda: {"cpu": "another"})
+    monkeypatch.setattr(store_module, "_maker", lambda _gpu: {"cpu": "another"})
     copied.write(UNITS[0], rows(0))
     assert contents(copied.path) == before
     part(copied, 1).unlink()

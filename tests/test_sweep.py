@@ -486,7 +486,7 @@ BAD = {
     "frame": ({"frame": 1}, TypeError, "frame must be True or False, not 1"),
     "nothing kept": ({"frame": False}, ValueError, "frame must be True without a store"),
     "executor": ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, not int"),
-    "backend": ({"backend": "cuda"}, ValueError, "backend must be one of 'cpu', not 'cuda'"),
+    "backend": ({"backend": "gpu"}, ValueError, "backend must be one of 'cpu', 'cuda', not 'gpu'"),
     "width": ({"configs": [lnb.SGD(1e60)]}, ValueError, "lr must make steps and decays below"),
     "progress": ({"progress": 3}, TypeError, "progress must be True, False or a function of two numbers, not 3"),
     "too large": (

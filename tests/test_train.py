@@ -618,7 +618,6 @@ BAD = {
     "eval_rows 0": ({"eval_rows": 0}, ValueError, "eval_rows must be .*not 0"),
     "dtype float16": ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64', not 'float16'"),
     "dtype None": ({"dtype": None}, ValueError, "dtype must be one of .*None"),
-    "backend cuda": ({"backend": "cuda"}, ValueError, "backend must be .*not 'cuda'"),
     "backend unknown": ({"backend": "tpu"}, ValueError, "backend must be .*not 'tpu'"),
     "no optimizer": ({"opt": "adamw"}, TypeError, "opt must be .*not 'adamw'"),
     "an optimizer class": ({"opt": lnb.AdamW}, TypeError, "opt must be .*AdamW"),

@@ -22,7 +22,7 @@ from lookahead_nb.cpu import network
 from lookahead_nb.cpu.lanes import lane_product, line, set_line
 from lookahead_nb.cpu.runs import FAST, SLOW, gather
 from lookahead_nb.cpu.step import width_types
-from lookahead_nb.formulas import INTERPOLATE, RELU, RESET, RULES, pull, relu, schedule_free_average
+from lookahead_nb.formulas import INTERPOLATE, RELU, RESET, RULES, biased, pull, relu, schedule_free_average
 from lookahead_nb.jit import compiled, fma, formula, like, named, select
 from lookahead_nb.philox import minibatch
 
@@ -53,10 +53,10 @@ def _add_bias(outputs, bias, rectifies):
         row, b = outputs[o], line(bias, o)
         if rectifies:
             for r in range(row.shape[0]):
-                set_line(row, r, relu(line(row, r) + b))
+                set_line(row, r, relu(biased(line(row, r), b)))
         else:
             for r in range(row.shape[0]):
-                set_line(row, r, line(row, r) + b)
+                set_line(row, r, biased(line(row, r), b))
 
 
 @formula

@@ -25,14 +25,18 @@ from lookahead_nb.cpu.step import width_types
 from lookahead_nb.formulas import (
     RELU,
     TANH,
-    exp,
+    back,
+    biased,
     fma,
-    log,
+    logistic_loss,
+    logit_error,
     relu,
     relu_slope,
     sigmoid,
     sigmoid_slope,
-    softplus,
+    softmax_loss,
+    softmax_share,
+    softmax_term,
     tanh,
     tanh_slope,
 )
@@ -92,7 +96,7 @@ def _forward(params, X, first, rows, sizes, activation, work):
         for o in range(fan_out):
             row, b = outputs[o], bias[o]
             for r in range(rows):
-                row[r] = row[r] + b
+                row[r] = biased(row[r], b)
         if layer < layers - 1:
             activate(outputs, activation)
         at += fan_in * rows
@@ -111,20 +115,20 @@ def _softmax(logits, y, first, probabilities, peak, total, losses):
         for r in range(rows):
             peak[r] = row[r] if row[r] > peak[r] else peak[r]
     for r in range(rows):
-        losses[r] = peak[r] - logits[y[first + r], r]
+        losses[r] = logits[y[first + r], r]
         total[r] = 0
     for c in range(classes):
         row = logits[c]
         for r in range(rows):
-            row[r] = exp(row[r] - peak[r])
+            row[r] = softmax_term(row[r], peak[r])
             total[r] = total[r] + row[r]
     for r in range(rows):
-        losses[r] = log(total[r]) + losses[r]
+        losses[r] = softmax_loss(losses[r], peak[r], total[r])
     if probabilities:
         for c in range(classes):
             row = logits[c]
             for r in range(rows):
-                row[r] = row[r] / total[r]
+                row[r] = softmax_share(row[r], total[r])
 
 
 @formula
@@ -132,7 +136,7 @@ def _logistic(logits, y, first, losses):
     """Replace the logits of a single row of them by the probability of class 1 and write the cross-entropies."""
     row = logits[0]
     for r in range(row.size):
-        losses[r] = softplus(-row[r]) if y[first + r] == 1 else softplus(row[r])
+        losses[r] = logistic_loss(row[r], y[first + r])
         row[r] = sigmoid(row[r])
 
 
@@ -188,7 +192,7 @@ def logit_errors(error, y, rows):
         label = 1 if error.shape[0] == 1 else c
         row = error[c]
         for r in range(row.size):
-            row[r] = (row[r] - (one if y[r] == label else like(one, 0))) * share
+            row[r] = logit_error(row[r], y[r] == label, share)
 
 
 @formula
@@ -198,13 +202,13 @@ def slope(below, inputs, activation):
         error, a = below[f], inputs[f]
         if activation == RELU:
             for r in range(a.size):
-                a[r] = error[r] * relu_slope(a[r])
+                a[r] = back(error[r], relu_slope(a[r]))
         elif activation == TANH:
             for r in range(a.size):
-                a[r] = error[r] * tanh_slope(a[r])
+                a[r] = back(error[r], tanh_slope(a[r]))
         else:
             for r in range(a.size):
-                a[r] = error[r] * sigmoid_slope(a[r])
+                a[r] = back(error[r], sigmoid_slope(a[r]))
 
 
 @formula

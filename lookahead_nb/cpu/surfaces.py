@@ -19,8 +19,8 @@ from numba import types
 from lookahead_nb.cpu import step as steps
 from lookahead_nb.cpu.adaptive import step_of_sync, sync_types
 from lookahead_nb.cpu.runs import FAST, SLOW, _all_within
-from lookahead_nb.formulas import SURFACES
-from lookahead_nb.jit import compiled, fma, formula, like, named
+from lookahead_nb.formulas import SURFACES, drifted, noisy
+from lookahead_nb.jit import compiled, formula, like, named
 from lookahead_nb.philox import NOISE, fill_normal
 
 
@@ -42,7 +42,7 @@ def _noisy_grad(surface, width):
         slopes(p, g, coefficients)
         for first in range(0, normals.size, noise.size):
             for i in range(noise.size):
-                g[first + i] = fma(noise[i], like(noise[i], normals[first + i]), g[first + i])
+                g[first + i] = noisy(g[first + i], noise[i], like(noise[i], normals[first + i]))
 
     return named(f"noisy_grad_{surface.__name__}", loop)
 
@@ -111,7 +111,7 @@ def draw(seed, first, out):
 def move(coefficients, drift, step, moved):
     """Write the coefficients of a step to moved, in its width: ``second + drift*step``, made in float64."""
     for part in range(drift.size):
-        moved[part, 1] = fma(drift[part], np.float64(step), coefficients[part, 1])
+        moved[part, 1] = drifted(coefficients[part, 1], drift[part], np.float64(step))
 
 
 def _advance(

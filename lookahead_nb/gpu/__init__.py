@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import config, cuda
 
-from lookahead_nb.checks import NoDeviceError
+from lookahead_nb.checks import DeviceError, NoDeviceError
 
 is_device = True
 
@@ -154,6 +154,29 @@ def _stream_of(given):
 
 
 # ------------------------------------------------------------------------------------------------------- arrays
+@contextmanager
+def failures_told(what):
+    """Turn what the driver raises in the block into one DeviceError that says what was under way."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("numba.cuda", "numba_cuda", "cuda.")):
+            raise
+        cause = str(error).strip().partition("\n")[0]
+        advice = "a process whose GPU failed has to be started anew"
+        raise DeviceError(f"the GPU failed while {what} ({type(error).__name__}: {cause}); {advice}") from error
+
+
+def name():
+    """Return the name of the device that runs are trained on."""
+    device = getattr(cuda.current_context(), "device", None)
+    told = getattr(device, "name", "Numba's simulator")
+    return told.decode() if isinstance(told, bytes) else told
+
+
+def free_memory():
+    """Return how many bytes of the device's memory are free."""
+    return cuda.current_context().get_memory_info().free
 
 
 def adopt(array):

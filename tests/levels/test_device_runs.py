@@ -1,0 +1,312 @@
+"""Whole training runs on a GPU, in Numba's simulator: the bits of the CPU, whatever the launch and the portions.
+
+Run with NUMBA_ENABLE_CUDASIM=1. The simulator runs kernels as plain Python: it shows logic and bounds, not types.
+"""
+
+import importlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from cases import INNER, RULES, picture
+
+import lookahead_nb as lnb
+from lookahead_nb import gpu, on_device
+from lookahead_nb.checks import DeviceError
+from lookahead_nb.gpu import runs
+from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
+from lookahead_nb.store import Store
+
+assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "this level is run by `make test LEVEL=sim`"
+
+# Kernels are plain Python here, which warns of what is far out, in threads that no np.errstate reaches.
+pytestmark = pytest.mark.filterwarnings("ignore:.*(overflow|invalid value) encountered:RuntimeWarning")
+
+training = importlib.import_module("lookahead_nb.train")  # its name in the package is that of the function
+
+TRAINING = {"steps": 5, "batch_size": 4, "eval_at": [2, 3]}
+LAUNCHES = [(1, 1), (3, 2), (32, 9)]  # (threads in a block, blocks at most)
+
+ADAMW, NESTEROV = INNER["adamw"], INNER["sgd_nesterov"]
+LOOKAHEADS = {
+    "keep": lnb.Lookahead(ADAMW, sync_period=2, retention=0.7),
+    "reset": lnb.Lookahead(ADAMW, sync_period=2, inner_state="reset"),
+    "interpolate": lnb.Lookahead(ADAMW, sync_period=2, retention=0.7, inner_state="interpolate"),
+    "one slot": lnb.Lookahead(NESTEROV, sync_period=3, inner_state="interpolate"),
+    "averages": lnb.Lookahead(ADAMW, sync_period=2, pull_back=False),
+    "in turn": lnb.Lookahead(ADAMW, sync_period=1, slow_step_size=(0.3, 0.9)),
+    "never moves": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=0),
+    "all the way": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=1),
+}
+MODELS = {
+    "one logit": lnb.LogisticRegression(n_features=3, n_classes=2, l2=0.1),
+    "three logits": lnb.LogisticRegression(n_features=3, n_classes=3, l2=0.1),
+    "relu": lnb.MLP((3, 5, 3)),
+    "tanh": lnb.MLP((3, 4, 5, 3), activation="tanh"),
+    "sigmoid": lnb.MLP((3, 1, 9, 2), activation="sigmoid"),
+}
+LANDSCAPES = {
+    "drift": Quadratic([1.0, 3.0, 0.5], drift=[0.1, 0.0, -0.2], noise=[0.3, 0.0, 1.0], replicas=3),
+    "quiet": Quadratic([2.0], start=0.7),
+    "two basins": DoubleWell(spread=0.3, noise=0.2, replicas=35),
+    "game": Bilinear(1.5, noise=0.1, replicas=2),
+    "valley": Rosenbrock(replicas=2),
+}
+
+
+@pytest.fixture(autouse=True)
+def small_launches(monkeypatch):
+    launch_with(monkeypatch, 4, 3)  # the simulator starts a Python thread for each
+
+
+def launch_with(monkeypatch, threads, blocks):
+    monkeypatch.setattr(runs, "THREADS", threads)
+    monkeypatch.setattr(runs, "MOST_BLOCKS", blocks)
+    monkeypatch.setattr(runs, "ROWS_AT_ONCE", 5)  # so that a split takes several looks, the last one shorter
+
+
+def rows_for(model, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, model.n_classes, 30)
+    return lnb.datasets.from_arrays(rng.standard_normal((30, 3)), y, split_seed=0)
+
+
+def without_id(frame):
+    return frame.drop(columns="run")
+
+
+def assert_same(model, data, opt, **how):
+    """Train on both; parameters, slow weights, state, history and the step of divergence have to be the same bits."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        host, device = (lnb.train(model, data, opt, **how, backend=backend) for backend in ("cpu", "cuda"))
+    assert device.diverged_at == host.diverged_at
+    assert picture(device.params, device.state) == picture(host.params, host.state)
+    assert device.slow is None if host.slow is None else device.slow.tobytes() == host.slow.tobytes()
+    assert without_id(device.history).equals(without_id(host.history))
+    return device
+
+
+# --------------------------------------------------------------------------------------------------------- one run
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_r3_a_run_of_each_rule_has_the_bits_of_the_cpu(rule, width):
+    assert_same(MODELS["relu"], rows_for(MODELS["relu"]), INNER[rule], **TRAINING, dtype=width)
+
+
+@pytest.mark.parametrize("opt", LOOKAHEADS.values(), ids=LOOKAHEADS)
+def test_r3_a_run_of_each_lookahead_has_the_bits_of_the_cpu(opt, width):
+    assert_same(MODELS["three logits"], rows_for(MODELS["three logits"]), opt, **TRAINING, dtype=width)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_r3_a_run_of_each_model_has_the_bits_of_the_cpu(model, width):
+    assert_same(model, rows_for(model), LOOKAHEADS["keep"], **TRAINING, dtype=width, seed=3)
+
+
+@pytest.mark.parametrize("opt", [LOOKAHEADS["one slot"], INNER["schedule_free_adamw"]], ids=["lookahead", "free"])
+@pytest.mark.parametrize("landscape", LANDSCAPES.values(), ids=LANDSCAPES)
+def test_r3_a_run_on_each_landscape_has_the_bits_of_the_cpu(landscape, opt, width):
+    assert_same(landscape, None, opt, steps=5, eval_at=[2, 3], dtype=width, seed=2**40 + 1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 18])
+def test_minibatches_of_any_size(batch_size):
+    model = MODELS["relu"]
+    data = rows_for(model)
+    assert_same(model, data, ADAMW, steps=4, batch_size=min(batch_size, len(data.y_train)), eval_at=[])
+
+
+@pytest.mark.parametrize(("threads", "blocks"), LAUNCHES)
+def test_r2_same_bits_for_any_launch(threads, blocks, monkeypatch):
+    launch_with(monkeypatch, threads, blocks)
+    assert_same(MODELS["tanh"], rows_for(MODELS["tanh"]), LOOKAHEADS["interpolate"], **TRAINING)
+    assert_same(LANDSCAPES["two basins"], None, LOOKAHEADS["interpolate"], steps=5, eval_at=[2])
+
+
+def test_a_run_goes_on_by_hand_on_the_host():
+    opt, model = LOOKAHEADS["interpolate"], MODELS["relu"]
+    ends = []
+    for backend in ("cpu", "cuda"):
+        run = lnb.train(model, rows_for(model), opt, **TRAINING, backend=backend)
+        for _ in range(3):
+            opt.step(run.params, np.full(model.size, 0.1, np.float32), run.state)
+        ends.append(picture(run.params, run.state))
+    assert ends[0] == ends[1]
+
+
+# ------------------------------------------------------------------------------------------------------ divergence
+
+DIVERGING = {
+    "weight": (lnb.LogisticRegression(n_features=3, n_classes=3, l2=1e3), lnb.SGD(lr=1e37), "float32"),
+    "weight later": (MODELS["three logits"], lnb.SGD(lr=1e30), "float32"),
+    "loss": (lnb.LogisticRegression(n_features=3, n_classes=3), lnb.SGD(lr=3e38), "float32"),
+    "gradient": (lnb.LogisticRegression(n_features=3, n_classes=3, l2=1e3), lnb.Adam(lr=1e18), "float32"),
+    "penalty": (lnb.LogisticRegression(n_features=3, n_classes=3, l2=1.0), lnb.SGD(lr=1e160), "float64"),
+}
+
+
+@pytest.mark.parametrize(("model", "opt", "dtype"), DIVERGING.values(), ids=DIVERGING)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_run_that_diverges_freezes_as_on_the_cpu(model, opt, dtype, wrapped, monkeypatch):
+    opt = lnb.Lookahead(opt, sync_period=1, retention=0.001) if wrapped else opt
+    for operations in (1e9, 1):  # all launches of one call, and a call for every step
+        monkeypatch.setattr(training, "OPERATIONS_AT_ONCE", operations)
+        run = assert_same(model, rows_for(model), opt, steps=6, batch_size=4, eval_every=1, dtype=dtype)
+        assert 0 < run.diverged_at < 6
+        assert (run.history.status == "diverged").any()
+
+
+def test_a_landscape_that_diverges_freezes_as_on_the_cpu():
+    for lr, landscape in [(1e10, Rosenbrock(replicas=2)), (3e38, Quadratic([1.0, 2.0]))]:
+        run = assert_same(landscape, None, lnb.SGD(lr=lr), steps=6, eval_every=1)
+        assert run.diverged_at is not None
+
+
+# ----------------------------------------------------------------------------------------------------------- sweeps
+
+CONFIGS = [ADAMW, LOOKAHEADS["keep"], LOOKAHEADS["reset"], LOOKAHEADS["averages"], lnb.SGD(lr=3e38), NESTEROV]
+CONFIGS += [lnb.AdamW(lr=0.3)]
+
+
+def swept(model, data, configs=CONFIGS, **how):
+    how = {"seeds": [0, 5], "steps": 3, "batch_size": 4, "eval_at": [2], "progress": False} | how
+    with np.errstate(over="ignore", invalid="ignore"):
+        return lnb.sweep(model, data, configs, **how)
+
+
+def test_a_sweep_has_the_bits_of_the_cpu():
+    model = MODELS["three logits"]
+    host, device = (swept(model, rows_for(model), backend=backend) for backend in ("cpu", "cuda"))
+    assert without_id(device).equals(without_id(host))
+    assert {*device.status} == {"ok", "diverged"}
+
+
+def test_a_sweep_with_data_of_each_seed_has_the_bits_of_the_cpu():
+    model, configs = MODELS["one logit"], [ADAMW, LOOKAHEADS["keep"]]
+    host, device = (
+        swept(model, lambda seed: rows_for(model, seed), configs, backend=backend) for backend in ("cpu", "cuda")
+    )
+    assert without_id(device).equals(without_id(host))
+    assert device.train_loss.nunique() > 4
+
+
+def test_a_sweep_on_a_landscape_has_the_bits_of_the_cpu(monkeypatch):
+    monkeypatch.setattr(on_device, "NUMBERS_AT_ONCE", 12)  # a stretch of normal numbers for every step
+    host, device = (swept(LANDSCAPES["drift"], None, backend=backend) for backend in ("cpu", "cuda"))
+    assert without_id(device).equals(without_id(host))
+
+
+def test_a_run_tells_that_it_was_on_a_gpu():
+    ids = [swept(LANDSCAPES["quiet"], None, [ADAMW], backend=backend).run for backend in ("cpu", "cuda")]
+    assert not {*ids[0]} & {*ids[1]}
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """How many runs each call of `runs.advance` had; an exception put in front of them is raised by the second call."""
+    calls, advance = [], runs.advance
+
+    def watched(rule, p, *arguments):
+        if calls and isinstance(calls[0], BaseException) and len(calls) == 2:
+            raise calls[0]
+        calls.append(p.shape[0])
+        return advance(rule, p, *arguments)
+
+    monkeypatch.setattr(runs, "advance", watched)
+    return calls
+
+
+def test_runs_that_do_not_fit_together_are_cut_into_launches(launched, monkeypatch):
+    model, opts = MODELS["three logits"], lnb.grid(LOOKAHEADS["keep"], lr=[0.1, 0.2, 0.3, 0.4, 0.5])
+    data = rows_for(model)
+    expected = swept(model, data, opts, backend="cuda", seeds=1)
+    assert launched == [5]
+    task = training.Task.checked(model, data, 3, 4, 50, [2], 100, "float32", "cuda")
+    room = on_device.needed(task, opts[:2], task.rows(0)) / on_device.SHARE
+    monkeypatch.setattr(gpu, "free_memory", lambda: int(room) + 1)
+    launched.clear()
+    assert swept(model, data, opts, backend="cuda", seeds=1).equals(expected)
+    assert launched == [2, 2, 1]
+
+
+@pytest.mark.parametrize("model", [MODELS["relu"], LANDSCAPES["drift"]], ids=["network", "landscape"])
+def test_a_run_that_does_not_fit_is_refused_before_it_starts(model, monkeypatch):
+    data = None if model is LANDSCAPES["drift"] else rows_for(model)
+    monkeypatch.setattr(gpu, "free_memory", lambda: 500)
+    with pytest.raises(
+        MemoryError, match=r"a run of .* needs about .* GB on the GPU, where 5e-07 GB are free .*: take"
+    ):
+        lnb.train(model, data, ADAMW, steps=2, batch_size=4, backend="cuda")
+
+
+def test_progress_is_told_between_portions(monkeypatch):
+    monkeypatch.setattr(on_device, "runs_at_once", lambda task: 2)
+    told = []
+    swept(LANDSCAPES["quiet"], None, [ADAMW, NESTEROV], seeds=3, backend="cuda", progress=lambda *now: told.append(now))
+    assert told == [(0, 6), (2, 6), (4, 6), (6, 6)]
+
+
+class DriverError(Exception):
+    """What the driver raises."""
+
+
+DriverError.__module__ = "numba.cuda.cudadrv.driver"
+
+
+def test_a_gpu_that_fails_ends_a_sweep_that_can_be_resumed(tmp_path, launched, monkeypatch):
+    monkeypatch.setattr(on_device, "runs_at_once", lambda task: 1)
+    model = MODELS["three logits"]
+    how = {"configs": [ADAMW, LOOKAHEADS["keep"]], "seeds": 3, "backend": "cuda", "store": tmp_path / "store"}
+    expected = swept(model, rows_for(model), how["configs"], seeds=3, backend="cuda")
+    launched[:] = [DriverError("[700] an illegal address\nand more")]
+    with pytest.raises(DeviceError) as raised:
+        swept(model, rows_for(model), **how)
+    assert str(raised.value) == (
+        "the GPU failed while 2 runs were trained (DriverError: [700] an illegal address); a process whose GPU failed"
+        " has to be started anew; 2 of 6 runs are stored, and the same sweep goes on from there"
+    )
+    assert Store.open(tmp_path / "store").machine["gpu"] == gpu.name()
+    launched.clear()
+    assert swept(model, rows_for(model), **how).equals(expected)
+    assert launched == [2, 2]
+
+
+def test_a_gpu_that_fails_without_a_store_is_told_in_one_sentence(launched):
+    model = MODELS["relu"]
+    lnb.train(model, rows_for(model), ADAMW, steps=1, batch_size=4, backend="cuda")
+    launched[:] = [DriverError("[2] out of memory"), 1]
+    with pytest.raises(DeviceError, match=r"the GPU failed while 1 runs were trained \(DriverError: \[2\] out of"):
+        lnb.train(model, rows_for(model), ADAMW, steps=1, batch_size=4, backend="cuda")
+
+
+def test_ctrl_c_between_launches_keeps_what_is_finished(tmp_path, launched, monkeypatch):
+    monkeypatch.setattr(on_device, "runs_at_once", lambda task: 1)
+    model = MODELS["three logits"]
+    how = {"configs": [ADAMW], "seeds": 3, "backend": "cuda", "store": tmp_path / "store", "frame": False}
+    launched[:] = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        swept(model, rows_for(model), **how)
+    launched.clear()
+    assert len(swept(model, rows_for(model), **how).done()) == 3
+    assert launched == [1, 1]
+
+
+# --------------------------------------------------------------------------------------------------------- bad input
+
+
+def test_what_a_gpu_does_not_do_is_refused():
+    adaptive = lnb.Lookahead(ADAMW, slow_step_size="adaptive")
+    with pytest.raises(ValueError, match=r"opt must have given slow steps with backend='cuda', not .*adaptive"):
+        lnb.train(LANDSCAPES["quiet"], None, adaptive, steps=2, backend="cuda")
+    with pytest.raises(ValueError, match=r"configs\[1\] must have given slow steps with backend='cuda'"):
+        swept(LANDSCAPES["quiet"], None, [ADAMW, adaptive], backend="cuda")
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="executor must be None with backend='cuda'"):
+        swept(LANDSCAPES["quiet"], None, [ADAMW], backend="cuda", executor=pool)
+
+
+def test_a_store_of_the_cpu_is_not_mixed_with_runs_on_a_gpu(tmp_path):
+    swept(LANDSCAPES["quiet"], None, [ADAMW], store=tmp_path / "store")
+    with pytest.raises(ValueError, match="store"):
+        swept(LANDSCAPES["quiet"], None, [ADAMW], store=tmp_path / "store", backend="cuda")
