@@ -103,18 +103,24 @@ def minibatch(n, batch_size, seed, step, out):
 
     n, batch_size, step : int64, 1 <= batch_size <= n, step = 0, 1, 2, ...; seed : uint64; out : (batch_size,) int64.
     """
-    per_epoch = n // batch_size
-    _shuffle(n, (step % per_epoch) * batch_size, seed, step // per_epoch, MINIBATCHES, out)
+    epoch, first = _place(n, batch_size, step)
+    _shuffle(n, first, seed, epoch, MINIBATCHES, out)
 
 
 @formula
 def minibatch_row(n, batch_size, seed, step, i):
     """Return row index i of the :func:`minibatch` of one step."""
-    per_epoch = n // batch_size
-    rows, (low_keys, high_keys) = _u64(n), _epoch_keys(seed, step // per_epoch, MINIBATCHES)
+    epoch, first = _place(n, batch_size, step)
+    rows, (low_keys, high_keys) = _u64(n), _epoch_keys(seed, epoch, MINIBATCHES)
     left_bits, right_bits = domain_bits(rows)
-    at = _u64((step % per_epoch) * batch_size + i)
-    return np.int64(shuffled(at, rows, left_bits, right_bits, low_keys, high_keys))
+    return np.int64(shuffled(_u64(first + i), rows, left_bits, right_bits, low_keys, high_keys))
+
+
+@formula
+def _place(n, batch_size, step):
+    """Return the epoch of a step, and the place of its first row in it."""
+    per_epoch = n // batch_size
+    return step // per_epoch, (step % per_epoch) * batch_size
 
 
 @formula

@@ -15,7 +15,6 @@ import lookahead_nb
 
 PACKAGE, TESTS = Path(lookahead_nb.__file__).parent, Path(__file__).parent
 
-SIMULATED = "levels/"  # tests of these files run the CUDA kernels in Numba's simulator, in a process of their own
 TIMEOUT = 300  # seconds; a mutant that runs on for ever is no mutant for this list
 
 pytestmark = pytest.mark.skipif(not NO_JIT, reason="plain Python sees every mutant and compiles none: LEVEL=nojit")
@@ -49,8 +48,6 @@ def outcome_of(package, tests):
     plain = {"NUMBA_DISABLE_JIT": "1", "NUMBA_ENABLE_CUDASIM": "1"}  # CUDA kernels too, where a test runs any
     environment = os.environ | plain | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment["PYTHONPATH"] = str(package.parent)
-    if any(test.startswith(SIMULATED) for test in tests):
-        environment["NUMBA_ENABLE_CUDASIM"] = "1"
     options = {"cwd": package.parent, "env": environment, "capture_output": True, "text": True}
     child = subprocess.run(command, check=False, timeout=TIMEOUT, **options)
     return child.returncode, child.stdout + child.stderr

@@ -74,8 +74,8 @@ FAULTS = {
     "rows of the piece before": ("cpu/network.py", "inputs[f, r] = X[first + r, f]", "inputs[f, r] = X[r, f]", MODELS),
     "labels of the piece before": (
         "cpu/network.py",
-        "softplus(-row[r]) if y[first + r] == 1",
-        "softplus(-row[r]) if y[r] == 1",
+        "logistic_loss(row[r], y[first + r])",
+        "logistic_loss(row[r], y[r])",
         MODELS,
     ),
     "L2 on biases": (
@@ -117,7 +117,12 @@ FAULTS = {
         "lane_product(by_row[0], W.reshape((fan_in, fan_out, lanes)).transpose((1, 0, 2)), by_row[1])",
         GROUPS,
     ),
-    "lanes: no bias": ("cpu/groups.py", "set_line(row, r, line(row, r) + b)", "set_line(row, r, line(row, r))", GROUPS),
+    "lanes: no bias": (
+        "cpu/groups.py",
+        "set_line(row, r, biased(line(row, r), b))",
+        "set_line(row, r, line(row, r))",
+        GROUPS,
+    ),
     "lanes: no gradient for biases": ("cpu/groups.py", "total = total + line(row, r)", "pass", GROUPS),
     "lanes: L2 left out": ("cpu/groups.py", "network.add_penalty(l2, _flat(W), _flat(dW))", "pass", GROUPS),
     "lanes: one activation for all": ("cpu/groups.py", "hidden and activation == RELU", "hidden", GROUPS),
