@@ -212,19 +212,6 @@ def measured_sweep(problem, rounds, backend="cuda"):
     return seconds, differ, failed
 
 
-def sweep_rows(name, problem, seconds, differ):
-    """Return the rows of the table of data, one for each rival."""
-    rows = []
-    for rival, values in seconds.items():
-        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-        rows.append({"problem": name, "runs": problem.runs, "steps": problem.steps, "rival": rival,
-                     "seconds": median, "seconds_low": low, "seconds_high": high,
-                     "runs_per_second": problem.runs / median, "operations": problem.operations,
-                     "operations_per_second": problem.operations / median,
-                     "times_ours": ratio(seconds, rival, "ours"), "losses_differ_by": differ})  # fmt: skip
-    return rows
-
-
 SWEEP_HEAD = ["sweep", "runs/s", "GFLOP/s", "of the card's float32 rate", "JAX `vmap`, same card", "our CPU"]
 
 
@@ -246,7 +233,7 @@ def sweeps(about):
     rows, lines = [], []
     for name, problem, rounds in problems():
         seconds, differ, failed = measured_sweep(problem, rounds)
-        rows += sweep_rows(name, problem, seconds, differ)
+        rows += sweep.sweep_rows(name, problem, seconds, differ)
         lines.append(sweep_line(name, problem, seconds, about["float32_per_second"]))
         print(f"{name}: losses agree within {differ:.1g}{f'; {failed}' if failed else ''}", flush=True)
     publish(pd.DataFrame(rows), "cuda-sweep", markdown(SWEEP_HEAD, lines), gpu=about)

@@ -333,6 +333,19 @@ def problems():
     )
 
 
+def sweep_rows(name, problem, seconds, differ):
+    """Return the rows of the table of data, one for each rival."""
+    rows = []
+    for rival, values in seconds.items():
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+        rows.append({"problem": name, "runs": problem.runs, "steps": problem.steps, "rival": rival,
+                     "seconds": median, "seconds_low": low, "seconds_high": high,
+                     "runs_per_second": problem.runs / median, "operations": problem.operations,
+                     "operations_per_second": problem.operations / median,
+                     "times_ours": ratio(seconds, rival, "ours"), "losses_differ_by": differ})  # fmt: skip
+    return rows
+
+
 def main():
     """Measure all problems and publish the table."""
     rows, lines = [], []
@@ -340,13 +353,7 @@ def main():
         seconds, differ = measured(problem, rounds)
         torch_best = best(seconds, [rival for rival in seconds if rival.startswith("torch")])
         sgemm_best = best(seconds, [rival for rival in seconds if rival.startswith("sgemm")])
-        for rival, values in seconds.items():
-            low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-            rows.append({"problem": name, "runs": problem.runs, "steps": problem.steps, "rival": rival,
-                         "seconds": median, "seconds_low": low, "seconds_high": high,
-                         "runs_per_second": problem.runs / median, "operations": problem.operations,
-                         "operations_per_second": problem.operations / median,
-                         "times_ours": ratio(seconds, rival, "ours"), "losses_differ_by": differ})  # fmt: skip
+        rows += sweep_rows(name, problem, seconds, differ)
         median = np.median(seconds["ours"])
         lines.append([
             name,

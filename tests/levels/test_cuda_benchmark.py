@@ -117,7 +117,7 @@ def test_sweeps_of_all_rivals_have_the_same_losses_and_fewer_runs_are_scaled(mon
     assert failed is None
     assert differ <= sweep.AGREEMENT
     assert {*asked} == {(32, "device"), (16, "cpu")}
-    rows = {row["rival"]: row for row in cuda.sweep_rows("x", given, seconds, differ)}
+    rows = {row["rival"]: row for row in sweep.sweep_rows("x", given, seconds, differ)}
     assert rows.keys() == {"ours", "ours, CPU", "JAX"}
     line = cuda.sweep_line("x", given, {"ours": np.array([2.0]), "ours, CPU": np.array([6.0])}, given.operations)
     assert len(line) == len(cuda.SWEEP_HEAD)
