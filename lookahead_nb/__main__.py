@@ -46,8 +46,8 @@ too where FULL=1 is set and the data is at hand; it keeps nothing and touches no
 
 
 FIGURES_HELP = """\
-Draw the figures of the notebooks again, from the tables committed in data/results, and say of each whether its bytes
-are those of the committed one. Run it in a checkout of the project. The committed files are left as they are."""
+Draw the figures of the notebooks again, from the tables committed in data/, and say of each whether its bytes are those
+of the committed one. Run it in a checkout of the project. The committed files are left as they are."""
 
 
 class _Parser(argparse.ArgumentParser):

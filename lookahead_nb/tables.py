@@ -112,6 +112,22 @@ def read_table(path):
     return pd.DataFrame({name: _column(words[name], dtype) for name, dtype in manifest["columns"].items()})
 
 
+def made_on(path):
+    """Return in words what the table at this path was made on: GPU if any, CPU, threads, versions, measured peers.
+
+    errors : OSError if the manifest is missing.
+    """
+    about = json.loads(pathlib.Path(path).with_suffix(".json").read_text())["machine"]
+    gpu, versions, peers = about["gpu"], about["versions"], about.get("peers", {"versions": {}})["versions"]
+    card = gpu if isinstance(gpu, str) else gpu and f"{gpu['name']}, driver {gpu['driver']}"
+    return (
+        (f"{card}, in a machine with " if card else "")
+        + f"{about['cpu']} ({about['cpu_class']}), {about['threads']} threads, numba {versions['numba']}, "
+        + f"numpy {versions['numpy']}, stream {about['stream']}"
+        + (f", beside {', '.join(f'{name} {version}' for name, version in peers.items())}" if peers else "")
+    )
+
+
 def published(name):
     """Return numbers of the literature, ``data/published/NAME.csv`` of the checkout, as a frame.
 

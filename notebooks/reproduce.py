@@ -130,7 +130,8 @@ def main(arguments=None):
     console.print(table)
     if os.environ.get("WRITE") == "1":
         write(console, build)
-    broken = [sentence for path in sorted(COMMITTED["results"].glob("*.csv")) if (sentence := flaw(path))]
+    kept = [path for folder in (COMMITTED["results"], ROOT / "data/timings") for path in sorted(folder.glob("*.csv"))]
+    broken = [sentence for path in kept if (sentence := flaw(path))]
     for sentence in broken:
         console.print(f"[bold red]BROKEN[/] {escape(sentence)}", soft_wrap=True)
     wrong = [*disagreements(rows, build)] if options.verify and not broken else []

@@ -20,6 +20,7 @@ from lookahead_nb.figures import (
     inner_rules,
     local_optima,
     noise_floor,
+    performance,
     quick_start,
     response_surface,
     slow_weights,
@@ -31,11 +32,24 @@ from lookahead_nb.figures import (
 
 @dataclass(frozen=True)
 class Entry:
-    """A figure. notebook : str, without ending. tables : names in ``data/results``. draw : from their frames to it."""
+    """A figure. notebook : str, without ending. tables : names in ``data/results``. draw : from their frames to it.
+
+    timings : as tables, names in ``data/timings``, after them. on_gpu : one more of these, drawn where there is one.
+    """
 
     notebook: str
     tables: tuple[str, ...]
     draw: Callable[..., Any]
+    timings: tuple[str, ...] = ()
+    on_gpu: str = ""
+
+    def paths(self):
+        """Return the paths of the committed tables that the figure is drawn from, in the order in which draw takes them."""
+        folder = tables.checkout() / "data"
+        paths = [folder / f"results/{name}.csv" for name in self.tables]
+        paths += [folder / f"timings/{name}.csv" for name in self.timings]
+        seldom = folder / f"timings/{self.on_gpu}.csv"
+        return [*paths, *([seldom] if self.on_gpu and seldom.is_file() else [])]
 
 
 # ------------------------------------------------------------------- what is drawn of more than the tables as they are
@@ -171,6 +185,12 @@ FIGURES = {
         "10_your_own_question", ("your_own_question",), lambda arms: your_own_question.against_adamw(arms, margin=0.02)
     ),
     "verdicts": Entry("11_verdicts", ("verdicts",), verdicts.forest),
+    "performance_roofline": Entry(
+        "12_performance", (), performance.roofline, ("flat_step", "sweep"), on_gpu="cuda-flat_step"
+    ),
+    "performance_steps": Entry("12_performance", (), performance.steps, ("flat_step",), on_gpu="cuda-flat_step"),
+    "performance_sweeps": Entry("12_performance", (), performance.sweeps, ("sweep",), on_gpu="cuda-sweep"),
+    "performance_scaling": Entry("12_performance", (), performance.scaling, ("scaling",)),
 }
 
 
@@ -195,7 +215,7 @@ def draw(name, *, folder=None):
     OSError for a table or a figure that is not there yet.
     """
     drawn, manifest = entry(name), told(name)
-    frames = [tables.read_table(_table(each)) for each in drawn.tables]
+    frames = [tables.read_table(path) for path in drawn.paths()]
     figures.use_style()
     figures.save(drawn.draw(*frames), name, manifest["caption"], manifest["alt"], folder=folder)
     made = (tables.build_folder("figures") if folder is None else folder) / f"{name}.json"
@@ -218,25 +238,23 @@ def where(name):
     drawn, manifest = entry(name), told(name)
     yield f"figure    paper/figures/{name}.svg and .pdf: {manifest['caption']}"
     yield f"notebook  notebooks/{drawn.notebook}.ipynb, made from notebooks/source/{drawn.notebook}.py"
-    for each in drawn.tables:
-        rows = len(tables.read_table(_table(each)))
-        about = json.loads(_table(each).with_suffix(".json").read_text(encoding="utf-8"))
-        machine, versions = about["machine"], about["machine"]["versions"]
-        yield f"table     data/results/{each}.csv, {rows:,} rows, sha256 {about['sha256'][:16]}"
+    for path in drawn.paths():
+        rows = len(tables.read_table(path))
+        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        yield f"table     data/{path.parent.name}/{path.name}, {rows:,} rows, sha256 {about['sha256'][:16]}"
         yield f"  configurations  {about['configurations'][:16]}" + (
             f", registered as {about['claim'][:16]}" if "claim" in about else ""
         )
-        yield (
-            f"  made on         {machine['cpu']} ({machine['cpu_class']}), {machine['threads']} threads, "
-            f"numba {versions['numba']}, numpy {versions['numpy']}, stream {machine['stream']}"
-        )
+        yield f"  made on         {tables.made_on(path)}"
     yield "drawn by  " + ", ".join(f"{package} {version}" for package, version in manifest["drawn_with"].items())
     yield f"  again from these tables         lookahead-nb figures {name}"
-    yield f"  with the tables, from nothing   python notebooks/reproduce.py {drawn.notebook}"
-
-
-def _table(name):
-    return tables.checkout() / "data/results" / f"{name}.csv"
+    if not drawn.timings:
+        yield f"  with the tables, from nothing   python notebooks/reproduce.py {drawn.notebook}"
+        return
+    yield f"  again in its notebook           python notebooks/reproduce.py {drawn.notebook}"
+    yield "  with times measured anew        make bench, then the line above"
+    if drawn.on_gpu:
+        yield "  and with those of a GPU         make bench DEVICE=cuda, then the same"
 
 
 def _manifest(name):
