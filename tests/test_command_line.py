@@ -575,12 +575,35 @@ def test_the_table_of_a_claim_tells_what_was_registered(capsys, monkeypatch):
     assert f", registered as {claim[:16]}\n" in capsys.readouterr().out
 
 
+def test_a_figure_of_measured_times_tells_how_they_are_measured(figures, tmp_path):
+    for name in ("data/timings/sweep.csv", "data/timings/sweep.json", "paper/figures/performance_sweeps.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    code, out, err = figures("--where", "performance_sweeps")
+    assert (code, err) == (0, "")
+    for told in [
+        "notebooks/12_performance.ipynb, made from",
+        "table     data/timings/sweep.csv, 30 rows, sha256 ",
+        f"made on         {tables.made_on(ROOT / 'data/timings/sweep.csv')}\n",
+        "reproduce.py 12_performance\n",
+        "make bench, then",
+        "make bench DEVICE=cuda, then",
+    ]:
+        assert told in out
+    assert "from nothing" not in out
+    assert "cuda-sweep.csv" not in out
+    for end in (".csv", ".json"):  # once there are times of a GPU
+        (tmp_path / f"data/timings/cuda-sweep{end}").write_bytes((ROOT / f"data/timings/sweep{end}").read_bytes())
+    assert "table     data/timings/cuda-sweep.csv, 30 rows" in figures("--where", "performance_sweeps")[1]
+    assert figures("performance_sweeps")[1].endswith(": not the committed bytes\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["your_question"], "NAME must be a figure, such as your_own_question, .*, not 'your_question'"),
         (["--where", "verdict"], "NAME must be a figure, such as verdicts.*, not 'verdict'"),
-        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, verdicts, not 'zzz'"),
+        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, performance_scaling, not 'zzz'"),
         (["--where"], "NAME must be given with --where"),
         (["verdicts"], "verdicts has not been drawn by its notebook yet: paper/figures/verdicts.json is missing"),
     ],

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"
 SOURCES = sorted((ROOT / "notebooks/source").glob("*.py"))
 NOTEBOOKS = [ROOT / "notebooks" / f"{path.stem}.ipynb" for path in SOURCES]
-TABLES = sorted((ROOT / "data/results").glob("*.csv"))
+TABLES = [path for kind in ("results", "timings") for path in sorted((ROOT / "data" / kind).glob("*.csv"))]
 FIGURES = sorted((ROOT / "paper/figures").glob("*.json"))
 
 of_sources = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

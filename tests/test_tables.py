@@ -113,6 +113,30 @@ def test_machine_names_cpu_class_threads_versions_and_stream():
     assert {"lookahead-nb", "numpy", "numba", "llvmlite"} <= found["versions"].keys()
 
 
+@pytest.mark.parametrize(
+    ("gpu", "peers", "told"),
+    [
+        (None, None, "{cpu} ({cpu_class}), {threads} threads, numba {numba}, numpy {numpy}, stream {stream}"),
+        ("H100", None, "H100, in a machine with {cpu} ({cpu_class}), "),
+        (
+            {"name": "H100", "driver": "580"},
+            {"torch": "2.13", "jax": "0.10"},
+            "H100, driver 580, in a machine with {cpu} ",
+        ),
+        (None, {"torch": "2.13", "jax": "0.10"}, ", stream {stream}, beside torch 2.13, jax 0.10"),
+    ],
+)
+def test_what_a_table_was_made_on_is_told_in_words(tmp_path, gpu, peers, told):
+    path = write_table(pd.DataFrame({"x": [1]}), "x", folder=tmp_path)
+    manifest = manifest_of(path)
+    manifest["machine"] |= {"gpu": gpu} | ({"peers": {"versions": peers}} if peers else {})
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+    facts = manifest["machine"]
+    words = tables.made_on(path)
+    assert told.format(**facts, **facts["versions"]) in words
+    assert ("beside" in words, "in a machine" in words) == (bool(peers), bool(gpu))
+
+
 def test_configurations_are_hashed_by_their_runs_whatever_the_order(history, tmp_path):
     other = history.assign(run="0123456789abcdef")
     tables = {

@@ -15,7 +15,7 @@ from lookahead_nb import claims, figures, report, tables
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).resolve().parent.parent
-FIGURES = ("verdicts", "faq_8_1_alpha_stability")  # of all, the two whose tables are changed here
+FIGURES = ("verdicts", "faq_8_1_alpha_stability", "performance_steps")  # of all, those whose tables are changed here
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ TABLES = ("C02", "C02_tuning", "C05", "quick_start", "verdicts")
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory):
-    """Some of what is committed: the register, two claims with results, two figures, a notebook and the README."""
+    """Some of what is committed: the register, two claims with results, times, figures, a notebook and the README."""
     root = tmp_path_factory.mktemp("checkout")
     for folder, stems in {
-        "": ("README", "pyproject"), "data": ("claims",), "data/results": TABLES, "paper/figures": FIGURES,
-        "notebooks": ("00_quick_start",),
+        "": ("README", "pyproject"), "data": ("claims",), "data/results": TABLES, "data/timings": ("flat_step",),
+        "paper/figures": FIGURES, "notebooks": ("00_quick_start",),
     }.items():  # fmt: skip
         (root / folder).mkdir(parents=True, exist_ok=True)
         for path in (ROOT / folder).iterdir():
@@ -92,6 +92,25 @@ def test_an_edited_number_is_found_though_its_manifest_agrees(checked):
     told = disagreements()
     assert any(sentence.startswith("table C02: ") for sentence in told)
     assert "paper/figures/faq_8_1_alpha_stability: is not what the committed tables give" in told
+
+
+def test_an_edited_time_is_found_though_its_manifest_agrees(checked):
+    root, disagreements = checked
+    folder = root / "data/timings"
+    times = tables.read_table(folder / "flat_step.csv")
+    times.loc[times["rival"] == "Lookahead, optax", "times_ours"] *= 1.5
+    tables.write_table(times, "flat_step", folder=folder)
+    assert disagreements() == ["paper/figures/performance_steps: is not what the committed tables give"]
+
+
+def test_a_table_of_times_that_is_not_the_one_of_its_manifest_is_found(reproduce, checked):
+    root, disagreements = checked
+    edit(root / "data/timings/flat_step.csv", r"(?m)^10000,", "10001,")
+    (sentence,) = disagreements()
+    assert sentence.startswith("paper/figures/performance_steps: flat_step.csv must have the sha256 of its manifest")
+    assert reproduce.flaw(root / "data/timings/flat_step.csv").startswith(
+        "data/timings/flat_step.csv: flat_step.csv must"
+    )
 
 
 def test_an_edited_number_is_found_in_the_readme(checked):

@@ -34,7 +34,7 @@ from lookahead_nb.figures import (
 class Entry:
     """A figure. notebook : str, without ending. tables : names in ``data/results``. draw : from their frames to it.
 
-    timings : as tables, names in ``data/timings``, after them. on_gpu : one more of these, drawn where there is one.
+    timings : names in ``data/timings``, whose frames come next. on_gpu : one more of these, where it has been measured.
     """
 
     notebook: str
@@ -44,7 +44,7 @@ class Entry:
     on_gpu: str = ""
 
     def paths(self):
-        """Return the paths of the committed tables that the figure is drawn from, in the order in which draw takes them."""
+        """Return the paths of the committed tables whose frames draw takes, in its order."""
         folder = tables.checkout() / "data"
         paths = [folder / f"results/{name}.csv" for name in self.tables]
         paths += [folder / f"timings/{name}.csv" for name in self.timings]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -78,16 +80,14 @@ def roofline(flat_step, sweep, gpu=None):
     products = sweep.loc[sweep["rival"].str.startswith("sgemm"), "operations_per_second"].max()
     rows = [(flat_step, "memory", products)] + ([(gpu, "copy", np.inf)] if gpu is not None else [])
     columns = max(times["n"].nunique() for times, *_ in rows)
-    fig, grid = plt.subplots(len(rows), columns, figsize=(PAGE, 0.3 + 2.5 * len(rows)), squeeze=False)
+    size = PAGE, 0.3 + 2.5 * len(rows)
+    fig, grid = plt.subplots(len(rows), columns, figsize=size, sharey="row", squeeze=False)
     for axs, (times, limit, most) in zip(grid, rows, strict=True):
         sizes = times["n"].unique()
         for ax, n in zip(axs, sizes, strict=False):
             _roof(ax, times[times["n"] == n], limit, most)
             ax.set_title(f"{n:,} weights")
         axs[0].set_ylabel("Gflop per second" + (", on a GPU" if times is gpu else ""))
-        low, high = (f(ax.get_ylim()[i] for ax in axs[: len(sizes)]) for i, f in enumerate((min, max)))
-        for ax in axs[: len(sizes)]:
-            ax.set_ylim(low, high)
         for ax in axs[len(sizes) :]:
             ax.remove()
     _finish(fig)
@@ -97,9 +97,10 @@ def roofline(flat_step, sweep, gpu=None):
 def _roof(ax, times, limit, most):
     (bandwidth,) = quickest(times, limit, "n")["bytes_per_second"]
     at = PASS_OPERATIONS / STEP_BYTES
-    x = np.unique([at / 2, at, *np.geomspace(at / 2, 20, 9), *([most / bandwidth] if np.isfinite(most) else [])])
+    x = np.array([at / 2, min(most / bandwidth, 20), 20])
     ax.plot(x, np.minimum(bandwidth * x, most) / 1e9, color=RIVALS[limit][0], label="limit", zorder=0)
-    ax.plot(at, bandwidth * at / 1e9, "x", color=RIVALS[limit][0], ms=5, label=LABELS[limit])
+    if limit == "memory":  # a copy computes nothing
+        ax.plot(at, bandwidth * at / 1e9, "x", color=RIVALS[limit][0], ms=5, label=LABELS[limit])
     for rival in ("optax", "torch", "ours"):
         step = counted(quickest(times, f"Lookahead, {rival}", "n"))
         colour, marker, _ = RIVALS[rival]
@@ -123,7 +124,7 @@ def steps(flat_step, gpu=None):
         for ax, what, column in zip(axs, ("AdamW", "Lookahead"), ("times_ours_adamw", "times_ours"), strict=True):
             ours = f"{what}, ours"
             for rival in ("torch", "optax", "ours checking"):
-                if (times["rival"].str.startswith(f"{what}, {rival}")).any():
+                if times["rival"].str.startswith(f"{what}, {rival}").any():
                     _line(ax, ratios(times, f"{what}, {rival}", ours, "n", column), rival)
             if what == "AdamW":
                 _line(ax, ratios(times, limit, ours, "n", column), limit)
@@ -161,14 +162,14 @@ def sweeps(sweep, gpu=None):
         for rival in ("sgemm", "torch", "JAX", "ours, CPU", "ours"):
             found = quickest(times, rival, "problem")
             colour, marker, _ = RIVALS[rival]
-            look = {"color": colour, "marker": marker, "ls": "none", "label": LABELS.get(rival, rival), "clip_on": False}
+            look = {"color": colour, "marker": marker, "ls": "none", "clip_on": False}
             look |= {"ms": 11, "mew": 1.5} if marker == "|" else {"ms": 4.5}
             at = [[*problems].index(name) for name in found.index]
             for ax, per, unit in zip(axs, ("runs", "operations"), (1, 1e9), strict=True):
                 ends = found[per] / found["seconds_high"] / unit, found[per] / found["seconds_low"] / unit
                 if len(found):
                     ax.hlines(at, *ends, color=colour, lw=1.2)
-                    ax.plot(found[per] / found["seconds"] / unit, at, **look)
+                    ax.plot(found[per] / found["seconds"] / unit, at, **look, label=LABELS.get(rival, rival))
         axs[0].set(xscale="log", xlabel="runs per second" + (", on a GPU" if times is gpu else ""))
         axs[0].set_yticks(range(len(problems)), [_in_two_lines(name) for name in problems])
         axs[0].set_ylim(len(problems) - 0.5, -0.5)
@@ -208,7 +209,7 @@ def scaling(times):
 
 def _finish(fig):
     """Name all rivals above the panels, letter these, and leave out the minor ticks, most of the bytes of a figure."""
-    named = {}
+    named: dict[str, Any] = {}
     for ax in fig.axes:
         named |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         ax.xaxis.set_minor_locator(NullLocator())

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # How fast is it, and how fast could it be?
 #
-# The article "Adam meets Lookahead" is put on trial here with many thousand small runs, so it matters what a step and
-# a run cost. This notebook shows the benchmarks beside other libraries and beside the limits of the machine. Nothing is
+# The article "Adam meets Lookahead" is put on trial here with many thousand small runs, so it matters what a step and a
+# run cost. This notebook shows the benchmarks beside other libraries and beside the limits of the machine. Nothing is
 # trained and nothing is measured while it runs: it reads the tables in `data/timings`, which `make bench` has written.
 
 # %%
@@ -45,8 +45,8 @@ figures.use_style()
 # Then they take turns, round by round, so that a busy machine disturbs neighbours alike. A ratio is taken within each
 # round, and what counts is the median over the rounds. Only such ratios are comparable from machine to machine: the
 # seconds belong to the machine that is named below. The tables hold the quartiles of the times of each rival, but not
-# those of the ratios. The ranges in this notebook are therefore wider than quartiles. They reach from the lower quartile
-# of the rival over our upper one to its upper quartile over our lower one.
+# those of the ratios. The ranges in this notebook are therefore wider than quartiles. They reach from the lower
+# quartile of the rival over our upper one to its upper quartile over our lower one.
 
 # %%
 folder = tables.checkout() / "data/timings"
@@ -83,13 +83,13 @@ pd.concat(step, axis=1).round(2)
 # What is measured in it: all times; the speed of memory, as that of a bare pass over the same arrays that does three
 # additions where AdamW does all its arithmetic, in the same rounds and for the same size; and the speed of arithmetic,
 # as that of NumPy's product of two large matrices, measured with the sweeps. What is counted: operations and bytes.
-# They are those that a step needs at the least. A rival that moves more is not credited for it, which is why all of them
-# have the same place on the horizontal axis. Operations are counted from the equations as written, so they say how
+# They are those that a step needs at the least. A rival that moves more is not credited for it, which is why all of
+# them have the same place on the horizontal axis. Operations are counted from the equations as written, so they say how
 # much arithmetic is wanted and not how many instructions ran. Look for markers that touch the line.
 
 # %%
 caption = "Our step is as fast as memory allows where the buffer is large, and nobody can be much faster."
-alt = "Three rooflines; our marker lies below the line at ten thousand weights and on it at a million and fifty million."
+alt = "Three rooflines: our marker lies below the line for ten thousand weights, and on it for a million and more."
 drawn = performance.roofline(times["flat_step"], times["sweep"], times.get("cuda-flat_step"))
 figures.save(drawn, "performance_roofline", caption, alt)
 
@@ -105,15 +105,15 @@ figures.save(drawn, "performance_roofline", caption, alt)
 # shows the same times as ratios, with AdamW alone beside it.
 
 # %%
-caption = "On small buffers others pay for overhead, on large ones all who touch memory once are equal."
-alt = "Ratios to our time against size: PyTorch falls from six to one; optax falls for AdamW and stays high for Lookahead."
+caption = "On small buffers others take several times as long; on the largest PyTorch draws nearly level."
+alt = "Ratios to our time: PyTorch falls with size towards one; optax falls for AdamW, and stays high for Lookahead."
 figures.save(performance.steps(times["flat_step"], times.get("cuda-flat_step")), "performance_steps", caption, alt)
 
 # %% [markdown]
-# **On small buffers others pay for overhead, on large ones all who touch memory once are equal.** How many times as long
-# as ours a step takes, by the size of the buffer, for AdamW alone and for AdamW inside Lookahead: medians of the ratios
-# of single rounds. Bars: from the lower quartile over our upper one to the upper one over our lower one; where none is
-# seen, it is shorter than the marker. The bare pass is a limit, not a rival.
+# **On small buffers others take several times as long; on the largest PyTorch draws nearly level.** How many times as
+# long as ours a step takes, by the size of the buffer, for AdamW alone and for AdamW inside Lookahead: medians of the
+# ratios of single rounds. Bars: from the lower quartile over our upper one to the upper one over our lower one; where
+# none is seen, it is shorter than the marker. The bare pass is a limit, not a rival.
 #
 # PyTorch's fused AdamW comes down to our time on the largest buffer, as expected of one pass. Its Lookahead needs
 # passes of its own at a sync, and these are rare. The Lookahead of optax stays several times as slow at every size,
@@ -132,27 +132,28 @@ whole = {who: performance.ratios(times["sweep"], name, "ours", "problem") for wh
 pd.concat(whole, axis=1).round(2)
 
 # %%
-caption = "A sweep comes to within a factor of NumPy's products alone, and trains more runs than either rival."
-alt = "Five sweeps: ours lies to the right of JAX and PyTorch in runs per second, and left of the tick of NumPy's products."
+caption = "A sweep takes less than three times as long as NumPy's products alone, and beats both rivals."
+alt = "Five sweeps: in each our marker lies right of JAX and PyTorch, and left of the tick of NumPy's products."
 figures.save(performance.sweeps(times["sweep"], times.get("cuda-sweep")), "performance_sweeps", caption, alt)
 
 # %% [markdown]
-# **A sweep comes to within a factor of NumPy's products alone, and trains more runs than either rival.** (a) Runs per
-# second, on a logarithmic axis. (b) Multiplications and additions of all matrix products per second, on a linear one;
-# losses, updates and syncs take time and are not counted. Lines: quartiles over the rounds, mostly shorter than the
-# markers. Grey ticks: NumPy doing as many multiplications and additions in large products.
+# **A sweep takes less than three times as long as NumPy's products alone, and beats both rivals.** (a) Runs per second,
+# on a logarithmic axis. (b) Multiplications and additions of all matrix products per second, on a linear one; losses,
+# updates and syncs take time and are not counted. Lines: quartiles over the rounds, mostly shorter than the markers.
+# Grey ticks: NumPy doing as many multiplications and additions in large products.
 #
-# The distance to the grey ticks is the price of everything that is not a large product: small matrices, the update,
-# the loss, evaluation, and a fixed order of every sum, by which a run has the same bits in any sweep. It is largest for
+# The distance to the grey ticks is the price of everything that is not a large product: small matrices, the update, the
+# loss, evaluation, and a fixed order of every sum, by which a run has the same bits in any sweep. It is largest for
 # logistic regression, where there is least to multiply. The larger the network, the closer PyTorch and JAX come,
 # because there the overhead of a step is a smaller part of it.
 #
 # ## More runs, and the first one
 #
 # What does a run cost in a sweep of any size, and how much memory does the sweep add to the process? Each number comes
-# from a process of its own that trains the sweep a second time, and is the median of three of them. Runs are short here.
-# Before that table stand two starts: the seconds from the start of the interpreter to the first result of a small sweep,
-# once with an empty cache of compiled code and once with a full one. They have no rival, and none of this has quartiles.
+# from a process of its own that trains the sweep a second time, and is the median of three of them. Runs are short
+# here. Before that table stand two starts: the seconds from the start of the interpreter to the first result of a small
+# sweep, once with an empty cache of compiled code and once with a full one. They have no rival, and none of this has
+# quartiles.
 
 # %%
 scaling = times["scaling"].set_index(["what", "runs", "rival"])
@@ -202,8 +203,8 @@ assert (by_size["milliseconds per run"].diff().dropna() * [1, -1] > 0).all(axis=
 #
 # - One machine was measured, and a shared one with few cores. On others the limits lie elsewhere, and on many cores the
 #   sizes at which a rival begins to use them too.
-# - The limits are those that a simple program reached, NumPy's and ours. They are no data sheet, and so a marker may lie
-#   a little above a line.
+# - The limits are those that a simple program reached, NumPy's and ours. They are no data sheet, and so a marker may
+#   lie a little above a line.
 # - PyTorch and JAX are made for large networks, where their overhead does not count. The sweeps here are those of this
 #   laboratory. Nothing is said about large models.
 # - The time in which JAX compiles is left out of the sweeps, and so is ours, but the starts hold ours.
@@ -212,6 +213,7 @@ assert (by_size["milliseconds per run"].diff().dropna() * [1, -1] > 0).all(axis=
 #
 # The tables are those of `data/timings`, each with its manifest, which names the machine and the versions of everybody;
 # `make bench` measures them anew and never gives the same seconds twice. That is why `make reproduce` only draws them
-# again. The programs that measure are in `tests/benchmarks`. The figures are `performance_roofline`, `performance_steps`,
-# `performance_sweeps` and `performance_scaling` in `paper/figures`; `lookahead-nb figures --where` with one of these names
-# tells its tables and commands. Before: [11_verdicts](11_verdicts.ipynb), all claims on one page.
+# again. The programs that measure are in `tests/benchmarks`. The figures are `performance_roofline`,
+# `performance_steps`, `performance_sweeps` and `performance_scaling` in `paper/figures`; `lookahead-nb figures --where`
+# with one of these names tells its tables and commands. Before: [11_verdicts](11_verdicts.ipynb), all claims on one
+# page.

@@ -7,14 +7,18 @@ import json
 import platform
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb.tables import read_table
+from lookahead_nb.figures import performance
+from lookahead_nb.tables import made_on, read_table
 
+ROOT = Path(__file__).resolve().parents[2]
 sys.argv.append("--quick")  # read once, when the benchmarks are imported: nothing is published from here
 from tests.benchmarks import cuda, flat_step, measure, sweep  # noqa: E402
 
@@ -89,6 +93,10 @@ def test_results_and_the_card_are_written_down(tmp_path, monkeypatch):
     assert machine["gpu"]["name"] == "Numba's simulator"
     assert machine["gpu"]["driver"] == "1.2.3, serves CUDA 13.0"
     assert {"torch", "jax", "optax"} <= machine["peers"]["versions"].keys()
+    assert made_on(table).startswith("Numba's simulator, driver 1.2.3, serves CUDA 13.0, in a machine with ")
+    drawn = performance.steps(read_table(ROOT / "data/timings/flat_step.csv"), read_table(table))
+    assert [ax.get_title() for ax in drawn.axes[2:]] == ["AdamW on a GPU", "Lookahead on a GPU"]
+    plt.close(drawn)
     readme = (tmp_path / "README.md").read_text()
     assert "| 64 |" in readme
     assert "Not measured" not in readme
