@@ -238,11 +238,11 @@ def evaluation():
     return [array(types.boolean), array(types.int64), types.int64, types.int64, types.boolean]
 
 
-def training_kernel(rule, width):
+def training_kernel(rule, width, shared=True):
     formula, slots = formulas.RULES[rule]
     scalar, whole = SCALARS[width], array(types.int64)
     data = [array(scalar, 2), whole, types.int64, array(types.uint64), whole, types.int64, scalar]
-    kernel = runs._train(formula, len(slots), width == np.float64)
+    kernel = runs._train(formula, len(slots), width, shared)
     return compiled(kernel, *moving(width), *data, array(scalar, 2), array(types.int64, 2), *end_of_a_run())
 
 
