@@ -1,7 +1,7 @@
 """Whole training runs on a GPU: the bits of the CPU, whatever the launch, the memory and the portions.
 
-`make test LEVEL=gpu` runs it on a device, `LEVEL=sim` in the simulator, which runs kernels as plain Python: it shows
-logic and bounds, not types.
+`make test LEVEL=gpu` runs it on a device; `LEVEL=sim` in the simulator, which runs kernels as plain Python: it shows
+logic and bounds, not types; `LEVEL=ptx` on an emulated device, which runs the code that a real one would be given.
 """
 
 import importlib
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from cases import INNER, RULES, picture
-from simulated import SIMULATED
+from simulated import PLAIN_PYTHON, SIMULATED
 
 import lookahead_nb as lnb
 from lookahead_nb import formulas, gpu, on_device
@@ -148,8 +148,27 @@ def test_r2_same_bits_where_a_run_does_not_fit_in_shared_memory(rule, width, mon
 def test_r3_the_network_of_fashion_mnist_has_the_bits_of_the_cpu():
     model, rng = lnb.MLP((784, 128, 10)), np.random.default_rng(0)
     data = lnb.datasets.from_arrays(rng.random((40, 784)), np.arange(40) % 10, split_seed=0)
-    steps, batch_size = (1, 1) if SIMULATED else (200, 16)
+    steps, batch_size = (1, 1) if PLAIN_PYTHON else (50, 16)
     assert_same(model, data, ADAMW, steps=steps, batch_size=batch_size, eval_at=[], eval_rows=1)
+
+
+NAMED = {
+    "clusters": (lnb.MLP((20, 32, 10)), "gaussian_blobs"),
+    "board": (lnb.MLP((2, 16, 2), activation="tanh"), "checkerboard"),
+    "teacher": (lnb.LogisticRegression(n_features=20, n_classes=2, l2=1e-3), "logistic_teacher"),
+    "ravine": (Quadratic([1.0, 0.01], noise=1.0, replicas=100), None),
+    "two basins": (DoubleWell(spread=0.3, noise=0.5, replicas=100), None),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PLAIN_PYTHON, reason="the simulator would take hours")
+@pytest.mark.parametrize("opt", [LOOKAHEADS["interpolate"], INNER["rmsprop_momentum"]], ids=["lookahead", "rmsprop"])
+@pytest.mark.parametrize(("model", "name"), NAMED.values(), ids=NAMED)
+def test_r3_a_trajectory_on_a_named_problem_has_the_bits_of_the_cpu(model, name, opt, monkeypatch):
+    monkeypatch.setattr(runs, "ROWS_AT_ONCE", 64)
+    data = name and lnb.datasets.load(name, split_seed=0)
+    assert_same(model, data, opt, steps=300, batch_size=64, eval_every=50, eval_rows=200)
 
 
 def test_a_run_goes_on_by_hand_on_the_host():
