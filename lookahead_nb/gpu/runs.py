@@ -23,7 +23,7 @@ from lookahead_nb.gpu.step import _sync_slot
 from lookahead_nb.jit import fma, formula, like, named
 from lookahead_nb.philox import minibatch_row
 
-THREADS = 128  # a thread takes some 130 registers: three such blocks fit on a multiprocessor of 65,536
+THREADS = 128  # a thread takes some 180 registers: two such blocks fit on a multiprocessor of 65,536
 MOST_BLOCKS = 528  # each has room of its own to work in; four on every multiprocessor of the largest cards
 ROWS_AT_ONCE = 64  # rows that a block evaluates together
 SHARED_BYTES = 48 * 1024  # of shared memory, which every device gives a block without being asked for more

@@ -12,7 +12,7 @@ import pytest
 from cases import INNER, RULES, how
 
 from lookahead_nb import formulas, gpu, philox
-from lookahead_nb.gpu import cuda, runs, surfaces
+from lookahead_nb.gpu import cuda, network, runs, surfaces
 from lookahead_nb.gpu import step as kernels
 from lookahead_nb.optimizers import step_table
 
@@ -216,7 +216,8 @@ def test_number_of_the_device_is_asked_of_the_driver(pointer, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------------- whole runs
 
-TILE = 4  # chains of a thread in a product, see gpu/network.py
+TILE = network.TALL * network.BROAD  # chains of a thread in a product
+DEAREST = 5  # instructions in the loop of a product for each fma; the question where an index counts from takes twelve
 FUSED = [("adamw", "quadratic"), ("sgd", "rosenbrock"), ("rmsprop_momentum", "double_well"), ("adam", "bilinear")]
 
 
@@ -271,6 +272,15 @@ def test_whole_run(rule, width):
     ptx = training_kernel(rule, width)
     assert_clean(ptx, width)
     assert len(re.findall(rf"\bfma\.rn\.f{8 * np.dtype(width).itemsize}", ptx)) > TILE
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_loops_of_the_products_are_mostly_arithmetic(shared, width):
+    blocks = re.split(r"^\$\w+:|\bbra\b.*$", training_kernel("adamw", width, shared), flags=re.M)
+    counts = [(block.count("fma.rn"), len(re.findall(r"^\s+\w.*;$", block, re.M))) for block in blocks]
+    loops = [(fmas, all_) for fmas, all_ in counts if fmas >= TILE]
+    assert len(loops) >= 3  # forward, gradient, back
+    assert max(all_ / fmas for fmas, all_ in loops) < DEAREST, loops
 
 
 def test_whole_run_on_a_surface(width):
