@@ -8,9 +8,10 @@ unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, w
 # without one every test of it is skipped, is counted and says why.
 tests.jit    = .venv/bin/python -m pytest tests $(ARGS)
 tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
-tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest tests/levels/test_simulator.py tests/levels/test_gpu.py tests/levels/test_device_runs.py $(ARGS)
-tests.gpu    = $(level_env)/bin/python -m pytest tests/levels/test_simulator.py tests/levels/test_gpu.py $(ARGS)
-tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS)
+tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest $(on_device) $(ARGS)
+tests.gpu    = $(level_env)/bin/python -m pytest $(on_device) $(ARGS)
+on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/levels/test_device_runs.py
+tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS) && EMULATED_CUDA=1 .venv-ptx/bin/python -m pytest tests/levels/test_emulated.py $(on_device) $(ARGS)
 tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py $(ARGS)
 tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_clusters.py $(ARGS)
 

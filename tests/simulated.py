@@ -1,6 +1,7 @@
-"""The device of the levels sim and gpu: a real one, or Numba's simulator with what it lacks of a real one."""
+"""The device that tests are given: Numba's simulator, an emulated one, both with what they lack, or a real one."""
 
 import ctypes
+import os
 
 import pytest
 from numba import config
@@ -8,7 +9,9 @@ from numba import config
 from lookahead_nb import gpu
 from lookahead_nb.gpu import step
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
+PLAIN_PYTHON = bool(config.ENABLE_CUDASIM)  # Numba's simulator
+EMULATED = os.environ.get("EMULATED_CUDA") == "1"  # see emulated.py
+SIMULATED = PLAIN_PYTHON or EMULATED
 
 
 class Stream:
@@ -58,6 +61,10 @@ class Foreign:
 
 def device_to_test(monkeypatch):
     """Return the module numba.cuda with a device that can be used, or skip the test and say why there is none."""
+    if EMULATED:
+        from emulated import pretend
+
+        pretend(monkeypatch)
     if reason := gpu.problem():
         pytest.skip(f"no CUDA device can be used: {reason}")
     if SIMULATED:
@@ -90,7 +97,7 @@ def _complete(monkeypatch, cuda):
     configured = kernel.__getitem__
 
     def launched(self, configuration):
-        Event.log.append(("launch", int(configuration[2])))
+        Event.log.append(("launch", int(configuration[2]) if len(configuration) > 2 else 0))
         return configured(self, configuration)
 
     monkeypatch.setattr(kernel, "__getitem__", launched)

@@ -24,9 +24,11 @@ from lookahead_nb.formulas import (
     softmax_share,
     softmax_term,
 )
+from lookahead_nb.gpu.access import element
 from lookahead_nb.jit import fma, formula, like
 
-TALL = 4  # rows of a tile, a chain for each: they hide the latency of fma and share what is read of B
+# Rows and columns of a tile, with a chain for each pair: sixteen chains hide the latency of fma, and share eight reads.
+TALL, BROAD = 4, 4
 
 
 def work_size(sizes, rows):
@@ -60,27 +62,53 @@ def losses_at(sizes, rows):
 
 
 @formula
-def _tile(A, at, row_step, step, B, column, stride, row, height, count):
-    """Return the chains over k of the rows row, ..., row + 3 of A and one column of B; past height, the last row's."""
-    last = height - 1
-    a0 = at + row * row_step
-    a1 = at + min(row + 1, last) * row_step
-    a2 = at + min(row + 2, last) * row_step
-    a3 = at + min(row + 3, last) * row_step
-    c0 = like(B[column], 0)
-    c1, c2, c3 = c0, c0, c0
+def tiles(height, width):
+    """Return how many tiles cover a product of so many rows and columns."""
+    return (height + TALL - 1) // TALL * ((width + BROAD - 1) // BROAD)
+
+
+@formula
+def corner(tile, width):
+    """Return the first row and column of a tile; neighbouring threads have neighbouring columns."""
+    across = (width + BROAD - 1) // BROAD
+    return tile // across * TALL, tile % across * BROAD
+
+
+@formula
+def _tile(A, at, row_step, step, B, begin, stride, row, height, column, width, count):
+    """Return the chains over k of rows row, ..., row + 3 of A and columns column, ..., column + 3 of B, row by row.
+
+    A[i, k] lies at at + i*row_step + k*step, B[k, j] at begin + k*stride + j. Past the edge of a product its last row
+    and column are taken again.
+    """
+    low, right = height - 1, width - 1
+    a0, a1 = at + row * row_step, at + min(row + 1, low) * row_step
+    a2, a3 = at + min(row + 2, low) * row_step, at + min(row + 3, low) * row_step
+    b0, b1 = begin + column, begin + min(column + 1, right)
+    b2, b3 = begin + min(column + 2, right), begin + min(column + 3, right)
+    c00 = like(B[b0], 0)
+    c01, c02, c03 = c00, c00, c00
+    c10, c11, c12, c13 = c00, c00, c00, c00
+    c20, c21, c22, c23 = c00, c00, c00, c00
+    c30, c31, c32, c33 = c00, c00, c00, c00
     for _ in range(count):
-        b = B[column]
-        c0 = fma(A[a0], b, c0)
-        c1 = fma(A[a1], b, c1)
-        c2 = fma(A[a2], b, c2)
-        c3 = fma(A[a3], b, c3)
-        a0 += step
-        a1 += step
-        a2 += step
-        a3 += step
-        column += stride
-    return c0, c1, c2, c3
+        x0, x1, x2, x3 = element(B, b0), element(B, b1), element(B, b2), element(B, b3)
+        w = element(A, a0)
+        c00, c01, c02, c03 = fma(w, x0, c00), fma(w, x1, c01), fma(w, x2, c02), fma(w, x3, c03)
+        w = element(A, a1)
+        c10, c11, c12, c13 = fma(w, x0, c10), fma(w, x1, c11), fma(w, x2, c12), fma(w, x3, c13)
+        w = element(A, a2)
+        c20, c21, c22, c23 = fma(w, x0, c20), fma(w, x1, c21), fma(w, x2, c22), fma(w, x3, c23)
+        w = element(A, a3)
+        c30, c31, c32, c33 = fma(w, x0, c30), fma(w, x1, c31), fma(w, x2, c32), fma(w, x3, c33)
+        a0, a1, a2, a3 = a0 + step, a1 + step, a2 + step, a3 + step
+        b0, b1, b2, b3 = b0 + stride, b1 + stride, b2 + stride, b3 + stride
+    return (
+        (c00, c01, c02, c03),
+        (c10, c11, c12, c13),
+        (c20, c21, c22, c23),
+        (c30, c31, c32, c33),
+    )
 
 
 @formula
@@ -101,17 +129,18 @@ def load(X, first, chosen, rows, features, copies, work, by_row, me, team):
 def forward(params, weight, fan_in, fan_out, hidden, activation, rows, work, inputs, outputs, copies, by_row, me, team):
     """Write the outputs of one layer, activated if hidden, and their copy by rows where there is use for it."""
     bias = weight + fan_in * fan_out
-    for tile in range(me, (fan_out + TALL - 1) // TALL * rows, team):
-        row, r = tile // rows * TALL, tile % rows
-        chains = _tile(params, weight, fan_in, 1, work, inputs + r, rows, row, fan_out, fan_in)
+    for tile in range(me, tiles(fan_out, rows), team):
+        row, column = corner(tile, rows)
+        chains = _tile(params, weight, fan_in, 1, work, inputs, rows, row, fan_out, column, rows, fan_in)
         for i in range(TALL):
-            o = row + i
-            if o < fan_out:
-                a = biased(chains[i], params[bias + o])
-                a = activated(a, activation) if hidden else a
-                work[outputs + o * rows + r] = a
-                if copies and hidden:
-                    work[by_row + r * fan_out + o] = a
+            for j in range(BROAD):
+                o, r = row + i, column + j
+                if o < fan_out and r < rows:
+                    a = biased(chains[i][j], params[bias + o])
+                    a = activated(a, activation) if hidden else a
+                    work[outputs + o * rows + r] = a
+                    if copies and hidden:
+                        work[by_row + r * fan_out + o] = a
 
 
 @formula
@@ -153,13 +182,14 @@ def losses_and_errors(y, first, chosen, classes, rows, work, logits, losses, goe
 def gradient(params, g, weight, fan_in, fan_out, l2, rows, work, errors, by_row, me, team):
     """Write the gradient by the weights and biases of one layer."""
     bias, zero = weight + fan_in * fan_out, like(l2, 0)
-    for tile in range(me, (fan_out + TALL - 1) // TALL * fan_in, team):
-        row, f = tile // fan_in * TALL, tile % fan_in
-        chains = _tile(work, errors, rows, 1, work, by_row + f, fan_in, row, fan_out, rows)
+    for tile in range(me, tiles(fan_out, fan_in), team):
+        row, column = corner(tile, fan_in)
+        chains = _tile(work, errors, rows, 1, work, by_row, fan_in, row, fan_out, column, fan_in, rows)
         for i in range(TALL):
-            at = weight + (row + i) * fan_in + f
-            if at < bias:
-                g[at] = fma(l2, params[at], chains[i]) if l2 > zero else chains[i]
+            for j in range(BROAD):
+                at = weight + (row + i) * fan_in + column + j
+                if row + i < fan_out and column + j < fan_in:
+                    g[at] = fma(l2, params[at], chains[i][j]) if l2 > zero else chains[i][j]
     for o in range(me, fan_out, team):
         total = zero
         for r in range(rows):
@@ -170,10 +200,11 @@ def gradient(params, g, weight, fan_in, fan_out, l2, rows, work, errors, by_row,
 @formula
 def back_to(params, weight, fan_in, fan_out, activation, rows, work, inputs, errors, me, team):
     """Turn the inputs of one layer into the errors of the layer below."""
-    for tile in range(me, (fan_in + TALL - 1) // TALL * rows, team):
-        row, r = tile // rows * TALL, tile % rows
-        chains = _tile(params, weight, 1, fan_in, work, errors + r, rows, row, fan_in, fan_out)
+    for tile in range(me, tiles(fan_in, rows), team):
+        row, column = corner(tile, rows)
+        chains = _tile(params, weight, 1, fan_in, work, errors, rows, row, fan_in, column, rows, fan_out)
         for i in range(TALL):
-            at = inputs + (row + i) * rows + r
-            if row + i < fan_in:
-                work[at] = back_through(chains[i], work[at], activation)
+            for j in range(BROAD):
+                at = inputs + (row + i) * rows + column + j
+                if row + i < fan_in and column + j < rows:
+                    work[at] = back_through(chains[i][j], work[at], activation)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from numba import from_dtype
 
 from lookahead_nb.formulas import RULES, pull, schedule_free_average
 from lookahead_nb.gpu import cuda, network
@@ -22,18 +23,42 @@ from lookahead_nb.gpu.step import _sync_slot
 from lookahead_nb.jit import fma, formula, like, named
 from lookahead_nb.philox import minibatch_row
 
-THREADS = 128  # a thread takes some 130 registers: three such blocks fit on a multiprocessor of 65,536
+THREADS = 128  # a thread takes some 180 registers: two such blocks fit on a multiprocessor of 65,536
 MOST_BLOCKS = 528  # each has room of its own to work in; four on every multiprocessor of the largest cards
 ROWS_AT_ONCE = 64  # rows that a block evaluates together
+SHARED_BYTES = 48 * 1024  # of shared memory, which every device gives a block without being asked for more
 FAST, SLOW = 0, 1
 
 # --------------------------------------------------------------------------------- phases of every run: rule and sync
 
 
-def moving(rule, slots):
-    """Return the phase ``move(p, g, s1, s2, c, limit, me, team)``: a step of the rule; it tells of a weight beyond."""
+@formula
+def sync_if_due(t, p, s1, s2, slow, a1, a2, period, slow_steps, turns, pulls, inner_state, me, team):
+    """Sync a run if it does so at step t, as ``step.sync`` of its rows; each thread syncs what it has moved."""
+    if period > 0 and t % period == 0:
+        turn = (t // period - 1) % turns
+        size, rest = slow_steps[turn, 0], slow_steps[turn, 1]
+        for i in range(me, p.size, team):
+            slow[i] = pull(slow[i], p[i], size, rest)
+            p[i] = slow[i] if pulls else p[i]
+            if s1.size > 0:
+                _sync_slot(s1, a1, i, size, rest, inner_state)
+            if s2.size > 0:
+                _sync_slot(s2, a2, i, size, rest, inner_state)
 
-    def move(p, g, s1, s2, c, limit, me, team):
+
+def end_of_step(rule, slots):
+    """Return the phase ``end(beyond, t, last, p, g, s1, s2, ..., me, team)``: a step of the rule, and its sync if due.
+
+    It tells at which step the run freezes, or -1, and how many were taken: none here if any thread found a loss or
+    gradient beyond its limit, one if a weight then is.
+    """
+
+    def end(
+        beyond, t, last, p, g, s1, s2, slow, a1, a2, c, limit, period, slow_steps, turns, pulls, inner_state, me, team
+    ):  # fmt: skip
+        if cuda.syncthreads_or(np.int32(beyond)):
+            return t, t - 1
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         beyond = False
         for i in range(me, p.size, team):
@@ -46,9 +71,14 @@ def moving(rule, slots):
             if slots > 1:
                 s2[i] = second
             beyond = beyond or not (abs(after) <= limit)
-        return beyond
+        if cuda.syncthreads_or(np.int32(beyond)):
+            return t, t
+        if t < last:  # the last one is left to `sync_last`: before it the fast weights are evaluated
+            sync_if_due(t, p, s1, s2, slow, a1, a2, period, slow_steps, turns, pulls, inner_state, me, team)
+            cuda.syncthreads()
+        return -1, t
 
-    return formula(named(f"move_{rule.__name__}", move))
+    return cuda.jit(device=True)(named(f"end_of_step_{rule.__name__}", end))  # the simulator needs it to find barriers
 
 
 @formula
@@ -60,36 +90,13 @@ def any_beyond(g, limit, me, team):
     return beyond
 
 
-@formula
-def turn_of(t, period, turns):
-    """Return which of the slow steps the sync at step t takes, or -1 where there is no sync."""
-    return (t // period - 1) % turns if period > 0 and t % period == 0 else -1
-
-
-@formula
-def sync_if_due(
-    run, t, p, s1, s2, slow, a1, a2, sync_period, slow_steps, turns, pull_back, inner_state, me, team
-):  # fmt: skip
-    """Sync a run if it does so at step t, as ``step.sync`` of its rows; each thread syncs what it has moved."""
-    turn = turn_of(t, sync_period[run], turns[run])
-    if turn >= 0:
-        size, rest, pulls = slow_steps[run, turn, 0], slow_steps[run, turn, 1], pull_back[run]
-        for i in range(me, p.shape[1], team):
-            slow[run, i] = pull(slow[run, i], p[run, i], size, rest)
-            p[run, i] = slow[run, i] if pulls else p[run, i]
-            if s1.shape[1] > 0:
-                _sync_slot(s1[run], a1[run], i, size, rest, inner_state)
-            if s2.shape[1] > 0:
-                _sync_slot(s2[run], a2[run], i, size, rest, inner_state)
-
-
 def sync_last(p, s1, s2, slow, a1, a2, sync_period, slow_steps, turns, pull_back, inner_state, diverged_at, t):
     """Kernel: sync the runs that do so at step t and are not frozen."""
     me, team = cuda.threadIdx.x, cuda.blockDim.x
     for run in range(cuda.blockIdx.x, p.shape[0], cuda.gridDim.x):
         if diverged_at[run] < 0:
-            syncs = sync_period, slow_steps, turns, pull_back, inner_state
-            sync_if_due(run, t, p, s1, s2, slow, a1, a2, *syncs, me, team)
+            how = sync_period[run], slow_steps[run], turns[run], pull_back[run], inner_state
+            sync_if_due(t, p[run], s1[run], s2[run], slow[run], a1[run], a2[run], *how, me, team)
 
 
 def average(p, s1, slow, outward):
@@ -119,8 +126,15 @@ def _loss_in_double(params, sizes, l2, rows, work, losses):
     return loss
 
 
-def _train(rule, slots, double):
-    move = moving(rule, slots)
+@formula
+def _copy(source, target, me, team):
+    for i in range(me, source.size, team):
+        target[i] = source[i]
+
+
+def _train(rule, slots, width, shared):
+    """Return the kernel; shared : whether weights, gradient and state of a run lie in shared memory meanwhile."""
+    end_step, number, double = end_of_step(rule, slots), from_dtype(np.dtype(width)), width == np.float64
 
     def kernel(
         p, g, s1, s2, slow, a1, a2, table, which, grad_limit, weight_limit,
@@ -131,10 +145,18 @@ def _train(rule, slots, double):
         space, rows = work[cuda.blockIdx.x], chosen[cuda.blockIdx.x]
         copies = network.width_of_layers(sizes, layers + 1) * batch_size
         losses = network.losses_at(sizes, batch_size)
+        near = cuda.shared.array(0, number)
         for run in range(cuda.blockIdx.x, p.shape[0], cuda.gridDim.x):
             if diverged_at[run] >= 0:
                 continue
             params, grad, first1, second2 = p[run], g[run], s1[run], s2[run]
+            if shared:  # a thread copies what it moves: nobody waits for anybody
+                n, slot = params.size, 2 * params.size + first1.size
+                params, grad, first1, second2 = near[:n], near[n : 2 * n], near[2 * n : slot], near[slot:]
+                _copy(p[run], params, me, team)
+                _copy(s1[run], first1, me, team)
+                _copy(s2[run], second2, me, team)
+            how = sync_period[run], slow_steps[run], turns[run], pull_back[run], inner_state
             frozen_at, steps = -1, last
             for t in range(first + 1, last + 1):
                 for i in range(me, batch_size, team):
@@ -173,17 +195,16 @@ def _train(rule, slots, double):
                 else:  # sums of finite float32 numbers are finite in float64
                     for r in range(me, batch_size, team):
                         beyond = beyond or not math.isfinite(space[losses + r])
-                if cuda.syncthreads_or(np.int32(beyond)):
-                    frozen_at, steps = t, t - 1
+                frozen_at, steps = end_step(
+                    beyond, t, last, params, grad, first1, second2, slow[run], a1[run], a2[run],
+                    table[which[run], t - 1], weight_limit, *how, me, team,
+                )  # fmt: skip
+                if frozen_at >= 0:
                     break
-                c = table[which[run], t - 1]
-                beyond = move(params, grad, first1, second2, c, weight_limit, me, team)
-                if cuda.syncthreads_or(np.int32(beyond)):
-                    frozen_at, steps = t, t
-                    break
-                if t < last:  # the last one is left to `sync_last`: before it the fast weights are evaluated
-                    syncs = sync_period, slow_steps, turns, pull_back, inner_state
-                    sync_if_due(run, t, p, s1, s2, slow, a1, a2, *syncs, me, team)
+            if shared:
+                _copy(params, p[run], me, team)
+                _copy(first1, s1[run], me, team)
+                _copy(second2, s2[run], me, team)
             if me == 0:
                 diverged_at[run], taken[run] = frozen_at, steps
 
@@ -228,9 +249,9 @@ def _evaluate(weights, X, y, bounds, sizes, activation, work, results, wanted, d
 
 
 @lru_cache(None)
-def _training(rule, width):
+def _training(rule, width, shared):
     update, slots = RULES[rule]
-    return cuda.jit(_train(update, len(slots), width == np.float64))
+    return cuda.jit(_train(update, len(slots), width, shared))
 
 
 @lru_cache(None)
@@ -315,9 +336,12 @@ def advance(
     sizes, bounds = cuda.to_device(sizes), cuda.to_device(bounds)
     blocks, jobs = (min(count, len(numbers)) for count in (len(last), len(last) * (bounds.size - 1)))
 
+    near = p.itemsize * (p.shape[1] + g.shape[1] + s1.shape[1] + s2.shape[1])
+    near = near if near <= SHARED_BYTES else 0
+
     def train(diverged_at, taken, low, high):
         shape = X, y, batch_size, seeds, sizes, activation, l2, numbers, chosen
-        _training(rule, p.dtype.type)[blocks, THREADS](
+        _training(rule, p.dtype.type, near > 0)[blocks, THREADS, 0, near](
             p, g, s1, s2, slow, a1, a2, *course.how, *shape, diverged_at, taken, low, high
         )
 

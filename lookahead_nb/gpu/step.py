@@ -16,7 +16,7 @@ import numpy as np
 
 from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
 from lookahead_nb.gpu import cuda, to_host
-from lookahead_nb.gpu.wide import BYTES, lanes_of, load, store
+from lookahead_nb.gpu.access import BYTES, lanes_of, load, store
 from lookahead_nb.jit import formula, named
 
 THREADS = 256

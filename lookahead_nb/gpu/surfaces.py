@@ -13,7 +13,7 @@ from numba import types
 
 from lookahead_nb.formulas import RULES, SURFACES, drifted, noisy
 from lookahead_nb.gpu import cuda, runs
-from lookahead_nb.gpu.runs import SLOW, single, sync_if_due
+from lookahead_nb.gpu.runs import SLOW, single
 from lookahead_nb.jit import formula, named
 from lookahead_nb.philox import NOISE, normal_of, normal_words
 
@@ -51,7 +51,7 @@ def _normals(seeds, first, steps, out):
 
 
 def _train(surface, coordinates, rule, slots):
-    move = runs.moving(rule, slots)
+    end_step = runs.end_of_step(rule, slots)
 
     def kernel(
         p, g, s1, s2, slow, a1, a2, table, which, grad_limit, weight_limit,
@@ -63,6 +63,7 @@ def _train(surface, coordinates, rule, slots):
             if diverged_at[run] >= 0:
                 continue
             params, grad, first1, second2 = p[run], g[run], s1[run], s2[run]
+            how = sync_period[run], slow_steps[run], turns[run], pull_back[run], inner_state
             frozen_at, steps = -1, last
             for t in range(first + 1, last + 1):
                 now, beyond = min(t - first - 1 + skipped, coefficients.shape[0] - 1), False
@@ -75,18 +76,12 @@ def _train(surface, coordinates, rule, slots):
                             normal = normals[row[run], t - first - 1 + skipped, k]
                             grad[k] = noisy(grad[k], noise[k % noise.size], normal)
                         beyond = beyond or not (abs(grad[k]) <= grad_limit)
-                if cuda.syncthreads_or(np.int32(beyond)):
-                    frozen_at, steps = t, t - 1
+                frozen_at, steps = end_step(
+                    beyond, t, last, params, grad, first1, second2, slow[run], a1[run], a2[run],
+                    table[which[run], t - 1], weight_limit, *how, me, team,
+                )  # fmt: skip
+                if frozen_at >= 0:
                     break
-                c = table[which[run], t - 1]
-                beyond = move(params, grad, first1, second2, c, weight_limit, me, team)
-                if cuda.syncthreads_or(np.int32(beyond)):
-                    frozen_at, steps = t, t
-                    break
-                if t < last:  # the last one is left to `sync_last`: before it the fast weights are evaluated
-                    syncs = sync_period, slow_steps, turns, pull_back, inner_state
-                    sync_if_due(run, t, p, s1, s2, slow, a1, a2, *syncs, me, team)
-                    cuda.syncthreads()
             if me == 0:
                 diverged_at[run], taken[run] = frozen_at, steps
 

@@ -1,32 +1,36 @@
-"""Whole training runs on a GPU, in Numba's simulator: the bits of the CPU, whatever the launch and the portions.
+"""Whole training runs on a GPU: the bits of the CPU, whatever the launch, the memory and the portions.
 
-Run with NUMBA_ENABLE_CUDASIM=1. The simulator runs kernels as plain Python: it shows logic and bounds, not types.
+`make test LEVEL=gpu` runs it on a device; `LEVEL=sim` in the simulator, which runs kernels as plain Python: it shows
+logic and bounds, not types; `LEVEL=ptx` on an emulated device, which runs the code that a real one would be given.
 """
 
 import importlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from cases import INNER, RULES, picture
+from simulated import PLAIN_PYTHON, SIMULATED
 
 import lookahead_nb as lnb
-from lookahead_nb import gpu, on_device
+from lookahead_nb import formulas, gpu, on_device
 from lookahead_nb.checks import DeviceError
 from lookahead_nb.gpu import runs
 from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
 from lookahead_nb.store import Store
 
-assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "this level is run by `make test LEVEL=sim`"
-
-# Kernels are plain Python here, which warns of what is far out, in threads that no np.errstate reaches.
-pytestmark = pytest.mark.filterwarnings("ignore:.*(overflow|invalid value) encountered:RuntimeWarning")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.usefixtures("device"),
+    # The simulator warns of what is far out, in threads that no np.errstate reaches; Numba of launches that are small.
+    pytest.mark.filterwarnings("ignore:.*(overflow|invalid value) encountered:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Grid size"),
+]
 
 training = importlib.import_module("lookahead_nb.train")  # its name in the package is that of the function
 
 TRAINING = {"steps": 5, "batch_size": 4, "eval_at": [2, 3]}
-LAUNCHES = [(1, 1), (3, 2), (32, 9)]  # (threads in a block, blocks at most)
+LAUNCHES = [(1, 1), (3, 2), (32, 9), *([] if SIMULATED else [(96, 5), (256, 1000)])]  # (threads, blocks at most)
 
 ADAMW, NESTEROV = INNER["adamw"], INNER["sgd_nesterov"]
 LOOKAHEADS = {
@@ -57,13 +61,14 @@ LANDSCAPES = {
 
 @pytest.fixture(autouse=True)
 def small_launches(monkeypatch):
-    launch_with(monkeypatch, 4, 3)  # the simulator starts a Python thread for each
+    monkeypatch.setattr(runs, "ROWS_AT_ONCE", 5)  # so that a split takes several looks, the last one shorter
+    if SIMULATED:
+        launch_with(monkeypatch, 4, 3)  # it starts a Python thread for each
 
 
 def launch_with(monkeypatch, threads, blocks):
     monkeypatch.setattr(runs, "THREADS", threads)
     monkeypatch.setattr(runs, "MOST_BLOCKS", blocks)
-    monkeypatch.setattr(runs, "ROWS_AT_ONCE", 5)  # so that a split takes several looks, the last one shorter
 
 
 def rows_for(model, seed=0):
@@ -123,6 +128,47 @@ def test_r2_same_bits_for_any_launch(threads, blocks, monkeypatch):
     launch_with(monkeypatch, threads, blocks)
     assert_same(MODELS["tanh"], rows_for(MODELS["tanh"]), LOOKAHEADS["interpolate"], **TRAINING)
     assert_same(LANDSCAPES["two basins"], None, LOOKAHEADS["interpolate"], steps=5, eval_at=[2])
+
+
+@pytest.mark.parametrize("rule", ["sgd", "sgd_nesterov", "adamw", "schedule_free_adamw"])
+def test_r2_same_bits_where_a_run_does_not_fit_in_shared_memory(rule, width, monkeypatch):
+    model, moved = MODELS["relu"], 2 + len(formulas.RULES[INNER[rule].rule][1])
+    opt = lnb.Lookahead(INNER[rule], sync_period=2) if rule in ("sgd", "adamw") else INNER[rule]
+    needed, asked = moved * model.size * np.dtype(width).itemsize, []
+    training_kernel = runs._training
+    monkeypatch.setattr(runs, "_training", lambda *which: asked.append(which[-1]) or training_kernel(*which))
+    for fits in (True, False):
+        monkeypatch.setattr(runs, "SHARED_BYTES", needed - (not fits))
+        assert_same(model, rows_for(model), opt, **TRAINING, dtype=width)
+        assert {*asked} == {fits}
+        asked.clear()
+
+
+@pytest.mark.slow
+def test_r3_the_network_of_fashion_mnist_has_the_bits_of_the_cpu():
+    model, rng = lnb.MLP((784, 128, 10)), np.random.default_rng(0)
+    data = lnb.datasets.from_arrays(rng.random((40, 784)), np.arange(40) % 10, split_seed=0)
+    steps, batch_size = (1, 1) if PLAIN_PYTHON else (50, 16)
+    assert_same(model, data, ADAMW, steps=steps, batch_size=batch_size, eval_at=[], eval_rows=1)
+
+
+NAMED = {
+    "clusters": (lnb.MLP((20, 32, 10)), "gaussian_blobs"),
+    "board": (lnb.MLP((2, 16, 2), activation="tanh"), "checkerboard"),
+    "teacher": (lnb.LogisticRegression(n_features=20, n_classes=2, l2=1e-3), "logistic_teacher"),
+    "ravine": (Quadratic([1.0, 0.01], noise=1.0, replicas=100), None),
+    "two basins": (DoubleWell(spread=0.3, noise=0.5, replicas=100), None),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PLAIN_PYTHON, reason="the simulator would take hours")
+@pytest.mark.parametrize("opt", [LOOKAHEADS["interpolate"], INNER["rmsprop_momentum"]], ids=["lookahead", "rmsprop"])
+@pytest.mark.parametrize(("model", "name"), NAMED.values(), ids=NAMED)
+def test_r3_a_trajectory_on_a_named_problem_has_the_bits_of_the_cpu(model, name, opt, monkeypatch):
+    monkeypatch.setattr(runs, "ROWS_AT_ONCE", 64)
+    data = name and lnb.datasets.load(name, split_seed=0)
+    assert_same(model, data, opt, steps=300, batch_size=64, eval_every=50, eval_rows=200)
 
 
 def test_a_run_goes_on_by_hand_on_the_host():

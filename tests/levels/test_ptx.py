@@ -12,7 +12,7 @@ import pytest
 from cases import INNER, RULES, how
 
 from lookahead_nb import formulas, gpu, philox
-from lookahead_nb.gpu import cuda, runs, surfaces
+from lookahead_nb.gpu import cuda, network, runs, surfaces
 from lookahead_nb.gpu import step as kernels
 from lookahead_nb.optimizers import step_table
 
@@ -36,9 +36,10 @@ def compiled(kernel, *arguments):
 
 
 def assert_clean(ptx, width):
-    """No call, no stack, no product left that a later stage could fuse with a sum; in a float32 kernel no float64."""
+    """No call, no stack, all as IEEE rounds it, no product that could be fused with a sum; with float32 no float64."""
     assert ".visible .entry" in ptx
     assert re.findall(r"\bcall\b.*|.*\.local.*", ptx) == []
+    assert re.findall(r"\.(?:ftz|approx|full|sat)\b.*", ptx) == []
     products = {*re.findall(r"\bmul(?:\.rn)?\.f\d\d\s+(%\w+)", ptx)}
     sums = re.findall(r"\b(?:add|sub)(?:\.rn)?\.f\d\d\s+%\w+, (\S+), (\S+);", ptx)
     assert [terms for terms in sums if products & {*terms}] == []
@@ -215,7 +216,8 @@ def test_number_of_the_device_is_asked_of_the_driver(pointer, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------------- whole runs
 
-TILE = 4  # chains of a thread in a product, see gpu/network.py
+TILE = network.TALL * network.BROAD  # chains of a thread in a product
+DEAREST = 5  # instructions in the loop of a product for each fma; the question where an index counts from takes twelve
 FUSED = [("adamw", "quadratic"), ("sgd", "rosenbrock"), ("rmsprop_momentum", "double_well"), ("adam", "bilinear")]
 
 
@@ -238,11 +240,11 @@ def evaluation():
     return [array(types.boolean), array(types.int64), types.int64, types.int64, types.boolean]
 
 
-def training_kernel(rule, width):
+def training_kernel(rule, width, shared=True):
     formula, slots = formulas.RULES[rule]
     scalar, whole = SCALARS[width], array(types.int64)
     data = [array(scalar, 2), whole, types.int64, array(types.uint64), whole, types.int64, scalar]
-    kernel = runs._train(formula, len(slots), width == np.float64)
+    kernel = runs._train(formula, len(slots), width, shared)
     return compiled(kernel, *moving(width), *data, array(scalar, 2), array(types.int64, 2), *end_of_a_run())
 
 
@@ -269,8 +271,16 @@ def resources(ptx):
 def test_whole_run(rule, width):
     ptx = training_kernel(rule, width)
     assert_clean(ptx, width)
-    assert re.findall(r"\.(?:ftz|approx|full)\b", ptx) == []  # IEEE division and root, subnormal numbers kept
     assert len(re.findall(rf"\bfma\.rn\.f{8 * np.dtype(width).itemsize}", ptx)) > TILE
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_loops_of_the_products_are_mostly_arithmetic(shared, width):
+    blocks = re.split(r"^\$\w+:|\bbra\b.*$", training_kernel("adamw", width, shared), flags=re.M)
+    counts = [(block.count("fma.rn"), len(re.findall(r"^\s+\w.*;$", block, re.M))) for block in blocks]
+    loops = [(fmas, all_) for fmas, all_ in counts if fmas >= TILE]
+    assert len(loops) >= 3  # forward, gradient, back
+    assert max(all_ / fmas for fmas, all_ in loops) < DEAREST, loops
 
 
 def test_whole_run_on_a_surface(width):

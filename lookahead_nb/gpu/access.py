@@ -1,7 +1,8 @@
-"""Sixteen bytes of an array at a time: the widest access a thread has, and the fewest instructions for a pass.
+"""Accesses to memory that Numba does not emit by itself. In plain Python and in the simulator they are what they say.
 
-Numba emits scalar accesses, since it only knows an array to be aligned to its elements; so these two write the vector
-access out. In plain Python and in the simulator they copy element by element.
+``load`` and ``store`` move sixteen bytes at a time, the most a thread can, and the fewest instructions for a pass:
+Numba only knows an array to be aligned to its elements. ``element`` leaves out the question whether an index counts
+from the end, which in an inner loop is most of the instructions.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def store(array, i, lanes):
     """Copy an array of the thread's own, lanes, (n,), into array[i : i + n]; the address must be a multiple of 16."""
     for k in range(lanes.size):
         array[i + k] = lanes[k]
+
+
+def element(array, i):
+    """Return array[i], where i must not be negative."""
+    return array[i]
 
 
 class _Access:
@@ -67,6 +73,22 @@ def _stored(context, builder, signature, arguments):
         vector = builder.insert_element(vector, builder.load(lane), k)
     builder.store(vector, access.vector, align=BYTES)
     return context.get_dummy_value()
+
+
+def _element_loaded(context, builder, signature, arguments):
+    kind = signature.args[0]
+    made = context.make_array(kind)(context, builder, arguments[0])
+    return builder.load(cgutils.get_item_pointer(context, builder, kind, made, [arguments[1]]))
+
+
+@intrinsic
+def _element(typing_context, array, i):
+    return array.dtype(array, types.int64), _element_loaded
+
+
+@overload(element, strict=False)
+def _element_typed(array, i):
+    return lambda array, i: _element(array, i)
 
 
 @intrinsic

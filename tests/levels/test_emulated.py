@@ -1,0 +1,157 @@
+"""The emulated device does what the PTX ISA says where one could go wrong, and refuses what it does not know."""
+
+import struct
+
+import emulated
+import numpy as np
+import pytest
+from simulated import EMULATED
+
+from lookahead_nb.gpu import cuda
+
+assert EMULATED, "this is run by `make test LEVEL=ptx`"
+
+pytestmark = pytest.mark.usefixtures("device")
+
+NAN, TINY = float("nan"), 2.0**-149
+REGISTERS = {"pred": "%p", "b16": "%rs", "b32": "%r", "b64": "%rd", "f32": "%f", "f64": "%fd"}
+FORMATS = {"b32": "i", "b64": "q", "f32": "f", "f64": "d"}
+
+# instruction, bits of what it is given, values, bits of the result, result
+KNOWN = [
+    ("shl.b64", "b64 b32", (1, 63), "b64", -(2**63)),
+    ("shl.b64", "b64 b32", (1, 64), "b64", 0),
+    ("shr.u64", "b64 b32", (-1, 64), "b64", 0),
+    ("shr.u64", "b64 b32", (-1, 1), "b64", 2**63 - 1),
+    ("shr.s64", "b64 b32", (-8, 1), "b64", -4),
+    ("shr.s64", "b64 b32", (-8, 70), "b64", -1),
+    ("shr.s32", "b32 b32", (-8, 33), "b32", -1),
+    ("add.s32", "b32 b32", (2**31 - 1, 1), "b32", -(2**31)),
+    ("sub.s64", "b64 b64", (3, 5), "b64", -2),
+    ("mul.lo.s64", "b64 b64", (2**40, 2**30 + 1), "b64", 2**40),
+    ("mul.hi.u64", "b64 b64", (-1, -1), "b64", -2),
+    ("mul.hi.s64", "b64 b64", (-1, 2), "b64", -1),
+    ("mul.wide.s32", "b32 b32", (-(2**31), 2), "b64", -(2**32)),
+    ("mul.wide.u32", "b32 b32", (-1, -1), "b64", (2**32 - 1) ** 2 - 2**64),
+    ("mad.lo.s32", "b32 b32 b32", (3, -4, 5), "b32", -7),
+    ("div.s64", "b64 b64", (-7, 2), "b64", -3),
+    ("rem.s64", "b64 b64", (-7, 2), "b64", -1),
+    ("div.u64", "b64 b64", (-2, 2), "b64", 2**63 - 1),
+    ("max.s64", "b64 b64", (-1, 1), "b64", 1),
+    ("max.u64", "b64 b64", (-1, 1), "b64", -1),
+    ("neg.s64", "b64", (5,), "b64", -5),
+    ("not.b64", "b64", (5,), "b64", -6),
+    ("xor.b64", "b64 b64", (6, 3), "b64", 5),
+    ("cvt.s64.s32", "b32", (-1,), "b64", -1),
+    ("cvt.u64.u32", "b32", (-1,), "b64", 2**32 - 1),
+    ("cvt.u32.u64", "b64", (2**32 + 7,), "b32", 7),
+    ("cvt.rn.f32.s64", "b64", (2**24 + 1,), "f32", 2.0**24),
+    ("cvt.rn.f32.s64", "b64", (2**24 + 3,), "f32", 2.0**24 + 4),
+    ("cvt.rn.f64.u64", "b64", (-1,), "f64", 2.0**64),
+    ("cvt.rn.f32.f64", "f64", (1 + 2.0**-30,), "f32", 1.0),
+    ("cvt.f64.f32", "f32", (TINY,), "f64", TINY),
+    ("cvt.rzi.s64.f64", "f64", (-2.9,), "b64", -2),
+    ("cvt.rzi.s64.f64", "f64", (NAN,), "b64", 0),
+    ("cvt.rzi.s32.f32", "f32", (1e20,), "b32", 2**31 - 1),
+    ("fma.rn.f32", "f32 f32 f32", (1 + 2.0**-23, 1 - 2.0**-23, -1.0), "f32", -(2.0**-46)),
+    ("fma.rn.f64", "f64 f64 f64", (1 + 2.0**-52, 1 - 2.0**-52, -1.0), "f64", -(2.0**-104)),
+    ("mul.f32", "f32 f32", (TINY, 0.5), "f32", 0.0),
+    ("mul.f32", "f32 f32", (2.0**-100, 2.0**-40), "f32", 2.0**-140),
+    ("add.f32", "f32 f32", (1.0, 2.0**-24), "f32", 1.0),
+    ("sub.f64", "f64 f64", (1.0, 2.0**-54), "f64", 1.0),
+    ("div.rn.f32", "f32 f32", (1.0, 3.0), "f32", 11184811 / 2**25),
+    ("rcp.rn.f32", "f32", (3.0,), "f32", 11184811 / 2**25),
+    ("div.rn.f64", "f64 f64", (1.0, 0.0), "f64", float("inf")),
+    ("sqrt.rn.f32", "f32", (2.0,), "f32", 11863283 / 2**23),
+    ("sqrt.rn.f64", "f64", (-1.0,), "f64", NAN),
+    ("neg.f32", "f32", (0.0,), "f32", -0.0),
+    ("abs.f64", "f64", (-0.0,), "f64", 0.0),
+    ("max.f32", "f32 f32", (NAN, 1.0), "f32", 1.0),
+    ("max.f32", "f32 f32", (-0.0, 0.0), "f32", 0.0),
+    ("min.f64", "f64 f64", (0.0, -0.0), "f64", -0.0),
+    ("min.f32", "f32 f32", (NAN, NAN), "f32", NAN),
+    ("copysign.f32", "f32 f32", (-2.0, 3.0), "f32", -3.0),
+    ("mov.b32", "f32", (-0.0,), "b32", -(2**31)),
+    ("mov.b64", "b64", (1,), "f64", 5e-324),
+    ("setp.gt.f32", "f32 f32", (NAN, 1.0), "pred", 0),
+    ("setp.gtu.f32", "f32 f32", (NAN, 1.0), "pred", 1),
+    ("setp.neu.f64", "f64 f64", (NAN, NAN), "pred", 1),
+    ("setp.ne.f64", "f64 f64", (NAN, NAN), "pred", 0),
+    ("setp.eq.f32", "f32 f32", (0.0, -0.0), "pred", 1),
+    ("setp.nan.f32", "f32 f32", (NAN, 0.0), "pred", 1),
+    ("setp.lt.s64", "b64 b64", (-1, 0), "pred", 1),
+    ("setp.lt.u64", "b64 b64", (-1, 0), "pred", 0),
+    ("selp.f32", "f32 f32 pred", (1.0, 2.0, 0), "f32", 2.0),
+    ("selp.s64", "b64 b64 pred", (1, 2, 1), "b64", 1),
+]
+
+
+def written(bits, value):
+    """Return a value as PTX writes it down, or the register it is in."""
+    if bits == "pred":
+        return f"setp.ne.s32 %p0, {value}, 0;", "%p0"
+    if bits[0] == "f":
+        digits = struct.pack(f">{FORMATS[bits]}", value).hex().upper()
+        return "", f"0{'f' if bits == 'f32' else 'd'}{digits}"
+    return "", str(value)
+
+
+def program(lines):
+    declared = "\n".join(f".reg .{bits} {name}<9>;" for bits, name in REGISTERS.items())
+    body = f"{declared}\nld.param.u64 %rd8, [k_param_0];\n{lines}\nret;\n"
+    return emulated.Program(None, (), f".visible .entry k(\n.param .u64 k_param_0\n)\n{{\n{body}}}")
+
+
+@pytest.mark.parametrize(("instruction", "given", "values", "result", "expected"), KNOWN)
+def test_what_an_instruction_does(instruction, given, values, result, expected):
+    prepared = [written(*each) for each in zip(given.split(), values, strict=True)]
+    target = f"{REGISTERS[result]}1"
+    lines = [first for first, _ in prepared] + [f"{instruction} {target}, {', '.join(name for _, name in prepared)};"]
+    if result == "pred":
+        lines, result, target = [*lines, "selp.b32 %r1, 1, 0, %p1;"], "b32", "%r1"
+    kind = FORMATS[result]
+    out = emulated.to_device(np.zeros(1, kind))
+    store = f"st.global.{result.replace('b', 'u')} [%rd8], {target};"
+    program("\n".join([*lines, store])).launch(1, 1, 0, [out.device_ctypes_pointer.value])
+    assert np.array_equal(out.copy_to_host(), np.array([expected], kind), equal_nan=kind in "fd")
+    if expected == 0:
+        assert np.signbit(out.copy_to_host()[0]) == np.signbit(expected)
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    ["ex2.approx.f32 %f1, %f2", "div.full.f32 %f1, %f2, %f3", "sqrt.approx.f32 %f1, %f2", "add.rz.f32 %f1, %f2, %f3",
+     "fma.rn.ftz.f32 %f1, %f2, %f3, %f4", "tex.1d %f1, %f2", "@%p1 add.f32 %f1, %f2, %f3", "bar.arrive 0, 32"],
+)  # fmt: skip
+def test_what_is_not_known_is_refused(instruction):
+    with pytest.raises((AssertionError, KeyError)):
+        program(instruction + ";")
+
+
+def test_shared_memory_and_barriers():
+    def reversed_in_blocks(out):
+        near = cuda.shared.array(8, np.int64)
+        me = cuda.threadIdx.x
+        near[me] = 100 * cuda.blockIdx.x + me
+        cuda.syncthreads()
+        out[cuda.grid(1)] = near[cuda.blockDim.x - 1 - me]
+
+    out = emulated.to_device(np.zeros(16, np.int64))
+    cuda.jit(reversed_in_blocks)[2, 8](out)
+    assert out.copy_to_host().tolist() == [*range(7, -1, -1), *range(107, 99, -1)]
+
+
+def test_threads_that_part_at_a_barrier_are_found(monkeypatch):
+    def parted(out):
+        if cuda.threadIdx.x > 0:
+            cuda.syncthreads()
+        out[0] = 1
+
+    monkeypatch.setattr(emulated, "PATIENCE", 0.2)
+    with pytest.raises(AssertionError, match=r"threads \[1, 2\] of a block waited"):
+        cuda.jit(parted)[1, 3](emulated.to_device(np.zeros(1)))
+
+
+def test_an_array_of_the_device_is_not_read_on_the_host():
+    with pytest.raises(AssertionError, match="read on the host"):
+        np.asarray(emulated.to_device(np.zeros(1)))
