@@ -1,6 +1,7 @@
 """What only a device can show, and what it shares with the simulator: guards, repeats, launches, streams, libraries.
 
-`make test LEVEL=gpu` runs it on a device, and `LEVEL=sim` in the simulator at small sizes, as far as that goes.
+`make test LEVEL=gpu` runs it on a device; `LEVEL=sim` in the simulator and `LEVEL=ptx` on an emulated device at small
+sizes, as far as that goes.
 """
 
 import os
@@ -32,7 +33,7 @@ pytestmark = [
     pytest.mark.usefixtures("device"),
     pytest.mark.filterwarnings("ignore:Grid size"),  # Numba finds the launches of some tests too small
 ]
-real = pytest.mark.skipif(SIMULATED, reason="the simulator runs one launch after another, and has no driver")
+real = pytest.mark.skipif(SIMULATED, reason="needs a driver, and launches that overlap")
 simulated = pytest.mark.skipif(not SIMULATED, reason="a device does not tell in which order it was asked")
 
 

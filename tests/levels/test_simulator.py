@@ -1,7 +1,7 @@
 """The CUDA kernels have the bits of the CPU loops, whatever the launch configuration.
 
 LEVEL=sim runs this in Numba's simulator, which runs kernels as plain Python: it shows logic and bounds, not types.
-LEVEL=gpu runs the same on a device.
+LEVEL=ptx runs the same on an emulated device, LEVEL=gpu on a real one.
 """
 
 import itertools
