@@ -26,11 +26,11 @@ PATIENCE = 100  # seconds at a barrier, after which threads have gone separate w
 
 KINDS = {"pred": "i1", "b8": "i8", "b16": "i16", "b32": "i32", "b64": "i64", "f32": "float", "f64": "double"}
 KINDS |= {f"{sign}{bits}": f"i{bits}" for sign in "us" for bits in (8, 16, 32, 64)}
-COMPARISONS = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
+ORDERS = ("eq", "ne", "lt", "le", "gt", "ge")
 SPECIAL = {f"%{name}.x": f"%{name}" for name in ("tid", "ntid", "ctaid", "nctaid")}
 SPECIAL |= {"%dynamic_smem_size": "%dynamic"}
 FLOATING = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
-WHOLE = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
+WHOLE = ("add", "sub", "mul", "and", "or", "xor")
 
 PARAMETERS = "ptr %params, i32 %tid, i32 %ntid, i32 %ctaid, i32 %nctaid, i32 %dynamic, ptr %shared, ptr %barrier"
 
@@ -168,6 +168,7 @@ class Translation:
         elif name == "cvt":
             self._convert(how, last, *operands)
         elif name == "setp":
+            assert len(how) == 1, how
             left, right = (self._value(operand, KINDS[last]) for operand in operands[1:])
             self._write(operands[0], "i1", self._emit(f"{comparison(how[0], last)} {KINDS[last]} {left}, {right}"))
         else:
@@ -261,7 +262,8 @@ class Translation:
             return self._emit(f"sub {kind} 0, {values[0]}")
         if name == "not":
             return self._emit(f"xor {kind} {values[0]}, {'true' if kind == 'i1' else -1}")
-        return self._emit(f"{WHOLE[name]} {kind} {values[0]}, {values[1]}")
+        assert name in WHOLE, name
+        return self._emit(f"{name} {kind} {values[0]}, {values[1]}")
 
     def _floating(self, name, how, kind, values):
         assert how == ["rn"] or name not in ("fma", "div", "sqrt", "rcp"), f"{name} is not rounded as IEEE says"
@@ -296,11 +298,12 @@ def conversion(there, kind):
 
 
 def comparison(how, last):
+    """Return how two values are compared; with NaN only what ends in u holds, and nan itself."""
     if last[0] == "f":
-        return "fcmp " + {"ne": "one", "num": "ord", "nan": "uno"}.get(
-            how, ("u" + how[:2]) if how[2:] == "u" else "o" + how
-        )
-    return "icmp " + ("" if how in ("eq", "ne") else "s" if last[0] == "s" else "u") + COMPARISONS[how]
+        named = {"num": "ord", "nan": "uno", "ne": "one"} | {f"{order}u": f"u{order}" for order in ORDERS}
+        return "fcmp " + (named | {order: f"o{order}" for order in ORDERS if order != "ne"})[how]
+    assert how in ORDERS, how
+    return "icmp " + how if how in ("eq", "ne") else f"icmp {'s' if last[0] == 's' else 'u'}{how}"
 
 
 # ---------------------------------------------------------------------------------------------------- launching
