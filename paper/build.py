@@ -4,7 +4,8 @@ Every table and figure is first held against the hash in its manifest, and the t
 which side it lies; so a PDF that is built says what the data say. The same files give the same bytes.
 
 Exit code: 0; 1 if a file is broken, a claim was changed after its results, a font is missing, or the text presumes what
-the data do not say, with one sentence about it; 2 if the compiler is missing or the call makes no sense. In these cases nothing is written.
+the data do not say, with one sentence about it; 2 if the compiler is missing or the call makes no sense. In these cases
+nothing is written.
 """
 
 from __future__ import annotations

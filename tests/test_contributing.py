@@ -1,4 +1,4 @@
-"""The worked examples of CONTRIBUTING.md fit the sources, and what they add works: a rule, a task and a claim."""
+"""The examples of CONTRIBUTING.md fit the sources and work as shown: a rule, a task, a claim, Fashion-MNIST."""
 
 import os
 import re
@@ -9,7 +9,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from lookahead_nb import datasets
+from lookahead_nb.__main__ import main
 
 for needed in ("sklearn", "jupytext", "nbclient", "rich", "typst"):
     pytest.importorskip(needed, reason="needs the extra [reproduce]")
@@ -111,6 +115,19 @@ def test_a_worked_example_works(title, outcomes):
 def test_a_wrong_formula_is_found(outcomes):
     with pytest.raises(AssertionError, match=r"test_float64_follows_the_reference_after_every_step\[lion\]"):
         outcomes["wrong"]()
+
+
+@pytest.mark.jit
+@pytest.mark.skipif(not datasets.available("fashion_mnist"), reason="needs the files of Fashion-MNIST")
+def test_fashion_mnist_is_trained_on_as_shown(tmp_path, monkeypatch, capsys):
+    config, run = example("Fashion-MNIST")
+    put(tmp_path, config)
+    monkeypatch.chdir(tmp_path)
+    command, shown = run["commands"].removeprefix("$ lookahead-nb ").splitlines()
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().out == f"{shown}\n"
+    rows = pd.read_csv("fashion.csv").groupby("step")["test_accuracy"].min()
+    assert rows[0] < 0.3 < 0.8 < rows[1000]
 
 
 @pytest.mark.parametrize("times", [0, 2])
