@@ -3,7 +3,16 @@
 from lookahead_nb import datasets, landscapes, schedules, theory
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
-from lookahead_nb.optimizers import SGD, Adagrad, Adam, AdamW, Adaptive, Lookahead, RMSprop, ScheduleFreeAdamW
+from lookahead_nb.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Adaptive,
+    Lookahead,
+    RMSprop,
+    ScheduleFreeAdamW,
+)
 from lookahead_nb.philox import minibatches
 from lookahead_nb.sweep import grid, sweep
 from lookahead_nb.train import train

@@ -227,13 +227,14 @@ def _fresh(register, given):
     absent = [name for name in claim.tasks if name not in here]
     if not here:
         raise ValueError(f"{claim.id} needs data that must be downloaded: set FULL=1")
+    try:  # before anything is trained, for they may be those of another entry
+        kept = claims.results(claim)
+    except OSError:
+        kept = None
     measured = trials.measure(claim, tasks=here, attempt=attempt, progress=True)
     claim = claims.on_tasks(claim, here)
+    registered = None if kept is None else claims.judge(claim, kept)
     yield f"{claim.id}, attempt {attempt}: trained on {', '.join(here)}; left out: {', '.join(absent) or 'none'}"
-    try:
-        registered = claims.judge(claim, claims.results(claim))
-    except OSError:
-        registered = None
     yield from report.compared(claim, claims.judge(claim, measured.runs), registered)
 
 

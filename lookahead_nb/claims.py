@@ -270,14 +270,16 @@ def results(claim, part="", *, folder=None):
     """Return the measured runs of a claim from ``folder/ID.csv``, default ``data/results`` of the checkout.
 
     part : "tuning" for what was tried before. errors : OSError if there are none; ValueError if they belong to another
-    entry than the registered one, or were changed after they were written.
+    entry than the registered one, were changed after they were written, or lack the table or the manifest.
     """
     folder = Path(folder) if folder else tables.checkout() / "data/results"
     path = folder / f"{claim.id}{part and '_'}{part}.csv"
-    try:
-        manifest = json.loads(path.with_suffix(".json").read_text())
-    except OSError:
-        raise OSError(f"{claim.id} has no results in {folder.name}: {path.stem}.json is missing") from None
+    there = [each for each in (path, path.with_suffix(".json")) if each.is_file()]
+    if not there:
+        raise OSError(f"{claim.id} has no results in {folder.name}: {path.stem}.json is missing")
+    if len(there) == 1:
+        raise ValueError(f"{there[0].name} must lie beside its table and manifest, the other of which is missing")
+    manifest = json.loads(path.with_suffix(".json").read_text())
     if manifest.get("claim") != claim.sha256:
         raise ValueError(
             f"{path.name} must belong to the registered {claim.id} ({claim.sha256[:8]}), not to another entry: "

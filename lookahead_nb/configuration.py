@@ -17,22 +17,12 @@ from lookahead_nb import datasets, landscapes, optimizers
 from lookahead_nb.checks import choice, inside, known_keys, one_of, table_of_keys, toml_file
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
+from lookahead_nb.optimizers import INNER_RULES
 from lookahead_nb.schedules import Schedule
 from lookahead_nb.sweep import Plan, grid, sweep, train_unit
 
 LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
 MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
-RULES = {
-    rule.__name__: rule
-    for rule in (
-        optimizers.SGD,
-        optimizers.Adagrad,
-        optimizers.RMSprop,
-        optimizers.Adam,
-        optimizers.AdamW,
-        optimizers.ScheduleFreeAdamW,
-    )
-}
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
 MOST_POINTS = 1_000_000  # of a grid, and seeds: what a plan of them takes in memory stays below a few GB
@@ -239,8 +229,8 @@ def _grids(tables, steps):
 
 def _grid(where, table, steps):
     table_of_keys(where, table)
-    lookahead = choice(f"{where}.optimizer", table.get("optimizer"), (*RULES, "Lookahead")) == "Lookahead"
-    rule = RULES[choice(f"{where}.inner", table.get("inner"), RULES) if lookahead else table["optimizer"]]
+    lookahead = choice(f"{where}.optimizer", table.get("optimizer"), (*INNER_RULES, "Lookahead")) == "Lookahead"
+    rule = INNER_RULES[choice(f"{where}.inner", table.get("inner"), INNER_RULES) if lookahead else table["optimizer"]]
     own = {name for name in inspect.signature(optimizers.Lookahead).parameters if lookahead}
     allowed = {"optimizer", "schedule", *own, *inspect.signature(rule).parameters}
     known_keys(f"{where}.", table, sorted(allowed))

@@ -114,10 +114,10 @@ class Dataset:
 def load(name: str, split_seed: int = 0) -> Dataset:
     """Return a data set by its name.
 
-    name : one of ``NAMES``. "digits", "breast_cancer", "wine" and "iris" lie in scikit-learn; "gaussian_blobs",
-    "checkerboard", "logistic_teacher" and "exclusive_or" are made here; those in ``DOWNLOADED`` are downloaded once
-    into the user's cache folder or, where LOOKAHEAD_NB_DATA names a folder, read from there, and then never downloaded.
-    split_seed : int in [0, 2**63). A process reads each set once, and then only splits and scales it.
+    name : one of ``NAMES``, which data/README.md lists. Some lie in scikit-learn, as "digits", some are made here, as
+    "checkerboard"; those in ``DOWNLOADED`` are downloaded once into the user's cache folder or, where LOOKAHEAD_NB_DATA
+    names a folder, read from there, and then never downloaded. split_seed : int in [0, 2**63). A process reads each set
+    once, and then only splits and scales it.
 
     "fashion_mnist": pixels. "a9a": 123 indicators of census answers. "sms_spam", "banking77": words and marks, hashed
     into 512 and 1024 columns, as TF-IDF of the training part; "sms_spam_counts", "banking77_counts": the same without
@@ -408,6 +408,18 @@ def _exclusive_or() -> tuple[np.ndarray, np.ndarray]:
     return 2.0 * corner - 1 + 0.3 * _normals(2, block=6), (corner[:, 0] ^ corner[:, 1]).astype(np.int64)
 
 
+_MADE_HERE = {
+    "gaussian_blobs": _gaussian_blobs,
+    "checkerboard": _checkerboard,
+    "logistic_teacher": _logistic_teacher,
+    "exclusive_or": _exclusive_or,
+}
+
+
+def _made_here(name: str) -> _Table:
+    return _Table(*_MADE_HERE[name](), _each_column)
+
+
 # -------------------------------------------------------------------------------------------- bundled and downloaded
 
 # The sha256 of X as float64 and y as int64, one after the other.
@@ -490,10 +502,7 @@ def _spoken_digits() -> _Table:
 
 _TABLES: dict[str, Callable[[], _Table]] = {
     **{name: partial(_bundled, name) for name in _BUNDLED},
-    "gaussian_blobs": lambda: _Table(*_gaussian_blobs(), _each_column),
-    "checkerboard": lambda: _Table(*_checkerboard(), _each_column),
-    "logistic_teacher": lambda: _Table(*_logistic_teacher(), _each_column),
-    "exclusive_or": lambda: _Table(*_exclusive_or(), _each_column),
+    **{name: partial(_made_here, name) for name in _MADE_HERE},
     "fashion_mnist": _fashion_mnist,
     "a9a": _a9a,
     "sms_spam": _sms_spam,
@@ -518,9 +527,7 @@ _SOURCES = {
     "breast_cancer": "Wolberg, Mangasarian & Street 1995, UCI 17, CC BY 4.0, by way of scikit-learn",
     "wine": "Aeberhard & Forina 1991, UCI 109, CC BY 4.0, by way of scikit-learn",
     "iris": "Fisher 1936, UCI 53, CC BY 4.0, by way of scikit-learn",
-    **dict.fromkeys(
-        ("gaussian_blobs", "checkerboard", "logistic_teacher", "exclusive_or"), "made by lookahead_nb, MIT"
-    ),
+    **dict.fromkeys(_MADE_HERE, "made by lookahead_nb, MIT"),
     "fashion_mnist": "Xiao, Rasul & Vollgraf 2017, github.com/zalandoresearch/fashion-mnist, MIT",
     "a9a": "Becker & Kohavi 1996, UCI 2, CC BY 4.0, as indicators by Platt 1998, by way of LIBSVM",
     "sms_spam": "Almeida, Gomez Hidalgo & Yamakami 2011, UCI 228, CC BY 4.0",

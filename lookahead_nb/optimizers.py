@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, fields
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -354,6 +354,9 @@ class WithSlowWeights(Optimizer):
         raise NotImplementedError
 
 
+INNER_RULES: dict[str, Any] = {}  # their classes by name, in the order in which they stand below
+
+
 @dataclass(frozen=True)
 class _Rule(Optimizer):
     """What the inner rules share: a learning rate that is a number or a schedule."""
@@ -363,6 +366,9 @@ class _Rule(Optimizer):
 
     family: ClassVar[str]
     squares_gradient: ClassVar[bool] = False
+
+    def __init_subclass__(cls):
+        INNER_RULES[cls.__name__] = cls
 
     @property
     def rule(self):
@@ -577,6 +583,9 @@ class ScheduleFreeAdamW(WithSlowWeights, _Rule):
         return slow
 
 
+# ------------------------------------------------------------------------------------------------------ Lookahead
+
+
 @dataclass(frozen=True)
 class Adaptive:
     """The slow step at which a quadratic model of the loss is lowest, worked out anew at every sync.
@@ -622,8 +631,9 @@ class Lookahead(WithSlowWeights):
     def __init__(
         self, inner, *, sync_period=5, slow_step_size=None, retention=None, inner_state="keep", pull_back=True
     ):
-        if not isinstance(inner, _Rule) or isinstance(inner, ScheduleFreeAdamW):
-            raise TypeError(f"inner must be one of SGD, Adagrad, RMSprop, Adam, AdamW, not {inner!r}")
+        if not isinstance(inner, _Rule) or isinstance(inner, WithSlowWeights):
+            taken = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
+            raise TypeError(f"inner must be one of {', '.join(taken)}, not {inner!r}")
         if slow_step_size is not None and retention is not None:
             given = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
             raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), not {given}")

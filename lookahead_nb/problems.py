@@ -26,10 +26,9 @@ from lookahead_nb.checks import (
     whole_number,
 )
 from lookahead_nb.comparisons import lowest_loss
-from lookahead_nb.configuration import RULES
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
-from lookahead_nb.optimizers import Lookahead
+from lookahead_nb.optimizers import INNER_RULES, Lookahead
 from lookahead_nb.philox import DRAWS, uniforms
 from lookahead_nb.schedules import Schedule
 from lookahead_nb.sweep import grid
@@ -292,7 +291,7 @@ class Arm:
                 raise ValueError(f"lr must be given by the task {problem.name!r}, not missing")
             lr = problem.fields["lr"]
         settings = {name: value for name, value in self.fields.items() if name not in OF_ARM} | chosen
-        rule = RULES[self.fields["rule"]]
+        rule = INNER_RULES[self.fields["rule"]]
         of_rule = {name: settings.pop(name) for name in [*settings] if name in inspect.signature(rule).parameters}
         factor = real_number("times", self.fields.get("times", 1), 0)
         base = rule(problem.schedule(real_number("lr", lr, 0) * factor), **of_rule)
@@ -371,7 +370,7 @@ def arms_of(tables):
 
 
 def _check_arm(table):
-    rule = RULES[choice("rule", table.get("rule"), RULES)]
+    rule = INNER_RULES[choice("rule", table.get("rule"), INNER_RULES)]
     known_keys("", table, tuple(dict.fromkeys((*OF_ARM, *OF_LOOKAHEAD, *inspect.signature(rule).parameters))))
     _check_draw(table)
     if ("tune" in table) + ("lr" in table) + ("lr" in table.get("draw", {})) != 1:

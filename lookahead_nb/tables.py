@@ -105,6 +105,9 @@ def read_table(path):
     import pandas as pd
 
     path = pathlib.Path(path)
+    for there in (path, path.with_suffix(".json")):
+        if not there.is_file():
+            raise FileNotFoundError(f"{there} is missing: a table and its manifest must lie side by side")
     text, manifest = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
     if hashlib.sha256(text).hexdigest() != manifest["sha256"]:
         raise ValueError(f"{path.name} must have the sha256 of its manifest {path.stem}.json; one of them was changed")

@@ -3,8 +3,9 @@
 Every table and figure is first held against the hash in its manifest, and the text presumes of every number it shows on
 which side it lies; so a PDF that is built says what the data say. The same files give the same bytes.
 
-Exit code: 0; 1 if a file is broken, a font is missing, or the text presumes what the data do not say, with one sentence
-about it; 2 if the compiler is missing or the call makes no sense. In these cases nothing is written.
+Exit code: 0; 1 if a file is broken, a claim was changed after its results, a font is missing, or the text presumes what
+the data do not say, with one sentence about it; 2 if the compiler is missing or the call makes no sense. In these cases
+nothing is written.
 """
 
 from __future__ import annotations
@@ -24,16 +25,15 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="the checkout to build; default: this one")
     root = parser.parse_args(arguments).root.resolve()
-    broken = next(flaws(root), None)
-    if broken:
-        return say(broken, 1)
     try:
+        broken = next(flaws(root), None)
+        if broken:
+            return say(broken, 1)
         document = compiled(root)
-    except ModuleNotFoundError:
-        return say(
-            'typst is missing: run "make paper", which installs it, or pip install "lookahead-nb[reproduce]".', 2
-        )
-    except ValueError as error:
+    except ModuleNotFoundError as error:
+        advice = 'run "make paper", which installs it, or pip install "lookahead-nb[reproduce]"'
+        return say(f"{error.name} is missing: {advice}.", 2)
+    except (OSError, ValueError) as error:
         return say(error, 1)
     path = root / "paper/lookahead.pdf"
     unfinished = path.with_suffix(".tmp")
@@ -50,15 +50,26 @@ def say(what, code):
 
 
 def flaws(root):
-    """Yield a sentence for every table and figure that is not the one of its manifest."""
+    """Yield a sentence for every table and figure that is not the one of its manifest, or not of a registered claim.
+
+    errors : OSError, ValueError for a register that cannot be read.
+    """
+    from lookahead_nb import claims
+
+    registered = {claim.sha256 for claim in claims.read(root / "data/claims.toml").values()}
     for folder in ("data/results", "data/timings", "paper/figures"):
         for manifest in sorted((root / folder).glob("*.json")):
             told = json.loads(manifest.read_text(encoding="utf-8"))
             hashes = told["sha256"] if "table" not in told else {told["table"]: told["sha256"]}
             for name, sha256 in hashes.items():
                 path = manifest.parent / name
-                if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                if not path.is_file():
+                    yield f"{folder}/{name} is missing beside its manifest {manifest.name}."
+                elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
                     yield f"{folder}/{name} must have the sha256 of its manifest {manifest.name}; one was changed."
+            if "claim" in told and told["claim"] not in registered:
+                table = f"{folder}/{told['table']}"
+                yield f"{table} must belong to a registered claim; the claim was changed after its results were made."
 
 
 def compiled(root):

@@ -69,8 +69,14 @@ def schedule_free_adamw(y, g, state, lr, power, *, beta1, beta2, eps, weight_dec
     return (1 - beta1) * z + beta1 * x, {"z": z, "v": v, "x": x, "squares": squares}
 
 
-RULES = {"SGD": sgd, "Adagrad": adagrad, "RMSprop": rmsprop, "Adam": adam, "AdamW": adamw}
-RULES |= {"ScheduleFreeAdamW": schedule_free_adamw}
+RULES = {
+    "SGD": sgd,
+    "Adagrad": adagrad,
+    "RMSprop": rmsprop,
+    "Adam": adam,
+    "AdamW": adamw,
+    "ScheduleFreeAdamW": schedule_free_adamw,
+}
 SLOTS = ("velocity", "square_sum", "square_average", "m", "v")
 
 

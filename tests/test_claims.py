@@ -567,6 +567,11 @@ def test_changed_results_are_refused(register, tmp_path):
 def test_missing_results_are_told(register, tmp_path):
     with pytest.raises(OSError, match=r"C01 has no results in .*: C01.json is missing"):
         claims.results(register["C01"], folder=tmp_path)
+    keep(register["C01"], results_of(register["C01"], 2.0), tmp_path, "half")
+    (tmp_path / "C01_half.json").rename(tmp_path / "C01.json")
+    for name in ("C01.json", "C01_half.csv"):
+        with pytest.raises(ValueError, match=rf"^{name} must lie beside its table and manifest, the other .* missing$"):
+            claims.results(register["C01"], "half" if "half" in name else "", folder=tmp_path)
     with pytest.raises(OSError, match=r"C01_tuning.json is missing"):
         claims.results(register["C01"], "tuning", folder=tmp_path)
 

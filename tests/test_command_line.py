@@ -169,10 +169,14 @@ def test_equal_configurations_are_told_in_one_line(config, call):
         ("widths = [5", "widths = [6", "data must have the features and classes of MLP((6, 4, 3)"),
         ("batch_size = 8", "batch_size = 37", "training.batch_size must be at most the 36 rows"),
         ("lr = 0.1", "lr = []", "grid[1].lr must hold at least one value"),
+        ('file = "mine.npz"', 'file = "other.npz"', "other.npz cannot be read: No such file or directory"),
+        ('file = "mine.npz"', 'name = "fashion_mnist"', "train-images-idx3-ubyte.gz is missing: put https://"),
         ("[model]", "[model", "must be a TOML file"),
     ],
 )
-def test_a_bad_file_is_refused_before_anything_is_touched(config, call, old, new, sentence):
+def test_a_bad_file_is_refused_before_anything_is_touched(config, call, monkeypatch, old, new, sentence):
+    monkeypatch.setenv("LOOKAHEAD_NB_DATA", str(config.parent))
+    datasets._table.cache_clear()
     edit(config, old, new)
     code, out, err = call(config)
     assert (code, out) == (2, "")
@@ -224,6 +228,17 @@ def test_a_store_of_another_sweep_is_left_alone(config, call):
     assert "configuration must be that of the store" in err
     assert len(err.splitlines()) == 1
     assert parts(config.parent / "kept") == before
+
+
+def test_a_store_of_another_version_is_left_alone(config, call, monkeypatch):
+    monkeypatch.setattr("lookahead_nb.store.FORMAT", 2)
+    assert call(config)[0] == 0
+    before = parts_of(config.parent)
+    monkeypatch.undo()
+    code, out, err = call(config)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"lookahead-nb: \S+ must have format 1, not 2, which another version wrote\n", err)
+    assert parts_of(config.parent) == before
 
 
 def test_a_lost_unit_is_exit_code_1(config, call, monkeypatch):
@@ -465,6 +480,9 @@ def test_data_that_must_be_downloaded_is_left_out(ask, monkeypatch):
     assert code == 0
     assert out.splitlines()[0] == "C01, attempt 1: trained on bowl; left out: iris"
     assert "slower: " not in out
+    monkeypatch.setattr(claims, "tasks_at_hand", lambda claim: [])
+    said = "lookahead-nb: C01 needs data that must be downloaded: set FULL=1\n"
+    assert ask("C01", "--fresh") == (2, "", said)
 
 
 @pytest.mark.parametrize(
@@ -485,12 +503,21 @@ def test_bad_ids_and_attempts_are_refused_in_one_line(ask, arguments, sentence):
     assert len(err.splitlines()) == 1
 
 
-def test_results_that_are_not_those_of_the_entry_are_refused(ask, checkout):
+def test_results_that_are_not_those_of_the_entry_are_refused(ask, checkout, monkeypatch):
     registers.read(checkout / "data", ("margin = 1.05", "margin = 1.1"))
     code, out, err = ask()
     assert (code, out) == (2, "")
     assert "C02.csv must belong to the registered C02" in err
     assert len(err.splitlines()) == 1
+    monkeypatch.setattr(trials, "measure", None)  # nothing is trained for results that are not its own
+    assert ask("C02", "--fresh") == (2, "", err)
+
+
+def test_results_of_which_a_file_is_missing_are_refused(ask, checkout):
+    (checkout / "data/results/C02.csv").unlink()
+    code, out, err = ask()
+    assert (code, out) == (2, "")
+    assert err == "lookahead-nb: C02.json must lie beside its table and manifest, the other of which is missing\n"
 
 
 def test_outside_of_a_checkout_there_is_no_register(ask, checkout, monkeypatch):
@@ -622,3 +649,9 @@ def test_a_table_that_is_not_that_of_its_manifest_is_not_drawn(figures, tmp_path
     assert (code, out) == (2, "")
     assert f"{FIGURE}.csv must have the sha256 of its manifest" in err
     assert not list((tmp_path / "build").rglob("*.svg"))
+    table.unlink()
+    for how in ([], ["--where"]):
+        code, out, err = figures(*how, FIGURE)
+        assert (code, out) == (2, "")
+        assert err.endswith(f"{FIGURE}.csv is missing: a table and its manifest must lie side by side\n")
+        assert len(err.splitlines()) == 1

@@ -47,6 +47,8 @@ FUNCTIONS = {
     "where equal": lambda a, b, c: select(a == b, c, a),
     "where less": lambda a, b, c: select(a < b, c, a),
     "where not more": lambda a, b, c: select(a <= b, c, a),
+    "where more": lambda a, b, c: select(a > b, c, a),
+    "where not less": lambda a, b, c: select(a >= b, c, a),
     "pull": lambda a, b, c: formulas.pull(a, b, abs(c), like(c, 1) - abs(c)),
     "relu": lambda a, b, c: formulas.relu(a),
 }

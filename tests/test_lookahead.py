@@ -270,7 +270,7 @@ def test_step_zero_returns_to_the_start_bit_for_bit(rule, inner_state, rng, widt
     params, gradients = problem(rng, 6, 9, width)
     params[0] = -0.0
     gradients[1, 3], gradients[1, 4] = np.inf, np.nan
-    assert not np.isfinite(run(opt, params, gradients[:2], check_finite=False)[0][3:5]).any()
+    assert np.isnan(run(opt, params, gradients[:2], check_finite=False)[0][4])
     for steps in (3, 6):
         fast, state = run(opt, params, gradients[:steps], check_finite=False)
         assert fast.tobytes() == params.tobytes() == state.slow.tobytes()

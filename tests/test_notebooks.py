@@ -272,6 +272,14 @@ print("value 2.5")
 BAD = "# %%\nx = 1\n# %%\nx / 0\n# %%\ny = 2\n"
 
 
+def test_runner_names_a_package_that_is_missing(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "typst", None)
+    with pytest.raises(SystemExit) as end:
+        load_runner()
+    assert end.value.code == 2
+    assert re.fullmatch(r'typst is missing: run "make reproduce", .*\n', capsys.readouterr().out)
+
+
 @pytest.fixture
 def start(tmp_path):
     """Write percent scripts and start the runner on them."""

@@ -83,7 +83,8 @@ def copied(tmp_path_factory):
 @pytest.fixture
 def checkout(copied):
     """A checkout with a write-up of before, in which the verdicts and the look may be changed."""
-    kept = {path: (copied / path).read_bytes() for path in (VERDICTS, "data/results/verdicts.json", "paper/look.typ")}
+    paths = (VERDICTS, "data/results/verdicts.json", "paper/look.typ", "data/claims.toml")
+    kept = {path: (copied / path).read_bytes() for path in paths}
     (copied / "paper/lookahead.pdf").write_bytes(b"of before")
     yield copied
     for path, content in kept.items():
@@ -137,6 +138,28 @@ def test_a_table_that_is_not_that_of_its_manifest_is_not_set(refused, checkout):
     (checkout / VERDICTS).write_text((checkout / VERDICTS).read_text().replace("0", "1", 1))
     said = f"{VERDICTS} must have the sha256 of its manifest verdicts.json; one was changed.\n"
     assert refused() == (1, said)
+
+
+def test_a_missing_table_is_one_sentence(refused, checkout):
+    (checkout / VERDICTS).unlink()
+    assert refused() == (1, f"{VERDICTS} is missing beside its manifest verdicts.json.\n")
+
+
+def test_a_claim_that_was_changed_after_its_results_is_not_set(refused, checkout):
+    register = checkout / "data/claims.toml"
+    text = register.read_text(encoding="utf-8")
+    register.write_text(text.replace("seeds = 40", "seeds = 41", 1), encoding="utf-8")
+    code, complaint = refused()
+    assert code == 1
+    said = r"data/results/C\d\d(_tuning)?\.csv must belong to a registered claim; the claim was changed .*\n"
+    assert re.fullmatch(said, complaint)
+
+
+def test_a_missing_register_is_one_sentence(refused, checkout):
+    (checkout / "data/claims.toml").unlink()
+    code, complaint = refused()
+    assert code == 1
+    assert complaint.endswith("data/claims.toml cannot be read: No such file or directory\n")
 
 
 class TestCompiled:

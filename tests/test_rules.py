@@ -237,10 +237,12 @@ def test_unchecked_nonfinite_gradient_stays_in_its_element(rule, value, rng, wid
     params, gradients = problem(rng, 2, 5, width)
     clean = run(INNER[rule], params, gradients)[0]
     gradients[0, 2] = value
-    spoilt = run(INNER[rule], params, gradients, check_finite=False)[0]
+    spoilt, state = run(INNER[rule], params, gradients, check_finite=False)
     others = [0, 1, 3, 4]
     assert spoilt[others].tobytes() == clean[others].tobytes()
-    assert not np.isfinite(spoilt[2])
+    # An inf may end in the state alone, where a rule takes no more than the sign of what it adds up.
+    where = [spoilt[2]] if np.isnan(value) else [spoilt[2], *(slot[2] for slot in state.slots.values())]
+    assert not np.isfinite(where).all()
 
 
 # -------------------------------------------------------------------------------------------------- Schedule-Free

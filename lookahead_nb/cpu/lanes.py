@@ -92,7 +92,13 @@ for _symbol, _name in (
     (operator.truediv, "fdiv"),
 ):
     _operation(_symbol, lambda builder, a, b, name=_name: getattr(builder, name)(a, b), 2)
-for _symbol, _sign in ((operator.eq, "=="), (operator.lt, "<"), (operator.le, "<=")):
+for _symbol, _sign in (
+    (operator.eq, "=="),
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+):
     _operation(
         _symbol,
         lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b),
