@@ -56,7 +56,7 @@ check: .venv/.ready ## lint, formatting and types
 
 lock: ## resolve the lock files after a change of dependencies; UPGRADE=1 moves every version
 	$(if $(shell command -v uv),,$(error make lock needs uv on the PATH: install it with "pip install uv"))
-	$(compile) --extra reproduce --extra cluster --extra test --output-file requirements.lock
+	$(compile) --extra reproduce --extra cluster --extra docs --extra test --output-file requirements.lock
 	$(compile) --extra cuda --group levels --constraint requirements.lock --output-file tests/ptx.lock
 	$(compile) --group peers --group levels --constraint requirements.lock --output-file tests/peers.lock
 
