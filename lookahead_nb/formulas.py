@@ -363,8 +363,8 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
         """
         e = exp(-abs(x))
         large = e >= half
-        f = fma(half, e, -half) if large else e
-        return (x if x > zero else zero) + log_parts(f, one if large else zero)
+        f = select(large, fma(half, e, -half), e)
+        return (x if x > zero else zero) + log_parts(f, select(large, one, zero))
 
     return exp, log, tanh, sigmoid, softplus
 
