@@ -18,7 +18,7 @@ $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose 
 # The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(filter gpu,$(LEVEL)),$(wildcard .venv-gpu) .venv-ptx) .venv)
 
-.PHONY: help test reproduce verify lab paper bench check lock clean
+.PHONY: help test reproduce verify lab paper api bench check lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to 
 
 paper: .venv/.ready ## build paper/lookahead.pdf from its text and from data/
 	.venv/bin/python paper/build.py
+
+api: .venv/.ready ## write the reference of the library into build/api/, from its docstrings
+	.venv/bin/python paper/api.py
 
 bench: .venv-$(if $(filter cuda,$(DEVICE)),ptx,peers)/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
 	$(or $(bench.$(DEVICE)),$(error DEVICE=$(DEVICE) is nothing to measure on: choose cpu or cuda))
