@@ -71,7 +71,7 @@ clean: ## empty build/ and the caches; ALL=1 removes the environments too
 	find . -name '.venv*' -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 	@echo "$(if $(ALL),The environments are gone too.,The environments stay: make clean ALL=1 removes them.)"
 
-# An environment is made anew when its lock says something else, the package in it when pyproject.toml is newer. The stamps lie inside
+# An environment is made anew when its lock says something else, the package in it when pyproject.toml or the version is newer. The stamps lie inside
 # and are written last, so a half-made environment is never taken for whole; .locked is a copy of the lock that was installed.
 .venv/.locked: requirements.lock
 .venv-ptx/.locked: tests/ptx.lock
@@ -91,6 +91,6 @@ clean: ## empty build/ and the caches; ALL=1 removes the environments too
 # On a GPU the peers bring their own CUDA libraries, of which no lock would hold for every machine either.
 .venv-gpu/.ready: extras = [cuda,peers,peers-cuda]
 
-%/.ready: %/.locked pyproject.toml
+%/.ready: %/.locked pyproject.toml lookahead_nb/__init__.py
 	@$*/bin/python -m pip install -qq --no-build-isolation $(if $(extras),,--no-deps) --editable '.$(extras)'
 	@touch $@

@@ -24,7 +24,7 @@ from lookahead_nb.philox import minibatches
 from lookahead_nb.sweep import grid, sweep
 from lookahead_nb.train import train
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "MLP",
     "SGD",

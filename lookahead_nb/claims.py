@@ -7,12 +7,12 @@ seed, and is judged against a margin, the size below which nobody would care:
     expect = "less"         the mirror image: yes below minus the margin, no above that
     expect = "equivalent"   yes where the effect lies within the margin on both sides, no where it lies outside
 
-and open where neither is significant. An effect may stand **against** other tasks: then it is how much more the arm
+and open where neither is significant. An effect may stand "against" other tasks: then it is how much more the arm
 differs from its control on its own tasks than on those, an interaction.
 
-The verdict follows from the effects: **supported** where all that the claim lists as ``supported`` came out as listed,
-else **conditional** where all listed as ``conditional`` did, else **refuted** where one of ``supported`` came out the
-other way, else **inconclusive**. A name in these lists stands for yes, "not name" for no. Seeds are derived from the
+The verdict follows from the effects: "supported" where all that the claim lists as ``supported`` came out as listed,
+else "conditional" where all listed as ``conditional`` did, else "refuted" where one of ``supported`` came out the
+other way, else "inconclusive". A name in these lists stands for yes, "not name" for no. Seeds are derived from the
 SHA-256 of the entry and of the tasks it names, so that an edit changes all its data.
 
 claim : :class:`Claim`; effect : :class:`Effect`; effects : frame of :func:`judge` or :func:`judge_all`, the outcomes of

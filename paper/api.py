@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import sys
+import warnings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MACHINERY = {"__init__", "__main__", "buffers", "jit", "on_device"}  # like cpu/, gpu/ and figures/ not for users
@@ -29,6 +30,8 @@ def main(arguments=None):
     parser.parse_args(arguments)
     try:
         import pdoc
+
+        import lookahead_nb
     except ModuleNotFoundError:
         print(
             'pdoc is missing: run "make api", which installs it, or pip install "lookahead-nb[docs]".', file=sys.stderr
@@ -37,10 +40,13 @@ def main(arguments=None):
     folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or ROOT / "build").resolve() / "api"
     to_markdown = pdoc.docstrings.convert
     pdoc.docstrings.convert = lambda text, *how: to_markdown(laid_out(text), *how)
-    pdoc.render.configure(
-        docformat="restructuredtext", show_source=False, include_undocumented=False, footer_text="lookahead_nb"
-    )
-    pdoc.pdoc("lookahead_nb", *public_modules(), output_directory=folder)
+    pdoc.render.configure(docformat="restructuredtext", show_source=False, footer_text="lookahead_nb")
+    modules = [name for name in public_modules() if name.rpartition(".")[2] not in lookahead_nb.__all__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # The constructor of a named tuple does not know the module in which its annotations have a meaning.
+        warnings.filterwarnings("ignore", "Error parsing type annotation ForwardRef")
+        pdoc.pdoc("lookahead_nb", *modules, output_directory=folder)  # with it come the modules in its __all__
     print(f"wrote {folder / 'index.html'}")
     return 0
 
