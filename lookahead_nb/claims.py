@@ -404,8 +404,9 @@ def compare(effects, runs, *, by_task=True):
 def gaps_of(effect, runs, tasks):
     """Return the paired gaps arm - control of an effect on its scale (a ratio as its logarithm), by task and seed.
 
-    Where it stands against other tasks, the gaps there are taken away. tasks : some of those of the effect. errors : as
-    :func:`judge`.
+    Where it stands against other tasks, the gaps there are taken away.
+
+    tasks : some of those of the effect. errors : as :func:`judge`.
     """
     gaps = _gaps(effect, runs, tasks)
     if not effect.against:

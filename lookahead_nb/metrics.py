@@ -37,7 +37,7 @@ class Curves:
 
     A loss is at most that of chance, which is also that of a diverged run. rows : frame of ``sweep``; problem : the
     ``problems.Problem``; weights : those of each run that are judged, "slow" where there are any, or "fast"; by :
-    "run", and the columns are run ids, of any number of optimizers.
+    "seed", or "run", and the columns are run ids, of any number of optimizers.
     """
 
     rows: pd.DataFrame

@@ -184,8 +184,9 @@ class Problem:
     def lowest(self, seed):
         """Return the lowest training loss that any weights have on the data of a seed; see ``comparisons.lowest_loss``.
 
-        Of a landscape that of its deepest basin. seed : int in [0, 2**63). errors : those of
-        ``comparisons.lowest_loss``.
+        Of a landscape that of its deepest basin.
+
+        seed : int in [0, 2**63). errors : those of ``comparisons.lowest_loss``.
         """
         if self.on_landscape:
             basins = np.reshape(getattr(self.model, "minima", ()), (-1, 1))

@@ -463,8 +463,9 @@ def game_multiplier(lr, strength, sync_period, slow_step_size):
     """Return the complex factor of x + iy per cycle in the game min_x max_y strength*x*y: ``1 - s + s(1 + i*lr*c)^k``.
 
     Descent in x and ascent in y at once is x + iy = (1 + i*lr*strength)(x + iy), which always grows; Lookahead shrinks
-    where the absolute value is below 1. strength : above 0, c. errors : TypeError, ValueError. Source: Chavdarova et
-    al. 2021, for the bilinear game.
+    where the absolute value is below 1.
+
+    strength : above 0, c. errors : TypeError, ValueError. Source: Chavdarova et al. 2021, for the bilinear game.
     """
     lr, strength = _positive(lr=lr, strength=strength)
     k = whole_number("sync_period", sync_period, 1)
@@ -476,8 +477,10 @@ def optimal_slow_step(curvatures, start, end):
     """Return the slow step that minimises the loss on the line from start through end, not clipped, NaN at start = end.
 
     ``sum(a*start*(start-end))/sum(a*(start-end)**2)`` over the last axis, weights counted from the minimum. Above 1 the
-    inner loop has not gone far enough, below 1 too far. curvatures : (n,) numbers above 0; start, end : (..., n) finite
-    numbers. errors : TypeError, ValueError. Source: Zhang et al. 2019, Proposition 1.
+    inner loop has not gone far enough, below 1 too far.
+
+    curvatures : (n,) numbers above 0; start, end : (..., n) finite numbers. errors : TypeError, ValueError. Source:
+    Zhang et al. 2019, Proposition 1.
     """
     curvatures = real_numbers("curvatures", curvatures, 0, open_low=True)
     start, end = real_numbers("start", start, -np.inf), real_numbers("end", end, -np.inf)
@@ -489,8 +492,10 @@ def averaged(slow, fast, slow_step_size):
     """Return y = (1-s)*slow + s*fast: an inner step moves it by s times what fast moves, a sync not at all.
 
     So Lookahead is the inner rule at lr*slow_step_size, run on y, with gradients taken at fast; at sync_period 1 fast
-    and y coincide and it is nothing else. slow, fast : arrays that broadcast; slow_step_size : s in [0, 1]. errors :
-    TypeError, ValueError. Source: Wang et al. 2020, whose virtual sequence this is.
+    and y coincide and it is nothing else.
+
+    slow, fast : arrays that broadcast; slow_step_size : s in [0, 1]. errors : TypeError, ValueError. Source: Wang et
+    al. 2020, whose virtual sequence this is.
     """
     s = real_numbers("slow_step_size", slow_step_size, 0, 1)
     return (1 - s) * np.asarray(slow) + s * np.asarray(fast)
