@@ -19,7 +19,7 @@ $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose 
 # The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(filter gpu,$(LEVEL)),$(wildcard .venv-gpu) .venv-ptx) .venv)
 
-.PHONY: help test reproduce verify lab paper bench check lock clean
+.PHONY: help test reproduce verify lab paper api bench check lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to 
 paper: .venv/.ready ## build paper/lookahead.pdf from its text and from data/
 	.venv/bin/python paper/build.py
 
+api: .venv/.ready ## write the reference of the library into build/api/, from its docstrings
+	.venv/bin/python paper/api.py
+
 bench: .venv-$(if $(filter cuda,$(DEVICE)),ptx,peers)/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
 	$(or $(bench.$(DEVICE)),$(error DEVICE=$(DEVICE) is nothing to measure on: choose cpu or cuda))
 
@@ -57,7 +60,7 @@ check: .venv/.ready ## lint, formatting and types
 
 lock: ## resolve the lock files after a change of dependencies; UPGRADE=1 moves every version
 	$(if $(shell command -v uv),,$(error make lock needs uv on the PATH: install it with "pip install uv"))
-	$(compile) --extra reproduce --extra cluster --extra test --output-file requirements.lock
+	$(compile) --extra reproduce --extra cluster --extra docs --extra test --output-file requirements.lock
 	$(compile) --extra cuda --group levels --constraint requirements.lock --output-file tests/ptx.lock
 	$(compile) --group peers --group levels --constraint requirements.lock --output-file tests/peers.lock
 
@@ -69,7 +72,7 @@ clean: ## empty build/ and the caches; ALL=1 removes the environments too
 	find . -name '.venv*' -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 	@echo "$(if $(ALL),The environments are gone too.,The environments stay: make clean ALL=1 removes them.)"
 
-# An environment is made anew when its lock says something else, the package in it when pyproject.toml is newer. The stamps lie inside
+# An environment is made anew when its lock says something else, the package in it when pyproject.toml or the version is newer. The stamps lie inside
 # and are written last, so a half-made environment is never taken for whole; .locked is a copy of the lock that was installed.
 .venv/.locked: requirements.lock
 .venv-ptx/.locked: tests/ptx.lock
@@ -89,6 +92,6 @@ clean: ## empty build/ and the caches; ALL=1 removes the environments too
 # On a GPU the peers bring their own CUDA libraries, of which no lock would hold for every machine either.
 .venv-gpu/.ready: extras = [cuda,peers,peers-cuda]
 
-%/.ready: %/.locked pyproject.toml
+%/.ready: %/.locked pyproject.toml lookahead_nb/__init__.py
 	@$*/bin/python -m pip install -qq --no-build-isolation $(if $(extras),,--no-deps) --editable '.$(extras)'
 	@touch $@

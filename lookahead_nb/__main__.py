@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numba
 
-from lookahead_nb import configuration
+from lookahead_nb import __version__, configuration
 from lookahead_nb.checks import DeviceError, NoDeviceError, choice, whole_number
 from lookahead_nb.progress import Progress, duration
 from lookahead_nb.store import DamageError, Store
@@ -58,6 +58,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments=None):
     """Run a command and return its exit status. arguments : list of str, those of the process if None."""
     parser = _Parser(prog="lookahead-nb", description="A laboratory for AdamW and Lookahead.")
+    parser.add_argument("--version", action="version", version=f"lookahead-nb {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_sweep(commands)
     _add_claims(commands)
@@ -79,6 +80,14 @@ def main(arguments=None):
         return _say(error, 1)
     except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError, NoDeviceError) as error:
         return _say(error, 2)
+
+
+def _need(kept):
+    """Refuse to go on outside of a checkout, where this path of it is not there."""
+    from lookahead_nb import tables
+
+    if not (tables.checkout() / kept).exists():
+        raise OSError(f"this command must be run in a checkout of the project, which holds {kept}, not in {Path.cwd()}")
 
 
 def _say(what, status):
@@ -202,6 +211,7 @@ def _add_claims(commands):
 
 
 def _claims(given):
+    _need("data/claims.toml")
     from lookahead_nb import claims, report  # here, with the pandas that they need
 
     register = claims.read()
@@ -298,6 +308,7 @@ def _add_figures(commands):
 
 
 def _figures(given):
+    _need("paper/figures")
     from lookahead_nb import tables  # here, with the matplotlib and the pandas that they need
     from lookahead_nb.figures import catalogue
 

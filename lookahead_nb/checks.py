@@ -13,6 +13,8 @@ from types import ModuleType
 
 import numpy as np
 
+__all__ = ["DeviceError", "NoDeviceError"]  # what a user may catch; the checks are for the other modules
+
 
 class NoDeviceError(RuntimeError):
     """A GPU is asked for, and there is none that can be used."""

@@ -7,13 +7,16 @@ seed, and is judged against a margin, the size below which nobody would care:
     expect = "less"         the mirror image: yes below minus the margin, no above that
     expect = "equivalent"   yes where the effect lies within the margin on both sides, no where it lies outside
 
-and open where neither is significant. An effect may stand **against** other tasks: then it is how much more the arm
+and open where neither is significant. An effect may stand "against" other tasks: then it is how much more the arm
 differs from its control on its own tasks than on those, an interaction.
 
-The verdict follows from the effects: **supported** where all that the claim lists as ``supported`` came out as listed,
-else **conditional** where all listed as ``conditional`` did, else **refuted** where one of ``supported`` came out the
-other way, else **inconclusive**. A name in these lists stands for yes, "not name" for no. Seeds are derived from the
+The verdict follows from the effects: "supported" where all that the claim lists as ``supported`` came out as listed,
+else "conditional" where all listed as ``conditional`` did, else "refuted" where one of ``supported`` came out the
+other way, else "inconclusive". A name in these lists stands for yes, "not name" for no. Seeds are derived from the
 SHA-256 of the entry and of the tasks it names, so that an edit changes all its data.
+
+claim : :class:`Claim`; effect : :class:`Effect`; effects : frame of :func:`judge` or :func:`judge_all`, the outcomes of
+which also stand Holm's correction; runs : frame as in ``trials.Measured``.
 """
 
 from __future__ import annotations
@@ -67,9 +70,12 @@ LEVEL = 0.05  # of the verdicts, after Holm's correction over the effects of all
 
 @dataclass(frozen=True)
 class Effect:
-    """A comparison that a claim rests on; see the module's docstring and ``SCALES``, ``TESTS``.
+    """A comparison that a claim rests on; see the module's docstring.
 
-    against : as many tasks as ``tasks``, whose gaps are taken from theirs, in this order and by seed; or none.
+    name : str. metric : str, a key of ``metrics.METRICS``. arm, control : str, two arms of the claim. expect :
+    "greater", "less" or "equivalent". margin : float above 0, on a scale of ratios above 1. scale : str, a key of
+    ``SCALES``; test : str, one of ``TESTS``. tasks : tuple of names. against : as many tasks as ``tasks``, whose gaps
+    are taken from theirs, in this order and by seed; or none.
     """
 
     name: str
@@ -89,11 +95,11 @@ class Claim:
     """One entry of the register, checked.
 
     id : str. section : str, of the article. article : str, what it says, in our words. prediction : str, what we expect
-    and why. notebook : str. untestable : str, why there is no trial, or "". Else: metrics, tasks : names. problems :
-    dict of ``problems.Problem`` by task; arms : dict of ``problems.Arm``; seeds of a result : :meth:`seeds`; budget :
-    float, floating-point operations of ``trials.operations`` on the tasks that need no download; effects : tuple;
-    supported, conditional : "name" and "not name" of effects; condition : str. sha256 : str, of the entry and of its
-    tasks. advice : str, what a reader may do, written after the result and no part of the hash.
+    and why. notebook : str. untestable : str, why there is no trial, or "". The rest is empty where there is none.
+    metrics, tasks : tuple of names; problems : dict of ``problems.Problem`` by task; arms : dict of ``problems.Arm``;
+    number_of_seeds : int; budget : float, floating-point operations of ``trials.operations`` on the tasks that need no
+    download; effects : tuple; supported, conditional : "name" and "not name" of effects; condition : str. sha256 : str,
+    of the entry and of its tasks. advice : str, what a reader may do, written after the result and no part of the hash.
     """
 
     id: str
@@ -126,12 +132,18 @@ class Claim:
         return any(arm.trials for arm in self.arms.values())
 
     def seeds(self, attempt=0):
-        """Return the seeds of a result, ints in [2**32, 2**48). attempt : 0 for the registered one, else fresh ones."""
+        """Return the seeds of a result, ints in [2**32, 2**48).
+
+        attempt : int, 0 for the registered one, else fresh ones. errors : TypeError, ValueError.
+        """
         return seeds_of(self.sha256, self.number_of_seeds, attempt)
 
 
 def seeds_of(sha256, number, attempt=0):
-    """Return so many seeds, ints in [2**32, 2**48), that follow from a hash and the number of the attempt."""
+    """Return so many seeds, ints in [2**32, 2**48), that follow from a hash and the number of the attempt.
+
+    sha256 : str, hex digits; number : int, how many; attempt : int, at least 0. errors : TypeError, ValueError.
+    """
     attempt = whole_number("attempt", attempt, 0)
     digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
     return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
@@ -269,8 +281,9 @@ def _effect(table, metrics, problems, arms, seeds):
 def results(claim, part="", *, folder=None):
     """Return the measured runs of a claim from ``folder/ID.csv``, default ``data/results`` of the checkout.
 
-    part : "tuning" for what was tried before. errors : OSError if there are none; ValueError if they belong to another
-    entry than the registered one, were changed after they were written, or lack the table or the manifest.
+    part : "" or "tuning" for what was tried before. folder : path. errors : OSError if there are none; ValueError if
+    they belong to another entry than the registered one, were changed after they were written, or lack the table or
+    the manifest.
     """
     folder = Path(folder) if folder else tables.checkout() / "data/results"
     path = folder / f"{claim.id}{part and '_'}{part}.csv"
@@ -289,10 +302,11 @@ def results(claim, part="", *, folder=None):
 
 
 class Evidence(NamedTuple):
-    """What a claim is judged by: ``runs`` and ``tuning`` as in ``trials.Measured``, and where they come from.
+    """What a claim is judged by, and where it comes from.
 
-    here : list of the tasks that were trained here; committed : of those taken from the committed results; absent : of
-    those that are neither at hand nor committed, and without which there is no verdict. As text: these three lists.
+    runs, tuning : as in ``trials.Measured``. here : list of the tasks that were trained here; committed : of those
+    taken from the committed results; absent : of those that are neither at hand nor committed, and without which there
+    is no verdict. As text: these three lists.
     """
 
     runs: pd.DataFrame
@@ -330,7 +344,10 @@ def evidence(claim, *, full=None):
 
 
 def tasks_at_hand(claim, *, full=None):
-    """Return the tasks of a claim that are trained here: those that need no download and, if ``full``, all at hand."""
+    """Return the tasks of a claim that are trained here: those that need no download and, if ``full``, all at hand.
+
+    full : bool, default whether FULL=1 is set.
+    """
     full = os.environ.get("FULL") == "1" if full is None else full
     problems = claim.problems.items()
     return [name for name, problem in problems if not problem.needs_download or (full and problem.at_hand)]
@@ -350,7 +367,10 @@ def _joined(measured, kept, tasks, order):
 
 
 def on_tasks(claim, tasks):
-    """Return the claim with its effects on some of its tasks only, and without those that then cannot be tested."""
+    """Return the claim with its effects on some of its tasks only, and without those that then cannot be tested.
+
+    tasks : list of names.
+    """
     kept = [_on_tasks(each, tasks) for each in claim.effects]
     return replace(claim, effects=tuple(each for each in kept if len(each.tasks) >= TESTS[each.test][1]))
 
@@ -372,7 +392,10 @@ def judge(claim, runs):
 
 
 def compare(effects, runs, *, by_task=True):
-    """Return what :func:`judge` does, of any list of :class:`Effect`. by_task : bool, or only the tasks together."""
+    """Return what :func:`judge` does, of any list of effects.
+
+    effects : list of :class:`Effect`. by_task : bool, or only the tasks together. errors : as :func:`judge`.
+    """
     rows = []
     for effect in effects:
         for task in ["all", *(effect.tasks if by_task else ())]:
@@ -384,7 +407,9 @@ def compare(effects, runs, *, by_task=True):
 def gaps_of(effect, runs, tasks):
     """Return the paired gaps arm - control of an effect on its scale (a ratio as its logarithm), by task and seed.
 
-    tasks : some of those of the effect; where it stands against others, the gaps there are taken away.
+    Where it stands against other tasks, the gaps there are taken away.
+
+    tasks : some of those of the effect. errors : as :func:`judge`.
     """
     gaps = _gaps(effect, runs, tasks)
     if not effect.against:
@@ -441,10 +466,7 @@ def _judged(effect, gaps, task):
 
 
 def verdict(claim, effects):
-    """Return one of ``VERDICTS`` by the rule of the claim; an effect that was not judged is open.
-
-    effects : frame of :func:`judge`, or of :func:`judge_all`, whose outcomes also stand Holm's correction.
-    """
+    """Return one of ``VERDICTS`` by the rule of the claim; an effect that was not judged is open."""
     if claim.untestable:
         return "not testable here"
     found = _as_listed(claim, effects)

@@ -65,7 +65,8 @@ schedule = { kind = "cosine", warmup = 50 }  # falls to 0 at the last step; lr i
 class Configuration:
     """What a file says about a sweep: the arguments of :func:`lookahead_nb.sweep`.
 
-    store : path of the folder, or None. training : the keyword arguments that the file gives.
+    model, data : as in ``sweep``. configs : list of optimizers. training : dict, the keyword arguments that the file
+    gives. store : path of the folder, or None.
     """
 
     model: Any
@@ -75,7 +76,10 @@ class Configuration:
     store: Path | None
 
     def run(self, **how):
-        """Run the sweep; how : executor, progress, frame. returns and errors : as :func:`lookahead_nb.sweep`."""
+        """Run the sweep.
+
+        how : executor, progress, frame. returns, errors : as :func:`lookahead_nb.sweep`.
+        """
         with _dotted():
             return sweep(self.model, self.data, self.configs, **self.training, store=self.store, **how)
 
@@ -92,7 +96,8 @@ class Estimate:
     """What a sweep will take.
 
     runs, units, rows : int. operations : float, floating-point work, that of evaluations included. rate : float,
-    operations per second of one core, measured on a trial of a few runs for ``trial_steps`` steps. frame_bytes : float.
+    operations per second of one core, measured on a trial of a few runs. trial_steps : int, the steps of that trial.
+    frame_bytes : float, memory.
     """
 
     runs: int
@@ -104,12 +109,15 @@ class Estimate:
     frame_bytes: float
 
     def seconds(self, cores):
-        """Return the time that the sweep takes on so many cores, in seconds."""
+        """Return the time that the sweep takes on so many cores, in seconds. cores : int, at least 1."""
         return self.operations / self.rate / min(cores, self.units)
 
 
 def estimate(plan):
-    """Return the :class:`Estimate` of a plan, from counted work and a short trial; nothing is stored."""
+    """Return the :class:`Estimate` of a plan, from counted work and a short trial; nothing is stored.
+
+    plan : ``sweep.Plan``. errors : those of ``sweep``.
+    """
     whole = plan.units[0]
     few = {name: getattr(whole, name)[:TRIAL_RUNS] for name in ("opts", "seeds", "which")}
     unit = replace(whole, **few)

@@ -113,7 +113,10 @@ def published(name: str) -> dict[str, Any]:
 
 
 def at_hand(name: str) -> bool:
-    """Say whether each file of a data set lies where it is read without the network; its sha256 is not taken."""
+    """Say whether each file of a data set lies where it is read without the network; its sha256 is not taken.
+
+    name : one of FILES. errors : none.
+    """
     try:
         return all(_found(_folder(name), file) for file in FILES[name])
     except ModuleNotFoundError:  # pooch, without which there is no cache

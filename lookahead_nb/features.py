@@ -29,7 +29,8 @@ def tf_idf(counts, train):
     Weight: ``count * (1 + ln((1 + n)/(1 + d)))``, d how many of the n training rows have a count in that column.
 
     counts : sparse (rows, columns) of :func:`token_counts`; train : (n,) int64, the rows to fit on. returns : the same
-    shape, float64. Source: Sparck Jones 1972, smoothed as in scikit-learn.
+    shape, float64. errors : ModuleNotFoundError without scikit-learn. Source: Sparck Jones 1972, smoothed as in
+    scikit-learn.
     """
     weighting = extra("sklearn.feature_extraction.text", "scikit-learn", "weighting words").TfidfTransformer
     return weighting().fit(counts[train]).transform(counts)
@@ -57,8 +58,8 @@ def log_mel(samples, rate, frames=16, bands=20, length=400):
     weighted by a Hann window. Level: ``10*log10(power + 1e-10)`` for samples in [-1, 1), less its mean over the whole
     recording, so that loudness does not count; rounded to 0.001 dB, so that the last bits of a machine's FFT do not.
 
-    samples : (n,) int16, n at least length; rate : int, in Hz; length : int, samples of a frame.
-    returns : (frames * bands,) float64, the bands of the first frame first.
+    samples : (n,) int16, n at least length; rate : int, in Hz; frames, bands : int, at least 1; length : int, samples
+    of a frame. returns : (frames * bands,) float64, the bands of the first frame first.
     """
     starts = np.rint(np.linspace(0, len(samples) - length, frames)).astype(np.int64)
     window = np.hanning(length + 1)[:-1]

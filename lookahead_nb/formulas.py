@@ -99,9 +99,10 @@ def rmsprop_momentum(p, g, s1, s2, c):
 def adam_update(g, m, v, c):
     """Return Adam's update and moments: ``step*m/(root*sqrt(v) + eps)``, m and v the moving averages of g and g**2.
 
-    c : beta1, 1-beta1, beta2, 1-beta2, step = lr/(1-beta1**t), root = 1/sqrt(1-beta2**t), eps, decay (not used here).
-    Singular: v = inf (|g| above 1.8e19 in float32) gives the update 0 for ever; ``check_finite`` refuses such a g.
-    Source: Kingma & Ba 2015, Algorithm 1; eps is added to the corrected root (their eps, not eps-hat).
+    m, v : as s1, s2. c : beta1, 1-beta1, beta2, 1-beta2, step = lr/(1-beta1**t), root = 1/sqrt(1-beta2**t), eps, decay
+    (not used here). Singular: v = inf (|g| above 1.8e19 in float32) gives the update 0 for ever; ``check_finite``
+    refuses such a g. Source: Kingma & Ba 2015, Algorithm 1; eps is added to the corrected root (their eps, not
+    eps-hat).
     """
     beta1, rest1, beta2, rest2, step, root, eps, _ = c
     m = fma(beta1, m, rest1 * g)
@@ -155,7 +156,8 @@ def schedule_free_adamw(p, g, s1, s2, c):
 def schedule_free_average(p, s1, outward):
     """Return x, the average of Schedule-Free, from y and z: ``p + outward*(p - s1)``, outward = (1-beta1)/beta1.
 
-    It is ``y = (1-beta1)*z + beta1*x`` solved for x. Where y is z, x is the same in every bit.
+    It is ``y = (1-beta1)*z + beta1*x`` solved for x. Where y is z, x is the same in every bit. outward : of the width
+    of p, at least 0.
     """
     return fma(outward, p - s1, p)
 
@@ -164,9 +166,10 @@ def schedule_free_average(p, s1, outward):
 def pull(slow, fast, step, rest):
     """Return the slow weight after a sync: ``rest*slow + step*fast``, rest = 1 - step.
 
-    step, rest : same width as the weights, in [0, 1]. At step 0 and 1 the result is selected, not computed: exactly
-    slow or fast, whatever the other is (-0.0, inf and NaN included). The form ``slow + step*(fast - slow)`` would miss
-    fast at step 1 in a third of all float32 pairs. Source: Zhang et al. 2019, Algorithm 1, line 8.
+    slow, fast : float32 or float64, any value; step, rest : same width as the weights, in [0, 1]. At step 0 and 1 the
+    result is selected, not computed: exactly slow or fast, whatever the other is (-0.0, inf and NaN included). The form
+    ``slow + step*(fast - slow)`` would miss fast at step 1 in a third of all float32 pairs. Source: Zhang et al. 2019,
+    Algorithm 1, line 8.
     """
     kept = fma(rest, slow, -like(slow, 0))  # the product, bit for bit, without NumPy's warning at 0*inf
     moved = select(step == like(step, 1), fast, fma(step, fast, kept))
@@ -175,11 +178,16 @@ def pull(slow, fast, step, rest):
 
 @formula
 def model_sums(before, fast, slow, g, v, root, eps, lr, along, curvature):
-    """Add one weight to the sums ``along += d*(a*(before-slow) - lr*g)``, ``curvature += d*a*d``, d = fast - slow.
+    """Return one weight more in the sums ``along += d*(a*(before-slow) - lr*g)``, ``curvature += d*a*d``, d = fast -
+    slow.
 
     They are those of a model of the loss around ``before``, where its gradient is g, with the diagonal curvature a/lr,
     a = root*sqrt(v) + eps: the metric of AdamW, whose step on a gradient g alone is the Newton step ``-lr*g/a``. Times
-    lr, so that lr = 0 is no fault. All float64. Source: Zhang et al. 2019, proposition 1, for a diagonal curvature.
+    lr, so that lr = 0 is no fault.
+
+    before, fast, slow : float64, the weight before the last inner step, after it, and at the last sync; v, root, eps,
+    lr : as in :func:`adam_update`; along, curvature : the sums so far. Source: Zhang et al. 2019, proposition 1, for a
+    diagonal curvature.
     """
     d = fast - slow
     force = fma(root, sqrt(v), eps) * d
@@ -191,7 +199,9 @@ def lowest_point(along, curvature, lowest):
     """Return the slow step at which the model is lowest, ``along/curvature`` within [lowest, 1], and 1 minus it.
 
     Rounded to millionths, so that both are the floats nearest to short decimals, as a step that a user writes down is.
-    Where nothing has moved, curvature = 0, the step is 1. All float64.
+    Where nothing has moved, curvature = 0, the step is 1.
+
+    along, curvature : float64, the sums of :func:`model_sums`; lowest : float64 in (0, 1].
     """
     one, millions = like(along, 1), like(along, 1000000)
     step = along / curvature if curvature > like(along, 0) else one
@@ -363,8 +373,8 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
         """
         e = exp(-abs(x))
         large = e >= half
-        f = fma(half, e, -half) if large else e
-        return (x if x > zero else zero) + log_parts(f, one if large else zero)
+        f = select(large, fma(half, e, -half), e)
+        return (x if x > zero else zero) + log_parts(f, select(large, one, zero))
 
     return exp, log, tanh, sigmoid, softplus
 
@@ -420,25 +430,28 @@ RELU, TANH, SIGMOID = 0, 1, 2
 
 @formula
 def relu(x):
-    """Return max(x, 0); NaN stays NaN, so that a diverged run is seen."""
+    """Return max(x, 0); NaN stays NaN, so that a diverged run is seen. x : float32 or float64."""
     return select(x < like(x, 0), like(x, 0), x)
 
 
 @formula
 def relu_slope(a):
-    """Return the derivative of :func:`relu` from its value a: 1 above 0, else 0 (also at exactly 0, as in PyTorch)."""
+    """Return the derivative of :func:`relu` from its value a: 1 above 0, else 0 (also at exactly 0, as in PyTorch).
+
+    a : float32 or float64, at least 0.
+    """
     return like(a, 1) if a > like(a, 0) else like(a, 0)
 
 
 @formula
 def tanh_slope(a):
-    """Return the derivative of tanh from its value a: 1 - a**2."""
+    """Return the derivative of tanh from its value a: 1 - a**2. a : float32 or float64 in [-1, 1]."""
     return fma(-a, a, like(a, 1))
 
 
 @formula
 def sigmoid_slope(a):
-    """Return the derivative of the sigmoid from its value a: a*(1 - a)."""
+    """Return the derivative of the sigmoid from its value a: a*(1 - a). a : float32 or float64 in [0, 1]."""
     return a * (like(a, 1) - a)
 
 
@@ -447,13 +460,16 @@ def sigmoid_slope(a):
 
 @formula
 def biased(product, bias):
-    """Return what a unit adds up: its product and its bias."""
+    """Return what a unit adds up: its product and its bias. product, bias : float32 or float64."""
     return product + bias
 
 
 @formula
 def activated(z, activation):
-    """Return the activation of what a hidden unit adds up. activation : RELU, TANH or SIGMOID."""
+    """Return the activation of what a hidden unit adds up.
+
+    z : float32 or float64; activation : RELU, TANH or SIGMOID.
+    """
     if activation == RELU:
         return relu(z)
     return tanh(z) if activation == TANH else sigmoid(z)
@@ -461,13 +477,19 @@ def activated(z, activation):
 
 @formula
 def back(error, slope):
-    """Return the error before an activation from the one behind it and the activation's slope (chain rule)."""
+    """Return the error before an activation from the one behind it and the activation's slope (chain rule).
+
+    error, slope : float32 or float64.
+    """
     return error * slope
 
 
 @formula
 def back_through(error, a, activation):
-    """Return the error before an activation from the one behind it and its value a."""
+    """Return the error before an activation from the one behind it and its value a.
+
+    error, a : float32 or float64; activation : RELU, TANH or SIGMOID.
+    """
     if activation == RELU:
         return back(error, relu_slope(a))
     return back(error, tanh_slope(a)) if activation == TANH else back(error, sigmoid_slope(a))
@@ -475,31 +497,46 @@ def back_through(error, a, activation):
 
 @formula
 def softmax_term(logit, peak):
-    """Return ``exp(logit - peak)``, peak being the largest logit of the row, so that nothing overflows."""
+    """Return ``exp(logit - peak)``, peak being the largest logit of the row, so that nothing overflows.
+
+    logit, peak : float32 or float64, peak at least logit.
+    """
     return exp(logit - peak)
 
 
 @formula
 def softmax_share(term, total):
-    """Return the probability of a class from its :func:`softmax_term` and the sum of all."""
+    """Return the probability of a class from its :func:`softmax_term` and the sum of all.
+
+    term, total : float32 or float64, total at least term.
+    """
     return term / total
 
 
 @formula
 def softmax_loss(logit, peak, total):
-    """Return the cross-entropy of a row, ``log(total) + (peak - logit)``, logit being that of its label."""
+    """Return the cross-entropy of a row, ``log(total) + (peak - logit)``, logit being that of its label.
+
+    logit, peak, total : float32 or float64, total the sum of all :func:`softmax_term`.
+    """
     return log(total) + (peak - logit)
 
 
 @formula
 def logistic_loss(logit, label):
-    """Return the cross-entropy of a row with one logit; label : 0 or 1."""
+    """Return the cross-entropy of a row with one logit.
+
+    logit : float32 or float64; label : 0 or 1.
+    """
     return softplus(-logit if label == 1 else logit)
 
 
 @formula
 def logit_error(probability, hit, share):
-    """Return the gradient of the mean cross-entropy by a logit. hit : whether it is the label's; share : 1/rows."""
+    """Return the gradient of the mean cross-entropy by a logit.
+
+    probability : float32 or float64 in [0, 1]; hit : whether the logit is that of the label; share : 1/rows.
+    """
     return (probability - like(share, 1 if hit else 0)) * share
 
 
@@ -586,7 +623,10 @@ def normal_quantile(u):
 
 @formula
 def quadratic(x, y, a, b):
-    """Return the bowl ``a*(x - b)**2/2`` and its slope ``a*(x - b)``. a : curvature; b : place of the minimum."""
+    """Return the bowl ``a*(x - b)**2/2`` and its slope ``a*(x - b)``.
+
+    x : the coordinate; y : not read; a : curvature; b : place of the minimum.
+    """
     away = x - b
     slope = a * away
     return like(x, 0.5) * (slope * away), slope, slope
@@ -594,19 +634,28 @@ def quadratic(x, y, a, b):
 
 @formula
 def drifted(b, drift, step):
-    """Return the second coefficient of a part at a step, ``b + drift*step``. All float64."""
+    """Return the second coefficient of a part at a step, ``b + drift*step``.
+
+    b, drift, step : float64.
+    """
     return fma(drift, step, b)
 
 
 @formula
 def noisy(slope, noise, normal):
-    """Return a slope with noise, ``slope + noise*normal``."""
+    """Return a slope with noise, ``slope + noise*normal``.
+
+    slope, noise, normal : of one width, noise at least 0.
+    """
     return fma(noise, normal, slope)
 
 
 @formula
 def double_well(x, y, a, b):
-    """Return ``a*(x**2 - 1)**2 + b*x`` and its slope ``4*a*x*(x**2 - 1) + b``. a : barrier; b : tilt."""
+    """Return ``a*(x**2 - 1)**2 + b*x`` and its slope ``4*a*x*(x**2 - 1) + b``.
+
+    x : the coordinate; y : not read; a : barrier; b : tilt.
+    """
     w = fma(x, x, -like(x, 1))
     slope = fma(like(x, 4) * (a * x), w, b)
     return fma(a * w, w, b * x), slope, slope
@@ -614,17 +663,23 @@ def double_well(x, y, a, b):
 
 @formula
 def bilinear(x, y, a, b):
-    """Return ``(x**2 + y**2)/2`` and, of the game min_x max_y ``a*x*y``, the field ``(a*y, -a*x)``. a : strength.
+    """Return ``(x**2 + y**2)/2`` and, of the game min_x max_y ``a*x*y``, the field ``(a*y, -a*x)``.
 
     The field is no gradient: the height is the squared distance from the equilibrium, which simultaneous descent and
-    ascent never lowers. Source: Mescheder, Nowozin & Geiger 2017; Chavdarova et al. 2021.
+    ascent never lowers.
+
+    x, y : the coordinates; a : strength; b : not read. Source: Mescheder, Nowozin & Geiger 2017; Chavdarova et al.
+    2021.
     """
     return like(x, 0.5) * fma(x, x, y * y), a * y, -(a * x)
 
 
 @formula
 def rosenbrock(x, y, a, b):
-    """Return ``(1 - x)**2 + a*(y - x**2)**2`` and its slopes. a : bend. Source: Rosenbrock 1960."""
+    """Return ``(1 - x)**2 + a*(y - x**2)**2`` and its slopes.
+
+    x, y : the coordinates; a : bend; b : not read. Source: Rosenbrock 1960.
+    """
     u, w = like(x, 1) - x, fma(-x, x, y)
     rise = like(x, 2) * (a * w)
     return fma(a * w, w, u * u), like(x, -2) * fma(x, rise, u), rise

@@ -79,21 +79,28 @@ class Landscape(ABC):
         return points.ravel().astype(dtype)
 
     def points(self, params):
-        """Return the parameters as (..., replicas, n) points, a view."""
+        """Return the parameters as (..., replicas, n) points, a view.
+
+        params : (..., size) numbers. errors : TypeError, ValueError.
+        """
         params = self._buffers(params)
         return params.reshape(*params.shape[:-1], self.replicas, self.n)
 
     def heights(self, points):
-        """Return the height of each of (..., n) points, float64."""
+        """Return the height of each of (..., n) points, float64.
+
+        points : (..., n) finite or infinite numbers. errors : TypeError, ValueError.
+        """
         points = plain_array("points", points)
         if not points.ndim or points.shape[-1] != self.n:
             raise ValueError(f"points must be (..., {self.n}), not {points.shape}")
         return self._mean_heights(_floats("points", points))
 
     def loss(self, params, step=0):
-        """Return the expected loss, the mean height over the replicas, of (..., size) parameters, float64.
+        """Return the expected loss, the mean height over the replicas, float64.
 
-        step : int, at least 0, the step whose surface is meant, where it drifts.
+        params : (..., size) numbers; step : int, at least 0, the step whose surface is meant, where it drifts. errors :
+        TypeError, ValueError.
         """
         return self._mean_heights(self._buffers(params), whole_number("step", step, 0, HIGHEST_STEP))
 
@@ -232,7 +239,10 @@ class DoubleWell(Landscape):
         return self._level(1)
 
     def basin(self, params):
-        """Return the basin of each replica of (..., size) parameters: -1 left, 1 right, 0 on the ridge or NaN."""
+        """Return the basin of each replica of (..., size) parameters: -1 left, 1 right, 0 on the ridge or NaN.
+
+        params : (..., size) numbers. errors : TypeError, ValueError.
+        """
         x = self._buffers(params)
         return (x > self.ridge).astype(np.int8) - (x < self.ridge).astype(np.int8)
 
@@ -316,7 +326,8 @@ def trace(landscape, optimizer, start, steps):
     ``slow_before + (slow_after - slow_before)/slow_step_size``. slow is the average for Schedule-Free, None where there
     are no slow weights.
 
-    start : (n,) float array; steps : int, at least 0. errors : those of ``step``; ValueError at slow_step_size 0.
+    landscape : any of this module; optimizer : an inner rule or Lookahead; start : (n,) float array; steps : int, at
+    least 0. errors : those of ``step``; ValueError at slow_step_size 0.
     """
     steps = whole_number("steps", steps, 0)
     if not isinstance(optimizer, Optimizer):
@@ -341,7 +352,8 @@ def trace(landscape, optimizer, start, steps):
 def replay(optimizer, start, gradients):
     """Step an optimizer along given gradients, wherever they were taken, and return its path, (steps + 1, n).
 
-    start : (n,) float array, not changed; gradients : (steps, n) of its dtype. errors : those of ``step``.
+    optimizer : an inner rule or Lookahead; start : (n,) float array, not changed; gradients : (steps, n) of its dtype.
+    errors : those of ``step``.
     """
     params = np.array(start)
     state, path = optimizer.init(params), [params.copy()]

@@ -1,4 +1,12 @@
-"""Metrics: one number for each training run, from its history, as the claims name them."""
+"""Metrics: one number for each training run, from its history, as the claims name them.
+
+A metric is a function of curves, or of an optimizer or its crossings and of a problem; its docstring is a noun, which
+tells what it measures wherever that is shown.
+
+curves : :class:`Curves` of an arm; optimizer : an inner rule or Lookahead; crossed : the rows of an optimizer in
+``escapes.crossings``, by seed; problem : ``problems.Problem``. returns : series of float by seed, of an optimizer
+itself a float.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +35,9 @@ NEEDS = {  # what a problem must have for a metric to be measured on it
 class Curves:
     """The histories of the runs of one arm: a frame for each column, one row per evaluated step, one column per seed.
 
-    A loss is at most that of chance, which is also that of a diverged run. Of each run the judged weights are taken,
-    ``weights``: "slow" where there are any, or "fast". rows : frame of ``sweep``; problem : the ``problems.Problem``;
-    by : "run", and the columns are run ids, of any number of optimizers.
+    A loss is at most that of chance, which is also that of a diverged run. rows : frame of ``sweep``; problem : the
+    ``problems.Problem``; weights : those of each run that are judged, "slow" where there are any, or "fast"; by :
+    "seed", or "run", and the columns are run ids, of any number of optimizers.
     """
 
     rows: pd.DataFrame
@@ -57,7 +65,7 @@ class Curves:
         return self._judged("train_loss").iloc[-1].isna()
 
     def of(self, weights):
-        """Return the curves of the "fast" or the "slow" weights of the same runs."""
+        """Return the curves of the "fast" or the "slow" weights of the same runs. weights : "fast" or "slow"."""
         return replace(self, weights=weights)
 
 
@@ -65,9 +73,10 @@ class Curves:
 class Metric:
     """How runs become numbers.
 
-    measure : function of the :class:`Curves` of an arm to a series by seed; where ``exact``, of its optimizer and the
-    problem to one number that needs no run; where ``crosses``, of the rows of its optimizer in ``escapes.crossings``,
-    by seed, and the problem to a series by seed. meaning : str, one sentence. needs : str, a key of ``NEEDS``, or "".
+    measure : function of the :class:`Curves` of an arm to a series by seed. exact : bool; the function is one of an
+    optimizer and the problem, to one number that needs no run. crosses : bool; it is one of the rows of an optimizer in
+    ``escapes.crossings``, by seed, and the problem, to a series by seed. meaning : str, one sentence. needs : str, a
+    key of ``NEEDS``, or "".
     """
 
     measure: Callable
@@ -92,7 +101,8 @@ METRICS: dict[str, Metric] = {}
 def metric(function=None, *, needs=""):
     """Enter a function of the curves of an arm in ``METRICS``, by its name; its docstring says what it measures.
 
-    needs : what a problem must have, a key of ``NEEDS``; nothing by default.
+    function : of :class:`Curves` to a series by seed. needs : what a problem must have, a key of ``NEEDS``; nothing by
+    default. returns : the function. errors : ValueError.
     """
     if function is None:
         return lambda function: metric(function, needs=needs)
@@ -101,7 +111,10 @@ def metric(function=None, *, needs=""):
 
 
 def exact_metric(function):
-    """Enter a function of an optimizer and a quadratic problem in ``METRICS``, solved by ``theory``."""
+    """Enter a function of an optimizer and a quadratic problem in ``METRICS``, solved by ``theory``.
+
+    function : of an optimizer and a problem to a float. returns : the function.
+    """
     METRICS[function.__name__] = Metric(function, function.__doc__, "a quadratic", exact=True)
     return function
 
@@ -110,6 +123,7 @@ def crossing_metric(function):
     """Enter a function of the crossings of an optimizer and of their problem in ``METRICS``.
 
     Crossings are those of the slow weights, where there are any, whatever the weights that an arm is judged on.
+    function : of crossings and a problem to a series by seed. returns : the function.
     """
     METRICS[function.__name__] = Metric(function, function.__doc__, "a deeper basin of two", crosses=True)
     return function

@@ -18,7 +18,9 @@ ACTIVATIONS = {"relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
 class DenseNetwork(ABC):
     """What all models of dense layers share: the layout of the flat buffer, the checks, loss, gradient, prediction.
 
-    The buffer holds, layer by layer, W (out, in) row by row, then b (out,). Two classes share one logit.
+    The buffer holds, layer by layer, W (out, in) row by row, then b (out,). Two classes share one logit. params :
+    (size,) float32 or float64, C-contiguous; X : (rows, n_features), finite numbers, cast to the dtype of params; y :
+    (rows,) whole numbers 0..n_classes-1.
     """
 
     def __init__(self, widths, activation, l2):
@@ -56,7 +58,10 @@ class DenseNetwork(ABC):
         return params.astype(dtype)
 
     def unpack(self, params):
-        """Return views of the flat buffer by name, in its order: W1 (out, in), b1 (out,), W2, b2, ..."""
+        """Return views of the flat buffer by name, in its order: W1 (out, in), b1 (out,), W2, b2, ...
+
+        params : (size,) float32 or float64, C-contiguous. errors : TypeError, ValueError.
+        """
         self._check_params(params)
         views, at = {}, 0
         for layer, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True), 1):
@@ -79,7 +84,10 @@ class DenseNetwork(ABC):
         return loss, grad
 
     def loss(self, params, X, y):
-        """Return the loss of :meth:`loss_and_grad` alone."""
+        """Return the loss of :meth:`loss_and_grad` alone.
+
+        params, X, y, errors : as in :meth:`loss_and_grad`.
+        """
         X, y = self._enter(params, X, y)
         work = self._work(X)
         loss, _ = network.evaluate(params.dtype.type)(params, X, y, self.sizes, self.activation_code, work)
@@ -88,7 +96,10 @@ class DenseNetwork(ABC):
         return float(loss)
 
     def predict(self, params, X):
-        """Return the most probable class of each row, the first of equals, as (rows,) int64."""
+        """Return the most probable class of each row, the first of equals, as (rows,) int64.
+
+        params, X : as in :meth:`loss_and_grad`. errors : TypeError, ValueError.
+        """
         self._check_params(params)
         X = checked_features(X, self.n_features, params.dtype)
         out = np.empty(len(X), np.int64)
@@ -153,7 +164,11 @@ class MLP(DenseNetwork):
 
 
 def checked_features(X, n_features, dtype):
-    """Return X as a C-contiguous matrix of the dtype, or refuse it: shape, kind, NaN and inf."""
+    """Return X as a C-contiguous matrix of the dtype, or refuse it: shape, kind, NaN and inf.
+
+    X : what ``np.asarray`` takes; n_features : int; dtype : np.dtype. returns : (rows, n_features), rows at least 1.
+    errors : TypeError, ValueError.
+    """
     given = plain_array("X", X)
     if given.dtype.kind not in "fiub":
         raise TypeError(f"X must hold numbers, not {given.dtype}")
@@ -168,7 +183,10 @@ def checked_features(X, n_features, dtype):
 
 
 def checked_labels(y, n_classes, rows):
-    """Return y as int64, or refuse it: shape, kind, and labels outside 0..n_classes-1."""
+    """Return y as int64, or refuse it: shape, kind, and labels outside 0..n_classes-1.
+
+    y : what ``np.asarray`` takes; n_classes, rows : int. returns : (rows,). errors : TypeError, ValueError.
+    """
     given = plain_array("y", y)
     if given.dtype.kind not in "iub":
         raise TypeError(f"y must hold whole numbers, not {given.dtype}")

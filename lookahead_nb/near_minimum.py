@@ -248,7 +248,10 @@ class Minimum(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Fast and slow weights of many runs, each (steps, runs, n)."""
+    """Weights of many runs after some steps.
+
+    fast, slow : (steps, runs, n) array.
+    """
 
     fast: np.ndarray
     slow: np.ndarray
@@ -257,9 +260,11 @@ class Weights(NamedTuple):
 def weights_along(model, data, opt, at, *, seeds, batch_size=64, dtype="float64"):
     """Return the :class:`Weights` that runs of so many steps end with, from one run for each seed.
 
-    They are ``train(model, data, opt, steps=t, seed=seed).params`` and ``.slow`` bit for bit. at : rising ints, at
-    least 1, the steps t. opt : Lookahead. seeds : int, at least 2, as many runs, 0, 1, ...; the rest as in ``train``.
-    errors : TypeError, ValueError; FloatingPointError if a run diverges.
+    They are ``train(model, data, opt, steps=t, seed=seed).params`` and ``.slow`` bit for bit.
+
+    model : LogisticRegression or MLP; data : Dataset. opt : Lookahead. at : rising ints, at least 1, the steps t. seeds
+    : int, at least 2, as many runs, 0, 1, ...; batch_size, dtype : as in ``train``. errors : TypeError, ValueError;
+    FloatingPointError if a run diverges.
     """
     at = [whole_number(f"at[{i}]", t, 1) for i, t in enumerate(at)]
     task = Task.checked(model, data, at[-1], batch_size, 1, [at[-1]], 1, dtype, "cpu")

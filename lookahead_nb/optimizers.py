@@ -1,6 +1,9 @@
 """Optimizers on flat buffers: frozen settings, their state, one step in place, the slow weights, exact checkpoints.
 
 All arguments are checked here, once; the kernels below check nothing. An error leaves arrays and state as they were.
+
+A rule turns its settings into the scalars of a step, which its formula takes. t : int, the number of the step, from 1;
+power1, power2 : float, beta1**t and beta2**t as that step uses them.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ INNER_STATES = {"keep": KEEP, "reset": RESET, "interpolate": INTERPOLATE}
 class State:
     """What an optimizer remembers between steps; made by ``init`` or ``restore``, changed by ``step`` only.
 
-    t : int, steps taken. slots : name -> (n,) array of the inner state, as ``formulas.RULES`` names them.
-    power1, power2 : float, beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
+    t : int, steps taken. slots : name -> (n,) array of the inner state, as ``formulas.RULES`` names them. power1,
+    power2 : float, beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
     """
 
     def __init__(self, optimizer, backend, size, width, device=None):
@@ -164,7 +167,8 @@ class LookaheadState(State):
     """The state of :class:`Lookahead`: the inner state, the slow weights and, under "interpolate", the last sync.
 
     slow : (n,) array, the slow weights, a read-only view on the host. slow_steps : list of float, the slow steps of all
-    syncs since ``init`` or ``restore``. t, slots, power1, power2 : as :class:`State`.
+    syncs since ``init`` or ``restore``. The rest as in :class:`State`, and made by the same. errors : ValueError for an
+    adaptive slow step on a GPU.
     """
 
     def __init__(self, optimizer, backend, size, width, device=None):
@@ -328,9 +332,11 @@ class WithSlowWeights(Optimizer):
 
     @contextmanager
     def slow_weights(self, params, state):
-        """Let params hold the slow weights inside the block, and exactly the fast ones again after it.
+        """Return a context in which params hold the slow weights, and exactly the fast ones again after it.
 
         Holds on an exception too. ``step`` and a second ``slow_weights`` inside the block raise RuntimeError.
+
+        params, state : as in :meth:`step`. errors : TypeError, ValueError, RuntimeError.
         """
         p = Buffer("params", params, writes=True)
         self._check_state(p, state)
@@ -415,7 +421,7 @@ class SGD(_Rule):
 
     lr : float at least 0, or a schedule; momentum : float in [0, 1); nesterov : bool, needs momentum above 0;
     weight_decay : float at least 0, L2 in the gradient (PyTorch; Keras decouples it). The velocity does not contain lr.
-    Source: Sutskever et al. 2013; defaults and form of ``torch.optim.SGD``.
+    errors : TypeError, ValueError. Source: Sutskever et al. 2013; defaults and form of ``torch.optim.SGD``.
     """
 
     lr: float | Schedule = 1e-3
@@ -432,7 +438,7 @@ class SGD(_Rule):
             raise ValueError("nesterov must be False without momentum, not True at momentum 0.0")
 
     def scalars(self, lr, power1, power2, t):  # noqa: ARG002 (one signature for all rules)
-        """Return the scalars of one step in float64."""
+        """Return the scalars of one step in float64, as the formula of the rule takes them."""
         return lr, self.weight_decay, self.momentum
 
 
@@ -440,8 +446,8 @@ class SGD(_Rule):
 class Adagrad(_Rule):
     """Adagrad: ``s = s + d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
 
-    lr : float at least 0, or a schedule; eps : float above 0; weight_decay : float at least 0, L2 in the gradient.
-    s starts at 0 (PyTorch; optax starts it at 0.1). Source: Duchi, Hazan & Singer 2011.
+    lr : float at least 0, or a schedule; eps : float above 0; weight_decay : float at least 0, L2 in the gradient. s
+    starts at 0 (PyTorch; optax starts it at 0.1). errors : TypeError, ValueError. Source: Duchi, Hazan & Singer 2011.
     """
 
     lr: float | Schedule = 1e-2
@@ -453,7 +459,7 @@ class Adagrad(_Rule):
     squares_gradient = True
 
     def scalars(self, lr, power1, power2, t):  # noqa: ARG002
-        """Return the scalars of one step in float64."""
+        """Return the scalars of one step in float64, as the formula of the rule takes them."""
         return lr, self.weight_decay, self.eps
 
 
@@ -464,8 +470,8 @@ class RMSprop(_Rule):
     With momentum: ``b = momentum*b + d/(sqrt(s) + eps)``, ``p - lr*b``.
 
     lr : float at least 0, or a schedule; rho, momentum : float in [0, 1); eps : float above 0, outside the root
-    (PyTorch; optax and Keras put it inside); weight_decay : float at least 0, L2 in the gradient.
-    rho defaults to PyTorch's 0.99 (optax and Keras: 0.9). Source: Tieleman & Hinton 2012.
+    (PyTorch; optax and Keras put it inside); weight_decay : float at least 0, L2 in the gradient. rho defaults to
+    PyTorch's 0.99 (optax and Keras: 0.9). errors : TypeError, ValueError. Source: Tieleman & Hinton 2012.
     """
 
     lr: float | Schedule = 1e-2
@@ -479,7 +485,7 @@ class RMSprop(_Rule):
     squares_gradient = True
 
     def scalars(self, lr, power1, power2, t):  # noqa: ARG002
-        """Return the scalars of one step in float64."""
+        """Return the scalars of one step in float64, as the formula of the rule takes them."""
         return lr, self.weight_decay, self.eps, self.rho, 1 - self.rho, self.momentum
 
 
@@ -489,7 +495,7 @@ class Adam(_Rule):
 
     lr : float at least 0, or a schedule; beta1, beta2 : float in [0, 1); eps : float above 0, added to the corrected
     root (PyTorch, optax; Keras adds it to the uncorrected one); weight_decay : float at least 0, L2 in the gradient
-    (PyTorch; Keras decouples it). Source: Kingma & Ba 2015, Algorithm 1.
+    (PyTorch; Keras decouples it). errors : TypeError, ValueError. Source: Kingma & Ba 2015, Algorithm 1.
     """
 
     lr: float | Schedule = 1e-3
@@ -503,7 +509,7 @@ class Adam(_Rule):
     squares_gradient = True
 
     def scalars(self, lr, power1, power2, t):  # noqa: ARG002
-        """Return the scalars of one step in float64."""
+        """Return the scalars of one step in float64, as the formula of the rule takes them."""
         return self._moments(lr, power1, power2, self.weight_decay)
 
     def _moments(self, lr, power1, power2, decay):
@@ -516,11 +522,12 @@ class Adam(_Rule):
 class AdamW(Adam):
     """AdamW: ``p - (lr*weight_decay*p + lr*m_hat/(sqrt(v_hat) + eps))``, m and v the averages of grad and grad**2.
 
-    The decay is multiplied by lr (PyTorch, optax; Loshchilov & Hutter: eta*lambda; TensorFlow Addons leaves lr out)
-    and added to the update before both touch p, so that lr*weight_decay = 1e-8 is not lost in float32.
+    The decay is multiplied by lr (PyTorch, optax; Loshchilov & Hutter: eta*lambda; TensorFlow Addons leaves lr out) and
+    added to the update before both touch p, so that lr*weight_decay = 1e-8 is not lost in float32.
 
     lr : float at least 0, or a schedule; beta1, beta2 : float in [0, 1); eps : float above 0; weight_decay : float at
-    least 0, default 0.01 (PyTorch; optax 1e-4, Keras 4e-3). Source: Loshchilov & Hutter 2019, Algorithm 2.
+    least 0, default 0.01 (PyTorch; optax 1e-4, Keras 4e-3). errors : TypeError, ValueError. Source: Loshchilov & Hutter
+    2019, Algorithm 2.
     """
 
     _: KW_ONLY
@@ -529,7 +536,7 @@ class AdamW(Adam):
     family = "adamw"
 
     def scalars(self, lr, power1, power2, t):  # noqa: ARG002
-        """Return the scalars of one step in float64."""
+        """Return the scalars of one step in float64, as the formula of the rule takes them."""
         return self._moments(lr, power1, power2, lr * self.weight_decay)
 
 
@@ -538,13 +545,14 @@ class ScheduleFreeAdamW(WithSlowWeights, _Rule):
     """Schedule-Free AdamW: ``z - lr*d``, ``x = (1-c)*x + c*z``, gradients at ``y = (1-beta1)*z + beta1*x``.
 
     ``d = g/(sqrt(v_hat) + eps) + weight_decay*y``, v the average of g**2; the step ``c = lr_t**2/sum(lr_i**2, i <= t)``
-    makes x the mean of all z, weighted by lr**2: without warm-up c = 1/t. The params are y, the fast weights;
-    x, the average, takes the place of the slow ones (``slow_weights``, and the rows of ``train``): evaluate there.
+    makes x the mean of all z, weighted by lr**2: without warm-up c = 1/t. The params are y, the fast weights; x, the
+    average, takes the place of the slow ones (``slow_weights``, and the rows of ``train``): evaluate there.
 
     lr : float at least 0, or ``schedules.constant`` with a warm-up: a falling one is what x stands in for; beta1 :
     float in (0, 1), the share of x in y; beta2 : float in [0, 1); eps : float above 0; weight_decay : float at least 0,
-    times lr as in AdamW. Defaults are those of the authors. Lookahead does not go around it.
-    Source: Defazio et al. 2024, Algorithm 1; the bias correction as in :func:`formulas.schedule_free_adamw`.
+    times lr as in AdamW. Defaults are those of the authors. Lookahead does not go around it. errors : TypeError,
+    ValueError. Source: Defazio et al. 2024, Algorithm 1; the bias correction as in
+    :func:`formulas.schedule_free_adamw`.
     """
 
     lr: float | Schedule = 2.5e-3
@@ -569,7 +577,7 @@ class ScheduleFreeAdamW(WithSlowWeights, _Rule):
         return (1 - self.beta1) / self.beta1
 
     def scalars(self, lr, power1, power2, t):  # noqa: ARG002
-        """Return the scalars of one step in float64."""
+        """Return the scalars of one step in float64, as the formula of the rule takes them."""
         # The squares of lr up to step t, over that of step t: t**2 in the warm-up, all alike behind it.
         rising = np.minimum(t, max(self.schedule.warmup, 1))
         share = 1 / ((rising + 1) * (2 * rising + 1) / (6 * rising) + (t - rising))
@@ -594,8 +602,9 @@ class Adaptive:
     taken at ``before``: no gradient more. The diagonal curvature is that of AdamW's own metric, A = (sqrt(v_hat) +
     eps)/lr; without momentum and decay the step is then 1. The step is rounded to millionths.
 
-    lowest : float from 1e-6 to 1, the least step; the largest is 1. Source: Zhang et al. 2019, proposition 1; they take
-    the Fisher matrix for A, which as v_hat or batch_size*v_hat gives steps beyond both ends nearly everywhere.
+    lowest : float from 1e-6 to 1, the least step; the largest is 1. errors : TypeError, ValueError. Source: Zhang et
+    al. 2019, proposition 1; they take the Fisher matrix for A, which as v_hat or batch_size*v_hat gives steps beyond
+    both ends nearly everywhere.
     """
 
     lowest: float = 0.1
@@ -699,6 +708,8 @@ def step_table(optimizer, steps, width):
     """Return the scalars of steps 1..steps of a fresh run, (steps, 8), the same bits as ``step`` uses.
 
     Also returns the powers (power1, power2, and those of the last sync) after 0..steps steps, (steps + 1, 4) float64.
+
+    optimizer : an inner rule or Lookahead; steps : int, at least 1; width : np.float32 or np.float64.
     """
     return _rows(optimizer, _inner(optimizer).schedule.rates(steps), width)
 
@@ -739,7 +750,10 @@ def _powers(beta, steps, inner_state, period, shares, t, power, at_sync):
 
 
 def gradient_limit(optimizer, dtype):
-    """Return the largest gradient a step takes: above it g, or for a rule with a second moment g**2, is not finite."""
+    """Return the largest gradient a step takes: above it g, or for a rule with a second moment g**2, is not finite.
+
+    optimizer : an inner rule or Lookahead; dtype : float32 or float64.
+    """
     largest = float(np.finfo(dtype).max)
     return math.sqrt(largest) * 0.999 if _inner(optimizer).squares_gradient else largest
 

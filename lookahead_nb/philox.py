@@ -36,7 +36,8 @@ _2_POW_MINUS_24, _2_POW_MINUS_32, _2_POW_MINUS_33 = (np.float64(2.0**-n) for n i
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Return four random words for a counter of four words and a key of two: Philox4x32 with ten rounds.
 
-    Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.3.
+    c0, c1, c2, c3, k0, k1 : words, each a uint64 below 2**32. Source: Salmon, Moraes, Dror & Shaw, "Parallel random
+    numbers: as easy as 1, 2, 3", SC 2011, section 4.3.
     """
     for _ in range(10):
         p0 = c0 * _M0
@@ -52,7 +53,10 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
 
 @formula
 def uniform(word):
-    """Return ``(word >> 8) * 2**-24`` in [0, 1) as float64: exact in float32 too."""
+    """Return ``(word >> 8) * 2**-24`` in [0, 1) as float64: exact in float32 too.
+
+    word : uint64 below 2**32.
+    """
     return np.float64(word >> _8) * _2_POW_MINUS_24
 
 
@@ -70,8 +74,8 @@ def shuffled(position, n, left_bits, right_bits, low_keys, high_keys):
     An eight-round Feistel network on left_bits + right_bits bits, walked until the image is below n. Each round changes
     one half by a hash of the other, so it can be undone and no two positions meet.
 
-    position, n : uint64, position < n <= 2**(left_bits + right_bits).
-    low_keys, high_keys : four words each, of the epoch. Source: Black & Rogaway 2002, cycle-walking cipher.
+    position, n : uint64, position < n <= 2**(left_bits + right_bits); left_bits, right_bits : uint64; low_keys,
+    high_keys : four words each, of the epoch. Source: Black & Rogaway 2002, cycle-walking cipher.
     """
     left_mask = (_1 << left_bits) - _1
     right_mask = (_1 << right_bits) - _1
@@ -90,7 +94,10 @@ def shuffled(position, n, left_bits, right_bits, low_keys, high_keys):
 
 @formula
 def domain_bits(n):
-    """Return (left_bits, right_bits) of the smallest domain of at least 256 positions that holds n."""
+    """Return (left_bits, right_bits) of the smallest domain of at least 256 positions that holds n.
+
+    n : uint64, at least 1.
+    """
     bits = _u64(8)
     while (_1 << bits) < n:
         bits += _1
@@ -109,7 +116,10 @@ def minibatch(n, batch_size, seed, step, out):
 
 @formula
 def minibatch_row(n, batch_size, seed, step, i):
-    """Return row index i of the :func:`minibatch` of one step."""
+    """Return row index i of the :func:`minibatch` of one step.
+
+    n, batch_size, seed, step : as there; i : int64 in [0, batch_size).
+    """
     epoch, first = _place(n, batch_size, step)
     rows, (low_keys, high_keys) = _u64(n), _epoch_keys(seed, epoch, MINIBATCHES)
     left_bits, right_bits = domain_bits(rows)
@@ -154,7 +164,8 @@ def fill_normal(seed, stream, step, out):
     Number i comes from word i % 4 of the counter (i // 4, step, 0, stream), each of the first two in 32 bits, as the
     quantile of ``(word + 1/2) * 2**-32``: from -6.34 to 6.34, mean 0 and all odd moments exactly 0 over all words.
 
-    seed : uint64; step : int64 in [0, 2**32); step 0 shares its words with ``uniforms`` of the stream; out : float64.
+    seed : uint64; stream : uint64, one of this module; step : int64 in [0, 2**32); step 0 shares its words with
+    ``uniforms`` of the stream; out : float64.
     """
     for i in range(0, out.size, 4):
         words = normal_words(seed, stream, step, i >> 2)
@@ -166,13 +177,19 @@ def fill_normal(seed, stream, step, out):
 
 @formula
 def normal_words(seed, stream, step, quarter):
-    """Return the four words behind the numbers 4*quarter, ... of :func:`fill_normal`."""
+    """Return the four words behind the numbers 4*quarter, ... of :func:`fill_normal`.
+
+    seed, stream, step : as there; quarter : int64, at least 0.
+    """
     return philox4x32(_u64(quarter) & _LOW, _u64(step), _u64(0), stream, seed & _LOW, seed >> _32)
 
 
 @formula
 def normal_of(word):
-    """Return the standard normal number of a word, both float64; the fma is exact, and leaves nothing to contract."""
+    """Return the standard normal number of a word, both float64; the fma is exact, and leaves nothing to contract.
+
+    word : whole number in [0, 2**32).
+    """
     return normal_quantile(fma(word, _2_POW_MINUS_32, _2_POW_MINUS_33))
 
 
@@ -211,7 +228,10 @@ def _endless(n, batch_size, seed):
 
 
 def permutation(n, seed, stream):
-    """Return a random order of 0..n-1 as (n,) int64, a function of the seed and the stream's purpose."""
+    """Return a random order of 0..n-1 as (n,) int64, a function of the seed and the stream's purpose.
+
+    n : int, at least 0; seed : int in [0, 2**64); stream : uint64, one of this module.
+    """
     out = np.empty(n, np.int64)
     if n:
         _loops()[1](n, 0, np.uint64(seed), 0, stream, out)
@@ -219,14 +239,20 @@ def permutation(n, seed, stream):
 
 
 def uniforms(n, seed, stream, block=0):
-    """Return n random numbers in [0, 1) as float64, multiples of 2**-24; block tells arrays of one purpose apart."""
+    """Return n random numbers in [0, 1) as float64, multiples of 2**-24; block tells arrays of one purpose apart.
+
+    n : int, at least 0; seed : int in [0, 2**64); stream : uint64, one of this module; block : int, at least 0.
+    """
     out = np.empty(n, np.float64)
     _loops()[2](np.uint64(seed), stream, np.uint64(block), out)
     return out
 
 
 def normals(n, seed, stream, step=0):
-    """Return n standard normal numbers as float64, see :func:`fill_normal`."""
+    """Return n standard normal numbers as float64, see :func:`fill_normal`.
+
+    n : int, at least 0; seed : int in [0, 2**64); stream : uint64, one of this module; step : int in [0, 2**32).
+    """
     out = np.empty(n, np.float64)
     _loops()[3](np.uint64(seed), stream, step, out)
     return out

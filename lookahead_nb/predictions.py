@@ -60,9 +60,10 @@ def with_theory(opts, clouds, falls):
 def by_phase(opts, clouds):
     """Return the variance of fast and slow weights by phase of the cycle, predicted and measured, as a frame.
 
-    opts : some of the Lookaheads of ``clouds``, see :func:`with_theory`. At phase 0 fast is read before the pull, slow
-    after it. returns : frame with ``beta1``, ``weights``, ``phase``, ``predicted``, ``measured`` (mean over the late
-    steps). errors : TypeError, ValueError.
+    At phase 0 fast is read before the pull, slow after it.
+
+    opts : some of the Lookaheads of ``clouds``; clouds : as in :func:`with_theory`. returns : frame with ``beta1``,
+    ``weights``, ``phase``, ``predicted``, ``measured`` (mean over the late steps). errors : TypeError, ValueError.
     """
     late, place, found = clouds[clouds["step"] >= clouds["step"].max() / 2], {"fast": FAST, "slow": SLOW}, []
     for opt in opts:
@@ -106,9 +107,11 @@ def overtaking(opts, rows):
 def at_matched_risk(steps, lrs, curvatures, noise, *, sync_periods, slow_step_sizes):
     """Return the expected loss of Lookahead over that of gradient descent of the same steady-state risk, as a frame.
 
-    Both after so many steps from 1, on a quadratic; see ``theory.sgd_matched_loss`` for the arguments. lrs : (m,),
-    those of gradient descent. returns : (m, ...) frame, index ``risk``, columns ``slow_step_size`` and ``sync_period``.
-    errors : TypeError, ValueError.
+    Both after so many steps from 1, on a quadratic.
+
+    steps, curvatures, noise : as in ``theory.sgd_matched_loss``. lrs : (m,), those of gradient descent. sync_periods,
+    slow_step_sizes : lists, every pair of which is taken. returns : (m, ...) frame, index ``risk``, columns
+    ``slow_step_size`` and ``sync_period``. errors : TypeError, ValueError.
     """
     risk = expected_loss(curvatures, 0.0, sgd_variance(np.asarray(lrs)[:, None], curvatures, noise))
     plain = sgd_matched_loss(steps, lrs, curvatures, noise, 1, 1.0)
@@ -125,8 +128,9 @@ def gaps_around_momentum(conditions, modes, momentum, *, sync_period, slow_step_
     """Return 1 - rate of heavy-ball momentum and of Lookahead around it, each at its best lr, as a frame.
 
     conditions : condition numbers, above 1; modes : how many eigenvalues, at least 2, evenly spaced in the logarithm, a
-    list. returns : frame with ``modes``, ``condition``, ``rule`` ("momentum alone" or the inner state), ``gap``.
-    errors : TypeError, ValueError. Source: Zhang et al. 2019, Figure 3, as far as it is remembered.
+    list. momentum : float in [0, 1); sync_period, slow_step_size : as in ``Lookahead``. returns : frame with ``modes``,
+    ``condition``, ``rule`` ("momentum alone" or the inner state), ``gap``. errors : TypeError, ValueError. Source:
+    Zhang et al. 2019, Figure 3, as far as it is remembered.
     """
     around = {"sync_period": sync_period, "slow_step_size": slow_step_size}
     rules: dict = {"momentum alone": {}} | {state: around | {"inner_state": state} for state in INNER_STATES}
@@ -145,10 +149,12 @@ def gaps_around_momentum(conditions, modes, momentum, *, sync_period, slow_step_
 def averaged_path(landscape, opt, start, steps):
     """Return the paths that the averaged-sequence identity is about, as a frame by step.
 
-    columns : ``fast_0``, ``fast_1``, ... (before the pull), ``slow_0``, ..., ``averaged_0``, ... (after the pull, see
+    Columns: ``fast_0``, ``fast_1``, ... (before the pull), ``slow_0``, ..., ``averaged_0``, ... (after the pull, see
     ``theory.averaged``), ``replayed_0``, ... (the inner rule at lr times slow_step_size, led by the gradients at fast)
-    and ``alone_0``, ... (the same rule, led by its own gradients), one for each coordinate. opt : Lookahead without
-    weight decay, with inner_state "keep"; the rest as in ``landscapes.trace``. errors : TypeError, ValueError.
+    and ``alone_0``, ... (the same rule, led by its own gradients), one for each coordinate.
+
+    opt : Lookahead without weight decay, with inner_state "keep"; landscape, start, steps : as in ``landscapes.trace``.
+    errors : TypeError, ValueError.
     """
     slower = with_controls(opt)[f"{type(opt.inner).__name__} at lr x step"]
     fast, slow = trace(landscape, opt, start, steps)
@@ -164,10 +170,12 @@ def averaged_path(landscape, opt, start, steps):
 def compare(cycle, weights, at, *, directions=5):
     """Return predicted and measured sizes of the cloud of slow weights, averaged over steps, as a frame by measure.
 
-    "variance": its trace; "excess": sum(H V)/2, the excess loss it causes; "direction 1", ...: the variance along
-    the eigenvectors of the predicted covariance, the largest first (those of a sample of runs would be too large).
-    columns : predicted, measured, error (the standard error of measured, over the runs) and ratio. weights : (steps,
-    runs, n), slow ones of ``near_minimum.weights_along``; at : the steps.
+    "variance": its trace; "excess": sum(H V)/2, the excess loss it causes; "direction 1", ...: the variance along the
+    eigenvectors of the predicted covariance, the largest first (those of a sample of runs would be too large). Columns:
+    ``predicted``, ``measured``, ``error`` (the standard error of measured, over the runs) and ``ratio``.
+
+    cycle : ``near_minimum.CoupledCycle``. weights : (steps, runs, n), slow ones of ``near_minimum.weights_along``; at :
+    list of the steps. directions : int, how many.
     """
     V = np.mean([cycle.covariance(t)[SLOW] for t in at], axis=0)
     axes = np.linalg.eigh(V)[1]
@@ -185,10 +193,12 @@ def compare(cycle, weights, at, *, directions=5):
 
 
 def floors(minimum, clouds, at, batch_size):
-    """Return :func:`compare` for many optimizers as one frame, with their settings, and a column ``independent``.
+    """Return :func:`compare` for many optimizers as one frame, with their settings.
 
-    independent : what would be predicted if every minibatch were drawn anew. minimum : Minimum; clouds : dict from
-    Lookaheads to their ``near_minimum.Weights`` after the steps at; batch_size : int. errors : as ``Minimum.cycle``.
+    Its column ``independent`` is what would be predicted if every minibatch were drawn anew.
+
+    minimum : ``near_minimum.Minimum``; clouds : dict from Lookaheads to their ``near_minimum.Weights`` after the steps
+    at; at : list of the steps; batch_size : int. errors : as ``Minimum.cycle``.
     """
     frames = []
     for opt, weights in clouds.items():
@@ -205,9 +215,10 @@ def floors(minimum, clouds, at, batch_size):
 def through_epoch(cycle, weights, at):
     """Return the total variance of fast and slow weights step by step through an epoch, predicted and measured.
 
-    cycle : whose cycles fill an epoch; weights : the ``near_minimum.Weights`` after the steps at. returns : frame with
-    ``step`` (1 to the length of an epoch), ``weights`` ("fast" or "slow"), ``predicted`` and ``measured``, NaN where
-    there are no runs, and for fast at a sync too, since the runs give it after the pull.
+    cycle : ``near_minimum.CoupledCycle`` whose cycles fill an epoch; weights : the ``near_minimum.Weights`` after the
+    steps at; at : list of the steps. returns : frame with ``step`` (1 to the length of an epoch), ``weights`` ("fast"
+    or "slow"), ``predicted`` and ``measured``, NaN where there are no runs, and for fast at a sync too, since the runs
+    give it after the pull.
     """
     found = []
     for place, kind in enumerate(Weights._fields):

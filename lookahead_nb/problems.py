@@ -158,7 +158,7 @@ class Problem:
         return MLP(widths, activation=self.fields.get("activation", "relu"))
 
     def dataset(self, seed):
-        """Return the data of a seed: its split, its subset, its wrong labels."""
+        """Return the data of a seed: its split, its subset, its wrong labels. seed : int in [0, 2**63)."""
         data = self.load(seed)
         if "rows" in self.fields:
             data = data.subset(self.fields["rows"], seed)
@@ -183,7 +183,9 @@ class Problem:
     def lowest(self, seed):
         """Return the lowest training loss that any weights have on the data of a seed; see ``comparisons.lowest_loss``.
 
-        Of a landscape that of its deepest basin. errors : those of ``comparisons.lowest_loss``.
+        Of a landscape that of its deepest basin.
+
+        seed : int in [0, 2**63). errors : those of ``comparisons.lowest_loss``.
         """
         if self.on_landscape:
             basins = np.reshape(getattr(self.model, "minima", ()), (-1, 1))
@@ -205,7 +207,10 @@ class Problem:
         return Task.checked(**defaults | self.training(), backend="cpu").operations
 
     def schedule(self, peak):
-        """Return the learning rate of a run: the number, or the schedule of the problem from this peak."""
+        """Return the learning rate of a run: the number, or the schedule of the problem from this peak.
+
+        peak : float, at least 0. errors : TypeError, ValueError.
+        """
         kind, warmup = self.fields.get("schedule", "constant"), self.fields.get("warmup", 0)
         choice("schedule", kind, ("constant", "linear", "cosine"))
         schedule = Schedule(kind, peak, None if kind == "constant" else self.steps, warmup)
@@ -261,7 +266,10 @@ class Arm:
         return self.fields.get("draws", 0)
 
     def drawn(self, seed):
-        """Return the settings that are drawn for a seed, a list of dicts; two arms draw the same from the same axes."""
+        """Return the settings that are drawn for a seed, a list of dicts; two arms draw the same from the same axes.
+
+        seed : int in [0, 2**63).
+        """
         axes = {}
         for i, (name, axis) in enumerate(self.fields["draw"].items()):
             u = uniforms(1 if axis.get("once") else self.draws, seed, DRAWS, i)
@@ -281,11 +289,18 @@ class Arm:
         return self.fields.get("weights", "slow")
 
     def is_on(self, task):
-        """Return whether the arm is trained on the task of this name."""
+        """Return whether the arm is trained on a task.
+
+        task : str, its name.
+        """
         return task in self.fields.get("tasks", [task])
 
     def optimizer(self, problem, lr, **chosen):
-        """Return the optimizer for a problem. lr : float or "given"; chosen : further settings, from tuning."""
+        """Return the optimizer for a problem.
+
+        problem : Problem. lr : float or "given"; chosen : further settings, from tuning. errors : TypeError,
+        ValueError.
+        """
         if lr == "given":
             if "lr" not in problem.fields:
                 raise ValueError(f"lr must be given by the task {problem.name!r}, not missing")
@@ -298,7 +313,10 @@ class Arm:
         return grid(Lookahead(base), **{n: [v] for n, v in settings.items()})[0] if settings else base
 
     def check(self, problem):
-        """Refuse an arm of which no optimizer can be made for a problem. errors : TypeError, ValueError."""
+        """Refuse an arm of which no optimizer can be made for a problem.
+
+        problem : Problem. errors : TypeError, ValueError.
+        """
         lr = 1.0 if self.rate_of else self.fields.get("lr")
         ends = [{name: axis[end] for name, axis in self.fields.get("draw", {}).items()} for end in ("low", "high")]
         for chosen in self.trials or ends:

@@ -29,7 +29,7 @@ class Progress:
         self._found: int | None = None
 
     def __call__(self, done, total):
-        """Take down how far it is."""
+        """Take down how far it is. done, total : int, runs."""
         if self._found is None:
             self._found, self._start = done, time.monotonic()
         self.done, self.total = done, total
@@ -56,7 +56,10 @@ class Progress:
 
 
 def text(done, total, trained, seconds):
-    """Return the line that says how far a sweep is; trained : int, runs of the last so many seconds."""
+    """Return the line that says how far a sweep is.
+
+    done, total : int, runs; trained : int, those of the last so many seconds; seconds : float.
+    """
     if not total:
         return "loading"
     line = f"{done:,} of {total:,} runs"
@@ -67,7 +70,7 @@ def text(done, total, trained, seconds):
 
 
 def duration(seconds):
-    """Return a time in words, to the precision that one cares about."""
+    """Return a time in words, to the precision that one cares about. seconds : float, at least 0."""
     if seconds < 120:
         return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

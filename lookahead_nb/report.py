@@ -1,4 +1,8 @@
-"""Verdicts in words: lines for a terminal, one claim explained, tables for the README."""
+"""Verdicts in words: lines for a terminal, one claim explained, tables for the README.
+
+register : dict of ``claims.read``; claim : ``claims.Claim``; effect : ``claims.Effect``; effects : frame of
+``claims.judge_all``.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,7 @@ BETWEEN = re.compile(r"(<!-- claims (\w+) -->\n).*?(<!-- /claims -->)", re.DOTAL
 
 
 def lines(register, effects):
-    """Return one line for each claim: id, verdict, the effect that decides with its interval, notebook.
-
-    register : dict of ``claims.read``; effects : frame of ``claims.judge_all``.
-    """
+    """Return one line for each claim: id, verdict, the effect that decides with its interval, notebook."""
     table = [_summary(claim, effects) for claim in register.values()]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)] if table else []
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
@@ -39,7 +40,7 @@ def effects_of(register, effects):
     """Return one row for each judged effect with the verdict on its claim and what it was judged against.
 
     returns : frame with ``claim``, ``verdict``, ``effect``, ``expect``, ``scale``, ``margin``, ``size``, ``low``,
-    ``high``, ``p``, ``outcome``, ``seeds``. register, effects : as in :func:`lines`.
+    ``high``, ``p``, ``outcome``, ``seeds``.
     """
     of = {(key, effect.name): effect for key, claim in register.items() for effect in claim.effects}
     joint = effects[effects["task"] == "all"].drop(columns="task").reset_index(drop=True)
@@ -54,8 +55,7 @@ def effects_of(register, effects):
 def interval(effect, row):
     """Return an effect's size and the ends of its interval: "×1.98 [1.95, 2.01]", "-0.012 [...]", "-1.2 % [...]".
 
-    effect : ``claims.Effect``; row : with ``size``, ``low``, ``high``. Per cent are of the loss of chance, see
-    ``claims.SCALES``.
+    row : with ``size``, ``low``, ``high``. Per cent are of the loss of chance, see ``claims.SCALES``.
     """
     factor, sign, unit = {"ratio": (1, "×", ""), "difference": (1, "", ""), "of chance": (100, "", " %")}[effect.scale]
     plus = "+" if effect.scale != "ratio" and row["size"] > 0 else ""
@@ -171,8 +171,8 @@ def compared(claim, fresh, registered):
 
 
 def with_tables(text, register, effects):
-    """Return a text in which what stands between ``<!-- claims faq -->`` or ``<!-- claims all -->`` and
-    ``<!-- /claims -->`` is the table of that name. register, effects : as in :func:`lines`.
+    """Return a text in which what stands between ``<!-- claims faq -->`` or ``<!-- claims all -->`` and ``<!-- /claims
+    -->`` is the table of that name. text : str.
     """
     kinds = {"faq": _faq, "all": _all}
     return BETWEEN.sub(lambda found: f"{found[1]}{kinds[found[2]](register, effects)}\n{found[3]}", text)

@@ -19,7 +19,8 @@ class Schedule:
     ``peak*(1 + cos(pi*(t-warmup)/(steps-warmup)))/2`` (cosine), and 0 from t = steps on.
 
     kind : "constant", "linear" or "cosine"; peak : float, finite, at least 0; steps : int above warmup, None for
-    constant; warmup : int, at least 0. Made by :func:`constant`, :func:`linear` and :func:`cosine`.
+    constant; warmup : int, at least 0. Made by :func:`constant`, :func:`linear` and :func:`cosine`. errors : TypeError,
+    ValueError.
     """
 
     kind: str
@@ -37,13 +38,16 @@ class Schedule:
             object.__setattr__(self, "steps", whole_number("steps", self.steps, self.warmup + 1))
 
     def __call__(self, t):
-        """Return the learning rate of step t = 1, 2, ... as float."""
+        """Return the learning rate of step t = 1, 2, ... as float. t : int, at least 1."""
         if t < self.warmup:
             return self.peak * t / self.warmup
         return self.peak * _fall(self.kind, self.steps, self.warmup, t)
 
     def rates(self, n):
-        """Return the learning rates of steps 1..n, (n,) float64, the same bits as one by one."""
+        """Return the learning rates of steps 1..n, (n,) float64, the same bits as one by one.
+
+        n : int, at least 0.
+        """
         rising = self.peak * np.arange(1, min(self.warmup, n + 1)) / max(self.warmup, 1)
         return np.concatenate([rising, self.peak * _falls(self.kind, self.steps, self.warmup, n)])
 
@@ -67,18 +71,26 @@ def _falls(kind, steps, warmup, n):
 
 
 def constant(peak, warmup=0):
-    """Return the schedule that rises to peak within warmup steps and stays there."""
+    """Return the schedule that rises to peak within warmup steps and stays there.
+
+    peak : float, finite, at least 0; warmup : int, at least 0. errors : TypeError, ValueError.
+    """
     return Schedule("constant", peak, None, warmup)
 
 
 def linear(peak, steps, warmup=0):
-    """Return the schedule that falls on a straight line from peak at t = warmup to 0 at t = steps."""
+    """Return the schedule that falls on a straight line from peak at t = warmup to 0 at t = steps.
+
+    peak : float, finite, at least 0; steps : int above warmup; warmup : int, at least 0. errors : TypeError,
+    ValueError.
+    """
     return Schedule("linear", peak, steps, warmup)
 
 
 def cosine(peak, steps, warmup=0):
     """Return the schedule that falls on half a cosine from peak at t = warmup to 0 at t = steps.
 
-    Source: Loshchilov & Hutter 2017, equation 5, without restarts.
+    peak : float, finite, at least 0; steps : int above warmup; warmup : int, at least 0. errors : TypeError,
+    ValueError. Source: Loshchilov & Hutter 2017, equation 5, without restarts.
     """
     return Schedule("cosine", peak, steps, warmup)

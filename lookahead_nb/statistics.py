@@ -20,7 +20,10 @@ BLOCK = 1000  # resamples held at once: 6 MB for 8 tasks of 100 seeds
 
 
 class Estimate(NamedTuple):
-    """A value and the ends of its interval, in the unit of what it was estimated from."""
+    """A value and the ends of its interval, in the unit of what it was estimated from.
+
+    value, low, high : float.
+    """
 
     value: float
     low: float
@@ -28,7 +31,11 @@ class Estimate(NamedTuple):
 
 
 class Equivalence(NamedTuple):
-    """The p-value of "not equivalent", and the mean of tasks with the interval that has to lie inside the margin."""
+    """What a test of equivalence found.
+
+    p_value : float, of "not equivalent". value : float, the mean of tasks. low, high : float, the ends of the interval
+    that has to lie inside the margin.
+    """
 
     p_value: float
     value: float
@@ -47,7 +54,7 @@ def paired(values, arm, control, scale="difference"):
 
     values : frame with the columns task, arm, seed, value, one row per run. arm, control : two names in arm. scale :
     "difference" or "log", which wants positive values. returns : series of float64 indexed by task and seed, sorted.
-    errors : ValueError, also where the two have not the same seeds.
+    errors : TypeError; ValueError, also where the two have not the same seeds.
     """
     one_of("scale", scale, ("difference", "log"))
     if not isinstance(values, pd.DataFrame):

@@ -58,12 +58,12 @@ class Store:
 
     @classmethod
     def open(cls, path, configuration=None, units=None):
-        """Open a store, or make it where there is none.
+        """Return the store in a folder, made where there is none.
 
         path : folder. configuration : what the results depend on, a nested dict of what JSON knows; another one than
         that of the store is refused. None opens a store that is there. units : the names of all units, hex digits, in
-        the order of the plan; needed with a configuration.
-        errors : TypeError, ValueError; DamageError for a damaged manifest; OSError.
+        the order of the plan; needed with a configuration. errors : TypeError, ValueError; DamageError for a damaged
+        manifest; OSError.
         """
         path = pathlib.Path(path)
         wanted = None if configuration is None else _manifest(configuration, units)
@@ -128,8 +128,8 @@ class Store:
     def export(self, path, *, partial=False):
         """Write the rows of one unit after the other, in the order of units in the plan, to one file.
 
-        Only one part is in memory at a time. path : file ending in .parquet or .csv; it is replaced as a whole.
-        partial : whether units may be missing. errors : as :meth:`frame`.
+        Only one part is in memory at a time. path : file ending in .parquet or .csv; it is replaced as a whole. partial
+        : whether units may be missing. errors : ValueError; those of :meth:`frame`.
         """
         path = pathlib.Path(path)
         if path.suffix not in (".parquet", ".csv"):
@@ -150,9 +150,10 @@ class Store:
     def verify(self, *, remove=False):
         """Return what is wrong with the store, one sentence for each file, none if all is well.
 
-        Found are damaged, foreign and half-written files and missing units. remove : delete damaged parts and
-        half-written files, so that the next sweep trains those units again; leave it while a sweep is running, whose
-        files are half-written too.
+        Found are damaged, foreign and half-written files and missing units.
+
+        remove : bool; True deletes damaged parts and half-written files, so that the next sweep trains those units
+        again; leave it while a sweep is running, whose files are half-written too. errors : OSError.
         """
         with _explained(f"the store {self.path} cannot be read"):
             names = sorted(_files(self.path) | {MANIFEST})
@@ -171,7 +172,10 @@ class Store:
         return problems
 
     def show(self):
-        """Return a summary as a flat dict: configuration, units, rows, size, what made the store and its parts."""
+        """Return a summary as a flat dict: configuration, units, rows, size, what made the store and its parts.
+
+        errors : DamageError, naming the part; OSError.
+        """
         _, pq = _arrow()
         done = self._present(partial=True)
         rows, size, made = 0, (self.path / MANIFEST).stat().st_size, []

@@ -210,8 +210,8 @@ def _seeds(seeds):
 class Unit:
     """A part of a sweep that is trained, stored and resumed as a whole.
 
-    name : str, 32 hex digits, a hash of the sweep and its runs. opts, seeds : lists, one item for each run.
-    which : (runs,) int64, the number of each run's configuration.
+    name : str, 32 hex digits, a hash of the sweep and its runs. task : ``train.Task``. opts, seeds : lists, one item
+    for each run. which : (runs,) int64, the number of each run's configuration.
     """
 
     name: str
@@ -232,12 +232,17 @@ class Unit:
 class Plan:
     """All runs of a sweep, cut into units, the same ones on every machine.
 
-    Runs of one seed stand together, and within a seed the runs that one kernel can train side by side.
+    Runs of one seed stand together, and within a seed the runs that one kernel can train side by side. Made by
+    :meth:`checked`.
     """
 
     @classmethod
     def checked(cls, model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend, configs, seeds):
-        """Return the plan, or refuse what is wrong with one of the arguments of :func:`sweep`."""
+        """Return the plan, or refuse what is wrong with one of the arguments of :func:`sweep`.
+
+        model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend, configs, seeds : as there.
+        errors : TypeError, ValueError; NoDeviceError.
+        """
         task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
         if eval_at is None and eval_every > max(task.steps, 50):
             raise ValueError(f"eval_every must be at most the {task.steps} steps of a run, not {eval_every}")
@@ -318,7 +323,11 @@ def _kernel(opt):
 
 
 def train_unit(unit, goes_on=lambda: True):
-    """Train the runs of a unit; return (run ids, results, diverged_at) as ``train.histories`` takes them."""
+    """Train the runs of a unit and return (run ids, results, diverged_at) as ``train.histories`` takes them.
+
+    unit : Unit. goes_on : function asked now and then; where it says no, the runs end. errors : those of loading the
+    data.
+    """
     task, lanes = unit.task, lanes_of(unit.task.dtype)
     run_ids, results, diverged_at = [], [], []
     runs_of_a_kernel = itertools.groupby(zip(unit.seeds, unit.opts, strict=True), lambda x: (x[0], *_kernel(x[1])))

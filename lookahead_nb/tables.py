@@ -22,9 +22,11 @@ def checkout():
 
 
 def build_folder(kind):
-    """Return the folder that recomputed files of a kind ("results", "figures") go to, made if need be.
+    """Return the folder that recomputed files of a kind go to, made if need be.
 
     It lies under LOOKAHEAD_NB_BUILD, else under ``build/`` of the checkout around the working directory, else of that.
+
+    kind : str, "results", "figures" or another name of a folder. errors : OSError.
     """
     folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or checkout() / "build") / kind
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +102,8 @@ def made_or_kept(name, make, *, here):
 def read_table(path):
     """Return a table written by :func:`write_table` as a frame, checked against its manifest.
 
-    errors : OSError if the table or its manifest is missing; ValueError if the table is not the one of the manifest.
+    path : of the .csv file, beside which the manifest lies. errors : OSError if the table or its manifest is missing;
+    ValueError if the table is not the one of the manifest.
     """
     import pandas as pd
 

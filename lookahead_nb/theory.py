@@ -10,8 +10,8 @@ beta1 = 0 is gradient descent. Heavy-ball momentum, ``v = momentum*v + gradient`
 same recursion with beta1 = momentum and lr = step/(1-momentum), since m = (1-momentum)*v.
 
 Everything here is linear. With the state z = (fast, slow, m, m at the last sync), an inner step is ``z = F z + q xi``
-and a sync is ``z = S z``. A cycle of k steps and a sync has the map L = S F^k and the noise covariance
-N = S (sum of F^i q q' F'^i, i < k) S', so that
+and a sync is ``z = S z``. A cycle of k steps and a sync has the map L = S F^k and the noise covariance N = S (sum of
+F^i q q' F'^i, i < k) S', so that
 
     rate per inner step           spectral radius of L, to the power 1/k
     covariance after a sync       V = L V L' + N, a discrete Lyapunov equation
@@ -21,7 +21,14 @@ At a step with a sync fast is read before the pull and slow after it, as in the 
 
 With beta1 = 0 the slow weight alone is the state, and all of it closes: with r = 1 - lr*curvature and q = r^k, k steps
 from slow give fast = q*slow + noise of variance W, W = V_SGD*(1 - q^2), and a sync slow = m*slow + slow_step_size*(that
-noise), m = 1 - slow_step_size*(1 - q). The functions named ``sgd_...`` state what follows from these two lines.
+noise), m = 1 - slow_step_size*(1 - q). The functions named ``sgd_...`` state what follows from these two lines, of
+numbers or arrays that are broadcast:
+
+    lr, curvature  : float above 0
+    noise          : float at least 0, the standard deviation of the gradient
+    sync_period    : int k, at least 1
+    slow_step_size : float s in [0, 1]
+    errors         : TypeError, ValueError
 
 Sources: Zhang, Lucas, Hinton & Ba 2019, section 3 and appendices A and B; the cycle with momentum is derived above.
 """
@@ -42,7 +49,10 @@ _SCAN, _REFINED, _ZOOMS, _ZOOM_POINTS = 4000, 30, 12, 9  # each zoom narrows fou
 
 
 class Transient(NamedTuple):
-    """Mean and variance of fast and slow weights after 0, 1, ... steps, each (steps + 1, *shape of the cycle)."""
+    """Mean and variance of fast and slow weights after 0, 1, ... steps.
+
+    fast_mean, slow_mean, fast_variance, slow_variance : (steps + 1, *shape of the cycle) float64.
+    """
 
     fast_mean: np.ndarray
     slow_mean: np.ndarray
@@ -227,7 +237,10 @@ class Cycle:
 
 
 def expected_loss(curvature, mean, variance):
-    """Return the expected loss ``sum(curvature*(mean**2 + variance))/2`` over the last axis, the modes."""
+    """Return the expected loss ``sum(curvature*(mean**2 + variance))/2`` over the last axis, the modes.
+
+    curvature, mean, variance : numbers that broadcast to (..., modes). returns : (...) float64.
+    """
     return (np.asarray(curvature) * (np.square(mean) + variance)).sum(-1) / 2
 
 
@@ -235,8 +248,10 @@ def stability_limit(*, beta1=0.0, sync_period=1, slow_step_size=1.0, inner_state
     """Return the largest x such that the cycle is stable for every lr*curvature in (0, x), as float.
 
     Found by a scan of 4000 points up to 2(1+beta1)/((1-beta1)*slow_step_size), dense near 0, and bisection: a window of
-    instability narrower than the scan could be missed. Arguments are numbers, as in :class:`Cycle`, slow_step_size
-    above 0. For beta1 = 0 see :func:`sgd_stability_limit`.
+    instability narrower than the scan could be missed. For beta1 = 0 see :func:`sgd_stability_limit`.
+
+    beta1, sync_period, slow_step_size, inner_state, pull_back : as in :class:`Cycle`, but numbers, and slow_step_size
+    above 0. errors : TypeError, ValueError.
     """
     settings = _settings(beta1, sync_period, slow_step_size, inner_state, pull_back)
     top = _largest_scale(settings)
@@ -254,10 +269,12 @@ def stability_limit(*, beta1=0.0, sync_period=1, slow_step_size=1.0, inner_state
 def best_lr(curvatures, *, beta1=0.0, sync_period=1, slow_step_size=1.0, inner_state="keep", pull_back=True):
     """Return (lr, rate): the lr at which the slowest mode of a spectrum is fastest, and the rate there.
 
-    curvatures : (n,) numbers above 0. The rest are numbers as in :class:`Cycle`, slow_step_size above 0. The rate has
-    many narrow minima in lr: 4000 points up to the largest lr that could be stable are scanned, even in log lr over 9
-    decades and, as many, even in its root; the lowest 30 are refined. With beta1 = momentum the step of heavy-ball
-    momentum is lr*(1-momentum), and ``1 - rate`` over the condition number is Figure 3 of Zhang et al. 2019.
+    The rate has many narrow minima in lr: 4000 points up to the largest lr that could be stable are scanned, even in
+    log lr over 9 decades and, as many, even in its root; the lowest 30 are refined. With beta1 = momentum the step of
+    heavy-ball momentum is lr*(1-momentum), and ``1 - rate`` over the condition number is Figure 3 of Zhang et al. 2019.
+
+    curvatures : (n,) numbers above 0. beta1, sync_period, slow_step_size, inner_state, pull_back : as in
+    :class:`Cycle`, but numbers, and slow_step_size above 0. returns : two floats. errors : TypeError, ValueError.
     """
     curvatures = np.ravel(real_numbers("curvatures", curvatures, 0, open_low=True))
     if not curvatures.size:
@@ -316,8 +333,8 @@ def _spectral_radius(a, b, c, d):
 def sgd_variance(lr, curvature, noise):
     """Return the steady-state variance V_SGD of gradient descent: ``lr*noise**2/(curvature*(2 - lr*curvature))``.
 
-    From V = r^2 V + lr^2 noise^2, r = 1 - lr*curvature; inf from lr*curvature = 2 on. noise : the standard deviation of
-    the gradient, which is curvature*sigma in the noisy quadratic of Zhang et al. 2019, Proposition 2.
+    From V = r^2 V + lr^2 noise^2, r = 1 - lr*curvature; inf from lr*curvature = 2 on. In the noisy quadratic of Zhang
+    et al. 2019, Proposition 2, noise is curvature*sigma.
     """
     lr, curvature, noise = _positive(lr=lr, curvature=curvature, noise=noise)
     room = 2 - lr * curvature
@@ -339,8 +356,9 @@ def sgd_variance_ratio(lr, curvature, sync_period, slow_step_size):
 def sgd_fast_variance_ratio(lr, curvature, sync_period, slow_step_size, phase):
     """Return the steady-state variance of the fast weight over V_SGD: ``1 - (1 - R) r^(2 phase)``.
 
-    phase : steps since the sync, 0 (just after it) to sync_period (before the next). From V = r^2 V + lr^2 noise^2,
-    started at R V_SGD: between two syncs the variance grows back towards V_SGD.
+    From V = r^2 V + lr^2 noise^2, started at R V_SGD: between two syncs the variance grows back towards V_SGD.
+
+    phase : int, steps since the sync, 0 (just after it) to sync_period (before the next).
     """
     phase = whole_number("phase", phase, 0, whole_number("sync_period", sync_period, 1))
     R = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size)
@@ -361,7 +379,10 @@ def sgd_speed_ratio(lr, curvature, sync_period, slow_step_size):
 
 
 def sgd_moments(syncs, lr, curvature, sync_period, slow_step_size, noise, start=1.0):
-    """Return mean and variance of the slow weight after so many syncs: ``m^n start`` and ``R V_SGD (1 - m^(2n))``."""
+    """Return mean and variance of the slow weight after so many syncs: ``m^n start`` and ``R V_SGD (1 - m^(2n))``.
+
+    syncs : int or ints n, at least 0; start : number or numbers, the mean at the start, where the variance is 0.
+    """
     s, q = _slow_and_q(lr, curvature, sync_period, slow_step_size)
     m = 1 - s * (1 - q)
     variance = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size) * sgd_variance(lr, curvature, noise)
@@ -373,6 +394,8 @@ def sgd_crossing_time(lr, curvature, sync_period, slow_step_size, noise, start=1
 
     ``log(start**2/((1-R) V_SGD))/(2*slow_step_size*lr*curvature)``: where the slower decay of the mean, to first order
     in lr*curvature, has become as small as the variance that is saved. 0 where it is so from the start.
+
+    start : number or numbers, the mean at the start, where the variance is 0.
     """
     R = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size)
     saved = (1 - R) * sgd_variance(lr, curvature, noise)
@@ -416,8 +439,8 @@ def sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size):
 def sgd_matched_loss(steps, lr, curvatures, noise, sync_period, slow_step_size):
     """Return the expected loss after so many steps from 1 at the lr of :func:`sgd_matched_lr`, of the shape of lr.
 
-    steps : int or ints that broadcast to the shape of lr, whole numbers of cycles; the rest as there, with lr low
-    enough to be matched. errors : TypeError, ValueError.
+    steps : int or ints that broadcast to the shape of lr, whole numbers of cycles; lr, curvatures, noise : as there,
+    with lr low enough to be matched.
     """
     matched = sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size)[..., None]
     syncs = np.asarray(steps)[..., None] // sync_period
@@ -428,6 +451,7 @@ def sgd_stability_limit(sync_period, slow_step_size):
     """Return the lr*curvature below which Lookahead around gradient descent is stable: 2 for even k.
 
     Odd k: ``1 + ((2-s)/s)^(1/k)``, above 2, since r^k may fall to 1 - 2/s before m is -1; an even power does not.
+
     slow_step_size : above 0.
     """
     k = whole_number("sync_period", sync_period, 1)
@@ -439,7 +463,9 @@ def game_multiplier(lr, strength, sync_period, slow_step_size):
     """Return the complex factor of x + iy per cycle in the game min_x max_y strength*x*y: ``1 - s + s(1 + i*lr*c)^k``.
 
     Descent in x and ascent in y at once is x + iy = (1 + i*lr*strength)(x + iy), which always grows; Lookahead shrinks
-    where the absolute value is below 1. Source: Chavdarova et al. 2021, for the bilinear game.
+    where the absolute value is below 1.
+
+    strength : above 0, c. errors : TypeError, ValueError. Source: Chavdarova et al. 2021, for the bilinear game.
     """
     lr, strength = _positive(lr=lr, strength=strength)
     k = whole_number("sync_period", sync_period, 1)
@@ -451,7 +477,10 @@ def optimal_slow_step(curvatures, start, end):
     """Return the slow step that minimises the loss on the line from start through end, not clipped, NaN at start = end.
 
     ``sum(a*start*(start-end))/sum(a*(start-end)**2)`` over the last axis, weights counted from the minimum. Above 1 the
-    inner loop has not gone far enough, below 1 too far. Source: Zhang et al. 2019, Proposition 1.
+    inner loop has not gone far enough, below 1 too far.
+
+    curvatures : (n,) numbers above 0; start, end : (..., n) finite numbers. errors : TypeError, ValueError. Source:
+    Zhang et al. 2019, Proposition 1.
     """
     curvatures = real_numbers("curvatures", curvatures, 0, open_low=True)
     start, end = real_numbers("start", start, -np.inf), real_numbers("end", end, -np.inf)
@@ -463,7 +492,10 @@ def averaged(slow, fast, slow_step_size):
     """Return y = (1-s)*slow + s*fast: an inner step moves it by s times what fast moves, a sync not at all.
 
     So Lookahead is the inner rule at lr*slow_step_size, run on y, with gradients taken at fast; at sync_period 1 fast
-    and y coincide and it is nothing else. Source: Wang et al. 2020, whose virtual sequence this is.
+    and y coincide and it is nothing else.
+
+    slow, fast : arrays that broadcast; slow_step_size : s in [0, 1]. errors : TypeError, ValueError. Source: Wang et
+    al. 2020, whose virtual sequence this is.
     """
     s = real_numbers("slow_step_size", slow_step_size, 0, 1)
     return (1 - s) * np.asarray(slow) + s * np.asarray(fast)

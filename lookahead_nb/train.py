@@ -92,16 +92,15 @@ def train(
     split is evaluated on this many fixed stratified rows. dtype : "float32" or "float64". backend : "cpu", or "cuda" to
     train on a GPU, from and to the host; there no slow step adapts, and there is no way back to the CPU unasked.
 
-    history : ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of opt, ``step``,
-    ``phase`` (step mod sync_period), ``weights`` ("fast"; for Lookahead also "slow", and so for Schedule-Free, where it
-    is the average), ``train_loss``, ``validation_loss``, ``test_loss`` (mean cross-entropy without L2; of a landscape
-    ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN), the same three accuracies,
-    ``status`` ("ok" or "diverged"), ``diverged_at``. At a
-    step with a sync, fast is evaluated before the pull and slow after it. From the step where the minibatch loss, the
-    gradient (as ``step`` checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged";
-    so does a row whose own loss is not finite.
-    errors : TypeError, ValueError; with "cuda" NoDeviceError, DeviceError where the GPU fails, MemoryError where a
-    run does not fit it.
+    The columns of its history: ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings
+    of opt, ``step``, ``phase`` (step mod sync_period), ``weights`` ("fast"; for Lookahead also "slow", and so for
+    Schedule-Free, where it is the average), ``train_loss``, ``validation_loss``, ``test_loss`` (mean cross-entropy
+    without L2; of a landscape ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN),
+    the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``. At a step with a sync, fast is
+    evaluated before the pull and slow after it. From the step where the minibatch loss, the gradient (as ``step``
+    checks it) or a weight stops being finite the run is frozen, and rows hold NaN and "diverged"; so does a row whose
+    own loss is not finite. errors : TypeError, ValueError; with "cuda" NoDeviceError, DeviceError where the GPU fails,
+    MemoryError where a run does not fit it.
     """
     task = Task.checked(model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
@@ -126,7 +125,7 @@ class Rows:
     """The rows of a data set as the kernels take them.
 
     X, y : the training part. eval_X, eval_y : the rows to evaluate, part i of ``SPLITS`` from bounds[i] to bounds[i+1].
-    fingerprint : str, that of the data set.
+    bounds : (4,) int64. fingerprint : str, that of the data set.
     """
 
     X: np.ndarray
@@ -139,9 +138,10 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """All of a training run but its optimizer and its seed, checked; arguments as in :func:`train`.
+    """All of a training run but its optimizer and its seed, checked.
 
-    eval_steps : (m,) int64, the steps that are evaluated, rising, 0 and ``steps`` among them.
+    model, data, steps, batch_size, eval_rows, dtype, backend : as in :func:`train`. eval_steps : (m,) int64, the steps
+    that are evaluated, rising, 0 and ``steps`` among them. key : str, by which another process knows the task again.
     """
 
     model: DenseNetwork | Landscape
@@ -156,7 +156,11 @@ class Task:
 
     @classmethod
     def checked(cls, model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend):
-        """Return the task, or refuse what is wrong with one of its parts."""
+        """Return the task, or refuse what is wrong with one of its parts.
+
+        model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend : as in :func:`train`. errors :
+        TypeError, ValueError; NoDeviceError.
+        """
         if one_of("backend", backend, ("cpu", "cuda")) == "cuda":
             on_device.require()
         dtype = float_dtype("dtype", dtype)
@@ -171,7 +175,10 @@ class Task:
         return cls(model, data, steps, batch_size, eval_steps, eval_rows, dtype, backend)
 
     def rows(self, seed):
-        """Return the :class:`Rows` of a seed; those of the last seeds and data sets are kept."""
+        """Return the :class:`Rows` of a seed; those of the last seeds and data sets are kept.
+
+        seed : int in [0, 2**63). errors : TypeError, ValueError; those of the function that loads the data.
+        """
         if isinstance(self.model, Landscape):
             none, nobody = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
             return Rows(none, nobody, none, nobody, np.zeros(len(SPLITS) + 1, np.int64), "none")
@@ -202,7 +209,10 @@ class Task:
         )
 
     def takes(self, name, opt):
-        """Return the optimizer, or refuse what is none or does not fit the model."""
+        """Return the optimizer, or refuse what is none or does not fit the model.
+
+        name : str, of the argument; opt : anything. errors : TypeError, ValueError.
+        """
         check_optimizer(name, opt)
         if self.backend == "cuda" and getattr(opt, "adapts", False):
             raise ValueError(f"{name} must have given slow steps with backend='cuda', not slow_step_size='adaptive'")
@@ -240,20 +250,24 @@ class Task:
         return {"model": self.model.settings(), "training": training}
 
     def run_id(self, opt, seed, rows):
-        """Return the first 16 hex digits of the hash of a run's configuration."""
+        """Return the first 16 hex digits of the hash of a run's configuration.
+
+        opt : an optimizer; seed : int; rows : Rows of that seed.
+        """
         configuration = self.settings() | {"data": rows.fingerprint, "optimizer": opt.settings()}
         configuration["training"] |= {"seed": seed}
         return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
 
     def advance(self, opt, seed, rows, params, state, goes_on=lambda: True, looks=(), look=None):
-        """Train one run from these weights, in place; return (results, diverged_at, steps taken).
+        """Train one run from these weights, in place, and return (results, diverged_at, steps taken).
 
-        The slow steps of its syncs are added to those of the state.
+        The slow steps of its syncs are added to those of the state. ``results`` is (m, 2, 3, 2) float64, by evaluated
+        step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is none; ``diverged_at`` the step, or -1.
 
-        results : (m, 2, 3, 2) float64, by evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy), NaN where there is
-        none. diverged_at : the step, or -1. goes_on : asked every ``stride`` steps; where it says no, the run ends.
-        looks : steps after which look() is called, with params and state as a run that ends there leaves them; of a
-        network only.
+        opt : an optimizer; seed : int; rows : Rows of that seed; params : (size,) array; state : from ``opt.init``.
+        goes_on : asked every ``stride`` steps; where it says no, the run ends. looks : steps after which look() is
+        called, with params and state as a run that ends there leaves them; of a network only. look : function without
+        arguments.
         """
         if self.backend == "cuda":
             results, diverged_at, taken = on_device.advance(self, opt, seed, rows, params, state, goes_on)
@@ -379,10 +393,12 @@ def _train_on_landscape(task, opts, seed, params, states, goes_on=lambda: True, 
 
 
 def train_group(task, opts, seed, rows, goes_on=lambda: True):
-    """Train runs of one seed side by side; return (results, diverged_at), each with a first axis of runs.
+    """Train runs of one seed side by side and return (results, diverged_at), each with a first axis of runs.
 
-    opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state; only on a landscape may they
-    adapt their slow step. Else as ``Task.advance``, with the same bits.
+    The bits are those of ``Task.advance``.
+
+    task : Task. opts : at most ``lanes_of(dtype)`` optimizers of one inner rule and one inner state; only on a
+    landscape may they adapt their slow step. seed : int; rows : Rows of that seed; goes_on : as in ``Task.advance``.
     """
     if isinstance(task.model, Landscape):
         params = [task.model.init(seed, task.dtype) for _ in opts]
@@ -441,14 +457,20 @@ _loading = Lock()
 
 
 def check_optimizer(name, opt):
-    """Return the optimizer, or refuse what is none."""
+    """Return the optimizer, or refuse what is none.
+
+    name : str, of the argument; opt : anything. errors : TypeError.
+    """
     if not isinstance(opt, Optimizer):
         raise TypeError(f"{name} must be an inner rule or Lookahead, not {opt!r}")
     return opt
 
 
 def rising_steps(name, steps):
-    """Return the steps as a list of int, or refuse what is not a list of rising numbers from 1 on."""
+    """Return the steps as a list of int, or refuse what is not a list of rising numbers from 1 on.
+
+    name : str, of the argument; steps : anything. errors : TypeError, ValueError.
+    """
     if not np.iterable(steps):
         raise TypeError(f"{name} must be a list of steps, not {steps!r}")
     checked = [whole_number(f"{name}[{i}]", t, 1) for i, t in enumerate(steps)]
@@ -500,7 +522,7 @@ _OF_LOOKAHEAD = ("sync_period", "slow_step_size", "retention", "inner_state", "p
 def settings_frame(opts):
     """Return the settings of optimizers, one row each, NaN where one does not apply, and which have slow weights.
 
-    returns : frame, (opts,) bool.
+    opts : list of optimizers. returns : frame, (opts,) bool.
     """
     import pandas as pd
 
@@ -516,8 +538,9 @@ def settings_frame(opts):
 def histories(task, settings, slowed, which, run_ids, seeds, results, diverged_at):
     """Return the tidy frame of several runs, one row per run, evaluated step and kind of weights (see :func:`train`).
 
-    settings, slowed : of :func:`settings_frame`; which : (runs,) int, the row of settings of each run. run_ids, seeds :
-    lists, one item for each run. results : (runs, m, 2, 3, 2) and diverged_at : (runs,), as from ``Task.advance``.
+    task : Task. settings, slowed : of :func:`settings_frame`; which : (runs,) int, the row of settings of each run.
+    run_ids, seeds : lists, one item for each run. results : (runs, m, 2, 3, 2) float64; diverged_at : (runs,) int64, as
+    from ``Task.advance``.
     """
     import pandas as pd
 

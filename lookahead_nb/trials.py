@@ -27,9 +27,11 @@ HALVINGS = 6  # crossings are read after all steps, after half of them, and so o
 
 
 class Measured(NamedTuple):
-    """What was measured: ``runs``, one row per task, arm and seed with ``lr``, ``chance`` and a column for each metric,
-    NaN where it does not fit the task, and ``tuning``, one row per task, arm and trial with its settings, ``loss`` and
-    whether it was ``chosen``.
+    """What was measured.
+
+    runs : frame, one row per task, arm and seed with ``lr``, ``chance`` and a column for each metric, NaN where it does
+    not fit the task. tuning : frame, one row per task, arm and trial with its settings, ``loss`` and whether it was
+    ``chosen``.
     """
 
     runs: pd.DataFrame
@@ -143,8 +145,10 @@ def _needs_crossings(problem, metrics):
 def tune(arms, problem, sweeps):
     """Try all trials of arms on the tuning seeds; return them with their mean validation loss, and the best settings.
 
-    On a landscape, which has no validation part, the expected loss takes its place. returns : frame as in
-    :class:`Measured`; dict of settings by arm.
+    On a landscape, which has no validation part, the expected loss takes its place.
+
+    arms : list of ``problems.Arm`` with trials; problem : ``problems.Problem``; sweeps : what runs them. returns :
+    frame as in :class:`Measured`; dict of settings by arm.
     """
     tried = [(arm, chosen, arm.optimizer(problem, **chosen)) for arm in arms for chosen in arm.trials]
     rows = sweeps(problem, [opt for *_, opt in tried], TUNING_SEEDS)
@@ -157,7 +161,10 @@ def tune(arms, problem, sweeps):
 
 
 def slow_steps(opt, problem):
-    """Return the slow steps that a Lookahead takes on a problem, one row for each of the tuning seeds."""
+    """Return the slow steps that a Lookahead takes on a problem, one row for each of the tuning seeds.
+
+    opt : Lookahead; problem : ``problems.Problem``. returns : (seeds, syncs) float64. errors : those of ``train``.
+    """
     how = problem.training() | {"eval_every": problem.steps}
     return np.array([train(opt=opt, seed=seed, **how).state.slow_steps for seed in TUNING_SEEDS])
 

@@ -53,7 +53,8 @@ class WorkerPool(Executor):
     def submit(self, fn, /, *args, **kwargs):
         """Schedule ``fn(*args, **kwargs)`` on a worker and return its future.
 
-        errors : RuntimeError after shutdown; LostWorkerError where workers cannot start.
+        fn, args, kwargs : picklable, fn a pure function of the others. errors : RuntimeError after shutdown;
+        LostWorkerError where workers cannot start.
         """
         future: Future = Future()
         with self._change:

@@ -526,7 +526,7 @@ def test_outside_of_a_checkout_there_is_no_register(ask, checkout, monkeypatch):
     monkeypatch.chdir(checkout / "empty")
     code, out, err = ask()
     assert (code, out) == (2, "")
-    assert err.endswith("claims.toml cannot be read: No such file or directory\n")
+    assert "this command must be run in a checkout of the project, which holds data/claims.toml, not in" in err
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

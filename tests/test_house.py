@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import lookahead_nb
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lookahead_nb"
 LOCKS = [ROOT / "requirements.lock", ROOT / "tests/ptx.lock", ROOT / "tests/peers.lock"]
@@ -162,9 +164,12 @@ def test_no_path_of_a_machine():
 
 
 def test_version_is_the_same_everywhere():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changes, citation = ((ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff"))
+    version, date = re.search(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", changes, re.M).groups()  # the newest stands first
+    assert version == lookahead_nb.__version__
+    assert f"\nversion: {version}\ndate-released: {date}\n" in citation
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert settings["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "lookahead_nb.__version__"}
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 
 from lookahead_nb import store as store_module
+from lookahead_nb import tables
 from lookahead_nb.__main__ import main
 from lookahead_nb.philox import STREAM_ID
 from lookahead_nb.store import DAMAGED, HEADER, MANIFEST, ORDER, DamageError, Store
@@ -230,6 +231,19 @@ def test_the_same_rows_of_another_machine_are_the_same(copied, monkeypatch):
     part(copied, 1).unlink()
     copied.write(UNITS[1], rows(1))
     assert copied.show()["written by.2.cpu"] == "another"
+
+
+def test_a_store_that_another_version_made_goes_on(copied, monkeypatch):
+    before = contents(copied.path)
+    monkeypatch.setattr(tables, "_version", lambda _package: "9.9.9")
+    monkeypatch.setattr(store_module, "_maker", store_module._maker.__wrapped__)  # without what it has kept
+    again = Store.open(copied.path, CONFIGURATION, UNITS)
+    assert again.done() == set(UNITS)
+    again.write(UNITS[0], rows(0))
+    assert contents(again.path) == before
+    part(again, 1).unlink()
+    again.write(UNITS[1], rows(1))
+    assert again.show()["written by.2.versions.lookahead-nb"] == "9.9.9"
 
 
 def test_a_damaged_part_is_written_anew(copied):
