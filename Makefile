@@ -80,8 +80,8 @@ clean: ## empty build/ and the caches; ALL=1 removes the environments too
 .venv-gpu/.locked: tests/ptx.lock
 
 %/.locked:
-	$(if $(filter True,$(shell $(PYTHON) -c 'import sys; print((3, 11) <= sys.version_info < (3, 15))' 2>&1)),,\
-		$(error $(PYTHON) is not a Python from 3.11 to 3.14: name one that is, as in "make $(MAKECMDGOALS) PYTHON=python3.12"))
+	$(if $(filter True,$(shell $(PYTHON) -c 'import sys; print((3, 11) <= sys.version_info < (3, 14))' 2>&1)),,\
+		$(error $(PYTHON) is not a Python from 3.11 to 3.13: name one that is, as in "make $(MAKECMDGOALS) PYTHON=python3.12"))
 	@cmp -s $< $@ || { echo "Building $* from $<: once, a minute or two." && rm -f $*/.ready $@ && \
 		$(PYTHON) -m venv --clear $* && \
 		$*/bin/python -m pip install -qq --no-compile --require-hashes --only-binary :all: --requirement $< && cp $< $@; }
