@@ -121,7 +121,7 @@ def read_table(path):
 def made_on(path):
     """Return in words what the table at this path was made on: GPU if any, CPU, threads, versions, measured peers.
 
-    errors : OSError if the manifest is missing.
+    path : that of the table. errors : OSError if the manifest is missing.
     """
     about = json.loads(pathlib.Path(path).with_suffix(".json").read_text())["machine"]
     gpu, versions, peers = about["gpu"], about["versions"], about.get("peers", {"versions": {}})["versions"]
