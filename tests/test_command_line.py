@@ -412,7 +412,7 @@ def test_a_claim_without_results_or_without_trial_is_explained_too(ask):
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
-    command = [sys.executable, "-m", "lookahead_nb", "claims", "C05"]
+    command = [sys.executable, "-m", "lookahead_nb", "devices"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.wait(PATIENCE) == 0

@@ -11,6 +11,7 @@ import pytest
 from test_notebooks import load_runner
 
 from lookahead_nb import claims, figures, report, tables
+from lookahead_nb.figures import catalogue
 
 pytest.importorskip("sklearn")
 
@@ -46,8 +47,23 @@ def copied(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    """The catalogue's ``draw``, which remembers what it found for the same tables and the same committed figure."""
+    draw, found = catalogue.draw, {}
+
+    def remembered(name, *, folder):
+        sources = [*catalogue.entry(name).paths(), tables.checkout() / f"paper/figures/{name}.json"]
+        key = name, *(path.read_bytes() for path in sources)
+        if key not in found:
+            found[key] = draw(name, folder=folder)  # what it refuses it is asked again
+        return found[key]
+
+    return remembered
+
+
 @pytest.fixture
-def checked(reproduce, copied, tmp_path, monkeypatch):
+def checked(reproduce, copied, drawn, tmp_path, monkeypatch):
     """What is committed, with a build that recomputed the same; returns its root and what disagrees."""
     root = tmp_path / "checkout"
     shutil.copytree(copied, root)
@@ -56,6 +72,7 @@ def checked(reproduce, copied, tmp_path, monkeypatch):
         shutil.copytree(folder, build / kind)
     monkeypatch.setattr(reproduce, "ROOT", root)
     monkeypatch.setattr(reproduce, "COMMITTED", committed)
+    monkeypatch.setattr(catalogue, "draw", drawn)
     monkeypatch.setattr(reproduce, "write_up_that_differs", list)  # it needs all results, and has a test below
     monkeypatch.setenv("LOOKAHEAD_NB_BUILD", str(build))
     monkeypatch.chdir(root)
