@@ -296,7 +296,7 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
         y = exp_lowest if x < exp_lowest else x
         y = exp_highest if y > exp_highest else y
         p, a, b = expm1_parts(y)
-        y = fma(p, a, a) * b
+        y = fma(fma(p, a, a), b, zero)  # a bare product may be fused with a sum that it is handed to
         return infinity if x > exp_highest else y
 
     @formula
