@@ -21,6 +21,7 @@ from lookahead_nb import gpu
 
 CAPABILITY = (9, 0)
 PATIENCE = 100  # seconds at a barrier, after which threads have gone separate ways
+WATCHED = False  # whether every access to memory is looked at, see Watch; it takes a hundred times as long
 
 # ------------------------------------------------------------------------------------------------- PTX to LLVM
 
@@ -32,13 +33,15 @@ SPECIAL |= {"%dynamic_smem_size": "%dynamic"}
 FLOATING = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 WHOLE = ("add", "sub", "mul", "and", "or", "xor")
 
-PARAMETERS = "ptr %params, i32 %tid, i32 %ntid, i32 %ctaid, i32 %nctaid, i32 %dynamic, ptr %shared, ptr %barrier"
+PARAMETERS = "ptr %params, i32 %tid, i32 %ntid, i32 %ctaid, i32 %nctaid, i32 %dynamic, "
+PARAMETERS += "ptr %shared, ptr %barrier, ptr %watch"
 
 
 class Translation:
     """The LLVM of one PTX kernel."""
 
-    def __init__(self, ptx):
+    def __init__(self, ptx, watched=False):
+        self.watched = watched
         body = ptx[ptx.index(".visible .entry") :]
         self.statics, self.shared_size = self._shared(ptx)
         self.waits = re.search(r"\bbar\.", body) is not None
@@ -184,6 +187,8 @@ class Translation:
         size = KIND_BYTES[kind]
         for i, register in enumerate(re.findall(r"[^{},\s]+", registers)):
             each = self._emit(f"getelementptr i8, ptr {at}, i64 {i * size}")
+            if self.watched and space != "param":
+                self.lines.append(f"  call void %watch(i32 %tid, ptr {each}, i32 {size}, i32 {int(name == 'st')})")
             if name == "ld":
                 self._write(register, kind, self._emit(f"load {kind}, ptr {each}, align 1"))
             else:
@@ -309,6 +314,7 @@ def comparison(how, last):
 # ---------------------------------------------------------------------------------------------------- launching
 
 BARRIER = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32, ctypes.c_int32)
+TOUCH = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_int64, ctypes.c_int32, ctypes.c_int32)
 
 
 def host_machine():
@@ -320,11 +326,46 @@ def host_machine():
     return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=1, jit=True)
 
 
+class Watch:
+    """What the threads of a launch touch. Until a barrier nobody may touch what another writes, and no block ever what
+    another block writes; only what was handed over may be touched at all, and shared memory be read once it is written.
+    """
+
+    def __init__(self, arguments):
+        arrays = [argument._ary for argument in arguments if isinstance(argument, Array)]
+        self.places = [(array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays]
+        self.by_block, self.found = {}, set()
+
+    def begin(self, block, shared):
+        self.block, self.by_thread, self.written = block, {}, set()
+        self.shared = ctypes.addressof(shared), ctypes.addressof(shared) + len(shared) - 1
+
+    def at_barrier(self):
+        self.by_thread.clear()
+
+    def touch(self, thread, address, size, writes):
+        end = address + size
+        near = self.shared[0] <= address and end <= self.shared[1]
+        if not near and not any(begin <= address and end <= stop for begin, stop in self.places):
+            self.found.add("memory is touched that belongs to no array")
+        if near and not writes and address not in self.written:
+            self.found.add("shared memory is read before it is written")
+        if near and writes:
+            self.written.add(address)
+        whose = [(self.by_thread, thread, "thread")] + ([] if near else [(self.by_block, self.block, "block")])
+        for seen, me, kind in whose:
+            others = seen.setdefault(address, {})
+            if any(who != me and (wrote or writes) for who, wrote in others.items()):
+                self.found.add(f"a {kind} touches what another {kind} writes")
+            others[me] = others.get(me, False) or bool(writes)
+
+
 class Program:
     """A kernel for arguments of certain types, ready to be run."""
 
     def __init__(self, function, signature, ptx=None):
-        translated = Translation(ptx or cuda.compile_ptx(function, types.void(*signature), cc=CAPABILITY)[0])
+        ptx = ptx or cuda.compile_ptx(function, types.void(*signature), cc=CAPABILITY)[0]
+        translated, self.watched = Translation(ptx, WATCHED), WATCHED
         self.waits, self.shared_size = translated.waits, translated.shared_size
         module = llvm.parse_assembly(translated.llvm)
         machine = host_machine()
@@ -333,22 +374,26 @@ class Program:
         self.engine = llvm.create_mcjit_compiler(module, machine)
         self.engine.finalize_object()
         words, pointer = [ctypes.c_int32] * 5, ctypes.c_void_p
-        prototype = ctypes.CFUNCTYPE(None, pointer, *words, pointer, BARRIER)
+        prototype = ctypes.CFUNCTYPE(None, pointer, *words, pointer, BARRIER, TOUCH)
         self.run = prototype(self.engine.get_function_address("kernel"))
 
     def launch(self, blocks, threads, dynamic, arguments):
-        parameters = b"".join(packed(argument) for argument in arguments)
+        parameters, watch = b"".join(packed(argument) for argument in arguments), Watch(arguments)
+        touch = TOUCH(watch.touch) if self.watched else TOUCH()
         for block in range(blocks):
             shared = ctypes.create_string_buffer(self.shared_size + dynamic + 1)
+            watch.begin(block, shared)
+            calls = [(parameters, thread, threads, block, blocks, dynamic, shared) for thread in range(threads)]
             if self.waits:
-                self._together(threads, parameters, block, blocks, dynamic, shared)
+                self._together(calls, watch, touch)
             else:
-                for thread in range(threads):
-                    self.run(parameters, thread, threads, block, blocks, dynamic, shared, BARRIER())
+                for call in calls:
+                    self.run(*call, BARRIER(), touch)
+        assert not watch.found, ", ".join(sorted(watch.found))
 
-    def _together(self, threads, parameters, *where):
-        flags, failed = [0] * threads, []
-        barrier = threading.Barrier(threads)
+    def _together(self, calls, watch, touch):
+        flags, failed = [0] * len(calls), []
+        barrier = threading.Barrier(len(calls), watch.at_barrier)
 
         def wait(thread, flag):
             try:
@@ -362,8 +407,7 @@ class Program:
                 return 0
 
         met = BARRIER(wait)
-        calls = [(parameters, thread, threads, *where, met) for thread in range(threads)]
-        workers = [threading.Thread(target=self.run, args=call) for call in calls]
+        workers = [threading.Thread(target=self.run, args=(*call, met, touch)) for call in calls]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -386,9 +430,10 @@ class Kernel:
             signature = tuple(
                 argument.kind if isinstance(argument, Array) else typeof(argument) for argument in arguments
             )
-            if signature not in self.programs:
-                self.programs[signature] = Program(self.function, signature)
-            self.programs[signature].launch(int(blocks), int(threads), int(dynamic), arguments)
+            which = WATCHED, signature
+            if which not in self.programs:
+                self.programs[which] = Program(self.function, signature)
+            self.programs[which].launch(int(blocks), int(threads), int(dynamic), arguments)
 
         return launch
 

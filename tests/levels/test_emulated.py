@@ -5,9 +5,12 @@ import struct
 import emulated
 import numpy as np
 import pytest
+from cases import INNER, MODES, RULES, Buffers, how
 from simulated import EMULATED
+from test_device_runs import LANDSCAPES, LOOKAHEADS, MODELS, TRAINING, launch_with, rows_for
 
-from lookahead_nb.gpu import cuda
+import lookahead_nb as lnb
+from lookahead_nb.gpu import cuda, runs, step
 
 assert EMULATED, "this is run by `make test LEVEL=ptx`"
 
@@ -150,6 +153,86 @@ def test_threads_that_part_at_a_barrier_are_found(monkeypatch):
     monkeypatch.setattr(emulated, "PATIENCE", 0.2)
     with pytest.raises(AssertionError, match=r"threads \[1, 2\] of a block waited"):
         cuda.jit(parted)[1, 3](emulated.to_device(np.zeros(1)))
+
+
+# ----------------------------------------------------------------------------------- every access to memory, watched
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    monkeypatch.setattr(emulated, "WATCHED", True)
+
+
+def _neighbour_in_shared_memory(out):
+    near, me = cuda.shared.array(8, np.int64), cuda.threadIdx.x
+    near[me] = me
+    out[me] = near[cuda.blockDim.x - 1 - me]
+
+
+def _one_cell_for_all(out):
+    if cuda.blockIdx.x == 0:
+        out[0] = cuda.threadIdx.x
+
+
+def _one_cell_for_all_blocks(out):
+    if cuda.threadIdx.x == 0:
+        out[0] = cuda.blockIdx.x
+
+
+def _beyond_the_end(out):
+    if cuda.grid(1) == 0:
+        out[out.size] = 1
+
+
+def _before_it_is_written(out):
+    near = cuda.shared.array(8, np.int64)
+    out[cuda.grid(1)] = near[cuda.threadIdx.x]
+
+
+WRONG = {
+    "a thread touches what another thread writes": [_neighbour_in_shared_memory, _one_cell_for_all],
+    "a block touches what another block writes": [_one_cell_for_all_blocks],
+    "memory is touched that belongs to no array": [_beyond_the_end],
+    "shared memory is read before it is written": [_before_it_is_written],
+}
+
+
+@pytest.mark.parametrize(("found", "kernel"), [(found, each) for found, kernels in WRONG.items() for each in kernels])
+def test_a_wrong_access_is_found(found, kernel, watched):
+    with pytest.raises(AssertionError, match=found):
+        cuda.jit(kernel)[1 if kernel is _neighbour_in_shared_memory else 2, 4](
+            emulated.to_device(np.zeros(16, np.int64))[:8]
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_no_thread_of_a_run_touches_what_another_writes(model, shared, watched, monkeypatch):
+    launch_with(monkeypatch, 3, 2)
+    monkeypatch.setattr(runs, "ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(runs, "SHARED_BYTES", runs.SHARED_BYTES if shared else 0)
+    data = rows_for(model)
+    opts = [LOOKAHEADS["interpolate"], lnb.Lookahead(LOOKAHEADS["keep"].inner, sync_period=1, retention=0.3)]
+    lnb.sweep(model, data, opts, seeds=2, **TRAINING, backend="cuda", progress=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("landscape", LANDSCAPES.values(), ids=LANDSCAPES)
+def test_no_thread_on_a_landscape_touches_what_another_writes(landscape, watched, monkeypatch):
+    launch_with(monkeypatch, 3, 2)
+    for opt in (LOOKAHEADS["one slot"], INNER["schedule_free_adamw"]):
+        lnb.sweep(landscape, None, [opt], seeds=2, steps=4, eval_at=[2], backend="cuda", progress=False)
+
+
+@pytest.mark.parametrize("guard", [8, 7], ids=["sixteen bytes", "one element"])
+@pytest.mark.parametrize("rule", RULES)
+def test_no_thread_of_a_step_touches_what_another_writes(rule, guard, width, watched):
+    for n in (1, 4, 31, 33):
+        buffers = Buffers(rule, n, width, MODES[0][1], place=cuda.to_device, guard=guard)
+        buffers.step(step, rule)
+        buffers.step_and_sync(step, rule, *how(width, *MODES[0]))
+        assert step.first_beyond(buffers.g, width(1e30)) == -1
 
 
 def test_an_array_of_the_device_is_not_read_on_the_host():
