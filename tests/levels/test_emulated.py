@@ -1,6 +1,11 @@
 """The emulated device does what the PTX ISA says where one could go wrong, and refuses what it does not know."""
 
+import os
+import shutil
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import emulated
 import numpy as np
@@ -16,6 +21,7 @@ assert EMULATED, "this is run by `make test LEVEL=ptx`"
 
 pytestmark = pytest.mark.usefixtures("device")
 
+ROOT = Path(__file__).resolve().parents[2]
 NAN, TINY = float("nan"), 2.0**-149
 REGISTERS = {"pred": "%p", "b16": "%rs", "b32": "%r", "b64": "%rd", "f32": "%f", "f64": "%fd"}
 FORMATS = {"b32": "i", "b64": "q", "f32": "f", "f64": "d"}
@@ -233,6 +239,30 @@ def test_no_thread_of_a_step_touches_what_another_writes(rule, guard, width, wat
         buffers.step(step, rule)
         buffers.step_and_sync(step, rule, *how(width, *MODES[0]))
         assert step.first_beyond(buffers.g, width(1e30)) == -1
+
+
+def barriers():
+    """Each barrier of the kernels that train, as (file, number of its line)."""
+    for file in ("runs", "surfaces"):
+        lines = (ROOT / f"lookahead_nb/gpu/{file}.py").read_text(encoding="utf-8").splitlines()
+        yield from ((file, i) for i, line in enumerate(lines) if line.strip() == "cuda.syncthreads()")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "number"), [*barriers()])
+def test_a_barrier_that_is_missing_is_found(file, number, tmp_path):
+    for folder in ("lookahead_nb", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / f"lookahead_nb/gpu/{file}.py"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines[number] = lines[number].replace("cuda.syncthreads()", "pass")
+    path.write_text("".join(lines), encoding="utf-8")
+    some = "of_a_run_touches and (relu-True or logits-True or tanh-True) or on_a_landscape_touches and (drift or game)"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", "tests/levels/test_emulated.py", "-k", some]
+    child = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True)
+    assert child.returncode == 1, child.stdout + child.stderr
+    assert "a thread touches what another thread writes" in child.stdout
 
 
 def test_an_array_of_the_device_is_not_read_on_the_host():
