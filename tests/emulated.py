@@ -180,14 +180,14 @@ class Translation:
             self._write(operands[0], wide, self._computed(name, how, last, kind, operands[1:]))
 
     def _access(self, name, how, kind, *operands):
-        space, many = how[-1] if how[-1] in ("global", "shared", "param") else how[-2], operands[name == "ld"]
-        assert space in ("global", "shared", "param"), how
-        there, registers = (many, operands[0]) if name == "ld" else (operands[0], operands[1])
-        at = self._address(there, space)
+        spaces = [each for each in how if each in ("global", "shared", "param")]
+        assert len(spaces) == 1, how
+        there, registers = operands[::-1] if name == "ld" else operands
+        at = self._address(there, spaces[0])
         size = KIND_BYTES[kind]
         for i, register in enumerate(re.findall(r"[^{},\s]+", registers)):
             each = self._emit(f"getelementptr i8, ptr {at}, i64 {i * size}")
-            if self.watched and space != "param":
+            if self.watched and spaces != ["param"]:
                 self.lines.append(f"  call void %watch(i32 %tid, ptr {each}, i32 {size}, i32 {int(name == 'st')})")
             if name == "ld":
                 self._write(register, kind, self._emit(f"load {kind}, ptr {each}, align 1"))
@@ -361,10 +361,9 @@ class Watch:
 
 
 class Program:
-    """A kernel for arguments of certain types, ready to be run."""
+    """The PTX of a kernel, ready to be run."""
 
-    def __init__(self, function, signature, ptx=None):
-        ptx = ptx or cuda.compile_ptx(function, types.void(*signature), cc=CAPABILITY)[0]
+    def __init__(self, ptx):
         translated, self.watched = Translation(ptx, WATCHED), WATCHED
         self.waits, self.shared_size = translated.waits, translated.shared_size
         module = llvm.parse_assembly(translated.llvm)
@@ -432,7 +431,9 @@ class Kernel:
             )
             which = WATCHED, signature
             if which not in self.programs:
-                self.programs[which] = Program(self.function, signature)
+                self.programs[which] = Program(
+                    cuda.compile_ptx(self.function, types.void(*signature), cc=CAPABILITY)[0]
+                )
             self.programs[which].launch(int(blocks), int(threads), int(dynamic), arguments)
 
         return launch

@@ -108,7 +108,7 @@ def written(bits, value):
 def program(lines):
     declared = "\n".join(f".reg .{bits} {name}<9>;" for bits, name in REGISTERS.items())
     body = f"{declared}\nld.param.u64 %rd8, [k_param_0];\n{lines}\nret;\n"
-    return emulated.Program(None, (), f".visible .entry k(\n.param .u64 k_param_0\n)\n{{\n{body}}}")
+    return emulated.Program(f".visible .entry k(\n.param .u64 k_param_0\n)\n{{\n{body}}}")
 
 
 @pytest.mark.parametrize(("instruction", "given", "values", "result", "expected"), KNOWN)
