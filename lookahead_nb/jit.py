@@ -26,7 +26,7 @@ FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
 formula = register_jitable  # compiled once per caller with the caller's flags, and still callable Python
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
-_COMPILED_ROOMS = ("formulas.py", "jit.py", "philox.py", "cpu/*.py", "gpu/*.py")
+_COMPILED_ROOMS = ("bundles.py", "formulas.py", "jit.py", "philox.py", "cpu/*.py", "gpu/*.py")
 
 
 def _source_stamp() -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from lookahead_nb.checks import float_dtype, plain_array, real_number, real_numbers, whole_number
 from lookahead_nb.cpu import surfaces
-from lookahead_nb.optimizers import Lookahead, Optimizer, WithSlowWeights
+from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.philox import NOISE, WEIGHTS, normals
 
 HIGHEST_STEP = 2**32 - 1
@@ -28,6 +28,7 @@ class Landscape(ABC):
     replicas : int, at least 1. errors : TypeError, ValueError.
     """
 
+    needs_data = False  # unlike a network
     surface: str
     drift = np.empty(0)  # of the second coefficient of each part, by step
 
@@ -334,17 +335,16 @@ def trace(landscape, optimizer, start, steps):
         raise TypeError(f"optimizer must be an inner rule or Lookahead, not {optimizer!r}")
     params = np.array(start)
     state = optimizer.init(params)
-    slowed = optimizer if isinstance(optimizer, WithSlowWeights) else None
-    lookahead = optimizer if isinstance(optimizer, Lookahead) else None
-    if lookahead and not all(step for step, _ in lookahead.shares):
+    sync, slowed = optimizer.sync, optimizer.has_slow_weights
+    if sync and not all(step for step, _ in sync.slow_steps):
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, not 0.0")
     fast, slow = [params.copy()], [params.copy()]
     for t in range(1, steps + 1):
         optimizer.step(params, landscape.loss_and_grad(params, t)[1], state)
         fast.append(params.copy())
-        with slowed.slow_weights(params, state) if slowed else nullcontext():
+        with optimizer.slow_weights(params, state) if slowed else nullcontext():
             slow.append(params.copy())
-        if lookahead and state.t % lookahead.sync_period == 0 and lookahead.pull_back:
+        if sync and state.t % sync.period == 0 and sync.pull_back:
             fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / state.slow_steps[-1]
     return np.array(fast), np.array(slow) if slowed else None
 

@@ -23,6 +23,8 @@ class DenseNetwork(ABC):
     (rows,) whole numbers 0..n_classes-1.
     """
 
+    needs_data = True  # rows to train on, unlike a landscape
+
     def __init__(self, widths, activation, l2):
         self.n_features, self.n_classes = widths[0], widths[-1]
         self.sizes = np.array([*widths[:-1], 1 if self.n_classes == 2 else self.n_classes], np.int64)

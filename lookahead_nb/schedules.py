@@ -43,13 +43,13 @@ class Schedule:
             return self.peak * t / self.warmup
         return self.peak * _fall(self.kind, self.steps, self.warmup, t)
 
-    def rates(self, n):
-        """Return the learning rates of steps 1..n, (n,) float64, the same bits as one by one.
+    def rates(self, n, after=0):
+        """Return the learning rates of the n steps after step ``after``, (n,) float64, the same bits as one by one.
 
-        n : int, at least 0.
+        n, after : int, at least 0.
         """
-        rising = self.peak * np.arange(1, min(self.warmup, n + 1)) / max(self.warmup, 1)
-        return np.concatenate([rising, self.peak * _falls(self.kind, self.steps, self.warmup, n)])
+        rising = self.peak * np.arange(after + 1, min(self.warmup, after + n + 1)) / max(self.warmup, 1)
+        return np.concatenate([rising, self.peak * _falls(self.kind, self.steps, self.warmup, after, n)])
 
 
 def _fall(kind, steps, warmup, t):
@@ -63,11 +63,11 @@ def _fall(kind, steps, warmup, t):
 
 
 @lru_cache(64)
-def _falls(kind, steps, warmup, n):
-    first = max(warmup, 1)
+def _falls(kind, steps, warmup, after, n):
+    first, end = max(warmup, 1, after + 1), after + n + 1
     if steps is None:
-        return np.ones(max(n + 1 - first, 0))
-    return np.array([_fall(kind, steps, warmup, t) for t in range(first, n + 1)], np.float64)
+        return np.ones(max(end - first, 0))
+    return np.array([_fall(kind, steps, warmup, t) for t in range(first, end)], np.float64)
 
 
 def constant(peak, warmup=0):

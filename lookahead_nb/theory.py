@@ -112,17 +112,17 @@ class Cycle:
         """
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an inner rule or Lookahead, not {optimizer!r}")
-        inner: Any = optimizer.inner if isinstance(optimizer, Lookahead) else optimizer
+        inner, sync = optimizer.inner, optimizer.sync
         linear = type(inner) in (SGD, Adam, AdamW) and not getattr(inner, "nesterov", False)
         if not linear or inner.weight_decay or not isinstance(inner.lr, float):
             wanted = "SGD, Adam or AdamW at a constant lr, without Nesterov momentum and weight decay"
             raise ValueError(f"optimizer must be {wanted}, not {inner!r}")
         beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
         lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
-        if isinstance(optimizer, Lookahead) and not isinstance(optimizer.slow_step_size, float):
+        if sync and len(sync.slow_steps) != 1:
             raise ValueError(f"optimizer must have one slow_step_size, not {optimizer.slow_step_size!r}")
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
-        cycle = {name: getattr(optimizer, name) for name in names} if isinstance(optimizer, Lookahead) else {}
+        cycle = {name: getattr(optimizer, name) for name in names} if sync else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)
 
     @cached_property

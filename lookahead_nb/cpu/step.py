@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numba import prange, types
 
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES, pull, schedule_free_average
+from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
 from lookahead_nb.jit import compiled, formula, named
 
 CHUNK = 4096  # five float32 slices of it stay in the cache of a core between the step and the sync
@@ -135,29 +135,42 @@ def _average_loop(width):
     return compiled(types.void(readonly, readonly, scalar, vector), nogil=True)(average_all)
 
 
-def _chunked(plain, fused):
-    def driver(syncs, p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
+def _chunked_plain(loop):
+    def driver(p, g, s1, s2, c):
         for chunk in prange((p.size + CHUNK - 1) // CHUNK):
             lo = chunk * CHUNK
             hi = min(lo + CHUNK, p.size)
-            if syncs:
-                fused(
-                    p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c,
-                    slow[lo:hi], a1[lo:hi], a2[lo:hi], size, rest, pull_back, inner_state,
-                )  # fmt: skip
-            else:
-                plain(p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c)
+            loop(p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c)
 
-    return named(f"chunked_{plain.__name__}", driver)
+    return named(f"chunked_{loop.__name__}", driver)
+
+
+def _chunked_fused(loop):
+    def driver(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
+        for chunk in prange((p.size + CHUNK - 1) // CHUNK):
+            lo = chunk * CHUNK
+            hi = min(lo + CHUNK, p.size)
+            loop(
+                p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c,
+                slow[lo:hi], a1[lo:hi], a2[lo:hi], size, rest, pull_back, inner_state,
+            )  # fmt: skip
+
+    return named(f"chunked_{loop.__name__}", driver)
+
+
+# Both are built from formulas, not from the serial loops: a closure over a compiled function never hits Numba's cache.
+@lru_cache(None)
+def _parallel_plain_loop(rule, width):
+    update, slots = RULES[rule]
+    driver = _chunked_plain(formula(_plain(update, len(slots))))
+    return compiled(signatures(width)[0], nogil=True, parallel=True)(driver)
 
 
 @lru_cache(None)
-def _parallel_loop(rule, width):
+def _parallel_fused_loop(rule, width):
     update, slots = RULES[rule]
-    # Built from formulas, not from the serial loops: a closure over a compiled function never hits Numba's disk cache.
-    plain, fused = formula(_plain(update, len(slots))), formula(_fused(update, len(slots)))
-    signature = types.void(types.boolean, *signatures(width)[1].args)
-    return compiled(signature, nogil=True, parallel=True)(_chunked(plain, fused))
+    driver = _chunked_fused(formula(_fused(update, len(slots))))
+    return compiled(signatures(width)[1], nogil=True, parallel=True)(driver)
 
 
 def step(rule, p, g, s1, s2, c):
@@ -166,20 +179,21 @@ def step(rule, p, g, s1, s2, c):
     if p.size < PARALLEL_FROM:
         plain_loop(rule, width)(p, g, s1, s2, c)
     else:
-        none, zero = p[:0], width(0)
         with _one_launch:
-            _parallel_loop(rule, width)(False, p, g, s1, s2, c, none, none, none, zero, zero, False, KEEP)
+            _parallel_plain_loop(rule, width)(p, g, s1, s2, c)
 
 
-def step_and_sync(rule, p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
-    """Take one step of the rule and sync in one pass over memory: the same bits as ``step`` and then ``sync``."""
+def step_and_sync(rule, p, g, slots, anchors, how):
+    """Take one step of the rule and sync in one pass over memory: the same bits as ``step`` and then ``sync``.
+
+    slots : (s1, s2, c). anchors : (slow, a1, a2). how : (size, rest, pull_back, inner_state).
+    """
     width = p.dtype.type
-    arguments = (p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state)
     if p.size < PARALLEL_FROM:
-        fused_loop(rule, width)(*arguments)
+        fused_loop(rule, width)(p, g, *slots, *anchors, *how)
     else:
         with _one_launch:
-            _parallel_loop(rule, width)(True, *arguments)
+            _parallel_fused_loop(rule, width)(p, g, *slots, *anchors, *how)
 
 
 def sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):

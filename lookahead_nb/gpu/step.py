@@ -77,7 +77,8 @@ def _fused(rule, slots, width=None):
     load_slots, store_slots = _slots(load, slots), _slots(store, slots)
 
     @formula
-    def element(p, g, s1, s2, row, slow, a1, a2, size, rest, pull_back, inner_state, i):
+    def element(p, g, s1, s2, row, slow, a1, a2, how, i):
+        size, rest, pull_back, inner_state = how
         first = s1[i] if slots > 0 else p[i]
         second = s2[i] if slots > 1 else p[i]
         fast, first, second = rule(p[i], g[i], first, second, row)
@@ -92,6 +93,7 @@ def _fused(rule, slots, width=None):
 
     def kernel(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        how = size, rest, pull_back, inner_state
         wide = 0
         if lanes > 1:
             wide = p.size // lanes * lanes
@@ -110,14 +112,14 @@ def _fused(rule, slots, width=None):
                 if inner_state == INTERPOLATE:
                     load_slots(a1, a2, i, a1_, a2_)
                 for k in range(lanes):
-                    element(p_, g_, s1_, s2_, row, slow_, a1_, a2_, size, rest, pull_back, inner_state, k)
+                    element(p_, g_, s1_, s2_, row, slow_, a1_, a2_, how, k)
                 store(p, i, p_)
                 store(slow, i, slow_)
                 store_slots(s1, s2, i, s1_, s2_)
                 if inner_state == INTERPOLATE:
                     store_slots(a1, a2, i, a1_, a2_)
         for i in range(wide + cuda.grid(1), p.size, cuda.gridsize(1)):
-            element(p, g, s1, s2, row, slow, a1, a2, size, rest, pull_back, inner_state, i)
+            element(p, g, s1, s2, row, slow, a1, a2, how, i)
 
     return named(f"fused_{rule.__name__}_{lanes}", kernel)
 
@@ -187,10 +189,14 @@ def step(rule, p, g, s1, s2, c):
     _launch(_kernel(_plain, rule, width), p.size, p, g, s1, s2, tuple(c), lanes=lanes_of(width))
 
 
-def step_and_sync(rule, p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
-    """Take one step of the rule and sync in one pass over memory: the same bits as ``step`` and then ``sync``."""
+def step_and_sync(rule, p, g, slots, anchors, how):
+    """Take one step of the rule and sync in one pass over memory: the same bits as ``step`` and then ``sync``.
+
+    slots : (s1, s2, c). anchors : (slow, a1, a2). how : (size, rest, pull_back, inner_state).
+    """
+    (s1, s2, c), (slow, a1, a2) = slots, anchors
     width = _width(p, g, s1, s2, slow, a1, a2)
-    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, size, rest, pull_back, inner_state)
+    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, *how)
     _launch(_kernel(_fused, rule, width), p.size, *arguments, lanes=lanes_of(width))
 
 

@@ -1,0 +1,48 @@
+"""Optimizers on flat buffers: frozen settings, their state, one step in place, slow weights, exact checkpoints."""
+
+from lookahead_nb.optimizers.base import STEPS_AHEAD, Optimizer, State, WithSlowWeights
+from lookahead_nb.optimizers.coefficients import (
+    INNER_STATES,
+    RunNumbers,
+    StepScalars,
+    Sync,
+    gradient_limit,
+    run_numbers,
+    step_table,
+)
+from lookahead_nb.optimizers.lookahead import Adaptive, Lookahead, LookaheadState
+from lookahead_nb.optimizers.rules import (
+    INNER_RULES,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    InnerOptimizer,
+    RMSprop,
+    ScheduleFreeAdamW,
+)
+
+__all__ = [
+    "INNER_RULES",
+    "INNER_STATES",
+    "SGD",
+    "STEPS_AHEAD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adaptive",
+    "InnerOptimizer",
+    "Lookahead",
+    "LookaheadState",
+    "Optimizer",
+    "RMSprop",
+    "RunNumbers",
+    "ScheduleFreeAdamW",
+    "State",
+    "StepScalars",
+    "Sync",
+    "WithSlowWeights",
+    "gradient_limit",
+    "run_numbers",
+    "step_table",
+]

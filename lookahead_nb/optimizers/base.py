@@ -1,0 +1,474 @@
+"""What all optimizers share: settings that make a state, a step in place, exact checkpoints.
+
+All arguments are checked here, once; the kernels below check nothing. An error leaves arrays and state as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from lookahead_nb import cpu
+from lookahead_nb.buffers import Buffer, backend_of, kernels_of, place_in_words
+from lookahead_nb.checks import flag, one_of, real_number, whole_number
+from lookahead_nb.formulas import RULES, STARTS_AT_WEIGHTS
+from lookahead_nb.optimizers.coefficients import (
+    FRESH,
+    INNER_STATES,
+    NO_SYNC,
+    Powers,
+    StepScalars,
+    Sync,
+    gradient_limit,
+)
+
+STEPS_AHEAD = 256  # their scalars are computed together: one by one they would cost as much as a step on 10,000 weights
+
+
+class Slots(NamedTuple):
+    """The arrays of a state as the kernels take them; one that is not used has no elements."""
+
+    s1: Any
+    s2: Any
+    slow: Any
+    a1: Any
+    a2: Any
+
+
+class UpcomingStep(NamedTuple):
+    """What the next step needs, computed ahead.
+
+    ``sync`` holds the last four arguments of ``step_and_sync``, or is None for a step without a sync. ``slow_step`` is
+    the slow step of that sync, NaN where it is fitted. ``t`` and ``powers`` are those after the step.
+    """
+
+    row: np.ndarray
+    sync: tuple | None
+    slow_step: float
+    t: int
+    powers: Powers
+
+
+# -------------------------------------------------------------------------------------------------------------- state
+
+
+class State:
+    """What an optimizer remembers between steps; made by ``init`` or ``restore``, changed by ``step`` only.
+
+    Attributes
+    ----------
+    t : int
+        Steps taken.
+    slots : dict of str to (n,) array
+        The inner state by the names of ``formulas.RULES``.
+    power1, power2 : float
+        beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
+    """
+
+    def __init__(self, optimizer: Optimizer, backend, size: int, width, device: int | None = None) -> None:
+        self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
+        self._device, self._done = device, None  # on a GPU: its number, and the event after which all work is done
+        self.t = 0
+        self.power1, self.power2, self._synced_power1, self._synced_power2 = FRESH
+        self._shows_slow = False
+        inner = optimizer.inner
+        self._rule, self._slot_names = inner.rule, RULES[inner.rule][1]
+        self._gradient_limit = self._width.type(gradient_limit(optimizer, width))
+        self._s1 = backend.zeros(size if len(self._slot_names) > 0 else 0, width)
+        self._s2 = backend.zeros(size if len(self._slot_names) > 1 else 0, width)
+        self._upcoming: list[UpcomingStep] = []  # the next step last
+        self._own_buffers = self._own_memory = None
+
+    def __getstate__(self):  # a copy has memory of its own
+        return self.__dict__ | {"_own_buffers": None, "_own_memory": None, "_upcoming": [], "_done": None}
+
+    @property
+    def _backend(self):
+        return backend_of(self._on_device)
+
+    @contextmanager
+    def _turn(self, *arrays):
+        """On a GPU: run the block after all work queued for the state and for these arrays of the backend.
+
+        It is queued on the stream of the first array, and the host does not wait.
+        """
+        with self._backend.turn(self._device, arrays, self._done) as self._done:
+            yield
+
+    def _settle(self):
+        """Wait until the work on the state is done, so that its arrays may be read on any stream."""
+        if self._done is not None:
+            self._done.synchronize()
+
+    def _buffers(self):
+        """Return the memory of the state, to compare with the arguments of a step; computed once."""
+        if self._own_buffers is None:
+            arrays = {name: getattr(self, attribute) for name, attribute in self._parts()[1].items()}
+            self._own_buffers = [Buffer(f"the state's {name}", a, writes=False) for name, a in arrays.items()]
+        return self._own_buffers
+
+    def _fits(self, params, grad):
+        """Return whether a step can take these at once: plain host arrays like the state's that share no memory.
+
+        Nearly every step passes here. Anything else is checked one thing after another and refused with a message.
+        """
+        if self._own_memory is None:
+            memory = np.array([(b.address, b.end) for b in self._buffers()], np.int64).reshape(-1, 2)
+            self._own_memory = cpu.are_apart(self._width.type), memory
+        are_apart, memory = self._own_memory
+        return (
+            type(params) is type(grad) is np.ndarray
+            and params.dtype == grad.dtype == self._width
+            and params.shape == grad.shape == (self._size,)
+            and params.flags.carray  # contiguous, aligned and writeable
+            and grad.flags.c_contiguous
+            and grad.flags.aligned
+            and not (self._on_device or self._shows_slow)
+            and are_apart(params, grad, memory)
+        )
+
+    @property
+    def slots(self) -> dict[str, Any]:
+        """The inner state by name, as the arrays themselves."""
+        self._settle()
+        return dict(zip(self._slot_names, (self._s1, self._s2), strict=False))
+
+    @property
+    def arrays(self) -> Slots:
+        """All arrays of the state, as the kernels of whole runs take them."""
+        return Slots(self._s1, self._s2, self._s1[:0], self._s1[:0], self._s1[:0])
+
+    @property
+    def powers(self) -> Powers:
+        """beta1**t and beta2**t, now and at the last sync."""
+        return self.power1, self.power2, self._synced_power1, self._synced_power2
+
+    def _start_at(self, params):
+        """Fill what starts as a copy of the weights."""
+        for name, attribute in self._slot_attributes().items():
+            if name in STARTS_AT_WEIGHTS:
+                setattr(self, attribute, self._backend.copy(params))
+
+    def _slot_attributes(self):
+        return dict(zip(self._slot_names, ("_s1", "_s2"), strict=False))
+
+    def _next_step(self) -> UpcomingStep:
+        if not self._upcoming:
+            width, sync = self._width.type, self._optimizer.sync or NO_SYNC
+            scalars = StepScalars(self._optimizer, width, self.t, self.powers)
+            for t, row in enumerate(scalars.stretch(STEPS_AHEAD), self.t + 1):
+                arguments, slow_step = None, math.nan
+                if sync.period and t % sync.period == 0:
+                    arguments = ()
+                    if sync.slow_steps:
+                        slow_step, rest = sync.slow_steps[(t // sync.period - 1) % len(sync.slow_steps)]
+                        arguments = width(slow_step), width(rest), sync.pull_back, INNER_STATES[sync.inner_state]
+                self._upcoming.append(UpcomingStep(row, arguments, slow_step, t, scalars.powers_after(t)))
+            self._upcoming.reverse()
+        return self._upcoming[-1]
+
+    def _take(self, p, g, step: UpcomingStep) -> None:
+        """Take a step on arrays of the backend; the clock is moved by :meth:`arrive`."""
+        kernels_of(self._on_device).step(self._rule, p, g, self._s1, self._s2, step.row)
+
+    def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:
+        """Set the clock after a compiled run has moved the arrays.
+
+        Parameters
+        ----------
+        t : int
+            Steps taken in all.
+        powers : tuple of 4 float
+            As :attr:`powers`.
+        slow_steps : list of float, optional
+            The slow steps of the syncs of that run; used by Lookahead.
+        """
+        self._move_clock(t, powers)
+        self._upcoming = []
+
+    def _move_clock(self, t, powers):
+        self.t, (self.power1, self.power2, self._synced_power1, self._synced_power2) = t, powers
+
+    def _parts(self):
+        """Return (numbers, arrays): the attributes that make up the state, by the name they are stored under."""
+        return {"t": "t", "power1": "power1", "power2": "power2"}, self._slot_attributes()
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return the state as a dict of plain arrays and numbers, copies that ``np.savez`` takes without pickle."""
+        numbers, arrays = self._parts()
+        stored = {"settings": np.array(_canonical(self._optimizer)), "size": self._size, "width": str(self._width)}
+        stored |= {name: getattr(self, attribute) for name, attribute in numbers.items()}
+        self._settle()
+        with self._backend.on(self._device):
+            return stored | {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
+
+    def _fill(self, stored):
+        numbers, arrays = self._parts()
+        expected = {"settings", "size", "width", *numbers, *arrays}
+        if set(stored) != expected:
+            raise ValueError(f"arrays must hold exactly {sorted(expected)}, not {sorted(stored)}")
+        read: dict[str, Any] = {}
+        for name, attribute in numbers.items():
+            number = np.asarray(stored[name])[()]
+            read[attribute] = whole_number(name, number, 0) if name == "t" else real_number(name, number, 0, 1)
+        for name, attribute in arrays.items():
+            array = np.asarray(stored[name])
+            if array.shape != (self._size,) or array.dtype != self._width:
+                wanted = f"a ({self._size},) {self._width} array"
+                raise ValueError(f"arrays[{name!r}] must be {wanted}, not {array.shape} {array.dtype}")
+            with self._backend.on(self._device):
+                read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
+        for attribute, value in read.items():
+            setattr(self, attribute, value)
+        self._own_buffers, self._own_memory, self._upcoming = None, None, []
+        return self
+
+
+# ----------------------------------------------------------------------------------------------------------- settings
+
+
+class Optimizer:
+    """The base of inner optimizers and Lookahead: ``init``, ``step``, ``restore``.
+
+    Engines read an optimizer through :attr:`inner`, :attr:`sync`, :attr:`kernel`, :attr:`has_slow_weights` and
+    :attr:`outward`, and never ask for its class.
+    """
+
+    _state: ClassVar[type[State]] = State
+
+    @property
+    def inner(self) -> Any:
+        """The optimizer whose update rule moves the fast weights: itself, or what Lookahead wraps."""
+        return self
+
+    @property
+    def sync(self) -> Sync | None:
+        """How the slow weights follow, or None where no sync ever happens."""
+        return None
+
+    @property
+    def has_slow_weights(self) -> bool:
+        """Whether there is a second set of weights to evaluate."""
+        return False
+
+    @property
+    def outward(self) -> float:
+        """How far the slow weights lie beyond the fast ones, seen from s1, where they follow from both; else 0."""
+        return 0.0
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the slow step is fitted at every sync."""
+        return False
+
+    @property
+    def kernel(self) -> tuple[str, str]:
+        """The update rule and the treatment of the inner state; runs with equal ones can be trained together."""
+        mode = "keep" if self.sync is None else "adaptive" if self.adapts else self.sync.inner_state
+        return self.inner.rule, mode
+
+    def settings(self) -> dict[str, object]:
+        """Return all settings as a flat dict of strings and numbers."""
+        raise NotImplementedError
+
+    def init(self, params) -> Any:
+        """Return a fresh state; slow weights, and z of Schedule-Free, start as a copy of the weights.
+
+        Call it again after loading other weights.
+
+        Parameters
+        ----------
+        params : (n,) array, float32 or float64
+            C-contiguous and writeable; a NumPy array, or on a GPU any object with ``__cuda_array_interface__``, whose
+            device the state shares.
+
+        Returns
+        -------
+        State
+
+        Raises
+        ------
+        TypeError, ValueError
+            If params has another type, dtype or layout, or the dtype cannot hold the settings.
+        checks.NoDeviceError
+            If params lies on a GPU and no GPU can be used.
+        """
+        buffer = Buffer("params", params, writes=True)
+        self.inner.check_width(buffer.dtype)
+        backend, array = buffer.backend(), buffer.array()
+        with backend.on(buffer.device):
+            state = self._state(self, backend, buffer.size, buffer.dtype, buffer.device)
+        with state._turn(array):
+            state._start_at(array)
+        return state
+
+    def step(self, params, grad, state, *, check_finite: bool = True) -> None:
+        """Take one step in place: params and state move, grad is only read.
+
+        On a GPU the step runs on the stream of params, after the work queued on the streams of grad and of the step
+        before. The host waits only to check.
+
+        Parameters
+        ----------
+        params : (n,) array
+            The fast weights, as in :meth:`init`.
+        grad : (n,) array
+            The gradient at params, of the same dtype.
+        state : State
+            From :meth:`init` or :meth:`restore`.
+        check_finite : bool
+            True refuses, ahead of any change, a gradient that is not finite or (with a second moment) whose square is
+            not. False saves one read of the gradient and lets such values through.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit the state.
+        FloatingPointError
+            If the gradient is refused; the message names the step.
+        RuntimeError
+            Inside ``slow_weights``.
+        """
+        flag("check_finite", check_finite)
+        quickly = isinstance(state, State) and state._optimizer is self and state._fits(params, grad)
+        if quickly:
+            self._checked_step(params, grad, state, check_finite)
+        else:
+            p, g = self._enter(params, grad, state)
+            with state._turn(p, g):
+                self._checked_step(p, g, state, check_finite)
+
+    def _checked_step(self, p, g, state, check_finite):
+        """Take the step, on arrays as the backend takes them."""
+        if check_finite:
+            at = kernels_of(state._on_device).first_beyond(g, state._gradient_limit)
+            if at >= 0:
+                value = float(state._backend.to_host(g[at : at + 1])[0])
+                what = "has no finite square" if math.isfinite(value) else "is not finite"
+                raise FloatingPointError(f"grad[{at}] = {value!r} {what} at step {state.t + 1}; nothing was changed")
+        step = state._next_step()
+        state._take(p, g, step)
+        state._upcoming.pop()
+        state._move_clock(step.t, step.powers)
+
+    def restore(self, arrays: Mapping[str, Any], *, like=None) -> Any:
+        """Return the state that ``to_arrays`` stored, for an exact resume at any phase of the k-cycle.
+
+        Parameters
+        ----------
+        arrays : mapping
+            What ``to_arrays`` returned, or ``np.load`` of it.
+        like : array, optional
+            The params, to place the state on their device; without it the state lies on the host.
+
+        Returns
+        -------
+        State
+
+        Raises
+        ------
+        TypeError, ValueError
+            If parts are missing or belong to other settings.
+        """
+        stored = _mapping(arrays)
+        settings, mine = str(np.asarray(stored.get("settings", ""))[()]), _canonical(self)
+        if settings != mine:
+            raise ValueError(f"arrays must hold a state of {mine}, not of {settings or 'nothing'}")
+        size = whole_number("arrays['size']", np.asarray(stored.get("size", -1))[()], 0)
+        width = one_of("arrays['width']", str(np.asarray(stored.get("width", ""))[()]), ("float32", "float64"))
+        place = None if like is None else Buffer("like", like, writes=False)
+        backend, device = (cpu, None) if place is None else (place.backend(), place.device)
+        with backend.on(device):
+            state = self._state(self, backend, 0, width, device)  # no memory for a size that the arrays do not have
+        state._size = size
+        return state._fill(stored)
+
+    def slow_from(self, fast, state) -> Any:
+        """Return the slow weights as an array of the backend, given the fast ones; None where there are none."""
+        return None
+
+    def _enter(self, params, grad, state):
+        p, g = Buffer("params", params, writes=True), Buffer("grad", grad, writes=False)
+        self._check_state(p, state)
+        if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
+            raise ValueError(f"grad must be {p.describe()} like params, not {g.describe()}")
+        if g.device != p.device:
+            raise ValueError(f"grad must be on CUDA device {p.device} like params, not on {g.device}")
+        if p.overlaps(g):
+            raise ValueError("params must be memory of its own, not shared with grad")
+        for theirs in state._buffers():
+            for mine in (p, g):
+                if mine.overlaps(theirs):
+                    raise ValueError(f"{mine.name} must be memory of its own, not shared with {theirs.name}")
+        return p.array(), g.array()
+
+    def _check_state(self, p, state):
+        if not isinstance(state, State):
+            raise TypeError(f"state must come from init or restore, not {type(state).__name__}")
+        if state._optimizer is not self and state._optimizer != self:
+            raise ValueError(f"state must belong to {self!r}, not to {state._optimizer!r}")
+        if (state._size, state._width, state._on_device) != (p.size, p.dtype, p.on_device):
+            own = f"({state._size},) {state._width} array on {place_in_words(state._on_device)}"
+            raise ValueError(f"params must be a {own} like the state, not {p.describe()}")
+        if state._device != p.device:
+            raise ValueError(f"params must be on CUDA device {state._device} like the state, not on {p.device}")
+        if state._shows_slow:
+            raise RuntimeError("params hold the slow weights: leave `with slow_weights(...)` before going on")
+
+
+class WithSlowWeights(Optimizer):
+    """An optimizer with a second set of weights, the one to evaluate: ``slow_weights`` shows it."""
+
+    @property
+    def has_slow_weights(self) -> bool:
+        """Whether there is a second set of weights to evaluate: yes."""
+        return True
+
+    @contextmanager
+    def slow_weights(self, params, state) -> Iterator[None]:
+        """Return a context in which params hold the slow weights, and exactly the fast ones again after it.
+
+        This holds on an exception too. ``step`` and a second ``slow_weights`` inside the block raise RuntimeError.
+
+        Parameters
+        ----------
+        params, state
+            As in :meth:`step`.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As in :meth:`step`.
+        """
+        p = Buffer("params", params, writes=True)
+        self._check_state(p, state)
+        backend, array = state._backend, p.array()
+        with state._turn(array):
+            fast = backend.copy(array)
+            slow = self.slow_from(fast, state)
+        state._shows_slow = True
+        try:
+            with state._turn(array):
+                backend.assign(array, slow)
+            yield
+        finally:
+            array = p.array()  # by now it may be on another stream
+            with state._turn(array):
+                backend.assign(array, fast)
+            state._shows_slow = False
+
+
+def _canonical(optimizer):
+    return json.dumps(optimizer.settings(), sort_keys=True)
+
+
+def _mapping(arrays):
+    try:
+        return {str(name): arrays[name] for name in arrays}
+    except (TypeError, KeyError, IndexError):
+        raise TypeError(f"arrays must be a mapping of names to arrays, not {type(arrays).__name__}") from None

@@ -1,0 +1,185 @@
+"""Optimizers as numbers: the scalars of every step and the settings of every sync, the same for all engines."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES
+
+if TYPE_CHECKING:
+    from lookahead_nb.optimizers.base import Optimizer
+
+INNER_STATES = {"keep": KEEP, "reset": RESET, "interpolate": INTERPOLATE}
+Powers = tuple[float, float, float, float]  # beta1**t and beta2**t, now and at the last sync
+FRESH: Powers = (1.0, 1.0, 1.0, 1.0)
+
+
+class Sync(NamedTuple):
+    """How Lookahead moves its slow weights.
+
+    Attributes
+    ----------
+    period : int
+        Steps between two syncs; 0 for an optimizer without syncs.
+    slow_steps : tuple of (float, float)
+        Pairs (slow_step_size, 1 - slow_step_size), used in turn; empty where slow steps are fitted.
+    pull_back : bool
+        Whether a sync moves the fast weights onto the slow ones.
+    inner_state : str
+        "keep", "reset" or "interpolate".
+    lowest : float
+        The least slow step that may be fitted; NaN where none is.
+    """
+
+    period: int
+    slow_steps: tuple[tuple[float, float], ...]
+    pull_back: bool
+    inner_state: str
+    lowest: float = math.nan
+
+
+NO_SYNC = Sync(0, ((0.0, 1.0),), False, "keep")
+
+
+class RunNumbers(NamedTuple):
+    """The settings of R optimizers of one kernel, as numbers.
+
+    Attributes
+    ----------
+    rule : str
+        The update rule, a key of ``formulas.RULES``.
+    slots : tuple of str
+        The inner state that the rule uses, by name.
+    inner_state : int
+        KEEP, RESET or INTERPOLATE.
+    period, turns : (R,) int64 array
+    slow_steps : (R, m, 2) float64 array
+        NaN where slow steps are fitted.
+    pull_back : (R,) bool array
+    outward : (R,) float64 array
+        See :attr:`Optimizer.outward`.
+    lowest : (R,) float64 array
+        The least slow step that may be fitted, or NaN.
+    has_slow_weights : (R,) bool array
+    limits : (2,) array
+        The largest magnitudes of a gradient and of a weight that count as finite, in the width of the weights.
+    """
+
+    rule: str
+    slots: tuple[str, ...]
+    inner_state: int
+    period: np.ndarray
+    turns: np.ndarray
+    slow_steps: np.ndarray
+    pull_back: np.ndarray
+    outward: np.ndarray
+    lowest: np.ndarray
+    has_slow_weights: np.ndarray
+    limits: np.ndarray
+
+    def sizes(self, n: int) -> dict[str, int]:
+        """Return how many numbers a run of n weights keeps in each array of ``bundles.Weights``."""
+        s1, s2 = n * (len(self.slots) > 0), n * (len(self.slots) > 1)
+        anchored = self.inner_state == INTERPOLATE
+        slow = n * bool(self.has_slow_weights.any())
+        return {"p": n, "g": n, "s1": s1, "s2": s2, "slow": slow, "a1": s1 * anchored, "a2": s2 * anchored}
+
+
+def run_numbers(optimizers: list[Optimizer], dtype: np.dtype) -> RunNumbers:
+    """Translate optimizers of one kernel (equal :attr:`Optimizer.kernel`) into numbers, for weights of this dtype."""
+    rule, mode = optimizers[0].kernel
+    syncs = [optimizer.sync or NO_SYNC for optimizer in optimizers]
+    pairs = [sync.slow_steps or ((math.nan, math.nan),) for sync in syncs]
+    turns = np.array([len(steps) for steps in pairs], np.int64)
+    slow_steps = np.zeros((len(syncs), turns.max(), 2))
+    for run, steps in enumerate(pairs):
+        slow_steps[run, : len(steps)] = steps
+    limits = gradient_limit(optimizers[0], dtype), np.finfo(dtype).max
+    return RunNumbers(
+        rule=rule,
+        slots=RULES[rule][1],
+        inner_state=INNER_STATES.get(mode, KEEP),
+        period=np.array([sync.period for sync in syncs], np.int64),
+        turns=turns,
+        slow_steps=slow_steps,
+        pull_back=np.array([sync.pull_back for sync in syncs]),
+        outward=np.array([optimizer.outward for optimizer in optimizers]),
+        lowest=np.array([sync.lowest for sync in syncs]),
+        has_slow_weights=np.array([optimizer.has_slow_weights for optimizer in optimizers]),
+        limits=np.array(limits, dtype),
+    )
+
+
+def gradient_limit(optimizer: Optimizer, dtype: np.dtype | str) -> float:
+    """Return the largest gradient that a step accepts: above it g, or with a second moment g**2, is not finite."""
+    largest = float(np.finfo(dtype).max)
+    return math.sqrt(largest) * 0.999 if optimizer.inner.squares_gradient else largest
+
+
+class StepScalars:
+    """The scalars of consecutive steps of one run, computed in stretches.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    width : np.float32 or np.float64
+    t : int
+        Steps taken so far.
+    powers : tuple of 4 float
+        beta1**t and beta2**t for the bias corrections, now and at the last sync.
+    """
+
+    def __init__(self, optimizer: Optimizer, width: type, t: int = 0, powers: Powers = FRESH) -> None:
+        self._optimizer, self._width = optimizer, width
+        self._first, self._last = t, t
+        self._powers = np.array([powers])
+
+    def stretch(self, count: int) -> np.ndarray:
+        """Return the scalars of the next ``count`` steps, (count, 8) in the width of the weights."""
+        optimizer, t = self._optimizer, self._last
+        inner, sync = optimizer.inner, optimizer.sync or NO_SYNC
+        interpolated = sync.slow_steps if sync.inner_state == "interpolate" else ()
+        schedule = sync.inner_state, sync.period, interpolated
+        start = self._powers[-1].tolist()
+        beta1, beta2 = inner.betas
+        used1, after1, synced1 = _powers(beta1, count, *schedule, t, start[0], start[2])
+        used2, after2, synced2 = _powers(beta2, count, *schedule, t, start[1], start[3])
+        table = np.zeros((count, 8), self._width)  # computed in float64 and rounded once
+        rates = inner.schedule.rates(count, after=t)
+        for i, scalar in enumerate(inner.scalars(rates, used1, used2, np.arange(t + 1, t + count + 1))):
+            table[:, i] = scalar
+        self._first, self._last = t, t + count
+        self._powers = np.stack([after1, after2, synced1, synced2], axis=1)
+        return table
+
+    def powers_after(self, t: int) -> Powers:
+        """Return the powers after step t, which lies in or directly ahead of the last stretch."""
+        return tuple(self._powers[t - self._first].tolist())
+
+
+def step_table(optimizer: Optimizer, steps: int, width: type) -> np.ndarray:
+    """Return the scalars of steps 1..steps of a fresh run, (steps, 8), bit for bit those that ``step`` uses."""
+    return StepScalars(optimizer, width).stretch(steps)
+
+
+@lru_cache(64)
+def _powers(beta, steps, inner_state, period, slow_steps, t, power, at_sync):
+    """Return beta**t as the steps after t use it, and after 0..steps of them: the power itself, and at the last sync."""
+    if inner_state == "keep":
+        after = np.multiply.accumulate([power, *[beta] * steps])
+        return after[1:], after, np.full(steps + 1, at_sync)
+    used, after, synced = np.empty(steps), np.full(steps + 1, power), np.full(steps + 1, at_sync)
+    for i in range(steps):
+        used[i] = after[i + 1] = after[i] * beta
+        synced[i + 1] = synced[i]
+        if (t + i + 1) % period == 0:
+            after[i + 1] = 1.0
+            if inner_state == "interpolate":
+                share, rest = slow_steps[((t + i + 1) // period - 1) % len(slow_steps)]
+                after[i + 1] = share * used[i] + rest * synced[i]
+            synced[i + 1] = synced[i] if inner_state == "reset" else after[i + 1]
+    return used, after, synced

@@ -1,0 +1,272 @@
+"""Lookahead around an inner optimizer: fast weights that explore, slow weights that follow at every sync."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lookahead_nb.buffers import kernels_of
+from lookahead_nb.checks import flag, one_of, real_number, whole_number
+from lookahead_nb.cpu.adaptive import fitted
+from lookahead_nb.formulas import KEEP
+from lookahead_nb.optimizers.base import Slots, State, UpcomingStep, WithSlowWeights
+from lookahead_nb.optimizers.coefficients import INNER_STATES, Powers, Sync
+from lookahead_nb.optimizers.rules import INNER_RULES, AdamW, InnerOptimizer
+
+
+class LookaheadState(State):
+    """The state of :class:`Lookahead`: the inner state, the slow weights and, under "interpolate", the last sync.
+
+    Attributes
+    ----------
+    slow : (n,) array
+        The slow weights, a read-only view on the host.
+    slow_steps : list of float
+        The slow steps of all syncs since ``init`` or ``restore``.
+    t, slots, power1, power2
+        As in :class:`State`.
+
+    Raises
+    ------
+    ValueError
+        For an adaptive slow step on a GPU.
+    """
+
+    def __init__(self, optimizer: Lookahead, backend, size: int, width, device: int | None = None) -> None:
+        super().__init__(optimizer, backend, size, width, device)
+        interpolates = optimizer.inner_state == "interpolate"
+        self._slow = backend.zeros(size, width)
+        self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
+        self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
+        self.slow_steps: list[float] = []
+        if optimizer.adapts and backend.is_device:
+            raise ValueError("slow_step_size must be a number or numbers for params on a GPU, not 'adaptive'")
+
+    @property
+    def slow(self) -> Any:
+        """The slow weights."""
+        if self._backend.is_device:
+            self._settle()
+            return self._slow
+        view = self._slow.view()
+        view.flags.writeable = False
+        return view
+
+    @property
+    def arrays(self) -> Slots:
+        """All arrays of the state, as the kernels of whole runs take them."""
+        return Slots(self._s1, self._s2, self._slow, self._a1, self._a2)
+
+    def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:
+        """Set the clock after a compiled run has moved the arrays; see :meth:`State.arrive`."""
+        super().arrive(t, powers)
+        self.slow_steps += slow_steps or []
+
+    def _start_at(self, params):
+        super()._start_at(params)
+        self._slow = self._backend.copy(params)
+
+    def _take(self, p, g, step: UpcomingStep) -> None:
+        if step.sync is None:
+            super()._take(p, g, step)
+        elif self._optimizer.adapts:
+            self._step_and_fit(p, g, step.row)
+        else:
+            slots = self._s1, self._s2, step.row
+            anchors = self._slow, self._a1, self._a2
+            kernels_of(self._on_device).step_and_sync(self._rule, p, g, slots, anchors, step.sync)
+            self.slow_steps.append(step.slow_step)
+
+    def _step_and_fit(self, p, g, row):
+        """Take a step, fit the slow step and sync with it; slow steps are fitted on the host only."""
+        opt, kernels, width, before = self._optimizer, kernels_of(False), self._width.type, p.copy()
+        kernels.step(self._rule, p, g, self._s1, self._s2, row)
+        lr, lowest = opt.inner.schedule(self.t + 1), opt.slow_step_size.lowest
+        slow_step, rest = fitted(before, p, self._slow, g, self._s2, row, lr, lowest)
+        anchors = (self._slow, self._a1, self._a2)
+        kernels.sync(p, self._s1, self._s2, *anchors, width(slow_step), width(rest), opt.pull_back, KEEP)
+        self.slow_steps.append(slow_step)
+
+    def _parts(self):
+        numbers, arrays = super()._parts()
+        if self._optimizer.inner_state == "interpolate":
+            numbers |= {"synced_power1": "_synced_power1", "synced_power2": "_synced_power2"}
+            arrays |= {f"synced_{name}": f"_a{i}" for i, name in enumerate(arrays, 1)}
+        return numbers, arrays | {"slow": "_slow"}
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Fit the slow step at every sync to the minimum of a quadratic model of the loss.
+
+    ``step = d.(A(before - slow) - g) / d.A d``, d = fast - slow, from the gradient g that the step before the sync took
+    at ``before``, so that no further gradient is needed. The diagonal curvature is that of AdamW's own metric, A =
+    (sqrt(v_hat) + eps)/lr; without momentum and decay the slow step is then 1. It is rounded to millionths.
+
+    Parameters
+    ----------
+    lowest : float
+        From 1e-6 to 1, the least slow step; the largest is 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If lowest is no number or out of range.
+
+    Notes
+    -----
+    Source: Zhang et al. 2019, proposition 1. They take the Fisher matrix for A, which as v_hat or batch_size*v_hat
+    gives steps beyond both ends nearly everywhere.
+    """
+
+    lowest: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lowest", real_number("lowest", self.lowest, 1e-6, 1))
+
+
+@dataclass(frozen=True, init=False)
+class Lookahead(WithSlowWeights):
+    """Lookahead around an inner optimizer.
+
+    After steps k, 2k, ...: ``slow = (1 - slow_step_size)*slow + slow_step_size*fast``, then ``fast = slow``.
+
+    Parameters
+    ----------
+    inner : inner optimizer
+        What moves the fast weights: SGD, Adagrad, RMSprop, Adam or AdamW.
+    sync_period : int
+        k, the steps between two syncs, at least 1.
+    slow_step_size : float, sequence of float, "adaptive" or Adaptive, optional
+        In [0, 1], the step of the slow weights towards the fast ones. A sequence is used sync after sync, over again.
+        "adaptive" is ``Adaptive()`` and needs AdamW inside.
+    retention : float, optional
+        In [0, 1]: 1 - slow_step_size, the article's coefficient. Pass one of the two, or neither for 0.5, the only
+        value at which both conventions agree.
+    inner_state : str
+        What a sync does to the inner state: "keep", "reset" (as fresh from ``init``) or "interpolate" (``state =
+        step*state + rest*state at the last sync``, bias corrections included).
+    pull_back : bool
+        False never moves the fast weights, so that the slow ones are a plain average of them, the control for what
+        averaging alone does. It allows only inner_state "keep".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type, lies out of range or does not fit the others.
+
+    Notes
+    -----
+    slow_step_size 1 is the inner optimizer bit for bit; 0 restores the start bit for bit at every sync. Source: Zhang,
+    Lucas, Hinton & Ba 2019, Algorithm 1.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> import numpy as np
+    >>> params = np.array([3.0])
+    >>> opt = lnb.Lookahead(lnb.SGD(1.0), sync_period=2, slow_step_size=0.5)
+    >>> state = opt.init(params)
+    >>> for _ in range(2):  # 3 -> 2 -> 1, then the sync goes half of the way: 2
+    ...     opt.step(params, np.array([1.0]), state)
+    >>> params.tolist(), state.slow.tolist()
+    ([2.0], [2.0])
+    """
+
+    inner: InnerOptimizer
+    sync_period: int
+    slow_step_size: float | tuple[float, ...] | Adaptive
+    inner_state: str
+    pull_back: bool
+
+    _state = LookaheadState
+
+    def __init__(
+        self, inner, *, sync_period=5, slow_step_size=None, retention=None, inner_state="keep", pull_back=True
+    ) -> None:
+        if not isinstance(inner, InnerOptimizer) or inner.has_slow_weights:
+            allowed = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
+            raise TypeError(f"inner must be one of {', '.join(allowed)}, not {inner!r}")
+        if slow_step_size is not None and retention is not None:
+            given = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
+            raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), not {given}")
+        if retention is not None:
+            slow_step_size = _complement(real_number("retention", retention, 0, 1))
+        step = _slow_step_size(0.5 if slow_step_size is None else slow_step_size)
+        set_ = object.__setattr__
+        set_(self, "inner", inner)
+        set_(self, "sync_period", whole_number("sync_period", sync_period, 1))
+        set_(self, "slow_step_size", step)
+        set_(self, "inner_state", one_of("inner_state", inner_state, tuple(INNER_STATES)))
+        set_(self, "pull_back", flag("pull_back", pull_back))
+        if not self.pull_back and inner_state != "keep":
+            raise ValueError(f"inner_state must be 'keep' without pull-back, not {inner_state!r}")
+        if self.adapts:
+            if type(inner) is not AdamW:
+                raise ValueError(f"inner must be AdamW for an adaptive slow_step_size, not {inner!r}")
+            if not self.pull_back:
+                raise ValueError("pull_back must be True for an adaptive slow_step_size, not False")
+            if inner_state != "keep":
+                raise ValueError(f"inner_state must be 'keep' for an adaptive slow_step_size, not {inner_state!r}")
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the slow step is fitted at every sync."""
+        return isinstance(self.slow_step_size, Adaptive)
+
+    @property
+    def sync(self) -> Sync:
+        """How the slow weights follow."""
+        size = self.slow_step_size
+        how = self.pull_back, self.inner_state
+        if isinstance(size, Adaptive):
+            return Sync(self.sync_period, (), *how, size.lowest)
+        steps = size if isinstance(size, tuple) else (size,)
+        return Sync(self.sync_period, tuple((step, _complement(step)) for step in steps), *how)
+
+    @property
+    def retention(self) -> float:
+        """How much of the slow weights a sync keeps: 1 - slow_step_size, as a decimal; NaN where that is no number."""
+        pairs = self.sync.slow_steps
+        return pairs[0][1] if len(pairs) == 1 else math.nan
+
+    def settings(self) -> dict[str, object]:
+        """Return all settings as a flat dict of strings and numbers, those of the inner optimizer among them."""
+        size = self.slow_step_size
+        own: dict[str, object] = {"sync_period": self.sync_period, "slow_step_size": None, "retention": None}
+        if isinstance(size, Adaptive):
+            own |= {"slow_steps": "adaptive", "lowest_step": size.lowest}
+        elif isinstance(size, tuple):
+            own |= {"slow_steps": " ".join(map(repr, size))}
+        else:
+            own |= {"slow_step_size": size, "retention": self.retention}
+        own |= {"inner_state": self.inner_state, "pull_back": self.pull_back}
+        inner = self.inner.settings()
+        return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | own
+
+    def slow_from(self, fast, state) -> Any:  # noqa: ARG002 (Schedule-Free computes them from the fast ones)
+        """Return the slow weights as an array of the backend."""
+        return state._slow
+
+
+def _slow_step_size(value):
+    if isinstance(value, Adaptive):
+        return value
+    if isinstance(value, str) and value == "adaptive":
+        return Adaptive()
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+        steps = tuple(real_number(f"slow_step_size[{i}]", step, 0, 1) for i, step in enumerate(value))
+        if not steps:
+            raise ValueError("slow_step_size must hold at least one number, not none")
+        return steps if len(set(steps)) > 1 else steps[0]  # one form for one meaning
+    return real_number("slow_step_size", value, 0, 1)
+
+
+@lru_cache(1024)
+def _complement(value):
+    return float(1 - Fraction(repr(value)))  # of decimals: 1 - 0.9 is 0.1 here, not 0.09999999999999998

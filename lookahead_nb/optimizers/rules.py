@@ -1,0 +1,420 @@
+"""The inner optimizers: frozen settings, and the scalars of a step that their update rules read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lookahead_nb.buffers import kernels_of
+from lookahead_nb.checks import flag, real_number
+from lookahead_nb.optimizers.base import Optimizer, WithSlowWeights
+from lookahead_nb.schedules import Schedule, constant
+
+INNER_RULES: dict[str, Any] = {}  # the classes by name, in the order of their definitions below
+
+
+@dataclass(frozen=True)
+class InnerOptimizer(Optimizer):
+    """The base of inner optimizers: a learning rate that is a number or a schedule, and one update rule."""
+
+    lr: float | Schedule
+    _: KW_ONLY
+
+    family: ClassVar[str]
+    squares_gradient: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        INNER_RULES[cls.__name__] = cls
+
+    @property
+    def rule(self) -> str:
+        """The name of the update rule in ``formulas.RULES``."""
+        return self.family
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """The decay rates whose powers the bias corrections use; 1 where there are none."""
+        return 1.0, 1.0
+
+    def __post_init__(self) -> None:
+        lr = self.lr
+        if not isinstance(lr, Schedule):
+            object.__setattr__(self, "lr", real_number("lr", lr, 0))
+        elif lr == constant(lr.peak):  # one form for one meaning
+            object.__setattr__(self, "lr", lr.peak)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("beta1", "beta2", "momentum", "rho"):
+                value = real_number(field.name, value, 0, 1, open_high=True)
+            elif field.name == "eps":
+                value = real_number("eps", value, 0, open_low=True)
+            elif field.name == "weight_decay":
+                value = real_number("weight_decay", value, 0)
+            elif field.name == "nesterov":
+                value = flag("nesterov", value)
+            object.__setattr__(self, field.name, value)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The learning rate as a schedule."""
+        return self.lr if isinstance(self.lr, Schedule) else constant(self.lr)
+
+    def scalars(self, lr, power1, power2, t) -> tuple:
+        """Return the scalars of one step in float64, in the order of the update rule.
+
+        Parameters
+        ----------
+        lr : float or (steps,) array
+            The learning rate of the step.
+        power1, power2 : float or (steps,) array
+            beta1**t and beta2**t as the step uses them.
+        t : int or (steps,) array
+            The number of the step, from 1.
+        """
+        raise NotImplementedError
+
+    def check_width(self, dtype: np.dtype) -> None:
+        """Refuse settings that a dtype cannot hold: an eps that becomes 0, a step size that becomes inf.
+
+        Raises
+        ------
+        ValueError
+        """
+        limits = np.finfo(dtype)
+        eps = self.settings().get("eps", 1.0)
+        if 0 < eps < limits.smallest_subnormal:
+            raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, not {eps!r}")
+        peak = self.schedule.peak
+        if max(self.scalars(peak, *self.betas, 1)) > float(limits.max):
+            raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, not {peak!r}")
+
+    def settings(self) -> dict[str, object]:
+        """Return all settings as a flat dict of strings and numbers, the learning rate by its schedule."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lr"}
+        s = self.schedule
+        lr = {"lr": s.peak, "schedule": s.kind, "schedule_steps": s.steps, "warmup": s.warmup}
+        return {"optimizer": type(self).__name__} | lr | plain
+
+
+@dataclass(frozen=True)
+class SGD(InnerOptimizer):
+    """Gradient descent, with heavy-ball or Nesterov momentum.
+
+    ``b = momentum*b + d``, ``p - lr*b`` (Nesterov: ``p - lr*(d + momentum*b)``), d = grad + weight_decay*p. The velocity
+    b does not contain lr.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        At least 0.
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        Needs momentum above 0.
+    weight_decay : float
+        At least 0; L2 in the gradient (as in PyTorch; Keras decouples it).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type or lies out of range.
+
+    Notes
+    -----
+    Source: Sutskever et al. 2013; defaults and form of ``torch.optim.SGD``.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> lnb.SGD(0.1, momentum=0.9)
+    SGD(lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
+    """
+
+    lr: float | Schedule = 1e-3
+    _: KW_ONLY
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    family = "sgd"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov must be False without momentum, not True at momentum 0.0")
+
+    @property
+    def rule(self) -> str:
+        """The name of the update rule in ``formulas.RULES``."""
+        return "sgd_nesterov" if self.nesterov else "sgd_momentum" if self.momentum else "sgd"
+
+    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002 (one signature for all rules)
+        """Return lr, weight_decay, momentum; see :meth:`InnerOptimizer.scalars`."""
+        return lr, self.weight_decay, self.momentum
+
+
+@dataclass(frozen=True)
+class Adagrad(InnerOptimizer):
+    """Adagrad: ``s = s + d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        At least 0.
+    eps : float
+        Above 0.
+    weight_decay : float
+        At least 0; L2 in the gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type or lies out of range.
+
+    Notes
+    -----
+    s starts at 0 (as in PyTorch; optax starts it at 0.1). Source: Duchi, Hazan & Singer 2011.
+    """
+
+    lr: float | Schedule = 1e-2
+    _: KW_ONLY
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+
+    family = "adagrad"
+    squares_gradient = True
+
+    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
+        """Return lr, weight_decay, eps; see :meth:`InnerOptimizer.scalars`."""
+        return lr, self.weight_decay, self.eps
+
+
+@dataclass(frozen=True)
+class RMSprop(InnerOptimizer):
+    """RMSprop: ``s = rho*s + (1-rho)*d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
+
+    With momentum: ``b = momentum*b + d/(sqrt(s) + eps)``, ``p - lr*b``.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        At least 0.
+    rho : float
+        In [0, 1); the default is PyTorch's 0.99 (optax and Keras: 0.9).
+    eps : float
+        Above 0, outside the root (as in PyTorch; optax and Keras put it inside).
+    momentum : float
+        In [0, 1).
+    weight_decay : float
+        At least 0; L2 in the gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type or lies out of range.
+
+    Notes
+    -----
+    Source: Tieleman & Hinton 2012.
+    """
+
+    lr: float | Schedule = 1e-2
+    _: KW_ONLY
+    rho: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    family = "rmsprop"
+    squares_gradient = True
+
+    @property
+    def rule(self) -> str:
+        """The name of the update rule in ``formulas.RULES``."""
+        return "rmsprop_momentum" if self.momentum else "rmsprop"
+
+    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
+        """Return lr, weight_decay, eps, rho, 1 - rho, momentum; see :meth:`InnerOptimizer.scalars`."""
+        return lr, self.weight_decay, self.eps, self.rho, 1 - self.rho, self.momentum
+
+
+@dataclass(frozen=True)
+class Adam(InnerOptimizer):
+    """Adam: ``p - lr*m_hat/(sqrt(v_hat) + eps)``, m and v the averages of d and d**2, d = grad + weight_decay*p.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        At least 0.
+    beta1, beta2 : float
+        In [0, 1).
+    eps : float
+        Above 0; added to the corrected root (as in PyTorch and optax; Keras adds it to the uncorrected one).
+    weight_decay : float
+        At least 0; L2 in the gradient (as in PyTorch; Keras decouples it).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type or lies out of range.
+
+    Notes
+    -----
+    Source: Kingma & Ba 2015, Algorithm 1.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> lnb.Adam(lr=3e-3)
+    Adam(lr=0.003, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.0)
+    """
+
+    lr: float | Schedule = 1e-3
+    _: KW_ONLY
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    family = "adam"
+    squares_gradient = True
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """The decay rates whose powers the bias corrections use."""
+        return self.beta1, self.beta2
+
+    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
+        """Return the scalars of ``formulas.adam_update``; see :meth:`InnerOptimizer.scalars`."""
+        return self._moments(lr, power1, power2, self.weight_decay)
+
+    def _moments(self, lr, power1, power2, decay):
+        root = math.sqrt if isinstance(power2, float) else np.sqrt  # of one step, or of all at once
+        corrected = lr / (1 - power1), 1 / root(1 - power2)
+        return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, *corrected, self.eps, decay
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """AdamW: ``p - (lr*weight_decay*p + lr*m_hat/(sqrt(v_hat) + eps))``, m and v the averages of grad and grad**2.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        At least 0.
+    beta1, beta2 : float
+        In [0, 1).
+    eps : float
+        Above 0; added to the corrected root.
+    weight_decay : float
+        At least 0; the default is PyTorch's 0.01 (optax 1e-4, Keras 4e-3). It is multiplied by lr (PyTorch, optax;
+        Loshchilov & Hutter: eta*lambda; TensorFlow Addons leaves lr out).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type or lies out of range.
+
+    Notes
+    -----
+    Decay and update are added before they touch p, so that lr*weight_decay = 1e-8 is not lost in float32. Source:
+    Loshchilov & Hutter 2019, Algorithm 2.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> import numpy as np
+    >>> params, grad = np.ones(3, np.float32), np.full(3, 0.5, np.float32)
+    >>> opt = lnb.AdamW(lr=0.1, weight_decay=0.0)
+    >>> opt.step(params, grad, opt.init(params))
+    >>> params.tolist()
+    [0.8999999761581421, 0.8999999761581421, 0.8999999761581421]
+    """
+
+    _: KW_ONLY
+    weight_decay: float = 1e-2
+
+    family = "adamw"
+
+    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
+        """Return the scalars of ``formulas.adam_update``; see :meth:`InnerOptimizer.scalars`."""
+        return self._moments(lr, power1, power2, lr * self.weight_decay)
+
+
+@dataclass(frozen=True)
+class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
+    """Schedule-Free AdamW: ``z - lr*d``, ``x = (1-c)*x + c*z``, gradients at ``y = (1-beta1)*z + beta1*x``.
+
+    ``d = g/(sqrt(v_hat) + eps) + weight_decay*y``, v the average of g**2. The step ``c = lr_t**2/sum(lr_i**2, i <= t)``
+    makes x the mean of all z, weighted by lr**2; without warm-up c = 1/t. The params are y, the fast weights. The
+    average x takes the place of the slow weights (``slow_weights``, and the rows of ``train``): evaluate there.
+    Lookahead cannot wrap it.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        At least 0; a schedule must be constant, with or without warm-up, since x replaces a falling one.
+    beta1 : float
+        In (0, 1), the weight of x in y.
+    beta2 : float
+        In [0, 1).
+    eps : float
+        Above 0.
+    weight_decay : float
+        At least 0, multiplied by lr as in AdamW.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type or lies out of range.
+
+    Notes
+    -----
+    Defaults are those of the authors. Source: Defazio et al. 2024, Algorithm 1; the bias correction as in
+    :func:`formulas.schedule_free_adamw`.
+    """
+
+    lr: float | Schedule = 2.5e-3
+    _: KW_ONLY
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    family = "schedule_free_adamw"
+    squares_gradient = True
+
+    def __post_init__(self) -> None:
+        real_number("beta1", self.beta1, 0, 1, open_low=True, open_high=True)  # at 0 the average would leave no trace
+        super().__post_init__()
+        if self.schedule.kind != "constant":
+            raise ValueError(f"lr must be a number or a constant schedule, with or without warm-up, not {self.lr!r}")
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """The decay rates whose powers the bias corrections use."""
+        return self.beta1, self.beta2
+
+    @property
+    def outward(self) -> float:
+        """How far x lies beyond y, seen from z, in units of y - z: (1-beta1)/beta1."""
+        return (1 - self.beta1) / self.beta1
+
+    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
+        """Return the scalars of ``formulas.schedule_free_adamw``; see :meth:`InnerOptimizer.scalars`."""
+        # The sum of lr**2 up to step t, over that of step t: lr grows like t in the warm-up and is constant after it.
+        rising = np.minimum(t, max(self.schedule.warmup, 1))
+        share = 1 / ((rising + 1) * (2 * rising + 1) / (6 * rising) + (t - rising))
+        toward = lr * (1 - self.beta1 * (1 - share))
+        root = 1 / np.sqrt(1 - power2)
+        return self.beta2, 1 - self.beta2, root, self.eps, self.weight_decay, lr, share, toward
+
+    def slow_from(self, fast, state) -> Any:
+        """Return the average x as an array of the backend, given y."""
+        slow = state._backend.copy(fast)  # and not zeros, which another stream would bring
+        kernels_of(state._on_device).average(fast, state._s1, state._width.type(self.outward), slow)
+        return slow
