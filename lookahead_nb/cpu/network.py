@@ -27,7 +27,6 @@ from lookahead_nb.formulas import (
     TANH,
     back,
     biased,
-    fma,
     logistic_loss,
     logit_error,
     relu,
@@ -40,7 +39,7 @@ from lookahead_nb.formulas import (
     tanh,
     tanh_slope,
 )
-from lookahead_nb.jit import compiled, formula, like
+from lookahead_nb.jit import compiled, fma, formula, like
 
 ROWS_AT_ONCE = 256  # rows evaluated together: their activations stay in the cache
 
