@@ -5,21 +5,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import numpy as np
 
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RULES, STARTS_AT_WEIGHTS
-from lookahead_nb.landscapes import Landscape
-from lookahead_nb.optimizers import (
-    INNER_STATES,
-    Lookahead,
-    ScheduleFreeAdamW,
-    WithSlowWeights,
-    gradient_limit,
-    step_table,
-)
+from lookahead_nb.optimizers import run_numbers, step_table
 
 RUNS_AT_ONCE = 4096  # several for every block that a large card holds at a time
 OPERATIONS_AT_ONCE = 2e13  # floating-point work of a portion: seconds on a large card, between two signs of progress
@@ -36,11 +24,6 @@ def require():
     return gpu
 
 
-def kernel_of(opt):
-    """Return what runs that are trained by one launch must have in common."""
-    return (opt.inner.rule, opt.inner_state) if isinstance(opt, Lookahead) else (opt.rule, "keep")
-
-
 def runs_at_once(task):
     """Return how many runs of a task are trained between two signs of progress."""
     return int(np.clip(OPERATIONS_AT_ONCE / task.operations, FEWEST_AT_ONCE, RUNS_AT_ONCE))
@@ -54,7 +37,7 @@ def train_runs(task, opts, seeds):
     """
     together: dict[tuple, list[int]] = {}
     for i, (opt, seed) in enumerate(zip(opts, seeds, strict=True)):
-        together.setdefault((seed if callable(task.data) else None, *kernel_of(opt)), []).append(i)
+        together.setdefault((seed if callable(task.data) else None, *opt.kernel), []).append(i)
     run_ids: list = [None] * len(opts)
     results = np.empty((len(opts), len(task.eval_steps), 2, 3, 2))
     diverged_at = np.empty(len(opts), np.int64)
@@ -76,21 +59,10 @@ def advance(task, opt, seed, rows, params, state, goes_on):
     portion = Portion(task, [opt], [seed], rows, params)
     results, diverged_at, taken = portion.train(goes_on)
     params[:] = portion.fetched("p")[0]
-    for name in ("s1", "s2", *(("slow", "a1", "a2") if isinstance(opt, Lookahead) else ())):
-        getattr(state, f"_{name}")[:] = portion.fetched(name)[0]
+    for name, array in state.arrays._asdict().items():
+        if array.size:  # of Schedule-Free the state holds no slow weights
+            array[:] = portion.fetched(name)[0]
     return results[0], int(diverged_at[0]), int(taken[0])
-
-
-def _shapes(task, opts):
-    """Return how many numbers p, g, s1, s2, slow, a1, a2 hold for a run among these."""
-    used, n = len(RULES[kernel_of(opts[0])[0]][1]), task.model.size
-    slowed = any(isinstance(opt, WithSlowWeights) for opt in opts)
-    kept = any(isinstance(opt, Lookahead) and INNER_STATES[opt.inner_state] == INTERPOLATE for opt in opts)
-    slots = n * (used > 0), n * (used > 1)
-    return {"p": n, "g": n, "s1": slots[0], "s2": slots[1], "slow": n * slowed} | {
-        "a1": slots[0] * kept,
-        "a2": slots[1] * kept,
-    }
 
 
 def needed(task, opts, rows):
@@ -98,12 +70,13 @@ def needed(task, opts, rows):
     from lookahead_nb.gpu import runs
 
     item, count = task.dtype.itemsize, len(opts)
-    of_a_run = item * (sum(_shapes(task, opts).values()) + 8 * task.steps) + 8 * 12 * len(task.eval_steps)
-    if isinstance(task.model, Landscape):
+    sizes = run_numbers(opts, task.dtype).sizes(task.model.size)
+    of_a_run = item * (sum(sizes.values()) + 8 * task.steps) + 8 * 12 * len(task.eval_steps)
+    if not task.model.needs_data:
         return count * of_a_run + item * max(NUMBERS_AT_ONCE, count * task.model.size)
-    data = sum(each.nbytes for each in (rows.X, rows.y, rows.eval_X, rows.eval_y))
+    data = sum(array.nbytes for array in (rows.X, rows.y, rows.eval_X, rows.eval_y))
     jobs = count * (len(rows.bounds) - 1)
-    return data + count * of_a_run + runs.room_bytes(task.model.sizes, task.batch_size, jobs, task.dtype)
+    return data + count * of_a_run + runs.workspace_bytes(task.model.sizes, task.batch_size, jobs, task.dtype)
 
 
 def _fitting(task, opts, rows):
@@ -138,89 +111,62 @@ class Portion:
             return self._train(goes_on)
 
     def fetched(self, name):
-        """Return one of p, s1, s2, slow, a1, a2 at the end, (runs, n) on the host."""
-        return self.gpu.to_host(self.arrays[name])
+        """Return one of the arrays of ``bundles.Weights`` at the end, (runs, n) on the host."""
+        return self.gpu.to_host(getattr(self.weights, name))
 
     def _train(self, goes_on):
-        task, runs, steps = self.task, len(self.opts), self.task.steps
-        results = np.full((runs, len(task.eval_steps), 2, len(self.rows.bounds) - 1, 2), np.nan)
-        self.results = self.gpu.from_host(results)
-        stride, advance = (self._on_landscape if isinstance(task.model, Landscape) else self._on_network)(
-            self._moving()
-        )
-        diverged_at, taken = np.full(runs, -1), np.zeros(runs, np.int64)
-        for first in range(0, steps, stride):
-            going = diverged_at < 0
-            if not (going.any() and goes_on()):
-                break
-            found = advance(first, np.where(going, min(first + stride, steps), first))
-            diverged_at[going], taken[going] = (each[going] for each in found)
-        return self.gpu.to_host(self.results), diverged_at, taken
-
-    def _moving(self):
-        """Return what the kernels of whole runs take first, up to outward, and keep the arrays that move."""
-        task, opts, width = self.task, self.opts, self.task.dtype.type
-        rule, mode = kernel_of(opts[0])
-        weights = {seed: task.model.init(int(seed), task.dtype) for seed in self.seeds} if self.start is None else {}
-        p = np.stack([weights.get(seed, self.start) for seed in self.seeds])
-        shapes = _shapes(task, opts)
-        filled = {name: np.zeros((len(opts), n), width) for name, n in shapes.items()}
-        filled |= {"p": p} | ({"slow": p} if shapes["slow"] else {})
-        filled |= {s: p for s, name in zip(("s1", "s2"), RULES[rule][1], strict=False) if name in STARTS_AT_WEIGHTS}
-        self.arrays = {name: self.gpu.from_host(array) for name, array in filled.items()}
-        lookaheads = [opt if isinstance(opt, Lookahead) else None for opt in opts]
-        shares = [opt.shares if opt else ((0.0, 1.0),) for opt in lookaheads]
-        turns = np.array([len(each) for each in shares])
-        slow_steps = np.zeros((len(opts), turns.max(), 2), width)
-        for run, each in enumerate(shares):
-            slow_steps[run, : len(each)] = each
-        syncs = np.array([opt.sync_period if opt else 0 for opt in lookaheads])
-        pulls = np.array([opt.pull_back if opt else False for opt in lookaheads])
-        outward = np.array([opt.outward if isinstance(opt, ScheduleFreeAdamW) else 0 for opt in opts], width)
-        limits = np.array([gradient_limit(opts[0], task.dtype), np.finfo(task.dtype).max], width)
-        steps = syncs, (self.gpu.from_host(slow_steps), turns), None, None, None
-        state = INNER_STATES[mode] if any(lookaheads) else KEEP
-        return (rule, *self.arrays.values(), self._tables(), limits, *steps, pulls, state, outward)
-
-    def _tables(self):
-        """Return the scalars of all steps, each table once, and which of them is a run's."""
-        number: dict[bytes, int] = {}
-        tables: list[np.ndarray] = []
-        which: list[int] = []
-        for opt in self.opts:
-            table = step_table(opt, self.task.steps, self.task.dtype.type)[0]
-            which.append(number.setdefault(table.tobytes(), len(number)))
-            if which[-1] == len(tables):
-                tables.append(table)
-        return self.gpu.from_host(np.stack(tables)), np.array(which)
-
-    def _on_network(self, moving):
         from lookahead_nb.gpu import runs
 
-        task, rows, width = self.task, self.rows, self.task.dtype.type
-        model: Any = task.model
-        X, y, eval_X, eval_y = map(self.gpu.from_host, (rows.X, rows.y, rows.eval_X, rows.eval_y))
-        work = runs.room(model.sizes, task.batch_size, len(self.opts) * (len(rows.bounds) - 1), width)
-        how = model.sizes, model.activation_code, width(model.l2)
-        looks = eval_X, eval_y, rows.bounds, task.eval_steps, self.results, work
-        entry: Any = runs.advance
-        advance = partial(entry, *moving, X, y, task.batch_size, self.seeds, *how, *looks)
+        task, width = self.task, self.task.dtype.type
+        numbers = run_numbers(self.opts, task.dtype)
+        steps = runs.steps_of(numbers, (step_table(opt, task.steps, width) for opt in self.opts))
+        self.weights = runs.weights_of(numbers, self._start())
+        evaluation = runs.evaluation_of(self.rows, task.eval_steps, len(self.opts))
+        stride, advance = self._on_network() if task.model.needs_data else self._on_landscape()
+        moving = self.weights, runs.syncs_of(numbers, width), evaluation
+        taken = np.zeros(len(self.opts), np.int64)
+        for first in range(0, task.steps, stride):
+            diverged_at = self.gpu.to_host(evaluation.diverged_at)
+            if (diverged_at >= 0).all() or not goes_on():
+                break
+            last = min(first + stride, task.steps)
+            stretch = steps._replace(first=np.int64(first), last=np.int64(last))
+            taken = np.maximum(taken, advance(numbers.rule, stretch, *moving))
+        return *map(self.gpu.to_host, (evaluation.results, evaluation.diverged_at)), taken
+
+    def _start(self):
+        """Return the weights of all runs at the beginning, (runs, n)."""
+        if self.start is not None:
+            return np.stack([self.start] * len(self.opts))
+        drawn = {seed: self.task.model.init(int(seed), self.task.dtype) for seed in np.unique(self.seeds)}
+        return np.stack([drawn[seed] for seed in self.seeds])
+
+    def _on_network(self):
+        """Return the steps of a stretch, and the function that takes all runs through one."""
+        from lookahead_nb.gpu import runs
+
+        task, width = self.task, self.task.dtype.type
+        model, batches = runs.network_of(task.model, width), runs.batches_of(self.rows, task.batch_size, self.seeds)
+        jobs = len(self.opts) * (len(self.rows.bounds) - 1)
+        work = runs.workspace_of(task.model.sizes, task.batch_size, jobs, width)
+
+        def advance(rule, steps, weights, syncs, evaluation):
+            return runs.advance(rule, weights, steps, syncs, model, batches, evaluation, work)
+
         return task.stride, advance
 
-    def _on_landscape(self, moving):
+    def _on_landscape(self):
+        """Return the steps of a stretch, and the function that takes all runs through one."""
         from lookahead_nb.gpu import surfaces
 
-        task, seeds = self.task, np.unique(self.seeds)
-        model: Any = task.model
-        stride = int(np.clip(NUMBERS_AT_ONCE // (len(seeds) * model.size), 1, task.steps))
-        numbers = np.empty((len(seeds), stride, model.size if model.noise.any() else 0), task.dtype)
-        normals = self.gpu.from_host(numbers), np.searchsorted(seeds, self.seeds)
-        shape = model.surface, model.coefficients, model.drift, model.noise
-        entry: Any = surfaces.advance
-        move = partial(entry, *moving, *shape, normals, task.eval_steps, self.results)
+        task, landscape, width = self.task, self.task.model, self.task.dtype.type
+        numbers_of_a_step = len(np.unique(self.seeds)) * landscape.size
+        stride = int(np.clip(NUMBERS_AT_ONCE // numbers_of_a_step, 1, task.steps))
+        model = surfaces.surface_of(landscape, stride, width)
+        normals = surfaces.normals_of(landscape, self.seeds, stride, width)
 
-        def advance(first, last):
-            surfaces.draw(seeds, first, normals[0])
-            return move(first, last)
+        def advance(rule, steps, weights, syncs, evaluation):
+            drawn = surfaces.draw(normals, self.seeds, steps.first, steps.last - steps.first)
+            return surfaces.advance(rule, landscape.surface, weights, steps, syncs, model, drawn, evaluation)
 
         return stride, advance
