@@ -254,11 +254,11 @@ def launched(monkeypatch):
     """How many runs each call of `runs.advance` had; an exception put in front of them is raised by the second call."""
     calls, advance = [], runs.advance
 
-    def watched(rule, p, *arguments):
+    def watched(rule, weights, *arguments):
         if calls and isinstance(calls[0], BaseException) and len(calls) == 2:
             raise calls[0]
-        calls.append(p.shape[0])
-        return advance(rule, p, *arguments)
+        calls.append(weights.p.shape[0])
+        return advance(rule, weights, *arguments)
 
     monkeypatch.setattr(runs, "advance", watched)
     return calls
