@@ -30,8 +30,9 @@ from lookahead_nb.optimizers import (
     ScheduleFreeAdamW,
 )
 from lookahead_nb.philox import minibatches
-from lookahead_nb.sweep import grid, sweep
-from lookahead_nb.train import train
+from lookahead_nb.training.grid import grid
+from lookahead_nb.training.run import train
+from lookahead_nb.training.sweep import sweep
 
 __version__ = "1.0.0"
 __all__ = [

@@ -3,8 +3,8 @@
 Each bundle has one constructor on the host that fixes widths, layouts and read-only flags, because Numba converts
 nothing inside a tuple. ``*_type`` functions return the Numba types of what the constructors make.
 
-A leading or trailing axis of runs depends on the engine: one run has none, runs side by side on the CPU have a last axis
-of SIMD lanes, runs on a GPU have a first axis of runs. R stands for that number of runs.
+A leading or trailing axis of runs depends on the engine: one run has none, runs side by side on the CPU have a last
+axis of SIMD lanes, runs on a GPU have a first axis of runs. R stands for that number of runs.
 """
 
 from __future__ import annotations

@@ -19,14 +19,17 @@ from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
 from lookahead_nb.optimizers import INNER_RULES
 from lookahead_nb.schedules import Schedule
-from lookahead_nb.sweep import Plan, grid, sweep, train_unit
+from lookahead_nb.training.grid import grid
+from lookahead_nb.training.plan import Plan, train_unit
+from lookahead_nb.training.setup import Setup, Training
+from lookahead_nb.training.sweep import sweep
 
 LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
 MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
 MOST_POINTS = 1_000_000  # of a grid, and seeds: what a plan of them takes in memory stays below a few GB
-MOST_STEPS = 10_000_000  # the table of their scalars takes 32 bytes each
+MOST_STEPS = 10_000_000  # a run of more would take days
 TRIAL_RUNS = 16  # as many as one kernel trains side by side
 TRIAL_OPERATIONS = 1e9  # floating-point work of the trial that an estimate rests on: about a tenth of a second
 
@@ -85,10 +88,9 @@ class Configuration:
 
     def plan(self):
         """Return the ``sweep.Plan``, checked like the sweep itself. errors : TypeError, ValueError."""
-        given = inspect.signature(sweep).bind(self.model, self.data, self.configs, **self.training)
-        given.apply_defaults()
+        training = {name: value for name, value in self.training.items() if name != "seeds"}
         with _dotted():
-            return Plan.checked(*(given.arguments[name] for name in inspect.signature(Plan.checked).parameters))
+            return Plan(Setup(self.model, self.data, Training(**training)), self.configs, self.training["seeds"])
 
 
 @dataclass(frozen=True)
@@ -121,25 +123,27 @@ def estimate(plan):
     whole = plan.units[0]
     few = {name: getattr(whole, name)[:TRIAL_RUNS] for name in ("opts", "seeds", "which")}
     unit = replace(whole, **few)
-    rows = plan.task.rows(unit.seeds[0])
+    setup = plan.setup
+    rows = setup.rows(unit.seeds[0])
 
     def trial(steps):
-        return replace(unit, task=replace(plan.task, steps=steps, eval_steps=np.array([0, steps])))
+        training = replace(setup.training, steps=steps, eval_every=steps, eval_at=None)
+        return replace(unit, setup=replace(setup, training=training))
 
     train_unit(trial(1))  # compiles
-    steps = int(np.clip(TRIAL_OPERATIONS * plan.task.steps // (plan.task.operations * unit.size), 1, plan.task.steps))
+    steps = int(np.clip(TRIAL_OPERATIONS * setup.steps // (setup.operations * unit.size), 1, setup.steps))
     start = time.perf_counter()
     train_unit(trial(steps))
-    rate = _work(trial(steps).task, unit.opts, rows) / (time.perf_counter() - start)
-    operations = _work(plan.task, plan.configs, rows) * len(plan.seeds)
-    return Estimate(plan.size, len(plan.units), plan.rows_in_all, operations, rate, steps, plan.frame_bytes)
+    rate = _work(trial(steps).setup, unit.opts, rows) / (time.perf_counter() - start)
+    operations = _work(setup, plan.configs, rows) * len(plan.seeds)
+    return Estimate(plan.size, len(plan.units), plan.frame_rows, operations, rate, steps, plan.frame_bytes)
 
 
-def _work(task, opts, rows):
+def _work(setup, opts, rows):
     """Return the floating-point operations of runs with these optimizers: six for each weight and row, two to look."""
-    look = 2.0 * task.model.size * int(rows.bounds[-1]) * len(task.eval_steps)
-    kinds = sum(2 if isinstance(opt, optimizers.WithSlowWeights) else 1 for opt in opts)
-    return len(opts) * task.operations + look * kinds
+    look = 2.0 * setup.model.size * int(rows.bounds[-1]) * len(setup.eval_steps)
+    kinds = sum(1 + opt.has_slow_weights for opt in opts)
+    return len(opts) * setup.operations + look * kinds
 
 
 # ----------------------------------------------------------------------------------------------------------- reading

@@ -10,9 +10,9 @@ import numpy as np
 
 from lookahead_nb.checks import real_number, real_numbers
 from lookahead_nb.landscapes import DoubleWell
-from lookahead_nb.optimizers import WithSlowWeights
-from lookahead_nb.sweep import Plan
-from lookahead_nb.train import KINDS, rising_steps, weights_at
+from lookahead_nb.training.plan import Plan
+from lookahead_nb.training.run import weights_at
+from lookahead_nb.training.setup import KINDS, Setup, Training, rising_steps
 
 CROSSED = 0.75  # up to here the logarithm in a rate magnifies the noise of the shares by less than three
 SIDE_BY_SIDE = 16  # optimizers that share the normal numbers of a seed, whose drawing costs as much as a few of them
@@ -30,7 +30,7 @@ def occupancy(well, configs, *, at, seeds, dtype="float32"):
     """
     _check_well(well)
     at = rising_steps("at", at)
-    plan = Plan.checked(well, None, at[-1], 1, 1, at, 1, dtype, "cpu", configs, seeds)
+    plan = Plan(Setup(well, None, Training(steps=at[-1], eval_at=at, dtype=dtype)), configs, seeds)
     configs, seeds, settings = plan.configs, plan.seeds, plan.settings
     jobs = [*product(range(0, len(configs), SIDE_BY_SIDE), range(len(seeds)))]
 
@@ -47,7 +47,7 @@ def occupancy(well, configs, *, at, seeds, dtype="float32"):
         for (first, place), each in zip(jobs, pool.map(shares, jobs), strict=True):
             found[first : first + SIDE_BY_SIDE, place] = each
     there = np.ones(found.shape[:-1], bool)
-    there[..., 1] = np.array([isinstance(opt, WithSlowWeights) for opt in configs])[:, None, None]
+    there[..., 1] = plan.has_slow[:, None, None]
     which, places, step, kind = np.nonzero(there)
     columns = {"seed": np.take(seeds, places), "step": np.take(at, step), "weights": np.take(KINDS, kind)}
     columns |= {"left": found[there][:, 0], "right": found[there][:, 1]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -335,14 +336,15 @@ def trace(landscape, optimizer, start, steps):
         raise TypeError(f"optimizer must be an inner rule or Lookahead, not {optimizer!r}")
     params = np.array(start)
     state = optimizer.init(params)
-    sync, slowed = optimizer.sync, optimizer.has_slow_weights
+    opt: Any = optimizer
+    sync, slowed = opt.sync, opt.has_slow_weights
     if sync and not all(step for step, _ in sync.slow_steps):
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, not 0.0")
     fast, slow = [params.copy()], [params.copy()]
     for t in range(1, steps + 1):
         optimizer.step(params, landscape.loss_and_grad(params, t)[1], state)
         fast.append(params.copy())
-        with optimizer.slow_weights(params, state) if slowed else nullcontext():
+        with opt.slow_weights(params, state) if slowed else nullcontext():
             slow.append(params.copy())
         if sync and state.t % sync.period == 0 and sync.pull_back:
             fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / state.slow_steps[-1]

@@ -41,7 +41,8 @@ from lookahead_nb.checks import real_number, real_numbers, whole_number
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.optimizers import Adam, AdamW, Lookahead
 from lookahead_nb.theory import ANCHOR, FAST, MOMENTUM, SLOW, Cycle
-from lookahead_nb.train import Task
+from lookahead_nb.training.run import train_in_place
+from lookahead_nb.training.setup import Setup, Training
 
 _NEGLIGIBLE = 1e-12  # of a norm, or of the change of v from round to round
 _ROUNDS = 100
@@ -96,16 +97,15 @@ class CoupledCycle:
     @property
     def weight_decay(self):
         """The decay that stands outside of the gradient."""
-        inner = _inner(self.opt)
+        inner = self.opt.inner
         return inner.weight_decay if isinstance(inner, AdamW) else 0.0
 
     @cached_property
     def _alone(self):
         """The cycle of one mode, for the settings it holds and for its sync."""
-        inner = _inner(self.opt)
+        inner = self.opt.inner
         bare = replace(inner, weight_decay=0.0) if isinstance(inner, AdamW) else inner
-        around = isinstance(self.opt, Lookahead)
-        return Cycle.of(_around(self.opt, bare) if around else bare)
+        return Cycle.of(_around(self.opt, bare) if self.opt.sync else bare)
 
     @cached_property
     def _maps(self):
@@ -234,7 +234,7 @@ class Minimum(NamedTuple):
         how = {"epoch": N // B, "correlation": -B / (N - B)} if not independent else {}
         noise = self.covariance / B * (1 if independent else (N - B) / (N - 1))
         cycle = CoupledCycle(opt, self.hessian, noise, minimum=self.params, **how)
-        inner = _inner(opt)
+        inner = opt.inner
         if not isinstance(inner, (Adam, AdamW)):
             return cycle
         square, change = np.diag(noise), np.inf
@@ -267,26 +267,25 @@ def weights_along(model, data, opt, at, *, seeds, batch_size=64, dtype="float64"
     FloatingPointError if a run diverges.
     """
     at = [whole_number(f"at[{i}]", t, 1) for i, t in enumerate(at)]
-    task = Task.checked(model, data, at[-1], batch_size, 1, [at[-1]], 1, dtype, "cpu")
-    rows = task.rows(0)
+    training = Training(steps=at[-1], batch_size=batch_size, eval_every=at[-1], eval_rows=1, dtype=dtype)
+    setup = Setup(model, data, training)
+    rows = setup.rows(0)
 
     def run(seed):
-        params, kept = model.init(seed, task.dtype), []
+        params, kept = model.init(seed, setup.dtype), []
         state = opt.init(params)
-        looked = task.advance(
-            opt, seed, rows, params, state, looks=at, look=lambda: kept.append((params.copy(), state.slow.copy()))
-        )
-        if looked[1] >= 0:
-            raise FloatingPointError(f"seed {seed} diverged at step {looked[1]}")
+
+        def snapshot():
+            kept.append((params.copy(), state.slow.copy()))
+
+        outcome = train_in_place(setup, opt, seed, rows, params, state, snapshot_at=at, snapshot=snapshot)
+        if outcome.diverged_at[0] >= 0:
+            raise FloatingPointError(f"seed {seed} diverged at step {outcome.diverged_at[0]}")
         return kept
 
     with ThreadPoolExecutor() as pool:
         kept = np.array([*pool.map(run, range(whole_number("seeds", seeds, 2)))])
     return Weights(*np.moveaxis(kept, (2, 1), (0, 1)))
-
-
-def _inner(opt):
-    return opt.inner if isinstance(opt, Lookahead) else opt
 
 
 def _around(opt, inner):

@@ -22,7 +22,7 @@ from lookahead_nb.theory import (
     sgd_matched_loss,
     sgd_variance,
 )
-from lookahead_nb.train import settings_frame
+from lookahead_nb.training.history import settings_frame
 
 # ------------------------------------------------------------------------------------------------------- one mode
 
@@ -67,7 +67,7 @@ def by_phase(opts, clouds):
     """
     late, place, found = clouds[clouds["step"] >= clouds["step"].max() / 2], {"fast": FAST, "slow": SLOW}, []
     for opt in opts:
-        settings, cycle = settings_frame([opt])[0].dropna(axis=1).iloc[0], Cycle.of(opt, noise=1.0)
+        settings, cycle = settings_frame([opt]).dropna(axis=1).iloc[0], Cycle.of(opt, noise=1.0)
         rows = late[(late[settings.index] == settings).all(axis=1)]
         if rows.empty:
             raise ValueError(f"opts must be configurations of clouds, which {opt!r} is not")

@@ -31,8 +31,8 @@ from lookahead_nb.mlp import MLP
 from lookahead_nb.optimizers import INNER_RULES, Lookahead
 from lookahead_nb.philox import DRAWS, uniforms
 from lookahead_nb.schedules import Schedule
-from lookahead_nb.sweep import grid
-from lookahead_nb.train import Task
+from lookahead_nb.training.grid import grid
+from lookahead_nb.training.setup import Setup, Training
 
 LANDSCAPES = {kind.__name__: kind for kind in configuration.LANDSCAPES}
 TRAINING = ("steps", "batch_size", "eval_every", "eval_rows", "lr", "schedule", "warmup", "threshold")
@@ -202,9 +202,10 @@ class Problem:
 
     @property
     def operations(self):
-        """The floating-point operations of the training steps of one run, as ``train.Task`` counts them."""
-        defaults: dict[str, Any] = {"batch_size": 64, "eval_rows": 1, "eval_at": None, "dtype": "float32"}
-        return Task.checked(**defaults | self.training(), backend="cpu").operations
+        """The floating-point operations of the training steps of one run, as ``training.Setup`` counts them."""
+        how = self.training()
+        model, data = how.pop("model"), how.pop("data")
+        return Setup(model, data, Training(**how)).operations
 
     def schedule(self, peak):
         """Return the learning rate of a run: the number, or the schedule of the problem from this peak.

@@ -42,7 +42,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lookahead_nb.checks import flag, one_of, real_number, real_numbers, whole_number
-from lookahead_nb.optimizers import INNER_STATES, SGD, Adam, AdamW, Lookahead, Optimizer
+from lookahead_nb.optimizers import INNER_STATES, SGD, Adam, AdamW, Optimizer
 
 FAST, SLOW, MOMENTUM, ANCHOR = range(4)
 _SCAN, _REFINED, _ZOOMS, _ZOOM_POINTS = 4000, 30, 12, 9  # each zoom narrows fourfold
@@ -103,7 +103,7 @@ class Cycle:
             raise ValueError(f"inner_state must be 'keep' without pull-back, not {self.inner_state!r}")
 
     @classmethod
-    def of(cls, optimizer, *, curvature=1.0, noise=0.0):
+    def of(cls, optimizer: Any, *, curvature=1.0, noise=0.0):
         """Return the cycle of an optimizer's own settings.
 
         optimizer : SGD, Adam, AdamW, or Lookahead around one of them, at a constant lr, without Nesterov momentum and
@@ -120,7 +120,7 @@ class Cycle:
         beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
         lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
         if sync and len(sync.slow_steps) != 1:
-            raise ValueError(f"optimizer must have one slow_step_size, not {optimizer.slow_step_size!r}")
+            raise ValueError(f"optimizer must have one slow_step_size, not {optimizer!r}")
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
         cycle = {name: getattr(optimizer, name) for name in names} if sync else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)

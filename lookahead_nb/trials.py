@@ -18,8 +18,9 @@ from lookahead_nb.metrics import METRICS, Curves
 from lookahead_nb.optimizers import AdamW, Lookahead
 from lookahead_nb.philox import SUBSETS, permutation
 from lookahead_nb.progress import Progress
-from lookahead_nb.sweep import grid, sweep
-from lookahead_nb.train import train
+from lookahead_nb.training.grid import grid
+from lookahead_nb.training.run import train
+from lookahead_nb.training.sweep import sweep
 
 TUNING_SEEDS = range(6)  # never those of a result, which are far larger
 STARTS = 3  # of crossings: both minima and the ridge

@@ -688,7 +688,7 @@ def test_evidence_resumes_from_its_store(register, checkout, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("nothing may be trained again")
 
-    monkeypatch.setattr(sys.modules["lookahead_nb.sweep"], "train_unit", refuse)
+    monkeypatch.setattr(sys.modules["lookahead_nb.training.sweep"], "train_unit", refuse)
     again = claims.evidence(register["C01"])
     assert again.runs.equals(first.runs)
     assert again.tuning.equals(first.tuning)

@@ -262,7 +262,7 @@ SLOW = """
     import sys, time
     from lookahead_nb.__main__ import main
 
-    sweep = sys.modules["lookahead_nb.sweep"]
+    sweep = sys.modules["lookahead_nb.training.sweep"]
     train_unit = sweep.train_unit
 
     def slow(unit, **how):

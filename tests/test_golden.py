@@ -20,8 +20,8 @@ import pytest
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 import lookahead_nb as lnb
+from lookahead_nb import train
 from lookahead_nb.philox import STREAM_ID
-from lookahead_nb.train import train
 
 FOLDER = Path(__file__).resolve().parent / "golden"
 COMPILED = not numba.config.DISABLE_JIT

@@ -11,7 +11,7 @@ import lookahead_nb as lnb
 from lookahead_nb import philox, theory
 from lookahead_nb.jit import fma
 from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock, trace
-from lookahead_nb.train import weights_at
+from lookahead_nb.training import weights_at
 
 STEP = 6e-6  # cube root of eps, where cutting off and rounding errors of a central difference meet
 DIFFERENCES = (

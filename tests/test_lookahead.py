@@ -10,7 +10,7 @@ from cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference
 
 import lookahead_nb as lnb
 from lookahead_nb import formulas
-from lookahead_nb.optimizers import STEPS_AHEAD, step_table
+from lookahead_nb.optimizers import STEPS_AHEAD, StepScalars, step_table
 
 RTOL_FLOAT64 = 1e-13  # some ten roundings per step over 60 steps; measured 5e-15
 DOWNHILL = lnb.SGD(lr=1.0)  # with gradient 1 it goes down by exactly 1 per step
@@ -422,14 +422,19 @@ def test_printed_settings_are_the_settings():
 def test_table_of_scalars_holds_what_steps_use(inner_state):
     inner = lnb.AdamW(lr=lnb.schedules.cosine(0.1, 20, warmup=3))
     opt = lnb.Lookahead(inner, sync_period=3, retention=0.7, inner_state=inner_state)
-    rows, powers = step_table(opt, STEPS_AHEAD + 8, np.float64)
+    steps = STEPS_AHEAD + 8
+    rows, scalars = step_table(opt, steps, np.float64), StepScalars(opt, np.float64)
+    pieces = [scalars.stretch(5), scalars.stretch(7), scalars.stretch(steps - 12)]
+    assert np.array_equal(np.concatenate(pieces), rows)  # in any stretches
+    whole = StepScalars(opt, np.float64)
+    whole.stretch(steps)
     params = np.ones(1)
     state = opt.init(params)
-    for t, (row, reached) in enumerate(zip(rows, powers[1:], strict=True), 1):
+    for t, row in enumerate(rows, 1):
         one = inner.scalars(inner.schedule(t), state.power1 * inner.beta1, state.power2 * inner.beta2, t)
-        assert row.tolist() == [*one] == state._next_step()[0].tolist()
+        assert row.tolist() == [*one] == state._next_step().row.tolist()
         opt.step(params, np.ones(1), state)
-        assert reached[:2].tolist() == [state.power1, state.power2]
+        assert whole.powers_after(t) == state.powers
 
 
 # --------------------------------------------------------------------------------------------------- slow weights

@@ -1,6 +1,5 @@
 """Sweeps: the bits of a run alone (promise R1), grids, frames, what is refused."""
 
-import importlib
 import itertools
 import multiprocessing
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -17,15 +16,14 @@ import lookahead_nb as lnb
 from lookahead_nb.cpu import groups
 from lookahead_nb.datasets import from_arrays
 from lookahead_nb.store import Store
-
-sweeping = importlib.import_module("lookahead_nb.sweep")  # the names of the package are those of the functions
-training = importlib.import_module("lookahead_nb.train")
+from lookahead_nb.training import engine_cpu, plan, setup
+from lookahead_nb.training.setup import Setup, Training
 
 COMPILED = not numba.config.DISABLE_JIT
 STEPS, BATCH, ROWS = (60, 8, 120) if COMPILED else (5, 4, 20)  # 72 rows in training: more than are evaluated at once
 HOW: dict = {"steps": STEPS, "batch_size": BATCH, "eval_at": [1, 3, 4, STEPS // 2], "progress": False}
 ALONE = {name: value for name, value in HOW.items() if name != "progress"}
-RESULTS = [f"{split}_{measure}" for measure in ("loss", "accuracy") for split in training.SPLITS]
+RESULTS = [f"{split}_{measure}" for measure in ("loss", "accuracy") for split in setup.SPLITS]
 each_width = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 MODELS = {
@@ -170,15 +168,15 @@ def test_r1_side_by_side(name, opts, monkeypatch):
     if not COMPILED:
         monkeypatch.setattr(groups, "ROWS_AT_ONCE", 5)
     model = MODELS[name]
-    task = training.Task.checked(model, problem(model.n_classes), 5, 4, 50, [1, 2, 4], 100, "float32", "cpu")
-    rows = task.rows(3)
+    here = Setup(model, problem(model.n_classes), Training(steps=5, batch_size=4, eval_at=[1, 2, 4], eval_rows=100))
+    rows = here.rows(3)
     for opt in opts:
         params = model.init(3)
-        alone, diverged_at, _ = task.advance(opt, 3, rows, params, opt.init(params))
-        found, at = training.train_group(task, [opt], 3, rows)
-        kinds = 1 + hasattr(opt, "slow_weights")
-        assert np.array_equal(found[0][:, :kinds], alone[:, :kinds])
-        assert at == diverged_at == -1
+        alone = engine_cpu.train_network(here, opt, 3, rows, params, opt.init(params))
+        beside = engine_cpu.train_side_by_side(here, [opt], 3, rows)
+        kinds = 1 + opt.has_slow_weights
+        assert np.array_equal(beside.results[:, :, :kinds], alone.results[:, :, :kinds])
+        assert beside.diverged_at == alone.diverged_at == -1
 
 
 def in_frame(**changes):
@@ -205,15 +203,15 @@ def test_r1_on_any_number_of_threads():
 @pytest.mark.parametrize("chunk", [1, 7] if COMPILED else [2])
 def test_r1_in_any_chunk(chunk, monkeypatch):
     whole = in_frame()
-    monkeypatch.setattr(training, "OPERATIONS_AT_ONCE", chunk * 6 * MODELS["perceptron"].size * BATCH)
+    monkeypatch.setattr(setup, "OPERATIONS_AT_ONCE", chunk * 6 * MODELS["perceptron"].size * BATCH)
     pd.testing.assert_frame_equal(in_frame(), whole, check_exact=True)
 
 
 @pytest.mark.parametrize("runs", [16, 1024])
 def test_r1_in_units_of_any_size(runs, monkeypatch):
     whole = in_frame()
-    monkeypatch.setattr(sweeping, "UNIT_RUNS", runs)
-    monkeypatch.setattr(sweeping, "SIDE_BY_SIDE_FROM", 1)
+    monkeypatch.setattr(plan, "UNIT_RUNS", runs)
+    monkeypatch.setattr(plan, "SIDE_BY_SIDE_FROM", 1)
     pd.testing.assert_frame_equal(in_frame(), whole, check_exact=True)
 
 
@@ -236,7 +234,7 @@ def test_r1_in_another_process():
 
 @pytest.mark.parametrize("after", [0, 1, 2] if COMPILED else [1])
 def test_r1_after_an_interruption(after, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeping, "UNIT_RUNS", 16)
+    monkeypatch.setattr(plan, "UNIT_RUNS", 16)
     whole, stored, reported = in_frame(), [], []
 
     def stop(done, total):
@@ -348,7 +346,7 @@ def test_rows_stand_by_configuration_seed_step_and_weights():
     frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=[7, 3], **HOW)
     names = frame.drop_duplicates("run")[["optimizer", "seed"]].to_numpy().tolist()
     assert names == [[name, seed] for name in ("AdamW", "SGD", "Lookahead(AdamW)") for seed in (7, 3)]
-    steps = training._eval_steps(STEPS, 50, HOW["eval_at"]).tolist()
+    steps = Training(steps=STEPS, eval_at=HOW["eval_at"]).eval_steps.tolist()
     first, last = frame[frame["seed"] == 3].iloc[: len(steps)], frame.iloc[-2 * len(steps) :]
     assert first["step"].tolist() == steps
     assert first["weights"].eq("fast").all()
@@ -412,11 +410,11 @@ def test_equal_configurations_are_trained_once_and_that_is_said():
 
 def test_units_do_not_depend_on_the_machine():
     """Their names are those of files on a disk, which another machine may go on with."""
-    task = training.Task.checked(lnb.MLP((64, 32, 10)), None, 1000, 64, 50, None, 10_000, "float32", "cpu")
-    plan = sweeping.Plan(task, list(many(100)), [0, 1])
-    assert [unit.size for unit in plan.units] == [32, 32, 32, 4] * 2
-    assert plan.units[0].name == "3f9d89c98098694dad2cd33c4b1aa0f9"
-    assert sorted(i for unit in plan.units[:4] for i in unit.which) == list(range(100))
+    data = from_arrays(np.zeros((200, 64)), np.arange(200) % 10)
+    units = plan.Plan(Setup(lnb.MLP((64, 32, 10)), data, Training()), list(many(100)), [0, 1]).units
+    assert [unit.size for unit in units] == [32, 32, 32, 4] * 2
+    assert units[0].name == "3f9d89c98098694dad2cd33c4b1aa0f9"
+    assert sorted(i for unit in units[:4] for i in unit.which) == list(range(100))
 
 
 class Recording(Executor):

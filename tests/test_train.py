@@ -1,6 +1,5 @@
 """One training run: the bits of stepping by hand, what is evaluated when, history, divergence, what is refused."""
 
-import importlib
 import itertools
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import lookahead_nb as lnb
 from lookahead_nb.cpu import step as cpu_step
 from lookahead_nb.datasets import from_arrays, stratified_rows
 from lookahead_nb.formulas import RULES, pull
-from lookahead_nb.train import train
+from lookahead_nb.training import setup, train
 
 COMPILED = not numba.config.DISABLE_JIT
 STEPS, BATCH, ROWS = (100, 8, 60) if COMPILED else (7, 5, 25)
@@ -455,7 +454,7 @@ def test_a_sync_may_save_a_run_from_divergence():
 @pytest.mark.parametrize("operations", [1, 1e4])
 def test_divergence_is_seen_in_any_chunk(monkeypatch, operations):
     whole = exploding()
-    monkeypatch.setattr(importlib.import_module("lookahead_nb.train"), "OPERATIONS_AT_ONCE", operations)
+    monkeypatch.setattr(setup, "OPERATIONS_AT_ONCE", operations)
     pieces = exploding()
     assert same_numbers(pieces.history, whole.history)
     assert pieces.diverged_at == whole.diverged_at
@@ -498,9 +497,7 @@ def test_chunks_move_no_bit(monkeypatch, chunk, dtype):
     steps = min(STEPS, 20)
     how = {"steps": steps, "batch_size": BATCH, "dtype": dtype, "eval_at": [3, 4, 6]}
     whole = train(model, data, lookahead, **how)
-    monkeypatch.setattr(
-        importlib.import_module("lookahead_nb.train"), "OPERATIONS_AT_ONCE", 6 * model.size * BATCH * chunk
-    )
+    monkeypatch.setattr(setup, "OPERATIONS_AT_ONCE", 6 * model.size * BATCH * chunk)
     pieces = train(model, data, lookahead, **how)
     assert picture(pieces.params, pieces.state) == picture(whole.params, whole.state)
     assert same_numbers(pieces.history, whole.history)

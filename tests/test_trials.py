@@ -299,7 +299,7 @@ def test_a_store_is_resumed_and_another_problem_has_its_own(tmp_path, monkeypatc
     def refuse(*_, **__):
         raise AssertionError("nothing may be trained again")
 
-    monkeypatch.setattr(sys.modules["lookahead_nb.sweep"], "train_unit", refuse)
+    monkeypatch.setattr(sys.modules["lookahead_nb.training.sweep"], "train_unit", refuse)
     again = trials.measure_on([problem()], arms, ["train_loss"], SEEDS, store=tmp_path)
     assert again.runs.equals(first.runs)
     assert again.tuning.equals(first.tuning)

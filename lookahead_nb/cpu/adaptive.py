@@ -43,20 +43,14 @@ def fitted(before, p, slow, g, v, c, lr, lowest):
     return _fitted_loop(p.dtype.type)(before, p, slow, g, v, c, lr, lowest)
 
 
-def sync_types(width):
-    """Return the Numba types of what whole runs take of their syncs, from sync_period to inner_state."""
-    pairs, rates = types.float64[:, ::1], types.Array(types.float64, 1, "C", readonly=True)
-    return types.int64, pairs, rates, types.float64, width_types(width)[1], types.boolean, types.int64
-
-
 @formula
-def step_of_sync(n, slow_steps, rates, lowest, before, p, slow, g, v, c):
-    """Return the slow step of sync n = 0, 1, ... and 1 minus it, float64.
+def step_of_sync(n, syncs, p, slow, g, v, c):
+    """Return the slow step of sync n = 0, 1, ... and 1 minus it, float64; a fitted one is also noted in the bundle.
 
-    slow_steps : (m, 2) float64, such pairs, in, taken in turn; or, where rates is not empty, one for each sync, out.
-    rates : (syncs,) float64, in, the learning rate at each sync, or (0,).
+    syncs : ``bundles.SyncsOfOneRun``; the other arguments as above.
     """
-    if rates.size > 0:
-        slow_steps[n, 0], slow_steps[n, 1] = _fitted(before, p, slow, g, v, c, rates[n], lowest)
+    slow_steps = syncs.slow_steps
+    if syncs.rates.size > 0:
+        slow_steps[n, 0], slow_steps[n, 1] = _fitted(syncs.before, p, slow, g, v, c, syncs.rates[n], syncs.lowest)
     turn = n % slow_steps.shape[0]
     return slow_steps[turn, 0], slow_steps[turn, 1]

@@ -18,9 +18,10 @@ from functools import lru_cache
 import numpy as np
 from numba import types
 
+from lookahead_nb import bundles
 from lookahead_nb.cpu import network
 from lookahead_nb.cpu.lanes import lane_product, line, set_line
-from lookahead_nb.cpu.runs import FAST, SLOW, gather
+from lookahead_nb.cpu.loop import Phases, control_loop, gather, is_due
 from lookahead_nb.cpu.step import width_types
 from lookahead_nb.formulas import INTERPOLATE, RELU, RESET, RULES, biased, pull, relu, schedule_free_average
 from lookahead_nb.jit import compiled, fma, formula, like, named, select
@@ -149,6 +150,7 @@ def _evaluate(params, X, y, sizes, activation, losses, accuracies, labels, work)
         accuracies[lane] /= rows
 
 
+@formula
 def _half_squares(params, sizes, out):
     """Write half the sum of squares of all W of each run, biases left out, in float64."""
     out[:] = 0
@@ -208,105 +210,106 @@ def _sync(p, s1, s2, slow, a1, a2, how, inner_state):
 
 
 @formula
-def _average_all(p, s1, outward, slow):
-    far = line(outward, 0)
-    for i in range(p.shape[0]):
-        set_line(slow, i, schedule_free_average(line(p, i), line(s1, i), far))
+def _average(weights, syncs):
+    """Compute the averages of Schedule-Free where lanes have any; see ``loop.Phases``."""
+    far = line(syncs.outward, 0)
+    if syncs.outward[0, 0] > like(syncs.outward[0, 0], 0):
+        for i in range(weights.p.shape[0]):
+            average = schedule_free_average(line(weights.p, i), line(weights.s1, i), far)
+            set_line(weights.slow, i, average)
 
 
 @formula
-def _look(evaluate, weights, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work, results):
-    """Evaluate the weights of all lanes on every part; results : (L, parts, 2), out."""
+def _prepare(weights, model, batches):
+    """Return a minibatch (row indices, rows, labels of all lanes), losses, accuracies, penalties, pulls, beyond."""
+    lanes, rows, X = weights.p.shape[1], batches.batch_size, batches.X
+    labels = np.zeros((max(rows, ROWS_AT_ONCE) + 1) * lanes, np.int64)  # those of idle lines have to be some label
+    return (
+        np.empty(rows, np.int64),
+        np.empty((rows, X.shape[1]), X.dtype),
+        labels,
+        np.empty(lanes),
+        np.empty(lanes),
+        np.zeros(lanes),
+        np.zeros((4, lanes), X.dtype),
+        np.zeros((1, lanes), X.dtype),
+    )
+
+
+@formula
+def _evaluate_parts(measure, p, model, evaluation, scratch, work, t, results):
+    """Evaluate the weights of all lanes on every part; results : (lanes, parts, 2), out."""
+    _, _, labels, losses, accuracies, _, _, _ = scratch
+    bounds = evaluation.bounds
     for i in range(bounds.size - 1):
         lo, hi = bounds[i], bounds[i + 1]
-        evaluate(weights, eval_X[lo:hi], eval_y[lo:hi], sizes, activation, losses, accuracies, labels, work)
-        results[:, i, 0] = losses
-        results[:, i, 1] = accuracies
+        X, y = evaluation.X[lo:hi], evaluation.y[lo:hi]
+        measure(p, X, y, model.sizes, model.activation, losses, accuracies, labels, work)
+        for lane in range(losses.size):
+            results[lane, i, 0] = losses[lane]
+            results[lane, i, 1] = accuracies[lane]
 
 
 @formula
-def _due(t, periods, slow_steps, turns, pulls, how):
-    """Tell whether any lane syncs at step t; write how far each pulls its slow weights, and its fast ones.
+def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+    rows, batch, labels, losses, _, penalty, _, _ = scratch
+    lanes = losses.size
+    minibatch(batches.X.shape[0], batches.batch_size, batches.seed, t - 1, rows)
+    gather(batches.X, rows, batch)
+    for r in range(rows.size):
+        label = batches.y[rows[r]]
+        for i in range(r * lanes, (r + 1) * lanes):
+            labels[i] = label
+    gradient(weights.p, batch, labels, model.sizes, model.activation, model.l2, weights.g, losses, work)
+    if model.l2 > like(model.l2, 0) and batch.itemsize == 8:  # squares of float32 cannot overflow in float64
+        _half_squares(weights.p, model.sizes, penalty)
+    for lane in range(lanes):
+        losses[lane] += np.float64(model.l2) * penalty[lane]
+    return True  # a lane that diverged continues beside the others
 
-    how : (4, L), out: step and rest for the slow weights, and for the fast ones; 0 and 1 where a lane stays as it is.
+
+@formula
+def _update(rule, weights, steps, syncs, evaluation, scratch, t):
+    """Take a step in all lanes and note those that stopped being finite; see ``loop.Phases``."""
+    _, _, _, losses, _, _, _, beyond = scratch
+    rule(weights.p, weights.g, weights.s1, weights.s2, steps.table[t - 1 - steps.first], steps.limits, beyond)
+    for lane in range(losses.size):
+        finite = np.isfinite(losses[lane]) and beyond[0, lane] == like(beyond[0, lane], 0)
+        if evaluation.diverged_at[lane] < 0 and not finite:
+            evaluation.diverged_at[lane] = t
+    return True
+
+
+@formula
+def _sync_if_due(sync, weights, steps, syncs, scratch, t):
+    """Sync the lanes that are due: a lane that is not is pulled by 0."""
+    p, _, s1, s2, slow, a1, a2 = weights
+    pulls = scratch[6]
+    if _due(t, syncs, pulls):
+        sync(p, s1, s2, slow, a1, a2, pulls, syncs.inner_state)
+
+
+@formula
+def _due(t, syncs, pulls):
+    """Return whether any lane syncs at step t; write how far each pulls its slow weights, and its fast ones.
+
+    pulls : (4, lanes), out: step and rest for the slow weights, then for the fast ones; 0 and 1 in a lane not due.
     """
-    syncs = False
-    for lane in range(periods.size):
-        now = periods[lane] > 0 and t % periods[lane] == 0
-        syncs |= now
-        turn = (t // periods[lane] - 1) % turns[lane] if now else 0
-        how[0, lane] = slow_steps[turn, 0, lane] if now else 0
-        how[1, lane] = slow_steps[turn, 1, lane] if now else 1
-        how[2, lane] = 1 if now and pulls[lane] else 0
-        how[3, lane] = 0 if now and pulls[lane] else 1
-    return syncs
+    due = False
+    for lane in range(syncs.period.size):
+        now = is_due(syncs.period[lane], t)
+        due |= now
+        turn = (t // syncs.period[lane] - 1) % syncs.turns[lane] if now else 0
+        pulls[0, lane] = syncs.slow_steps[turn, 0, lane] if now else 0
+        pulls[1, lane] = syncs.slow_steps[turn, 1, lane] if now else 1
+        pulls[2, lane] = 1 if now and syncs.pull_back[lane] else 0
+        pulls[3, lane] = 0 if now and syncs.pull_back[lane] else 1
+    return due
 
 
-def _advance(
-    rule, sync, loss_and_grad, evaluate, half_squares,
-    p, g, s1, s2, slow, a1, a2, table, limits, periods, slow_steps, turns, pulls, inner_state, outward,
-    X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, diverged_at, work,
-    first, last,
-):  # fmt: skip
-    lanes = p.shape[1]
-    rows, batch = np.empty(batch_size, np.int64), np.empty((batch_size, X.shape[1]), X.dtype)
-    labels = np.zeros(
-        (max(batch_size, ROWS_AT_ONCE) + 1) * lanes, np.int64
-    )  # those of idle lines have to be some label
-    losses, accuracies, penalty = np.empty(lanes), np.empty(lanes), np.zeros(lanes)
-    how, beyond = np.zeros((4, lanes), X.dtype), np.zeros((1, lanes), X.dtype)
-    watches_penalty = l2 > like(l2, 0) and X.itemsize == 8  # squares of float32 cannot overflow in float64
-    due = 0
-    while due < eval_steps.size and eval_steps[due] < first + (first > 0):
-        due += 1
-    if first == 0 and due < eval_steps.size and eval_steps[due] == 0:
-        _look(
-            evaluate,
-            p,
-            eval_X,
-            eval_y,
-            bounds,
-            sizes,
-            activation,
-            losses,
-            accuracies,
-            labels,
-            work,
-            results[:, due, FAST],
-        )
-        results[:, due, SLOW] = results[:, due, FAST]
-        due += 1
-    for t in range(first + 1, last + 1):
-        minibatch(X.shape[0], batch_size, seed, t - 1, rows)
-        gather(X, rows, batch)
-        for r in range(batch_size):
-            label = y[rows[r]]
-            for i in range(r * lanes, (r + 1) * lanes):
-                labels[i] = label
-        loss_and_grad(p, batch, labels, sizes, activation, l2, g, losses, work)
-        if watches_penalty:
-            half_squares(p, sizes, penalty)
-        rule(p, g, s1, s2, table[t - 1 - first], limits, beyond)
-        for lane in range(lanes):
-            finite = np.isfinite(losses[lane] + np.float64(l2) * penalty[lane])
-            if diverged_at[lane] < 0 and not (finite and beyond[0, lane] == like(l2, 0)):
-                diverged_at[lane] = t
-        evaluates = due < eval_steps.size and eval_steps[due] == t
-        if evaluates:
-            _look(
-                evaluate, p, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work,
-                results[:, due, FAST],
-            )  # fmt: skip
-        if _due(t, periods, slow_steps, turns, pulls, how):
-            sync(p, s1, s2, slow, a1, a2, how, inner_state)
-        if evaluates and slow.shape[0] > 0:
-            if outward[0, 0] > like(l2, 0):
-                _average_all(p, s1, outward, slow)
-            _look(
-                evaluate, slow, eval_X, eval_y, bounds, sizes, activation, losses, accuracies, labels, work,
-                results[:, due, SLOW],
-            )  # fmt: skip
-        due += evaluates
+_advance = control_loop(
+    "advance_lanes", Phases(_prepare, _evaluate_parts, _differentiate, _update, _sync_if_due, _average)
+)
 
 
 def _signatures(width):
@@ -319,7 +322,6 @@ def _signatures(width):
         types.void(lines, lines, lines, lines, lines, lines, lines, types.int64),
         types.void(lines, readonly, labels, whole, types.int64, scalar, lines, numbers, lines),
         types.void(lines, readonly, whole, whole, types.int64, numbers, numbers, labels, lines),
-        types.void(lines, whole, numbers),
     )
 
 
@@ -331,48 +333,51 @@ def _rule_loop(rule, width):
 
 @lru_cache(None)
 def _loops(width):
-    loops = zip(_signatures(width)[1:], (_sync, _loss_and_grad, _evaluate, _half_squares), strict=True)
+    loops = zip(_signatures(width)[1:], (_sync, _loss_and_grad, _evaluate), strict=True)
     return tuple(compiled(signature, nogil=True)(loop) for signature, loop in loops)
 
 
 @lru_cache(None)
 def _advance_loop(width):
-    scalar, _, readonly = width_types(width)
-    lines, matrix = scalar[:, ::1], types.Array(scalar, 2, "C", readonly=True)
-    whole = types.Array(types.int64, 1, "C", readonly=True)
-    blocks = types.Array(scalar, 3, "C", readonly=True)
-    signature = types.void(
+    scalar = width_types(width)[0]
+    signature = types.int64(
         *(types.FunctionType(s) for s in _signatures(width)),
-        *[lines] * 7, blocks, readonly,
-        whole, blocks, whole, types.Array(types.boolean, 1, "C", readonly=True), types.int64, lines,
-        matrix, whole, types.int64, types.uint64, whole, types.int64, scalar,
-        matrix, whole, whole, whole, types.float64[:, :, :, :, ::1], types.int64[::1], lines, types.int64, types.int64,
-    )  # fmt: skip
+        bundles.weights_type(scalar, 2),
+        bundles.steps_type(scalar, 2),
+        bundles.syncs_type(scalar),
+        bundles.network_type(scalar),
+        bundles.batches_type(scalar),
+        bundles.evaluation_type(scalar),
+        bundles.written(scalar, 2),
+    )
     return compiled(signature, nogil=True)(_advance)
 
 
-def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits, periods, slow_steps, turns, pulls, inner_state, outward,
-    X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, diverged_at, work,
-    first, last,
-):  # fmt: skip
-    """Train the runs of a group from step ``first`` to step ``last`` and evaluate them on the way, all in place.
+def advance(rule, weights, steps, syncs, model, batches, evaluation, work):
+    """Train the runs of a group over a stretch of steps and evaluate them on the way, all in place.
 
-    A lane that diverges goes on with what numbers it has; its step is noted and its later results mean nothing.
+    A lane that diverges continues with whatever numbers it has; its step is noted and its later results are void.
 
-    rule, inner_state, limits, X .. l2, eval_X .. eval_steps : as in ``runs.advance``, the same for all lanes.
-    p .. a2 : as there, but (n, L), or (0, L); slow is (0, L) where no lane has slow weights.
-    table : (last - first, 8, L), in, the scalars of these steps.     pulls : (L,) bool, in.
-    slow_steps : (m, 2, L), in, slow_step_size and 1 - slow_step_size, of which a lane takes the first turns in turn.
-    turns : (L,) int64, in, at least 1.
-    outward : (1, L), in, all above 0, as there, or all 0.
-    periods : (L,) int64, in, 0 for an inner rule.            results : (L, m, 2, parts, 2) float64, out.
-    diverged_at : (L,) int64, inout, -1 until a lane diverges.
-    work : for the larger of batch_size and ROWS_AT_ONCE rows.
+    Parameters
+    ----------
+    rule, model, batches
+        As in ``runs.advance``, the same for all lanes.
+    weights : bundles.Weights
+        Arrays (n, lanes) or (0, lanes); slow has no elements where no lane has slow weights.
+    steps : bundles.Steps
+        The table is (steps, 8, lanes).
+    syncs : bundles.Syncs
+        ``outward`` is above 0 in all lanes or in none.
+    evaluation : bundles.Evaluation
+        One result and one ``diverged_at`` for each lane.
+    work : (work_lines(sizes, rows), lanes) array
+        For the larger of batch_size and ``ROWS_AT_ONCE`` rows.
+
+    Returns
+    -------
+    int
+        The steps taken in all.
     """
-    width = p.dtype.type
-    _advance_loop(width)(
-        _rule_loop(rule, width), *_loops(width), p, g, s1, s2, slow, a1, a2, table, limits, periods, slow_steps, turns,
-        pulls, inner_state, outward, X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps,
-        results, diverged_at, work, first, last,
-    )  # fmt: skip
+    width = weights.p.dtype.type
+    loops = _rule_loop(rule, width), *_loops(width)
+    return _advance_loop(width)(*loops, weights, steps, syncs, model, batches, evaluation, work)

@@ -16,9 +16,9 @@ from functools import lru_cache
 import numpy as np
 from numba import types
 
-from lookahead_nb.cpu import step as steps
-from lookahead_nb.cpu.adaptive import step_of_sync, sync_types
-from lookahead_nb.cpu.runs import FAST, SLOW, _all_within
+from lookahead_nb import bundles
+from lookahead_nb.cpu import step as stepping
+from lookahead_nb.cpu.loop import Phases, all_within, average_run, control_loop, sync_run, update_run
 from lookahead_nb.formulas import SURFACES, drifted, noisy
 from lookahead_nb.jit import compiled, formula, like, named
 from lookahead_nb.philox import NOISE, fill_normal
@@ -66,7 +66,7 @@ def _mean_height(surface, width):
 
 @lru_cache(None)
 def _signatures(width):
-    scalar, vector, readonly = steps.width_types(width)
+    scalar, vector, readonly = stepping.width_types(width)
     normals = types.Array(types.float64, 1, "C", readonly=True)
     matrix, exact = (types.Array(each, 2, "C", readonly=True) for each in (scalar, types.float64))
     heights = types.void(readonly, exact, types.int64, types.float64[::1])
@@ -109,91 +109,81 @@ def draw(seed, first, out):
 
 @formula
 def move(coefficients, drift, step, moved):
-    """Write the coefficients of a step to moved, in its width: ``second + drift*step``, made in float64."""
+    """Write the coefficients of a step to moved, in its width: ``second + drift*step``, computed in float64."""
     for part in range(drift.size):
         moved[part, 1] = drifted(coefficients[part, 1], drift[part], np.float64(step))
 
 
-def _advance(
-    rule, sync, noisy_grad, mean_height,
-    p, g, s1, s2, slow, a1, a2, table, limits,
-    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
-    standing, rounded, drift, noise, normals, eval_steps, results, first, last,
-):  # fmt: skip
-    height = np.empty(1, np.float64)
-    exact, coefficients = standing.copy(), rounded.copy()
-    due = 0
-    while due < eval_steps.size and eval_steps[due] < first + (first > 0):
-        due += 1
-    if first == 0 and due < eval_steps.size and eval_steps[due] == 0:
-        mean_height(p, exact, noise.size, height)
-        results[due, FAST, 0, 0] = results[due, SLOW, 0, 0] = height[0]
-        due += 1
-    for t in range(first + 1, last + 1):
-        move(standing, drift, t, exact)
-        move(standing, drift, t, coefficients)
-        noisy_grad(p, g, coefficients, noise, normals[t - first - 1])
-        if not _all_within(g, limits[0]):
-            return t, t - 1
-        syncs = sync_period > 0 and t % sync_period == 0
-        if syncs:
-            before[:] = p[: before.size]
-        rule(p, g, s1, s2, table[t - 1])
-        if not _all_within(p, limits[1]):
-            return t, t
-        evaluates = due < eval_steps.size and eval_steps[due] == t
-        if evaluates:
-            mean_height(p, exact, noise.size, height)
-            results[due, FAST, 0, 0] = height[0]
-        if syncs:
-            n, width = t // sync_period - 1, limits[1]
-            size, rest = step_of_sync(n, slow_steps, rates, lowest, before, p, slow, g, s2, table[t - 1])
-            sync(p, s1, s2, slow, a1, a2, like(width, size), like(width, rest), pull_back, inner_state)
-        if evaluates and slow.size > 0:
-            if outward > like(outward, 0):
-                steps.average_all(p, s1, outward, slow)
-            mean_height(slow, exact, noise.size, height)
-            results[due, SLOW, 0, 0] = height[0]
-        due += evaluates
-    return -1, last
+@formula
+def _prepare(weights, model, normals):
+    """Return the coefficients of a step, exact and rounded, and a place for a height."""
+    return model.exact.copy(), model.rounded.copy(), np.empty(1, np.float64)
+
+
+@formula
+def _evaluate(measure, p, model, evaluation, scratch, work, t, results):
+    exact, _, height = scratch
+    measure(p, exact, model.noise.size, height)
+    results[0, 0, 0] = height[0]
+
+
+@formula
+def _differentiate(gradient, weights, steps, model, normals, evaluation, scratch, work, t):
+    exact, rounded, _ = scratch
+    move(model.exact, model.drift, t, exact)
+    move(model.exact, model.drift, t, rounded)
+    gradient(weights.p, weights.g, rounded, model.noise, normals[t - steps.first - 1])
+    if all_within(weights.g, steps.limits[0]):
+        return True
+    evaluation.diverged_at[0] = t
+    return False
+
+
+_advance = control_loop(
+    "advance_surface", Phases(_prepare, _evaluate, _differentiate, update_run, sync_run, average_run)
+)
 
 
 @lru_cache(None)
 def _advance_loop(width):
-    scalar, vector, readonly = steps.width_types(width)
-    plain, _, sync = steps.signatures(width)
-    matrix, exact = (types.Array(each, 2, "C", readonly=True) for each in (scalar, types.float64))
-    whole = types.Array(types.int64, 1, "C", readonly=True)
-    signature = types.UniTuple(types.int64, 2)(
+    scalar, vector, _ = stepping.width_types(width)
+    plain, _, sync = stepping.signatures(width)
+    signature = types.int64(
         *(types.FunctionType(s) for s in (plain, sync, *_signatures(width))),
-        *[vector] * 7, matrix, readonly, *sync_types(width), scalar,
-        exact, matrix, types.Array(types.float64, 1, "C", readonly=True), readonly, exact,
-        whole, types.float64[:, :, :, ::1], types.int64, types.int64,
-    )  # fmt: skip
+        bundles.weights_type(scalar, 1),
+        bundles.steps_type(scalar, 1),
+        bundles.syncs_of_one_run_type(scalar),
+        bundles.surface_type(scalar),
+        bundles.read(types.float64, 2),
+        bundles.evaluation_type(scalar),
+        vector,
+    )
     return compiled(signature, nogil=True)(_advance)
 
 
-def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits,
-    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
-    surface, coefficients, drift, noise, normals, eval_steps, results, first, last,
-):  # fmt: skip
-    """Move all replicas of one run from step ``first`` to step ``last`` and evaluate their mean height on the way.
+def advance(rule, weights, steps, syncs, model, normals, evaluation, surface):
+    """Move all replicas of one run over a stretch of steps and evaluate their mean height on the way, all in place.
 
-    The bits are those of stepping by hand on ``noisy_grad``. All arguments move in place, so a run may be cut anywhere
-    and continued. At a step with a sync the fast weights are evaluated before the pull, the slow ones after it. What is
-    evaluated after a step is the height on the surface that gave its gradient.
+    The bits are those of stepping by hand on ``noisy_grad``. The height after a step is that of the surface which gave
+    its gradient.
 
-    rule .. outward, eval_steps : as in ``cpu.runs.advance``.
-    coefficients : (parts, 2) float64, of step 0, and noise : (n,) float64; rounded to the width of p for the gradient.
-    normals : (at least last - first, replicas*n or 0) float64, in, row i for step first + 1 + i.
-    results : (m, 2, parts, 2) float64, out; only [:, :, 0, 0] is written, the loss by step and FAST or SLOW.
-    returns : as ``cpu.runs.advance``; the height is not watched.
+    Parameters
+    ----------
+    rule, weights, syncs, evaluation
+        As in ``runs.advance``; of the results only the loss of the first part is written.
+    steps : bundles.Steps
+    model : bundles.Surface
+    normals : (at least steps, replicas*n or 0) float64 array
+        Row i belongs to step first + 1 + i; read-only.
+    surface : str
+        A key of ``formulas.SURFACES``.
+
+    Returns
+    -------
+    int
+        The steps taken in all; see ``runs.advance``. The height is not checked for being finite.
     """
-    width = p.dtype.type
-    return _advance_loop(width)(
-        steps.plain_loop(rule, width), steps.sync_loop(width), noisy_grad(surface, width), mean_height(surface, width),
-        p, g, s1, s2, slow, a1, a2, table, limits,
-        sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
-        coefficients, coefficients.astype(width), drift, noise.astype(width), normals, eval_steps, results, first, last,
-    )  # fmt: skip
+    width = weights.p.dtype.type
+    loops = stepping.plain_loop(rule, width), stepping.sync_loop(width)
+    loops += noisy_grad(surface, width), mean_height(surface, width)
+    return _advance_loop(width)(*loops, weights, steps, syncs, model, normals, evaluation, weights.p[:0])

@@ -70,7 +70,7 @@ class State:
         beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
     """
 
-    def __init__(self, optimizer: Optimizer, backend, size: int, width, device: int | None = None) -> None:
+    def __init__(self, optimizer: Any, backend, size: int, width, device: int | None = None) -> None:
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
         self._device, self._done = device, None  # on a GPU: its number, and the event after which all work is done
         self.t = 0
@@ -82,10 +82,16 @@ class State:
         self._s1 = backend.zeros(size if len(self._slot_names) > 0 else 0, width)
         self._s2 = backend.zeros(size if len(self._slot_names) > 1 else 0, width)
         self._upcoming: list[UpcomingStep] = []  # the next step last
-        self._own_buffers = self._own_memory = None
+        self._own_buffers: list[Buffer] | None = None
+        self._own_memory: tuple | None = None
 
     def __getstate__(self):  # a copy has memory of its own
         return self.__dict__ | {"_own_buffers": None, "_own_memory": None, "_upcoming": [], "_done": None}
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer that the state belongs to."""
+        return self._optimizer
 
     @property
     def _backend(self):
@@ -162,7 +168,8 @@ class State:
             width, sync = self._width.type, self._optimizer.sync or NO_SYNC
             scalars = StepScalars(self._optimizer, width, self.t, self.powers)
             for t, row in enumerate(scalars.stretch(STEPS_AHEAD), self.t + 1):
-                arguments, slow_step = None, math.nan
+                arguments: tuple | None = None
+                slow_step = math.nan
                 if sync.period and t % sync.period == 0:
                     arguments = ()
                     if sync.slow_steps:
@@ -176,7 +183,7 @@ class State:
         """Take a step on arrays of the backend; the clock is moved by :meth:`arrive`."""
         kernels_of(self._on_device).step(self._rule, p, g, self._s1, self._s2, step.row)
 
-    def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:
+    def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:  # noqa: ARG002
         """Set the clock after a compiled run has moved the arrays.
 
         Parameters
@@ -240,11 +247,7 @@ class Optimizer:
     """
 
     _state: ClassVar[type[State]] = State
-
-    @property
-    def inner(self) -> Any:
-        """The optimizer whose update rule moves the fast weights: itself, or what Lookahead wraps."""
-        return self
+    inner: Any  # the optimizer whose update rule moves the fast weights: itself, or what Lookahead wraps
 
     @property
     def sync(self) -> Sync | None:
@@ -388,7 +391,7 @@ class Optimizer:
         state._size = size
         return state._fill(stored)
 
-    def slow_from(self, fast, state) -> Any:
+    def slow_from(self, fast, state) -> Any:  # noqa: ARG002
         """Return the slow weights as an array of the backend, given the fast ones; None where there are none."""
         return None
 

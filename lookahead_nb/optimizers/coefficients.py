@@ -148,7 +148,7 @@ class StepScalars:
         beta1, beta2 = inner.betas
         used1, after1, synced1 = _powers(beta1, count, *schedule, t, start[0], start[2])
         used2, after2, synced2 = _powers(beta2, count, *schedule, t, start[1], start[3])
-        table = np.zeros((count, 8), self._width)  # computed in float64 and rounded once
+        table: np.ndarray = np.zeros((count, 8), self._width)  # computed in float64 and rounded once
         rates = inner.schedule.rates(count, after=t)
         for i, scalar in enumerate(inner.scalars(rates, used1, used2, np.arange(t + 1, t + count + 1))):
             table[:, i] = scalar
@@ -168,7 +168,7 @@ def step_table(optimizer: Optimizer, steps: int, width: type) -> np.ndarray:
 
 @lru_cache(64)
 def _powers(beta, steps, inner_state, period, slow_steps, t, power, at_sync):
-    """Return beta**t as the steps after t use it, and after 0..steps of them: the power itself, and at the last sync."""
+    """Return beta**t as the steps after t use it, then after 0..steps of them: the power, and that at the last sync."""
     if inner_state == "keep":
         after = np.multiply.accumulate([power, *[beta] * steps])
         return after[1:], after, np.full(steps + 1, at_sync)

@@ -31,6 +31,11 @@ class InnerOptimizer(Optimizer):
         INNER_RULES[cls.__name__] = cls
 
     @property
+    def inner(self) -> InnerOptimizer:
+        """The optimizer whose update rule moves the fast weights: itself."""
+        return self
+
+    @property
     def rule(self) -> str:
         """The name of the update rule in ``formulas.RULES``."""
         return self.family
@@ -85,8 +90,8 @@ class InnerOptimizer(Optimizer):
         ValueError
         """
         limits = np.finfo(dtype)
-        eps = self.settings().get("eps", 1.0)
-        if 0 < eps < limits.smallest_subnormal:
+        eps: Any = self.settings().get("eps", 1.0)
+        if eps < limits.smallest_subnormal:
             raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, not {eps!r}")
         peak = self.schedule.peak
         if max(self.scalars(peak, *self.betas, 1)) > float(limits.max):
@@ -104,8 +109,8 @@ class InnerOptimizer(Optimizer):
 class SGD(InnerOptimizer):
     """Gradient descent, with heavy-ball or Nesterov momentum.
 
-    ``b = momentum*b + d``, ``p - lr*b`` (Nesterov: ``p - lr*(d + momentum*b)``), d = grad + weight_decay*p. The velocity
-    b does not contain lr.
+    ``b = momentum*b + d``, ``p - lr*b`` (Nesterov: ``p - lr*(d + momentum*b)``), d = grad + weight_decay*p. The
+    velocity b does not contain lr.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ import pandas as pd
 import lookahead_nb as lnb
 from lookahead_nb import claims, escapes, figures, tables
 from lookahead_nb.figures import local_optima
-from lookahead_nb.train import weights_at
+from lookahead_nb.training import weights_at
 
 figures.use_style()
 

@@ -1,0 +1,141 @@
+"""The control loop of compiled runs on the CPU: evaluate if due, differentiate, update, sync, evaluate.
+
+There is one loop for one network, for networks side by side and for test functions. They differ in their phases, which
+are formulas compiled into it. ``bundles`` describes the arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lookahead_nb.cpu import step
+from lookahead_nb.cpu.adaptive import step_of_sync
+from lookahead_nb.jit import formula, like, named
+
+FAST, SLOW = 0, 1  # columns of the results
+
+
+class Phases(NamedTuple):
+    """What distinguishes one kind of runs from another; ``t`` is the number of the step, from 1.
+
+    Attributes
+    ----------
+    prepare : ``(weights, model, batches) -> scratch``, the arrays that a stretch of steps works in.
+    evaluate : ``(function, p, model, evaluation, scratch, work, t, results)``, writes results (R, parts, 2).
+    differentiate : ``(function, weights, steps, model, batches, evaluation, scratch, work, t) -> bool``, writes the
+        gradient; False where the run freezes ahead of the update, noted in ``evaluation.diverged_at``.
+    update : ``(rule, weights, steps, syncs, evaluation, scratch, t) -> bool``, moves the fast weights; False where the
+        run freezes after the update.
+    sync : ``(function, weights, steps, syncs, scratch, t)``, moves the slow weights if they are due.
+    average : ``(weights, syncs)``, computes slow weights that are only evaluated (Schedule-Free).
+    """
+
+    prepare: Callable
+    evaluate: Callable
+    differentiate: Callable
+    update: Callable
+    sync: Callable
+    average: Callable
+
+
+def control_loop(name: str, phases: Phases) -> Callable:
+    """Return the loop of one kind of runs, to be compiled, under a name of its own for Numba's cache.
+
+    The loop trains over the stretch of ``steps`` and returns how many steps were taken in all. At a step with a sync
+    the fast weights are evaluated before the pull and the slow ones after it. A run may be cut anywhere and continued,
+    since everything it changes is in its arguments.
+    """
+    prepare, evaluate, differentiate, update, sync_if_due, average = phases
+
+    def advance(rule, sync, gradient, measure, weights, steps, syncs, model, batches, evaluation, work):
+        scratch = prepare(weights, model, batches)
+        eval_steps, results = evaluation.steps, evaluation.results
+        first, last, due = steps.first, steps.first + steps.table.shape[0], 0
+        while due < eval_steps.size and eval_steps[due] < first + (first > 0):
+            due += 1
+        if first == 0 and due < eval_steps.size and eval_steps[due] == 0:
+            evaluate(measure, weights.p, model, evaluation, scratch, work, 0, results[:, due, FAST])
+            _copy(results[:, due, FAST], results[:, due, SLOW])
+            due += 1
+        for t in range(first + 1, last + 1):
+            if not differentiate(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+                return t - 1
+            if not update(rule, weights, steps, syncs, evaluation, scratch, t):
+                return t
+            evaluates = due < eval_steps.size and eval_steps[due] == t
+            if evaluates:
+                evaluate(measure, weights.p, model, evaluation, scratch, work, t, results[:, due, FAST])
+            sync_if_due(sync, weights, steps, syncs, scratch, t)
+            if evaluates and weights.slow.shape[0] > 0:
+                average(weights, syncs)
+                evaluate(measure, weights.slow, model, evaluation, scratch, work, t, results[:, due, SLOW])
+            due += evaluates
+        return last
+
+    return named(name, advance)
+
+
+@formula
+def _copy(source, target):
+    for run in range(source.shape[0]):
+        for part in range(source.shape[1]):
+            for column in range(source.shape[2]):
+                target[run, part, column] = source[run, part, column]
+
+
+# ------------------------------------------------------------------------------------------- phases of one run alone
+
+
+@formula
+def all_within(x, limit):
+    """Return whether every element lies in [-limit, limit]; NaN does not."""
+    beyond = 0
+    for i in range(x.size):
+        beyond += not (abs(x[i]) <= limit)  # a sum of integers vectorises, an early exit would not
+    return beyond == 0
+
+
+@formula
+def is_due(period, t):
+    """Return whether a run with this sync period syncs at step t; a period of 0 never does."""
+    return period > 0 and t % period == 0
+
+
+@formula
+def update_run(rule, weights, steps, syncs, evaluation, scratch, t):
+    """Take a step of the rule; see :class:`Phases`."""
+    if syncs.before.size > 0 and is_due(syncs.period, t):
+        for i in range(syncs.before.size):
+            syncs.before[i] = weights.p[i]
+    rule(weights.p, weights.g, weights.s1, weights.s2, steps.table[t - 1 - steps.first])
+    if all_within(weights.p, steps.limits[1]):
+        return True
+    evaluation.diverged_at[0] = t
+    return False
+
+
+@formula
+def sync_run(sync, weights, steps, syncs, scratch, t):
+    """Sync a run if it is due, with the next slow step or the one fitted here; see :class:`Phases`."""
+    if is_due(syncs.period, t):
+        p, g, s1, s2, slow, a1, a2 = weights
+        n, row, width = t // syncs.period - 1, steps.table[t - 1 - steps.first], steps.limits[1]
+        size, rest = step_of_sync(n, syncs, p, slow, g, s2, row)
+        sync(p, s1, s2, slow, a1, a2, like(width, size), like(width, rest), syncs.pull_back, syncs.inner_state)
+
+
+@formula
+def average_run(weights, syncs):
+    """Compute the average of Schedule-Free; see :class:`Phases`."""
+    if syncs.outward > like(syncs.outward, 0):
+        step.average_all(weights.p, weights.s1, syncs.outward, weights.slow)
+
+
+@formula
+def gather(X, rows, batch):
+    """Copy rows of X to batch; number by number, which takes a third of the time of whole slices."""
+    for r in range(rows.size):
+        source, target = X[rows[r]], batch[r]
+        for f in range(target.size):
+            target[f] = source[f]

@@ -1,0 +1,274 @@
+"""Training runs on the CPU: one network, networks side by side, test functions.
+
+Each engine turns a setup and optimizers into the bundles that the kernels take, and calls the kernels stretch by
+stretch, so that a run can be stopped between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lookahead_nb import bundles
+from lookahead_nb.bundles import readonly
+from lookahead_nb.cpu import groups, network, runs, surfaces
+from lookahead_nb.cpu.lanes import lanes_of, lined_up
+from lookahead_nb.formulas import STARTS_AT_WEIGHTS
+from lookahead_nb.optimizers import Optimizer, RunNumbers, State, StepScalars, run_numbers
+from lookahead_nb.training.setup import KINDS, SPLITS, Rows, Setup
+
+NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them stays in the cache of a core
+
+
+class Outcome(NamedTuple):
+    """What R runs gave.
+
+    Attributes
+    ----------
+    results : (R, m, 2, 3, 2) float64 array
+        By run, evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy); NaN where there is none.
+    diverged_at : (R,) int64 array
+        The step at which a run diverged, or -1.
+    taken : (R,) int64 array
+        The steps taken.
+    """
+
+    results: np.ndarray
+    diverged_at: np.ndarray
+    taken: np.ndarray
+
+
+def always() -> bool:
+    """Return True: keep going."""
+    return True
+
+
+def blank_results(setup: Setup, count: int) -> np.ndarray:
+    """Return results of so many runs, all NaN; see :class:`Outcome`."""
+    return np.full((count, len(setup.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
+
+
+def stretches(setup: Setup, stride: int, snapshot_at: Collection[int] = ()) -> Iterator[tuple[int, int]]:
+    """Yield (first, last) of the stretches in which a run is trained; one ends at each step of snapshot_at."""
+    return pairwise(sorted({*range(0, setup.steps, stride), *snapshot_at, setup.steps}))
+
+
+class OneRun:
+    """One run in progress: what the kernels change, and what they need to continue.
+
+    Parameters
+    ----------
+    setup : Setup
+    opt : Optimizer
+    params : (n,) array
+        Changed in place.
+    state : State
+        From ``opt.init(params)``, changed in place.
+    rows : Rows
+    """
+
+    def __init__(self, setup: Setup, opt: Optimizer, params: np.ndarray, state: State, rows: Rows) -> None:
+        width: Any = setup.dtype.type
+        numbers = run_numbers([opt], setup.dtype)
+        self.rule, self.limits, self.state = numbers.rule, numbers.limits, state
+        arrays = state.arrays
+        if opt.has_slow_weights and not opt.sync:  # computed only to be evaluated
+            arrays = arrays._replace(slow=np.empty_like(params))
+        self.weights = bundles.Weights(params, np.empty_like(params), *arrays)
+        self.syncs = _syncs_of_one_run(opt, setup, numbers, params)
+        self.scalars = StepScalars(opt, width)
+        self.results, self.diverged_at, self.taken = blank_results(setup, 1), np.full(1, -1), 0
+        self.evaluation = bundles.evaluation_of(rows, setup.eval_steps, self.results, self.diverged_at)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run has diverged."""
+        return self.diverged_at[0] >= 0
+
+    def advance(self, kernel: Callable, first: int, last: int, *arguments: Any) -> None:
+        """Train over a stretch; the arguments are those of the kernel after ``syncs``, without ``evaluation``."""
+        steps = bundles.steps_of(first, self.scalars.stretch(last - first), self.limits)
+        *model, work = arguments
+        self.taken = kernel(self.rule, self.weights, steps, self.syncs, *model, self.evaluation, work)
+
+    def finish(self) -> None:
+        """Bring the clock of the state, and the slow steps that it remembers, to where the run has ended."""
+        period = int(self.syncs.period)
+        slow_steps = np.resize(self.syncs.slow_steps[:, 0], self.taken // period).tolist() if period else []
+        self.state.arrive(self.taken, self.scalars.powers_after(self.taken), slow_steps)
+
+
+def train_network(
+    setup: Setup,
+    opt: Optimizer,
+    seed: int,
+    rows: Rows,
+    params: np.ndarray,
+    state: State,
+    keep_going: Callable[[], bool] = always,
+    snapshot_at: Collection[int] = (),
+    snapshot: Callable[[], None] | None = None,
+) -> Outcome:
+    """Train one network from these weights, in place.
+
+    Parameters
+    ----------
+    setup, opt, seed, rows
+        The run.
+    params : (n,) array
+        The weights, changed in place.
+    state : State
+        From ``opt.init(params)``, changed in place; the slow steps of its syncs are added to it.
+    keep_going : function
+        Called every ``setup.stride`` steps; returning False stops the run.
+    snapshot_at : steps
+        After each of them ``snapshot()`` is called, while params and slow weights are those of a run that ends there.
+    snapshot : function without arguments, optional
+
+    Returns
+    -------
+    Outcome
+        Of one run.
+    """
+    width: Any = setup.dtype.type
+    model: Any = setup.model
+    run = OneRun(setup, opt, params, state, rows)
+    work = np.empty(network.work_size(model.sizes, max(setup.training.batch_size, network.ROWS_AT_ONCE)), setup.dtype)
+    arguments = bundles.network_of(model, width), bundles.batches_of(rows, setup.training.batch_size, seed)
+    for first, last in stretches(setup, setup.stride, snapshot_at):
+        if run.diverged or not keep_going():
+            break
+        run.advance(runs.advance, first, last, *arguments, work)
+        if snapshot and last in snapshot_at:
+            snapshot()
+    run.finish()
+    return Outcome(run.results, run.diverged_at, np.array([run.taken]))
+
+
+def train_on_landscape(
+    setup: Setup,
+    opts: list[Optimizer],
+    seed: int,
+    params: list[np.ndarray],
+    states: list[Any],
+    keep_going: Callable[[], bool] = always,
+    snapshot_at: Collection[int] = (),
+    snapshot: Callable[[int, np.ndarray], None] | None = None,
+) -> Outcome:
+    """Train optimizers from one seed on a landscape, in place; all of them meet the same noise.
+
+    Parameters
+    ----------
+    setup, seed, keep_going, snapshot_at
+        As in :func:`train_network`.
+    opts, params, states : lists
+        One item for each run.
+    snapshot : function, optional
+        Called with (step, diverged_at) after each step of snapshot_at.
+
+    Returns
+    -------
+    Outcome
+    """
+    model: Any = setup.model
+    rows = setup.rows(seed)
+    runs_ = [OneRun(setup, *run, rows) for run in zip(opts, params, states, strict=True)]
+    surface = bundles.surface_of(model, setup.dtype.type)
+    stride = min(setup.stride, setup.steps, max(1, NUMBERS_AT_ONCE // model.size))
+    normals = np.empty((stride, model.size if model.noise.any() else 0))
+    for first, last in stretches(setup, stride, snapshot_at):
+        if not keep_going():
+            break
+        surfaces.draw(np.uint64(seed), first, normals[: last - first])
+        for run in runs_:
+            if not run.diverged:
+                with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of what is far out
+                    run.advance(surfaces.advance, first, last, surface, readonly(normals), model.surface)
+        if snapshot and last in snapshot_at:
+            snapshot(last, np.array([run.diverged_at[0] for run in runs_]))
+    for run in runs_:
+        run.finish()
+    return Outcome(
+        np.concatenate([run.results for run in runs_]),
+        np.concatenate([run.diverged_at for run in runs_]),
+        np.array([run.taken for run in runs_]),
+    )
+
+
+def train_side_by_side(
+    setup: Setup, opts: list[Optimizer], seed: int, rows: Rows, keep_going: Callable[[], bool] = always
+) -> Outcome:
+    """Train networks of one seed side by side, one in each SIMD lane, with the bits of :func:`train_network`.
+
+    Parameters
+    ----------
+    setup, seed, rows, keep_going
+        As in :func:`train_network`.
+    opts : list of Optimizer
+        At most ``lanes_of(dtype)`` of one kernel, none of them adaptive.
+
+    Returns
+    -------
+    Outcome
+    """
+    width: Any = setup.dtype.type
+    model: Any = setup.model
+    lanes, count = lanes_of(width), len(opts)
+    everyone = [*opts, *[opts[-1]] * (lanes - count)]
+    numbers = run_numbers(everyone, setup.dtype)
+    weights = _weights_of_lanes(numbers, model.init(seed, setup.dtype))
+    syncs = bundles.Syncs(
+        readonly(numbers.period),
+        readonly(np.moveaxis(numbers.slow_steps, 0, -1).astype(width)),
+        readonly(numbers.turns),
+        readonly(numbers.pull_back),
+        np.int64(numbers.inner_state),
+        readonly(numbers.outward.astype(width)[None]),
+    )
+    results, diverged_at = blank_results(setup, lanes), np.full(lanes, -1)
+    evaluation = bundles.evaluation_of(rows, setup.eval_steps, results, diverged_at)
+    work_lines = groups.work_lines(model.sizes, max(setup.training.batch_size, groups.ROWS_AT_ONCE))
+    work = lined_up((work_lines,), width)
+    arguments = bundles.network_of(model, width), bundles.batches_of(rows, setup.training.batch_size, seed)
+    scalars = [StepScalars(opt, width) for opt in opts]
+    taken = 0
+    for first, last in stretches(setup, setup.stride):
+        if not keep_going():
+            break
+        table = lined_up((last - first, 8), width)
+        for lane in range(lanes):
+            table[:, :, lane] = scalars[lane].stretch(last - first) if lane < count else table[:, :, count - 1]
+        steps = bundles.steps_of(first, table, numbers.limits)
+        taken = groups.advance(numbers.rule, weights, steps, syncs, *arguments, evaluation, work)
+    return Outcome(results[:count], diverged_at[:count], np.full(count, taken))
+
+
+def _syncs_of_one_run(opt, setup, numbers: RunNumbers, params):
+    period, slow_steps = int(numbers.period[0]), numbers.slow_steps[0].copy()
+    rates, before = np.empty(0), params[:0]
+    if opt.adapts:
+        rates = opt.inner.schedule.rates(setup.steps)[period - 1 :: period]
+        slow_steps, before = np.full((max(len(rates), 1), 2), np.nan), np.empty_like(params)
+    return bundles.SyncsOfOneRun(
+        np.int64(period),
+        slow_steps,
+        bool(numbers.pull_back[0]),
+        np.int64(numbers.inner_state),
+        setup.dtype.type(numbers.outward[0]),
+        readonly(rates),
+        float(numbers.lowest[0]),
+        before,
+    )
+
+
+def _weights_of_lanes(numbers: RunNumbers, start):
+    """Return the weights of runs that all start at the same point, (n, lanes)."""
+    arrays = {name: lined_up((size,), start.dtype) for name, size in numbers.sizes(len(start)).items()}
+    for name, array in arrays.items():
+        slot = dict(zip(("s1", "s2"), numbers.slots, strict=False)).get(name)
+        if name in ("p", "slow") or slot in STARTS_AT_WEIGHTS:
+            array[:] = start[: len(array), None]
+    return bundles.Weights(**arrays)

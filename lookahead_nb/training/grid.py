@@ -1,0 +1,75 @@
+"""Grids of optimizers: every combination of settings along named axes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import fields, replace
+
+import numpy as np
+
+from lookahead_nb.optimizers import Lookahead, Optimizer
+from lookahead_nb.schedules import Schedule
+from lookahead_nb.training.setup import check_optimizer
+
+_OUTER = ("sync_period", "slow_step_size", "retention", "inner_state", "pull_back")
+
+
+def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
+    """Return the list of optimizers that differ from base along the given axes, the last one varying fastest.
+
+    Lists of grids can be added.
+
+    Parameters
+    ----------
+    base : Optimizer
+        An inner optimizer or Lookahead.
+    **axes : iterable
+        Values for a setting of base or of its inner optimizer (``lr``, ``weight_decay``, ``sync_period``, ...);
+        ``retention`` replaces slow_step_size. A number for ``lr`` is the peak of the schedule that base has.
+
+    Returns
+    -------
+    list of Optimizer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an axis is no setting of base, holds no values, or a value is refused by the optimizer.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> [opt.lr for opt in lnb.grid(lnb.AdamW(), lr=[1e-3, 1e-2])]
+    [0.001, 0.01]
+    """
+    check_optimizer("base", base)
+    inner = {field.name for field in fields(base.inner) if field.init}
+    outer = set(_OUTER) if base.sync else set()
+    for name, values in axes.items():
+        if name not in inner | outer:
+            raise TypeError(f"an axis must be one of {', '.join(sorted(inner | outer))} for {base!r}, not {name!r}")
+        if isinstance(values, str) or not np.iterable(values):
+            raise TypeError(f"{name} must be a list of values, not {values!r}")
+        axes[name] = tuple(values)  # an iterator can be read only once
+        if not axes[name]:
+            raise ValueError(f"{name} must hold at least one value, not none: the grid would be empty")
+    if {"slow_step_size", "retention"} <= axes.keys():
+        raise ValueError("slow_step_size must come without retention (one is 1 minus the other), not as two axes")
+    points = itertools.product(*axes.values())
+    return [_changed(base, dict(zip(axes, point, strict=True)), outer) for point in points]
+
+
+def _changed(base, changes, outer):
+    own = {name: value for name, value in changes.items() if name in outer}
+    rest = {name: value for name, value in changes.items() if name not in outer}
+    inner = base.inner
+    if isinstance(inner.lr, Schedule) and "lr" in rest and not isinstance(rest["lr"], Schedule):
+        rest["lr"] = replace(inner.lr, peak=rest["lr"])
+    inner = replace(inner, **rest)
+    if not base.sync:
+        return inner
+    kept = {name: getattr(base, name) for name in outer - {"retention"} - own.keys()}
+    if "retention" in own:
+        del kept["slow_step_size"]
+    return Lookahead(inner, **kept, **own)

@@ -1,0 +1,77 @@
+"""Tidy frames of training runs: one row per run, evaluated step and kind of weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.training.setup import KINDS, SPLITS, Setup
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OF_LOOKAHEAD = ("sync_period", "slow_step_size", "retention", "inner_state", "pull_back")
+
+
+def settings_frame(opts: list[Optimizer]) -> pd.DataFrame:
+    """Return the settings of optimizers, one row each; NaN where one does not apply."""
+    import pandas as pd
+
+    settings = [opt.settings() for opt in opts]
+    names = dict.fromkeys((*_OF_LOOKAHEAD, *(name for row in settings for name in row)))
+    absent = float("nan")
+    return pd.DataFrame({name: [absent if row.get(name) is None else row[name] for row in settings] for name in names})
+
+
+def slow_rows(opts: list[Optimizer]) -> np.ndarray:
+    """Return which optimizers have slow weights, (opts,) bool: their runs have a second row for each step."""
+    return np.array([opt.has_slow_weights for opt in opts])
+
+
+def histories(
+    setup: Setup,
+    settings: pd.DataFrame,
+    has_slow: np.ndarray,
+    which: np.ndarray,
+    run_ids: list[str] | np.ndarray,
+    seeds: list[int] | np.ndarray,
+    results: np.ndarray,
+    diverged_at: np.ndarray,
+) -> pd.DataFrame:
+    """Return the tidy frame of several runs; its columns are described in :func:`lookahead_nb.train`.
+
+    Parameters
+    ----------
+    setup : Setup
+    settings : frame
+        Of :func:`settings_frame`.
+    has_slow : (opts,) bool array
+        Of :func:`slow_rows`.
+    which : (runs,) int array
+        The row of settings of each run.
+    run_ids, seeds : lists
+        One item for each run.
+    results, diverged_at : arrays
+        As in ``engine_cpu.Outcome``.
+    """
+    import pandas as pd
+
+    periods = settings["sync_period"].to_numpy()[which]
+    exists = np.ones((len(which), len(setup.eval_steps), len(KINDS)), bool)
+    exists[:, :, 1] = has_slow[which][:, None]
+    run, at, kind = np.nonzero(exists)
+    step = setup.eval_steps[at]
+    values = results[run, at, kind]
+    late = ~np.isfinite(values)[:, setup.measured].all(axis=1)  # an evaluated loss may overflow where no weight does
+    late |= (diverged_at[run] >= 0) & (step >= diverged_at[run])
+    values[late] = np.nan
+    frame = pd.DataFrame({"run": run_ids, "seed": seeds}).take(run).reset_index(drop=True)
+    frame = pd.concat([frame, settings.take(which[run]).reset_index(drop=True)], axis=1)
+    columns = {"step": step, "phase": step % periods[run], "weights": pd.Series(KINDS).take(kind).array}
+    for measure, name in enumerate(("loss", "accuracy")):
+        columns |= {f"{split}_{name}": values[:, i, measure] for i, split in enumerate(SPLITS)}
+    columns["status"] = pd.Series(("ok", "diverged")).take(late.astype(int)).array
+    columns["diverged_at"] = np.where(diverged_at[run] < 0, np.nan, diverged_at[run])
+    return pd.concat([frame, pd.DataFrame(columns)], axis=1)

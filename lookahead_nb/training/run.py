@@ -1,0 +1,224 @@
+"""One training run: model, data, optimizer and seed in; a tidy history and the trained weights out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lookahead_nb.bundles import readonly
+from lookahead_nb.checks import whole_number
+from lookahead_nb.landscapes import Landscape
+from lookahead_nb.optimizers import Optimizer, State
+from lookahead_nb.training import engine_cpu
+from lookahead_nb.training.engine_cpu import Outcome, always
+from lookahead_nb.training.history import histories, settings_frame, slow_rows
+from lookahead_nb.training.setup import HIGHEST_SEED, KINDS, Rows, Setup, Training, check_optimizer, rising_steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """A finished training run.
+
+    Attributes
+    ----------
+    history : frame
+        One row per evaluated step and kind of weights (see :func:`train`).
+    params : (n,) array
+        The fast weights at the end.
+    slow : (n,) array or None
+        The slow weights at the end, for Schedule-Free the average.
+    state : State
+        The optimizer's state, ready for further steps by hand.
+    diverged_at : int or None
+        The step at which the run diverged.
+    """
+
+    history: pd.DataFrame
+    params: np.ndarray
+    state: Any
+    diverged_at: int | None
+
+    @property
+    def slow(self) -> np.ndarray | None:
+        """The slow weights at the end, for Schedule-Free the average; None where there are none."""
+        slow = self.state.optimizer.slow_from(self.params, self.state)
+        return None if slow is None else readonly(slow)
+
+    def __repr__(self) -> str:
+        last = self.history.iloc[-1]
+        end = "" if self.diverged_at is None else f", diverged at step {self.diverged_at}"
+        return (
+            f"Run({last['optimizer']}, seed={last['seed']}, {self.state.t} steps, {len(self.params)} weights, "
+            f"train_loss={last['train_loss']:.4g}{end})"
+        )
+
+
+def train(
+    model,
+    data,
+    opt: Optimizer,
+    *,
+    steps: int = 1000,
+    batch_size: int = 64,
+    seed: int = 0,
+    eval_every: int = 50,
+    eval_at: Iterable[int] | None = None,
+    eval_rows: int = 10_000,
+    dtype: Any = "float32",
+    backend: str = "cpu",
+) -> Run:
+    """Train a model once.
+
+    The weights are those of stepping ``opt`` by hand on ``model.loss_and_grad``, ``minibatches(n, batch_size, seed)``,
+    from ``model.init(seed, dtype)``, bit for bit; for a landscape, on ``model.noisy_grad(params, seed, t)``, t from 1.
+
+    Parameters
+    ----------
+    model : LogisticRegression, MLP or landscape
+    data : Dataset, or function of the seed that returns one
+        None for a landscape, which does not use batch_size and eval_rows either.
+    opt : Optimizer
+        An inner optimizer or Lookahead.
+    steps, batch_size : int
+        At least 1.
+    seed : int
+        In [0, 2**63): of weights, minibatches and noise.
+    eval_every : int
+        Steps between two evaluations; at most steps, except that the default serves shorter runs too.
+    eval_at : list of int, optional
+        Steps to evaluate instead. Step 0 and the last are always evaluated.
+    eval_rows : int
+        A split with more rows is evaluated on this many fixed stratified rows.
+    dtype : str
+        "float32" or "float64".
+    backend : str
+        "cpu", or "cuda" to train on a GPU, from and to host memory. Slow steps are never fitted there, and there is no
+        silent fallback to the CPU.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+    NoDeviceError, DeviceError, MemoryError
+        With backend "cuda": no GPU can be used, it failed, or the run does not fit its memory.
+
+    Notes
+    -----
+    Columns of the history: ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of
+    opt, ``step``, ``phase`` (step mod sync_period), ``weights`` ("fast"; for Lookahead also "slow", and for
+    Schedule-Free, where it is the average), ``train_loss``, ``validation_loss``, ``test_loss`` (mean cross-entropy
+    without L2; for a landscape ``train_loss`` is the expected loss, the mean over its replicas, and the others are
+    NaN), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``.
+
+    At a step with a sync, fast weights are evaluated ahead of the pull and slow weights after it. A run is frozen at
+    the step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite; from there on
+    rows hold NaN and "diverged". A row whose own loss is not finite does so too.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(0.5), steps=2, eval_every=1)
+    >>> run.history["train_loss"].tolist()
+    [0.5, 0.125, 0.03125]
+    """
+    training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+    setup = Setup(model, data, training)
+    seed = whole_number("seed", seed, 0, HIGHEST_SEED)
+    setup.accepted("opt", opt)
+    setup = setup.for_seed(seed)
+    rows = setup.rows(seed)
+    params = model.init(seed, setup.dtype)
+    state = opt.init(params)
+    results, diverged_at, _ = train_in_place(setup, opt, seed, rows, params, state)
+    run_ids = [setup.run_id(opt, seed, rows)]
+    runs = settings_frame([opt]), slow_rows([opt]), np.array([0]), run_ids, [seed]
+    history = histories(setup, *runs, results, diverged_at)
+    return Run(history, params, state, None if diverged_at[0] < 0 else int(diverged_at[0]))
+
+
+def train_in_place(
+    setup: Setup,
+    opt: Optimizer,
+    seed: int,
+    rows: Rows,
+    params: np.ndarray,
+    state: State,
+    keep_going: Callable[[], bool] = always,
+    snapshot_at: Collection[int] = (),
+    snapshot: Callable[[], None] | None = None,
+) -> Outcome:
+    """Train one run from these weights, in place, on the backend of the setup.
+
+    Parameters
+    ----------
+    setup, opt, seed, rows, params, state, keep_going, snapshot_at, snapshot
+        As in :func:`engine_cpu.train_network`; snapshots are taken of networks on the CPU only.
+
+    Returns
+    -------
+    Outcome
+        Of one run.
+    """
+    if setup.training.backend == "cuda":
+        from lookahead_nb import on_device
+
+        return on_device.advance(setup, opt, seed, rows, params, state, keep_going)
+    if not setup.model.needs_data:
+        return engine_cpu.train_on_landscape(setup, [opt], seed, [params], [state], keep_going)
+    return engine_cpu.train_network(setup, opt, seed, rows, params, state, keep_going, snapshot_at, snapshot)
+
+
+def weights_at(landscape, opts: list[Optimizer], at: list[int], *, seed: int = 0, dtype: Any = "float32") -> np.ndarray:
+    """Train optimizers on a landscape and return the weights that each of them has after chosen steps.
+
+    All of them meet the same starting points and noise. The weights are those of ``train`` for so many steps, bit for
+    bit: those after the sync, where a step has one.
+
+    Parameters
+    ----------
+    landscape : landscape
+    opts : list of Optimizer
+    at : list of int
+        Steps, each at least 1, rising.
+    seed, dtype
+        As in :func:`train`.
+
+    Returns
+    -------
+    (len(opts), len(at), 2, size) array
+        Fast and slow weights. Slow is NaN without slow weights; all is NaN from the step where a run diverged.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+    """
+    if not isinstance(landscape, Landscape):
+        raise TypeError(f"landscape must be a landscape, not {landscape!r}")
+    if isinstance(opts, Optimizer) or not np.iterable(opts):
+        raise TypeError(f"opts must be a list of optimizers, not {opts!r}")
+    opts = [check_optimizer(f"opts[{i}]", opt) for i, opt in enumerate(opts)]
+    at, seed = rising_steps("at", at), whole_number("seed", seed, 0, HIGHEST_SEED)
+    setup = Setup(landscape, None, Training(steps=at[-1], eval_every=at[-1], dtype=dtype))
+    params = [landscape.init(seed, setup.dtype) for _ in opts]
+    states = [opt.init(p) for opt, p in zip(opts, params, strict=True)]
+    weights = np.full((len(opts), len(at), len(KINDS), landscape.size), np.nan, setup.dtype)
+
+    def keep(step, diverged_at):
+        for i in np.flatnonzero(diverged_at < 0):
+            weights[i, at.index(step), 0] = params[i]
+            if opts[i].has_slow_weights:
+                weights[i, at.index(step), 1] = opts[i].slow_from(params[i], states[i])
+
+    engine_cpu.train_on_landscape(setup, opts, seed, params, states, snapshot_at=at, snapshot=keep)
+    return weights

@@ -1,0 +1,319 @@
+"""What all runs of a sweep share: the model, the data and the training settings, checked once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+import numba
+import numpy as np
+
+from lookahead_nb.checks import float_dtype, one_of, whole_number
+from lookahead_nb.datasets import Dataset, stratified_rows
+from lookahead_nb.landscapes import Landscape
+from lookahead_nb.mlp import DenseNetwork
+from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.philox import STREAM_ID
+
+SPLITS = ("train", "validation", "test")
+KINDS = ("fast", "slow")
+HIGHEST_SEED = 2**63 - 1
+EVAL_EVERY = 50  # the default; it serves shorter runs too
+OPERATIONS_AT_ONCE = 2e9  # floating-point work between two checks for Ctrl-C, which then takes about a second
+STEPS_AT_ONCE = 2048  # whose scalars are computed together: 2 MiB in float64 for runs side by side
+LEAST_ROWS_KEPT = 4  # data sets or seeds whose rows stay in memory; more where more threads train at once
+
+
+@dataclass(frozen=True)
+class Training:
+    """The settings of a training run, checked.
+
+    Parameters
+    ----------
+    steps, batch_size, eval_rows : int
+        At least 1. A split with more rows than eval_rows is evaluated on that many fixed stratified rows.
+    eval_every : int
+        At least 1; at most steps, except that the default serves shorter runs too.
+    eval_at : list of int, optional
+        Steps to evaluate instead of every eval_every-th. Step 0 and the last are always evaluated.
+    dtype : str
+        "float32" or "float64".
+    backend : str
+        "cpu" or "cuda".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type or lies out of range.
+    NoDeviceError
+        If backend is "cuda" and no GPU can be used.
+
+    Examples
+    --------
+    >>> from lookahead_nb.training.setup import Training
+    >>> Training(steps=100, eval_every=50).eval_steps.tolist()
+    [0, 50, 100]
+    """
+
+    steps: int = 1000
+    batch_size: int = 64
+    eval_every: int = EVAL_EVERY
+    eval_at: Iterable[int] | None = None
+    eval_rows: int = 10_000
+    dtype: Any = "float32"
+    backend: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if one_of("backend", self.backend, ("cpu", "cuda")) == "cuda":
+            from lookahead_nb import on_device
+
+            on_device.require()
+        set_ = object.__setattr__
+        set_(self, "dtype", float_dtype("dtype", self.dtype))
+        for name in ("steps", "batch_size", "eval_rows", "eval_every"):
+            set_(self, name, whole_number(name, getattr(self, name), 1))
+        if self.eval_at is not None:
+            set_(self, "eval_at", tuple(_steps_to_evaluate(self.eval_at, self.steps)))
+        elif self.eval_every > max(self.steps, EVAL_EVERY):
+            raise ValueError(f"eval_every must be at most the {self.steps} steps of a run, not {self.eval_every}")
+
+    @cached_property
+    def eval_steps(self) -> np.ndarray:
+        """The evaluated steps, (m,) int64, rising, 0 and the last among them."""
+        chosen: Iterable[int] = range(0, self.steps, self.eval_every) if self.eval_at is None else self.eval_at
+        return np.array(sorted({0, self.steps, *chosen}), np.int64)
+
+
+def _steps_to_evaluate(eval_at, steps):
+    try:
+        return [whole_number(f"eval_at[{i}]", t, 0, steps) for i, t in enumerate(eval_at)]
+    except TypeError as error:
+        if "iterable" not in str(error):
+            raise
+        raise TypeError(f"eval_at must be a list of steps, not {eval_at!r}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a data set as the kernels take them.
+
+    Attributes
+    ----------
+    X, y : arrays
+        The training part.
+    eval_X, eval_y : arrays
+        The rows to evaluate; part i of ``SPLITS`` runs from bounds[i] to bounds[i+1].
+    bounds : (4,) int64 array
+    fingerprint : str
+        That of the data set.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    eval_X: np.ndarray  # noqa: N815 (a matrix)
+    eval_y: np.ndarray
+    bounds: np.ndarray
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """Everything about a training run except its optimizer and seed, checked.
+
+    Parameters
+    ----------
+    model : LogisticRegression, MLP or landscape
+    data : Dataset, or function of the seed that returns one
+        None for a landscape.
+    training : Training
+    key : str
+        Identifies the setup in another process, together with what it has loaded there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If model is no model, or data is given for a landscape.
+    """
+
+    model: DenseNetwork | Landscape
+    data: Dataset | Callable[[int], Dataset] | None
+    training: Training
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, (DenseNetwork, Landscape)):
+            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, not {self.model!r}")
+        if not self.model.needs_data:
+            if self.data is not None:
+                raise TypeError(f"data must be None for a landscape, not {type(self.data).__name__}")
+            # Not used, and therefore no part of the configuration.
+            object.__setattr__(self, "training", replace(self.training, batch_size=1, eval_rows=1))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the weights."""
+        return self.training.dtype
+
+    @property
+    def steps(self) -> int:
+        """The steps of a run."""
+        return self.training.steps
+
+    @property
+    def eval_steps(self) -> np.ndarray:
+        """The evaluated steps, rising."""
+        return self.training.eval_steps
+
+    def for_seed(self, seed: int) -> Setup:
+        """Return the setup with the data of one seed, where data is a function of the seed."""
+        return replace(self, data=self.data(seed)) if callable(self.data) else self
+
+    def rows(self, seed: int) -> Rows:
+        """Return the :class:`Rows` of a seed; those of the last seeds and data sets stay in memory.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the data does not fit model and batch_size; also the errors of the function that loads it.
+        """
+        if not self.model.needs_data:
+            empty, no_labels = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
+            return Rows(empty, no_labels, empty, no_labels, np.zeros(len(SPLITS) + 1, np.int64), "none")
+        data: Any = self.data
+        with _loading:
+            key: tuple = (self.key, seed)
+            if not callable(data):
+                _check_data(self.model, data, self.training.batch_size)
+                key = (data.fingerprint, self.dtype, self.training.eval_rows)  # the same for every run on this data
+            if key not in _loaded:
+                _loaded[key] = self._load(seed)
+            _loaded.move_to_end(key)
+            while len(_loaded) > max(LEAST_ROWS_KEPT, numba.get_num_threads()):
+                _loaded.popitem(last=False)
+            return _loaded[key]
+
+    def _load(self, seed):
+        data: Any = self.data(seed) if callable(self.data) else self.data
+        _check_data(self.model, data, self.training.batch_size)
+        parts = [_evaluated_rows(data, name, self.training.eval_rows) for name in SPLITS]
+        return Rows(
+            data.X_train.astype(self.dtype, copy=False),
+            data.y_train,
+            np.concatenate([X for X, _ in parts], dtype=self.dtype),
+            np.concatenate([y for _, y in parts]),
+            np.cumsum([0, *(len(y) for _, y in parts)]),
+            data.fingerprint,
+        )
+
+    def accepted(self, name: str, opt: Any) -> Optimizer:
+        """Return the optimizer, or refuse what is none or does not fit the model.
+
+        Parameters
+        ----------
+        name : str
+            Of the argument, for the message.
+        opt : object
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+        check_optimizer(name, opt)
+        if self.training.backend == "cuda" and opt.adapts:
+            raise ValueError(f"{name} must have given slow steps with backend='cuda', not slow_step_size='adaptive'")
+        replicas = getattr(self.model, "replicas", 1)
+        if replicas > 1 and opt.adapts:
+            what = "an adaptive slow_step_size would tie the replicas of a landscape together"
+            raise ValueError(f"{name} must have given slow steps where replicas={replicas}: {what}")
+        return opt
+
+    @property
+    def operations(self) -> float:
+        """The floating-point operations of the training steps of one run."""
+        return float(self._operations_of_a_step * self.steps)
+
+    @property
+    def _operations_of_a_step(self):
+        # Six for each weight and row; on a landscape mostly those of a normal number, by the time it takes.
+        return (6 * self.training.batch_size if self.model.needs_data else 100) * self.model.size
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Which of (``SPLITS``, (loss, accuracy)) exist, (3, 2) bool: all, or for a landscape the training loss."""
+        exists = np.full((len(SPLITS), 2), self.model.needs_data)
+        exists[0, 0] = True
+        return exists
+
+    @property
+    def stride(self) -> int:
+        """The steps of one run between two checks for Ctrl-C."""
+        return int(np.clip(OPERATIONS_AT_ONCE / self._operations_of_a_step, 1, STEPS_AT_ONCE))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the results depend on, except optimizer, seed and data: a nested dict."""
+        how = self.training
+        training: dict[str, object] = {"steps": how.steps, "batch_size": how.batch_size, "eval_rows": how.eval_rows}
+        training |= {"dtype": str(how.dtype), "stream": STREAM_ID}
+        training |= {"backend": how.backend} if how.backend != "cpu" else {}  # other bits are not ruled out there
+        return {"model": self.model.settings(), "training": training}
+
+    def run_id(self, opt: Optimizer, seed: int, rows: Rows) -> str:
+        """Return the first 16 hex digits of the hash of a run's configuration."""
+        configuration = self.settings() | {"data": rows.fingerprint, "optimizer": opt.settings()}
+        configuration["training"] |= {"seed": seed}
+        return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_loaded: OrderedDict[tuple, Rows] = OrderedDict()
+_loading = Lock()
+
+
+def check_optimizer(name: str, opt: Any) -> Optimizer:
+    """Return the optimizer, or raise TypeError for anything else. ``name`` is that of the argument."""
+    if not isinstance(opt, Optimizer):
+        raise TypeError(f"{name} must be an inner rule or Lookahead, not {opt!r}")
+    return opt
+
+
+def rising_steps(name: str, steps: Any) -> list[int]:
+    """Return the steps as a list of int, or refuse anything but a list of rising numbers from 1 on.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if not np.iterable(steps):
+        raise TypeError(f"{name} must be a list of steps, not {steps!r}")
+    checked = [whole_number(f"{name}[{i}]", t, 1) for i, t in enumerate(steps)]
+    if not checked or sorted({*checked}) != checked:
+        raise ValueError(f"{name} must hold at least one step, each above the one before, not {checked}")
+    return checked
+
+
+def _check_data(model, data, batch_size):
+    if not isinstance(data, Dataset):
+        raise TypeError(
+            f"data must be a Dataset, or a function of the seed that returns one, not {type(data).__name__}"
+        )
+    if (data.n_features, data.n_classes) != (model.n_features, model.n_classes):
+        has = f"{data.n_features} features and {data.n_classes} classes"
+        raise ValueError(f"data must have the features and classes of {model!r}, not {has}")
+    if batch_size > len(data.X_train):
+        raise ValueError(
+            f"batch_size must be at most the {len(data.X_train)} rows of the training part, not {batch_size}"
+        )
+
+
+def _evaluated_rows(data, name, eval_rows):
+    X, y = getattr(data, f"X_{name}"), getattr(data, f"y_{name}")
+    if len(y) > eval_rows:
+        rows = stratified_rows(y, eval_rows, 0)  # the same rows for every run, whatever its seed
+        X, y = X[rows], y[rows]
+    return X, y

@@ -1,0 +1,198 @@
+"""Grids of training runs: many settings and seeds at once, compiled, resumable, on threads, processes or a cluster."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numba
+
+from lookahead_nb.checks import DeviceError, flag
+from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.progress import Progress
+from lookahead_nb.store import ORDER, Store
+from lookahead_nb.training.plan import Plan, Unit, train_unit
+from lookahead_nb.training.setup import Setup, Training
+
+UNDER_WAY = 64  # units submitted at once, so that memory does not grow with their number
+
+
+def sweep(
+    model,
+    data,
+    configs: Iterable[Optimizer],
+    *,
+    seeds: Iterable[int] | int,
+    steps: int = 1000,
+    batch_size: int = 64,
+    eval_every: int = 50,
+    eval_at: Iterable[int] | None = None,
+    eval_rows: int = 10_000,
+    dtype: Any = "float32",
+    store: str | Path | None = None,
+    backend: str = "cpu",
+    executor: Executor | None = None,
+    progress: bool | Callable[[int, int], None] = True,
+    frame: bool = True,
+) -> Any:
+    """Train every configuration from every seed and return all histories in one tidy frame.
+
+    Each run is bit for bit that of :func:`lookahead_nb.train` alone, whatever the grid, the threads, the executor and
+    the interruptions. Rows are ordered by configuration, seed, step and kind of weights.
+
+    Parameters
+    ----------
+    model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype
+        As in :func:`lookahead_nb.train`; data as a function of the seed gives every seed its own split.
+    configs : iterable of Optimizer
+        See :func:`grid`; equal ones are trained once, with a warning.
+    seeds : iterable of int, or int
+        In [0, 2**63), or how many.
+    store : path, optional
+        The folder to which finished units are written and from which a sweep resumes, see ``store.Store``; without it
+        they stay in memory.
+    backend : str
+        "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; without an executor.
+    executor : concurrent.futures.Executor, optional
+        Without it, Numba's threads in this process train.
+    progress : bool or function
+        True shows it on anything longer than two seconds; a function is called with (runs done, runs in all).
+    frame : bool
+        False returns the opened store instead of a frame.
+
+    Returns
+    -------
+    frame or Store
+        The columns of the frame are those of the history of :func:`lookahead_nb.train`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+    MemoryError
+        Ahead of any training, for a frame that does not fit.
+    NoDeviceError, DeviceError
+        With backend "cuda": no GPU can be used, or it failed, which ends the sweep at once. Finished units are stored,
+        and the same call continues from there.
+    Exception
+        That of the first unit which failed, once all others are stored.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> configs = lnb.grid(lnb.SGD(), lr=[0.5, 1.0])
+    >>> rows = lnb.sweep(lnb.landscapes.Quadratic([1.0]), None, configs, seeds=1, steps=1)
+    >>> rows[["lr", "step", "train_loss"]].values.tolist()
+    [[0.5, 0.0, 0.5], [0.5, 1.0, 0.125], [1.0, 0.0, 0.5], [1.0, 1.0, 0.0]]
+    """
+    training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+    plan = Plan(Setup(model, data, training), configs, seeds)
+    if not flag("frame", frame) and store is None:
+        raise ValueError("frame must be True without a store, where the results would be lost, not False")
+    if not callable(progress) and not isinstance(progress, bool):
+        raise TypeError(f"progress must be True, False or a function of two numbers, not {progress!r}")
+    if frame:
+        _check_memory(plan)
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
+    if executor is not None and backend == "cuda":
+        raise ValueError(f"executor must be None with backend='cuda', whose units run on the GPU, not {executor!r}")
+    names = [unit.name for unit in plan.units]
+    stored = None if store is None else Store.open(store, plan.configuration(), names)
+    finished = stored.done() if stored else set()
+    todo = [unit for unit in plan.units if unit.name not in finished]
+    done = plan.size - sum(unit.size for unit in todo)
+    trained = _trained_on_device(plan.setup, todo) if backend == "cuda" else _trained(todo, executor)
+    with Progress() if progress is True else nullcontext(progress or _silent) as report:
+        report(done, plan.size)
+        kept, failures = [], []
+        for unit, result in trained:
+            if isinstance(result, Exception):
+                failures.append(result)
+                if not stored:
+                    break  # nothing would be kept of the others
+                continue
+            if stored:
+                stored.write(unit.name, plan.rows([(unit, result)]))
+            else:
+                kept.append((unit, result))
+            done += unit.size
+            report(done, plan.size)
+    if failures:
+        if stored and isinstance(failures[0], DeviceError):
+            resumes = f"{done} of {plan.size} runs are stored, and the same sweep goes on from there"
+            raise DeviceError(f"{failures[0]}; {resumes}") from failures[0]
+        raise failures[0]
+    if not stored:
+        return plan.rows(kept).drop(columns=ORDER)
+    return stored.frame() if frame else stored
+
+
+def _silent(_done, _total):
+    pass
+
+
+def _check_memory(plan):
+    listed = Path("/proc/meminfo")
+    free = re.search(r"MemAvailable:\s+(\d+) kB", listed.read_text()) if listed.is_file() else None
+    if free and 3 * plan.frame_bytes > int(free[1]) * 1024:  # the units' frames, all of them as one, and in order
+        what = f"the frame of {plan.size:,} runs would take about {plan.frame_bytes / 1e9:.3g} GB"
+        advice = "evaluate less often, or give store= and frame=False, and read the columns you need"
+        raise MemoryError(
+            f"{what}, three times that to put together, and {int(free[1]) / 1e6:.3g} GB are free: {advice}"
+        )
+
+
+def _trained(units: list[Unit], executor: Executor | None) -> Iterator[tuple[Unit, Any]]:
+    """Yield (unit, result or exception) as units end; they stop soon after the caller stops asking."""
+    stop = Event()
+    train = train_unit if executor else partial(train_unit, keep_going=lambda: not stop.is_set())
+    pool = executor or ThreadPoolExecutor(numba.get_num_threads())
+    waiting = iter(units)
+    running: dict[Future, Unit] = {}
+    try:
+        while True:
+            for unit in itertools.islice(waiting, UNDER_WAY - len(running)):
+                running[pool.submit(train, unit)] = unit
+            if not running:
+                return
+            ended = wait(running, return_when=FIRST_COMPLETED).done
+            for future in ended:
+                unit = running.pop(future)
+                yield unit, future.exception() or future.result()
+    finally:
+        stop.set()
+        for future in running:
+            future.cancel()
+        if not executor:
+            pool.shutdown()
+
+
+def _trained_on_device(setup: Setup, units: list[Unit]) -> Iterator[tuple[Unit, Any]]:
+    """Yield as :func:`_trained`, many units by the same launches; a GPU that fails ends it, nothing would run there."""
+    from lookahead_nb import on_device
+
+    at_once, waiting = on_device.runs_at_once(setup), list(reversed(units))
+    while waiting:
+        batch = [waiting.pop()]
+        while waiting and sum(unit.size for unit in batch) + waiting[-1].size <= at_once:
+            batch.append(waiting.pop())
+        opts = [opt for unit in batch for opt in unit.opts]
+        seeds = [seed for unit in batch for seed in unit.seeds]
+        try:
+            run_ids, results, diverged_at = on_device.train_runs(setup, opts, seeds)
+        except Exception as error:
+            yield batch[0], error
+            return
+        first = 0
+        for unit in batch:
+            own = slice(first, first + unit.size)
+            first += unit.size
+            yield unit, (run_ids[own], results[own], diverged_at[own])
