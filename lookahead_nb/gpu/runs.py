@@ -349,12 +349,25 @@ def workspace_bytes(sizes, batch_size, jobs, width):
 
 
 def control_loop(train, evaluate, weights, steps, syncs, evaluation, threads):
-    """Take R runs through a stretch, from one evaluated step to the next; the same for networks and surfaces.
+    """Take R runs over a stretch, from one evaluated step to the next; the same loop for networks and surfaces.
 
-    train : called with (steps, taken), where steps reach from one evaluated step to the next; writes (R,) taken of the
-    runs that are not frozen, and leaves the sync of the last step to this loop.
-    evaluate : called with (fast or slow weights (R, n), index of the step, FAST or SLOW, whether both are the same).
-    returns : (R,) int64, the steps taken in all, 0 for a run that was frozen before.
+    Parameters
+    ----------
+    train : function
+        Called with (steps, taken): steps reach from one evaluated step to the next. It writes ``taken``, (R,), of the
+        runs that are not frozen, and leaves the sync of the last step to this loop.
+    evaluate : function
+        Called with (params, index of the step, FAST or SLOW, whether slow weights are the same): params are the fast
+        or slow weights, (R, n).
+    weights, steps, syncs, evaluation
+        As in :func:`advance`.
+    threads : int
+        Of a block.
+
+    Returns
+    -------
+    (R,) int64 array
+        As :func:`advance`.
     """
     first, last, runs = int(steps.first), int(steps.last), weights.p.shape[0]
     taken = cuda.to_device(np.zeros(runs, np.int64))
@@ -374,13 +387,28 @@ def control_loop(train, evaluate, weights, steps, syncs, evaluation, threads):
 
 
 def advance(rule, weights, steps, syncs, model, batches, evaluation, work):
-    """Train R dense networks through a stretch of steps and evaluate them on the way, all in place.
+    """Train R dense networks over a stretch of steps and evaluate them on the way, all in place.
 
-    As ``cpu.runs.advance``; all arrays of the bundles lie on the device.
+    The counterpart of ``cpu.runs.advance``; the arrays of all bundles lie on the device.
 
-    weights : Weights, (R, n) or (R, 0).     steps : StepsOfRuns.     syncs : Syncs.     model : Network.
-    batches : Batches.     evaluation : Evaluation; runs that have diverged are frozen.     work : Workspace.
-    returns : (R,) int64, the steps taken in all, 0 for a run that was frozen before.
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    weights : bundles.Weights
+        Arrays (R, n) or (R, 0).
+    steps : bundles.StepsOfRuns
+    syncs : bundles.Syncs
+    model : bundles.Network
+    batches : bundles.Batches
+    evaluation : bundles.Evaluation
+        A run whose ``diverged_at`` is not -1 is frozen.
+    work : bundles.Workspace
+
+    Returns
+    -------
+    (R,) int64 array
+        The steps taken in all: fewer than asked for where a run diverged, 0 for a run that was frozen before.
     """
     width, runs = weights.p.dtype.type, weights.p.shape[0]
     blocks = min(runs, len(work.numbers))

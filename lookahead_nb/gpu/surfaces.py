@@ -156,14 +156,26 @@ def draw(normals, seeds, first, count):
     return normals._replace(first=np.int64(first))
 
 
-def advance(rule, surface, weights, steps, syncs, model, normals, evaluation):
-    """Move all replicas of R runs through a stretch of steps and evaluate their mean heights on the way, all in place.
+def advance(rule, weights, steps, syncs, model, normals, evaluation, surface):
+    """Move all replicas of R runs over a stretch of steps and evaluate their mean heights on the way, all in place.
 
-    As ``cpu.surfaces.advance``; all arrays of the bundles lie on the device.
+    The counterpart of ``cpu.surfaces.advance``; the arrays of all bundles lie on the device.
 
-    surface : a key of ``formulas.SURFACES``.     model : Surface; its rounded coefficients are overwritten.
-    normals : Normals, drawn for these steps.     weights, steps, syncs, evaluation : as in ``gpu.runs.advance``.
-    returns : as ``gpu.runs.advance``; the height is not watched.
+    Parameters
+    ----------
+    rule, weights, steps, syncs, evaluation
+        As in ``runs.advance``; of the results only the loss of the first part is written.
+    model : bundles.Surface
+        From :func:`surface_of`; the rounded coefficients of the stretch are written here.
+    normals : bundles.Normals
+        From :func:`draw`, for these steps.
+    surface : str
+        A key of ``formulas.SURFACES``.
+
+    Returns
+    -------
+    (R,) int64 array
+        The steps taken in all; see ``runs.advance``. The height is not checked for being finite.
     """
     count, size = weights.p.shape
     threads = min(runs.THREADS, MOST_THREADS, -(-size // 32) * 32)
