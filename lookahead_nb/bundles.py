@@ -114,7 +114,8 @@ class Surface(NamedTuple):
     Attributes
     ----------
     exact : (parts, 2) float64, the coefficients at step 0, for heights.
-    rounded : (parts, 2), the same in the width of the weights, for gradients.
+    rounded : (parts, 2), the same in the width of the weights, for gradients; on a GPU (count, parts, 2), those of each
+        step of a stretch, or (1, parts, 2) for a surface that stands still.
     drift : (parts,) float64, change of the second coefficient in a step; (0,) for a surface that stands still.
     noise : (n,), standard deviation of the gradient noise, in the width of the weights.
     """
@@ -159,6 +160,56 @@ class Evaluation(NamedTuple):
     steps: Any
     results: Any
     diverged_at: Any
+
+
+# ---------------------------------------------------------------------------------------------------------------- GPU
+# ``gpu.runs`` and ``gpu.surfaces`` make these, since all their arrays lie on the device.
+
+
+class StepsOfRuns(NamedTuple):
+    """A stretch of consecutive steps of R runs on a GPU; runs with equal scalars share a table.
+
+    Attributes
+    ----------
+    first, last : int64, the number of steps taken before the stretch and after it.
+    tables : (tables, steps, 8), row t - 1 of a table belongs to step t.
+    which : (R,) int64, the table of each run.
+    limits : pair of scalars, the largest magnitudes of a gradient and of a weight that count as finite.
+    """
+
+    first: Any
+    last: Any
+    tables: Any
+    which: Any
+    limits: Any
+
+
+class Normals(NamedTuple):
+    """The normal random numbers of a stretch of steps on a surface; runs with the same seed share them.
+
+    Attributes
+    ----------
+    first : int64, the number of steps taken before the stretch.
+    numbers : (seeds, count, n) in the width of the weights, row i belongs to step first + 1 + i; n is 0 without noise.
+    which : (R,) int64, the seed of each run.
+    """
+
+    first: Any
+    numbers: Any
+    which: Any
+
+
+class Workspace(NamedTuple):
+    """Memory in which each block of threads works.
+
+    Attributes
+    ----------
+    numbers : (blocks, size) in the width of the weights, activations, errors and losses of a batch.
+    rows : (blocks, batch_size) int64, the rows of a minibatch.
+    """
+
+    numbers: Any
+    rows: Any
 
 
 # ------------------------------------------------------------------------------------------------------- constructors

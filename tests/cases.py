@@ -120,7 +120,7 @@ class Buffers:
             outer.flags.writeable = name != "g"
             self.outer[name] = place(outer)
             self.inner[name] = self.outer[name][guard : guard + size]
-        self.guard, self.row = guard, step_table(INNER[rule], 3, width)[0][2]
+        self.guard, self.row = guard, step_table(INNER[rule], 3, width)[2]
 
     def __getattr__(self, name):
         return self.inner[name]

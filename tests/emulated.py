@@ -332,7 +332,7 @@ class Watch:
     """
 
     def __init__(self, arguments):
-        arrays = [argument._ary for argument in arguments if isinstance(argument, Array)]
+        arrays = [leaf._ary for leaf in leaves(arguments) if isinstance(leaf, Array)]
         self.places = [(array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays]
         self.by_block, self.found = {}, set()
 
@@ -377,7 +377,7 @@ class Program:
         self.run = prototype(self.engine.get_function_address("kernel"))
 
     def launch(self, blocks, threads, dynamic, arguments):
-        parameters, watch = b"".join(packed(argument) for argument in arguments), Watch(arguments)
+        parameters, watch = b"".join(map(packed, leaves(arguments))), Watch(arguments)
         touch = TOUCH(watch.touch) if self.watched else TOUCH()
         for block in range(blocks):
             shared = ctypes.create_string_buffer(self.shared_size + dynamic + 1)
@@ -426,9 +426,7 @@ class Kernel:
         assert threads > 0, "a block without a thread is refused by the driver"
 
         def launch(*arguments):
-            signature = tuple(
-                argument.kind if isinstance(argument, Array) else typeof(argument) for argument in arguments
-            )
+            signature = tuple(map(typeof, arguments))
             which = WATCHED, signature
             if which not in self.programs:
                 self.programs[which] = Program(
@@ -439,14 +437,20 @@ class Kernel:
         return launch
 
 
+def leaves(argument):
+    """Return the arrays and numbers of arguments in the order in which a kernel takes them; tuples may hold tuples."""
+    if isinstance(argument, tuple | list):
+        return [leaf for member in argument for leaf in leaves(member)]
+    return [argument]
+
+
 def packed(argument):
-    """Return an argument as the words that a kernel is handed, eight bytes each."""
+    """Return an array or number as the words that a kernel is handed, eight bytes each."""
     if isinstance(argument, Array):
         there = argument._ary
         words = 0, 0, there.size, there.itemsize, there.ctypes.data, *there.shape, *there.strides
         return struct.pack(f"<{len(words)}q", *words)
-    if isinstance(argument, tuple):
-        return b"".join(map(packed, argument))
+    assert np.isscalar(argument), f"{argument!r} is neither an array of the device nor a number"
     return np.asarray(argument).tobytes().ljust(8, b"\0")
 
 
@@ -458,7 +462,7 @@ class Array:
         self.shape, self.strides, self.dtype, self.size = host.shape, host.strides, host.dtype, host.size
         self.ndim, self.itemsize, self.nbytes = host.ndim, host.itemsize, host.nbytes
         assert host.flags.c_contiguous
-        self.kind = types.Array(typeof(host).dtype, host.ndim, "C")
+        self._numba_type_ = types.Array(typeof(host).dtype, host.ndim, "C")  # which `typeof` finds in a tuple too
 
     def __array__(self, *arguments, **options):
         raise AssertionError("an array of the device was read on the host")

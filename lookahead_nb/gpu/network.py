@@ -6,12 +6,14 @@ one chain over k, sums over classes and rows go upwards. No phase reads what ano
 Arguments of all phases
     params, g : (n,) float32 or float64, the flat buffer and its gradient.
     work   : (work_size(sizes, rows),), same width. It holds the activations of all layers as (features, rows), which
-             the way back turns into errors; those of all but the last once more as (rows, features); losses; hits.
-    sizes, activation, l2 : as in ``cpu.network``.        rows : how many rows of a batch there are.
-    me, team : this thread's number in its block, and how many there are.
+             the backward pass turns into errors; those of all but the last once more as (rows, features); losses; hits.
+    sizes, activation, l2 : as in ``bundles.Network``.        rows : the number of rows of the batch.
+    layer  : Layer, one layer of the network.                 team : Team, the threads of the block.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 from lookahead_nb.formulas import (
     activated,
@@ -29,6 +31,35 @@ from lookahead_nb.jit import fma, formula, like
 
 # Rows and columns of a tile, with a chain for each pair: sixteen chains hide the latency of fma, and share eight reads.
 TALL, BROAD = 4, 4
+
+
+class Team(NamedTuple):
+    """The threads of a block, as one of them sees them.
+
+    Attributes
+    ----------
+    me : int32, the number of this thread.
+    size : int32, the number of threads.
+    """
+
+    me: Any
+    size: Any
+
+
+class Layer(NamedTuple):
+    """A layer of a network and the batch that passes through it.
+
+    Attributes
+    ----------
+    weight : int64, where its weights begin in the flat buffer; its biases follow them.
+    fan_in, fan_out : int64, its inputs and outputs.
+    rows : int64, the number of rows of the batch.
+    """
+
+    weight: Any
+    fan_in: Any
+    fan_out: Any
+    rows: Any
 
 
 def work_size(sizes, rows):
@@ -112,12 +143,12 @@ def _tile(A, at, row_step, step, B, begin, stride, row, height, column, width, c
 
 
 @formula
-def load(X, first, chosen, rows, features, copies, work, by_row, me, team):
-    """Copy rows of X to work as (features, rows) and, if there is use for it, as (rows, features) from by_row on.
+def load(X, first, chosen, rows, features, copies, work, by_row, team):
+    """Copy rows of X to work as (features, rows) and, with copies, as (rows, features) from by_row on.
 
     chosen : (rows,) their indices, or (0,) for the rows from ``first`` on.
     """
-    for i in range(me, rows * features, team):
+    for i in range(team.me, rows * features, team.size):
         r, f = i // features, i % features
         x = X[chosen[r] if chosen.size > 0 else first + r, f]
         work[f * rows + r] = x
@@ -126,10 +157,11 @@ def load(X, first, chosen, rows, features, copies, work, by_row, me, team):
 
 
 @formula
-def forward(params, weight, fan_in, fan_out, hidden, activation, rows, work, inputs, outputs, copies, by_row, me, team):
-    """Write the outputs of one layer, activated if hidden, and their copy by rows where there is use for it."""
+def forward(params, layer, hidden, activation, work, inputs, outputs, copies, by_row, team):
+    """Write the outputs of one layer, activated if hidden, and with copies the same by rows from by_row on."""
+    weight, fan_in, fan_out, rows = layer
     bias = weight + fan_in * fan_out
-    for tile in range(me, tiles(fan_out, rows), team):
+    for tile in range(team.me, tiles(fan_out, rows), team.size):
         row, column = corner(tile, rows)
         chains = _tile(params, weight, fan_in, 1, work, inputs, rows, row, fan_out, column, rows, fan_in)
         for i in range(TALL):
@@ -144,12 +176,12 @@ def forward(params, weight, fan_in, fan_out, hidden, activation, rows, work, inp
 
 
 @formula
-def losses_and_errors(y, first, chosen, classes, rows, work, logits, losses, goes_back, me, team):
+def losses_and_errors(y, first, chosen, classes, rows, work, logits, losses, goes_back, team):
     """Write the cross-entropy of each row and either turn its logits into errors or write whether its label is hit."""
     zero = like(work[logits], 0)
     one = like(zero, 1)
     share = one / like(zero, rows)
-    for r in range(me, rows, team):
+    for r in range(team.me, rows, team.size):
         label = y[chosen[r] if chosen.size > 0 else first + r]
         if classes == 1:
             z = work[logits + r]
@@ -179,10 +211,11 @@ def losses_and_errors(y, first, chosen, classes, rows, work, logits, losses, goe
 
 
 @formula
-def gradient(params, g, weight, fan_in, fan_out, l2, rows, work, errors, by_row, me, team):
+def gradient(params, g, layer, l2, work, errors, by_row, team):
     """Write the gradient by the weights and biases of one layer."""
+    weight, fan_in, fan_out, rows = layer
     bias, zero = weight + fan_in * fan_out, like(l2, 0)
-    for tile in range(me, tiles(fan_out, fan_in), team):
+    for tile in range(team.me, tiles(fan_out, fan_in), team.size):
         row, column = corner(tile, fan_in)
         chains = _tile(work, errors, rows, 1, work, by_row, fan_in, row, fan_out, column, fan_in, rows)
         for i in range(TALL):
@@ -190,7 +223,7 @@ def gradient(params, g, weight, fan_in, fan_out, l2, rows, work, errors, by_row,
                 at = weight + (row + i) * fan_in + column + j
                 if row + i < fan_out and column + j < fan_in:
                     g[at] = fma(l2, params[at], chains[i][j]) if l2 > zero else chains[i][j]
-    for o in range(me, fan_out, team):
+    for o in range(team.me, fan_out, team.size):
         total = zero
         for r in range(rows):
             total = fma(work[errors + o * rows + r], like(zero, 1), total)
@@ -198,9 +231,10 @@ def gradient(params, g, weight, fan_in, fan_out, l2, rows, work, errors, by_row,
 
 
 @formula
-def back_to(params, weight, fan_in, fan_out, activation, rows, work, inputs, errors, me, team):
+def back_to(params, layer, activation, work, inputs, errors, team):
     """Turn the inputs of one layer into the errors of the layer below."""
-    for tile in range(me, tiles(fan_in, rows), team):
+    weight, fan_in, fan_out, rows = layer
+    for tile in range(team.me, tiles(fan_in, rows), team.size):
         row, column = corner(tile, rows)
         chains = _tile(params, weight, 1, fan_in, work, errors, rows, row, fan_in, column, rows, fan_out)
         for i in range(TALL):

@@ -1,8 +1,9 @@
 """Whole training runs on a CUDA device: a block of threads trains a run, and many blocks as many runs.
 
-The counterpart of ``cpu/runs.py``: the same entry, names and order, where what is one number there is one for each of R
-runs here. A launch takes all runs from one evaluated step to the next; nothing leaves the device but their losses. No
-sum is shared between threads and nothing is added atomically, so the bits do not depend on the launch configuration.
+The counterpart of ``cpu/runs.py``: the same entry and the same bundles, with one number for each of R runs where a run
+on the CPU has a single one. A launch takes all runs from one evaluated step to the next; nothing leaves the device but
+their losses. No sum is shared between threads and nothing is added atomically, so the bits do not depend on the launch
+configuration.
 
 The kernels that train hold no float64 beside float32: the scalars of a step come from tables. Only the kernel that
 evaluates adds up losses in float64, as the CPU does.
@@ -17,9 +18,11 @@ from itertools import pairwise
 import numpy as np
 from numba import from_dtype
 
-from lookahead_nb.formulas import RULES, pull, schedule_free_average
+from lookahead_nb.bundles import Batches, Evaluation, Network, StepsOfRuns, Syncs, Weights, Workspace
+from lookahead_nb.formulas import RULES, STARTS_AT_WEIGHTS, pull, schedule_free_average
 from lookahead_nb.gpu import cuda, network
-from lookahead_nb.gpu.step import _sync_slot
+from lookahead_nb.gpu.network import Layer, Team
+from lookahead_nb.gpu.step import sync_slot
 from lookahead_nb.jit import fma, formula, like, named
 from lookahead_nb.philox import minibatch_row
 
@@ -33,35 +36,52 @@ FAST, SLOW = 0, 1
 
 
 @formula
-def sync_if_due(t, p, s1, s2, slow, a1, a2, period, slow_steps, turns, pulls, inner_state, me, team):
-    """Sync a run if it does so at step t, as ``step.sync`` of its rows; each thread syncs what it has moved."""
+def weights_of_run(weights, run):
+    """Return the :class:`Weights` of one run, all (n,)."""
+    return Weights(
+        weights.p[run],
+        weights.g[run],
+        weights.s1[run],
+        weights.s2[run],
+        weights.slow[run],
+        weights.a1[run],
+        weights.a2[run],
+    )
+
+
+@formula
+def sync_if_due(t, weights, syncs, run, team):
+    """Sync the weights of one run if a sync is due at step t, as ``step.sync``; a thread syncs what it has moved."""
+    period = syncs.period[run]
     if period > 0 and t % period == 0:
-        turn = (t // period - 1) % turns
-        size, rest = slow_steps[turn, 0], slow_steps[turn, 1]
-        for i in range(me, p.size, team):
+        turn = (t // period - 1) % syncs.turns[run]
+        size, rest = syncs.slow_steps[run, turn, 0], syncs.slow_steps[run, turn, 1]
+        pull_back, inner_state = syncs.pull_back[run], syncs.inner_state
+        p, s1, s2, slow = weights.p, weights.s1, weights.s2, weights.slow
+        for i in range(team.me, p.size, team.size):
             slow[i] = pull(slow[i], p[i], size, rest)
-            p[i] = slow[i] if pulls else p[i]
+            p[i] = slow[i] if pull_back else p[i]
             if s1.size > 0:
-                _sync_slot(s1, a1, i, size, rest, inner_state)
+                sync_slot(s1, weights.a1, i, size, rest, inner_state)
             if s2.size > 0:
-                _sync_slot(s2, a2, i, size, rest, inner_state)
+                sync_slot(s2, weights.a2, i, size, rest, inner_state)
 
 
 def end_of_step(rule, slots):
-    """Return the phase ``end(beyond, t, last, p, g, s1, s2, ..., me, team)``: a step of the rule, and its sync if due.
+    """Return the phase ``end(beyond, t, weights, steps, syncs, run, team)``: a step of the rule, and its sync if due.
 
-    It tells at which step the run freezes, or -1, and how many were taken: none here if any thread found a loss or
-    gradient beyond its limit, one if a weight then is.
+    weights : of one run. It returns the step at which the run freezes, or -1, and the steps taken: none here if any
+    thread found a loss or gradient beyond its limit, one if a weight then is.
     """
 
-    def end(
-        beyond, t, last, p, g, s1, s2, slow, a1, a2, c, limit, period, slow_steps, turns, pulls, inner_state, me, team
-    ):  # fmt: skip
+    def end(beyond, t, weights, steps, syncs, run, team):
         if cuda.syncthreads_or(np.int32(beyond)):
             return t, t - 1
+        p, g, s1, s2 = weights.p, weights.g, weights.s1, weights.s2
+        c = steps.tables[steps.which[run], t - 1]
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         beyond = False
-        for i in range(me, p.size, team):
+        for i in range(team.me, p.size, team.size):
             first = s1[i] if slots > 0 else p[i]
             second = s2[i] if slots > 1 else p[i]
             after, first, second = rule(p[i], g[i], first, second, row)
@@ -70,11 +90,11 @@ def end_of_step(rule, slots):
                 s1[i] = first
             if slots > 1:
                 s2[i] = second
-            beyond = beyond or not (abs(after) <= limit)
+            beyond = beyond or not (abs(after) <= steps.limits[1])
         if cuda.syncthreads_or(np.int32(beyond)):
             return t, t
-        if t < last:  # the last one is left to `sync_last`: before it the fast weights are evaluated
-            sync_if_due(t, p, s1, s2, slow, a1, a2, period, slow_steps, turns, pulls, inner_state, me, team)
+        if t < steps.last:  # the last sync is left to `update_slow_weights`: the fast weights are evaluated ahead of it
+            sync_if_due(t, weights, syncs, run, team)
             cuda.syncthreads()
         return -1, t
 
@@ -82,36 +102,33 @@ def end_of_step(rule, slots):
 
 
 @formula
-def any_beyond(g, limit, me, team):
+def any_beyond(g, limit, team):
     """Tell whether an element of this thread is not within [-limit, limit]; NaN is not."""
     beyond = False
-    for i in range(me, g.size, team):
+    for i in range(team.me, g.size, team.size):
         beyond = beyond or not (abs(g[i]) <= limit)
     return beyond
 
 
-def sync_last(p, s1, s2, slow, a1, a2, sync_period, slow_steps, turns, pull_back, inner_state, diverged_at, t):
-    """Kernel: sync the runs that do so at step t and are not frozen."""
-    me, team = cuda.threadIdx.x, cuda.blockDim.x
-    for run in range(cuda.blockIdx.x, p.shape[0], cuda.gridDim.x):
+def update_slow_weights(weights, syncs, diverged_at, t):
+    """Kernel: sync the runs that do so at step t, and average those of Schedule-Free; frozen runs stay as they are."""
+    team = Team(cuda.threadIdx.x, cuda.blockDim.x)
+    for run in range(cuda.blockIdx.x, weights.p.shape[0], cuda.gridDim.x):
         if diverged_at[run] < 0:
-            how = sync_period[run], slow_steps[run], turns[run], pull_back[run], inner_state
-            sync_if_due(t, p[run], s1[run], s2[run], slow[run], a1[run], a2[run], *how, me, team)
-
-
-def average(p, s1, slow, outward):
-    """Kernel: write the average of Schedule-Free of each run, as ``step.average``."""
-    for run in range(cuda.blockIdx.x, p.shape[0], cuda.gridDim.x):
-        for i in range(cuda.threadIdx.x, p.shape[1], cuda.blockDim.x):
-            slow[run, i] = schedule_free_average(p[run, i], s1[run, i], outward[run])
+            own, outward = weights_of_run(weights, run), syncs.outward[run]
+            sync_if_due(t, own, syncs, run, team)
+            if outward > like(outward, 0):
+                for i in range(team.me, own.p.size, team.size):
+                    own.slow[i] = schedule_free_average(own.p[i], own.s1[i], outward)
 
 
 # -------------------------------------------------------------------------------------------- training and evaluation
 
 
 @formula
-def _loss_in_double(params, sizes, l2, rows, work, losses):
+def _loss_in_double(params, model, rows, work, losses):
     """Return the loss as the CPU adds it up, where sums of finite numbers may overflow; every thread does it alone."""
+    sizes, l2 = model.sizes, model.l2
     loss = like(l2, 0)
     for r in range(rows):
         loss += work[losses + r]
@@ -127,8 +144,8 @@ def _loss_in_double(params, sizes, l2, rows, work, losses):
 
 
 @formula
-def _copy(source, target, me, team):
-    for i in range(me, source.size, team):
+def _copy(source, target, team):
+    for i in range(team.me, source.size, team.size):
         target[i] = source[i]
 
 
@@ -136,113 +153,109 @@ def _train(rule, slots, width, shared):
     """Return the kernel; shared : whether weights, gradient and state of a run lie in shared memory meanwhile."""
     end_step, number, double = end_of_step(rule, slots), from_dtype(np.dtype(width)), width == np.float64
 
-    def kernel(
-        p, g, s1, s2, slow, a1, a2, table, which, grad_limit, weight_limit,
-        sync_period, slow_steps, turns, pull_back, inner_state,
-        X, y, batch_size, seed, sizes, activation, l2, work, chosen, diverged_at, taken, first, last,
-    ):  # fmt: skip
-        me, team, layers = cuda.threadIdx.x, cuda.blockDim.x, sizes.size - 1
-        space, rows = work[cuda.blockIdx.x], chosen[cuda.blockIdx.x]
+    def kernel(weights, steps, syncs, model, batches, work, diverged_at, taken):
+        team, layers = Team(cuda.threadIdx.x, cuda.blockDim.x), model.sizes.size - 1
+        sizes, l2, activation = model.sizes, model.l2, model.activation
+        X, y, batch_size = batches.X, batches.y, batches.batch_size
+        space, rows = work.numbers[cuda.blockIdx.x], work.rows[cuda.blockIdx.x]
         copies = network.width_of_layers(sizes, layers + 1) * batch_size
         losses = network.losses_at(sizes, batch_size)
         near = cuda.shared.array(0, number)
-        for run in range(cuda.blockIdx.x, p.shape[0], cuda.gridDim.x):
+        for run in range(cuda.blockIdx.x, weights.p.shape[0], cuda.gridDim.x):
             if diverged_at[run] >= 0:
                 continue
-            params, grad, first1, second2 = p[run], g[run], s1[run], s2[run]
+            far = weights_of_run(weights, run)
+            own = far
             if shared:  # a thread copies what it moves: nobody waits for anybody
-                n, slot = params.size, 2 * params.size + first1.size
-                params, grad, first1, second2 = near[:n], near[n : 2 * n], near[2 * n : slot], near[slot:]
-                _copy(p[run], params, me, team)
-                _copy(s1[run], first1, me, team)
-                _copy(s2[run], second2, me, team)
-            how = sync_period[run], slow_steps[run], turns[run], pull_back[run], inner_state
-            frozen_at, steps = -1, last
-            for t in range(first + 1, last + 1):
-                for i in range(me, batch_size, team):
-                    rows[i] = minibatch_row(X.shape[0], batch_size, seed[run], t - 1, i)
+                n, slot = far.p.size, 2 * far.p.size + far.s1.size
+                p, g, s1, s2 = near[:n], near[n : 2 * n], near[2 * n : slot], near[slot:]
+                own = Weights(p, g, s1, s2, far.slow, far.a1, far.a2)
+                _copy(far.p, p, team)
+                _copy(far.s1, s1, team)
+                _copy(far.s2, s2, team)
+            params, grad = own.p, own.g
+            frozen_at, count = -1, steps.last
+            for t in range(steps.first + 1, steps.last + 1):
+                for i in range(team.me, batch_size, team.size):
+                    rows[i] = minibatch_row(X.shape[0], batch_size, batches.seed[run], t - 1, i)
                 cuda.syncthreads()
-                network.load(X, 0, rows, batch_size, sizes[0], True, space, copies, me, team)
+                network.load(X, 0, rows, batch_size, sizes[0], True, space, copies, team)
                 cuda.syncthreads()
                 at, weight = 0, 0
-                for layer in range(layers):
-                    fan_in, fan_out = sizes[layer], sizes[layer + 1]
-                    end = at + fan_in * batch_size
-                    network.forward(
-                        params, weight, fan_in, fan_out, layer < layers - 1, activation, batch_size, space, at, end,
-                        True, copies + end, me, team,
-                    )  # fmt: skip
+                for i in range(layers):
+                    layer = Layer(weight, sizes[i], sizes[i + 1], batch_size)
+                    end = at + layer.fan_in * batch_size
+                    hidden = i < layers - 1
+                    network.forward(params, layer, hidden, activation, space, at, end, True, copies + end, team)
                     cuda.syncthreads()
-                    at, weight = end, weight + (fan_in + 1) * fan_out
-                network.losses_and_errors(y, 0, rows, sizes[layers], batch_size, space, at, losses, True, me, team)
+                    at, weight = end, weight + (layer.fan_in + 1) * layer.fan_out
+                network.losses_and_errors(y, 0, rows, sizes[layers], batch_size, space, at, losses, True, team)
                 cuda.syncthreads()
-                for layer in range(layers - 1, -1, -1):
-                    fan_in, fan_out = sizes[layer], sizes[layer + 1]
-                    start = at - fan_in * batch_size
-                    weight -= (fan_in + 1) * fan_out
-                    network.gradient(
-                        params, grad, weight, fan_in, fan_out, l2, batch_size, space, at, copies + start, me, team
-                    )
-                    if layer > 0:
-                        network.back_to(
-                            params, weight, fan_in, fan_out, activation, batch_size, space, start, at, me, team
-                        )
+                for i in range(layers - 1, -1, -1):
+                    weight -= (sizes[i] + 1) * sizes[i + 1]
+                    layer = Layer(weight, sizes[i], sizes[i + 1], batch_size)
+                    start = at - layer.fan_in * batch_size
+                    network.gradient(params, grad, layer, l2, space, at, copies + start, team)
+                    if i > 0:
+                        network.back_to(params, layer, activation, space, start, at, team)
                     cuda.syncthreads()
                     at = start
-                beyond = any_beyond(grad, grad_limit, me, team)
+                beyond = any_beyond(grad, steps.limits[0], team)
                 if double:
-                    beyond = beyond or not math.isfinite(_loss_in_double(params, sizes, l2, batch_size, space, losses))
+                    beyond = beyond or not math.isfinite(_loss_in_double(params, model, batch_size, space, losses))
                 else:  # sums of finite float32 numbers are finite in float64
-                    for r in range(me, batch_size, team):
+                    for r in range(team.me, batch_size, team.size):
                         beyond = beyond or not math.isfinite(space[losses + r])
-                frozen_at, steps = end_step(
-                    beyond, t, last, params, grad, first1, second2, slow[run], a1[run], a2[run],
-                    table[which[run], t - 1], weight_limit, *how, me, team,
-                )  # fmt: skip
+                frozen_at, count = end_step(beyond, t, own, steps, syncs, run, team)
                 if frozen_at >= 0:
                     break
             if shared:
-                _copy(params, p[run], me, team)
-                _copy(first1, s1[run], me, team)
-                _copy(second2, s2[run], me, team)
-            if me == 0:
-                diverged_at[run], taken[run] = frozen_at, steps
+                _copy(own.p, far.p, team)
+                _copy(own.s1, far.s1, team)
+                _copy(own.s2, far.s2, team)
+            if team.me == 0:
+                diverged_at[run], taken[run] = frozen_at, count
 
     return named(f"train_{rule.__name__}", kernel)
 
 
-def _evaluate(weights, X, y, bounds, sizes, activation, work, results, wanted, diverged_at, at, kind, both):
-    me, team, layers, parts = cuda.threadIdx.x, cuda.blockDim.x, sizes.size - 1, bounds.size - 1
-    space, everyone = work[cuda.blockIdx.x], y[:0]
-    for job in range(cuda.blockIdx.x, weights.shape[0] * parts, cuda.gridDim.x):
+@formula
+def is_evaluated(run, kind, syncs, diverged_at):
+    """Tell whether a run has weights of this kind, FAST or SLOW, and is not frozen."""
+    has_slow_weights = syncs.period[run] > 0 or syncs.outward[run] > like(syncs.outward[run], 0)
+    return diverged_at[run] < 0 and (kind == FAST or has_slow_weights)
+
+
+def _evaluate(params, model, evaluation, syncs, work, at, kind, both):
+    team, layers = Team(cuda.threadIdx.x, cuda.blockDim.x), model.sizes.size - 1
+    sizes, X, y, results = model.sizes, evaluation.X, evaluation.y, evaluation.results
+    space, everyone, parts = work.numbers[cuda.blockIdx.x], y[:0], evaluation.bounds.size - 1
+    for job in range(cuda.blockIdx.x, params.shape[0] * parts, cuda.gridDim.x):
         run, part = job // parts, job % parts
-        if diverged_at[run] >= 0 or not wanted[run]:
+        if not is_evaluated(run, kind, syncs, evaluation.diverged_at):
             continue
-        params, loss, hits = weights[run], np.float64(0), 0
-        low, high = bounds[part], bounds[part + 1]
+        own, loss, hits = params[run], np.float64(0), 0
+        low, high = evaluation.bounds[part], evaluation.bounds[part + 1]
         for first in range(low, high, ROWS_AT_ONCE):
             rows = min(ROWS_AT_ONCE, high - first)
-            network.load(X, first, everyone, rows, sizes[0], False, space, 0, me, team)
+            network.load(X, first, everyone, rows, sizes[0], False, space, 0, team)
             cuda.syncthreads()
             start, weight = 0, 0
-            for layer in range(layers):
-                fan_in, fan_out = sizes[layer], sizes[layer + 1]
-                end = start + fan_in * rows
-                hidden = layer < layers - 1
-                network.forward(
-                    params, weight, fan_in, fan_out, hidden, activation, rows, space, start, end, False, 0, me, team
-                )
+            for i in range(layers):
+                layer = Layer(weight, sizes[i], sizes[i + 1], rows)
+                end = start + layer.fan_in * rows
+                network.forward(own, layer, i < layers - 1, model.activation, space, start, end, False, 0, team)
                 cuda.syncthreads()
-                start, weight = end, weight + (fan_in + 1) * fan_out
+                start, weight = end, weight + (layer.fan_in + 1) * layer.fan_out
             losses = network.losses_at(sizes, rows)
-            network.losses_and_errors(y, first, everyone, sizes[layers], rows, space, start, losses, False, me, team)
+            network.losses_and_errors(y, first, everyone, sizes[layers], rows, space, start, losses, False, team)
             cuda.syncthreads()
-            if me == 0:
+            if team.me == 0:
                 for r in range(rows):
                     loss += np.float64(space[losses + r])
                     hits += 1 if space[losses + rows + r] > like(space[0], 0) else 0
             cuda.syncthreads()
-        if me == 0:
+        if team.me == 0:
             for column in range(kind, SLOW + 1 if both else kind + 1):
                 results[run, at, column, part, 0] = loss / np.float64(high - low)
                 results[run, at, column, part, 1] = np.float64(hits) / np.float64(high - low)
@@ -260,93 +273,154 @@ def single(function):
     return cuda.jit(function)
 
 
-def room(sizes, batch_size, jobs, width):
-    """Return what so many runs or parts of an evaluation work in at once, for ``advance``: numbers, and row indices."""
+# ------------------------------------------------------------------------------------------- bundles on the device
+
+
+def weights_of(numbers, p):
+    """Return the :class:`Weights` of R runs at their start.
+
+    numbers : RunNumbers. p : (R, n), the weights, on the host.
+    """
+    arrays = {name: np.zeros((len(p), size), p.dtype) for name, size in numbers.sizes(p.shape[1]).items()}
+    slots = [slot for slot, name in zip(("s1", "s2"), numbers.slots, strict=False) if name in STARTS_AT_WEIGHTS]
+    copies = dict.fromkeys(["p", *slots, *(["slow"] if arrays["slow"].size else [])], p)
+    return Weights(**{name: cuda.to_device(array) for name, array in (arrays | copies).items()})
+
+
+def steps_of(numbers, tables):
+    """Return :class:`StepsOfRuns` with all steps of R runs.
+
+    numbers : RunNumbers. tables : (steps, 8) arrays on the host, one for each run.
+    """
+    index: dict[bytes, int] = {}
+    distinct, which = [], []
+    for table in tables:
+        which.append(index.setdefault(table.tobytes(), len(index)))
+        if which[-1] == len(distinct):
+            distinct.append(table)
+    last, limits = np.int64(len(distinct[0])), tuple(numbers.limits)
+    return StepsOfRuns(np.int64(0), last, cuda.to_device(np.stack(distinct)), cuda.to_device(np.array(which)), limits)
+
+
+def syncs_of(numbers, width):
+    """Return the :class:`Syncs` of R runs in a NumPy float width; numbers : RunNumbers."""
+    return Syncs(
+        cuda.to_device(numbers.period),
+        cuda.to_device(numbers.slow_steps.astype(width)),
+        cuda.to_device(numbers.turns),
+        cuda.to_device(numbers.pull_back),
+        np.int64(numbers.inner_state),
+        cuda.to_device(numbers.outward.astype(width)),
+    )
+
+
+def network_of(model, width):
+    """Return the :class:`Network` of a dense model in a NumPy float width."""
+    return Network(cuda.to_device(model.sizes), np.int64(model.activation_code), width(model.l2))
+
+
+def batches_of(rows, batch_size, seeds):
+    """Return the :class:`Batches` of a data set's rows for the seeds of R runs."""
+    seeds = np.asarray(seeds, np.uint64)
+    return Batches(cuda.to_device(rows.X), cuda.to_device(rows.y), np.int64(batch_size), cuda.to_device(seeds))
+
+
+def evaluation_of(rows, steps, runs):
+    """Return the :class:`Evaluation` of a data set's rows at these steps, for so many runs; no result is there yet."""
+    results = np.full((runs, len(steps), 2, len(rows.bounds) - 1, 2), np.nan)
+    arrays = rows.eval_X, rows.eval_y, rows.bounds, steps, results, np.full(runs, -1, np.int64)
+    return Evaluation(*map(cuda.to_device, arrays))
+
+
+def workspace_of(sizes, batch_size, jobs, width):
+    """Return the :class:`Workspace` for so many runs or parts of an evaluation, and batches of this size."""
     blocks = min(MOST_BLOCKS, jobs)
     size = network.work_size(sizes, max(batch_size, ROWS_AT_ONCE))
-    return cuda.device_array((blocks, size), width), cuda.device_array((blocks, batch_size), np.int64)
+    return Workspace(cuda.device_array((blocks, size), width), cuda.device_array((blocks, batch_size), np.int64))
 
 
-def room_bytes(sizes, batch_size, jobs, width):
-    """Return how much memory ``room`` takes."""
+def workspace_bytes(sizes, batch_size, jobs, width):
+    """Return how much memory ``workspace_of`` takes."""
     size = network.work_size(sizes, max(batch_size, ROWS_AT_ONCE))
     return min(MOST_BLOCKS, jobs) * (size * np.dtype(width).itemsize + 8 * batch_size)
 
 
-class Course:
-    """The way of R runs from one evaluated step to the next, the same for networks and surfaces."""
-
-    def __init__(
-        self, p, s1, s2, slow, a1, a2, table, limits, sync_period, slow_steps, pull_back, inner_state, outward
-    ):
-        (tables, which), (shares, turns) = table, slow_steps
-        self.moving, self.outward, self.averages = (p, s1, s2, slow, a1, a2), cuda.to_device(outward), outward.any()
-        periods, turns, pulls = map(cuda.to_device, (sync_period, turns, pull_back))
-        self.syncs = periods, shares, turns, pulls, inner_state
-        self.how = tables, cuda.to_device(which), *limits, *self.syncs
-        self.everyone = cuda.to_device(np.ones(p.shape[0], bool))
-        self.slowed = cuda.to_device((sync_period > 0) | (outward > 0))
-
-    def follow(self, train, evaluate, eval_steps, first, last, threads):
-        """Launch it all; return what ``advance`` returns.
-
-        train : called with (diverged_at, taken, low, high), leaves the sync of step high to this. evaluate : called
-        with (weights, step, of which runs, diverged_at, number of the step, FAST or SLOW, whether both are the same).
-        """
-        p, s1, _, slow, *_ = self.moving
-        end, runs = int(last.max()), len(last)
-        diverged_at, taken = cuda.to_device(np.where(last < end, 0, -1)), cuda.to_device(np.zeros(runs, np.int64))
-        number = {int(t): i for i, t in enumerate(eval_steps)}
-        if first == 0 and 0 in number:
-            evaluate(p, 0, self.everyone, diverged_at, number[0], FAST, True)
-        for low, high in pairwise(sorted({first, *(t for t in number if first < t < end), end})):
-            train(diverged_at, taken, low, high)
-            at = number.get(high, -1)
-            if at >= 0:
-                evaluate(p, high, self.everyone, diverged_at, at, FAST, False)
-            if slow.size:
-                single(sync_last)[runs, threads](*self.moving, *self.syncs, diverged_at, high)
-            if slow.size and at >= 0:
-                if self.averages:
-                    single(average)[runs, threads](p, s1, slow, self.outward)
-                evaluate(slow, high, self.slowed, diverged_at, at, SLOW, False)
-        return diverged_at.copy_to_host(), taken.copy_to_host()
+# ------------------------------------------------------------------------------------------------------------- control
 
 
-def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits,
-    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
-    X, y, batch_size, seed, sizes, activation, l2, eval_X, eval_y, bounds, eval_steps, results, work, first, last,
-):  # fmt: skip
-    """Train R dense networks from step ``first`` to step ``last`` and evaluate them on the way, all in place.
+def control_loop(train, evaluate, weights, steps, syncs, evaluation, threads):
+    """Take R runs over a stretch, from one evaluated step to the next; the same loop for networks and surfaces.
 
-    Arguments as in ``cpu.runs.advance``. On the device lie p .. a2, the tables, X, y, eval_X, eval_y, results and work.
+    Parameters
+    ----------
+    train : function
+        Called with (steps, taken): steps reach from one evaluated step to the next. It writes ``taken``, (R,), of the
+        runs that are not frozen, and leaves the sync of the last step to this loop.
+    evaluate : function
+        Called with (params, index of the step, FAST or SLOW, whether slow weights are the same): params are the fast
+        or slow weights, (R, n).
+    weights, steps, syncs, evaluation
+        As in :func:`advance`.
+    threads : int
+        Of a block.
 
-    p .. a2 : (R, n) or (R, 0).   table : pair of (tables, steps, 8) and, on the host, (R,), which of them is a run's.
-    slow_steps : pair of (R, m, 2) and (R,), of which a run takes the first so many in turn.
-    rates, lowest, before : None, since no slow step adapts here.   sync_period, pull_back, outward, seed : (R,).
-    results : (R, m, 2, parts, 2) float64.   work : of ``room``.
-    last : (R,) int64, the same step for all runs that go on, and below it for those that are frozen.
-    returns : (R,) int64 each, the step at which a run stopped being finite or -1, and the steps taken, 0 if frozen.
+    Returns
+    -------
+    (R,) int64 array
+        As :func:`advance`.
     """
-    course = Course(
-        p, s1, s2, slow, a1, a2, table, limits, sync_period, slow_steps, pull_back, inner_state, outward
-    )  # fmt: skip
-    (numbers, chosen), seeds = work, cuda.to_device(seed)
-    sizes, bounds = cuda.to_device(sizes), cuda.to_device(bounds)
-    blocks, jobs = (min(count, len(numbers)) for count in (len(last), len(last) * (bounds.size - 1)))
+    first, last, runs = int(steps.first), int(steps.last), weights.p.shape[0]
+    taken = cuda.to_device(np.zeros(runs, np.int64))
+    index = {t: i for i, t in enumerate(evaluation.steps.copy_to_host().tolist())}
+    if first == 0 and 0 in index:
+        evaluate(weights.p, index[0], FAST, True)
+    for low, high in pairwise(sorted({first, *(t for t in index if first < t < last), last})):
+        train(steps._replace(first=np.int64(low), last=np.int64(high)), taken)
+        at = index.get(high, -1)
+        if at >= 0:
+            evaluate(weights.p, at, FAST, False)
+        if weights.slow.size:
+            single(update_slow_weights)[runs, threads](weights, syncs, evaluation.diverged_at, high)
+            if at >= 0:
+                evaluate(weights.slow, at, SLOW, False)
+    return taken.copy_to_host()
 
-    near = p.itemsize * (p.shape[1] + g.shape[1] + s1.shape[1] + s2.shape[1])
+
+def advance(rule, weights, steps, syncs, model, batches, evaluation, work):
+    """Train R dense networks over a stretch of steps and evaluate them on the way, all in place.
+
+    The counterpart of ``cpu.runs.advance``; the arrays of all bundles lie on the device.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    weights : bundles.Weights
+        Arrays (R, n) or (R, 0).
+    steps : bundles.StepsOfRuns
+    syncs : bundles.Syncs
+    model : bundles.Network
+    batches : bundles.Batches
+    evaluation : bundles.Evaluation
+        A run whose ``diverged_at`` is not -1 is frozen.
+    work : bundles.Workspace
+
+    Returns
+    -------
+    (R,) int64 array
+        The steps taken in all: fewer than asked for where a run diverged, 0 for a run that was frozen before.
+    """
+    width, runs = weights.p.dtype.type, weights.p.shape[0]
+    blocks = min(runs, len(work.numbers))
+    jobs = min(runs * (evaluation.bounds.size - 1), len(work.numbers))
+    near = sum(array.shape[1] for array in (weights.p, weights.g, weights.s1, weights.s2)) * weights.p.itemsize
     near = near if near <= SHARED_BYTES else 0
 
-    def train(diverged_at, taken, low, high):
-        shape = X, y, batch_size, seeds, sizes, activation, l2, numbers, chosen
-        _training(rule, p.dtype.type, near > 0)[blocks, THREADS, 0, near](
-            p, g, s1, s2, slow, a1, a2, *course.how, *shape, diverged_at, taken, low, high
-        )
+    def train(launch, taken):
+        kernel = _training(rule, width, near > 0)[blocks, THREADS, 0, near]
+        kernel(weights, launch, syncs, model, batches, work, evaluation.diverged_at, taken)
 
-    def evaluate(weights, _step, wanted, diverged_at, at, kind, both):
-        data = eval_X, eval_y, bounds, sizes, activation, numbers, results
-        single(_evaluate)[jobs, THREADS](weights, *data, wanted, diverged_at, at, kind, both)
+    def evaluate(params, at, kind, both):
+        single(_evaluate)[jobs, THREADS](params, model, evaluation, syncs, work, at, kind, both)
 
-    return course.follow(train, evaluate, eval_steps, first, last, THREADS)
+    return control_loop(train, evaluate, weights, steps, syncs, evaluation, THREADS)

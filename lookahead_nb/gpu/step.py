@@ -86,10 +86,10 @@ def _fused(rule, slots, width=None):
         p[i] = slow[i] if pull_back else fast
         if slots > 0:
             s1[i] = first
-            _sync_slot(s1, a1, i, size, rest, inner_state)
+            sync_slot(s1, a1, i, size, rest, inner_state)
         if slots > 1:
             s2[i] = second
-            _sync_slot(s2, a2, i, size, rest, inner_state)
+            sync_slot(s2, a2, i, size, rest, inner_state)
 
     def kernel(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
@@ -125,7 +125,8 @@ def _fused(rule, slots, width=None):
 
 
 @formula
-def _sync_slot(s, a, i, size, rest, inner_state):
+def sync_slot(s, a, i, size, rest, inner_state):
+    """Treat element i of an inner state at a sync; a : the inner state at the last sync."""
     if inner_state == RESET:
         s[i] = 0
     elif inner_state == INTERPOLATE:
@@ -138,9 +139,9 @@ def _sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
         slow[i] = pull(slow[i], p[i], size, rest)
         p[i] = slow[i] if pull_back else p[i]
         if s1.size:
-            _sync_slot(s1, a1, i, size, rest, inner_state)
+            sync_slot(s1, a1, i, size, rest, inner_state)
         if s2.size:
-            _sync_slot(s2, a2, i, size, rest, inner_state)
+            sync_slot(s2, a2, i, size, rest, inner_state)
 
 
 def _average(p, s1, outward, slow):

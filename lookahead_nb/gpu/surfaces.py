@@ -11,8 +11,10 @@ from functools import lru_cache
 import numpy as np
 from numba import types
 
+from lookahead_nb.bundles import Normals, Surface
 from lookahead_nb.formulas import RULES, SURFACES, drifted, noisy
 from lookahead_nb.gpu import cuda, runs
+from lookahead_nb.gpu.network import Team
 from lookahead_nb.gpu.runs import SLOW, single
 from lookahead_nb.jit import formula, named
 from lookahead_nb.philox import NOISE, normal_of, normal_words
@@ -21,18 +23,19 @@ MOST_THREADS = 256  # of a block that adds up heights, which it shares
 
 
 @formula
-def _second(coefficients, drift, part, step):
-    if drift.size > 0:
-        return drifted(coefficients[part, 1], drift[part], np.float64(step))
-    return coefficients[part, 1]
+def _second(model, part, step):
+    if model.drift.size > 0:
+        return drifted(model.exact[part, 1], model.drift[part], np.float64(step))
+    return model.exact[part, 1]
 
 
-def _coefficients(standing, drift, first, out):
+def _coefficients(model, first):
     """Write the coefficients of the steps first + 1, ..., or of all of them where nothing drifts, rounded."""
+    out = model.rounded
     for i in range(cuda.grid(1), out.shape[0] * out.shape[1], cuda.gridsize(1)):
         step, part = i // out.shape[1], i % out.shape[1]
-        out[step, part, 0] = standing[part, 0]
-        out[step, part, 1] = _second(standing, drift, part, first + 1 + step)
+        out[step, part, 0] = model.exact[part, 0]
+        out[step, part, 1] = _second(model, part, first + 1 + step)
 
 
 def _normals(seeds, first, steps, out):
@@ -53,65 +56,58 @@ def _normals(seeds, first, steps, out):
 def _train(surface, coordinates, rule, slots):
     end_step = runs.end_of_step(rule, slots)
 
-    def kernel(
-        p, g, s1, s2, slow, a1, a2, table, which, grad_limit, weight_limit,
-        sync_period, slow_steps, turns, pull_back, inner_state,
-        coefficients, noise, normals, row, skipped, diverged_at, taken, first, last,
-    ):  # fmt: skip
-        me, team, parts = cuda.threadIdx.x, cuda.blockDim.x, coefficients.shape[1]
-        for run in range(cuda.blockIdx.x, p.shape[0], cuda.gridDim.x):
+    def kernel(weights, steps, syncs, model, normals, diverged_at, taken):
+        team, parts = Team(cuda.threadIdx.x, cuda.blockDim.x), model.rounded.shape[1]
+        for run in range(cuda.blockIdx.x, weights.p.shape[0], cuda.gridDim.x):
             if diverged_at[run] >= 0:
                 continue
-            params, grad, first1, second2 = p[run], g[run], s1[run], s2[run]
-            how = sync_period[run], slow_steps[run], turns[run], pull_back[run], inner_state
-            frozen_at, steps = -1, last
-            for t in range(first + 1, last + 1):
-                now, beyond = min(t - first - 1 + skipped, coefficients.shape[0] - 1), False
-                for point in range(me, params.size // coordinates, team):
+            own = runs.weights_of_run(weights, run)
+            params, grad = own.p, own.g
+            frozen_at, count = -1, steps.last
+            for t in range(steps.first + 1, steps.last + 1):
+                now, beyond = t - 1 - normals.first, False
+                moved = min(now, model.rounded.shape[0] - 1)
+                for point in range(team.me, params.size // coordinates, team.size):
                     part, i, j = point % parts, point * coordinates, point * coordinates + coordinates - 1
-                    a, b = coefficients[now, part, 0], coefficients[now, part, 1]
+                    a, b = model.rounded[moved, part, 0], model.rounded[moved, part, 1]
                     _, grad[i], grad[j] = surface(params[i], params[j], a, b)
                     for k in range(i, j + 1):
-                        if normals.shape[2] > 0:
-                            normal = normals[row[run], t - first - 1 + skipped, k]
-                            grad[k] = noisy(grad[k], noise[k % noise.size], normal)
-                        beyond = beyond or not (abs(grad[k]) <= grad_limit)
-                frozen_at, steps = end_step(
-                    beyond, t, last, params, grad, first1, second2, slow[run], a1[run], a2[run],
-                    table[which[run], t - 1], weight_limit, *how, me, team,
-                )  # fmt: skip
+                        if normals.numbers.shape[2] > 0:
+                            normal = normals.numbers[normals.which[run], now, k]
+                            grad[k] = noisy(grad[k], model.noise[k % model.noise.size], normal)
+                        beyond = beyond or not (abs(grad[k]) <= steps.limits[0])
+                frozen_at, count = end_step(beyond, t, own, steps, syncs, run, team)
                 if frozen_at >= 0:
                     break
-            if me == 0:
-                diverged_at[run], taken[run] = frozen_at, steps
+            if team.me == 0:
+                diverged_at[run], taken[run] = frozen_at, count
 
     return named(f"train_{surface.__name__}_{rule.__name__}", kernel)
 
 
 def _mean_height(surface, coordinates):
-    def kernel(weights, coefficients, drift, step, n, results, wanted, diverged_at, at, kind, both):
+    def kernel(params, model, evaluation, syncs, at, kind, both):
         heights = cuda.shared.array(MOST_THREADS, types.float64)
-        me, team, parts = cuda.threadIdx.x, cuda.blockDim.x, coefficients.shape[0]
-        points = weights.shape[1] // coordinates
-        for run in range(cuda.blockIdx.x, weights.shape[0], cuda.gridDim.x):
-            if diverged_at[run] >= 0 or not wanted[run]:
+        team, parts = Team(cuda.threadIdx.x, cuda.blockDim.x), model.exact.shape[0]
+        points, step = params.shape[1] // coordinates, evaluation.steps[at]
+        for run in range(cuda.blockIdx.x, params.shape[0], cuda.gridDim.x):
+            if not runs.is_evaluated(run, kind, syncs, evaluation.diverged_at):
                 continue
             total = np.float64(0)
-            for first in range(0, points, team):
-                if first + me < points:
-                    part, i = (first + me) % parts, (first + me) * coordinates
-                    x, y = np.float64(weights[run, i]), np.float64(weights[run, i + coordinates - 1])
-                    b = _second(coefficients, drift, part, step)
-                    heights[me], _, _ = surface(x, y, coefficients[part, 0], b)
+            for first in range(0, points, team.size):
+                if first + team.me < points:
+                    part, i = (first + team.me) % parts, (first + team.me) * coordinates
+                    x, y = np.float64(params[run, i]), np.float64(params[run, i + coordinates - 1])
+                    heights[team.me], _, _ = surface(x, y, model.exact[part, 0], _second(model, part, step))
                 cuda.syncthreads()
-                if me == 0:
-                    for k in range(min(team, points - first)):
+                if team.me == 0:
+                    for k in range(min(team.size, points - first)):
                         total += heights[k]
                 cuda.syncthreads()
-            if me == 0:
-                mean = total / np.float64(weights.shape[1] // n)
+            if team.me == 0:
+                mean = total / np.float64(params.shape[1] // model.noise.size)
                 for column in range(kind, SLOW + 1 if both else kind + 1):
-                    results[run, at, column, 0, 0] = mean
+                    evaluation.results[run, at, column, 0, 0] = mean
 
     return named(f"mean_height_{surface.__name__}", kernel)
 
@@ -127,44 +123,69 @@ def _heights(surface):
     return cuda.jit(_mean_height(*SURFACES[surface]))
 
 
-def draw(seed, first, out):
-    """Write the normal numbers of steps first + 1, ... of each seed to out, (seeds, steps, numbers), rounded.
+# --------------------------------------------------------------------------------------------- bundles on the device
 
-    seed : (seeds,) uint64, on the host. out : on the device, of the width of the weights.
+
+def surface_of(landscape, stride, width):
+    """Return the :class:`Surface` of a landscape in a NumPy float width, for stretches of at most so many steps."""
+    coefficients = landscape.coefficients
+    count = stride if landscape.drift.size else 1
+    return Surface(
+        cuda.to_device(coefficients),
+        cuda.device_array((count, *coefficients.shape), width),
+        cuda.to_device(landscape.drift),
+        cuda.to_device(landscape.noise.astype(width)),
+    )
+
+
+def normals_of(landscape, seeds, stride, width):
+    """Return the :class:`Normals` of R runs with these seeds, for stretches of at most so many steps; not drawn yet."""
+    distinct, which = np.unique(np.asarray(seeds, np.uint64), return_inverse=True)
+    shape = len(distinct), stride, landscape.size if landscape.noise.any() else 0
+    return Normals(np.int64(0), cuda.device_array(shape, width), cuda.to_device(which.astype(np.int64)))
+
+
+def draw(normals, seeds, first, count):
+    """Write the rounded normal numbers of steps first + 1, ..., first + count; return the bundle, moved to them.
+
+    seeds : of the R runs, as in :func:`normals_of`.
     """
-    if out.size:
-        seeds = cuda.to_device(np.asarray(seed, np.uint64))
-        single(_normals)[runs.MOST_BLOCKS, runs.THREADS](seeds, first, out.shape[1], out)
+    if normals.numbers.size:
+        distinct = cuda.to_device(np.unique(np.asarray(seeds, np.uint64)))
+        single(_normals)[runs.MOST_BLOCKS, runs.THREADS](distinct, first, count, normals.numbers)
+    return normals._replace(first=np.int64(first))
 
 
-def advance(
-    rule, p, g, s1, s2, slow, a1, a2, table, limits,
-    sync_period, slow_steps, rates, lowest, before, pull_back, inner_state, outward,
-    surface, coefficients, drift, noise, normals, eval_steps, results, first, last,
-):  # fmt: skip
-    """Move all replicas of R runs from step ``first`` to step ``last`` and evaluate their mean heights on the way.
+def advance(rule, weights, steps, syncs, model, normals, evaluation, surface):
+    """Move all replicas of R runs over a stretch of steps and evaluate their mean heights on the way, all in place.
 
-    rule .. outward, last : as in ``gpu.runs.advance``.   surface .. noise, eval_steps : as in ``cpu.surfaces.advance``.
-    normals : pair of (seeds, steps, replicas*n or 0), what ``draw`` wrote from ``first`` on, and (R,), a run's seed.
-    results : (R, m, 2, parts, 2) float64, on the device.   returns : as ``gpu.runs.advance``.
+    The counterpart of ``cpu.surfaces.advance``; the arrays of all bundles lie on the device.
+
+    Parameters
+    ----------
+    rule, weights, steps, syncs, evaluation
+        As in ``runs.advance``; of the results only the loss of the first part is written.
+    model : bundles.Surface
+        From :func:`surface_of`; the rounded coefficients of the stretch are written here.
+    normals : bundles.Normals
+        From :func:`draw`, for these steps.
+    surface : str
+        A key of ``formulas.SURFACES``.
+
+    Returns
+    -------
+    (R,) int64 array
+        The steps taken in all; see ``runs.advance``. The height is not checked for being finite.
     """
-    course = runs.Course(
-        p, s1, s2, slow, a1, a2, table, limits, sync_period, slow_steps, pull_back, inner_state, outward
-    )  # fmt: skip
-    count, threads = len(last), min(runs.THREADS, MOST_THREADS, -(-p.shape[1] // 32) * 32)
-    (numbers, row), width, steps = normals, p.dtype.type, int(last.max()) - first
-    row, exact, moves, rounded_noise = map(cuda.to_device, (row, coefficients, drift, noise.astype(width)))
-    rounded = cuda.device_array((steps if drift.size else 1, *coefficients.shape), width)
-    single(_coefficients)[min(runs.MOST_BLOCKS, len(rounded)), threads](exact, moves, first, rounded)
+    count, size = weights.p.shape
+    threads = min(runs.THREADS, MOST_THREADS, -(-size // 32) * 32)
+    single(_coefficients)[min(runs.MOST_BLOCKS, len(model.rounded)), threads](model, steps.first)
 
-    def train(diverged_at, taken, low, high):
-        shape = rounded, rounded_noise, numbers, row, low - first
-        _training(surface, rule)[count, threads](
-            p, g, s1, s2, slow, a1, a2, *course.how, *shape, diverged_at, taken, low, high
-        )
+    def train(launch, taken):
+        kernel = _training(surface, rule)[count, threads]
+        kernel(weights, launch, syncs, model, normals, evaluation.diverged_at, taken)
 
-    def evaluate(weights, step, wanted, diverged_at, at, kind, both):
-        shape = exact, moves, step, noise.size, results
-        _heights(surface)[count, threads](weights, *shape, wanted, diverged_at, at, kind, both)
+    def evaluate(params, at, kind, both):
+        _heights(surface)[count, threads](params, model, evaluation, syncs, at, kind, both)
 
-    return course.follow(train, evaluate, eval_steps, first, last, threads)
+    return runs.control_loop(train, evaluate, weights, steps, syncs, evaluation, threads)

@@ -4,7 +4,6 @@
 logic and bounds, not types; `LEVEL=ptx` on an emulated device, which runs the code that a real one would be given.
 """
 
-import importlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,6 +17,8 @@ from lookahead_nb.checks import DeviceError
 from lookahead_nb.gpu import runs
 from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
 from lookahead_nb.store import Store
+from lookahead_nb.training import Setup, Training
+from lookahead_nb.training import setup as setups
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,8 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*(overflow|invalid value) encountered:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:Grid size"),
 ]
-
-training = importlib.import_module("lookahead_nb.train")  # its name in the package is that of the function
 
 TRAINING = {"steps": 5, "batch_size": 4, "eval_at": [2, 3]}
 LAUNCHES = [(1, 1), (3, 2), (32, 9), *([] if SIMULATED else [(96, 5), (256, 1000)])]  # (threads, blocks at most)
@@ -198,7 +197,7 @@ DIVERGING = {
 def test_a_run_that_diverges_freezes_as_on_the_cpu(model, opt, dtype, wrapped, monkeypatch):
     opt = lnb.Lookahead(opt, sync_period=1, retention=0.001) if wrapped else opt
     for operations in (1e9, 1):  # all launches of one call, and a call for every step
-        monkeypatch.setattr(training, "OPERATIONS_AT_ONCE", operations)
+        monkeypatch.setattr(setups, "OPERATIONS_AT_ONCE", operations)
         run = assert_same(model, rows_for(model), opt, steps=6, batch_size=4, eval_every=1, dtype=dtype)
         assert 0 < run.diverged_at < 6
         assert (run.history.status == "diverged").any()
@@ -254,11 +253,11 @@ def launched(monkeypatch):
     """How many runs each call of `runs.advance` had; an exception put in front of them is raised by the second call."""
     calls, advance = [], runs.advance
 
-    def watched(rule, p, *arguments):
+    def watched(rule, weights, *arguments):
         if calls and isinstance(calls[0], BaseException) and len(calls) == 2:
             raise calls[0]
-        calls.append(p.shape[0])
-        return advance(rule, p, *arguments)
+        calls.append(weights.p.shape[0])
+        return advance(rule, weights, *arguments)
 
     monkeypatch.setattr(runs, "advance", watched)
     return calls
@@ -269,8 +268,8 @@ def test_runs_that_do_not_fit_together_are_cut_into_launches(launched, monkeypat
     data = rows_for(model)
     expected = swept(model, data, opts, backend="cuda", seeds=1)
     assert launched == [5]
-    task = training.Task.checked(model, data, 3, 4, 50, [2], 100, "float32", "cuda")
-    room = on_device.needed(task, opts[:2], task.rows(0)) / on_device.SHARE
+    setup = Setup(model, data, Training(steps=3, batch_size=4, eval_at=[2], backend="cuda"))
+    room = on_device.needed(setup, opts[:2], setup.rows(0)) / on_device.SHARE
     monkeypatch.setattr(gpu, "free_memory", lambda: int(room) + 1)
     launched.clear()
     assert swept(model, data, opts, backend="cuda", seeds=1).equals(expected)
@@ -288,7 +287,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(model, monkeypatch)
 
 
 def test_progress_is_told_between_portions(monkeypatch):
-    monkeypatch.setattr(on_device, "runs_at_once", lambda task: 2)
+    monkeypatch.setattr(on_device, "runs_at_once", lambda setup: 2)
     told = []
     swept(LANDSCAPES["quiet"], None, [ADAMW, NESTEROV], seeds=3, backend="cuda", progress=lambda *now: told.append(now))
     assert told == [(0, 6), (2, 6), (4, 6), (6, 6)]
@@ -302,7 +301,7 @@ DriverError.__module__ = "numba.cuda.cudadrv.driver"
 
 
 def test_a_gpu_that_fails_ends_a_sweep_that_can_be_resumed(tmp_path, launched, monkeypatch):
-    monkeypatch.setattr(on_device, "runs_at_once", lambda task: 1)
+    monkeypatch.setattr(on_device, "runs_at_once", lambda setup: 1)
     model = MODELS["three logits"]
     how = {"configs": [ADAMW, LOOKAHEADS["keep"]], "seeds": 3, "backend": "cuda", "store": tmp_path / "store"}
     expected = swept(model, rows_for(model), how["configs"], seeds=3, backend="cuda")
@@ -328,7 +327,7 @@ def test_a_gpu_that_fails_without_a_store_is_told_in_one_sentence(launched):
 
 
 def test_ctrl_c_between_launches_keeps_what_is_finished(tmp_path, launched, monkeypatch):
-    monkeypatch.setattr(on_device, "runs_at_once", lambda task: 1)
+    monkeypatch.setattr(on_device, "runs_at_once", lambda setup: 1)
     model = MODELS["three logits"]
     how = {"configs": [ADAMW], "seeds": 3, "backend": "cuda", "store": tmp_path / "store", "frame": False}
     launched[:] = [KeyboardInterrupt()]

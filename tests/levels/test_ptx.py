@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from cases import INNER, RULES, how
 
-from lookahead_nb import formulas, gpu, philox
+from lookahead_nb import bundles, formulas, gpu, philox
+from lookahead_nb.bundles import bundle_type
 from lookahead_nb.gpu import cuda, network, runs, surfaces
 from lookahead_nb.gpu import step as kernels
 from lookahead_nb.optimizers import step_table
@@ -177,7 +178,7 @@ def test_a_product_left_beside_a_sum_would_be_seen(hidden):
 
 
 def test_scalars_of_a_step_are_passed_as_they_are(width):
-    row = step_table(INNER["adamw"], 3, width)[0][2]
+    row = step_table(INNER["adamw"], 3, width)[2]
     kind = typeof(tuple(row))
     assert kind == types.UniTuple(SCALARS[width], 8)
     assert [typeof(value) for value in how(width)] == arguments(width, 0)[1]
@@ -230,33 +231,64 @@ def array(kind, dimensions=1):
     return types.Array(kind, dimensions, "C")
 
 
-def moving(width):
-    """The types of what the kernels of whole runs take first, from p to inner_state."""
-    scalar, whole = SCALARS[width], array(types.int64)
-    syncs = [whole, array(scalar, 3), whole, array(types.boolean), types.int64]
-    return [array(scalar, 2)] * 7 + [array(scalar, 3), whole, scalar, scalar, *syncs]
+WHOLE = array(types.int64)
+FLAGS = array(types.boolean)
 
 
-def end_of_a_run():
-    return [array(types.int64), array(types.int64), types.int64, types.int64]
+def weights(width):
+    return bundle_type(bundles.Weights, *[array(SCALARS[width], 2)] * 7)
 
 
-def evaluation():
-    return [array(types.boolean), array(types.int64), types.int64, types.int64, types.boolean]
+def steps(width):
+    scalar = SCALARS[width]
+    limits = types.UniTuple(scalar, 2)
+    return bundle_type(bundles.StepsOfRuns, types.int64, types.int64, array(scalar, 3), WHOLE, limits)
+
+
+def syncs(width):
+    scalar = SCALARS[width]
+    return bundle_type(bundles.Syncs, WHOLE, array(scalar, 3), WHOLE, FLAGS, types.int64, array(scalar))
+
+
+def dense(width):
+    return bundle_type(bundles.Network, WHOLE, types.int64, SCALARS[width])
+
+
+def surface(width):
+    scalar, exact = SCALARS[width], types.float64
+    return bundle_type(bundles.Surface, array(exact, 2), array(scalar, 3), array(exact), array(scalar))
+
+
+def normals(width):
+    return bundle_type(bundles.Normals, types.int64, array(SCALARS[width], 3), WHOLE)
+
+
+def batches(width):
+    return bundle_type(bundles.Batches, array(SCALARS[width], 2), WHOLE, types.int64, array(types.uint64))
+
+
+def evaluation(width):
+    results = array(types.float64, 5)
+    return bundle_type(bundles.Evaluation, array(SCALARS[width], 2), WHOLE, WHOLE, WHOLE, results, WHOLE)
+
+
+def workspace(width):
+    return bundle_type(bundles.Workspace, array(SCALARS[width], 2), array(types.int64, 2))
+
+
+SNAPSHOT = types.int64, types.int64, types.boolean  # which step, which weights, whether both are the same
 
 
 def training_kernel(rule, width, shared=True):
     formula, slots = formulas.RULES[rule]
-    scalar, whole = SCALARS[width], array(types.int64)
-    data = [array(scalar, 2), whole, types.int64, array(types.uint64), whole, types.int64, scalar]
     kernel = runs._train(formula, len(slots), width, shared)
-    return compiled(kernel, *moving(width), *data, array(scalar, 2), array(types.int64, 2), *end_of_a_run())
+    moving = weights(width), steps(width), syncs(width)
+    return compiled(kernel, *moving, dense(width), batches(width), workspace(width), WHOLE, WHOLE)
 
 
 def evaluation_kernel(width):
-    scalar, whole = SCALARS[width], array(types.int64)
-    data = [array(scalar, 2), whole, whole, whole, types.int64, array(scalar, 2), array(types.float64, 5)]
-    return compiled(runs._evaluate, array(scalar, 2), *data, *evaluation())
+    evaluated = array(SCALARS[width], 2), dense(width), evaluation(width), syncs(width)
+    return compiled(runs._evaluate, *evaluated, workspace(width), *SNAPSHOT)
 
 
 def resources(ptx):
@@ -289,19 +321,16 @@ def test_loops_of_the_products_are_mostly_arithmetic(shared, width):
 
 
 def test_whole_run_on_a_surface(width):
-    scalar = SCALARS[width]
     for rule, name in FUSED:
         formula, slots = formulas.RULES[rule]
-        shape = [array(scalar, 3), array(scalar), array(scalar, 3), array(types.int64), types.int64]
         kernel = surfaces._train(*formulas.SURFACES[name], formula, len(slots))
-        assert_clean(compiled(kernel, *moving(width), *shape, *end_of_a_run()), width)
+        moving = weights(width), steps(width), syncs(width)
+        assert_clean(compiled(kernel, *moving, surface(width), normals(width), WHOLE, WHOLE), width)
 
 
-def test_sync_at_the_end_of_a_launch(width):
-    scalar, whole = SCALARS[width], array(types.int64)
-    syncs = [whole, array(scalar, 3), whole, array(types.boolean), types.int64]
-    assert_clean(compiled(runs.sync_last, *[array(scalar, 2)] * 6, *syncs, whole, types.int64), width)
-    assert_clean(compiled(runs.average, *[array(scalar, 2)] * 3, array(scalar)), width)
+def test_slow_weights_at_the_end_of_a_launch(width):
+    ptx = compiled(runs.update_slow_weights, weights(width), syncs(width), WHOLE, types.int64)
+    assert_clean(ptx, width)
 
 
 def test_evaluation_holds_float64_only_where_losses_are_added_up():
@@ -313,16 +342,13 @@ def test_evaluation_holds_float64_only_where_losses_are_added_up():
 
 
 def test_what_a_surface_needs_in_float64(width):
-    scalar, exact = SCALARS[width], types.float64
-    standing = [array(exact, 2), array(exact)]
-    assert_clean(compiled(surfaces._coefficients, *standing, types.int64, array(scalar, 3)), np.float64)
-    normals = compiled(surfaces._normals, array(types.uint64), types.int64, types.int64, array(scalar, 3))
-    assert_clean(normals, np.float64)
-    for surface, coordinates in formulas.SURFACES.values():
-        kernel = surfaces._mean_height(surface, coordinates)
-        how = [types.int64, types.int64, array(exact, 5), *evaluation()]
-        ptx = compiled(kernel, array(scalar, 2), *standing, *how)
-        assert_clean(ptx, np.float64)
+    assert_clean(compiled(surfaces._coefficients, surface(width), types.int64), np.float64)
+    drawn = array(types.uint64), types.int64, types.int64, array(SCALARS[width], 3)
+    assert_clean(compiled(surfaces._normals, *drawn), np.float64)
+    for formula, coordinates in formulas.SURFACES.values():
+        kernel = surfaces._mean_height(formula, coordinates)
+        evaluated = array(SCALARS[width], 2), surface(width), evaluation(width), syncs(width)
+        assert_clean(compiled(kernel, *evaluated, *SNAPSHOT), np.float64)
 
 
 def test_kernels_of_whole_runs_fit_a_multiprocessor(width, capsys):
