@@ -371,12 +371,13 @@ def on_tasks(claim, tasks):
 
     tasks : list of names.
     """
+    tasks = {*tasks}
     kept = [_on_tasks(each, tasks) for each in claim.effects]
     return replace(claim, effects=tuple(each for each in kept if len(each.tasks) >= TESTS[each.test][1]))
 
 
 def _on_tasks(effect, tasks):
-    pairs = [pair for pair in zip(effect.tasks, effect.against or effect.tasks, strict=True) if {*pair} <= {*tasks}]
+    pairs = [pair for pair in zip(effect.tasks, effect.against or effect.tasks, strict=True) if {*pair} <= tasks]
     kept = [tuple(each) for each in zip(*pairs, strict=True)] or [(), ()]
     return replace(effect, tasks=kept[0], against=kept[1] if effect.against else ())
 
@@ -411,6 +412,7 @@ def gaps_of(effect, runs, tasks):
 
     tasks : some of those of the effect. errors : as :func:`judge`.
     """
+    tasks = [*tasks]
     gaps = _gaps(effect, runs, tasks)
     if not effect.against:
         return gaps
@@ -511,6 +513,7 @@ def judge_all(register, *, folder=None, recomputed=False, by_task=None):
     judged too, default all. errors : those of :func:`results`, but claims without any results are left out.
     """
     build = tables.build_folder("results") if recomputed else None
+    by_task = None if by_task is None else {*by_task}
     judged = []
     for claim in register.values():
         if claim.untestable:

@@ -50,8 +50,8 @@ def grid(base, **axes):
     """Return the list of optimizers that differ from base along the given axes, the last one varying fastest.
 
     base : an inner rule or Lookahead. axes : for a setting of base or of its inner rule (``lr``, ``weight_decay``,
-    ``sync_period``, ...) a list of values; ``retention`` replaces slow_step_size. A number for ``lr`` is the peak of
-    the schedule that base has. Lists of grids can be added. errors : TypeError, ValueError.
+    ``sync_period``, ...) an iterable of values; ``retention`` replaces slow_step_size. A number for ``lr`` is the peak
+    of the schedule that base has. Lists of grids can be added. errors : TypeError, ValueError.
     """
     check_optimizer("base", base)
     lookahead = isinstance(base, Lookahead)
@@ -62,7 +62,8 @@ def grid(base, **axes):
             raise TypeError(f"an axis must be one of {', '.join(sorted(inner | outer))} for {base!r}, not {name!r}")
         if isinstance(values, str) or not np.iterable(values):
             raise TypeError(f"{name} must be a list of values, not {values!r}")
-        if not len(list(values)):
+        axes[name] = tuple(values)  # an iterator can be read only once
+        if not axes[name]:
             raise ValueError(f"{name} must hold at least one value, not none: the grid would be empty")
     if {"slow_step_size", "retention"} <= axes.keys():
         raise ValueError("slow_step_size must come without retention (one is 1 minus the other), not as two axes")
