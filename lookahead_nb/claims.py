@@ -549,9 +549,9 @@ def committed(register, *, by_task=()):
     Only the claims whose single tasks are asked for are judged, and compared with their rows in the table. Results that
     were measured again since, for an entry that did not change, are noticed for these claims only.
 
-    by_task : ids of the claims whose single tasks are judged. errors : FileNotFoundError without the table;
-    OutdatedError where it is damaged, or its rows are not those of the register and of the claims with results; those
-    of :func:`results`.
+    register : dict of :func:`read`. by_task : ids of the claims whose single tasks are judged. errors :
+    FileNotFoundError without the table; OutdatedError where it is damaged, or its rows are not those of the register
+    and of the claims with results; those of :func:`results`.
     """
     by_task, path = {*by_task}, tables.checkout() / "data/results/verdicts.csv"
     if not path.is_file():

@@ -228,7 +228,10 @@ def draw(name, *, folder=None):
 
 
 def told(name):
-    """Return the manifest of a committed figure: caption, alt, sha256 and drawn_with. errors : ValueError, OSError."""
+    """Return the manifest of a committed figure: caption, alt, sha256 and drawn_with.
+
+    name : str. errors : ValueError, OSError.
+    """
     entry(name)
     if not _manifest(name).is_file():
         raise OSError(f"{name} has not been drawn by its notebook yet: paper/figures/{name}.json is missing")
