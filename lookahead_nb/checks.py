@@ -93,6 +93,15 @@ def float_dtype(name, value):
     return np.dtype(one_of(name, given, allowed))
 
 
+def within_width(name, value, dtype):
+    """Refuse a number, or an array of them, that overflows the dtype, as one above 3.4e38 in size does float32."""
+    largest = float(np.finfo(dtype).max)
+    large = np.abs(np.ravel(value)) > largest
+    if large.any():
+        culprit = np.ravel(value)[large][0].item()
+        raise ValueError(f"{name} must be at most {largest} in size for {np.dtype(dtype)}, not {culprit!r}")
+
+
 def plain_array(name, value):
     """Return the value as an array, or refuse what is masked or has rows of different lengths."""
     if isinstance(value, np.ma.MaskedArray):
