@@ -220,9 +220,21 @@ def _claims(given):
     if given.fresh is not None:
         print("\n".join(_fresh(register, given)))
         return 0
-    effects = claims.judge_all(register, by_task=[given.id])
-    told = report.explained(register[given.id], effects) if given.id else report.lines(register, effects)
-    print("\n".join(told))
+    by_task = [given.id] if given.id else []
+    try:
+        effects = claims.committed(register, by_task=by_task)
+    except FileNotFoundError:
+        effects = claims.judge_all(register, by_task=by_task)
+    except claims.OutdatedError as error:
+        _say(f"{error}: all claims are judged again, which takes longer", 0)
+        effects = claims.judge_all(register, by_task=by_task)
+    if given.id is None:
+        print("\n".join(report.lines(register, effects)))
+        return 0
+    from lookahead_nb.figures import catalogue  # here, with the matplotlib that it needs
+
+    claim = register[given.id]
+    print("\n".join(report.explained(claim, effects, catalogue.captions(claim.notebook))))
     return 0
 
 

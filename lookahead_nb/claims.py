@@ -68,6 +68,10 @@ VERDICTS = ("supported", "conditional", "refuted", "inconclusive", "not testable
 LEVEL = 0.05  # of the verdicts, after Holm's correction over the effects of all claims
 
 
+class OutdatedError(ValueError):
+    """The committed table of verdicts does not belong to the register and its results."""
+
+
 @dataclass(frozen=True)
 class Effect:
     """A comparison that a claim rests on; see the module's docstring.
@@ -285,6 +289,11 @@ def results(claim, part="", *, folder=None):
     they belong to another entry than the registered one, were changed after they were written, or lack the table or
     the manifest.
     """
+    return tables.read_table(_results_path(claim, part, folder))
+
+
+def _results_path(claim, part="", folder=None):
+    """Return the path of the results of a claim, once their manifest names the registered entry."""
     folder = Path(folder) if folder else tables.checkout() / "data/results"
     path = folder / f"{claim.id}{part and '_'}{part}.csv"
     there = [each for each in (path, path.with_suffix(".json")) if each.is_file()]
@@ -298,7 +307,7 @@ def results(claim, part="", *, folder=None):
             f"{path.name} must belong to the registered {claim.id} ({claim.sha256[:8]}), not to another entry: "
             "the claim was changed after its results were made"
         )
-    return tables.read_table(path)
+    return path
 
 
 class Evidence(NamedTuple):
@@ -371,12 +380,13 @@ def on_tasks(claim, tasks):
 
     tasks : list of names.
     """
+    tasks = {*tasks}
     kept = [_on_tasks(each, tasks) for each in claim.effects]
     return replace(claim, effects=tuple(each for each in kept if len(each.tasks) >= TESTS[each.test][1]))
 
 
 def _on_tasks(effect, tasks):
-    pairs = [pair for pair in zip(effect.tasks, effect.against or effect.tasks, strict=True) if {*pair} <= {*tasks}]
+    pairs = [pair for pair in zip(effect.tasks, effect.against or effect.tasks, strict=True) if {*pair} <= tasks]
     kept = [tuple(each) for each in zip(*pairs, strict=True)] or [(), ()]
     return replace(effect, tasks=kept[0], against=kept[1] if effect.against else ())
 
@@ -411,6 +421,7 @@ def gaps_of(effect, runs, tasks):
 
     tasks : some of those of the effect. errors : as :func:`judge`.
     """
+    tasks = [*tasks]
     gaps = _gaps(effect, runs, tasks)
     if not effect.against:
         return gaps
@@ -511,6 +522,7 @@ def judge_all(register, *, folder=None, recomputed=False, by_task=None):
     judged too, default all. errors : those of :func:`results`, but claims without any results are left out.
     """
     build = tables.build_folder("results") if recomputed else None
+    by_task = None if by_task is None else {*by_task}
     judged = []
     for claim in register.values():
         if claim.untestable:
@@ -529,3 +541,55 @@ def judge_all(register, *, folder=None, recomputed=False, by_task=None):
     effects.loc[joint, "p"] = statistics.holm(effects.loc[joint, "p"])
     effects.loc[joint & (effects["p"] > LEVEL), "outcome"] = "open"
     return effects[["claim", *effects.columns.drop("claim")]]
+
+
+def committed(register, *, by_task=()):
+    """Return what :func:`judge_all` does, from the committed ``data/results/verdicts.csv`` instead of judging again.
+
+    Only the claims whose single tasks are asked for are judged, and compared with their rows in the table. Results that
+    were measured again since, for an entry that did not change, are noticed for these claims only.
+
+    register : dict of :func:`read`. by_task : ids of the claims whose single tasks are judged. errors :
+    FileNotFoundError without the table; OutdatedError where it is damaged, or its rows are not those of the register
+    and of the claims with results; those of :func:`results`.
+    """
+    by_task, path = {*by_task}, tables.checkout() / "data/results/verdicts.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    try:
+        table = tables.read_table(path)
+    except (OSError, ValueError) as error:
+        raise OutdatedError(str(error)) from error
+    judged = []
+    for claim in register.values():
+        if claim.untestable:
+            continue
+        with suppress(OSError):  # not measured yet
+            _results_path(claim)
+            judged.append(claim)
+    expected = [(each.id, *_rule_of(effect)) for each in judged for effect in each.effects]
+    found = [*table[["claim", "effect", "expect", "scale", "margin"]].itertuples(index=False, name=None)]
+    if found != expected:
+        differs = {row[0] for row in {*found} ^ {*expected}} or {"their order"}
+        raise OutdatedError(f"{path.name} does not hold the registered effects; what differs is {min(differs)}")
+    columns = ["effect", "task", "size", "low", "high", "p", "outcome", "seeds"]
+    table = table.assign(task="all")[["claim", *columns]]
+    parts = []
+    for claim in judged:
+        joint = table[table["claim"] == claim.id]
+        parts.append(_with_tasks(claim, joint, path) if claim.id in by_task else joint)
+    return pd.concat(parts, ignore_index=True) if parts else table
+
+
+def _rule_of(effect):
+    return effect.name, effect.expect, effect.scale, effect.margin
+
+
+def _with_tasks(claim, joint, path):
+    """Return the joint rows of a claim, each followed by those of its single tasks, which are judged here."""
+    rows = compare(claim.effects, results(claim))
+    is_joint, measured = rows["task"] == "all", ["size", "low", "high", "seeds"]
+    if not np.allclose(rows.loc[is_joint, measured], joint[measured], rtol=1e-9, atol=0, equal_nan=True):
+        raise OutdatedError(f"{path.name} does not hold what the results of {claim.id} give")
+    rows.loc[is_joint, ["p", "outcome"]] = joint[["p", "outcome"]].to_numpy()
+    return rows.astype(joint.dtypes.drop("claim").to_dict()).assign(claim=claim.id)[joint.columns]

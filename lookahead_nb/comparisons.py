@@ -35,16 +35,26 @@ def with_controls(opt):
 def first_below(losses, threshold):
     """Return the step at which each column first falls below a threshold, NaN where it never does (censored).
 
-    Between two evaluated steps the logarithm of the loss is taken as straight; a column that starts below gives its
-    first step.
+    Between two evaluated steps the logarithm of the loss is taken as straight, see :func:`log_losses`; a column that
+    starts below gives its first step.
 
-    losses : frame, one row per evaluated step in ascending order (its index), one column per run, positive; NaN where a
-    run was not evaluated. threshold : float above 0. returns : series of float, one per column. errors : TypeError,
+    losses : frame, one row per evaluated step in ascending order (its index), one column per run; NaN where a run was
+    not evaluated. threshold : float above 0. returns : series of float, one per column. errors : TypeError,
     ValueError.
     """
-    height = np.log(losses / real_number("threshold", threshold, 0, open_low=True))
+    height = log_losses(losses / real_number("threshold", threshold, 0, open_low=True))
     first = {column: _first_root(height[column].dropna()) for column in height}
     return pd.Series(first).rename_axis(losses.columns.names)
+
+
+def log_losses(losses):
+    """Return the natural logarithms of losses, finite also for a loss of 0.
+
+    A loss of 0 or less counts as the smallest positive float64, 5e-324, so that a line between two logarithms exists.
+
+    losses : series or frame of float. returns : as losses, NaN where losses are.
+    """
+    return np.log(losses.clip(lower=np.nextafter(0, 1)))
 
 
 def _first_root(height):
@@ -64,7 +74,7 @@ def noise_floor(losses):
 
     height: the mean. fluctuation: the standard deviation. drift: how much higher the mean of the last half of these
     rows is than that of the first, in units of the fluctuation: about 0 for noise about a constant, near -sqrt(3) for a
-    straight decline.
+    straight decline, and 0 for losses that are all equal.
 
     losses : frame, one row per evaluated step in ascending order (its index), evenly spaced from the middle on, one
     column per run. returns : frame, one row per run; a run that ends in NaN (diverged) has NaN. errors : ValueError.
@@ -73,8 +83,10 @@ def noise_floor(losses):
     half = len(late) // 2
     if half < 2:
         raise ValueError(f"losses must have at least 4 rows in the second half of their steps, not {len(late)}")
-    fluctuation = late.std(skipna=False)
+    still = late.max(skipna=False) == late.min(skipna=False)  # their computed deviation need not be exactly 0
+    fluctuation = late.std(skipna=False).mask(still, 0.0)
     drift = (late.tail(half).mean(skipna=False) - late.head(half).mean(skipna=False)) / fluctuation
+    drift = drift.mask(still, 0.0)
     return pd.DataFrame({"height": late.mean(skipna=False), "fluctuation": fluctuation, "drift": drift})
 
 
@@ -108,13 +120,17 @@ def above_control(surface):
     surface : frame of ``trials.response_surface``. returns : the frame with ``best``, whether no other lr has a lower
     validation loss at the same task, retention and period; ``at_control``, whether lr is the best one of AdamW; and
     ``gap``, the test loss above AdamW's at that lr, in hundredths of what AdamW wins from chance. errors : ValueError
-    where a task lacks AdamW.
+    where a task lacks AdamW, or AdamW does not come below chance.
     """
     points = surface.groupby(["task", "retention", "sync_period"], sort=False)
     best = surface.index.isin(points["validation_loss"].idxmin())
     control = surface[best & (surface["retention"] == 0)].set_index("task")
     if lacking := {*surface["task"]} - {*control.index}:
         raise ValueError(f"surface must hold AdamW alone, with retention 0, on {min(lacking)!r}")
+    if (at_chance := control["test_loss"] >= control["chance"]).any():
+        task = at_chance.idxmax()
+        loss, chance = control.loc[task, ["test_loss", "chance"]]
+        raise ValueError(f"surface must have AdamW below the loss of chance, {chance:g}, on {task!r}, not at {loss:g}")
     lr, loss = (surface["task"].map(control[name]) for name in ("lr", "test_loss"))
     gap = 100 * (surface["test_loss"] - loss) / (surface["chance"] - loss)
     return surface.assign(best=best, at_control=surface["lr"] == lr, gap=gap)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
@@ -72,6 +73,7 @@ def crossings(well, configs, *, at, seeds, dtype="float32"):
     if not well.tilt:
         raise ValueError("well must have a tilt, which makes one of its basins the deeper one, not 0.0")
     at = rising_steps("at", at)
+    configs, seeds = (list(each) if isinstance(each, Iterator) else each for each in (configs, seeds))  # read thrice
 
     def judged(start, spread, basin):
         shape = {"barrier": well.barrier, "noise": well.noise, "replicas": well.replicas}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.checks import float_dtype, plain_array, real_number, real_numbers, whole_number
+from lookahead_nb.checks import float_dtype, plain_array, real_number, real_numbers, whole_number, within_width
 from lookahead_nb.cpu import surfaces
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.philox import NOISE, WEIGHTS, normals
@@ -75,6 +75,7 @@ class Landscape(ABC):
         returns : (size,) array. errors : TypeError, ValueError.
         """
         seed, dtype = whole_number("seed", seed, 0, 2**63 - 1), float_dtype("dtype", dtype)
+        self._check_width(dtype)
         points = np.tile(self.start, (self.replicas, 1))
         if self.spread.any():
             points += self.spread * normals(self.size, seed, WEIGHTS).reshape(points.shape)
@@ -126,7 +127,15 @@ class Landscape(ABC):
         step = whole_number("step", step, 1, HIGHEST_STEP)
         return self._grad(params, normals(self.size if self.noise.any() else 0, seed, NOISE, step), step)
 
+    def _check_width(self, dtype):
+        if dtype == np.float64:  # as all settings are
+            return
+        settings = {"start": self.start, "spread": self.spread, "noise": self.noise} | self.shape()
+        for name, value in settings.items():
+            within_width(name, value, dtype)
+
     def _grad(self, params, numbers, step):
+        self._check_width(params.dtype)
         width, grad = params.dtype.type, np.empty_like(params)
         settings = self._coefficients(step, width), self.noise.astype(width)
         with np.errstate(over="ignore", invalid="ignore"):

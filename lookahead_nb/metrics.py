@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lookahead_nb.checks import choice
-from lookahead_nb.comparisons import first_below, noise_floor
+from lookahead_nb.comparisons import first_below, log_losses, noise_floor
 from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
 
 NEEDS = {  # what a problem must have for a metric to be measured on it
@@ -172,7 +172,7 @@ def test_at_train(curves):
     evaluations; that of chance for a run that never gets there.
     """
     at = first_below(curves["train_loss"], curves.problem.fields["threshold"])
-    losses = np.log(curves["test_loss"])
+    losses = log_losses(curves["test_loss"])
     there = {seed: np.interp(step, losses.index, losses[seed]) for seed, step in at.items()}
     return np.exp(pd.Series(there)).fillna(curves.problem.chance)
 
@@ -275,6 +275,8 @@ def _cycle(optimizer, problem):
 def steps_to_shrink(optimizer, problem):
     """Steps in which the mean of the slowest mode shrinks by the factor e, in the long run; inf where it grows."""
     rate = _cycle(optimizer, problem).rate.max()
+    if rate == 0:
+        return 0.0
     return -1 / np.log(rate) if rate < 1 else np.inf
 
 

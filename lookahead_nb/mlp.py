@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lookahead_nb.checks import float_dtype, one_of, plain_array, whole_number
+from lookahead_nb.checks import float_dtype, one_of, plain_array, whole_number, within_width
 from lookahead_nb.cpu import network
 from lookahead_nb.formulas import RELU, SIGMOID, TANH
 from lookahead_nb.philox import WEIGHTS, uniforms
@@ -54,6 +54,7 @@ class DenseNetwork(ABC):
         """
         seed = whole_number("seed", seed, 0, 2**63 - 1)
         dtype = float_dtype("dtype", dtype)
+        within_width("l2", self.l2, dtype)
         params = np.zeros(self.size, np.float64)
         for layer, W in enumerate(v for v in self.unpack(params).values() if v.ndim == 2):
             W[:] = (2 * uniforms(W.size, seed, WEIGHTS, layer) - 1).reshape(W.shape) / np.sqrt(W.shape[1])
@@ -120,10 +121,7 @@ class DenseNetwork(ABC):
             raise TypeError(f"params must be float32 or float64, not {params.dtype}")
         if params.shape != (self.size,) or not params.flags.c_contiguous:
             raise ValueError(f"params must be a contiguous ({self.size},) array, not {params.shape}")
-        if self.l2 > np.finfo(params.dtype).max:
-            raise ValueError(
-                f"l2 must be at most {np.finfo(params.dtype).max} for {params.dtype} params, not {self.l2!r}"
-            )
+        within_width("l2", self.l2, params.dtype)
 
     def _enter(self, params, X, y):
         self._check_params(params)
@@ -166,7 +164,7 @@ class MLP(DenseNetwork):
 
 
 def checked_features(X, n_features, dtype):
-    """Return X as a C-contiguous matrix of the dtype, or refuse it: shape, kind, NaN and inf.
+    """Return X as a C-contiguous matrix of the dtype, or refuse it: shape, kind, NaN, inf and what overflows the dtype.
 
     X : what ``np.asarray`` takes; n_features : int; dtype : np.dtype. returns : (rows, n_features), rows at least 1.
     errors : TypeError, ValueError.
@@ -180,7 +178,11 @@ def checked_features(X, n_features, dtype):
         X = np.ascontiguousarray(given, dtype)
     if not np.isfinite(X).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(X))[0])
-        raise ValueError(f"X must be finite, not {given[row, column].item()!r} in row {row}, column {column}")
+        where, value = f"in row {row}, column {column}", given[row, column].item()
+        if np.isfinite(given[row, column]):
+            largest = float(np.finfo(dtype).max)
+            raise ValueError(f"X must be at most {largest} in size for {np.dtype(dtype)} params, not {value!r} {where}")
+        raise ValueError(f"X must be finite, not {value!r} {where}")
     return X
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -117,8 +118,7 @@ def at_matched_risk(steps, lrs, curvatures, noise, *, sync_periods, slow_step_si
     plain = sgd_matched_loss(steps, lrs, curvatures, noise, 1, 1.0)
     losses = {
         (size, k): sgd_matched_loss(steps, lrs, curvatures, noise, k, size) / plain
-        for size in slow_step_sizes
-        for k in sync_periods
+        for size, k in itertools.product(slow_step_sizes, sync_periods)
     }
     frame = pd.DataFrame(losses, index=pd.Index(risk, name="risk"))
     return frame.rename_axis(columns=["slow_step_size", "sync_period"])
@@ -135,11 +135,10 @@ def gaps_around_momentum(conditions, modes, momentum, *, sync_period, slow_step_
     around = {"sync_period": sync_period, "slow_step_size": slow_step_size}
     rules: dict = {"momentum alone": {}} | {state: around | {"inner_state": state} for state in INNER_STATES}
     found = []
-    for n in modes:
-        for condition in conditions:
-            spectrum = np.geomspace(1 / condition, 1, n)
-            for rule, how in rules.items():
-                found.append((n, condition, rule, 1 - best_lr(spectrum, beta1=momentum, **how)[1]))
+    for n, condition in itertools.product(modes, conditions):
+        spectrum = np.geomspace(1 / condition, 1, n)
+        for rule, how in rules.items():
+            found.append((n, condition, rule, 1 - best_lr(spectrum, beta1=momentum, **how)[1]))
     return pd.DataFrame(found, columns=["modes", "condition", "rule", "gap"])
 
 
@@ -200,7 +199,7 @@ def floors(minimum, clouds, at, batch_size):
     minimum : ``near_minimum.Minimum``; clouds : dict from Lookaheads to their ``near_minimum.Weights`` after the steps
     at; at : list of the steps; batch_size : int. errors : as ``Minimum.cycle``.
     """
-    frames = []
+    frames, at = [], [*at]  # an iterator can be read only once
     for opt, weights in clouds.items():
         frame, anew = (
             compare(minimum.cycle(opt, batch_size, independent=independent), weights.slow, at)
@@ -220,7 +219,7 @@ def through_epoch(cycle, weights, at):
     or "slow"), ``predicted`` and ``measured``, NaN where there are no runs, and for fast at a sync too, since the runs
     give it after the pull.
     """
-    found = []
+    found, at = [], [*at]  # an iterator can be read only once
     for place, kind in enumerate(Weights._fields):
         clouds = dict(zip(((t - 1) % cycle.period + 1 for t in at), weights[place], strict=True))
         for step in range(1, cycle.period + 1):

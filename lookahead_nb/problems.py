@@ -39,6 +39,7 @@ TRAINING = ("steps", "batch_size", "eval_every", "eval_rows", "lr", "schedule", 
 ON_DATA = ("data", "hidden", "activation", "l2", "rows", "flipped")
 OF_ARM = ("rule", "lr", "times", "weights", "tune", "draw", "draws", "best_of", "tasks", "steps_as")
 STEPS_AS = ("mean", "shuffled", "replayed")
+OF_RULE = {name: frozenset(inspect.signature(rule).parameters) for name, rule in INNER_RULES.items()}
 OF_LOOKAHEAD = tuple(name for name in inspect.signature(Lookahead).parameters if name != "inner")
 
 
@@ -307,8 +308,8 @@ class Arm:
                 raise ValueError(f"lr must be given by the task {problem.name!r}, not missing")
             lr = problem.fields["lr"]
         settings = {name: value for name, value in self.fields.items() if name not in OF_ARM} | chosen
-        rule = INNER_RULES[self.fields["rule"]]
-        of_rule = {name: settings.pop(name) for name in [*settings] if name in inspect.signature(rule).parameters}
+        rule, own = INNER_RULES[self.fields["rule"]], OF_RULE[self.fields["rule"]]
+        of_rule = {name: settings.pop(name) for name in [*settings] if name in own}
         factor = real_number("times", self.fields.get("times", 1), 0)
         base = rule(problem.schedule(real_number("lr", lr, 0) * factor), **of_rule)
         return grid(Lookahead(base), **{n: [v] for n, v in settings.items()})[0] if settings else base

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lookahead_nb import claims, statistics
-from lookahead_nb.checks import extra, real_number, whole_number
-from lookahead_nb.problems import arms_of
+from lookahead_nb.checks import extra, known_keys, real_number, whole_number
+from lookahead_nb.optimizers import AdamW
+from lookahead_nb.problems import Problem, arms_of
 from lookahead_nb.trials import measure_on
 
 ADAMW, LOOKAHEAD, AVERAGING, LOWER = "AdamW", "Lookahead", "averaging", "AdamW at lr x step"
@@ -95,18 +99,23 @@ def ask(
     split, initial weights and batch order, and compared by their test loss at the last step, paired by seed. The advice
     rests on the Lookahead and the average with the lowest validation loss.
 
-    problem : ``problems.Problem`` on data, see ``Problem.of``. retention : floats in (0, 1); sync_period : ints, at
-    least 1; every pair is tried. lr : list of rates, or ``{low, high, number}``. margin : float above 0, the share of
-    the distance between the loss of chance and the best one that matters. seeds : int, at least 10. store, progress :
-    as in ``sweep``. inner : further arguments of AdamW. errors : TypeError, ValueError, those of ``sweep``.
+    problem : ``problems.Problem`` on data, see ``Problem.of``. retention : list of floats in (0, 1); sync_period : list
+    of ints, at least 1; every pair is tried. lr : list of rates, or ``{low, high, number}``. margin : float above 0,
+    the share of the distance between the loss of chance and the best one that matters. seeds : int, at least 10.
+    store, progress : as in ``sweep``. inner : further arguments of AdamW, one value each. errors : TypeError,
+    ValueError, those of ``sweep``.
     """
-    margin, seeds = real_number("margin", margin, 0, open_low=True), whole_number("seeds", seeds, 10)
-    for i, each in enumerate(retention):
-        real_number(f"retention[{i}]", each, 0, 1, open_low=True, open_high=True)
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem must be a Problem, as Problem.of makes it, not {type(problem).__name__}")
     if problem.on_landscape:
         raise ValueError(f"problem must be on data, which the landscape {problem.name!r} is not")
+    margin, seeds = real_number("margin", margin, 0, open_low=True), whole_number("seeds", seeds, 10)
+    retention = _checked("retention", retention, partial(real_number, low=0, high=1, open_low=True, open_high=True))
+    sync_period = _checked("sync_period", sync_period, partial(whole_number, low=1))
+    lr = _checked_range(lr) if isinstance(lr, dict) else _checked("lr", lr, partial(real_number, low=0))
+    _check_inner(inner)
     pairs = [*itertools.product(retention, sync_period)]
-    arms = _arms([*retention], [*sync_period], pairs, lr, inner)
+    arms = _arms(retention, sync_period, pairs, lr, inner)
     for arm in arms.values():
         arm.check(problem)
     key = json.dumps([problem.fields, problem.fingerprint, {name: arm.fields for name, arm in arms.items()}])
@@ -127,6 +136,29 @@ def ask(
     decisive.insert(0, "comparison", [" against ".join(pair) for pair in PAIRS])
     decisive["outcome"] = decisive["outcome"].mask(decisive["p"] > claims.LEVEL, "open")
     return Answer(decisive, every, margin, *found)
+
+
+def _checked(name, values, check):
+    if isinstance(values, str) or not np.iterable(values):
+        raise TypeError(f"{name} must be a list of values, not {values!r}")
+    checked = [check(f"{name}[{i}]", value) for i, value in enumerate(values)]
+    if not checked or len({*checked}) < len(checked):
+        raise ValueError(f"{name} must hold one value or more, and each once, not {checked!r}")
+    return checked
+
+
+def _checked_range(lr):
+    known_keys("lr.", lr, ("low", "high", "number"))
+    low = real_number("lr.low", lr.get("low"), 0, open_low=True)
+    number = whole_number("lr.number", lr.get("number"), 2)
+    return {"low": low, "high": real_number("lr.high", lr.get("high"), low), "number": number}
+
+
+def _check_inner(inner):
+    known_keys("", inner, tuple(field.name for field in fields(AdamW) if field.init and field.name != "lr"))
+    for name, value in inner.items():
+        if np.iterable(value) and not isinstance(value, str):
+            raise TypeError(f"{name} must be one value, the same in all arms, not {value!r}")
 
 
 def _name(kind, retention, sync_period):

@@ -6,7 +6,6 @@ register : dict of ``claims.read``; claim : ``claims.Claim``; effect : ``claims.
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 
@@ -70,8 +69,11 @@ def _rounded(x):
 # --------------------------------------------------------------------------------------------------------- one claim
 
 
-def explained(claim, effects):
-    """Return the lines that tell all of a claim: what was said, expected, tried and found, and where to look."""
+def explained(claim, effects, captions):
+    """Return the lines that tell all of a claim: what was said, expected, tried and found, and where to look.
+
+    captions : dict, from the names of the figures of its notebook.
+    """
     yield f"{claim.id}: {claims.verdict(claim, effects)}"
     yield from _told("The article says, section " + claim.section, claim.article)
     yield from _told("Expected", claim.prediction)
@@ -94,8 +96,8 @@ def explained(claim, effects):
         yield from _told("Verdict", f"{claims.verdict(claim, effects)}; {'; '.join(_rules(claim, mine))}")
         if claim.advice:
             yield from _told("Advice", claim.advice)
-    for path in sorted((tables.checkout() / "paper/figures").glob(f"{claim.notebook[3:]}*.json")):
-        yield from _told(f"Figure {path.stem}", json.loads(path.read_text(encoding="utf-8"))["caption"])
+    for name, caption in captions.items():
+        yield from _told(f"Figure {name}", caption)
     yield f"Notebook: notebooks/{claim.notebook}.ipynb"
 
 

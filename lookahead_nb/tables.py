@@ -10,8 +10,11 @@ import platform
 import re
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
+
 from lookahead_nb.philox import STREAM_ID
 
+ESCAPED = re.compile(r"\A(?:\Z|\\)|[\r\0]")  # texts that a cell cannot hold as they are
 PACKAGES = ("lookahead-nb", "numpy", "numba", "llvmlite", "scipy", "pandas")
 
 
@@ -66,14 +69,22 @@ def machine(gpu=None):
 def write_table(frame, name, *, folder=None, **about):
     """Write a frame as ``name.csv`` with the manifest ``name.json`` and return the path of the table.
 
-    Floats are written in full, so that reading gives them back bit for bit. The manifest holds the sha256 of the file,
-    its rows and columns, the hash of the configurations (the ``run`` column, where there is one), and the machine.
+    Floats are written in full, so that reading gives them back bit for bit. A missing value is an empty cell; a text
+    that would be read as something else begins with a backslash and has the escapes of JSON. The manifest holds the
+    sha256 of the file, its rows and columns, the hash of the configurations (the ``run`` column, where there is one),
+    and the machine.
 
     frame : pandas frame; name : str, a file name without ending; folder : path, default ``build_folder("results")``.
-    about : what else the manifest is to say, as ``claim="..."``.
+    about : what else the manifest is to say, as ``claim="..."``. errors : TypeError for a column that holds other
+    things than numbers, truth values, texts and missing values; ValueError for two columns of one name; OSError.
     """
+    import pandas as pd
+
     folder = pathlib.Path(folder) if folder else build_folder("results")
-    text = frame.to_csv(index=False, lineterminator="\n").encode()
+    if (again := frame.columns[frame.columns.map(str).duplicated()]).size:
+        raise ValueError(f"frame must have each column once, not {again[0]!r} twice")
+    words = pd.DataFrame({name: _words(name, column) for name, column in frame.items()}, frame.index)
+    text = words.to_csv(index=False, lineterminator="\n").encode()
     runs = "\n".join(sorted(set(frame["run"]))) if "run" in frame else name
     manifest = {
         "table": f"{name}.csv",
@@ -114,7 +125,8 @@ def read_table(path):
     text, manifest = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
     if hashlib.sha256(text).hexdigest() != manifest["sha256"]:
         raise ValueError(f"{path.name} must have the sha256 of its manifest {path.stem}.json; one of them was changed")
-    words = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas' own guesses lose digits, and ids like 12e5
+    how: dict = {"dtype": str, "keep_default_na": False}  # pandas' own guesses lose digits, and ids like 12e5
+    words = pd.read_csv(path, **how, skip_blank_lines=False)  # else it would skip a text of blanks
     return pd.DataFrame({name: _column(words[name], dtype) for name, dtype in manifest["columns"].items()})
 
 
@@ -148,6 +160,24 @@ def published(name):
     return frame.fillna(dict.fromkeys(words, ""))
 
 
+def _words(name, column):
+    """Return a column as :func:`_column` reads it: texts escaped where need be, the rest as pandas writes it."""
+    import pandas as pd
+
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return column
+    words = []
+    for value in column.astype(object):
+        if isinstance(value, str):
+            as_it_is = not ESCAPED.search(value) and (column.dtype == "str" or _value(value) is value)
+            words.append(value if as_it_is else "\\" + json.dumps(value)[1:-1])
+        elif isinstance(value, (bool, int, float, np.bool_, np.number)) or value is None or value is pd.NA:
+            words.append("" if pd.isna(value) else str(value))
+        else:
+            raise TypeError(f"column {name!r} must hold numbers, truth values, texts or nothing, not {value!r}")
+    return pd.Series(words, column.index, dtype=object)
+
+
 def _column(words, dtype):
     if dtype.startswith("float"):
         return words.map(lambda word: float(word or "nan")).astype(dtype)
@@ -155,5 +185,23 @@ def _column(words, dtype):
         return words == "True"
     if dtype.startswith(("int", "uint")):
         return words.astype(dtype)
-    known = {"": float("nan"), "True": True, "False": False}
-    return words.map(lambda word: known.get(word, word)).astype(dtype)
+    return words.map(_text if dtype == "str" else _value).astype(dtype)
+
+
+def _text(word):
+    """Return the text of a cell, NaN for an empty one."""
+    if not word.startswith("\\"):
+        return word or float("nan")
+    return json.loads(f'"{word[1:]}"')
+
+
+def _value(word):
+    """Return the truth value, number or text of a cell, NaN for an empty one."""
+    if word in ("True", "False"):
+        return word == "True"
+    for number in (int, float):
+        try:
+            return number(word)
+        except ValueError:
+            continue
+    return _text(word)

@@ -56,6 +56,7 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
     problems : list of ``problems.Problem``. arms : dict of ``problems.Arm`` by name. metrics : names in ``METRICS``.
     seeds : list of ints, none of them in ``TUNING_SEEDS``. store, progress, errors : as in :func:`measure`.
     """
+    problems, metrics, seeds = [*problems], [*metrics], [*seeds]  # an iterator can be read only once
     total = sum(_number_of_runs(problem, arms, metrics, len(seeds)) for problem in problems)
     runs, tuning = [], []
     with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
@@ -88,6 +89,7 @@ def response_surface(problems, seeds, *, retention, sync_period, lr, store=None,
     ``task``, ``retention`` and ``sync_period`` (0 and 1 for AdamW alone), ``lr``, the means over the seeds of
     ``validation_loss`` and ``test_loss`` at the last step, and ``chance``, the loss that a diverged run counts with.
     """
+    problems, seeds, lr = [*problems], [*seeds], [*lr]  # an iterator can be read only once
     opts = [*grid(AdamW(), lr=lr), *grid(Lookahead(AdamW()), retention=retention, sync_period=sync_period, lr=lr)]
     with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
         sweeps = _Sweeps(store, report, len(problems) * len(opts) * len(seeds))

@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import registers
 
 import lookahead_nb as lnb
-from lookahead_nb import claims, configuration, datasets, tables, trials
+from lookahead_nb import claims, configuration, datasets, report, tables, trials
 from lookahead_nb.__main__ import main
+from lookahead_nb.figures import catalogue
 from lookahead_nb.store import Store
 from lookahead_nb.workers import LostWorkerError
 
@@ -343,7 +345,10 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
     claim = registers.read(tmp_path / "data")["C02"]
     tables.write_table(trials.measure(claim).runs, "C02", folder=tmp_path / "data/results", claim=claim.sha256)
-    (tmp_path / "paper/figures/period_risk.json").write_text('{"caption": "Risk falls."}')
+    for name, notebook in {"period_risk": "03_period", "sums": "03b_sums", "none_yet": "03_period"}.items():
+        monkeypatch.setitem(catalogue.FIGURES, name, catalogue.Entry(notebook, (), lambda: None))
+    for name, caption in {"period_risk": "Risk falls.", "sums": "Sums rise.", "faq_8_2_k_choice": "Five."}.items():
+        (tmp_path / f"paper/figures/{name}.json").write_text(json.dumps({"caption": caption}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FULL", raising=False)
     return tmp_path
@@ -399,6 +404,47 @@ def test_one_claim_is_explained(ask):
         "Notebook: notebooks/03_period.ipynb",
     ]:
         assert told in out
+    assert out.count("Figure") == 1
+
+
+def test_every_claim_shows_the_committed_figures_of_its_notebook(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    nothing = pd.DataFrame(columns=["claim", "effect", "task", "outcome"])
+    for claim in claims.read().values():
+        lines = report.explained(claim, nothing, catalogue.captions(claim.notebook))
+        shown = re.findall(r"^Figure (\w+): ", "\n".join(lines), re.MULTILINE)
+        source = (ROOT / f"notebooks/source/{claim.notebook}.py").read_text(encoding="utf-8")
+        assert shown, claim.id
+        assert {*shown} == {name for name in catalogue.FIGURES if f'"{name}"' in source}, claim.id
+
+
+def test_the_committed_verdicts_are_shown_and_not_judged_again(ask, checkout, monkeypatch):
+    judged = ask(), ask("C02")
+    register, effects = claims.read(), claims.judge_all(claims.read())
+    write_verdicts(checkout, report.effects_of(register, effects))
+    monkeypatch.setattr(claims, "judge_all", None)
+    pd.testing.assert_frame_equal(claims.committed(register, by_task=["C02"]), effects)
+    assert (ask(), ask("C02")) == judged
+
+
+def write_verdicts(checkout, table):
+    tables.write_table(table, "verdicts", folder=checkout / "data/results")
+
+
+def test_verdicts_that_do_not_belong_to_the_register_are_judged_again(ask, checkout):
+    judged, register = ask("C02"), claims.read()
+    table = report.effects_of(register, claims.judge_all(register))
+    others = {
+        "does not hold the registered effects; what differs is C02": [table[:0], table.assign(margin=1.1)],
+        "does not hold the registered effects; what differs is C09": [pd.concat([table, table.assign(claim="C09")])],
+        "does not hold what the results of C02 give": [table.assign(size=0.5)],
+    }
+    for told, changed in ((told, changed) for told, frames in others.items() for changed in frames):
+        write_verdicts(checkout, changed)
+        error = f"lookahead-nb: verdicts.csv {told}: all claims are judged again, which takes longer\n"
+        assert ask("C02") == (*judged[:2], error)
+    (checkout / "data/results/verdicts.csv").write_text("claim\n")
+    assert ask("C02")[2].startswith("lookahead-nb: verdicts.csv must have the sha256 of its manifest verdicts.json;")
 
 
 def test_a_claim_without_results_or_without_trial_is_explained_too(ask):

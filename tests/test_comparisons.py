@@ -47,6 +47,17 @@ def test_what_never_gets_below_is_censored_and_what_starts_below_is_there_at_onc
     assert crossed["at once"] == 5
 
 
+def test_a_loss_of_zero_or_less_is_below_every_threshold():
+    losses = {"zero": [1.0, 0.0, 0.0], "almost zero": [1.0, 5e-324, 5e-324], "below": [1.0, -0.5, -0.5]}
+    losses |= {"at once": [0.0, 0.0, 0.0], "later": [1.0, 1.0, 0.0], "from infinity": [np.inf, 0.0, 0.0]}
+    losses |= {"gap": [1.0, np.nan, 0.0]}
+    crossed = comparisons.first_below(pd.DataFrame(losses, index=[0, 100, 200]), 0.5)
+    soon = 100 * np.log(2) / -np.log(5e-324)  # on a straight line down to the smallest number
+    expected = {"zero": soon, "almost zero": soon, "below": soon, "at once": 0, "later": 100 + soon}
+    expected |= {"from infinity": 100, "gap": 2 * soon}
+    assert crossed.to_dict() == pytest.approx(expected, rel=1e-2)
+
+
 @pytest.mark.parametrize("threshold", [0.0, -1.0, np.nan, "0.1"])
 def test_a_threshold_without_a_logarithm_is_refused(threshold):
     with pytest.raises((TypeError, ValueError), match="threshold must be a finite number above 0"):
@@ -66,6 +77,12 @@ def test_noise_about_a_constant_does_not_drift_and_a_straight_decline_does(rng):
     np.testing.assert_allclose(floor.loc["noise", ["height", "fluctuation"]], [late.mean(), late.std(ddof=1)])
     assert abs(floor.drift["noise"]) < 0.5
     np.testing.assert_allclose(floor.drift["decline"], -np.sqrt(3), rtol=0.01)
+
+
+@pytest.mark.parametrize("height", [0.0, 0.1])
+def test_losses_that_are_all_equal_do_not_drift(height):
+    floor = comparisons.noise_floor(pd.DataFrame({"a": [1.0, 1.0] + [height] * 9}))
+    assert floor.loc["a"].to_dict() == {"height": pytest.approx(height), "fluctuation": 0, "drift": 0}
 
 
 def test_the_floor_of_a_diverged_run_is_missing():
@@ -139,3 +156,8 @@ def test_every_task_of_a_surface_has_its_own_control():
     assert both["gap"][8] == pytest.approx(100 * (1.5 - 0.9) / 4)
     with pytest.raises(ValueError, match="retention 0, on 'b'"):
         comparisons.above_control(pd.concat([surface(), other[2:]], ignore_index=True))
+
+
+def test_a_surface_on_which_adamw_is_not_below_chance_is_refused():
+    with pytest.raises(ValueError, match="AdamW below the loss of chance, 1, on 'a', not at 1"):
+        comparisons.above_control(surface(chance=[1.0] * 6))

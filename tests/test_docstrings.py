@@ -2,7 +2,8 @@
 
 It begins with a sentence, describes every argument and none that is not there, says what is returned and which errors
 are raised. A name is described as in ``lr : float at least 0``. What the docstring of a module says of a name holds for
-its functions, and that of a class for its methods. A class that something else makes needs not describe how.
+its functions, that of a class for its methods, and that of ``figures`` for the modules in it. A class that something
+else makes needs not describe how.
 """
 
 import ast
@@ -15,25 +16,28 @@ import subprocess
 import sys
 import textwrap
 from functools import cache, cached_property
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from pkgutil import iter_modules
 from types import FunctionType, ModuleType
 
 import pytest
 
 import lookahead_nb
-from lookahead_nb import checks
+from lookahead_nb import checks, figures
 
 ROOT = Path(__file__).resolve().parent.parent
 spec = spec_from_file_location("api", ROOT / "paper/api.py")
 api = module_from_spec(spec)
 spec.loader.exec_module(api)
 
+FIGURES = ["lookahead_nb.figures", *(f"lookahead_nb.figures.{each.name}" for each in iter_modules(figures.__path__))]
 MODULES = [importlib.import_module(name) for name in ["lookahead_nb", *api.public_modules()]]
 NO_ARGUMENTS = {"returns", "yields", "errors"}
 CHECKS = {name for name, check in vars(checks).items() if isinstance(check, FunctionType)}
 MADE = re.compile(r"\b[Mm]ade\b.* by\b")  # and not by the user
 GIVES = re.compile(r"\b([Rr]eturns?|[Yy]ields?|Say|Tell|Give)\b")
+REFERENCE = re.compile(r"`(?:lookahead_nb\.)?([a-z_]+)\.(\w+)")  # to a name in another module
 DEFERS = re.compile(r"\b(those of|that of|as (in|for)?) ")  # to another docstring
 
 
@@ -51,6 +55,8 @@ def public(module):
 def faults_of_module(module):
     yield from faults_of_sentence(module.__name__, module)
     held = told_of(module)
+    if module.__package__ not in ("", "lookahead_nb"):
+        held = told_of(sys.modules[module.__package__]) | held
     for name, value in public(module):
         yield from (faults_of_class if isinstance(value, type) else faults_of_function)(name, value, held)
 
@@ -174,9 +180,33 @@ def error_named(name, function):
 # -------------------------------------------------------------------------------------------------------------- tests
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [*MODULES, *map(importlib.import_module, FIGURES)], ids=lambda each: each.__name__)
 def test_docstrings_are_complete(module):
     assert list(faults_of_module(module)) == []
+
+
+@pytest.mark.parametrize("name", [module.__name__ for module in MODULES] + FIGURES)
+def test_what_docstrings_refer_to_is_there(name):
+    tree = ast.parse(inspect.getsource(sys.modules[name]))
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef
+    told = "\n".join(ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds))
+    assert [f"{room}.{thing}" for room, thing in REFERENCE.findall(told) if is_lost(room, thing)] == []
+
+
+def is_lost(room, thing):
+    """Whether a room of the package has nothing of this name."""
+    module = f"lookahead_nb.{room}"
+    return find_spec(module) is not None and not hasattr(importlib.import_module(module), thing)
+
+
+def test_a_lost_reference_is_found():
+    assert REFERENCE.findall("``comparisons.with_theory`` and :func:`lookahead_nb.train.train`") == [
+        ("comparisons", "with_theory"),
+        ("train", "train"),
+    ]
+    assert is_lost("comparisons", "with_theory")
+    assert not is_lost("predictions", "with_theory")
+    assert not is_lost("pandas", "DataFrame")
 
 
 WHOLE = '''

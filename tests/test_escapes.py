@@ -4,6 +4,7 @@ from functools import cache
 
 import numba
 import numpy as np
+import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
@@ -88,6 +89,12 @@ def test_crossings_are_those_of_replicas_from_both_minima_and_the_ridge():
             np.testing.assert_array_equal((row.rate_left, row.rate_right), rates)
             assert row.deeper == across(wells[2], row.seed, 6, 1)
     assert len({*rows.step}) > 1
+
+
+def test_configurations_and_seeds_of_crossings_may_be_iterators():
+    listed = crossings(WELL, CONFIGS[:2], at=[5], seeds=[3, 1])
+    assert len(listed) == 4
+    pd.testing.assert_frame_equal(crossings(WELL, iter(CONFIGS[:2]), at=iter([5]), seeds=iter([3, 1])), listed)
 
 
 def test_crossings_of_a_run_that_diverged_are_missing():

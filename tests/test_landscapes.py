@@ -650,3 +650,31 @@ def test_more_that_is_to_be_refused_by_name_and_value(bad):
 def test_a_path_that_leaves_every_bound_says_so():
     with pytest.raises(FloatingPointError, match="step"):
         trace(Rosenbrock(), lnb.SGD(0.1), START, STEPS)
+
+
+WIDE = {
+    "start": lambda: Quadratic([1.0, 2.0], start=[0.0, -1e39]),
+    "spread": lambda: Quadratic([1.0], spread=1e39),
+    "noise": lambda: Quadratic([1.0], noise=1e39),
+    "curvatures": lambda: Quadratic([1.0, 1e39]),
+    "drift": lambda: Quadratic([1.0], drift=1e39),
+    "barrier": lambda: DoubleWell(barrier=1e39),
+    "strength": lambda: Bilinear(1e39),
+    "bend": lambda: Rosenbrock(1e39),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", WIDE)
+def test_a_setting_that_overflows_float32_is_refused(name):
+    landscape = WIDE[name]()
+    sentence = rf"^{name} must be at most 3\.4028234663852886e\+38 in size for float32, not -?1e\+39$"
+    for use in (
+        landscape.init,
+        lambda: landscape.loss_and_grad(np.ones(landscape.size, np.float32)),
+        lambda: lnb.train(landscape, None, lnb.SGD(), steps=1),
+        lambda: lnb.sweep(landscape, None, [lnb.SGD()], seeds=1, steps=1, eval_every=1, progress=False),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            use()
+    assert np.isfinite(landscape.init(0, "float64")).all()

@@ -105,6 +105,29 @@ def test_test_loss_at_a_training_loss_lies_on_a_straight_line_of_logarithms():
     assert [*found.values()] == pytest.approx([math.sqrt(0.8 * 0.2), 0.7, 1.0])
 
 
+def test_a_loss_of_zero_is_below_the_threshold():
+    train = [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    steps = measured("steps_to_threshold", train_loss=train)
+    assert [*steps.values()] == pytest.approx([1, 10 + 10 * math.log(2) / -math.log(5e-324), 1], rel=1e-2)
+    assert measured("reached", train_loss=train) == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_run_that_hits_the_minimum_in_one_step_is_not_censored():
+    fields = {"landscape": "Quadratic", "curvatures": [1.0], "steps": 20, "threshold": 0.1}
+    bowl = Problem.named("bowl", {"bowl": fields})
+    rows = lnb.sweep(bowl.model, None, [lnb.SGD(1.0)], seeds=1, steps=20, eval_every=1, progress=False)
+    assert rows["train_loss"].tolist() == [0.5] + [0.0] * 20
+    found = {name: METRICS[name].measure(Curves(rows, bowl))[0] for name in ("steps_to_threshold", "reached", "drift")}
+    assert found == {"steps_to_threshold": 1, "reached": 1, "drift": 0}
+
+
+def test_a_test_loss_of_zero_is_not_that_of_chance():
+    train, test = [[1.0, 1.0, 0.25]] * 3, [[0.9, 0.0, 0.0], [0.9, 0.8, 0.0], [0.0, 0.0, 0.0]]
+    assert [*measured("test_at_train", train_loss=train, test_loss=test).values()] == pytest.approx(
+        [0, 0, 0], abs=1e-99
+    )
+
+
 def test_the_step_of_the_best_validation_loss_is_that_of_the_judged_weights():
     losses = {"validation_loss": [[1, 0.2, 0.3], [1, 0.3, 0.3], [1, 0.5, NAN]], "test_loss": [[1, 0.4, 0.6]] * 3}
     both = curves(**losses)
@@ -251,6 +274,8 @@ def test_steps_to_shrink_are_those_of_the_slowest_mode():
     rate = theory.sgd_rate(0.3, 0.5, 4, 0.4)
     assert exact("steps_to_shrink", LOOKAHEAD) == pytest.approx(-1 / np.log(rate))
     assert exact("steps_to_shrink", SGD) == pytest.approx(-1 / np.log(1 - 0.15))
+    whole = Problem.named("bowl", {"bowl": {"landscape": "Quadratic", "curvatures": [1.0], "steps": 1}})
+    assert METRICS["steps_to_shrink"].measure(lnb.SGD(1.0), whole) == 0  # one step leads to the minimum
     assert exact("steps_to_shrink", lnb.SGD(lr=1.1)) == math.inf  # 1 - 1.1*2 is below -1
 
 

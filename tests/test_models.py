@@ -11,6 +11,7 @@ import pytest
 import reference_network as reference
 from numba import njit
 
+import lookahead_nb as lnb
 from lookahead_nb.cpu import network
 from lookahead_nb.jit import FLAGS
 from lookahead_nb.logistic import LogisticRegression
@@ -610,7 +611,20 @@ BAD_DATA = {
     "labels 2-D": (PARAMS, X, Y[:, None], ValueError, r"y must be \(9,\).*\(9, 1\)"),
     "NaN": (PARAMS, NAN, Y, ValueError, "X must be finite, not .*nan.* in row 2, column 1"),
     "inf": (PARAMS, INF, Y, ValueError, "X must be finite, not .*inf.* in row 3, column 0"),
-    "too large for float32": (PARAMS.astype("f"), X + 1e39, Y, ValueError, r"X must be finite, not .*1e\+39.* row 0"),
+    "too large for float32": (
+        PARAMS.astype("f"),
+        X + 1e39,
+        Y,
+        ValueError,
+        r"X must be at most 3\.4028234663852886e\+38 in size for float32 params, not 1e\+39 in row 0, column 0",
+    ),
+    "too large for float64": (
+        PARAMS,
+        X.astype("g") - np.ldexp(np.longdouble(1), 1100),
+        Y,
+        ValueError,
+        r"X must be at most 1\.7976931348623157e\+308 in size for float64 params, not .*-1\.35.*e\+331.* in row 0",
+    ),
     "no rows": (PARAMS, X[:0], Y[:0], ValueError, r"X must be \(rows, 3\) with at least one row, not \(0, 3\)"),
     "too few columns": (PARAMS, X[:, :2], Y, ValueError, r"X must be \(rows, 3\).*\(9, 2\)"),
     "too many columns": (PARAMS, np.hstack([X, X]), Y, ValueError, r"X must be \(rows, 3\).*\(9, 6\)"),
@@ -718,3 +732,23 @@ def test_float32_code_widens_the_sums_of_losses_and_squares_alone_and_its_loops_
         (assembly,) = fresh.inspect_asm().values()
         assert re.search(r"vfmadd\d+ps\s.*%[yz]mm", assembly)
         assert not re.search(r"\bv(fn?m(add|sub)\d+|add|sub|mul|div)pd\b", assembly)
+
+
+@pytest.mark.filterwarnings("error")
+def test_l2_that_overflows_float32_is_refused_wherever_it_is_used():
+    model, y = LogisticRegression(3, l2=1e300), np.arange(9) % 2
+    params = model.init(0, "float64")
+    sentence = r"l2 must be at most 3\.4028234663852886e\+38 in size for float32, not 1e\+300"
+    data = lnb.datasets.from_arrays(np.random.default_rng(0).normal(size=(15, 3)), np.arange(15) % 2)
+    run = {"steps": 2, "batch_size": 4}
+    for use in (
+        lambda: model.init(0),
+        lambda: model.loss(params.astype("f"), X, y),
+        lambda: model.loss_and_grad(params.astype("f"), X, y),
+        lambda: model.predict(params.astype("f"), X),
+        lambda: lnb.train(model, data, lnb.SGD(), **run),
+        lambda: lnb.sweep(model, data, [lnb.SGD()], seeds=1, eval_every=1, **run, progress=False),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            use()
+    assert lnb.train(model, data, lnb.SGD(0.0), **run, dtype="float64").history["status"].tolist() == ["ok"] * 2

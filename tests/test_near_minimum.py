@@ -267,12 +267,12 @@ def test_floors_and_epochs_hold_what_compare_and_the_cycle_say(data, minimum):
     opt, at = lnb.Lookahead(lnb.SGD(0.05), sync_period=3, slow_step_size=0.5), [600, 602, 605]
     weights = near_minimum.weights_along(MODEL, data, opt, at, seeds=20, batch_size=10)
     cycle, anew = minimum.cycle(opt, 10), minimum.cycle(opt, 10, independent=True)
-    floors = predictions.floors(minimum, {opt: weights}, at, 10).set_index("measure")
+    floors = predictions.floors(minimum, {opt: weights}, iter(at), 10).set_index("measure")
     for column, which, name in (("predicted", cycle, "predicted"), ("independent", anew, "predicted")):
         expected = predictions.compare(which, weights.slow, at)[name]
         np.testing.assert_allclose(floors[column], expected, rtol=1e-9)
     assert floors.sync_period.eq(3).all()
-    epoch = predictions.through_epoch(cycle, weights, at).set_index(["weights", "step"])
+    epoch = predictions.through_epoch(cycle, weights, iter(at)).set_index(["weights", "step"])
     assert epoch.measured.dropna().index.tolist() == [("fast", 2), ("fast", 5), ("slow", 2), ("slow", 5), ("slow", 6)]
     assert epoch.measured["slow", 6] == pytest.approx(np.trace(np.cov(weights.slow[0].T)))
     assert epoch.predicted["fast", 5] == pytest.approx(np.trace(cycle.covariance(605)[0]))

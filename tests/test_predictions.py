@@ -96,6 +96,16 @@ def test_gaps_are_those_of_the_best_lr():
     assert gaps["reset"] == 1 - theory.best_lr([0.1, 1.0], **how)[1]
 
 
+def test_settings_may_be_iterators():
+    how: dict = {"sync_period": 5, "slow_step_size": 0.5}
+    frame = predictions.gaps_around_momentum(iter([10.0, 100.0]), iter([2, 3]), 0.9, **how)
+    points = frame[["modes", "condition"]].drop_duplicates().to_numpy().tolist()
+    assert points == [[2, 10.0], [2, 100.0], [3, 10.0], [3, 100.0]]
+    axes = {"sync_periods": iter([1, 4]), "slow_step_sizes": iter([1.0, 0.5])}
+    matched = predictions.at_matched_risk(40, [0.1], [0.1, 1.0], 1.0, **axes)
+    assert matched.columns.tolist() == [(1.0, 1), (1.0, 4), (0.5, 1), (0.5, 4)]
+
+
 @pytest.mark.parametrize("inner", [lnb.AdamW(0.1, weight_decay=0.0), lnb.SGD(1e-3, momentum=0.8)], ids=["AdamW", "SGD"])
 def test_averaged_path_is_that_of_the_inner_rule_led_from_ahead(inner):
     valley, start = Rosenbrock(), np.array([-1.2, 1.0])

@@ -167,18 +167,47 @@ def test_rates_on_the_edge_come_first():
     ("how", "sentence"),
     [
         ({"retention": [1.0]}, "retention[0] must be a finite number in (0, 1), not 1.0"),
-        ({"retention": []}, "retention must hold one value or more"),
-        ({"sync_period": [0]}, "sync_period must be a whole number of at least 1, not 0"),
+        ({"retention": []}, "retention must hold one value or more, and each once, not []"),
+        ({"retention": 0.5}, "retention must be a list of values, not 0.5"),
+        ({"retention": np.float64(0.5)}, "retention must be a list of values, not np.float64(0.5)"),
+        ({"sync_period": [0]}, "sync_period[0] must be a whole number of at least 1, not 0"),
+        ({"sync_period": 5}, "sync_period must be a list of values, not 5"),
+        ({"sync_period": "5"}, "sync_period must be a list of values, not '5'"),
+        ({"sync_period": [5, 5]}, "sync_period must hold one value or more, and each once, not [5, 5]"),
         ({"margin": 0}, "margin must be a finite number above 0, not 0"),
         ({"seeds": 9}, "seeds must be a whole number of at least 10, not 9"),
-        ({"lr": [-1]}, "lr must be a finite number of at least 0, not -1"),
+        ({"lr": [-1]}, "lr[0] must be a finite number of at least 0, not -1"),
+        ({"lr": 0.1}, "lr must be a list of values, not 0.1"),
+        ({"lr": {"low": 0.1, "high": 0.01, "number": 3}}, "lr.high must be a finite number of at least 0.1, not 0.01"),
+        ({"lr": {"low": 0.1, "high": 0.2}}, "lr.number must be a whole number of at least 2, not None"),
+        ({"lr": {"lowest": 0.1}}, "lr.lowest is not known (did you mean low?); allowed: low, high, number"),
+        ({"weight_decay": [0.1, 0.2]}, "weight_decay must be one value, the same in all arms, not [0.1, 0.2]"),
+        ({"beta1": (0.5,)}, "beta1 must be one value, the same in all arms, not (0.5,)"),
+        ({"weight_decay": -1}, "weight_decay must be a finite number of at least 0, not -1"),
         ({"momentum": 0.9}, "momentum is not known"),
+        ({"pull_back": False}, "pull_back is not known; allowed: "),
+        ({"problem": "digits"}, "problem must be a Problem, as Problem.of makes it, not str"),
     ],
 )
 def test_a_bad_question_is_refused_before_anything_is_trained(problem, monkeypatch, how, sentence):
     monkeypatch.setattr(questions, "measure_on", None)
-    with pytest.raises(ValueError, match=re.escape(sentence)):
-        questions.ask(problem, **how)
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(sentence)}"):
+        questions.ask(**{"problem": problem} | how)
+
+
+def test_axes_may_be_arrays_and_iterators(problem, monkeypatch):
+    asked = []
+
+    def measured(_, arms, *__, **___):
+        asked.append({name: arm.fields for name, arm in arms.items()})
+        raise InterruptedError
+
+    monkeypatch.setattr(questions, "measure_on", measured)
+    for axis in (list, iter, np.array, tuple):
+        with pytest.raises(InterruptedError):
+            questions.ask(problem, retention=axis([0.2, 0.5]), sync_period=axis([5, 20]), lr=axis([0.01, 0.1]))
+    assert len(asked[0]) == 1 + 3 * 4
+    assert asked[0] == asked[1] == asked[2] == asked[3]
 
 
 def test_a_landscape_has_no_test_loss():

@@ -298,6 +298,16 @@ def test_a_grid_reaches_every_setting():
     assert len(set(outer)) == 4
 
 
+def test_an_axis_may_be_an_iterator():
+    rates, periods = [1e-3, 1e-2], [5, 10]
+    by_list = lnb.grid(lnb.Lookahead(lnb.AdamW()), lr=rates, sync_period=periods)
+    assert len(by_list) == 4
+    assert lnb.grid(lnb.Lookahead(lnb.AdamW()), lr=(lr for lr in rates), sync_period=map(int, periods)) == by_list
+    assert lnb.grid(lnb.AdamW(), lr=iter(np.array(rates))) == lnb.grid(lnb.AdamW(), lr=rates)
+    with pytest.raises(ValueError, match="lr must hold at least one value, not none"):
+        lnb.grid(lnb.AdamW(), lr=iter(()))
+
+
 def test_a_grid_takes_steps_in_turn_and_adaptive_ones():
     steps = [0.5, [0.3, 0.9], "adaptive", lnb.Adaptive(0.2)]
     opts = lnb.grid(lnb.Lookahead(lnb.AdamW(), sync_period=7), slow_step_size=steps, lr=[0.1])

@@ -60,6 +60,81 @@ def test_whole_numbers_words_truth_and_missing_values_come_back(tmp_path):
     pd.testing.assert_frame_equal(read_table(write_table(frame, "mixed", folder=tmp_path)), frame, check_exact=True)
 
 
+TEXTS = [
+    *(
+        "",
+        " ",
+        "  ",
+        "NA",
+        "nan",
+        "NaN",
+        "None",
+        "null",
+        "N/A",
+        "True",
+        "False",
+        "inf",
+        "-1",
+        "1.0",
+        "1e5",
+        "007",
+        "1_000",
+    ),
+    *(
+        " lead",
+        "trail ",
+        "\ttab\t",
+        "a,b",
+        'say "so"',
+        '"',
+        '""',
+        "'",
+        "line\nbreak",
+        "\n",
+        "\r",
+        "a\rb",
+        "a\r\nb",
+        "#",
+    ),
+    *("\\", "\\n", "\\\\", "C:\\new", "é", "日本", "😀", "\u2028", "\ufeff", "\x00", "\x1a", "=1+1", "٣"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["str", object, "category"])
+def test_every_text_and_its_absence_come_back(tmp_path, dtype):
+    column = pd.Series([*TEXTS, np.nan], dtype=dtype)
+    for frame in (pd.DataFrame({"x": column}), pd.DataFrame({"x": column, "y": column[::-1].to_numpy(), "z": 0.5})):
+        frame = frame.astype({"y": dtype}) if "y" in frame else frame
+        back = read_table(write_table(frame, "texts", folder=tmp_path))
+        assert back["x"].tolist()[:-1] == TEXTS
+        assert back["x"].isna().tolist() == [False] * len(TEXTS) + [True]
+        assert (back.dtypes == frame.dtypes).all()
+        if "y" in frame:
+            assert back["y"].tolist()[1:] == TEXTS[::-1]
+            assert back["y"].isna().sum() == 1
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_comes_back_alone(tmp_path, text):
+    assert read_table(write_table(pd.DataFrame({"x": [text]}), "text", folder=tmp_path))["x"].tolist() == [text]
+
+
+def test_a_column_may_hold_numbers_truth_values_and_texts(tmp_path):
+    mixed = [True, "True", False, 1, "1", 0.1, "0.1", 2.0, 1e-8, 10**30, np.float64(0.5), np.int64(7), np.inf, "x", ""]
+    back = read_table(write_table(pd.DataFrame({"x": mixed}), "mixed", folder=tmp_path))["x"].tolist()
+    assert [(type(value), value) for value in back] == [
+        (type(value), value) for value in (v.item() if isinstance(v, np.generic) else v for v in mixed)
+    ]
+
+
+def test_what_a_table_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"column 'x' must hold numbers, truth values, texts or nothing, not \[1, 2\]"):
+        write_table(pd.DataFrame({"x": [[1, 2], "a"]}), "lists", folder=tmp_path)
+    with pytest.raises(ValueError, match="frame must have each column once, not 'x' twice"):
+        write_table(pd.DataFrame([[1, 2]], columns=["x", "x"]), "twice", folder=tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("run", ["0000000000000012", "1234567890123456", "12345678901234e5", "1e99999999999999"])
 def test_a_run_whose_id_looks_like_a_number_keeps_its_id(tmp_path, run):
     frame = pd.DataFrame({"run": [run], "train_loss": [1.0]})

@@ -270,6 +270,14 @@ def test_a_diverged_run_is_a_result():
     assert np.isfinite([*found.loc["calm", ["train_loss", "fluctuation"]]]).all()
 
 
+def test_problems_metrics_and_seeds_may_be_iterators():
+    arms, metrics = arms_of({"plain": {"rule": "AdamW", "lr": 0.01}}), ["train_loss", "test_error"]
+    listed = trials.measure_on([problem()], arms, metrics, SEEDS)
+    assert len(listed.runs) == len(SEEDS)
+    once = trials.measure_on(iter([problem()]), arms, iter(metrics), iter(SEEDS))
+    pd.testing.assert_frame_equal(once.runs, listed.runs)
+
+
 def test_nothing_to_measure_gives_empty_tables():
     found = trials.measure_on([], arms_of({"a": {"rule": "SGD", "lr": 0.1}}), ["train_loss"], SEEDS)
     assert [*found.runs] == ["task", "arm", "seed", "lr", "chance", "train_loss"]
@@ -335,6 +343,9 @@ def test_a_response_surface_holds_the_means_of_a_sweep_by_hand(tmp_path):
     assert (by_point["test_loss"].xs(1e9, level="lr") <= problem().chance).all()
     assert not by_point["test_loss"].isin(found["test_loss"][10:]).all()
     assert len([*tmp_path.iterdir()]) == 2
+    once = {name: iter(axis) for name, axis in axes.items()}
+    again = trials.response_surface(iter([problem(), short]), iter(SEEDS), **once, store=tmp_path)
+    pd.testing.assert_frame_equal(again, found)
 
 
 # --------------------------------------------------------------------------------------------------------- of a claim

@@ -1,4 +1,8 @@
-"""Figures: one style, one palette, one way to save. The files beside this one draw from tables, never from kernels."""
+"""Figures: one style, one palette, one way to save. The files beside this one draw from tables, never from kernels.
+
+ax, axs : axes of matplotlib. runs : frame as in ``trials.Measured``. returns : a figure of matplotlib, of the functions
+that draw one. errors : those of ``statistics`` and of pandas, for a table that lacks a row or a column.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +71,10 @@ def both_conventions(ax):
 
 
 def plain_ticks(axis, ticks):
-    """Put plain numbers at the given ticks of a logarithmic axis."""
+    """Put plain numbers at the given ticks of a logarithmic axis.
+
+    axis : the x or y axis of matplotlib; ticks : list of numbers.
+    """
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
@@ -86,7 +93,10 @@ def drawn_with():
 
 @dataclass(frozen=True)
 class Saved:
-    """A saved figure, shown in a notebook from its file, with its alternative text and its caption."""
+    """A saved figure, shown in a notebook from its file, with its alternative text and its caption.
+
+    svg : str, what the file holds; caption, alt : str.
+    """
 
     svg: str
     caption: str

@@ -207,6 +207,11 @@ def committed():
     return [name for name in FIGURES if _manifest(name).is_file()]
 
 
+def captions(notebook):
+    """Return the captions of the committed figures of a notebook, a dict by name. notebook : str, without ending."""
+    return {name: told(name)["caption"] for name in committed() if FIGURES[name].notebook == notebook}
+
+
 def draw(name, *, folder=None):
     """Draw a figure from the committed tables, in the words its notebook gave it, and say whether it is the committed.
 
@@ -223,7 +228,10 @@ def draw(name, *, folder=None):
 
 
 def told(name):
-    """Return the manifest of a committed figure: caption, alt, sha256 and drawn_with. errors : ValueError, OSError."""
+    """Return the manifest of a committed figure: caption, alt, sha256 and drawn_with.
+
+    name : str. errors : ValueError, OSError.
+    """
     entry(name)
     if not _manifest(name).is_file():
         raise OSError(f"{name} has not been drawn by its notebook yet: paper/figures/{name}.json is missing")

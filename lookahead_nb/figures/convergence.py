@@ -25,8 +25,8 @@ PERIODS |= {50: ("#5C3700", "v", (6, 1, 1, 1))}
 def cycle(found, phases):
     """Draw variance and rate of the slow weight against sync_period, and variances through the cycle.
 
-    found : ``comparisons.with_theory`` of settings that hold (beta1, lr) = (0, 0.5) and (0.9, 1), the three inner
-    states and slow_step_size 0.5. phases : ``comparisons.by_phase`` for some beta1, with that as a column.
+    found : ``predictions.with_theory`` of settings that hold (beta1, lr) = (0, 0.5) and (0.9, 1), the three inner
+    states and slow_step_size 0.5. phases : ``predictions.by_phase`` for some beta1, with that as a column.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.4))
     kept = found[found["inner_state"] == "keep"]
@@ -101,7 +101,7 @@ def published(over_time, matched, gaps):
 def identity(heights, paths, shown):
     """Draw a run in a valley, one coordinate of it in its first steps, and the distance to the inner rule alone.
 
-    heights : frame of the loss, index y, columns x. paths : ``comparisons.averaged_path`` in two coordinates for some
+    heights : frame of the loss, index y, columns x. paths : ``predictions.averaged_path`` in two coordinates for some
     sync periods, the first index; shown : the sync period of the run.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.7))

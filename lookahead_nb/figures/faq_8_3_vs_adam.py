@@ -35,13 +35,19 @@ ALL, STEPS, EPOCHS = "all rows", "a tenth,\nequal steps", "a tenth,\nequal epoch
 
 
 def ratios(runs, control, *arms, metric="test_loss"):
-    """Return arms, default all others, as multiples of a control in a metric: see ``statistics.ratios_to``."""
+    """Return arms as multiples of a control in a metric: see ``statistics.ratios_to``.
+
+    control : str, an arm; arms : others, default all; metric : str, a column of runs.
+    """
     kept = runs[runs["arm"].isin([control, *arms])] if arms else runs
     return statistics.ratios_to(kept.assign(value=kept[metric])[["task", "arm", "seed", "value"]], control)
 
 
 def with_change(runs, change, is_there=True):
-    """Return the runs of the tasks whose name has a change, as "steps=", or has it not."""
+    """Return the runs of the tasks whose name has a change, or of those whose name lacks it.
+
+    change : str, such as "steps="; is_there : bool.
+    """
     return runs[runs["task"].str.contains(f" {change}", regex=False) == is_there]
 
 
@@ -69,8 +75,8 @@ def training_time(runs, whole, crossing):
     """Draw Lookahead as a multiple of Adam against the training time: at one rate, re-tuned, and on a quadratic.
 
     runs : of C10, the shortest of which take a tenth of the steps of the longest; whole : of C08, which tunes for the
-    longest. crossing : of ``predictions.overtaking``: the ratios
-    NaN where there is none, and ``predicted``, the step at which the closed form has them equal.
+    longest. crossing : frame of ``predictions.overtaking``: by ``lr`` and ``step`` the ratios ``exact`` and
+    ``simulated``, NaN where there is none, and ``predicted``, the step at which the closed form has the losses equal.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 3.3))
     longest = with_change(with_change(whole, "schedule=", False), "steps=", False)

@@ -54,7 +54,10 @@ def ratios(times, rival, ours, at, column="times_ours"):
     """Return how many times as long a rival takes as ours, as ``ratio`` with the range of its quartiles, index at.
 
     ``low`` and ``high`` are its lower quartile over our upper one and its upper over our lower one. That is wider than
-    the quartiles of the ratios of single rounds, which the tables do not hold. ours : str, the rival that is ours.
+    the quartiles of the ratios of single rounds, which the tables do not hold.
+
+    times : frame of ``data/timings``; rival, ours : two names in its column ``rival``; at : name of the column that
+    becomes the index; column : name of the one that holds the ratio.
     """
     rows, own = quickest(times, rival, at), times[times["rival"] == ours].set_index(at)
     low, high = rows["seconds_low"] / own["seconds_high"], rows["seconds_high"] / own["seconds_low"]
@@ -65,6 +68,8 @@ def counted(rows):
     """Return rows of a flat step, index n, with ``intensity``, flop per byte, and ``flops``, flop per second.
 
     Both are counted from what a step has to compute and to move at the least, whatever a rival does beyond that.
+
+    rows : frame with ``bytes`` and ``seconds``.
     """
     syncs = (rows["bytes"] / rows.index - STEP_BYTES) / SYNC_BYTES  # per step
     operations = rows.index * (STEP_OPERATIONS + SYNC_OPERATIONS * syncs)

@@ -90,6 +90,8 @@ def ridge(surface, sync_period=5):
     """Draw the gap over retention and learning rate at one sync period, and the rates of one lr times slow_step_size.
 
     The line runs through the tuned rate of AdamW.
+
+    surface : frame as above; sync_period : int, one of its own.
     """
     tasks = list(surface["task"].unique())
     fig, axs = plt.subplots(1, len(tasks), figsize=(PAGE, 2.8), sharey=True, squeeze=False)

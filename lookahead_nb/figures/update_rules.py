@@ -15,6 +15,7 @@ def readings(synced, paths, sync_period):
 
     synced : frame indexed by the number, with ``retention`` and ``slow_step_size``, the slow weight after a sync from 1
     towards 0 in each reading. paths : frame with ``pull_back``, ``step``, ``fast`` (before the pull), ``slow``.
+    sync_period : int, that of the paths.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.5))
     for name, marker, dash in (("retention", "s", "-"), ("slow_step_size", "D", "--")):
@@ -43,8 +44,9 @@ def readings(synced, paths, sync_period):
 def surface(heights, traces, sync_period):
     """Draw the path of AdamW and the path of Lookahead, with the jumps of its pulls, over the contours of a surface.
 
-    heights : frame of the loss, index y, columns x. adamw : frame with ``x``, ``y``; lookahead : frame with ``fast_x``,
-    ``fast_y`` (before the pull), ``slow_x``, ``slow_y``; one row per step, the start first.
+    heights : frame of the loss, index y, columns x. traces : frame with ``adamw_x``, ``adamw_y`` and, of Lookahead,
+    ``fast_x``, ``fast_y`` (before the pull), ``slow_x``, ``slow_y``; one row per step, the start first. sync_period :
+    int, that of Lookahead.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.7), sharey=True)
     levels = np.geomspace(heights.to_numpy().max() / 300, heights.to_numpy().max(), 9)

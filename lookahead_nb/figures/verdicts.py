@@ -69,7 +69,10 @@ def _rows(ax, effects):
 
 
 def in_margins(effects, column):
-    """Return sizes, or ends of intervals, in units of the margin; those that are expected below it turn their sign."""
+    """Return sizes, or ends of intervals, in units of the margin; those that are expected below it turn their sign.
+
+    effects : frame as in :func:`forest`; column : "size", "low" or "high". returns : series.
+    """
     ratio = (effects["scale"] == "ratio").to_numpy()
     with np.errstate(divide="ignore"):
         values = effects[column].where(~ratio, np.log(effects[column].where(ratio, 1.0)))

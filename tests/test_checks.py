@@ -1,0 +1,58 @@
+"""Checks of arguments that many functions share: what is accepted, as what, and which value a refusal names."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lookahead_nb import checks
+from lookahead_nb.checks import real_numbers
+
+BAD_NUMBERS = {
+    "nan": ([[1.0, 2.0], [np.nan, np.inf]], ValueError, r"x\[1, 0\] must be a finite number in \[0, 5\), not nan"),
+    "inf": ([1.0, np.inf], ValueError, r"x\[1\] must be .*, not inf"),
+    "below": ([1.0, 5.0, -1e-300], ValueError, r"x\[1\] must be .*, not 5\.0"),
+    "the end that is open": ([1, 2, 5, 5], ValueError, r"x\[2\] must be .*, not 5"),
+    "alone": (np.float32(-1), ValueError, "x must be .*, not -1"),
+    "text": ([1.0, "2"], TypeError, r"x\[0\] must be .*, not '1\.0'"),
+    "bool": ([True, False], TypeError, r"x\[0\] must be .*, not True"),
+    "complex": ([1j], TypeError, r"x\[0\] must be .*, not 1j"),
+    "nothing": ([1.0, None], TypeError, r"x\[1\] must be .*, not None"),
+    "decimal": ([1.0, Decimal(2)], TypeError, r"x\[1\] must be .*, not Decimal"),
+    "huge": ([1, 10**400], ValueError, r"x\[1\] must be .*, not 1000"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_NUMBERS.values(), ids=BAD_NUMBERS)
+def test_the_first_number_outside_the_range_is_named(case):
+    given, error, message = case
+    with pytest.raises(error, match=message):
+        real_numbers("x", given, 0, 5, open_high=True)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint64", "float16", "float32", ">f8", "longdouble", object])
+def test_numbers_become_float64_that_cannot_be_written(dtype):
+    given = np.array([[0, 1], [4, 5]], dtype)
+    numbers = real_numbers("x", given, 0, 5)
+    assert (numbers.dtype, numbers.tolist(), numbers.flags.writeable) == (np.float64, [[0.0, 1.0], [4.0, 5.0]], False)
+    given[0, 0] = 3  # what is kept is a copy
+    assert numbers[0, 0] == 0.0
+
+
+def test_an_end_is_compared_in_full_precision():
+    assert real_numbers("x", Fraction(1, 10), 0, 0.1) == 0.1
+    with pytest.raises(ValueError, match="x must be"):  # its value is 0.10000000149
+        real_numbers("x", np.float32(0.1), 0, 0.1)
+
+
+def test_minus_zero_becomes_zero():
+    assert not np.signbit(real_numbers("x", [-0.0, 0.0], 0)).any()
+
+
+def test_numbers_of_an_array_are_checked_together(monkeypatch):
+    def alone(*_, **__):
+        raise AssertionError("one number was checked by itself")
+
+    monkeypatch.setattr(checks, "real_number", alone)
+    assert real_numbers("x", np.eye(300), 0, 1).shape == (300, 300)
