@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import registers
 
 import lookahead_nb as lnb
 from lookahead_nb import claims, configuration, datasets, tables, trials
 from lookahead_nb.__main__ import main
 from lookahead_nb.store import Store
 from lookahead_nb.workers import LostWorkerError
+from tests.support import registers
 
 pytest.importorskip("pyarrow")
 

@@ -11,12 +11,12 @@ import numba
 import numpy as np
 import pandas as pd
 import pytest
-from cases import INNER, INNER_STATES
 
 import lookahead_nb as lnb
 from lookahead_nb.cpu import groups
 from lookahead_nb.datasets import from_arrays
 from lookahead_nb.store import Store
+from tests.support.cases import INNER, INNER_STATES
 
 sweeping = importlib.import_module("lookahead_nb.sweep")  # the names of the package are those of the functions
 training = importlib.import_module("lookahead_nb.train")

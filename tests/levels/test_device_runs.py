@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cases import INNER, RULES, picture
-from simulated import PLAIN_PYTHON, SIMULATED
 
 import lookahead_nb as lnb
 from lookahead_nb import formulas, gpu, on_device
@@ -18,6 +16,8 @@ from lookahead_nb.checks import DeviceError
 from lookahead_nb.gpu import runs
 from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
 from lookahead_nb.store import Store
+from tests.support.cases import INNER, RULES, picture
+from tests.support.simulated import PLAIN_PYTHON, SIMULATED
 
 pytestmark = [
     pytest.mark.gpu,
