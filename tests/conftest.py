@@ -26,6 +26,6 @@ def width(request):
 @pytest.fixture
 def device(monkeypatch):
     """The module numba.cuda with a device to use, real or simulated; without one the test is skipped and says why."""
-    from simulated import device_to_test
+    from tests.support.simulated import device_to_test
 
     return device_to_test(monkeypatch)

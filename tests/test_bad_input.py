@@ -6,12 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import INNER, RULES, WRAPPED, picture
 
 import lookahead_nb as lnb
 from lookahead_nb import gpu
 from lookahead_nb.checks import NoDeviceError
 from lookahead_nb.cpu.step import CHUNK
+from tests.support.cases import INNER, RULES, WRAPPED, picture
 
 SIZE = 6
 NAN, INF = float("nan"), float("inf")

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-import registers
 from scipy import stats
 
 from lookahead_nb import claims, datasets, statistics, tables
+from tests.support import registers
 
 pytest.importorskip("sklearn")
 

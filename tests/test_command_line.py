@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import registers
 
 import lookahead_nb as lnb
 from lookahead_nb import claims, configuration, datasets, report, tables, trials
@@ -21,6 +20,7 @@ from lookahead_nb.__main__ import main
 from lookahead_nb.figures import catalogue
 from lookahead_nb.store import Store
 from lookahead_nb.workers import LostWorkerError
+from tests.support import registers
 
 pytest.importorskip("pyarrow")
 

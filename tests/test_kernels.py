@@ -9,7 +9,6 @@ import sys
 import numba
 import numpy as np
 import pytest
-from cases import INNER, MODES, RULES, WRAPPED, Buffers, how, problem
 from conftest import NO_JIT
 
 import lookahead_nb as lnb
@@ -17,6 +16,7 @@ from lookahead_nb import formulas
 from lookahead_nb.cpu import step as kernels
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET
 from lookahead_nb.jit import FLAGS
+from tests.support.cases import INNER, MODES, RULES, WRAPPED, Buffers, how, problem
 
 SMALL_SIZES = [0, 1, 31, 32, 33]
 CHUNK_SIZES = [1, 1025, kernels.CHUNK - 1, kernels.CHUNK, kernels.CHUNK + 1]

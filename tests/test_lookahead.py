@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference_path, run
 
 import lookahead_nb as lnb
 from lookahead_nb import formulas
 from lookahead_nb.optimizers import STEPS_AHEAD, StepScalars, step_table
+from tests.support.cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference_path, run
 
 RTOL_FLOAT64 = 1e-13  # some ten roundings per step over 60 steps; measured 5e-15
 DOWNHILL = lnb.SGD(lr=1.0)  # with gradient 1 it goes down by exactly 1 per step

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import pytest
-import reference_network as reference
 from numba import njit
 
 import lookahead_nb as lnb
@@ -16,6 +15,7 @@ from lookahead_nb.cpu import network
 from lookahead_nb.jit import FLAGS
 from lookahead_nb.logistic import LogisticRegression
 from lookahead_nb.mlp import MLP
+from tests.support import reference_network as reference
 
 COMPILED = not numba.config.DISABLE_JIT
 X86 = platform.machine().lower() in ("x86_64", "amd64")

@@ -21,10 +21,10 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-import registers
 
 from lookahead_nb import figures, tables
 from lookahead_nb.figures.catalogue import FIGURES as FIGURE
+from tests.support import registers
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-import reference
 from conftest import NO_JIT
 from scipy import stats
 
 import lookahead_nb as lnb
 from lookahead_nb import philox
+from tests.support import reference
 
 # Chance of a false alarm, were the seeds not fixed; they are, so a test that passes once passes always.
 P_VALUE = 1e-3

@@ -144,7 +144,7 @@ def test_what_the_faq_asks_has_an_answer_in_words():
 
 
 def test_an_optimum_on_the_edge_is_found(tmp_path, monkeypatch):
-    import registers
+    from tests.support import registers
 
     claim = registers.read(tmp_path)["C01"]
     monkeypatch.setattr("test_register.RESULTS", tmp_path)
@@ -161,7 +161,7 @@ def test_an_optimum_on_the_edge_is_found(tmp_path, monkeypatch):
 
 
 def test_an_incomplete_result_is_found(tmp_path, monkeypatch):
-    import registers
+    from tests.support import registers
 
     claim = registers.read(tmp_path)["C02"]
     monkeypatch.setattr("test_register.RESULTS", tmp_path)

@@ -5,10 +5,10 @@ import math
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-import registers
 
 from lookahead_nb import claims, report
 from lookahead_nb.figures import verdicts
+from tests.support import registers
 
 
 @pytest.fixture

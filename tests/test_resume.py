@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import INNER, INNER_STATES, RULES, WRAPPED, picture, problem, run
 
 import lookahead_nb as lnb
+from tests.support.cases import INNER, INNER_STATES, RULES, WRAPPED, picture, problem, run
 
 K, STEPS, SIZE = 3, 10, 5
 PHASES = [3, 4, 5]  # one whole cycle lies behind, so that every anchor has moved

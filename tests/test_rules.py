@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-import reference
-from cases import INNER, RULES, assert_close, learning_rates, problem, reference_path, run, settings_of
 
 import lookahead_nb as lnb
 from lookahead_nb import formulas
+from tests.support import reference
+from tests.support.cases import INNER, RULES, assert_close, learning_rates, problem, reference_path, run, settings_of
 
 STEPS = 200
 # A step makes about ten roundings of 1e-16, and both sides carry theirs along for 200 steps; measured 1.1e-14.

@@ -10,7 +10,6 @@ import numba
 import numpy as np
 import pandas as pd
 import pytest
-from cases import INNER, INNER_STATES
 
 import lookahead_nb as lnb
 from lookahead_nb.cpu import groups
@@ -18,6 +17,7 @@ from lookahead_nb.datasets import from_arrays
 from lookahead_nb.store import Store
 from lookahead_nb.training import engine_cpu, plan, setup
 from lookahead_nb.training.setup import Setup, Training
+from tests.support.cases import INNER, INNER_STATES
 
 COMPILED = not numba.config.DISABLE_JIT
 STEPS, BATCH, ROWS = (60, 8, 120) if COMPILED else (5, 4, 20)  # 72 rows in training: more than are evaluated at once

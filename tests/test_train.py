@@ -13,8 +13,6 @@ import numba
 import numpy as np
 import pandas as pd
 import pytest
-import reference_network as reference
-from cases import INNER, INNER_STATES, WRAPPED, picture
 from numba.core import event
 
 import lookahead_nb as lnb
@@ -22,6 +20,8 @@ from lookahead_nb.cpu import step as cpu_step
 from lookahead_nb.datasets import from_arrays, stratified_rows
 from lookahead_nb.formulas import RULES, pull
 from lookahead_nb.training import setup, train
+from tests.support import reference_network as reference
+from tests.support.cases import INNER, INNER_STATES, WRAPPED, picture
 
 COMPILED = not numba.config.DISABLE_JIT
 STEPS, BATCH, ROWS = (100, 8, 60) if COMPILED else (7, 5, 25)

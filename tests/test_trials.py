@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import registers
 
 import lookahead_nb as lnb
 from lookahead_nb import datasets, escapes, trials
 from lookahead_nb.metrics import METRICS
 from lookahead_nb.problems import Problem, arms_of
+from tests.support import registers
 
 pytest.importorskip("sklearn")
 

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cases import INNER, RULES, picture
-from simulated import PLAIN_PYTHON, SIMULATED
 
 import lookahead_nb as lnb
 from lookahead_nb import formulas, gpu, on_device
@@ -19,6 +17,8 @@ from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
 from lookahead_nb.store import Store
 from lookahead_nb.training import Setup, Training
 from lookahead_nb.training import setup as setups
+from tests.support.cases import INNER, RULES, picture
+from tests.support.simulated import PLAIN_PYTHON, SIMULATED
 
 pytestmark = [
     pytest.mark.gpu,

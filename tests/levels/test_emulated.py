@@ -7,15 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import emulated
 import numpy as np
 import pytest
-from cases import INNER, MODES, RULES, Buffers, how
-from simulated import EMULATED
 from test_device_runs import LANDSCAPES, LOOKAHEADS, MODELS, TRAINING, launch_with, rows_for
 
 import lookahead_nb as lnb
 from lookahead_nb.gpu import cuda, runs, step
+from tests.support import emulated
+from tests.support.cases import INNER, MODES, RULES, Buffers, how
+from tests.support.simulated import EMULATED
 
 assert EMULATED, "this is run by `make test LEVEL=ptx`"
 

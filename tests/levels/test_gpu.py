@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import INNER, MODES, RULES, Buffers, how, picture, problem, run
-from simulated import SIMULATED, Event, Foreign
 
 import lookahead_nb as lnb
 from lookahead_nb import gpu
 from lookahead_nb.cpu import step as cpu_step
 from lookahead_nb.gpu import cuda
 from lookahead_nb.gpu import step as gpu_step
+from tests.support.cases import INNER, MODES, RULES, Buffers, how, picture, problem, run
+from tests.support.simulated import SIMULATED, Event, Foreign
 
 SIZES = [0, 1, 3, 4, 31, 33] if SIMULATED else [0, 1, 3, 4, 31, 32, 33, 255, 256, 257, 2**20 + 1]
 LARGE = 37 if SIMULATED else 2**20 + 3

@@ -5,10 +5,10 @@ import numpy as np
 import optax
 import pytest
 import torch
-from cases import INNER, WRAPPED, assert_close, problem, run
 
 import lookahead_nb as lnb
 from tests.benchmarks import flat_step, sweep
+from tests.support.cases import INNER, WRAPPED, assert_close, problem, run
 
 jax.config.update("jax_enable_x64", True)
 

@@ -9,13 +9,13 @@ from functools import partial
 
 import numpy as np
 import pytest
-from cases import INNER, RULES, how
 
 from lookahead_nb import bundles, formulas, gpu, philox
 from lookahead_nb.bundles import bundle_type
 from lookahead_nb.gpu import cuda, network, runs, surfaces
 from lookahead_nb.gpu import step as kernels
 from lookahead_nb.optimizers import step_table
+from tests.support.cases import INNER, RULES, how
 
 dispatcher = pytest.importorskip("numba.cuda.dispatcher")
 from numba import typeof, types  # noqa: E402

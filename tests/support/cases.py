@@ -3,12 +3,12 @@
 import dataclasses
 
 import numpy as np
-import reference
 
 import lookahead_nb as lnb
 from lookahead_nb import formulas
 from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET
 from lookahead_nb.optimizers import step_table
+from tests.support import reference
 
 # Every rule of `formulas.RULES` once, with no setting at a value that would hide a term.
 INNER = {

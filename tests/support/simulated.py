@@ -62,7 +62,7 @@ class Foreign:
 def device_to_test(monkeypatch):
     """Return the module numba.cuda with a device that can be used, or skip the test and say why there is none."""
     if EMULATED:
-        from emulated import pretend
+        from tests.support.emulated import pretend
 
         pretend(monkeypatch)
     if reason := gpu.problem():

@@ -1,0 +1,1 @@
+"""What several tests share; no module in here holds a test."""
