@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookahead_nb.optimizers import Optimizer, StepScalars, run_numbers, step_table
+from lookahead_nb.training.setup import Outcome, Rows, Setup, always
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -36,12 +37,12 @@ def require() -> ModuleType:
     return gpu
 
 
-def runs_at_once(setup: Any) -> int:
+def runs_at_once(setup: Setup) -> int:
     """Return how many runs of a ``training.Setup`` are trained between two signs of progress."""
     return int(np.clip(OPERATIONS_AT_ONCE / setup.operations, FEWEST_AT_ONCE, RUNS_AT_ONCE))
 
 
-def train_runs(setup: Any, opts: list[Optimizer], seeds: list[int]) -> tuple[list[str], np.ndarray, np.ndarray]:
+def train_runs(setup: Setup, opts: list[Optimizer], seeds: list[int]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Train runs, each of an optimizer and a seed.
 
     Parameters
@@ -53,7 +54,7 @@ def train_runs(setup: Any, opts: list[Optimizer], seeds: list[int]) -> tuple[lis
     Returns
     -------
     tuple
-        (run ids, results, diverged_at) in the order of the runs, the arrays as in ``training.engine_cpu.Outcome``.
+        (run ids, results, diverged_at) in the order of the runs, the arrays as in ``training.setup.Outcome``.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def train_runs(setup: Any, opts: list[Optimizer], seeds: list[int]) -> tuple[lis
     for i, (opt, seed) in enumerate(zip(opts, seeds, strict=True)):
         together.setdefault((seed if callable(setup.data) else None, *opt.kernel), []).append(i)
     run_ids: list = [None] * len(opts)
-    results = np.empty((len(opts), len(setup.eval_steps), 2, 3, 2))
+    results = setup.blank_results(len(opts))
     diverged_at = np.empty(len(opts), np.int64)
     for which in together.values():
         rows = setup.rows(seeds[which[0]])
@@ -80,9 +81,15 @@ def train_runs(setup: Any, opts: list[Optimizer], seeds: list[int]) -> tuple[lis
     return run_ids, results, diverged_at
 
 
-def advance(
-    setup: Any, opt: Optimizer, seed: int, rows: Any, params: np.ndarray, state: Any, keep_going: Callable[[], bool]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def train_one(
+    setup: Setup,
+    opt: Optimizer,
+    seed: int,
+    rows: Rows,
+    params: np.ndarray,
+    state: Any,
+    keep_going: Callable[[], bool] = always,
+) -> Outcome:
     """Train one run from weights and a state on the host, in place.
 
     Parameters
@@ -92,8 +99,8 @@ def advance(
 
     Returns
     -------
-    tuple
-        As ``training.engine_cpu.Outcome``, of one run.
+    Outcome
+        Of one run.
 
     Raises
     ------
@@ -113,10 +120,10 @@ def advance(
     scalars.stretch(last)
     slow_steps = np.resize([step for step, _ in sync.slow_steps], last // sync.period).tolist() if sync else []
     state.arrive(last, scalars.powers_after(last), slow_steps)
-    return results, diverged_at, taken
+    return Outcome(results, diverged_at, taken)
 
 
-def needed(setup: Any, opts: list[Optimizer], rows: Any) -> int:
+def needed(setup: Setup, opts: list[Optimizer], rows: Rows) -> int:
     """Return the memory of the device that these runs take together, in bytes, if none of them share a table."""
     from lookahead_nb.gpu import runs
 
@@ -125,11 +132,10 @@ def needed(setup: Any, opts: list[Optimizer], rows: Any) -> int:
     of_a_run = item * (sum(sizes.values()) + 8 * setup.steps) + 8 * 12 * len(setup.eval_steps)
     if not setup.model.needs_data:
         return count * of_a_run + item * max(NUMBERS_AT_ONCE, count * setup.model.size)
+    model: Any = setup.model
     data = sum(array.nbytes for array in (rows.X, rows.y, rows.eval_X, rows.eval_y))
     jobs = count * (len(rows.bounds) - 1)
-    return (
-        data + count * of_a_run + runs.workspace_bytes(setup.model.sizes, setup.training.batch_size, jobs, setup.dtype)
-    )
+    return data + count * of_a_run + runs.workspace_bytes(model.sizes, setup.training.batch_size, jobs, setup.dtype)
 
 
 def _fitting(setup, opts, rows):
@@ -164,14 +170,15 @@ class Portion:
     """
 
     def __init__(
-        self, setup: Any, opts: list[Optimizer], seeds: list[int], rows: Any, start: np.ndarray | None = None
+        self, setup: Setup, opts: list[Optimizer], seeds: list[int], rows: Rows, start: np.ndarray | None = None
     ) -> None:
         self.setup, self.opts, self.rows, self.gpu = setup, opts, rows, require()
+        self._model: Any = setup.model
         self.seeds = np.array(seeds, np.uint64)
         self.start = start
 
-    def train(self, keep_going: Callable[[], bool] = lambda: True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Train all runs and return the parts of ``training.engine_cpu.Outcome``.
+    def train(self, keep_going: Callable[[], bool] = always) -> Outcome:
+        """Train all runs and return their outcome.
 
         Parameters
         ----------
@@ -208,7 +215,7 @@ class Portion:
             last = min(first + stride, setup.steps)
             stretch = steps._replace(first=np.int64(first), last=np.int64(last))
             taken = np.maximum(taken, advance(numbers.rule, stretch, *moving))
-        return *map(self.gpu.to_host, (evaluation.results, evaluation.diverged_at)), taken
+        return Outcome(self.gpu.to_host(evaluation.results), self.gpu.to_host(evaluation.diverged_at), taken)
 
     def _start(self):
         """Return the weights of all runs at the beginning, (runs, n)."""
@@ -221,13 +228,11 @@ class Portion:
         """Return the steps of a stretch, and the function that takes all runs through one."""
         from lookahead_nb.gpu import runs
 
-        setup, width = self.setup, self.setup.dtype.type
-        model, batches = (
-            runs.network_of(setup.model, width),
-            runs.batches_of(self.rows, setup.training.batch_size, self.seeds),
-        )
+        setup, network, width = self.setup, self._model, self.setup.dtype.type
+        model = runs.network_of(network, width)
+        batches = runs.batches_of(self.rows, setup.training.batch_size, self.seeds)
         jobs = len(self.opts) * (len(self.rows.bounds) - 1)
-        work = runs.workspace_of(setup.model.sizes, setup.training.batch_size, jobs, width)
+        work = runs.workspace_of(network.sizes, setup.training.batch_size, jobs, width)
 
         def advance(rule, steps, weights, syncs, evaluation):
             return runs.advance(rule, weights, steps, syncs, model, batches, evaluation, work)
@@ -238,7 +243,7 @@ class Portion:
         """Return the steps of a stretch, and the function that takes all runs through one."""
         from lookahead_nb.gpu import surfaces
 
-        setup, landscape, width = self.setup, self.setup.model, self.setup.dtype.type
+        setup, landscape, width = self.setup, self._model, self.setup.dtype.type
         numbers_of_a_step = len(np.unique(self.seeds)) * landscape.size
         stride = int(np.clip(NUMBERS_AT_ONCE // numbers_of_a_step, 1, setup.steps))
         model = surfaces.surface_of(landscape, stride, width)

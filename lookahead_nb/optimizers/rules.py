@@ -90,6 +90,9 @@ class InnerOptimizer(Optimizer):
         ValueError
         """
         limits = np.finfo(dtype)
+        for name in ("eps", "weight_decay"):
+            if getattr(self, name, 0.0) > limits.max:
+                raise ValueError(f"{name} must be at most {limits.max} for {dtype} params, not {getattr(self, name)!r}")
         eps: Any = self.settings().get("eps", 1.0)
         if eps < limits.smallest_subnormal:
             raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, not {eps!r}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,37 +18,9 @@ from lookahead_nb.cpu import groups, network, runs, surfaces
 from lookahead_nb.cpu.lanes import lanes_of, lined_up
 from lookahead_nb.formulas import STARTS_AT_WEIGHTS
 from lookahead_nb.optimizers import Optimizer, RunNumbers, State, StepScalars, run_numbers
-from lookahead_nb.training.setup import KINDS, SPLITS, Rows, Setup
+from lookahead_nb.training.setup import Outcome, Rows, Setup, always
 
 NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them stays in the cache of a core
-
-
-class Outcome(NamedTuple):
-    """What R runs gave.
-
-    Attributes
-    ----------
-    results : (R, m, 2, 3, 2) float64 array
-        By run, evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy); NaN where there is none.
-    diverged_at : (R,) int64 array
-        The step at which a run diverged, or -1.
-    taken : (R,) int64 array
-        The steps taken.
-    """
-
-    results: np.ndarray
-    diverged_at: np.ndarray
-    taken: np.ndarray
-
-
-def always() -> bool:
-    """Return True: keep going."""
-    return True
-
-
-def blank_results(setup: Setup, count: int) -> np.ndarray:
-    """Return results of so many runs, all NaN; see :class:`Outcome`."""
-    return np.full((count, len(setup.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
 
 
 def stretches(setup: Setup, stride: int, snapshot_at: Collection[int] = ()) -> Iterator[tuple[int, int]]:
@@ -80,7 +52,7 @@ class OneRun:
         self.weights = bundles.Weights(params, np.empty_like(params), *arrays)
         self.syncs = _syncs_of_one_run(opt, setup, numbers, params)
         self.scalars = StepScalars(opt, width)
-        self.results, self.diverged_at, self.taken = blank_results(setup, 1), np.full(1, -1), 0
+        self.results, self.diverged_at, self.taken = setup.blank_results(1), np.full(1, -1), 0
         self.evaluation = bundles.evaluation_of(rows, setup.eval_steps, self.results, self.diverged_at)
 
     @property
@@ -228,7 +200,7 @@ def train_side_by_side(
         np.int64(numbers.inner_state),
         readonly(numbers.outward.astype(width)[None]),
     )
-    results, diverged_at = blank_results(setup, lanes), np.full(lanes, -1)
+    results, diverged_at = setup.blank_results(lanes), np.full(lanes, -1)
     evaluation = bundles.evaluation_of(rows, setup.eval_steps, results, diverged_at)
     work_lines = groups.work_lines(model.sizes, max(setup.training.batch_size, groups.ROWS_AT_ONCE))
     work = lined_up((work_lines,), width)

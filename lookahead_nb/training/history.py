@@ -54,7 +54,7 @@ def histories(
     run_ids, seeds : lists
         One item for each run.
     results, diverged_at : arrays
-        As in ``engine_cpu.Outcome``.
+        As in ``setup.Outcome``.
     """
     import pandas as pd
 

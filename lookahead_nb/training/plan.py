@@ -22,9 +22,8 @@ from lookahead_nb.cpu.lanes import lanes_of
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.store import ORDER
 from lookahead_nb.training import engine_cpu
-from lookahead_nb.training.engine_cpu import Outcome, always
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
-from lookahead_nb.training.setup import HIGHEST_SEED, KINDS, SPLITS, Rows, Setup
+from lookahead_nb.training.setup import HIGHEST_SEED, Outcome, Rows, Setup, always
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +99,7 @@ class Plan:
     def frame_bytes(self) -> float:
         """How much memory the frame of all runs takes, estimated from one run of each of a few configurations."""
         few = np.arange(min(16, len(self.configs)))
-        results = np.zeros((len(few), len(self.setup.eval_steps), len(KINDS), len(SPLITS), 2))
+        results = np.nan_to_num(self.setup.blank_results(len(few)))
         runs = few, ["0" * 16] * len(few), [0] * len(few), results, np.full(len(few), -1)
         frame = histories(self.setup, self.settings, self.has_slow, *runs)
         return self.frame_rows * float(frame.memory_usage(index=False, deep=True).sum()) / len(frame)
@@ -166,7 +165,7 @@ def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[lis
     -------
     run_ids : list of str
     results, diverged_at : arrays
-        As in ``engine_cpu.Outcome``, in the order of the unit.
+        As in ``setup.Outcome``, in the order of the unit.
 
     Raises
     ------

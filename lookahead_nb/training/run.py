@@ -13,9 +13,18 @@ from lookahead_nb.checks import whole_number
 from lookahead_nb.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer, State
 from lookahead_nb.training import engine_cpu
-from lookahead_nb.training.engine_cpu import Outcome, always
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
-from lookahead_nb.training.setup import HIGHEST_SEED, KINDS, Rows, Setup, Training, check_optimizer, rising_steps
+from lookahead_nb.training.setup import (
+    HIGHEST_SEED,
+    KINDS,
+    Outcome,
+    Rows,
+    Setup,
+    Training,
+    always,
+    check_optimizer,
+    rising_steps,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,8 +130,8 @@ def train(
     NaN), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``.
 
     At a step with a sync, fast weights are evaluated ahead of the pull and slow weights after it. A run is frozen at
-    the step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite; from there on
-    rows hold NaN and "diverged". A row whose own loss is not finite does so too.
+    the step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite; from
+    there on rows hold NaN and "diverged". A row whose own loss is not finite does so too.
 
     Examples
     --------
@@ -172,7 +181,7 @@ def train_in_place(
     if setup.training.backend == "cuda":
         from lookahead_nb import on_device
 
-        return on_device.advance(setup, opt, seed, rows, params, state, keep_going)
+        return on_device.train_one(setup, opt, seed, rows, params, state, keep_going)
     if not setup.model.needs_data:
         return engine_cpu.train_on_landscape(setup, [opt], seed, [params], [state], keep_going)
     return engine_cpu.train_network(setup, opt, seed, rows, params, state, keep_going, snapshot_at, snapshot)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numba
@@ -72,9 +72,9 @@ class Training:
 
     def __post_init__(self) -> None:
         if one_of("backend", self.backend, ("cpu", "cuda")) == "cuda":
-            from lookahead_nb import on_device
+            from lookahead_nb import gpu  # numba.cuda is loaded where it is used
 
-            on_device.require()
+            gpu.require()
         set_ = object.__setattr__
         set_(self, "dtype", float_dtype("dtype", self.dtype))
         for name in ("steps", "batch_size", "eval_rows", "eval_every"):
@@ -264,11 +264,38 @@ class Setup:
         training |= {"backend": how.backend} if how.backend != "cpu" else {}  # other bits are not ruled out there
         return {"model": self.model.settings(), "training": training}
 
+    def blank_results(self, count: int) -> np.ndarray:
+        """Return the results of so many runs, all NaN; see :class:`Outcome`."""
+        return np.full((count, len(self.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
+
     def run_id(self, opt: Optimizer, seed: int, rows: Rows) -> str:
         """Return the first 16 hex digits of the hash of a run's configuration."""
         configuration = self.settings() | {"data": rows.fingerprint, "optimizer": opt.settings()}
         configuration["training"] |= {"seed": seed}
         return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Outcome(NamedTuple):
+    """What R runs gave.
+
+    Attributes
+    ----------
+    results : (R, m, 2, 3, 2) float64 array
+        By run, evaluated step, ``KINDS``, ``SPLITS``, (loss, accuracy); NaN where there is none.
+    diverged_at : (R,) int64 array
+        The step at which a run diverged, or -1.
+    taken : (R,) int64 array
+        The steps taken.
+    """
+
+    results: np.ndarray
+    diverged_at: np.ndarray
+    taken: np.ndarray
+
+
+def always() -> bool:
+    """Return True: keep going."""
+    return True
 
 
 _loaded: OrderedDict[tuple, Rows] = OrderedDict()

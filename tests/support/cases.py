@@ -129,8 +129,8 @@ class Buffers:
         kernels.step(rule, self.p, self.g, self.s1, self.s2, self.row)
 
     def step_and_sync(self, kernels, rule, *how):
-        arguments = (self.p, self.g, self.s1, self.s2, self.row, self.slow, self.a1, self.a2)
-        kernels.step_and_sync(rule, *arguments, *how)
+        slots, anchors = (self.s1, self.s2, self.row), (self.slow, self.a1, self.a2)
+        kernels.step_and_sync(rule, self.p, self.g, slots, anchors, how)
 
     def sync(self, kernels, *how):
         kernels.sync(self.p, self.s1, self.s2, self.slow, self.a1, self.a2, *how)
