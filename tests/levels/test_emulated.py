@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -263,6 +264,48 @@ def test_a_barrier_that_is_missing_is_found(file, number, tmp_path):
     child = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True)
     assert child.returncode == 1, child.stdout + child.stderr
     assert "a thread touches what another thread writes" in child.stdout
+
+
+# ---------------------------------------------------------------------------------------------- bundles of arguments
+
+
+class Cell(NamedTuple):
+    array: Any
+    at: Any
+
+
+class Pair(NamedTuple):
+    cell: Cell
+    used: Any
+    terms: Any
+
+
+def _write_to_a_cell(pair, factor):
+    if pair.used:
+        pair.cell.array[pair.cell.at] = factor * pair.terms[1] + pair.terms[0]
+
+
+def pair_of(array, at):
+    return Pair(Cell(array, np.int64(at)), True, (np.int64(5), np.int64(7)))
+
+
+def test_a_kernel_takes_bundles_of_bundles():
+    out = emulated.to_device(np.zeros(4, np.int64))
+    cuda.jit(_write_to_a_cell)[1, 1](pair_of(out, 2), np.int64(10))
+    assert out.copy_to_host().tolist() == [0, 0, 75, 0]
+
+
+def test_accesses_to_an_array_in_a_bundle_are_watched(watched):
+    out, kernel = emulated.to_device(np.zeros(8, np.int64))[:4], cuda.jit(_write_to_a_cell)
+    kernel[1, 1](pair_of(out, 3), np.int64(10))
+    assert out.copy_to_host().tolist() == [0, 0, 0, 75]
+    with pytest.raises(AssertionError, match="memory is touched that belongs to no array"):
+        kernel[1, 1](pair_of(out, 4), np.int64(10))
+
+
+def test_an_array_of_the_host_in_a_bundle_is_refused():
+    with pytest.raises(AssertionError, match="neither an array of the device nor a number"):
+        cuda.jit(_write_to_a_cell)[1, 1](pair_of(np.zeros(4, np.int64), 2), np.int64(10))
 
 
 def test_an_array_of_the_device_is_not_read_on_the_host():
