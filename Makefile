@@ -13,9 +13,10 @@ tests.gpu    = $(level_env)/bin/python -m pytest $(on_device) $(ARGS)
 on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/levels/test_device_runs.py
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS) && EMULATED_CUDA=1 .venv-ptx/bin/python -m pytest tests/levels/test_emulated.py $(on_device) $(ARGS)
 tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py $(ARGS)
+tests.classes = .venv/bin/python -m pytest tests/levels/test_cpu_classes.py $(ARGS)
 tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_clusters.py $(ARGS)
 
-$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers, faults or gpu))
+$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers, classes, faults or gpu))
 # The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(filter gpu,$(LEVEL)),$(wildcard .venv-gpu) .venv-ptx) .venv)
 
@@ -24,7 +25,7 @@ level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(fi
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx, peers or faults runs another level, ARGS="-k sync" goes to pytest
+test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx, peers, classes or faults runs another level, ARGS="-k sync" goes to pytest
 	$(tests.$(LEVEL))
 
 reproduce: .venv/.ready ## recompute notebooks, tables and figures into build/ and compare; FULL=1 adds what needs downloads, WRITE=1 replaces the committed files

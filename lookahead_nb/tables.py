@@ -49,7 +49,7 @@ def machine(gpu=None):
     gpu : str, the name of the GPU that it came from, or None.
     """
     from llvmlite.binding import get_host_cpu_name
-    from numba import get_num_threads
+    from numba import config, get_num_threads
 
     cpu = platform.processor() or platform.machine()
     listed = pathlib.Path("/proc/cpuinfo")
@@ -58,7 +58,7 @@ def machine(gpu=None):
     versions = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
     return {
         "cpu": cpu,
-        "cpu_class": get_host_cpu_name(),
+        "cpu_class": config.CPU_NAME or get_host_cpu_name(),
         "gpu": gpu,
         "threads": get_num_threads(),
         "versions": versions,

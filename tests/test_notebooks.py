@@ -345,16 +345,17 @@ def tiny(reproduce, tmp_path, monkeypatch):
 
 
 def table(value, folder, **changes):
-    tables.write_table(pd.DataFrame({"name": ["a", "b"], "value": [value, np.nan]} | changes), "tiny", folder=folder)
+    frame = pd.DataFrame({"name": ["a", "b"], "value": [value, np.nan]} | changes)
+    return tables.write_table(frame, "tiny", folder=folder)
 
 
 @pytest.mark.parametrize(
     ("changed", "verdict"),
     [
         ({"value": 0.3}, "identical"),
-        ({"value": 0.3000003}, "close (largest relative difference 1e-06; only numbers differ)"),
-        ({"value": 0.6}, "differs (largest relative difference 5e-01; only numbers differ)"),
-        ({"value": np.nan}, "differs: numbers are missing in one of them"),
+        ({"value": np.nextafter(0.3, 1)}, "differs: largest relative difference 2e-16, in value"),
+        ({"value": 0.6}, "differs: largest relative difference 5e-01, in value"),
+        ({"value": np.nan}, "differs: largest relative difference inf, in value"),
         ({"value": 0.3, "name": ["a", "c"]}, "differs: more than numbers, in name"),
         ({"value": 0.3, "more": 1}, "differs: 2 x 3, not 2 x 2, or other columns"),
     ],
@@ -364,6 +365,53 @@ def test_tables_are_compared(reproduce, tiny, changed, verdict):
     table(0.3, committed["results"])
     table(folder=build / "results", **changed)
     assert reproduce.compare("results", build, everything=True) == [("table tiny", verdict)]
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        (np.nextafter(0.3, 1), "within 1e-09: largest relative difference 2e-16, in value"),
+        (0.3 * (1 + 9e-10), "within 1e-09: largest relative difference 9e-10, in value"),
+        (0.3 * (1 + 2e-9), "differs: largest relative difference 2e-09, in value"),
+        (-0.3, "differs: largest relative difference 2e+00, in value"),
+        (np.inf, "differs: largest relative difference inf, in value"),
+        (np.nan, "differs: largest relative difference inf, in value"),
+    ],
+)
+def test_a_tolerance_is_for_the_columns_that_are_listed(reproduce, tiny, monkeypatch, value, verdict):
+    build, committed = tiny
+    monkeypatch.setitem(reproduce.INEXACT, "tiny", ("value",))
+    table(0.3, committed["results"], trained=0.5)
+    table(value, build / "results", trained=0.5)
+    assert reproduce.compare("results", build, everything=True) == [("table tiny", verdict)]
+    table(value, build / "results", trained=np.nextafter(0.5, 1))
+    ((_, told),) = reproduce.compare("results", build, everything=True)
+    assert told.startswith("differs: ")
+    assert "trained" in told
+
+
+def test_every_column_with_a_tolerance_is_one_of_its_table(reproduce):
+    tables_of_claims = []
+    for path in (ROOT / "data/results").glob("*.csv"):
+        columns = {*tables.read_table(path).columns}
+        if path.stem in reproduce.INEXACT:
+            assert {*reproduce.inexact_columns(path.stem)} <= columns
+        elif reproduce.inexact_columns(path.stem):
+            tables_of_claims.append(columns)
+    assert {*reproduce.INEXACT} <= {path.stem for path in (ROOT / "data/results").glob("*.csv")}
+    assert {*reproduce.INEXACT_OF_CLAIMS} <= set().union(*tables_of_claims)
+
+
+def test_the_same_numbers_written_in_another_way_are_told(reproduce, tiny):
+    build, committed = tiny
+    table(0.3, committed["results"])
+    path = table(0.3, build / "results")
+    path.write_text(path.read_text().replace("0.3", "0.30"))
+    manifest = path.with_suffix(".json")
+    told = json.loads(manifest.read_text()) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest.write_text(json.dumps(told))
+    expected = [("table tiny", "differs: the same numbers are written in another way")]
+    assert reproduce.compare("results", build, everything=True) == expected
 
 
 def test_new_and_missing_files_are_told(reproduce, tiny):
@@ -384,7 +432,7 @@ def test_another_class_of_cpu_is_told(reproduce, tiny):
     manifest = committed["results"] / "tiny.json"
     manifest.write_text(re.sub(r'"cpu_class": "[^"]*"', '"cpu_class": "6502"', manifest.read_text()))
     ((_, verdict),) = reproduce.compare("results", build, everything=True)
-    assert re.search(r"only numbers differ\); CPU class: committed 6502, here \S+$", verdict)
+    assert re.search(r"in value; CPU class: committed 6502, here \S+$", verdict)
 
 
 def test_figures_are_compared_with_what_drew_them(reproduce, tiny):
@@ -392,27 +440,33 @@ def test_figures_are_compared_with_what_drew_them(reproduce, tiny):
     for folder in (build / "figures", committed["figures"]):
         for end in (".svg", ".pdf"):
             (folder / f"f{end}").write_text("lines")
-        (folder / "f.json").write_text(json.dumps({"drawn_with": {"matplotlib": "3.11"}}))
+        (folder / "f.json").write_text(json.dumps({"caption": "Flat.", "drawn_with": {"matplotlib": "3.11"}}))
     assert reproduce.compare("figures", build, everything=True) == [("figure f", "identical")]
     (committed["figures"] / "f.svg").write_text("other lines")
     assert reproduce.compare("figures", build, everything=True) == [("figure f", "differs: .svg")]
-    (committed["figures"] / "f.json").write_text(json.dumps({"drawn_with": {"matplotlib": "3.10"}}))
-    expected = "differs: .svg, .json; drawn with: committed matplotlib 3.10, here matplotlib 3.11"
+    manifest = committed["figures"] / "f.json"
+    manifest.write_text(json.dumps({"caption": "Flat.", "drawn_with": {"matplotlib": "3.10"}}))
+    expected = "drawn otherwise: .svg, .json; drawn with: committed matplotlib 3.10, here matplotlib 3.11"
     assert reproduce.compare("figures", build, everything=True) == [("figure f", expected)]
+    manifest.write_text(json.dumps({"caption": "Steep.", "drawn_with": {"matplotlib": "3.11"}}))
+    assert reproduce.compare("figures", build, everything=True) == [("figure f", "differs: other words")]
 
 
 @pytest.mark.parametrize(
     ("source", "text", "verdict"),
     [
-        ("1", "loss 0.5", "identical"),
-        ("1", "loss   0.500001", "close (largest relative difference 2e-06; only numbers differ)"),
+        ("1", "loss 0.500 of 30", "identical"),
+        ("1", "loss   0.501 of 30", "the same but for the last printed digit"),
+        ("1", "loss 5.00e-01 of 30", "the same but for the last printed digit"),
+        ("1", "loss 0.502 of 30", "differs: 1 of 2 numbers, the first is 0.502, not 0.500"),
+        ("1", "loss 0.501 of 31", "differs: 1 of 2 numbers, the first is 31, not 30"),
         ("1", "gain 0.5", "differs: other text was printed"),
-        ("2", "loss 0.5", "differs: other cells"),
+        ("2", "loss 0.500 of 30", "differs: other cells"),
     ],
 )
 def test_notebooks_are_compared(reproduce, tiny, source, text, verdict):
     build, committed = tiny
-    for folder, cell, words in ((committed["notebooks"], "1", "loss 0.5"), (build / "notebooks", source, text)):
+    for folder, cell, words in ((committed["notebooks"], "1", "loss 0.500 of 30"), (build / "notebooks", source, text)):
         stream = nbformat.v4.new_output("stream", name="stdout", text=words)
         code = nbformat.v4.new_code_cell(cell, id="cell-000", outputs=[stream])
         nbformat.write(nbformat.v4.new_notebook(cells=[code]), folder / "n.ipynb")

@@ -175,6 +175,11 @@ def test_manifest_says_what_the_table_holds_and_what_made_it(history, tmp_path):
     assert manifest["machine"] == machine()
 
 
+def test_machine_names_the_class_of_cpu_that_is_compiled_for(monkeypatch):
+    monkeypatch.setattr(numba.config, "CPU_NAME", "haswell")
+    assert machine()["cpu_class"] == "haswell"
+
+
 def test_machine_names_cpu_class_threads_versions_and_stream():
     found = machine()
     assert found.keys() == {"cpu", "cpu_class", "gpu", "threads", "versions", "stream"}
