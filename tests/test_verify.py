@@ -92,9 +92,9 @@ def edit(path, pattern, replacement):
 
 
 def forge(folder, factor, column="floor"):
-    """Multiply a column of AdamW in the results of C02, with a manifest that agrees."""
+    """Multiply the floor of AdamW, or a column of all arms, in the results of C02, with a manifest that agrees."""
     frame, claim = tables.read_table(folder / "C02.csv"), json.loads((folder / "C02.json").read_text())["claim"]
-    frame.loc[frame["arm"] == "adamw", column] *= factor
+    frame.loc[(frame["arm"] == "adamw") | (column != "floor"), column] *= factor
     tables.write_table(frame, "C02", folder=folder, claim=claim)
 
 
@@ -198,12 +198,11 @@ def test_a_number_of_training_is_the_same_bits_on_every_class_of_cpu(checked, el
     assert re.match(r"table C02: differs: largest relative difference \de-16, in floor", sentence)
 
 
-@pytest.mark.parametrize("folder", ["build/results", "data/results"])
-def test_a_number_without_training_is_the_same_within_the_tolerance(reproduce, checked, folder):
+def test_a_number_without_training_is_the_same_within_the_tolerance(reproduce, checked):
     root, disagreements = checked
-    forge(root / folder, 1 + reproduce.TOLERANCE / 2, "slow_risk")
+    forge(root / "build/results", 1 + reproduce.TOLERANCE / 2, "slow_risk")
     assert disagreements() == []
-    forge(root / folder, 1 + 2 * reproduce.TOLERANCE, "slow_risk")
+    forge(root / "build/results", 1 + 2 * reproduce.TOLERANCE, "slow_risk")
     (sentence,) = disagreements()
     assert sentence.startswith("table C02: differs: largest relative difference ")
 
