@@ -5,11 +5,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, which is quicker than all of them at install, but once
 
 # What each level of the tests runs; ptx and peers have an environment of their own. Help does not list gpu before it has run on a device;
-# without one every test of it is skipped, is counted and says why.
-tests.jit    = .venv/bin/python -m pytest tests $(ARGS)
-tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
+# without one every test of it is skipped, is counted and says why. The files of jit and nojit run in several processes; what most of them need is
+# compiled first, unless ARGS chooses some of the tests.
+tests.jit    = $(if $(ARGS),,.venv/bin/python -m tests.support.warm_up && )$(pytest) tests $(ARGS)
+tests.nojit  = NUMBA_DISABLE_JIT=1 $(pytest) --cov --cov-report= tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
 tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest $(on_device) $(ARGS)
 tests.gpu    = $(level_env)/bin/python -m pytest $(on_device) $(ARGS)
+pytest       = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/levels/test_device_runs.py
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS) && EMULATED_CUDA=1 .venv-ptx/bin/python -m pytest tests/levels/test_emulated.py $(on_device) $(ARGS)
 tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py $(ARGS)

@@ -16,6 +16,7 @@ import ast
 import builtins
 import compileall
 import difflib
+import gc
 import importlib
 import json
 import os
@@ -32,9 +33,11 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent
 PACKAGE = TESTS.parent / "lookahead_nb"
 
-TIMEOUT = 300  # seconds; a fault that makes its test run forever is an error
+TIMEOUT = 300  # seconds of computing; a fault that makes its test run forever is an error
+PATIENCE = 1800  # seconds of waiting
 # Imported once by the process that starts the others: most of the time of a short test is spent on them.
 PRELOADED = ("pytest", "hypothesis", "numba.cuda", "pandas", "pyarrow.parquet", "scipy.stats", "seaborn", "sklearn")
+FEW = 5  # jobs that are not worth it
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
@@ -250,8 +253,9 @@ def outcomes(jobs, workers=None):
 
 def _serve(jobs, workers):
     """Run every job in a process of its own, forked from this one, and print what came of it."""
-    for name in PRELOADED:
+    for name in PRELOADED if len(jobs) > FEW else ("pytest",):
         importlib.import_module(name)
+    gc.freeze()  # pytest collects garbage at the end, and would look through all of these libraries each time
     assert "lookahead_nb" not in sys.modules, "a copy could no longer be imported in its place"
     running = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -280,7 +284,8 @@ def _run(place, tests):
 
     code = pytest.ExitCode.INTERNAL_ERROR
     try:
-        signal.alarm(TIMEOUT)  # ends the process
+        signal.setitimer(signal.ITIMER_PROF, TIMEOUT)  # the signals of both end the process
+        signal.alarm(PATIENCE)
         with (place / "output").open("w") as output:
             for stream in (1, 2):
                 os.dup2(output.fileno(), stream)
