@@ -1,6 +1,5 @@
 """The steps of ``.ci/run``: every level is one of them, they stop at a failure, and their times meet a budget."""
 
-import importlib.machinery
 import importlib.util
 import re
 import sys
@@ -14,12 +13,18 @@ TRUE, FALSE = (f"{sys.executable} -c 'print(1 + 1); raise SystemExit({code})'" f
 
 @pytest.fixture(scope="module")
 def ci():
-    loader = importlib.machinery.SourceFileLoader("ci_run", str(ROOT / ".ci/run"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("ci_run", loader))
+    spec = importlib.util.spec_from_file_location("ci_steps", ROOT / ".ci/steps.py")
+    module = importlib.util.module_from_spec(spec)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    loader.exec_module(module)
+    spec.loader.exec_module(module)
     sys.dont_write_bytecode = before
     return module
+
+
+def test_the_script_starts_the_steps_from_any_shell():
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert script.startswith("#!/usr/bin/env bash\n")
+    assert (ROOT / ".ci" / re.search(r"/(\w+\.py)\"", script)[1]).is_file()
 
 
 def test_every_level_is_a_step(ci):
