@@ -80,6 +80,16 @@ def capped(losses, chance):
     return np.fmin(losses, real_numbers("chance", chance, 0, open_low=True)[()])
 
 
+def chance_gap(runs: pd.DataFrame, metric: str) -> pd.Series:
+    """Return the gap between the chance-level loss and the best loss, the lowest mean loss of an arm, by task.
+
+    runs : frame with the columns ``task``, ``arm``, ``chance`` and metric, see ``trials.Measured``. metric : str, the
+    column of the losses. returns : series of float by task.
+    """
+    best = runs.groupby(["task", "arm"])[metric].mean().groupby("task").min()
+    return runs.groupby("task")["chance"].first() - best
+
+
 def task_means(gaps):
     """Return the mean gap of each task, as the seeds of a single task: with it every interval and test takes the
     tasks, not the seeds, for the random sample, and so speaks of further tasks.

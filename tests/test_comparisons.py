@@ -107,35 +107,3 @@ def test_separable_classes_have_no_lowest_loss(n_classes):
     data = lnb.datasets.from_arrays(np.random.default_rng(3).normal(size=(60, 3)) + 9 * np.eye(3)[y], y)
     with pytest.raises(ValueError, match="data must have classes that overlap, not be separable by LogisticRegression"):
         comparisons.lowest_loss(lnb.LogisticRegression(3, n_classes=n_classes), data)
-
-
-# ---------------------------------------------------------------------------------------------------- response surface
-
-
-def surface(**changes):
-    columns = {
-        "task": ["a"] * 6,
-        "retention": [0.0, 0.0, 0.5, 0.5, 0.5, 0.5],
-        "sync_period": [1, 1, 5, 5, 9, 9],
-        "lr": [0.1, 0.2, 0.1, 0.2, 0.1, 0.2],
-        "chance": [2.0] * 6,
-        "validation_loss": [0.5, 0.6, 0.7, 0.4, 0.3, 0.8],
-        "test_loss": [1.0, 0.9, 1.5, 0.8, 1.1, 2.0],
-    }
-    return pd.DataFrame(columns | changes)
-
-
-def test_a_surface_is_counted_from_adamw_at_its_best_rate():
-    found = comparisons.above_control(surface())
-    assert [*found["best"]] == [True, False, False, True, True, False]
-    assert [*found["at_control"]] == [True, False] * 3
-    assert found["gap"].to_numpy() == pytest.approx([0, -10, 50, -20, 10, 100])  # AdamW wins 1 from chance
-
-
-def test_every_task_of_a_surface_has_its_own_control():
-    other = surface(task=["b"] * 6, validation_loss=[0.6, 0.5, 0.7, 0.4, 0.3, 0.8], chance=[4.9] * 6)
-    both = comparisons.above_control(pd.concat([surface(), other], ignore_index=True))
-    assert [*both["at_control"]] == [True, False] * 3 + [False, True] * 3
-    assert both["gap"][8] == pytest.approx(100 * (1.5 - 0.9) / 4)
-    with pytest.raises(ValueError, match="retention 0, on 'b'"):
-        comparisons.above_control(pd.concat([surface(), other[2:]], ignore_index=True))

@@ -12,7 +12,7 @@ import registers
 import lookahead_nb as lnb
 from lookahead_nb import datasets, escapes, trials
 from lookahead_nb.metrics import METRICS
-from lookahead_nb.problems import Problem, arms_of
+from lookahead_nb.problems import ARM_PARAMETERS, TASK_PARAMETERS, Problem, arms_of
 
 pytest.importorskip("sklearn")
 
@@ -51,7 +51,9 @@ def measured():
 
 def test_there_is_a_row_for_every_arm_and_seed(measured):
     assert [*measured.runs] == [
-        *("task", "arm", "seed", "lr", "chance", "train_loss", "test_error", "steps_to_threshold")
+        *("task", "arm", "seed", "lr", "chance", "train_loss", "test_error", "steps_to_threshold"),
+        *TASK_PARAMETERS,
+        *ARM_PARAMETERS,
     ]
     assert [*zip(measured.runs["arm"], measured.runs["seed"], strict=True)] == [(a, s) for a in ARMS for s in SEEDS]
     assert {*measured.runs["task"]} == {"task"}
@@ -272,7 +274,8 @@ def test_a_diverged_run_is_a_result():
 
 def test_nothing_to_measure_gives_empty_tables():
     found = trials.measure_on([], arms_of({"a": {"rule": "SGD", "lr": 0.1}}), ["train_loss"], SEEDS)
-    assert [*found.runs] == ["task", "arm", "seed", "lr", "chance", "train_loss"]
+    columns = ["task", "arm", "seed", "lr", "chance", "train_loss"]
+    assert [*found.runs] == [*columns, *TASK_PARAMETERS, *ARM_PARAMETERS]
     assert (len(found.runs), len(found.tuning)) == (0, 0)
 
 
