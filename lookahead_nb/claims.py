@@ -45,7 +45,7 @@ from lookahead_nb.checks import (
     whole_number,
 )
 from lookahead_nb.metrics import METRICS
-from lookahead_nb.problems import Problem, arms_of
+from lookahead_nb.problems import ARM_PARAMETERS, TASK_PARAMETERS, Problem, arms_of, with_parameters
 from lookahead_nb.trials import Measured, measure
 
 FIELDS = ("section", "article", "prediction", "notebook")
@@ -285,10 +285,18 @@ def _effect(table, metrics, problems, arms, seeds):
 def results(claim, part="", *, folder=None):
     """Return the measured runs of a claim from ``folder/ID.csv``, default ``data/results`` of the checkout.
 
+    The runs get the parameters of their tasks and arms as columns, which the table does not hold.
+
     part : "" or "tuning" for what was tried before. folder : path. errors : OSError if there are none; ValueError if
     they belong to another entry than the registered one, were changed after they were written, or lack the table or
     the manifest.
     """
+    table = _table_of(claim, part, folder)
+    return table if part else with_parameters(table, claim.problems, claim.arms)
+
+
+def _table_of(claim, part="", folder=None):
+    """Return a table of a claim as it was written."""
     return tables.read_table(_results_path(claim, part, folder))
 
 
@@ -340,8 +348,9 @@ def evidence(claim, *, full=None):
     others, kept = [name for name in claim.tasks if name not in here], None
     if others:
         with suppress(OSError):  # not measured yet
-            kept = [results(claim), results(claim, "tuning") if claim.tuned else pd.DataFrame({"task": []})]
+            kept = [_table_of(claim), _table_of(claim, "tuning") if claim.tuned else pd.DataFrame({"task": []})]
     measured = measure(claim, tasks=here, store=tables.build_folder("store"))
+    measured = measured._replace(runs=measured.runs.drop(columns=[*TASK_PARAMETERS, *ARM_PARAMETERS]))
     committed = [name for name in others if kept and name in {*kept[0]["task"]}]
     if committed:
         measured = _joined(measured, kept, committed, claim.tasks)
@@ -349,7 +358,8 @@ def evidence(claim, *, full=None):
         if len(table):
             tables.write_table(table, name, claim=claim.sha256)
     absent = [name for name in others if name not in committed]
-    return Evidence(measured.runs, measured.tuning, here, committed, absent)
+    runs = with_parameters(measured.runs, claim.problems, claim.arms)
+    return Evidence(runs, measured.tuning, here, committed, absent)
 
 
 def tasks_at_hand(claim, *, full=None):
@@ -439,8 +449,7 @@ def _gaps(effect, runs, tasks):
     gaps = statistics.paired(values, effect.arm, effect.control, "log" if effect.scale == "ratio" else "difference")
     if effect.scale != "of chance":
         return gaps
-    best = there.groupby(["task", "arm"])[effect.metric].mean().groupby("task").min()
-    room = there.groupby("task")["chance"].first() - best
+    room = statistics.chance_gap(there, effect.metric)
     if not (room > 0).all():
         raise ValueError(f"{effect.metric} must come below the loss of chance for {effect.name!r} to be a share of it")
     return gaps / room.loc[gaps.index.get_level_values("task")].to_numpy()

@@ -112,25 +112,3 @@ def lowest_loss(model, data):
     if np.abs(fit.jac).max() > 1e-7:
         raise RuntimeError(f"the search for the lowest loss of {model!r} did not end: {fit.message}")
     return float(fit.fun)
-
-
-def above_control(surface):
-    """Return a response surface of Lookahead with its test losses counted from AdamW alone at its best rate.
-
-    surface : frame of ``trials.response_surface``. returns : the frame with ``best``, whether no other lr has a lower
-    validation loss at the same task, retention and period; ``at_control``, whether lr is the best one of AdamW; and
-    ``gap``, the test loss above AdamW's at that lr, in hundredths of what AdamW wins from chance. errors : ValueError
-    where a task lacks AdamW, or AdamW does not come below chance.
-    """
-    points = surface.groupby(["task", "retention", "sync_period"], sort=False)
-    best = surface.index.isin(points["validation_loss"].idxmin())
-    control = surface[best & (surface["retention"] == 0)].set_index("task")
-    if lacking := {*surface["task"]} - {*control.index}:
-        raise ValueError(f"surface must hold AdamW alone, with retention 0, on {min(lacking)!r}")
-    if (at_chance := control["test_loss"] >= control["chance"]).any():
-        task = at_chance.idxmax()
-        loss, chance = control.loc[task, ["test_loss", "chance"]]
-        raise ValueError(f"surface must have AdamW below the loss of chance, {chance:g}, on {task!r}, not at {loss:g}")
-    lr, loss = (surface["task"].map(control[name]) for name in ("lr", "test_loss"))
-    gap = 100 * (surface["test_loss"] - loss) / (surface["chance"] - loss)
-    return surface.assign(best=best, at_control=surface["lr"] == lr, gap=gap)

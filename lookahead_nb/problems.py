@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lookahead_nb import configuration, datasets
 from lookahead_nb.checks import (
@@ -41,6 +42,18 @@ OF_ARM = ("rule", "lr", "times", "weights", "tune", "draw", "draws", "best_of", 
 STEPS_AS = ("mean", "shuffled", "replayed")
 OF_RULE = {name: frozenset(inspect.signature(rule).parameters) for name, rule in INNER_RULES.items()}
 OF_LOOKAHEAD = tuple(name for name in inspect.signature(Lookahead).parameters if name != "inner")
+TASK_PARAMETERS = (
+    *("entry", "data", "landscape", "hidden", "steps", "batch_size", "eval_every", "schedule", "given_lr"),
+    *("threshold", "rows", "flipped"),
+)
+ARM_PARAMETERS = (
+    *("family", "kind", "rule", "times", "sync_period", "retention", "slow_step_size", "pull_back", "inner_state"),
+    *("weights", "weight_decay", "best_of"),
+)
+NUMBERS = {  # of these parameters, None where there is none
+    *("given_lr", "threshold", "rows", "flipped"),
+    *("times", "sync_period", "retention", "slow_step_size", "weight_decay", "best_of"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +61,8 @@ class Problem:
     """What is trained, for how long, and by which schedule; made by :meth:`named` and :meth:`of`.
 
     name : str, as "digits", or with changes, as "digits steps=100 rows=200". fields : dict, the changed entry.
-    load : function of the seed that returns the data, which is split anew for every seed; None on a landscape.
+    load : function of the seed that returns the data, which is split anew for every seed; None on a landscape. entry :
+    str, the name of the entry that was changed, "digits".
 
     Fields of every problem: ``steps``, ``batch_size`` (64), ``eval_every`` (steps/20), ``eval_rows``; ``lr``, the rate
     of arms that say "given"; ``schedule`` ("constant", "linear", "cosine") and ``warmup``, of all arms; ``threshold``,
@@ -60,6 +74,7 @@ class Problem:
     name: str
     fields: dict[str, Any]
     load: Any = None
+    entry: str = ""
 
     @classmethod
     def named(cls, name, known):
@@ -75,7 +90,7 @@ class Problem:
             except ValueError:
                 fields[key] = value  # a bare word
         with inside(f"tasks.{base}"):
-            return cls._checked(name, fields, None)
+            return cls._checked(name, fields, None, base)
 
     @classmethod
     def of(cls, name, X, y, **fields):
@@ -86,10 +101,10 @@ class Problem:
         """
         datasets.from_arrays(X, y)  # refuses bad rows now, not at the first run
         fields = {"data": text("name", name)} | fields
-        return cls._checked(name, fields, partial(datasets.from_arrays, X, y))
+        return cls._checked(name, fields, partial(datasets.from_arrays, X, y), name)
 
     @classmethod
-    def _checked(cls, name, fields, load):
+    def _checked(cls, name, fields, load, entry):
         if ("data" in fields) == ("landscape" in fields):
             raise ValueError("data must be given, or landscape, and not both")
         if "landscape" in fields:
@@ -105,11 +120,23 @@ class Problem:
             whole_number(key, fields.get(key, 1), 1)
         whole_number("eval_every", fields.get("eval_every", 1), 1, fields["steps"])
         real_number("threshold", fields.get("threshold", 1), 0, open_low=True)
-        problem = cls(name, fields, load)
+        problem = cls(name, fields, load, entry)
         problem.schedule(real_number("lr", fields.get("lr", 1), 0))
         if problem.on_landscape:
             problem.model  # noqa: B018 (checks its arguments)
         return problem
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What tells the problem from others: a dict with the keys ``TASK_PARAMETERS``, None where it has no such one.
+
+        ``entry``, the name without changes; ``given_lr``, the rate of arms that say "given"; the rest are fields, or
+        their defaults.
+        """
+        defaults = {"batch_size": 64, "eval_every": self.eval_every, "schedule": "constant", "flipped": 0.0}
+        hidden = None if self.on_landscape else tuple(self.fields.get("hidden", ()))
+        named = {"entry": self.entry, "given_lr": self.fields.get("lr"), "hidden": hidden}
+        return {key: (defaults | self.fields | named).get(key) for key in TASK_PARAMETERS}
 
     @property
     def on_landscape(self):
@@ -135,6 +162,11 @@ class Problem:
     def steps(self):
         """How many steps a run has."""
         return self.fields["steps"]
+
+    @property
+    def eval_every(self) -> int:
+        """After how many steps a run is evaluated."""
+        return self.fields.get("eval_every", max(1, self.steps // 20))
 
     @cached_property
     def _known(self):
@@ -198,7 +230,7 @@ class Problem:
     def training(self):
         """Return how ``sweep`` is to train: model, data and the keyword arguments."""
         how: dict[str, Any] = {name: self.fields[name] for name in ("batch_size", "eval_rows") if name in self.fields}
-        how |= {"steps": self.steps, "eval_every": self.fields.get("eval_every", max(1, self.steps // 20))}
+        how |= {"steps": self.steps, "eval_every": self.eval_every}
         return {"model": self.model, "data": None if self.on_landscape else self.dataset} | how
 
     @property
@@ -250,11 +282,52 @@ class Arm:
     all of them; ``best_of``, a number of draws, the best of which on the validation part of their own seed is taken, in
     expectation over the draws; ``tasks``, the names of those it is trained on, default all; ``steps_as``, one of
     ``STEPS_AS``: takes over the slow steps of the adaptive arm that lr names, as on the tuning seeds. An arm with an
-    argument of Lookahead is one.
+    argument of Lookahead is one. family : str, the name of the table that the arm comes from, which that of all points
+    of its axes begin with.
     """
 
     name: str
     fields: dict[str, Any]
+    family: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What the arm is: "Lookahead", "averaging" (Lookahead without the pull-back), or the inner rule alone.
+
+        The latter is "AdamW", or "AdamW at lr x step" at a share of the rate.
+        """
+        if self._is_lookahead:
+            return "Lookahead" if self.fields.get("pull_back", True) else "averaging"
+        return f"{self.fields['rule']} at lr x step" if self.fields.get("times", 1) < 1 else self.fields["rule"]
+
+    @property
+    def _open(self):
+        """The settings that are tuned for each task, or drawn for each seed."""
+        return {*self.fields.get("tune", {}), *self.fields.get("draw", {})}
+
+    @property
+    def _is_lookahead(self):
+        return not {*OF_LOOKAHEAD}.isdisjoint({*self.fields, *self._open})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What tells the arm from others: a dict with the keys ``ARM_PARAMETERS``.
+
+        ``family``, the name of its table in the register; ``kind``; the rest are fields, or their defaults. ``times``
+        is 1 where the arm has the rate itself. Retention and slow_step_size are both given, as numbers. None is what
+        the arm has no use for, what is tuned or drawn, and the steps that an arm adapts or takes over.
+        """
+        settings: dict[str, Any] = {"times": 1.0, "weights": "slow"}
+        if self._is_lookahead:
+            signature = inspect.signature(Lookahead).parameters
+            settings |= {name: signature[name].default for name in OF_LOOKAHEAD}
+            settings |= {name: self.fields[name] for name in OF_LOOKAHEAD if name in self.fields}
+            settings |= _both_conventions(settings["retention"], settings["slow_step_size"])
+            if {"retention", "slow_step_size"} & self._open or "steps_as" in self.fields:
+                settings |= {"retention": None, "slow_step_size": None}
+        rest = {name: value for name, value in self.fields.items() if name not in OF_LOOKAHEAD}
+        named = {"family": self.family or self.name, "kind": self.kind} | dict.fromkeys(self._open)
+        return {key: (settings | rest | named).get(key) for key in ARM_PARAMETERS}
 
     @cached_property
     def trials(self):
@@ -325,6 +398,41 @@ class Arm:
             self.optimizer(problem, **({"lr": lr} | chosen))
 
 
+def _both_conventions(retention, slow_step_size):
+    """Return both as numbers, of which a Lookahead is given one or none; neither of steps that differ."""
+    if retention is not None:
+        return {"retention": retention, "slow_step_size": round(1 - retention, 12)}
+    step = 0.5 if slow_step_size is None else slow_step_size
+    if not isinstance(step, (int, float)):
+        return {"retention": None, "slow_step_size": None}
+    return {"retention": round(1 - step, 12), "slow_step_size": step}
+
+
+def with_parameters(
+    frame: pd.DataFrame, problems: dict[str, Problem], arms: dict[str, Arm] | None = None
+) -> pd.DataFrame:
+    """Return a frame with the parameters of its tasks, and of its arms, as columns after its own.
+
+    A missing parameter is None or NaN.
+
+    frame : with names of tasks in the column ``task`` and, if arms are given, of arms in ``arm``. problems : dict of
+    :class:`Problem` by name. arms : dict of :class:`Arm` by name. returns : frame with the further columns
+    ``TASK_PARAMETERS`` and, if arms are given, ``ARM_PARAMETERS``. errors : ValueError for a task or an arm that is not
+    among them.
+    """
+    named: list[tuple[str, dict, tuple[str, ...]]] = [("task", problems, TASK_PARAMETERS)]
+    named += [("arm", arms, ARM_PARAMETERS)] if arms is not None else []
+    for column, known, columns in named:
+        names = [*frame[column].unique()]
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"{column} must be one of {', '.join(map(repr, known))}, not {unknown[0]!r}")
+        rows = pd.DataFrame([known[name].parameters for name in names], names, columns)
+        numbers = {name: float for name in columns if name in NUMBERS}
+        rows = rows.astype(numbers).loc[frame[column].to_list()]
+        frame = pd.concat([frame, rows.set_axis(frame.index)], axis=1)
+    return frame
+
+
 def _values(name, axis):
     with inside(f"tune.{name}"):
         if isinstance(axis, dict):
@@ -374,7 +482,7 @@ def arms_of(tables):
             axes = {key: _axis(key, value) for key, value in lists.items()}
         for point in itertools.product(*axes.values()):
             suffix = "".join(f" {key}={value}" for key, value in zip(axes, point, strict=True))
-            arms[name + suffix] = Arm(name + suffix, table | dict(zip(axes, point, strict=True)))
+            arms[name + suffix] = Arm(name + suffix, table | dict(zip(axes, point, strict=True)), name)
     for arm in arms.values():
         if "steps_as" in arm.fields:
             choice(f"{arm.name}.steps_as", arm.fields["steps_as"], STEPS_AS)

@@ -129,8 +129,9 @@ def ask(
     every["lr"] = rates.loc[every["arm"]].to_numpy()
 
     losses = found.tuning[found.tuning["chosen"]].set_index("arm")["loss"]
-    best = {kind: losses[[_name(kind, *pair) for pair in pairs]].idxmin() for kind in (LOOKAHEAD, AVERAGING)}
-    best |= {ADAMW: ADAMW, LOWER: best[LOOKAHEAD].replace(LOOKAHEAD, LOWER)}
+    lookahead, averaging = (min(pairs, key=lambda pair: losses[_name(kind, *pair)]) for kind in (LOOKAHEAD, AVERAGING))
+    best = {ADAMW: ADAMW, LOOKAHEAD: _name(LOOKAHEAD, *lookahead), LOWER: _name(LOWER, *lookahead)}
+    best |= {AVERAGING: _name(AVERAGING, *averaging)}
     decisive = _compared(problem, found.runs, [(best[arm], best[control]) for arm, control in PAIRS], margin)
     decisive["p"] = statistics.holm(decisive["p"])
     decisive.insert(0, "comparison", [" against ".join(pair) for pair in PAIRS])

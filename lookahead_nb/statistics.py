@@ -30,19 +30,6 @@ class Estimate(NamedTuple):
     high: float
 
 
-class Equivalence(NamedTuple):
-    """What a test of equivalence found.
-
-    p_value : float, of "not equivalent". value : float, the mean of tasks. low, high : float, the ends of the interval
-    that has to lie inside the margin.
-    """
-
-    p_value: float
-    value: float
-    low: float
-    high: float
-
-
 # ------------------------------------------------------------------------------------------------------------- gaps
 
 
@@ -93,6 +80,16 @@ def capped(losses, chance):
     return np.fmin(losses, real_numbers("chance", chance, 0, open_low=True)[()])
 
 
+def chance_gap(runs: pd.DataFrame, metric: str) -> pd.Series:
+    """Return the gap between the chance-level loss and the best loss, the lowest mean loss of an arm, by task.
+
+    runs : frame with the columns ``task``, ``arm``, ``chance`` and metric, see ``trials.Measured``. metric : str, the
+    column of the losses. returns : series of float by task.
+    """
+    best = runs.groupby(["task", "arm"])[metric].mean().groupby("task").min()
+    return runs.groupby("task")["chance"].first() - best
+
+
 def task_means(gaps):
     """Return the mean gap of each task, as the seeds of a single task: with it every interval and test takes the
     tasks, not the seeds, for the random sample, and so speaks of further tasks.
@@ -115,7 +112,7 @@ def _names(gaps):
 
 
 def _tasks(gaps):
-    """The gaps of each task in ascending order; a list of arrays, such as resamples are, is taken as it is."""
+    """The gaps of each task in ascending order; a list of arrays is taken as it is."""
     if isinstance(gaps, list):
         return gaps
     if not isinstance(gaps, pd.Series) or [*gaps.index.names] != ["task", "seed"]:
@@ -146,27 +143,6 @@ def mean_of_tasks(gaps):
     gaps : series by task and seed. returns : float. errors : TypeError, ValueError.
     """
     return _mean(np.stack([_mean(each) for each in _tasks(gaps)], axis=-1))
-
-
-def interquartile_mean(gaps):
-    """Return the mean of the middle half of all runs, tasks pooled: a quarter of them, rounded down, is cut off each
-    side. Here a task counts as often as it has seeds.
-
-    gaps : series by task and seed. returns : float. errors : TypeError, ValueError. Source: Agarwal et al. 2021.
-    """
-    runs = np.concatenate(_tasks(gaps), axis=-1)
-    n = runs.shape[-1]
-    cut = n // 4
-    return _mean(np.partition(runs, (cut, n - cut - 1), axis=-1)[..., cut : n - cut])
-
-
-def probability_of_improvement(gaps):
-    """Return the mean over tasks of the share of pairs in which the arm is below the control, a tie being half a pair.
-
-    gaps : series by task and seed. returns : float in [0, 1]. errors : TypeError, ValueError. Source: Agarwal et al.
-    2021, here with runs paired by seed.
-    """
-    return np.mean([((each < 0) + 0.5 * (each == 0)).mean(-1) for each in _tasks(gaps)], axis=0)
 
 
 # -------------------------------------------------------------------------------------------------------- intervals
@@ -218,35 +194,6 @@ def over_tasks(gaps, level=0.95):
     ValueError. Source: Student 1908.
     """
     return student(task_means(gaps), level)
-
-
-def bootstrap(gaps, statistic=mean_of_tasks, level=0.95, n_resamples=10_000, seed=0):
-    """Return a statistic of the gaps with its percentile bootstrap interval, seeds being drawn anew within each task.
-
-    With n seeds a task the interval of a mean is too short, by about ``sqrt((n-1)/n)`` and the difference of normal
-    and t: at n = 30 a level of .95 covers .936. Prefer :func:`student` for means.
-
-    gaps : series by task and seed. statistic : mean_of_tasks, interquartile_mean or probability_of_improvement, or a
-    function of a list with an array for each task, whose last axis is the seeds. level : float in (0, 1). n_resamples :
-    int of at least 100. seed : int of at least 0, of the draws. returns : Estimate. errors : TypeError, ValueError.
-    Source: Efron 1979; Agarwal et al. 2021 for the strata.
-    """
-    level = real_number("level", level, 0, 1, open_low=True, open_high=True)
-    n_resamples = whole_number("n_resamples", n_resamples, 100)
-    if not callable(statistic):
-        raise TypeError(f"statistic must be a function of the gaps, not {statistic!r}")
-    generator, tasks = _generator(seed), _tasks(gaps)
-    drawn = np.empty(n_resamples)
-    for first in range(0, n_resamples, BLOCK):
-        block = drawn[first : first + BLOCK]
-        sizes = [(len(block), len(each)) for each in tasks]
-        block[:] = statistic(
-            [each[generator.integers(size[1], size=size)] for each, size in zip(tasks, sizes, strict=True)]
-        )
-    undecided = np.isnan(drawn)  # of inf and -inf: open on both sides
-    low = np.quantile(np.where(undecided, -np.inf, drawn), (1 - level) / 2, method="lower")
-    high = np.quantile(np.where(undecided, np.inf, drawn), (1 + level) / 2, method="higher")
-    return Estimate(float(statistic(tasks)), float(low), float(high))
 
 
 def _generator(seed):
@@ -321,30 +268,6 @@ def _extremity(parts, alternative):
     return {"two-sided": abs(mean), "less": -mean, "greater": mean}[alternative]
 
 
-def equivalence(gaps, margin, level=0.05, test="student"):
-    """Return the p-value of "the mean of tasks is not within +-margin", by two one-sided tests, and its interval.
-
-    p is the larger of those of "the mean is -margin or below" and "margin or above". With "student" p is below level
-    exactly where the Student interval to ``1 - 2*level`` lies inside the margin; with "sign flip" nearly so.
-
-    gaps : series by task and seed. margin : float above 0. level : float in (0, 0.5), of each test. test : "student",
-    see :func:`student`, or "sign flip", see :func:`sign_flip`. returns : Equivalence. errors : TypeError, ValueError.
-    Source: Schuirmann 1987.
-    """
-    from scipy.stats import t  # here, since it would double the time to import the package
-
-    margin = real_number("margin", margin, 0, open_low=True)
-    level = real_number("level", level, 0, 0.5, open_low=True, open_high=True)
-    if one_of("test", test, ("student", "sign flip")) == "sign flip":
-        p_values = [sign_flip(gaps, -margin, "greater"), sign_flip(gaps, margin, "less")]
-    else:
-        mean, error, freedom = _mean_and_error(_tasks(gaps))
-        inside = np.array([mean + margin, margin - mean])  # how far the mean is from either end
-        with np.errstate(divide="ignore", invalid="ignore"):  # gaps without spread, infinite ones
-            p_values = np.nan_to_num(t.sf(inside / error, freedom), nan=1.0) if math.isfinite(error) else [1.0]
-    return Equivalence(float(max(p_values)), *student(gaps, 1 - 2 * level))
-
-
 def holm(p_values):
     """Return p-values adjusted for their number: ``max over j <= i of min(1, (m - j)*p_(j))``, j = 0..m-1 in ascending
     order, so that those below a level keep the chance of any false one below it.
@@ -359,24 +282,6 @@ def holm(p_values):
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
     return pd.Series(adjusted, p_values.index) if isinstance(p_values, pd.Series) else adjusted
-
-
-def seeds_needed(sd, margin, power=0.8, level=0.05, least=30):
-    """Return how many paired seeds find arms of equal mean equivalent with this power.
-
-    ``n = ((z_(1-level) + z_((1+power)/2)) * sd/margin)**2``, which is (2.93*sd/margin)**2 as it stands.
-
-    sd : float of at least 0, of the gaps. margin : float above 0. power : float in (0, 1). level : float in (0, 0.5).
-    least : int of at least 2, the result is never below it. returns : int. errors : TypeError, ValueError. Source:
-    Chow, Shao & Wang 2008, 3.1.
-    """
-    from scipy.special import ndtri  # here, since it would double the time to import the package
-
-    sd, margin = real_number("sd", sd, 0), real_number("margin", margin, 0, open_low=True)
-    power = real_number("power", power, 0, 1, open_low=True, open_high=True)
-    level = real_number("level", level, 0, 0.5, open_low=True, open_high=True)
-    n = ((ndtri(1 - level) + ndtri((1 + power) / 2)) * sd / margin) ** 2
-    return max(math.ceil(n), whole_number("least", least, 2))
 
 
 # ------------------------------------------------------------------------------------------------ tuning and times
@@ -413,26 +318,16 @@ def best_of(validation, test, n=64):
     return pd.DataFrame((share * values).sum(-1), validation.index, range(1, n + 1))
 
 
-def restricted_mean(times, horizon):
-    """Return the mean of ``min(time, horizon)``, the area under the survival curve up to the horizon.
-
-    times : array or series of floats of at least 0, one per run; NaN or inf where the threshold was not reached before
-    the horizon, up to which every run goes. horizon : float above 0. returns : float. errors : TypeError, ValueError.
-    Source: Royston & Parmar 2013.
-    """
-    times, horizon = _checked_times(times, horizon)
-    return float(capped(times, horizon).mean())
-
-
 def kaplan_meier(times, horizon, level=0.95):
     """Return the share of runs that have not reached a threshold yet, after each time at which one did.
 
     As all runs are censored at one horizon this is the product of Kaplan and Meier and also plainly a share of the n
     runs, so the interval (of each point alone) is the exact binomial one.
 
-    times, horizon : as for :func:`restricted_mean`. level : float in (0, 1). returns : frame by ``time``, from 0 to the
-    horizon, with ``waiting``, ``low``, ``high``; steps down at each time. errors : TypeError, ValueError. Source:
-    Kaplan & Meier 1958; Clopper & Pearson 1934.
+    times : array or series of floats of at least 0, one per run; NaN or inf where the threshold was not reached before
+    the horizon, up to which every run goes. horizon : float above 0. level : float in (0, 1). returns : frame by
+    ``time``, from 0 to the horizon, with ``waiting``, ``low``, ``high``; steps down at each time. errors : TypeError,
+    ValueError. Source: Kaplan & Meier 1958; Clopper & Pearson 1934.
     """
     from scipy.stats import beta  # here, since it would double the time to import the package
 

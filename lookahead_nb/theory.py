@@ -248,7 +248,7 @@ def stability_limit(*, beta1=0.0, sync_period=1, slow_step_size=1.0, inner_state
     """Return the largest x such that the cycle is stable for every lr*curvature in (0, x), as float.
 
     Found by a scan of 4000 points up to 2(1+beta1)/((1-beta1)*slow_step_size), dense near 0, and bisection: a window of
-    instability narrower than the scan could be missed. For beta1 = 0 see :func:`sgd_stability_limit`.
+    instability narrower than the scan could be missed.
 
     beta1, sync_period, slow_step_size, inner_state, pull_back : as in :class:`Cycle`, but numbers, and slow_step_size
     above 0. errors : TypeError, ValueError.
@@ -353,29 +353,10 @@ def sgd_variance_ratio(lr, curvature, sync_period, slow_step_size):
     return s * (1 + q) / (2 - s * (1 - q))
 
 
-def sgd_fast_variance_ratio(lr, curvature, sync_period, slow_step_size, phase):
-    """Return the steady-state variance of the fast weight over V_SGD: ``1 - (1 - R) r^(2 phase)``.
-
-    From V = r^2 V + lr^2 noise^2, started at R V_SGD: between two syncs the variance grows back towards V_SGD.
-
-    phase : int, steps since the sync, 0 (just after it) to sync_period (before the next).
-    """
-    phase = whole_number("phase", phase, 0, whole_number("sync_period", sync_period, 1))
-    R = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size)
-    return 1 - (1 - R) * (1 - np.multiply(lr, curvature)) ** (2 * phase)
-
-
 def sgd_rate(lr, curvature, sync_period, slow_step_size):
     """Return the rate per inner step, ``abs(1 - s + s r^k)^(1/k)``: for r > 0 the power mean of order k of 1 and r."""
     s, q = _slow_and_q(lr, curvature, sync_period, slow_step_size)
     return np.abs(1 - s * (1 - q)) ** (1 / sync_period)
-
-
-def sgd_speed_ratio(lr, curvature, sync_period, slow_step_size):
-    """Return log(rate of Lookahead)/log(rate of gradient descent): at most slow_step_size for 0 < lr*curvature < 1."""
-    with np.errstate(divide="ignore", invalid="ignore"):  # at lr*curvature = 1 gradient descent is there in one step
-        own = np.log(np.abs(1 - np.multiply(lr, curvature)))
-        return np.log(sgd_rate(lr, curvature, sync_period, slow_step_size)) / own
 
 
 def sgd_moments(syncs, lr, curvature, sync_period, slow_step_size, noise, start=1.0):
@@ -402,16 +383,6 @@ def sgd_crossing_time(lr, curvature, sync_period, slow_step_size, noise, start=1
     with np.errstate(divide="ignore"):  # nothing is saved: never
         time = np.log(np.square(start) / saved) / (2 * np.multiply(slow_step_size, np.multiply(lr, curvature)))
     return np.maximum(time, 0)
-
-
-def sgd_matched_risk_speedup(lr, curvature, sync_period, slow_step_size):
-    """Return how much faster Lookahead is in flat modes than gradient descent with the same variance in this sharp one.
-
-    ``s*(2 - g*(1-R))/(2R)``, g = lr*curvature of the sharp mode: gradient descent needs g' with g'/(2-g') = R*g/(2-g),
-    and in a mode with k*lr*curvature far below 1 the speeds are s*lr and that smaller lr.
-    """
-    R = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size)
-    return slow_step_size * (2 - np.multiply(lr, curvature) * (1 - R)) / (2 * R)
 
 
 def sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size):
@@ -445,18 +416,6 @@ def sgd_matched_loss(steps, lr, curvatures, noise, sync_period, slow_step_size):
     matched = sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size)[..., None]
     syncs = np.asarray(steps)[..., None] // sync_period
     return expected_loss(curvatures, *sgd_moments(syncs, matched, curvatures, sync_period, slow_step_size, noise))
-
-
-def sgd_stability_limit(sync_period, slow_step_size):
-    """Return the lr*curvature below which Lookahead around gradient descent is stable: 2 for even k.
-
-    Odd k: ``1 + ((2-s)/s)^(1/k)``, above 2, since r^k may fall to 1 - 2/s before m is -1; an even power does not.
-
-    slow_step_size : above 0.
-    """
-    k = whole_number("sync_period", sync_period, 1)
-    s = real_numbers("slow_step_size", slow_step_size, 0, 1, open_low=True)
-    return 1 + ((2 - s) / s) ** (1 / k) if k % 2 else np.full(s.shape, 2.0)[()]
 
 
 def game_multiplier(lr, strength, sync_period, slow_step_size):

@@ -17,6 +17,7 @@ from lookahead_nb.escapes import crossings
 from lookahead_nb.metrics import METRICS, Curves
 from lookahead_nb.optimizers import AdamW, Lookahead
 from lookahead_nb.philox import SUBSETS, permutation
+from lookahead_nb.problems import with_parameters
 from lookahead_nb.progress import Progress
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.run import train
@@ -30,9 +31,9 @@ HALVINGS = 6  # crossings are read after all steps, after half of them, and so o
 class Measured(NamedTuple):
     """What was measured.
 
-    runs : frame, one row per task, arm and seed with ``lr``, ``chance`` and a column for each metric, NaN where it does
-    not fit the task. tuning : frame, one row per task, arm and trial with its settings, ``loss`` and whether it was
-    ``chosen``.
+    runs : frame, one row per task, arm and seed with ``lr``, ``chance``, a column for each metric, NaN where it does
+    not fit the task, and the parameters of task and arm (``problems.with_parameters``). tuning : frame, one row per
+    task, arm and trial with its settings, ``loss`` and whether it was ``chosen``.
     """
 
     runs: pd.DataFrame
@@ -75,8 +76,9 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
                 found |= _best_of(drawn, problem, settings, metrics, seeds, sweeps)
             runs += [found[arm] for arm in here]
     columns = ["task", "arm", "seed", "lr", "chance", *metrics]
+    table = pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=columns)
     return Measured(
-        pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=columns),
+        with_parameters(table, {problem.name: problem for problem in problems}, arms),
         pd.concat(tuning, ignore_index=True) if tuning else pd.DataFrame(columns=["task", "arm", "loss", "chosen"]),
     )
 

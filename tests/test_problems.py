@@ -9,7 +9,8 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb import comparisons, datasets
-from lookahead_nb.problems import Problem, arms_of
+from lookahead_nb.metrics import METRICS
+from lookahead_nb.problems import ARM_PARAMETERS, TASK_PARAMETERS, Problem, arms_of, with_parameters
 from lookahead_nb.schedules import Schedule
 
 pytest.importorskip("sklearn")
@@ -364,3 +365,75 @@ def test_every_trial_of_a_tuned_arm_is_checked():
     (found,) = arms_of({"a": {"rule": "SGD", "tune": {"lr": [0.1], "retention": [0.5, 2.0]}}}).values()
     with pytest.raises(ValueError, match="retention must be"):
         found.check(named("bowl"))
+
+
+# --------------------------------------------------------------------------------------------------------- parameters
+
+
+def test_parameters_of_a_task_are_its_fields_or_their_defaults():
+    assert named("net rows=50 flipped=0.1 lr=0.2").parameters == {
+        "entry": "net",
+        "data": "wine",
+        "landscape": None,
+        "hidden": (5,),
+        "steps": 40,
+        "batch_size": 64,
+        "eval_every": 10,
+        "schedule": "constant",
+        "given_lr": 0.2,
+        "threshold": None,
+        "rows": 50,
+        "flipped": 0.1,
+    }
+    bowl = named("bowl").parameters
+    assert (bowl["data"], bowl["landscape"], bowl["hidden"], bowl["eval_every"]) == (None, "Quadratic", None, 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({}, ("AdamW", 1.0, None, None, None)),
+        ({"times": 0.5}, ("AdamW at lr x step", 0.5, None, None, None)),
+        ({"times": 10}, ("AdamW", 10, None, None, None)),
+        ({"sync_period": 7}, ("Lookahead", 1.0, 7, 0.5, 0.5)),
+        ({"retention": 0.7}, ("Lookahead", 1.0, 5, 0.7, 0.3)),
+        ({"slow_step_size": 0.2, "pull_back": False}, ("averaging", 1.0, 5, 0.8, 0.2)),
+        ({"slow_step_size": "adaptive"}, ("Lookahead", 1.0, 5, None, None)),
+    ],
+)
+def test_parameters_of_an_arm_say_what_it_is(table, expected):
+    (arm,) = arms_of({"a name=without meaning": {"rule": "AdamW", "lr": 0.1} | table}).values()
+    names = ("kind", "times", "sync_period", "retention", "slow_step_size")
+    assert tuple(arm.parameters[name] for name in names) == expected
+
+
+def test_what_is_tuned_or_drawn_is_no_parameter_of_an_arm():
+    tune = {"lr": [0.1, 0.2], "retention": [0.2, 0.5], "sync_period": [5, 10], "weight_decay": [0.0, 0.1]}
+    (arm,) = arms_of({"tuned": {"rule": "AdamW", "tune": tune}}).values()
+    found = arm.parameters
+    assert found["kind"] == "Lookahead"
+    assert [found[name] for name in ("retention", "slow_step_size", "sync_period", "weight_decay")] == [None] * 4
+
+
+def test_points_of_an_axis_are_a_family():
+    arms = arms_of({"a b": {"rule": "AdamW", "lr": 0.1, "retention": [0.2, 0.5]}})
+    assert {name: arm.family for name, arm in arms.items()} == {"a b retention=0.2": "a b", "a b retention=0.5": "a b"}
+
+
+def test_frames_get_the_parameters_of_their_tasks_and_arms():
+    problems = {name: named(name) for name in ("net", "net rows=50")}
+    arms = arms_of({"x": {"rule": "AdamW", "lr": 0.1}, "y": {"rule": "AdamW", "lr": 0.1, "retention": 0.9}})
+    frame = pd.DataFrame({"task": ["net rows=50", "net"], "arm": ["y", "x"], "seed": [3, 4]}, [7, 5])
+    found = with_parameters(frame, problems, arms)
+    assert [*found] == [*frame, *TASK_PARAMETERS, *ARM_PARAMETERS]
+    assert found[[*frame]].equals(frame)
+    assert [*found["rows"].fillna(0)] == [50, 0]
+    assert [*found["retention"].fillna(0)] == [0.9, 0]
+    assert [*with_parameters(frame, problems)] == [*frame, *TASK_PARAMETERS]
+    with pytest.raises(ValueError, match="task must be one of 'net', not 'net rows=50'"):
+        with_parameters(frame, {"net": problems["net"]})
+
+
+def test_parameters_have_names_of_their_own():
+    columns = ["task", "arm", "seed", "lr", "chance", *METRICS, *TASK_PARAMETERS, *ARM_PARAMETERS]
+    assert len({*columns}) == len(columns)

@@ -11,7 +11,7 @@ import pytest
 import lookahead_nb as lnb
 from lookahead_nb import datasets, escapes, trials
 from lookahead_nb.metrics import METRICS
-from lookahead_nb.problems import Problem, arms_of
+from lookahead_nb.problems import ARM_PARAMETERS, TASK_PARAMETERS, Problem, arms_of
 from tests.support import registers
 
 pytest.importorskip("sklearn")
@@ -51,7 +51,9 @@ def measured():
 
 def test_there_is_a_row_for_every_arm_and_seed(measured):
     assert [*measured.runs] == [
-        *("task", "arm", "seed", "lr", "chance", "train_loss", "test_error", "steps_to_threshold")
+        *("task", "arm", "seed", "lr", "chance", "train_loss", "test_error", "steps_to_threshold"),
+        *TASK_PARAMETERS,
+        *ARM_PARAMETERS,
     ]
     assert [*zip(measured.runs["arm"], measured.runs["seed"], strict=True)] == [(a, s) for a in ARMS for s in SEEDS]
     assert {*measured.runs["task"]} == {"task"}
@@ -280,7 +282,8 @@ def test_problems_metrics_and_seeds_may_be_iterators():
 
 def test_nothing_to_measure_gives_empty_tables():
     found = trials.measure_on([], arms_of({"a": {"rule": "SGD", "lr": 0.1}}), ["train_loss"], SEEDS)
-    assert [*found.runs] == ["task", "arm", "seed", "lr", "chance", "train_loss"]
+    columns = ["task", "arm", "seed", "lr", "chance", "train_loss"]
+    assert [*found.runs] == [*columns, *TASK_PARAMETERS, *ARM_PARAMETERS]
     assert (len(found.runs), len(found.tuning)) == (0, 0)
 
 

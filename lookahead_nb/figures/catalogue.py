@@ -8,10 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from lookahead_nb import claims, comparisons, escapes, figures, landscapes, statistics, tables
+from lookahead_nb import claims, figures, tables
 from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
@@ -28,6 +25,7 @@ from lookahead_nb.figures import (
     verdicts,
     your_own_question,
 )
+from lookahead_nb.problems import with_parameters
 
 
 @dataclass(frozen=True)
@@ -52,91 +50,10 @@ class Entry:
         return [*paths, *([seldom] if self.on_gpu and seldom.is_file() else [])]
 
 
-# ------------------------------------------------------------------- what is drawn of more than the tables as they are
-
-
-def _readings(pulls):
-    retention = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-    synced = pd.DataFrame({"retention": retention, "slow_step_size": 1 - retention}, index=retention)
-    return update_rules.readings(synced, pulls, sync_period=5)
-
-
-def _surface(traces):
-    x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
-    loss = landscapes.Quadratic([1.0, 20.0]).loss(np.stack(np.meshgrid(x, y), axis=-1))
-    return update_rules.surface(pd.DataFrame(loss, y, x), traces, sync_period=5)
-
-
-def _published(over_time, matched, gaps):
-    over_time = over_time.set_axis(np.arange(0, 1001, 50)).rename(columns=int)
-    return convergence.published(over_time, matched.set_index("risk").rename(columns=int), gaps)
-
-
-def _identity(paths):
-    grid = np.linspace(-1.5, 2.0, 60)
-    valley = pd.DataFrame(landscapes.Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
-    return convergence.identity(valley, paths.set_index(["sync_period", "step"]), 10)
-
-
-def _pairs(*surfaces):
-    """The pairs of retention and sync period on response surfaces, counted from AdamW, which is retention 0."""
-    responses = [comparisons.above_control(surface) for surface in surfaces]
-    return [response[response["retention"] > 0] for response in responses]
-
-
-def _maps(surface):
-    (pairs,) = _pairs(surface)
-    at = {"best lr of AdamW": "at_control", "best lr of each": "best"}
-    return response_surface.maps({label: pairs[pairs[column]] for label, column in at.items()})
-
-
-def _finer(*surfaces):
-    best = pd.concat([pairs[pairs["best"]] for pairs in _pairs(*surfaces)])
-    return response_surface.maps({"best lr of each": best})
-
-
-def _wells():
-    return {name: claims.read()["C17"].problems[name] for name in ("gentle", "sharp")}
-
-
-def _paths(walks):
-    x = np.linspace(-1.7, 1.7, 341)
-    return local_optima.paths(walks, pd.Series(_wells()["sharp"].model.heights(x[:, None]), x))
-
-
-def _rates(c03, c06):
-    law = {
-        (well, retention): escapes.kramers_rates(problem.model, problem.fields["lr"] * (1 - retention))
-        for well, problem in _wells().items()
-        for retention in np.arange(0, 91, 2) / 100
-    }
-    return local_optima.rates(c03, c06, pd.DataFrame(law, ["deeper", "shallower"]).T)
-
-
-def _tuned(tuning):
-    model = _wells()["sharp"].model
-    return local_optima.tuned(tuning, model.heights(np.array(model.minima)[:, None]))
-
-
-def _ratios(runs, control, metric="test_loss"):
-    return statistics.ratios_to(runs.assign(value=runs[metric]), control, over="seeds")
-
-
-def _around_every_rule(c15):
-    to_rule = {f"{kind} {rule}": rule for rule in inner_rules.RULES for kind in inner_rules.KINDS}
-    return inner_rules.around_every_rule(_ratios(c15, to_rule))
-
-
-def _changing(c20):
-    text, to_adam = c20["tracking_error"].isna(), dict.fromkeys(inner_rules.CHANGING, "adam")
-    sparse, drifting = _ratios(c20[text], to_adam), _ratios(c20[~text], to_adam, "tracking_error")
-    return inner_rules.sparse_and_drifting(sparse, drifting)
-
-
 FIGURES = {
     "quick_start_losses": Entry("00_quick_start", ("quick_start",), quick_start.losses),
-    "update_rules_readings": Entry("01_update_rules", ("update_rules_pull_back",), _readings),
-    "update_rules_surface": Entry("01_update_rules", ("update_rules_surface",), _surface),
+    "update_rules_readings": Entry("01_update_rules", ("update_rules_pull_back",), update_rules.readings),
+    "update_rules_surface": Entry("01_update_rules", ("update_rules_surface",), update_rules.surface),
     "faq_8_1_alpha_speed": Entry("02_faq_8_1_alpha", ("C01",), faq_8_1_alpha.speed),
     "faq_8_1_alpha_stability": Entry("02_faq_8_1_alpha", ("C02",), faq_8_1_alpha.stability),
     "faq_8_1_alpha_budget": Entry("02_faq_8_1_alpha", ("C04",), faq_8_1_alpha.budget),
@@ -144,43 +61,37 @@ FIGURES = {
     "faq_8_2_k_stability_and_speed": Entry("03_faq_8_2_k", ("C05",), faq_8_2_k.stability_and_speed),
     "faq_8_2_k_choice": Entry("03_faq_8_2_k", ("C07",), faq_8_2_k.choice),
     "response_surface_best_of": Entry("04_response_surface", ("C14",), response_surface.best_of),
-    "response_surface_maps": Entry("04_response_surface", ("response_surface",), _maps),
-    "response_surface_ridge": Entry(
-        "04_response_surface",
-        ("response_surface",),
-        lambda surface: response_surface.ridge(comparisons.above_control(surface)),
-    ),
+    "response_surface_maps": Entry("04_response_surface", ("response_surface",), response_surface.maps),
+    "response_surface_ridge": Entry("04_response_surface", ("response_surface",), response_surface.ridge),
     "response_surface_finer": Entry(
-        "04_response_surface", ("response_surface_teacher", "response_surface_fashion"), _finer
+        "04_response_surface", ("response_surface_teacher", "response_surface_fashion"), response_surface.finer
     ),
-    "faq_8_3_over_tasks": Entry("05_faq_8_3_vs_adam", ("C08",), lambda c08: faq_8_3_vs_adam.over_tasks(c08, 1.02)),
+    "faq_8_3_over_tasks": Entry("05_faq_8_3_vs_adam", ("C08",), faq_8_3_vs_adam.over_tasks),
     "faq_8_3_training_time": Entry(
         "05_faq_8_3_vs_adam", ("C10", "C08", "faq_8_3_overtaking"), faq_8_3_vs_adam.training_time
     ),
-    "faq_8_3_data_size": Entry("05_faq_8_3_vs_adam", ("C09",), lambda c09: faq_8_3_vs_adam.data_size(c09, 1.02)),
-    "faq_8_3_text": Entry("05_faq_8_3_vs_adam", ("C19",), lambda c19: faq_8_3_vs_adam.text(c19, (1.1, 1.02))),
+    "faq_8_3_data_size": Entry("05_faq_8_3_vs_adam", ("C09",), faq_8_3_vs_adam.data_size),
+    "faq_8_3_text": Entry("05_faq_8_3_vs_adam", ("C19",), faq_8_3_vs_adam.text),
     "convergence_cycle": Entry("06_convergence", ("convergence_cycle", "convergence_phases"), convergence.cycle),
     "convergence_published": Entry(
-        "06_convergence", ("convergence_over_time", "convergence_matched_risk", "convergence_gaps"), _published
+        "06_convergence",
+        ("convergence_over_time", "convergence_matched_risk", "convergence_gaps"),
+        convergence.published,
     ),
-    "convergence_identity": Entry("06_convergence", ("convergence_identity",), _identity),
+    "convergence_identity": Entry("06_convergence", ("convergence_identity",), convergence.identity),
     "noise_floor_prediction": Entry(
         "06b_noise_floor", ("noise_floor_floors", "noise_floor_epoch"), noise_floor.prediction
     ),
     "slow_weights_by_phase": Entry("07_slow_weights", ("C13",), slow_weights.by_phase),
     "slow_weights_generalisation": Entry("07_slow_weights", ("C11",), slow_weights.generalisation),
     "slow_weights_decay": Entry("07_slow_weights", ("C12",), slow_weights.decay),
-    "inner_rules": Entry("08_inner_rules", ("C15",), _around_every_rule),
-    "inner_rules_adaptive": Entry(
-        "08_inner_rules",
-        ("inner_rules_steps", "C16"),
-        lambda steps, c16: inner_rules.adapting(steps, _ratios(c16, "fixed")),
-    ),
-    "inner_rules_changing": Entry("08_inner_rules", ("C20",), _changing),
-    "local_optima_paths": Entry("09_local_optima", ("local_optima_paths",), _paths),
-    "local_optima_rates": Entry("09_local_optima", ("C03", "C06"), _rates),
+    "inner_rules": Entry("08_inner_rules", ("C15",), inner_rules.around_every_rule),
+    "inner_rules_adaptive": Entry("08_inner_rules", ("inner_rules_steps", "C16"), inner_rules.adapting),
+    "inner_rules_changing": Entry("08_inner_rules", ("C20",), inner_rules.sparse_and_drifting),
+    "local_optima_paths": Entry("09_local_optima", ("local_optima_paths",), local_optima.paths),
+    "local_optima_rates": Entry("09_local_optima", ("C03", "C06"), local_optima.rates),
     "local_optima_stuck": Entry("09_local_optima", ("C03", "C06"), local_optima.stuck),
-    "local_optima_tuned": Entry("09_local_optima", ("C17_tuning",), _tuned),
+    "local_optima_tuned": Entry("09_local_optima", ("C17_tuning",), local_optima.tuned),
     "your_own_question": Entry(
         "10_your_own_question", ("your_own_question",), lambda arms: your_own_question.against_adamw(arms, margin=0.02)
     ),
@@ -220,11 +131,22 @@ def draw(name, *, folder=None):
     OSError for a table or a figure that is not there yet.
     """
     drawn, manifest = entry(name), told(name)
-    frames = [tables.read_table(path) for path in drawn.paths()]
+    frames = [_read(path) for path in drawn.paths()]
     figures.use_style()
     figures.save(drawn.draw(*frames), name, manifest["caption"], manifest["alt"], folder=folder)
     made = (tables.build_folder("figures") if folder is None else folder) / f"{name}.json"
     return json.loads(made.read_text(encoding="utf-8"))["sha256"] == manifest["sha256"]
+
+
+def _read(path):
+    """Return a committed table, with the parameters of its tasks, and of its arms where it is that of a claim."""
+    frame = tables.read_table(path)
+    if "task" not in frame:
+        return frame
+    register = claims.read()
+    if path.stem in register:
+        return claims.results(register[path.stem], folder=path.parent)
+    return with_parameters(frame, {name: each.problems[name] for each in register.values() for name in each.tasks})
 
 
 def told(name):

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
-from matplotlib.ticker import NullLocator
+import pandas as pd
 
-from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, letter_panels, plain_ticks
+from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, plain_ticks
+from lookahead_nb.figures.parts import Look, finished, no_minor_ticks
+from lookahead_nb.landscapes import Rosenbrock
 
 # Shades of Lookahead's colour, dark for what moves little; every shade has a marker and a dash of its own.
 SHADES = {0.2: "#7A4A00", 0.5: COLOURS["Lookahead"], 0.8: "#F5C26B", 1.0: COLOURS["AdamW"]}
 SHAPES = {0.2: "o", 0.5: "s", 0.8: "^", 1.0: "D"}
-STATES = {  # colour, marker, dashes
-    "keep": (COLOURS["Lookahead"], "o", ()),
-    "interpolate": ("#7A4A00", "s", (4, 1.5)),
-    "reset": ("#F5C26B", "^", (1, 1)),
-    "momentum alone": (COLOURS["AdamW"], "D", (6, 1, 1, 1)),
+STATES = {
+    "keep": Look("keep", COLOURS["Lookahead"], "o"),
+    "interpolate": Look("interpolate", "#7A4A00", "s", (4, 1.5)),
+    "reset": Look("reset", "#F5C26B", "^", (1, 1)),
+    "momentum alone": Look("momentum alone", COLOURS["AdamW"], "D", (6, 1, 1, 1)),
 }
-PERIODS = {5: ("#F5C26B", "o", ()), 10: (COLOURS["Lookahead"], "s", (4, 1.5)), 20: ("#A86400", "^", (1, 1))}
-PERIODS |= {50: ("#5C3700", "v", (6, 1, 1, 1))}
+PERIODS = {
+    1: Look("gradient descent", COLOURS["AdamW"]),
+    5: Look("sync_period 5", "#F5C26B", "o"),
+    10: Look("sync_period 10", COLOURS["Lookahead"], "s", (4, 1.5)),
+    20: Look("sync_period 20", "#A86400", "^", (1, 1)),
+    50: Look("sync_period 50", "#5C3700", "v", (6, 1, 1, 1)),
+}
 
 
 def cycle(found, phases):
@@ -33,13 +39,13 @@ def cycle(found, phases):
     for ax, (beta1, lr) in zip(axs[0], ((0.0, 0.5), (0.9, 1.0)), strict=True):
         for size, line in kept[(kept["beta1"] == beta1) & np.isclose(kept["lr"], lr)].groupby("slow_step_size"):
             ratios = line[["predicted_variance", "measured_variance"]].div(line["inner_variance"], axis=0)
-            _pair(ax, line["sync_period"], ratios, SHADES[size], SHAPES[size], (), f"slow_step_size {size:g}")
+            _pair(ax, line["sync_period"], ratios, Look(f"slow_step_size {size:g}", SHADES[size], SHAPES[size]))
         ax.set(ylabel="variance, inner rule = 1", ylim=(0, 1.15))
         ax.text(0.97, 0.95, f"beta1 = {beta1:g}", transform=ax.transAxes, ha="right", va="top")
     axs[0, 0].legend(loc="upper left")
     some = found[(found["beta1"] == 0.9) & np.isclose(found["lr"], 1) & np.isclose(found["slow_step_size"], 0.5)]
     for state, line in some.groupby("inner_state"):
-        _pair(axs[1, 0], line["sync_period"], line[["predicted_rate", "measured_rate"]], *STATES[state], state)
+        _pair(axs[1, 0], line["sync_period"], line[["predicted_rate", "measured_rate"]], STATES[state])
     axs[1, 0].axhline(some["inner_rate"].iloc[0], color=COLOURS["AdamW"], lw=1, label="inner rule alone")
     axs[1, 0].set(ylabel="factor of the mean per step")
     axs[1, 0].text(0.03, 0.95, "beta1 = 0.9, slow_step_size 0.5", transform=axs[1, 0].transAxes, va="top")
@@ -51,35 +57,34 @@ def cycle(found, phases):
     for (beta1, kind), line in phases.groupby(["beta1", "weights"]):
         line = line[(kind == "fast") | (line["phase"] % 4 == 0)]
         steps = line["phase"].where(line["phase"] > 0, line["phase"].max() + 1) if kind == "fast" else line["phase"]
-        order, face = np.argsort(steps), None if beta1 else "none"
+        order = np.argsort(steps)
         values = line[["predicted", "measured"]].iloc[order]
-        look = COLOURS[kind], MARKERS["slow"] if kind == "slow" else "o", () if beta1 else (4, 1.5)
-        _pair(axs[1, 1], steps.iloc[order], values, *look, f"{kind}, beta1 = {beta1:g}", mfc=face or COLOURS[kind])
+        marker, dashes = MARKERS["slow"] if kind == "slow" else "o", () if beta1 else (4, 1.5)
+        look = Look(f"{kind}, beta1 = {beta1:g}", COLOURS[kind], marker, dashes, hollow=not beta1)
+        _pair(axs[1, 1], steps.iloc[order], values, look)
     axs[1, 1].set(xlabel="steps since the sync", ylabel="variance", ylim=(0, 0.72), xticks=[0, 5, 10, 15, 20])
     axs[1, 1].legend(loc="upper center", ncols=2)
-    _few_ticks(axs.flat)
-    letter_panels(axs.flat)
-    sns.despine(fig)
-    return fig
+    no_minor_ticks(axs.flat)
+    return finished(fig, axs.flat)
 
 
 def published(over_time, matched, gaps):
     """Draw the computations after Figures 2 and 3 of Zhang et al. 2019.
 
-    over_time : frame of expected losses at one risk, index step, columns sync_period, 1 for gradient descent alone.
-    matched : frame of the ratio of losses to gradient descent, index risk, columns sync_period.
-    gaps : frame with ``modes``, ``condition``, ``rule`` and ``gap``, 1 - rate.
+    over_time : frame of expected losses at one risk after every 50 steps, columns sync_period, 1 for gradient descent
+    alone. matched : frame with ``risk`` and the ratio of losses to gradient descent, columns sync_period. gaps : frame
+    with ``modes``, ``condition``, ``rule`` and ``gap``, 1 - rate.
     """
+    over_time = over_time.set_axis(50 * np.arange(len(over_time))).rename(columns=int)
+    matched = matched.set_index("risk").rename(columns=int)
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.4))
     for k, line in over_time.items():
-        colour, _, dashes = PERIODS.get(k, (COLOURS["AdamW"], "", ()))
-        axs[0, 0].plot(line, color=colour, dashes=dashes, label=f"sync_period {k}" if k > 1 else "gradient descent")
+        axs[0, 0].plot(line, color=PERIODS[k].colour, dashes=PERIODS[k].dashes, label=PERIODS[k].label)
     axs[0, 0].set(yscale="log", xlabel="step", ylabel="expected loss at equal final risk")
     plain_ticks(axs[0, 0].yaxis, [0.2, 0.5, 1, 2])
     axs[0, 0].legend()
     for k, line in matched.items():
-        colour, marker, dashes = PERIODS[k]
-        axs[0, 1].plot(line, color=colour, marker=marker, ms=3, dashes=dashes, markevery=4, label=f"sync_period {k}")
+        axs[0, 1].plot(line, **PERIODS[k].line | {"ms": 3}, markevery=4, label=PERIODS[k].label)
     axs[0, 1].axhline(1, color=COLOURS["AdamW"], lw=1)
     axs[0, 1].set(
         xscale="log", xlabel="steady-state risk of both", ylabel="loss after 1000 steps,\ngradient descent = 1"
@@ -87,23 +92,23 @@ def published(over_time, matched, gaps):
     axs[0, 1].legend()
     for ax, (modes, lines) in zip(axs[1], gaps.groupby("modes"), strict=True):
         for rule, line in lines.groupby("rule", sort=False):
-            colour, marker, dashes = STATES[rule]
-            ax.plot(line["condition"], line["gap"], color=colour, marker=marker, ms=3.5, dashes=dashes, label=rule)
+            ax.plot(line["condition"], line["gap"], **STATES[rule].line | {"ms": 3.5}, label=rule)
         ax.set(xscale="log", yscale="log", xlabel="condition number", ylabel="1 - rate", ylim=(1e-4, 0.3))
         ax.text(0.97, 0.95, f"{modes} eigenvalues", transform=ax.transAxes, ha="right", va="top")
     axs[1, 0].legend(loc="lower left")
-    _few_ticks(axs.flat)
-    letter_panels(axs.flat)
-    sns.despine(fig)
-    return fig
+    no_minor_ticks(axs.flat)
+    return finished(fig, axs.flat)
 
 
-def identity(heights, paths, shown):
+def identity(paths, shown=10):
     """Draw a run in a valley, one coordinate of it in its first steps, and the distance to the inner rule alone.
 
-    heights : frame of the loss, index y, columns x. paths : ``predictions.averaged_path`` in two coordinates for some
-    sync periods, the first index; shown : the sync period of the run.
+    paths : frame of ``sync_period``, ``step`` and the columns of ``predictions.averaged_path`` in Rosenbrock's valley;
+    shown : the sync period of the run.
     """
+    grid = np.linspace(-1.5, 2.0, 60)
+    heights = pd.DataFrame(Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
+    paths = paths.set_index(["sync_period", "step"])
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.7))
     path, lower = paths.loc[shown], COLOURS["AdamW at lr x step"]
     levels = np.geomspace(heights.to_numpy().max() / 1e4, heights.to_numpy().max(), 7)
@@ -127,29 +132,20 @@ def identity(heights, paths, shown):
     axs[1].set(xlabel="step", ylabel="x", ylim=(low - 0.35 * (high - low), high))
     apart = np.hypot(*(paths[f"averaged_{i}"] - paths[f"alone_{i}"] for i in range(2)))
     for k, each in apart.groupby("sync_period"):
-        colour, _, dashes = PERIODS.get(k, ("0.5", "", ()))
+        colour = PERIODS[k].colour if k > 1 else "0.5"
         line = each.loc[k].clip(lower=1e-17)
-        axs[2].plot(line.iloc[::2], color=colour, dashes=dashes, label=f"sync_period {k}")
+        axs[2].plot(line.iloc[::2], color=colour, dashes=PERIODS[k].dashes, label=f"sync_period {k}")
     axs[2].set(yscale="log", xlabel="step", ylabel="distance to AdamW alone")
     axs[0].legend(loc="upper right")
     axs[1].legend(loc="lower right")
     axs[2].legend(loc="center right")
-    _few_ticks(axs)
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    no_minor_ticks(axs)
+    return finished(fig, axs)
 
 
-def _few_ticks(axs):
-    """Leave out the minor ticks of logarithmic axes, which are most of the bytes of a small figure."""
-    for ax in axs:
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_minor_locator(NullLocator())
-
-
-def _pair(ax, x, values, colour, marker, dashes, label, **look):
+def _pair(ax, x, values, look):
     """Draw a predicted line and measured markers in one look."""
     predicted, measured = (values[column] for column in values)
-    ax.plot(x, predicted, color=colour, dashes=dashes, lw=1)
-    ax.plot(x, measured, marker, color=colour, ms=4, **look)
-    ax.plot([], [], marker=marker, ms=4, color=colour, dashes=dashes, lw=1, label=label, **look)
+    ax.plot(x, predicted, color=look.colour, dashes=look.dashes, lw=1)
+    ax.plot(x, measured, ls="none", **look.points)
+    ax.plot([], [], **look.line, lw=1, label=look.label)

@@ -10,16 +10,10 @@ import pandas as pd
 import seaborn as sns
 
 from lookahead_nb import statistics
-from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, both_conventions, letter_panels, plain_ticks
+from lookahead_nb.figures import COLOURS, PAGE, both_conventions, plain_ticks
+from lookahead_nb.figures.parts import CONTROL, KINDS, at_one, finished, line
 
-RETENTIONS = [0.2, 0.5, 0.7, 0.9]
-CONTROL = "AdamW at lr x step"
-LABELS = {
-    "Lookahead": "Lookahead",
-    CONTROL: "AdamW at lr × slow_step_size",
-    "averaging": "averaging, without pull-back",
-}
-SIZES = {"Lookahead": 3.5, CONTROL: 6.5, "averaging": 4.5}
+FAMILIES = {"Lookahead": "lookahead", CONTROL: "lower", "averaging": "averaging"}  # of arms in the register, by kind
 LINES: dict[str, list[Any]] = {
     "ls": ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))],
     "marker": ["o", "v", "s", "D"],
@@ -32,21 +26,21 @@ def speed(runs):
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.6))
     plain, tuned = (runs[runs["task"].isin(_tasks_of(runs, arm))] for arm in ("adamw", "tuned adamw"))
-    _waiting(axs[0, 0], plain[plain["task"].map(_name) == "digits"])
-    _kinds(axs[0, 1], plain, "steps_to_threshold", _arms() | _arms(["averaging"], retentions=[0.5, 0.9]), "adamw")
+    _waiting(axs[0, 0], plain[plain["entry"] == "digits"])
+    _kinds(axs[0, 1], plain, "steps_to_threshold", _arms(plain), "adamw")
     guide = np.linspace(0, 0.9, 50)
     axs[0, 1].plot(guide, 1 / (1 - guide), color="0.5", lw=0.8, zorder=0, label="1 / slow_step_size")
     axs[0, 1].set_ylabel("steps to the threshold, AdamW = 1\nlearning rate unchanged")
-    _kinds(axs[1, 0], tuned, "steps_to_threshold", _arms(["Lookahead"], "tuned "), "tuned adamw")
+    _kinds(axs[1, 0], tuned, "steps_to_threshold", _arms(tuned, ["Lookahead"], "tuned "), "tuned adamw")
     axs[1, 0].set_ylabel("steps to the threshold, AdamW = 1\nlearning rate tuned for each")
-    solved = _arms(["Lookahead"], "momentum ")["Lookahead"]
+    solved = _by_retention(runs, "momentum lookahead")
     for task, metric, label, colour, ls, marker in (
         ("spectrum", "steps_to_shrink", "flat directions", COLOURS["Lookahead"], "-", "o"),
         ("ringing", "steps_to_shrink", "directions that ring", COLOURS["Lookahead"], (0, (4, 1.5)), "v"),
         ("spectrum", "steps_to_shrink_at_equal_risk", "flat directions, equal risk", "0.35", "-", "o"),
     ):
         middle, _ = _multiples(runs[runs["task"] == task], metric, solved, "momentum")
-        axs[1, 1].plot(middle["value"], ls=ls, marker=marker, ms=4, color=colour, label=label)
+        axs[1, 1].plot(middle["mean"], ls=ls, marker=marker, ms=4, color=colour, label=label)
     axs[1, 1].set_ylabel("steps to shrink by e, momentum alone = 1\nquadratics, exact")
     for ax in (axs[0, 1], axs[1, 0], axs[1, 1]):
         _against_retention(ax, [0.2, 0.5, 1, 2, 5, 10])
@@ -64,27 +58,28 @@ def stability(runs):
     trained, solved = _tasks_of(runs, "adamw"), _tasks_of(runs, "momentum")
     for ax, task in zip(axs[0], trained, strict=True):
         there = runs[runs["task"] == task]
-        _kinds(ax, there, "floor", _arms([*LABELS]), "adamw")
+        _kinds(ax, there, "floor", _arms(there), "adamw")
         both, _ = _multiples(there, "floor", {0.9: "lower averaging"}, "adamw")
         look = {"color": COLOURS["averaging"], "mec": "0.1", "mew": 0.6, "ls": "none"}
-        ax.plot(both["value"][[0.9]], "*", ms=8, **look, label="averaging at a tenth of the rate")
-        ax.set_ylabel(f"excess loss at the floor, AdamW = 1\n{_name(task)}")
+        ax.plot(both["mean"][[0.9]], "*", ms=8, **look, label="averaging at a tenth of the rate")
+        ax.set_ylabel(f"excess loss at the floor, AdamW = 1\n{_entry(there)}")
     for task, ls in zip(solved, LINES["ls"], strict=False):
         there = runs[runs["task"] == task]
-        for kind, named in _arms(["Lookahead", CONTROL], "momentum ").items():
+        for kind, named in _arms(there, ["Lookahead", CONTROL], "momentum ").items():
             exact, simulated = (_multiples(there, metric, named, "momentum")[0] for metric in ("slow_risk", "floor"))
-            look = {name: value for name, value in _look(kind).items() if name != "dashes"}
-            axs[1, 0].plot(simulated["value"], ls="none", **look)
-            label = f"{LABELS[kind]}, {_name(task)}".replace("AdamW", "momentum")
-            axs[1, 0].plot(exact["value"], ls=ls, color=look["color"])
+            look = KINDS[kind].points
+            axs[1, 0].plot(simulated["mean"], ls="none", **look)
+            label = f"{KINDS[kind].label}, {_entry(there)}".replace("AdamW", "momentum")
+            axs[1, 0].plot(exact["mean"], ls=ls, color=look["color"])
             axs[1, 0].plot([], [], ls=ls, **look, label=label)
     axs[1, 0].set_ylabel("excess in the steady state\nquadratics, momentum alone = 1")
     for task, ls, marker in zip([*trained, *solved], *LINES.values(), strict=True):
-        named = _arms(["Lookahead", CONTROL], "momentum " if task in solved else "")
-        controls = dict(zip(*(each.values() for each in named.values()), strict=True))
-        left, _ = _multiples(runs[runs["task"] == task], "floor", named["Lookahead"], controls)
-        _line(axs[1, 1], left, color="0.25", ls=ls, marker=marker, ms=4, lw=1, label=_name(task))
-    axs[1, 1].axhline(1, color="0.5", lw=0.8, zorder=0)
+        there = runs[runs["task"] == task]
+        named = _arms(there, ["Lookahead", CONTROL], "momentum " if task in solved else "")
+        controls = dict(zip(*(arms.values() for arms in named.values()), strict=True))
+        left, _ = _multiples(there, "floor", named["Lookahead"], controls)
+        line(axs[1, 1], left, color="0.25", ls=ls, marker=marker, ms=4, lw=1, label=_entry(there))
+    at_one(axs[1, 1])
     axs[1, 1].set_ylabel("excess of Lookahead /\nof the inner rule at lr × slow_step_size")
     for ax in axs.flat:
         _against_retention(ax, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1])
@@ -99,14 +94,15 @@ def budget(runs):
     tuned AdamW, the margin in grey; (c), (d) of digits at a rate that stays. runs : of C04.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.6))
-    tasks = _tasks_of(runs, "tuned adamw")
-    shortest = {_name(task): _steps(task) for task in sorted(tasks, key=_steps, reverse=True)}
+    tasks = {task: runs[runs["task"] == task] for task in _tasks_of(runs, "tuned adamw")}
+    steps = {task: there["steps"].iloc[0] for task, there in tasks.items()}
+    shortest = {_entry(tasks[task]): steps[task] for task in sorted(tasks, key=steps.__getitem__, reverse=True)}
     looks = dict(zip(shortest, zip("osDv^<>", sns.color_palette("colorblind"), strict=False), strict=False))
-    for task in tasks:
-        ax = axs[0, int(_steps(task) > shortest[_name(task)])]
-        marker, colour = looks[_name(task)]
-        label = f"{_name(task)}, {_steps(task)} steps"
-        _line(ax, _per_cent(runs[runs["task"] == task]), color=colour, marker=marker, ms=4, lw=1, label=label)
+    for task, there in tasks.items():
+        ax = axs[0, int(steps[task] > shortest[_entry(there)])]
+        marker, colour = looks[_entry(there)]
+        label = f"{_entry(there)}, {steps[task]} steps"
+        line(ax, _per_cent(there), color=colour, marker=marker, ms=4, lw=1, label=label)
     for ax in axs[0]:
         ax.axhspan(-0.5, 0.5, color="0.9", zorder=0)
         ticks = [-10, -1, 0, 1, 10]
@@ -115,15 +111,17 @@ def budget(runs):
         ax.set(ylabel="test loss over that of tuned AdamW\n(% of the loss of chance)", ylim=(-15, 2000))
         ax.minorticks_off()
         ax.legend(loc="upper left", ncols=2)
-    digits = [task for task in tasks if _name(task) == "digits"]
+    digits = {steps[task]: there for task, there in tasks.items() if _entry(there) == "digits"}
     for ax, times in zip(axs[1], (1, 10), strict=True):
-        for task, ls in zip(digits, LINES["ls"], strict=False):
-            there = runs[runs["task"] == task].set_index("arm")
-            named = {0.0: f"adamw times={times}"} | _arms(["Lookahead"], times=times)["Lookahead"]
-            losses = pd.Series({a: there.loc[arm, "test_loss"].mean() for a, arm in named.items()})
-            ax.plot(losses, color=COLOURS["Lookahead"], ls=ls, label=f"{_steps(task)} steps")
+        for (last, there), ls in zip(digits.items(), LINES["ls"], strict=False):
+            some = there[there["times"] == times]
+            (alone,) = some.loc[some["family"] == "adamw", "arm"].unique()
+            named = {0.0: alone} | _by_retention(some, "lookahead")
+            means = some.groupby("arm")["test_loss"].mean()
+            losses = pd.Series({a: means[arm] for a, arm in named.items()})
+            ax.plot(losses, color=COLOURS["Lookahead"], ls=ls, label=f"{last} steps")
             ax.plot(losses.idxmin(), losses.min(), "o", color=COLOURS["Lookahead"], mec="0.1", ms=6)
-        rate = there.loc[f"adamw times={times}", "lr"].iloc[0]
+        rate = some.loc[some["arm"] == alone, "lr"].iloc[0]
         ax.set(yscale="log", ylabel=f"test loss, digits\nlearning rate {rate:g}, unchanged")
         plain_ticks(ax.yaxis, [0.1, 0.2, 0.5, 1, 2])
     for ax in axs.flat:
@@ -136,27 +134,25 @@ def budget(runs):
 # ------------------------------------------------------------------------------------------------------ names of arms
 
 
-def _arms(kinds=("Lookahead", CONTROL), prefix="", *, retentions=RETENTIONS, times=None):
-    """Return the names in the register of arms, by kind and retention."""
-    of_kind = {
-        "Lookahead": lambda a: f"lookahead {'' if times is None else f'times={times} '}retention={a}",
-        CONTROL: lambda a: f"lower times={round(1 - a, 1)}",
-        "averaging": lambda a: f"averaging retention={a}",
-    }
-    return {kind: {a: prefix + of_kind[kind](a) for a in retentions} for kind in kinds}
+def _arms(runs, kinds=(*FAMILIES,), prefix=""):
+    """Return the names of arms by kind and retention."""
+    return {kind: _by_retention(runs, prefix + FAMILIES[kind]) for kind in kinds}
+
+
+def _by_retention(runs, family):
+    """Return the names of the arms of a family by retention; a lower rate has that of the Lookahead it controls."""
+    arms = runs[runs["family"] == family].drop_duplicates("arm")
+    return dict(zip(arms["retention"].fillna((1 - arms["times"]).round(12)), arms["arm"], strict=True))
 
 
 def _tasks_of(runs, arm):
     return [*runs.loc[runs["arm"] == arm, "task"].unique()]
 
 
-def _name(task):
-    return task.split()[0]
-
-
-def _steps(task):
-    """The step at which a task is evaluated last."""
-    return int(dict(change.split("=") for change in task.split()[1:])["eval_every"])
+def _entry(runs):
+    """The name of the only task without its changes."""
+    (entry,) = runs["entry"].unique()
+    return entry
 
 
 # ------------------------------------------------------------------------------------------------------------ numbers
@@ -165,12 +161,12 @@ def _steps(task):
 def _multiples(runs, metric, named, control):
     """Return a metric of arms by retention, as multiples of a control's or of the control of each: geometric means.
 
-    returns : frame with ``value``, ``low``, ``high`` over all tasks, in which a single control stands at retention 0;
+    returns : frame with ``mean``, ``low``, ``high`` over all tasks, in which a single control stands at retention 0;
     frame of the means with a column for each task.
     """
     controls = dict.fromkeys(named.values(), control) if isinstance(control, str) else control
-    ratios = statistics.ratios_to(_values(runs, metric), controls, over="seeds").rename(columns={"ratio": "value"})
-    joint, by_task = ratios.xs("all", level="task"), ratios.drop("all", level="task")["value"].unstack("task")
+    ratios = statistics.ratios_to(_values(runs, metric), controls, over="seeds").rename(columns={"ratio": "mean"})
+    joint, by_task = ratios.xs("all", level="task"), ratios.drop("all", level="task")["mean"].unstack("task")
     middle, tasks = (each.loc[[*named.values()]].set_axis([*named]) for each in (joint, by_task))
     if isinstance(control, str):
         middle.loc[0.0] = tasks.loc[0.0] = 1.0
@@ -179,10 +175,10 @@ def _multiples(runs, metric, named, control):
 
 def _per_cent(runs):
     """Return test losses less that of tuned AdamW, by retention, in per cent of the loss of chance over the best."""
-    values, named = _values(runs, "test_loss"), _arms(["Lookahead"], "tuned ")["Lookahead"]
-    room = runs["chance"].iloc[0] - runs.groupby("arm")["test_loss"].mean().min()
+    values, named = _values(runs, "test_loss"), _by_retention(runs, "tuned lookahead")
+    (room,) = statistics.chance_gap(runs, "test_loss")
     gaps = {a: statistics.student(statistics.paired(values, arm, "tuned adamw")) for a, arm in named.items()}
-    return 100 / room * pd.DataFrame({0.0: (0.0, 0.0, 0.0)} | gaps, ["value", "low", "high"]).T
+    return 100 / room * pd.DataFrame({0.0: (0.0, 0.0, 0.0)} | gaps, ["mean", "low", "high"]).T
 
 
 def _values(runs, metric):
@@ -197,34 +193,21 @@ def _kinds(ax, runs, metric, kinds, control):
     for kind, named in kinds.items():
         middle, tasks = _multiples(runs, metric, named, control)
         if tasks.shape[1] > 1:
-            ax.plot(tasks, color=COLOURS[kind], dashes=DASHES[kind], lw=0.5, alpha=0.6)
-        _line(ax, middle, **_look(kind), label=LABELS[kind])
-    ax.plot(0, 1, color=COLOURS["AdamW"], marker=MARKERS["AdamW"], ms=4, ls="none", zorder=4, label="AdamW")
-
-
-def _look(kind):
-    """Return colour, dash and marker of an arm; the control is hollow, since it often lies on top of Lookahead."""
-    face = "none" if kind == CONTROL else COLOURS[kind]
-    look = {"color": COLOURS[kind], "dashes": DASHES[kind] or (None, None)}
-    return look | {"marker": MARKERS[kind], "ms": SIZES[kind], "mfc": face}
-
-
-def _line(ax, middle, **look):
-    """Draw values and their intervals against retention, the index."""
-    ax.plot(middle["value"], **look)
-    away = [middle["value"] - middle["low"], middle["high"] - middle["value"]]
-    ax.errorbar(middle.index, middle["value"], away, fmt="none", ecolor=look["color"], elinewidth=0.8)
+            ax.plot(tasks, color=KINDS[kind].colour, dashes=KINDS[kind].dashes, lw=0.5, alpha=0.6)
+        line(ax, middle, **KINDS[kind].line, label=KINDS[kind].label)
+    ax.plot(0, 1, **KINDS["AdamW"].points, ls="none", zorder=4, label="AdamW")
 
 
 def _waiting(ax, runs):
     """Draw the share of runs above the threshold against the step, by Kaplan and Meier's estimator."""
-    curves = {"AdamW": {0: "adamw"}} | _arms(["averaging"], retentions=[0.9]) | _arms()
-    for kind, named in curves.items():
+    kinds = _arms(runs)
+    curves = {"AdamW": {0.0: "adamw"}, "averaging": {0.9: kinds["averaging"][0.9]}}
+    for kind, named in (curves | {kind: kinds[kind] for kind in ("Lookahead", CONTROL)}).items():
         for a, arm in named.items():
             there = runs[runs["arm"] == arm]
             times = there["steps_to_threshold"].where(there["reached"] == 1)
             share = statistics.kaplan_meier(times, there["steps_to_threshold"].max())["waiting"]
-            ax.plot(share, drawstyle="steps-post", color=COLOURS[kind], dashes=DASHES[kind] or (None, None))
+            ax.plot(share, drawstyle="steps-post", color=KINDS[kind].colour, dashes=KINDS[kind].dashes)
             if kind == "Lookahead":
                 ax.text(1.04 * share.index[share <= 0.5][0], 0.55, f"{a}", fontsize=7)
     ax.set(xscale="log", xlabel="step", ylabel="share of runs above the threshold\ndigits, learning rate unchanged")
@@ -238,8 +221,7 @@ def _against_retention(ax, ticks):
 
 
 def _finished(fig, axs, plain=()):
-    letter_panels(axs.flat)
-    sns.despine(fig, top=False)
+    finished(fig, axs.flat, top=False)
     for ax in plain:
         sns.despine(ax=ax)
     return fig

@@ -6,34 +6,35 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import NullLocator
 
 from lookahead_nb import statistics
-from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, letter_panels, plain_ticks
+from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE
+from lookahead_nb.figures.parts import CAPS, Look, at_one, away, finished, line, only_ticks, periods
 
 PERIODS = [1, 2, 5, 10, 20, 50]
 GREYS = [
-    ("o", (), "0.1"),
-    ("s", (4, 1.5), "0.35"),
-    ("^", (1, 1), "0.5"),
-    ("D", (6, 1, 1, 1), "0.65"),
-    ("v", (), "0.75"),
+    Look("", "0.1", "o"),
+    Look("", "0.35", "s", (4, 1.5)),
+    Look("", "0.5", "^", (1, 1)),
+    Look("", "0.65", "D", (6, 1, 1, 1)),
+    Look("", "0.75", "v"),
 ]
-FLOORS = {
+FLOORS = {  # by the name of the task without its changes
     "bowl": "exact (lines), AdamW (points)",
-    "blobs steps=5840 eval_every=73": "blobs, many curvatures",
-    "teacher steps=5840 eval_every=73": "teacher, one curvature",
+    "blobs": "blobs, many curvatures",
+    "teacher": "teacher, one curvature",
 }
-GROUPS = {  # tasks of C07
-    "short": [f"{name} steps=100 eval_every=100" for name in ("digits", "cancer", "blobs")],
-    "long": [
-        *("digits eval_every=1000", "cancer eval_every=600", "blobs eval_every=3000"),
-        "fashion steps=500 eval_every=500",
-    ],
-    "momentum rings": ["teacher steps=300 eval_every=300", "checkerboard eval_every=2000"],
-}
+GROUPS = ("short", "long", "momentum rings")  # of the tasks of C07
+RINGING = ("teacher", "checkerboard")
 CONTROL = "slow sync_period=1"  # which is AdamW at lr × slow_step_size
-KINDS = {"slow": "slow weights", "fast": "fast weights", "averaging": "averaging, without pull-back"}
+KINDS = {
+    kind: Look(label, COLOURS[kind], MARKERS[kind], DASHES[kind], size=9 if kind == "fast" else 5)
+    for kind, label in {
+        "slow": "slow weights",
+        "fast": "fast weights",
+        "averaging": "averaging, without pull-back",
+    }.items()
+}
 
 
 def exact_cycle(exact):
@@ -52,18 +53,15 @@ def exact_cycle(exact):
         lines = exact.pivot(index="sync_period", columns="x", values=measure)
         lines = lines / lines.loc[1] if measure == "steps" else lines
         colours = sns.color_palette("viridis", lines.shape[1])
-        for (x, line), colour, (_, dashes, _) in zip(lines.items(), colours, GREYS, strict=False):
-            ax.plot(line, color=colour, dashes=dashes, label=f"{x:g}")
-        _periods(ax)
+        for (x, column), colour, look in zip(lines.items(), colours, GREYS, strict=False):
+            ax.plot(column, color=colour, dashes=look.dashes, label=f"{x:g}")
+        periods(ax, PERIODS)
         ax.set(ylabel=label)
     axs[2].set_yscale("log")
-    plain_ticks(axs[2].yaxis, [0.2, 0.5, 1, 2])
-    axs[2].yaxis.set_minor_locator(NullLocator())
-    axs[2].axhline(1, color="0.5", lw=0.8, zorder=0)
+    only_ticks(axs[2].yaxis, [0.2, 0.5, 1, 2])
+    at_one(axs[2])
     axs[1].legend(title="rate × curvature", loc="upper left", title_fontsize=7)
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs)
 
 
 def stability_and_speed(runs):
@@ -72,38 +70,32 @@ def stability_and_speed(runs):
     runs : table of the claim C05.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.2))
-    for ax, (task, name) in zip(axs.flat, FLOORS.items(), strict=False):
-        here = runs[runs["task"] == task]
-        for kind in KINDS if task != "bowl" else ("slow", "fast"):
-            look = {
-                "color": COLOURS[kind],
-                "marker": MARKERS[kind],
-                "dashes": DASHES[kind],
-                "label": KINDS[kind],
-            }
-            if task == "bowl":
-                exact = here[here["arm"].str.startswith("slow")].groupby("arm").first()[["slow_risk", "fast_risk"]]
-                exact = (exact / exact.loc["slow sync_period=1", "slow_risk"]).rename(_period).sort_index()
-                ax.plot(exact[f"{kind}_risk"], color=look["color"], dashes=look.pop("dashes"))
-                look["ls"] = "none"
-            _line(ax, _ratios(here, kind, "floor"), ms=9 if kind == "fast" else 5, **look)
-        _periods(ax)
-        ax.axhline(1, color="0.5", lw=0.8, zorder=0)
+    floors = runs[runs["eval_every"] == 73].drop_duplicates("entry").set_index("entry")["task"]
+    for ax, (entry, name) in zip(axs.flat, FLOORS.items(), strict=False):
+        there = runs[runs["task"] == floors[entry]]
+        for kind, look in KINDS.items():
+            if entry == "bowl" and kind == "averaging":
+                continue
+            drawn = look.line | {"label": look.label}
+            if entry == "bowl":
+                exact = there[there["family"] == "slow"].groupby("sync_period").first()[["slow_risk", "fast_risk"]]
+                exact = exact / exact.loc[1, "slow_risk"]
+                ax.plot(exact[f"{kind}_risk"], color=look.colour, dashes=look.dashes)
+                drawn = look.points | {"label": look.label, "ls": "none"}
+            line(ax, _ratios(there, kind, "floor"), **drawn)
+        periods(ax, PERIODS)
+        at_one(ax)
         ax.set(ylabel="excess loss at the noise floor", title=name)
     axs[1, 0].legend(loc="upper left")
-    speeds = [task for task in runs["task"].unique() if "eval_every=100" in task]
-    for task, (marker, dashes, colour) in zip(speeds, GREYS, strict=True):
-        here = runs[runs["task"] == task]
-        name = f"{task.split(' ')[0]}, lr {here['lr'].max():g}"
-        line = _ratios(here, "slow", "steps_to_threshold")
-        _line(axs[1, 1], line, marker=marker, dashes=dashes, color=colour, ms=4, label=name)
-    _periods(axs[1, 1])
-    axs[1, 1].axhline(1, color="0.5", lw=0.8, zorder=0)
+    speeds = runs[runs["eval_every"] == 100].groupby("task", sort=False)
+    for (_, there), look in zip(speeds, GREYS, strict=True):
+        name = f"{there['entry'].iloc[0]}, lr {there['lr'].max():g}"
+        line(axs[1, 1], _ratios(there, "slow", "steps_to_threshold"), **look.line | {"label": name})
+    periods(axs[1, 1], PERIODS)
+    at_one(axs[1, 1])
     axs[1, 1].set(ylabel="steps to the threshold", title="speed")
     axs[1, 1].legend(loc="upper left")
-    letter_panels(axs.flat)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs.flat)
 
 
 def choice(runs):
@@ -111,65 +103,46 @@ def choice(runs):
 
     runs : table of the claim C07.
     """
-    names = {"AdamW": "tuned adamw"} | {str(k): f"tuned sync_period={k}" for k in PERIODS} | {"avg.": "tuned averaging"}
+    by_period = runs[runs["family"] == "tuned"].drop_duplicates("arm").set_index("sync_period")["arm"]
+    names = {"AdamW": "tuned adamw"} | {f"{k:g}": arm for k, arm in by_period.items()} | {"avg.": "tuned averaging"}
+    rings, short = runs["entry"].isin(RINGING), runs["steps"] == 100
+    groups = np.select([rings, short], ["momentum rings", "short"], "long")
     fig, axs = plt.subplots(1, len(GROUPS), figsize=(PAGE, 2.9))
-    for ax, (title, group) in zip(axs, GROUPS.items(), strict=True):
-        tasks = [task for task in group if task in set(runs["task"])]
+    for ax, title in zip(axs, GROUPS, strict=True):
+        tasks = [*runs[groups == title].groupby("task", sort=False)]
         ax.axhspan(-1, 1, color="0.92", zorder=0)
-        for i, (task, (marker, dashes, colour)) in enumerate(zip(tasks, GREYS, strict=False)):
-            line = _shares(runs, task, names) * 100
+        for i, ((_, there), look) in enumerate(zip(tasks, GREYS, strict=False)):
+            means = _shares(there, names, by_period[5]) * 100
             x = np.arange(len(names)) + 0.12 * (i - (len(tasks) - 1) / 2)
-            away = [line["mean"] - line["low"], line["high"] - line["mean"]]
-            ax.errorbar(x, line["mean"], away, fmt="none", ecolor=colour, elinewidth=0.8)
-            ax.plot(x, line["mean"], marker, color=colour, ms=4, label=task.split(" ")[0])
-            ax.plot(x[1:-1], line["mean"].iloc[1:-1], color=colour, dashes=dashes, lw=0.8)
+            ax.errorbar(x, means["mean"], away(means), ecolor=look.colour, **CAPS)
+            ax.plot(x, means["mean"], look.marker, color=look.colour, ms=4, label=there["entry"].iloc[0])
+            ax.plot(x[1:-1], means["mean"].iloc[1:-1], color=look.colour, dashes=look.dashes, lw=0.8)
         ax.set_xticks(range(len(names)), names, rotation=45)
         ax.set(xlabel="sync period", title=title)
-        ax.legend(loc="lower left" if line["mean"].max() < 2 else "upper left")
+        ax.legend(loc="lower left" if means["mean"].max() < 2 else "upper left")
     axs[0].set_ylabel("test loss above that of period 5\n(hundredths of the range)")
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
-
-
-def _periods(ax):
-    """Make the x axis that of the sync period, the article's range shaded."""
-    ax.axvspan(5, 10, color="0.93", zorder=0)
-    ax.set(xscale="log", xlabel="sync period")
-    plain_ticks(ax.xaxis, PERIODS)
-    ax.xaxis.set_minor_locator(NullLocator())
+    return finished(fig, axs)
 
 
 def _ratios(runs, kind, metric):
     """Geometric means over the seeds of the arms of a kind over slow weights at period 1, with intervals, by period."""
     values = runs.assign(value=runs[metric])
+    arms = runs[runs["family"] == kind].drop_duplicates("arm").set_index("sync_period")["arm"]
     gaps = {
-        _period(arm): statistics.by_task(statistics.paired(values, arm, CONTROL, "log")).iloc[0]
-        for arm in values["arm"].unique()
-        if arm.startswith(f"{kind} ") and arm != CONTROL
+        period: statistics.by_task(statistics.paired(values, arm, CONTROL, "log")).iloc[0]
+        for period, arm in arms.items()
+        if arm != CONTROL
     }
     if kind == "slow":
-        gaps[1] = pd.Series({"mean": 0.0, "low": 0.0, "high": 0.0})
+        gaps[1.0] = pd.Series({"mean": 0.0, "low": 0.0, "high": 0.0})
     return np.exp(pd.DataFrame(gaps).T[["mean", "low", "high"]]).sort_index()
 
 
-def _period(arm):
-    return int(arm.split("=")[1])
-
-
-def _shares(runs, task, names):
-    """Mean gaps of the arms to period 5, and their intervals, as shares of (chance - lowest mean loss)."""
-    values = runs[runs["task"] == task].assign(value=lambda frame: frame["test_loss"])
-    room = values["chance"].iloc[0] - values.groupby("arm")["value"].mean().min()
-    control = "tuned sync_period=5"
+def _shares(runs, names, control):
+    """Mean gaps of the arms to a control, and their intervals, as shares of (chance - lowest mean loss)."""
+    values = runs.assign(value=runs["test_loss"])
+    (room,) = statistics.chance_gap(runs, "test_loss")
     others = {name: arm for name, arm in names.items() if arm != control}
     gaps = {name: statistics.by_task(statistics.paired(values, arm, control)).iloc[0] for name, arm in others.items()}
     found = pd.DataFrame(gaps).T[["mean", "low", "high"]] / room
     return found.reindex(names).fillna(0.0)
-
-
-def _line(ax, line, **look):
-    """Draw ratios and their intervals over the index."""
-    ax.plot(line["mean"], **look)
-    away = [line["mean"] - line["low"], line["high"] - line["mean"]]
-    ax.errorbar(line.index, line["mean"], away, fmt="none", ecolor=look["color"], elinewidth=0.8)

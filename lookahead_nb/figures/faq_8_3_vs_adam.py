@@ -1,7 +1,7 @@
 """Figures of the notebook 05_faq_8_3_vs_adam.
 
 They take the runs of claims, as ``claims.results`` returns them, and show an arm as a multiple of its control, paired
-by seed. The name of a task begins with its data set; the changes behind it say which panel a run belongs to.
+by seed. The parameters of a task say which panel a run belongs to.
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import NullLocator
 
 from lookahead_nb import statistics
-from lookahead_nb.figures import COLOURS, MARKERS, PAGE, letter_panels, plain_ticks
+from lookahead_nb.figures import PAGE
+from lookahead_nb.figures.parts import CONTROL, KINDS, Look, at_one, away, finished, only_ticks
 
-ARMS = {  # of the register: name, colour, marker, filled
-    "adamw": ("AdamW", COLOURS["AdamW"], MARKERS["AdamW"], True),
-    "lookahead": ("Lookahead(AdamW)", COLOURS["Lookahead"], MARKERS["Lookahead"], True),
-    "lookahead at 0.001": ("Lookahead(AdamW)", COLOURS["Lookahead"], MARKERS["Lookahead"], True),
-    "lookahead adam": ("Lookahead(Adam)", COLOURS["Lookahead"], MARKERS["Lookahead"], False),
-    "lower": ("AdamW at lr × slow_step_size", COLOURS["AdamW at lr x step"], MARKERS["AdamW at lr x step"], False),
-    "averaging": ("averaging, without pull-back", COLOURS["averaging"], MARKERS["averaging"], True),
-    "schedule-free": ("Schedule-Free AdamW", "0.35", "v", False),
+LOOKAHEAD = KINDS["Lookahead"]._replace(label="Lookahead(AdamW)")
+ARMS = {  # of the register
+    "adamw": KINDS["AdamW"],
+    "lookahead": LOOKAHEAD,
+    "lookahead at 0.001": LOOKAHEAD,
+    "lookahead adam": LOOKAHEAD._replace(label="Lookahead(Adam)", hollow=True),
+    "lower": KINDS[CONTROL],
+    "averaging": KINDS["averaging"],
+    "schedule-free": Look("Schedule-Free AdamW", "0.35", "v", hollow=True),
 }
 TASKS = ["digits", "cancer", "checkerboard", "blobs", "fashion", "census", "spam", "banking", "speech"]
-LOOKS = dict(zip(TASKS, zip(sns.color_palette("crest", len(TASKS)), "osD^vP<X>", strict=True), strict=True))
+LOOKS = {
+    task: Look(task, colour, marker)
+    for task, colour, marker in zip(TASKS, sns.color_palette("crest", len(TASKS)), "osD^vP<X>", strict=True)
+}
 TICKS = {  # of a logarithmic axis, by how wide it is
     1.2: [0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08],
     1.5: [0.85, 0.9, 0.95, 1, 1.1, 1.2],
@@ -43,15 +47,13 @@ def ratios(runs, control, *arms, metric="test_loss"):
     return statistics.ratios_to(kept.assign(value=kept[metric])[["task", "arm", "seed", "value"]], control)
 
 
-def with_change(runs, change, is_there=True):
-    """Return the runs of the tasks whose name has a change, or of those whose name lacks it.
-
-    change : str, such as "steps="; is_there : bool.
-    """
-    return runs[runs["task"].str.contains(f" {change}", regex=False) == is_there]
+def longest(runs):
+    """Return the runs of the tasks that have as many steps as any on the same data and rows with the same schedule."""
+    alike = runs.groupby(["entry", "schedule"])["steps"]
+    return runs[runs["steps"] == alike.transform("max")]
 
 
-def over_tasks(runs, margin):
+def over_tasks(runs, margin=1.02):
     """Draw every arm as a multiple of tuned Adam on each task and over the tasks, at a constant and at a cosine rate.
 
     runs : of C08. margin : float above 1, the band within which nobody would care.
@@ -59,37 +61,36 @@ def over_tasks(runs, margin):
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 5.6), sharey=True, width_ratios=[1.3, 1])
     rows = {task: -i for i, task in enumerate([*TASKS, "all"])}
     for ax, is_cosine in zip(axs, (False, True), strict=True):
-        here = ratios(with_change(runs, "schedule=cosine", is_cosine), "adam")
-        _forest(ax, here.rename(index=_data_set, level="task"), rows, margin)
+        some = runs[(runs["schedule"] == "cosine") == is_cosine]
+        _forest(ax, ratios(some, "adam").rename(index=_of_task(some, "entry"), level="task"), rows, margin)
         ax.axhline(0.5 - len(TASKS), color="0.3", lw=0.6)
         ax.set(xlabel="test loss, tuned Adam = 1")
         ax.set_title("cosine rate" if is_cosine else "constant rate")
     axs[0].set_yticks([*rows.values()], [*TASKS, "over the tasks"])
     fig.legend(*axs[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    letter_panels(axs)
-    sns.despine(fig, left=True)
-    return fig
+    return finished(fig, axs, left=True)
 
 
 def training_time(runs, whole, crossing):
     """Draw Lookahead as a multiple of Adam against the training time: at one rate, re-tuned, and on a quadratic.
 
     runs : of C10, the shortest of which take a tenth of the steps of the longest; whole : of C08, which tunes for the
-    longest. crossing : frame of ``predictions.overtaking``: by ``lr`` and ``step`` the ratios ``exact`` and
-    ``simulated``, NaN where there is none, and ``predicted``, the step at which the closed form has the losses equal.
+    longest. crossing : frame of ``predictions.overtaking``.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 3.3))
-    longest = with_change(with_change(whole, "schedule=", False), "steps=", False)
-    tuned = pd.concat([ratios(each, "adam", "lookahead").loc["lookahead"] for each in (runs.pipe(_tuned), longest)])
+    constant = whole[whole["schedule"] == "constant"]
+    tuned = pd.concat([ratios(some, "adam", "lookahead").loc["lookahead"] for some in (runs.pipe(_tuned), constant)])
+    parameters = pd.concat([runs, constant])
     at_one_rate = ratios(runs, "adam at 0.01", "lookahead at 0.01").loc["lookahead at 0.01"]
     for ax, lines in ((axs[0], at_one_rate), (axs[1], tuned)):
-        lines = lines.drop("all").assign(share=_shares).set_index("share", append=True)
-        for task, (colour, marker) in LOOKS.items():
-            line = lines[lines.index.get_level_values("task").map(_data_set) == task].droplevel("task").sort_index()
-            look = {"color": colour, "marker": marker, "ms": 3.5, "lw": 0.9, "elinewidth": 0.6}
-            ax.errorbar(line.index, line["ratio"], _bars(line), label=task, **look)
+        lines = lines.drop("all").assign(**{name: _of_task(parameters, name) for name in ("entry", "steps")})
+        lines["share"] = lines["steps"] / lines["entry"].map(parameters.groupby("entry")["steps"].max())
+        for entry, look in LOOKS.items():
+            points = lines[lines["entry"] == entry].set_index("share").sort_index()
+            drawn = {"color": look.colour, "marker": look.marker, "ms": 3.5, "lw": 0.9, "elinewidth": 0.6}
+            ax.errorbar(points.index, points["ratio"], away(points, "ratio"), label=look.label, **drawn)
         ax.set(xscale="log", xlabel="steps, as a share of the longest run", xlim=(0.08, 1.25))
-        _ticks(ax.xaxis, [0.1, 0.3, 1])
+        only_ticks(ax.xaxis, [0.1, 0.3, 1])
     for (lr, line), shade in zip(
         crossing.groupby("lr"), sns.color_palette("flare", crossing["lr"].nunique()), strict=True
     ):
@@ -107,51 +108,51 @@ def training_time(runs, whole, crossing):
         framealpha=1,
     )
     for ax, ticks in zip(axs, ([0.3, 0.5, 0.7, 1, 1.5, 2], [0.7, 0.8, 0.9, 1, 1.1], [0.5, 1, 2, 5, 10]), strict=True):
-        ax.axhline(1, color="0.5", lw=0.8, zorder=0)
+        at_one(ax)
         ax.set(yscale="log")
-        _ticks(ax.yaxis, ticks)
+        only_ticks(ax.yaxis, ticks)
     axs[2].set_ylim(0.3, 15)  # room for the legend
     axs[0].set_ylabel("test loss of Lookahead, Adam = 1")
     handles, labels = axs[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs)
 
 
-def data_size(runs, margin):
+def data_size(runs, margin=1.02):
     """Draw Lookahead as a multiple of AdamW on all rows and on a tenth of them, at a constant and at a cosine rate.
 
     runs : of C09. margin : as in :func:`over_tasks`.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.9), sharey=True)
     for ax, is_cosine in zip(axs, (False, True), strict=True):
-        here = ratios(with_change(runs, "schedule=cosine", is_cosine), "adamw", "lookahead").loc["lookahead"]
-        here = here.drop("all").assign(task=lambda each: each.index.map(_data_set)).rename(index=_rows)
-        tasks = [*here["task"].unique()]
-        for task, away in zip(tasks, np.linspace(-0.12, 0.12, len(tasks)), strict=True):
-            line = here[here["task"] == task].loc[[ALL, STEPS, EPOCHS]]
-            look = dict(zip(("color", "marker"), LOOKS[task], strict=True)) | {"ms": 4, "lw": 0.9, "elinewidth": 0.7}
-            ax.errorbar(np.arange(3) + away, line["ratio"], _bars(line), label=task, **look)
+        some = runs[(runs["schedule"] == "cosine") == is_cosine]
+        table = ratios(some, "adamw", "lookahead").loc["lookahead"].drop("all")
+        table = table.assign(entry=_of_task(some, "entry"), size=_of_task(some.assign(size=_sizes), "size"))
+        entries = [*table["entry"].unique()]
+        for entry, shift in zip(entries, np.linspace(-0.12, 0.12, len(entries)), strict=True):
+            points = table[table["entry"] == entry].set_index("size").loc[[ALL, STEPS, EPOCHS]]
+            look = LOOKS[entry]
+            drawn = {"color": look.colour, "marker": look.marker, "ms": 4, "lw": 0.9, "elinewidth": 0.7}
+            x = np.arange(3) + shift
+            ax.errorbar(x, points["ratio"], away(points, "ratio"), label=look.label, **drawn)
         ax.axhspan(1 / margin, margin, color="0.93", zorder=0)
-        ax.axhline(1, color="0.5", lw=0.8, zorder=0)
+        at_one(ax)
         ax.set(yscale="log", xlim=(-0.4, 2.4))
         ax.set_xticks(range(3), [ALL, STEPS, EPOCHS])
         ax.set_title("cosine rate" if is_cosine else "constant rate")
-    _ticks(axs[0].yaxis, [0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1])
+    only_ticks(axs[0].yaxis, [0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1])
     axs[0].set_ylabel("test loss of Lookahead, AdamW = 1")
     axs[0].legend(loc="lower left", frameon=False, ncols=2)
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs)
 
 
-def text(runs, margins):
+def text(runs, margins=(1.1, 1.02)):
     """Draw the arms on text as multiples of Adam: steps to a training loss, and test loss early and in the end.
 
     runs : of C19. margins : float above 1 of the steps, and of the losses.
     """
-    short, whole = (with_change(runs, "steps=", is_short) for is_short in (True, False))
+    whole = longest(runs)
+    short = runs.drop(whole.index)
     panels = {
         "steps to a loss,\nboth at lr 0.001": (
             whole,
@@ -166,68 +167,52 @@ def text(runs, margins):
     fig, axs = plt.subplots(1, len(panels), figsize=(PAGE, 3.2), sharey=True)
     for ax, (label, (some, control, arms, metric)) in zip(axs, panels.items(), strict=True):
         arms = arms or [arm for arm in ARMS if arm in {*some["arm"]} and " at " not in arm]
-        here = ratios(some, control, *arms, metric=metric).drop("all", level="task").rename(index=_model, level="task")
-        rows = {task: -i for i, task in enumerate(here.index.unique("task"))}
-        _forest(ax, here, rows, margins[metric == "test_loss"])
+        table = ratios(some, control, *arms, metric=metric).drop("all", level="task")
+        table = table.rename(index=_of_task(some.assign(model=_models), "model"), level="task")
+        rows = {task: -i for i, task in enumerate(table.index.unique("task"))}
+        _forest(ax, table, rows, margins[metric == "test_loss"])
         ax.set_xlabel(f"{label}\n(Adam = 1)")
     axs[0].set_yticks([*rows.values()], [*rows])
     fig.legend(*axs[-1].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    letter_panels(axs)
-    sns.despine(fig, left=True)
-    return fig
+    return finished(fig, axs, left=True)
 
 
-def _ticks(axis, ticks):
-    """Put these ticks, and no others, on a logarithmic axis."""
-    plain_ticks(axis, ticks)
-    axis.set_minor_locator(NullLocator())
+def _of_task(runs, column):
+    """Return a parameter of the tasks by their name."""
+    return runs.drop_duplicates("task").set_index("task")[column]
 
 
-def _data_set(task):
-    return task.split(" ")[0]
+def _sizes(runs):
+    """Return what a task changes of the data set: its rows, and with them the steps or not."""
+    fewest = runs.groupby("entry")["steps"].transform("min")
+    few = np.where(runs["steps"] == fewest, EPOCHS, STEPS)
+    return np.where(runs["rows"].isna(), ALL, few)
 
 
-def _rows(task):
-    return (EPOCHS if " steps=" in task else STEPS) if " rows=" in task else ALL
-
-
-def _model(task):
-    hidden = "hidden=[]" not in task if task.startswith("spam") else "hidden=" in task
-    return f"{_data_set(task)},\n{'network' if hidden else 'logistic'}"
+def _models(runs):
+    return runs["entry"] + ",\n" + runs["hidden"].map(lambda widths: "network" if widths else "logistic")
 
 
 def _tuned(runs):
     return runs[runs["task"].isin(runs["task"][runs["arm"] == "adam"])]
 
 
-def _shares(lines):
-    """Return the steps of tasks as a share of the longest run of the data set, given that the shortest is a tenth."""
-    steps = lines.index.str.extract(r" steps=(\d+)", expand=False).astype(float)
-    shortest = pd.Series(steps).groupby(lines.index.map(_data_set)).transform("min").to_numpy()
-    return np.where(np.isnan(steps), 1.0, steps / (10 * shortest))
-
-
-def _bars(line):
-    return [line["ratio"] - line["low"], line["high"] - line["ratio"]]
-
-
 def _forest(ax, table, rows, margin):
     """Draw ratios by arm and task with their intervals, a row for each task and a band for the margin."""
     arms = [arm for arm in ARMS if arm in table.index.unique("arm")]
-    for arm, away in zip(arms, np.linspace(0.3, -0.3, len(arms)) if len(arms) > 1 else [0.0], strict=True):
-        name, colour, marker, filled = ARMS[arm]
-        points = table.loc[arm]
-        heights = points.index.map(rows) + away
-        ax.hlines(heights, points["low"], points["high"], color=colour, lw=0.9)
-        face = colour if filled else "white"
-        ax.plot(points["ratio"], heights, marker, color=colour, mfc=face, ms=4, ls="none", label=name)
+    for arm, shift in zip(arms, np.linspace(0.3, -0.3, len(arms)) if len(arms) > 1 else [0.0], strict=True):
+        look, points = ARMS[arm], table.loc[arm]
+        heights = points.index.map(rows) + shift
+        ax.hlines(heights, points["low"], points["high"], color=look.colour, lw=0.9)
+        face = "white" if look.hollow else look.colour
+        ax.plot(points["ratio"], heights, look.marker, color=look.colour, mfc=face, ms=4, ls="none", label=look.label)
     for row in [*rows.values()][1:]:
         ax.axhline(row + 0.5, color="0.88", lw=0.6, zorder=0)
     ax.axvspan(1 / margin, margin, color="0.93", zorder=0)
-    ax.axvline(1, color="0.5", lw=0.8, zorder=0)
+    at_one(ax, across=True)
     ax.set(xscale="log", ylim=(min(rows.values()) - 0.5, 0.5))
     low, high = ax.get_xlim()
     ticks = next(ticks for widest, ticks in TICKS.items() if high / low < widest)
-    _ticks(ax.xaxis, ticks)
+    only_ticks(ax.xaxis, ticks)
     ax.set_xlim(low, high)
     ax.tick_params(axis="y", length=0)

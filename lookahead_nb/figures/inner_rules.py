@@ -8,7 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from lookahead_nb.figures import COLOURS, PAGE, letter_panels, plain_ticks
+from lookahead_nb import statistics
+from lookahead_nb.figures import PAGE, plain_ticks
+from lookahead_nb.figures.parts import CONTROL, KINDS, at_one, away, finished
 
 RULES = {
     "sgd": "SGD",
@@ -21,26 +23,38 @@ RULES = {
 CHANGING = {rule: RULES[rule] for rule in ("sgd", "momentum", "adagrad", "rmsprop")} | {
     "lookahead adam": "Lookahead(Adam)"
 }
-KINDS = {  # of arm, beside each inner rule: label, colour, marker, how far below the line of the rule
-    "lookahead": ("Lookahead", COLOURS["Lookahead"], "o", -0.24),
-    "lower": ("the rule at lr × slow_step_size of Lookahead", COLOURS["AdamW at lr x step"], "s", 0.0),
-    "averaging": ("averaging, without pull-back", COLOURS["averaging"], "^", 0.24),
+BELOW = {"lookahead": -0.24, "lower": 0.0, "averaging": 0.24}  # the line of the rule: kinds of arms beside it
+LOOKS = {
+    "lookahead": KINDS["Lookahead"],
+    "lower": KINDS[CONTROL]._replace(label="the rule at lr × slow_step_size of Lookahead"),
+    "averaging": KINDS["averaging"],
 }
 TASK_MARK: dict[str, Any] = {"color": "0.55", "ms": 2.5, "mew": 0.6, "ls": "none"}
 
 
-def around_every_rule(to_rule):
+def ratios(runs, control, metric="test_loss"):
+    """Return arms as multiples of a control, or each of its own, in a metric: see ``statistics.ratios_to``."""
+    return statistics.ratios_to(runs.assign(value=runs[metric]), control, over="seeds")
+
+
+def to_rule(runs):
+    """Return Lookahead and its controls as multiples of their inner rule. runs : of C15, arms "adam", "lower adam"."""
+    return ratios(runs, {f"{kind} {rule}": rule for rule in RULES for kind in LOOKS})
+
+
+def around_every_rule(runs):
     """Draw the test loss of Lookahead and of its controls as multiples of that of the inner rule, for every rule.
 
-    to_rule : frame of ``statistics.ratios_to``, arms named "lookahead adam", "lower adam" and so on. Grey crosses are
-    single tasks.
+    runs : of C15. Grey crosses are single tasks.
     """
+    table = to_rule(runs)
     fig, ax = plt.subplots(figsize=(PAGE, 3.6))
-    for kind, (label, colour, marker, below) in KINDS.items():
+    for kind, below in BELOW.items():
+        look = LOOKS[kind]
         arms = [f"{kind} {rule}" for rule in RULES]
         rows = np.arange(len(arms)) + below
         for row, arm in zip(rows, arms, strict=True):
-            tasks = to_rule.loc[arm].drop("all")["ratio"]
+            tasks = table.loc[arm].drop("all")["ratio"]
             ax.plot(
                 tasks,
                 np.full(len(tasks), row),
@@ -48,8 +62,9 @@ def around_every_rule(to_rule):
                 **TASK_MARK,
                 label="single tasks" if row == rows[0] == below and below < 0 else None,
             )
-        _bars(ax, to_rule.xs("all", level="task").loc[arms], rows, color=colour, marker=marker, label=label)
-    ax.axvline(1, color="0.5", lw=0.8, zorder=0)
+        means = table.xs("all", level="task").loc[arms]
+        _bars(ax, means, rows, color=look.colour, marker=look.marker, label=look.label)
+    at_one(ax, across=True)
     ax.axvspan(1 / 1.05, 1.05, color="0.93", zorder=-1)
     ax.set_xscale("log")
     ax.set(xlabel="test loss, inner rule alone = 1", ylim=(len(RULES) - 0.5, -0.5))
@@ -60,12 +75,12 @@ def around_every_rule(to_rule):
     return fig
 
 
-def adapting(steps, to_fixed):
+def adapting(steps, runs):
     """Draw (a) the slow steps an adaptive Lookahead takes on its way, (b) test losses as multiples of the best fixed.
 
-    steps : frame with the columns task, progress (0 to 1), slow_step_size and seed. to_fixed : frame of
-    ``statistics.ratios_to``.
+    steps : frame with the columns task, progress (0 to 1), slow_step_size and seed. runs : of C16.
     """
+    to_fixed = ratios(runs, "fixed")
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.0), width_ratios=[1.2, 1])
     twentieths = steps.assign(progress=(np.ceil(steps["progress"] * 20) - 0.5) / 20)
     sns.lineplot(
@@ -84,22 +99,21 @@ def adapting(steps, to_fixed):
         tasks = to_fixed.loc[arm].drop("all")["ratio"]
         axs[1].plot(tasks, np.full(len(tasks), row), "x", **TASK_MARK)
     _bars(axs[1], joint.loc[[*names]], rows, color="0.1", marker="o")
-    axs[1].axvline(1, color="0.5", lw=0.8, zorder=0)
+    at_one(axs[1], across=True)
     axs[1].set_xscale("log")
     axs[1].set(xlabel="test loss, best fixed step = 1", ylim=(len(names) - 0.5, -0.5))
     plain_ticks(axs[1].xaxis, [0.9, 0.95, 1, 1.05, 1.1])
     axs[1].set_yticks(rows, names.values())
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs)
 
 
-def sparse_and_drifting(sparse, drifting):
+def sparse_and_drifting(runs):
     """Draw rules as multiples of Adam: test loss on texts as (a) plain counts and (b) weighted, (c) tracking errors.
 
-    sparse, drifting : frames of ``statistics.ratios_to``; on the tasks "spam", "banking" and each with "-counts", and
-    on "drifting" and "drifting-round".
+    runs : of C20.
     """
+    on_text, to_adam = runs["landscape"].isna(), dict.fromkeys(CHANGING, "adam")
+    sparse, drifting = ratios(runs[on_text], to_adam), ratios(runs[~on_text], to_adam, "tracking_error")
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.8), sharey=True)
     panels = (
         (
@@ -110,13 +124,13 @@ def sparse_and_drifting(sparse, drifting):
         (sparse, {"spam": "short messages", "banking": "bank queries"}, "test loss, Adam = 1\nweighted counts"),
         (drifting, {"drifting": "many curvatures", "drifting-round": "one curvature"}, "tracking error, Adam = 1"),
     )
-    for ax, (ratios, tasks, label) in zip(axs, panels, strict=True):
+    for ax, (table, tasks, label) in zip(axs, panels, strict=True):
         for (task, name), (colour, marker), below in zip(
             tasks.items(), (("0.1", "o"), ("0.5", "D")), (-0.2, 0.2), strict=True
         ):
-            here = ratios.xs(task, level="task").loc[[*CHANGING]]
-            _bars(ax, here, np.arange(len(CHANGING)) + below, color=colour, marker=marker, label=name)
-        ax.axvline(1, color="0.5", lw=0.8, zorder=0)
+            rows = table.xs(task, level="task").loc[[*CHANGING]]
+            _bars(ax, rows, np.arange(len(CHANGING)) + below, color=colour, marker=marker, label=name)
+        at_one(ax, across=True)
         ax.set(xscale="log", xlabel=label)
     for ax in axs[:2]:
         ax.set_xlim(0.72, 1.35)
@@ -126,11 +140,9 @@ def sparse_and_drifting(sparse, drifting):
     plain_ticks(axs[2].xaxis, [0.8, 1, 1.5, 2, 3])
     axs[0].set_ylim(len(CHANGING) - 0.5, -0.5)
     axs[0].set_yticks(range(len(CHANGING)), CHANGING.values())
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs)
 
 
-def _bars(ax, ratios, rows, *, color, marker, label=None):
-    away = [ratios["ratio"] - ratios["low"], ratios["high"] - ratios["ratio"]]
-    ax.errorbar(ratios["ratio"], rows, xerr=away, fmt=marker, color=color, ms=4, lw=1.2, label=label, zorder=3)
+def _bars(ax, table, rows, *, color, marker, label=None):
+    ends = away(table, "ratio")
+    ax.errorbar(table["ratio"], rows, xerr=ends, fmt=marker, color=color, ms=4, lw=1.2, label=label, zorder=3)

@@ -8,51 +8,51 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from lookahead_nb import statistics
-from lookahead_nb.figures import COLOURS, COLUMN, DASHES, MARKERS, PAGE, both_conventions, letter_panels, plain_ticks
+from lookahead_nb import claims, escapes, statistics
+from lookahead_nb.figures import COLUMN, PAGE, both_conventions
+from lookahead_nb.figures.parts import CONTROL, KINDS, Look, at_one, finished, line, only_ticks, periods
 
-CONTROL = "AdamW at lr x step"
-ARMS = {"lookahead": "Lookahead", "lower": CONTROL, "averaging": "averaging", "adamw": "AdamW"}
-NAMES = {
-    "Lookahead": "Lookahead",
-    CONTROL: "AdamW at lr × slow_step_size",
-    "averaging": "averaging, without pull-back",
-    "AdamW": "AdamW",
-}
+PERIODS = [1, 5, 10, 20]
+ARMS = {"adamw": "AdamW", "lookahead": "Lookahead", "lower": CONTROL}  # of the paths
 WELLS = {"gentle": "gentle basins", "sharp": "sharp basins"}
 NETWORKS = {"xor_relu": "ReLU units", "xor_sigmoid": "sigmoid units", "xor_tanh": "tanh units"}
 RARE = 3e-6  # a rate per step at which one replica in a hundred crosses within a run
 
 
-def paths(paths, profile):
+def wells():
+    """Return the two wells of the register, a dict of ``problems.Problem``: "gentle" and "sharp"."""
+    return {name: claims.read()["C17"].problems[name] for name in WELLS}
+
+
+def paths(paths):
     """Draw the height of the basins beside the positions of a few replicas over the steps, a panel for each arm.
 
-    paths : table with ``arm``, ``step`` and a column of positions for each replica. profile : series of the height by
-    position.
+    paths : table with ``arm``, ``step`` and a column of positions on the sharp well for each replica.
     """
+    x = np.linspace(-1.7, 1.7, 341)
+    profile = pd.Series(wells()["sharp"].model.heights(x[:, None]), x)
     fig, axs = plt.subplots(1, 4, figsize=(PAGE, 2.5), sharey=True, width_ratios=[1, 2, 2, 2])
     axs[0].plot(profile, profile.index, color="0.1")
     axs[0].set(xlabel="height", ylabel="position", ylim=(profile.index.min(), profile.index.max()))
     for ax, (arm, places) in zip(axs[1:], paths.groupby("arm", sort=False), strict=True):
         places = places.set_index("step").drop(columns="arm")
-        shades = sns.light_palette(COLOURS[ARMS[arm]], places.shape[1] + 2)[2:]
+        look = KINDS[ARMS[arm]]
+        shades = sns.light_palette(look.colour, places.shape[1] + 2)[2:]
         for (_, place), shade in zip(places.items(), shades, strict=True):
             ax.plot(place, color=shade, lw=0.6)
-        ax.set(xlabel="steps", title="AdamW, lower rate" if arm == "lower" else NAMES[ARMS[arm]])
+        ax.set(xlabel="steps", title="AdamW, lower rate" if arm == "lower" else look.label)
     for ax in axs:
         for place in _turning(profile):
             ax.axhline(place, color="0.6", lw=0.6, zorder=0)
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs)
 
 
-def rates(by_retention, by_period, law):
+def rates(by_retention, by_period):
     """Draw how fast basins are left, against retention (above) and k (below), and where runs end against k.
 
-    by_retention, by_period : tables of the claims C03 and C06. law : frame of Kramers' rates by well and retention,
-    with ``deeper`` and ``shallower``.
+    by_retention, by_period : tables of the claims C03 and C06.
     """
+    law = _law()
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 6.0))
     for ax, (well, title) in zip(axs[0], WELLS.items(), strict=True):
         _rates_by_retention(ax, by_retention[by_retention["task"] == well], law.loc[well])
@@ -60,21 +60,30 @@ def rates(by_retention, by_period, law):
     axs[0, 0].set_ylabel("rate at which a basin is left\n(per step)")
     _by_period(axs[1, 0], axs[1, 1], by_period)
     axs[0, 1].legend(loc="lower left", fontsize=6)
-    letter_panels(axs.flat)
-    sns.despine(fig, top=False)
+    finished(fig, axs.flat, top=False)
     for ax in axs[1]:
         ax.spines["top"].set_visible(False)
     return fig
+
+
+def _law():
+    """Return Kramers' rates at the learning rate times slow_step_size: by well and retention, of both basins."""
+    found = {
+        (well, retention): escapes.kramers_rates(problem.model, problem.fields["lr"] * (1 - retention))
+        for well, problem in wells().items()
+        for retention in np.arange(0, 91, 2) / 100
+    }
+    return pd.DataFrame(found, ["deeper", "shallower"]).T
 
 
 def _rates_by_retention(ax, runs, law):
     for side, column in {"shallower": "rate_out_of_shallower", "deeper": "rate_out_of_deeper"}.items():
         fill, lines = side == "shallower", _by_retention(runs, column)
         ax.plot(law[side], color="0.6", lw=0.8, zorder=0, label="Kramers' law" if fill else None)
-        for arm in NAMES:
-            line = lines.loc[[arm]].droplevel("arm")
-            look = _look(arm) | {"mfc": COLOURS[arm] if fill and arm != CONTROL else "white"}
-            _line(ax, line[line["mean"] >= RARE], label=NAMES[arm] if fill else None, **look)
+        for kind, look in KINDS.items():
+            means = lines.loc[[kind]].droplevel("kind")
+            drawn = look.line | {"mfc": look.colour if fill and not look.hollow else "white"}
+            line(ax, means[means["mean"] >= RARE], label=look.label if fill else None, **drawn)
         x, y = (0.66, 1.8 * law.loc[0.3, side]) if fill else (0.45, 0.45 * lines.loc[CONTROL].loc[0.5, "mean"])
         ax.text(x, y, f"out of the {side} one", fontsize=6, ha="right", va="center")
     ax.set(yscale="log", xlim=(-0.05, 0.95), ylim=(RARE, 0.03))
@@ -83,24 +92,24 @@ def _rates_by_retention(ax, runs, law):
 
 
 def _by_period(left, right, runs):
-    looks = {("gentle", 0.7): ("o", ()), ("gentle", 0.8): ("s", (4, 1.5)), ("sharp", 0.7): ("^", ())}
-    looks |= {("sharp", 0.8): ("D", (4, 1.5))}
-    for (well, retention), (marker, dashes) in looks.items():
-        here = runs[runs["task"] == well].set_index(["arm", "seed"])
-        control = f"lower times={1 - retention:.1g}"
-        arms = {1: control} | {k: f"lookahead retention={retention} sync_period={k}" for k in (5, 10, 20)}
-        look = {"marker": marker, "dashes": dashes, "ms": 4, "color": "0.15" if well == "sharp" else "0.55"}
-        look["label"] = f"{well}, retention {retention}"
-        rates = {k: here.loc[arm, "rate_out_of_shallower"] for k, arm in arms.items()}
-        _line(left, pd.DataFrame({k: _ratio(rate, rates[1]) for k, rate in rates.items()}).T, **look)
-        ends = {k: _mean(here.loc[arm, "ends_deeper"]) for k, arm in arms.items()}
-        _line(right, pd.DataFrame(ends).T, **look)
+    looks = {
+        ("gentle", 0.7): Look("gentle, retention 0.7", "0.55", "o"),
+        ("gentle", 0.8): Look("gentle, retention 0.8", "0.55", "s", (4, 1.5)),
+        ("sharp", 0.7): Look("sharp, retention 0.7", "0.15", "^"),
+        ("sharp", 0.8): Look("sharp, retention 0.8", "0.15", "D", (4, 1.5)),
+    }
+    for (well, retention), look in looks.items():
+        arms = _by_sync_period(runs[runs["task"] == well], retention)
+        drawn = look.line | {"label": look.label}
+        rates = {k: arm["rate_out_of_shallower"] for k, arm in arms.items()}
+        line(left, pd.DataFrame({k: _ratio(rate, rates[1]) for k, rate in rates.items()}).T, **drawn)
+        ends = {k: _mean(arm["ends_deeper"]) for k, arm in arms.items()}
+        line(right, pd.DataFrame(ends).T, **drawn)
     for ax in (left, right):
-        _periods(ax, "sync period k")
-    left.axhline(1, color="0.5", lw=0.8, zorder=0)
+        periods(ax, PERIODS, "sync period k", zorder=-1)
+    at_one(left)
     left.set(yscale="log", ylabel="rate out of the shallower basin\n(AdamW at lr × slow_step_size = 1)")
-    plain_ticks(left.yaxis, [1, 2, 5, 10, 20, 50])
-    left.yaxis.set_minor_locator(NullLocator())
+    only_ticks(left.yaxis, [1, 2, 5, 10, 20, 50])
     right.set_ylabel("share that ends\nin the deeper basin")
     right.yaxis.set_major_formatter(PercentFormatter(1, 0))
     left.legend(loc="upper left")
@@ -114,50 +123,53 @@ def stuck(by_retention, by_period):
     fig, axs = plt.subplots(2, 3, figsize=(PAGE, 4.8), sharey=True)
     for ax, (network, title) in zip(axs[0], NETWORKS.items(), strict=True):
         lines = _by_retention(by_retention[by_retention["task"] == network], "stuck")
-        for arm in NAMES:
-            _line(ax, lines.loc[[arm]].droplevel("arm"), label=NAMES[arm], **_look(arm))
+        for kind, look in KINDS.items():
+            line(ax, lines.loc[[kind]].droplevel("kind"), label=look.label, **look.line)
         ax.set(xlim=(-0.05, 0.95))
         ax.text(0.5, 0.97, title, transform=ax.transAxes, ha="center", va="top")
         _retentions(ax)
     for ax, network in zip(axs[1], NETWORKS, strict=True):
-        here = by_period[by_period["task"] == network].assign(stuck=lambda frame: 1 - frame["reached"])
-        here = here.set_index(["arm", "seed"])["stuck"]
-        periods = {1: "lower times=0.2"} | {k: f"lookahead retention=0.8 sync_period={k}" for k in (5, 10, 20)}
-        line = pd.DataFrame({k: _mean(here.loc[arm]) for k, arm in periods.items()}).T
-        _line(ax, line.loc[5:], **_look("Lookahead"))
-        _line(ax, line.loc[[1]], **_look(CONTROL))
-        ax.axhline(here.loc["adamw"].mean(), color=COLOURS["AdamW"], lw=0.8, zorder=0)
-        _periods(ax, "sync period k, at retention 0.8")
+        there = by_period[by_period["task"] == network].assign(stuck=lambda frame: 1 - frame["reached"])
+        shares = {k: _mean(arm["stuck"]) for k, arm in _by_sync_period(there, 0.8).items()}
+        means = pd.DataFrame(shares).T
+        line(ax, means.loc[5:], **KINDS["Lookahead"].line)
+        line(ax, means.loc[[1]], **KINDS[CONTROL].line)
+        alone = there.loc[there["kind"] == "AdamW", "stuck"].mean()
+        ax.axhline(alone, color=KINDS["AdamW"].colour, lw=0.8, zorder=0)
+        periods(ax, PERIODS, "sync period k, at retention 0.8", zorder=-1)
     for ax in axs[:, 0]:
         ax.set(ylabel="share of runs that get stuck", ylim=(0, None), yticks=[0, 0.2, 0.4, 0.6])
         ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
     fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    letter_panels(axs.flat)
-    sns.despine(fig, top=False)
+    finished(fig, axs.flat, top=False)
     for ax in axs[1]:
         ax.spines["top"].set_visible(False)
     return fig
 
 
-def tuned(tuning, depths):
+def tuned(tuning):
     """Draw the loss after the last step against the learning rate, at the best slow_step_size and k of each rate.
 
-    tuning : table of the claim C17. depths : heights of the deeper and of the shallower minimum, zero and one here.
+    Zero and one are the heights of the deeper and of the shallower minimum.
+
+    tuning : table of the claim C17.
     """
+    model = wells()["sharp"].model
+    depths = model.heights(np.array(model.minima)[:, None])
     fig, ax = plt.subplots(figsize=(COLUMN, 2.6))
     for arm, name in {"tuned adamw": "AdamW", "tuned averaging": "averaging", "tuned lookahead": "Lookahead"}.items():
         here = tuning[tuning["arm"] == arm]
         best = (here.groupby("lr")["loss"].min() - depths[0]) / (depths[1] - depths[0])
-        ax.plot(best, **_look(name) | {"marker": "", "label": NAMES[name]})
-        ax.plot(best.idxmin(), best.min(), MARKERS[name], color=COLOURS[name], ms=6)
+        look = KINDS[name]
+        ax.plot(best, **look.line | {"marker": "", "label": look.label})
+        ax.plot(best.idxmin(), best.min(), look.marker, color=look.colour, ms=6)
     for depth, label in enumerate(("deeper minimum", "shallower minimum")):
         ax.axhline(depth, color="0.6", lw=0.6, zorder=0)
         ax.text(1, depth - 0.03, label, fontsize=6, ha="right", va="top", color="0.3")
     ax.set(
         xscale="log", xlabel="learning rate", ylabel="loss after the last step\n(between the minima)", ylim=(-0.2, 2)
     )
-    plain_ticks(ax.xaxis, [0.03, 0.1, 0.3, 1])
-    ax.xaxis.set_minor_locator(NullLocator())
+    only_ticks(ax.xaxis, [0.03, 0.1, 0.3, 1])
     ax.legend(loc="upper left")
     sns.despine(fig)
     return fig
@@ -176,28 +188,25 @@ def _retentions(ax):
     ax.child_axes[0].set(xlabel="slow_step_size", xticks=[1, 0.5, 0.1])
 
 
-def _periods(ax, label):
-    """Make the x axis that of the sync period, the article's range shaded."""
-    ax.axvspan(5, 10, color="0.93", zorder=-1)
-    ax.set(xscale="log", xlabel=label)
-    plain_ticks(ax.xaxis, [1, 5, 10, 20])
-    ax.xaxis.set_minor_locator(NullLocator())
-
-
 def _by_retention(runs, column):
-    """Means over the seeds of the arms of C03, with t intervals, by arm and retention; AdamW is retention 0."""
+    """Means over the seeds of the arms of C03, with t intervals, by kind and retention; AdamW is retention 0.
+
+    A lower rate has the retention of the Lookahead that it controls.
+    """
     runs = runs.assign(stuck=1 - runs["reached"])
+    runs["retention"] = runs["retention"].fillna((1 - runs["times"]).round(10))
     found = {
-        (ARMS[arm.split(" ")[0]], _retention(arm)): _mean(each.set_index("seed")[column])
-        for arm, each in runs.groupby("arm")
+        place: _mean(arm.set_index("seed")[column]) for place, arm in runs.groupby(["kind", "retention"], sort=False)
     }
-    return pd.DataFrame(found).T.rename_axis(["arm", "retention"]).sort_index()
+    return pd.DataFrame(found).T.rename_axis(["kind", "retention"]).sort_index()
 
 
-def _retention(arm):
-    kind, _, setting = arm.partition(" ")
-    value = float(setting.partition("=")[2] or 0)
-    return {"lookahead": value, "lower": round(1 - value, 10), "averaging": 0.7, "adamw": 0.0}[kind]
+def _by_sync_period(runs, retention):
+    """The runs, by seed, of the Lookaheads of a retention by sync period; at period 1, the lower rate."""
+    some = runs[np.isclose(runs["retention"].fillna(1 - runs["times"]), retention)]
+    periods = some["sync_period"].fillna(1).astype(int)
+    kept = some["kind"].isin(["Lookahead", CONTROL])
+    return {k: arm.set_index("seed") for k, arm in some[kept].groupby(periods[kept])}
 
 
 def _mean(values):
@@ -210,17 +219,3 @@ def _ratio(values, reference):
     """The ratio of two means over the same seeds with its t interval, to first order in their errors."""
     ratio = values.mean() / reference.mean()
     return _mean((values - ratio * reference) / reference.mean() + ratio)
-
-
-def _look(arm):
-    """Return colour, dash and marker of an arm; the control is hollow, since it often lies on top of Lookahead."""
-    face = "none" if arm == CONTROL else COLOURS[arm]
-    size = {"AdamW": 4, "Lookahead": 3.5, CONTROL: 6.5, "averaging": 4.5}[arm]
-    return {"color": COLOURS[arm], "dashes": DASHES[arm], "marker": MARKERS[arm], "ms": size, "mfc": face}
-
-
-def _line(ax, line, **look):
-    """Draw means and their intervals over the index."""
-    ax.plot(line["mean"], **look)
-    away = [line["mean"] - line["low"], line["high"] - line["mean"]]
-    ax.errorbar(line.index, line["mean"], away, fmt="none", ecolor=look["color"], elinewidth=0.8)

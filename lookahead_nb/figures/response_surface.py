@@ -1,7 +1,7 @@
 """Figures of the notebook 04_response_surface.
 
-``surface`` is what ``comparisons.above_control`` returns; its ``gap`` is the test loss above that of AdamW at its best
-rate, in hundredths of what AdamW wins from chance.
+``surface`` is a table of ``trials.response_surface`` with the parameters of its tasks. What is drawn of it is the test
+loss above that of AdamW at its best rate, in hundredths of what AdamW wins from chance.
 """
 
 from __future__ import annotations
@@ -9,25 +9,53 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
 
 from lookahead_nb import statistics
-from lookahead_nb.figures import COLOURS, PAGE, letter_panels, plain_ticks
+from lookahead_nb.figures import COLOURS, PAGE
+from lookahead_nb.figures.parts import CAPS, Look, away, finished, only_ticks
 
 TRIALS = [1, 4, 16, 64]
 LIMIT = 10.0  # of the colours, hundredths; beyond it they stay the same
-SEARCHES = {  # arm of C14: label, colour, marker, dashes, hollow
-    "adamw": ("AdamW: lr", COLOURS["AdamW"], "D", (), False),
-    "averaging": ("averaging: lr, step, period", COLOURS["averaging"], "^", (1, 1), False),
-    "lr": ("Lookahead: lr, a and k as usual", COLOURS["Lookahead"], "o", (), False),
-    "lr, a, k": ("Lookahead: lr, a, k", COLOURS["Lookahead"], "s", (4, 1.5), True),
-    "lr at an arbitrary a, k": ("Lookahead: lr, a and k arbitrary", COLOURS["Lookahead"], "v", (1, 1), True),
-    "a, k": ("Lookahead: a, k, lr as suits the usual", "0.35", "x", (6, 1, 1, 1), False),
+SEARCHES = {  # by the family of arms of C14
+    "adamw": Look("AdamW: lr", COLOURS["AdamW"], "D"),
+    "averaging": Look("averaging: lr, step, period", COLOURS["averaging"], "^", (1, 1)),
+    "lr": Look("Lookahead: lr, a and k as usual", COLOURS["Lookahead"], "o"),
+    "lr, a, k": Look("Lookahead: lr, a, k", COLOURS["Lookahead"], "s", (4, 1.5), hollow=True),
+    "lr at an arbitrary a, k": Look("Lookahead: lr, a and k arbitrary", COLOURS["Lookahead"], "v", (1, 1), hollow=True),
+    "a, k": Look("Lookahead: a, k, lr as suits the usual", "0.35", "x", (6, 1, 1, 1)),
 }
+
+
+def above_control(surface):
+    """Return a surface with its test losses counted from AdamW alone at its best rate.
+
+    surface : as above. returns : the frame with ``best``, whether no other lr has a lower validation loss at the same
+    task, retention and period; ``at_control``, whether lr is the best one of AdamW; and ``gap``, the test loss above
+    AdamW's at that lr, in hundredths of what AdamW wins from chance. errors : ValueError where a task lacks
+    AdamW, or AdamW does not come below chance.
+    """
+    points = surface.groupby(["task", "retention", "sync_period"], sort=False)
+    best = surface.index.isin(points["validation_loss"].idxmin())
+    control = surface[best & (surface["retention"] == 0)].set_index("task")
+    if lacking := {*surface["task"]} - {*control.index}:
+        raise ValueError(f"surface must hold AdamW alone, with retention 0, on {min(lacking)!r}")
+    if (at_chance := control["test_loss"] >= control["chance"]).any():
+        task = at_chance.idxmax()
+        loss, chance = control.loc[task, ["test_loss", "chance"]]
+        raise ValueError(f"surface must have AdamW below the loss of chance, {chance:g}, on {task!r}, not at {loss:g}")
+    lr, loss = (surface["task"].map(control[name]) for name in ("lr", "test_loss"))
+    gap = 100 * (surface["test_loss"] - loss) / (surface["chance"] - loss)
+    return surface.assign(best=best, at_control=surface["lr"] == lr, gap=gap)
+
+
+def pairs(surface):
+    """Return the pairs of retention and sync period on a surface as :func:`above_control` does, without AdamW."""
+    table = above_control(surface)
+    return table[table["retention"] > 0]
 
 
 def best_of(runs):
@@ -36,25 +64,20 @@ def best_of(runs):
     The latter at the one lr that is best for them on seeds of their own. runs : table of the claim C14.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.2), sharex=True, sharey=True)
-    for ax, (task, here) in zip(axs.flat, runs.groupby("task", sort=False), strict=True):
-        room = here["chance"].iloc[0] - here.groupby("arm")["test_loss"].mean().min()
-        values = here.assign(value=100 * here["test_loss"] / room)
+    for ax, (_, there) in zip(axs.flat, runs.groupby("task", sort=False), strict=True):
+        (room,) = statistics.chance_gap(there, "test_loss")
+        values = there.assign(value=100 * there["test_loss"] / room)
         ax.axhspan(-1, 1, color="0.92", zorder=0)
-        for arm, (label, colour, marker, dashes, hollow) in SEARCHES.items():
-            names = {n: f"{arm} best_of={n}" for n in TRIALS}
-            gaps = {
-                n: statistics.by_task(statistics.paired(values, name, "usual")).iloc[0] for n, name in names.items()
-            }
-            line = pd.DataFrame(gaps).T
-            look = {"color": colour, "dashes": dashes, "marker": marker, "mfc": "none" if hollow else colour, "ms": 4.5}
-            ax.plot(line["mean"], **look, label=label)
-            away = [line["mean"] - line["low"], line["high"] - line["mean"]]
-            ax.errorbar(line.index, line["mean"], away, fmt="none", ecolor=colour, elinewidth=0.8)
+        for family, look in SEARCHES.items():
+            arms = there[there["family"] == family].drop_duplicates("arm").set_index("best_of")["arm"]
+            gaps = {n: statistics.by_task(statistics.paired(values, arm, "usual")).iloc[0] for n, arm in arms.items()}
+            means = pd.DataFrame(gaps).T
+            ax.plot(means["mean"], **look.line | {"ms": 4.5}, label=look.label)
+            ax.errorbar(means.index, means["mean"], away(means), ecolor=look.colour, **CAPS)
         ax.set_xscale("log")
         ax.set_yscale("symlog", linthresh=1)
-        ax.set_title(_name(task))
-        plain_ticks(ax.xaxis, TRIALS)
-        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_title(there["entry"].iloc[0])
+        only_ticks(ax.xaxis, TRIALS)
         ax.set_yticks([-20, -5, -1, 0, 1, 5, 20, 50], ["−20", "−5", "−1", "0", "1", "5", "20", "50"])
         ax.yaxis.set_minor_locator(NullLocator())
     for ax in axs[1]:
@@ -62,12 +85,26 @@ def best_of(runs):
     for ax in axs[:, 0]:
         ax.set_ylabel("test loss above the usual a and k\n(hundredths of the range)")
     fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    letter_panels(axs.flat)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs.flat)
 
 
-def maps(views):
+def maps(surface):
+    """Draw the gap over retention and sync period at two rates, the best one of AdamW and the best one of each pair.
+
+    A column for each task.
+    """
+    table = pairs(surface)
+    at = {"best lr of AdamW": "at_control", "best lr of each": "best"}
+    return _maps({label: table[table[column]] for label, column in at.items()})
+
+
+def finer(*surfaces):
+    """Draw the gap over retention and sync period, at the best rate of each pair, of surfaces with one task each."""
+    tables = [pairs(surface) for surface in surfaces]
+    return _maps({"best lr of each": pd.concat([table[table["best"]] for table in tables])})
+
+
+def _maps(views):
     """Draw the gap over retention and sync period, a row for each view, a column for each task.
 
     views : dict from a label to the rows of a surface at one rate for each retention and period.
@@ -83,7 +120,7 @@ def maps(views):
             first = periods if ax is row[0] else first
             ax.set_yticks(range(len(periods)), periods if ax is row[0] or periods != first else [])
         row[0].set_ylabel(f"{label}\nsync period")
-    return _finished(fig, axs, tasks, image)
+    return _finished(fig, axs, next(iter(views.values())), image)
 
 
 def ridge(surface, sync_period=5):
@@ -93,6 +130,7 @@ def ridge(surface, sync_period=5):
 
     surface : frame as above; sync_period : int, one of its own.
     """
+    surface = above_control(surface)
     tasks = list(surface["task"].unique())
     fig, axs = plt.subplots(1, len(tasks), figsize=(PAGE, 2.8), sharey=True, squeeze=False)
     for ax, task in zip(axs[0], tasks, strict=True):
@@ -108,7 +146,7 @@ def ridge(surface, sync_period=5):
         shown = [0.001, 0.01, 0.1, 1]
         ax.set_yticks(place(shown), [f"{lr:g}" for lr in shown])
     axs[0, 0].set_ylabel("learning rate")
-    return _finished(fig, axs, tasks, image)
+    return _finished(fig, axs, surface, image)
 
 
 def _cells(rows, index):
@@ -132,11 +170,11 @@ def _image(ax, cells):
     return image
 
 
-def _finished(fig, axs, tasks, image):
-    for ax, task in zip(axs[0], tasks, strict=True):
+def _finished(fig, axs, surface, image):
+    for ax, entry in zip(axs[0], surface.drop_duplicates("task")["entry"], strict=True):
         top = ax.secondary_xaxis("top", functions=(lambda x: 1 - x,) * 2)
         top.set_xticks([0.9, 0.5, 0.1])
-        ax.set_title(_name(task), pad=20)
+        ax.set_title(entry, pad=20)
     for ax in axs.flat:
         ax.set_xticks([0.1, 0.5, 0.9])
         ax.tick_params(labelbottom=ax in axs[-1])
@@ -152,7 +190,3 @@ def _finished(fig, axs, tasks, image):
         label="test loss above tuned AdamW\n(hundredths of the range)",
     )
     return fig
-
-
-def _name(task):
-    return task.split(" ")[0]

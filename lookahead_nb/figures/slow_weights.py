@@ -7,13 +7,13 @@ training gains on the task, (loss of chance - lowest mean loss of an arm): left 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-import seaborn as sns
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lookahead_nb import statistics
-from lookahead_nb.figures import COLOURS, MARKERS, PAGE, letter_panels
+from lookahead_nb.figures import PAGE
+from lookahead_nb.figures.parts import CONTROL, KINDS, Look, finished
 
-TASKS = {
+TASKS = {  # others are called by their entry
     "digits steps=105 eval_every=7": "digits,\nfirst steps",
     "blobs eval_every=17": "blobs,\nlow rate",
     "blobs eval_every=17 lr=0.2": "blobs,\nhigh rate",
@@ -32,7 +32,7 @@ def by_phase(runs):
     """Draw slow - fast weights of the same runs of C13, at syncs and between them, with the pull-back and without."""
     phases = {SYNC: "at a sync", BETWEEN: "between syncs"}
     panels = [
-        [(label, metric, f"{of}slow", f"{of}fast", _look(kind, hollow=metric == BETWEEN))
+        [(metric, f"{of}slow", f"{of}fast", KINDS[kind]._replace(label=label, hollow=metric == BETWEEN))
          for metric, label in phases.items()]
         for of, kind in (("", "Lookahead"), ("averaging, ", "averaging"))
     ]  # fmt: skip
@@ -41,62 +41,53 @@ def by_phase(runs):
 
 def generalisation(runs):
     """Draw Lookahead - each other arm of C11, at equal training loss and at the step chosen on validation."""
-    controls = {
-        "adamw": ("AdamW", _look("AdamW")),
-        "lower": ("AdamW at lr × slow_step_size", _look("AdamW at lr x step", hollow=True)),
-        "averaging": ("averaging, without pull-back", _look("averaging")),
-        "schedule-free": ("Schedule-Free AdamW", {"color": "0.35", "marker": "v", "mfc": "none"}),
+    looks = {
+        "adamw": KINDS["AdamW"],
+        "lower": KINDS[CONTROL],
+        "averaging": KINDS["averaging"],
+        "schedule-free": Look("Schedule-Free AdamW", "0.35", "v", hollow=True),
     }
-    panels = [
-        [(label, metric, "lookahead", arm, look) for arm, (label, look) in controls.items()]
-        for metric in (EQUAL, CHOSEN)
-    ]
+    panels = [[(metric, "lookahead", arm, look) for arm, look in looks.items()] for metric in (EQUAL, CHOSEN)]
     labels = ["Lookahead − other, equal training loss", "Lookahead − other, chosen step"]
     return _gaps(runs, panels, labels, margin=0.002)
 
 
 def decay(runs):
     """Draw the gaps of C12 in final test loss: decay against none at the article's rate, and with the rate tuned."""
-    given = "given weight_decay="
+    given, none = "given weight_decay=", KINDS["AdamW"]
     panels = [
-        [("decay 0.01 − none", "test_loss", f"{given}0.01", f"{given}0.0", _look("AdamW")),
-         ("decay 1 − none", "test_loss", f"{given}1.0", f"{given}0.0", {"color": "#D55E00", "marker": "P"})],
-        [("decay − none", "test_loss", "decay", "none", _look("AdamW")),
-         ("decay − L2 in Adam", "test_loss", "decay", "l2", {"color": "0.35", "marker": "v", "mfc": "none"})],
+        [("test_loss", f"{given}0.01", f"{given}0.0", none._replace(label="decay 0.01 − none")),
+         ("test_loss", f"{given}1.0", f"{given}0.0", Look("decay 1 − none", "#D55E00", "P"))],
+        [("test_loss", "decay", "none", none._replace(label="decay − none")),
+         ("test_loss", "decay", "l2", Look("decay − L2 in Adam", "0.35", "v", hollow=True))],
     ]  # fmt: skip
     return _gaps(runs, panels, ["gap at the article's rate", "gap, rate and decay tuned"], margin=0.01)
 
 
-def _look(kind, *, hollow=False):
-    return {"color": COLOURS[kind], "marker": MARKERS[kind], "mfc": "none" if hollow else COLOURS[kind]}
-
-
 def _gaps(runs, panels, labels, margin):
-    """Draw panels of (label, metric, arm, control, look), one row per task, on an axis that is linear in the margin."""
+    """Draw panels of (metric, arm, control, look), one row per task, on an axis that is linear in the margin."""
     tasks = [*dict.fromkeys(runs["task"])]
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 1.2 + 0.42 * len(tasks)), sharex=True, sharey=True)
     for ax, panel, title in zip(axs, panels, labels, strict=True):
         ax.axvspan(-margin, margin, color="0.93", lw=0, zorder=0)
         ax.axvline(0, color="0.5", lw=0.8, zorder=0)
-        for i, (label, metric, arm, control, look) in enumerate(panel):
+        for i, (metric, arm, control, look) in enumerate(panel):
             gaps = statistics.by_task(_shares(runs, metric, arm, control)).loc[tasks]
             rows = [row + 0.6 * ((i + 0.5) / len(panel) - 0.5) for row in range(len(tasks))]
-            ax.hlines(rows, gaps["low"], gaps["high"], color=look["color"], lw=0.8)
-            ax.plot(gaps["mean"], rows, ls="none", ms=4, label=label, **look)
+            ax.hlines(rows, gaps["low"], gaps["high"], color=look.colour, lw=0.8)
+            ax.plot(gaps["mean"], rows, ls="none", label=look.label, **look.points | {"ms": 4})
         ax.set_xscale("symlog", linthresh=margin)
         ax.xaxis.set_major_locator(FixedLocator([-1, -0.1, -0.01, 0, 0.01, 0.1, 1]))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
         ax.set(xlabel=f"{title}\n(share of what training gains)", ylim=(len(tasks) - 0.5, -0.5))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), frameon=False)
-    axs[0].set_yticks(range(len(tasks)), [TASKS.get(task, task.split(" ")[0]) for task in tasks])
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    entries = runs.drop_duplicates("task").set_index("task")["entry"]
+    axs[0].set_yticks(range(len(tasks)), [TASKS.get(task, entries[task]) for task in tasks])
+    return finished(fig, axs)
 
 
 def _shares(runs, metric, arm, control):
     """Return the paired gaps by task and seed as shares of (chance - lowest mean of an arm), as claims take them."""
     gaps = statistics.paired(runs.assign(value=runs[metric]), arm, control)
-    room = runs.groupby("task")["chance"].first() - runs.groupby(["task", "arm"])[metric].mean().groupby("task").min()
-    return gaps / room.loc[gaps.index.get_level_values("task")].to_numpy()
+    return gaps / statistics.chance_gap(runs, metric).loc[gaps.index.get_level_values("task")].to_numpy()

@@ -5,19 +5,24 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
-from lookahead_nb.figures import COLOURS, DASHES, PAGE, letter_panels
+from lookahead_nb.figures import COLOURS, DASHES, PAGE
+from lookahead_nb.figures.parts import finished
+from lookahead_nb.landscapes import Quadratic
+
+NUMBERS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+VALLEY = Quadratic([1.0, 20.0])
 
 
-def readings(synced, paths, sync_period):
+def readings(paths, sync_period=5):
     """Draw the two conventions for one number, then a weight with the pull-back and without it.
 
-    synced : frame indexed by the number, with ``retention`` and ``slow_step_size``, the slow weight after a sync from 1
-    towards 0 in each reading. paths : frame with ``pull_back``, ``step``, ``fast`` (before the pull), ``slow``.
-    sync_period : int, that of the paths.
+    The former as the slow weight after a sync from 1 towards 0: the number itself, or one minus it.
+
+    paths : frame with ``pull_back``, ``step``, ``fast`` (before the pull), ``slow``.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.5))
+    synced = pd.DataFrame({"retention": NUMBERS, "slow_step_size": 1 - np.array(NUMBERS)}, NUMBERS)
     for name, marker, dash in (("retention", "s", "-"), ("slow_step_size", "D", "--")):
         axs[0].plot(synced[name], dash, marker=marker, ms=3.5, color=COLOURS["slow"], label=f"read as {name}")
     axs[0].axvline(0.5, color="0.6", lw=0.8, ls=":")
@@ -36,18 +41,17 @@ def readings(synced, paths, sync_period):
         ax.text(0.03, 0.03, f"{'with' if pulled else 'without'} the pull-back", transform=ax.transAxes)
     axs[0].legend(loc="upper center")
     axs[2].legend(loc="upper right")
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs)
 
 
-def surface(heights, traces, sync_period):
+def surface(traces, sync_period=5):
     """Draw the path of AdamW and the path of Lookahead, with the jumps of its pulls, over the contours of a surface.
 
-    heights : frame of the loss, index y, columns x. traces : frame with ``adamw_x``, ``adamw_y`` and, of Lookahead,
-    ``fast_x``, ``fast_y`` (before the pull), ``slow_x``, ``slow_y``; one row per step, the start first. sync_period :
-    int, that of Lookahead.
+    traces : frame with ``adamw_x``, ``adamw_y``, ``fast_x``, ``fast_y`` (before the pull), ``slow_x`` and ``slow_y`` on
+    ``VALLEY``; one row per step, the start first.
     """
+    x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
+    heights = pd.DataFrame(VALLEY.loss(np.stack(np.meshgrid(x, y), axis=-1)), y, x)
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.7), sharey=True)
     levels = np.geomspace(heights.to_numpy().max() / 300, heights.to_numpy().max(), 9)
     bottom = np.unravel_index(heights.to_numpy().argmin(), heights.shape)
@@ -67,6 +71,4 @@ def surface(heights, traces, sync_period):
     axs[1].plot(*slow[::sync_period].T, "s", ms=4, color=COLOURS["slow"], label="slow weights")
     for ax in axs:
         ax.legend(loc="upper right")
-    letter_panels(axs)
-    sns.despine(fig)
-    return fig
+    return finished(fig, axs)

@@ -99,7 +99,7 @@ assert pulled[0] == state.slow[0]
 # one weight down a bowl in both readings.
 
 # %%
-bowl, start, numbers = Quadratic([1.0]), np.ones(1), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+bowl, start, numbers = Quadratic([1.0]), np.ones(1), update_rules.NUMBERS
 once = partial(lnb.Lookahead, lnb.SGD(1.0), sync_period=1)
 kept = [trace(bowl, once(retention=x), start, 1)[1][1, 0] for x in numbers]
 moved = [trace(bowl, once(slow_step_size=x), start, 1)[1][1, 0] for x in numbers]
@@ -124,7 +124,7 @@ paths[paths.step % 5 == 0].set_index(["pull_back", "step"]).unstack("pull_back")
 # %%
 caption = "The two conventions agree only in the middle, and only the pull-back moves the fast weights."
 alt = "Left: two lines crossing at 0.5. Middle: sawtooth of fast weights pulled to slow steps. Right: fast runs free."
-figures.save(update_rules.readings(synced, paths, sync_period=5), "update_rules_readings", caption, alt)
+figures.save(update_rules.readings(paths), "update_rules_readings", caption, alt)
 
 # %% [markdown]
 # **The two conventions agree only in the middle, and only the pull-back moves the fast weights.** (a) The slow weight
@@ -150,18 +150,16 @@ assert list(synced.index[np.isclose(synced.retention, synced.slow_step_size)]) =
 # the rule works, and it proves nothing about training: another start or another rate gives another picture.
 
 # %%
-valley, corner, swing = Quadratic([1.0, 20.0]), np.array([-2.0, 0.8]), lnb.AdamW(0.3, weight_decay=0.0)
+valley, corner, swing = update_rules.VALLEY, np.array([-2.0, 0.8]), lnb.AdamW(0.3, weight_decay=0.0)
 traces = np.hstack([trace(valley, swing, corner, 30)[0], *trace(valley, lnb.Lookahead(swing), corner, 30)])
 columns = [f"{kind}_{axis}" for kind in ("adamw", "fast", "slow") for axis in "xy"]
 traces = pd.DataFrame(traces, columns=columns).rename_axis("step").reset_index()
 table = tables.write_table(traces, "update_rules_surface")
-x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
-heights = pd.DataFrame(valley.loss(np.stack(np.meshgrid(x, y), axis=-1)), index=y, columns=x)
 
 # %%
 caption = "Each sync takes the fast weights half of the way back to where the slow weights were."
 alt = "Contours of an elongated bowl. Left: AdamW overshoots and spirals in. Right: Lookahead in short arcs with jumps."
-figures.save(update_rules.surface(heights, traces, sync_period=5), "update_rules_surface", caption, alt)
+figures.save(update_rules.surface(traces), "update_rules_surface", caption, alt)
 
 # %% [markdown]
 # **Each sync takes the fast weights half of the way back to where the slow weights were.** (a) AdamW alone and (b)

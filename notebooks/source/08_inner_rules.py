@@ -23,7 +23,7 @@
 # its verdict before it had results. Two of them were written down more than once; the sections below say why.
 
 # %%
-from lookahead_nb import claims, figures, statistics, tables, trials
+from lookahead_nb import claims, figures, tables, trials
 from lookahead_nb.figures import inner_rules
 
 figures.use_style()
@@ -75,12 +75,10 @@ around[around["task"] == "all"].set_index("effect")[["size", "low", "high", "out
 # one of Lookahead's own would lie left of the triangles.
 
 # %%
-losses = rules.runs.rename(columns={"test_loss": "value"})
-to_rule = {f"{kind} {rule}": rule for rule in inner_rules.RULES for kind in inner_rules.KINDS}
-to_rule = statistics.ratios_to(losses, to_rule, over="seeds")
+to_rule = inner_rules.to_rule(rules.runs)
 caption = "Around every rule Lookahead ends where the rule itself ends, within a few hundredths."
 alt = "Test loss over that of the inner rule, six rules: Lookahead, the lower rate and averaging all lie close to one."
-figures.save(inner_rules.around_every_rule(to_rule), "inner_rules", caption, alt)
+figures.save(inner_rules.around_every_rule(rules.runs), "inner_rules", caption, alt)
 
 # %% [markdown]
 # **Around every rule Lookahead ends where the rule itself ends, within a few hundredths.** Geometric means over all
@@ -98,7 +96,7 @@ figures.save(inner_rules.around_every_rule(to_rule), "inner_rules", caption, alt
 # %%
 modes = [(rule, mode) for rule in ("momentum", "adamw") for mode in ("reset", "interpolate")]
 kept = {f"lookahead {rule} {mode}": f"lookahead {rule}" for rule, mode in modes}
-modes = statistics.ratios_to(losses, kept, over="seeds")
+modes = inner_rules.ratios(rules.runs, kept)
 modes.xs("all", level="task").round(3)
 
 # %% [markdown]
@@ -118,10 +116,10 @@ chosen.agg({"slow_step_size": ["mean", "median"], "lowest": "mean", "highest": "
 
 # %%
 adapted = claims.judge(register["C16"], adaptive.runs)
-to_fixed = statistics.ratios_to(adaptive.runs.rename(columns={"test_loss": "value"}), "fixed", over="seeds")
+to_fixed = inner_rules.ratios(adaptive.runs, "fixed")
 caption = "A step that adapts ends like a constant step equal to its mean, and no lower than the best fixed one."
 alt = "Left: adaptive steps near one on two sets, anywhere on a third. Right: five arms above the best fixed step."
-figures.save(inner_rules.adapting(steps, to_fixed), "inner_rules_adaptive", caption, alt)
+figures.save(inner_rules.adapting(steps, adaptive.runs), "inner_rules_adaptive", caption, alt)
 adapted[adapted["task"] == "all"].set_index("effect")[["size", "low", "high", "outcome"]].round(3)
 
 # %% [markdown]
@@ -146,14 +144,9 @@ print(changing)
 followed[["effect", "task", "size", "low", "high", "outcome"]].round(3)
 
 # %%
-text, arms = changing.runs["tracking_error"].isna(), inner_rules.CHANGING
-sparse, drifting = (
-    statistics.ratios_to(runs.assign(value=runs[metric]), dict.fromkeys(arms, "adam"), over="seeds")
-    for runs, metric in ((changing.runs[text], "test_loss"), (changing.runs[~text], "tracking_error"))
-)
 caption = "No rule beats SGD on all texts, and those that adapt follow an uneven bowl twice as closely."
 alt = "Rules over Adam: SGD far lower on counts of short messages, higher on queries, twice as high on an uneven bowl."
-figures.save(inner_rules.sparse_and_drifting(sparse, drifting), "inner_rules_changing", caption, alt)
+figures.save(inner_rules.sparse_and_drifting(changing.runs), "inner_rules_changing", caption, alt)
 
 # %% [markdown]
 # **No rule beats SGD on all texts, and those that adapt follow an uneven bowl twice as closely.** Geometric means over
