@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
+from lookahead_nb import escapes
 from lookahead_nb.escapes import crossings, escape_rates, kramers_rates, occupancy
 from lookahead_nb.landscapes import DoubleWell, Quadratic
 
@@ -47,7 +48,7 @@ def test_occupancy_is_ordered_as_a_sweep_with_its_settings():
 
 def test_occupancy_hangs_neither_on_threads_nor_on_neighbours(monkeypatch):
     whole = occupancy(WELL, CONFIGS, at=[5], seeds=3)
-    monkeypatch.setitem(occupancy.__globals__, "SIDE_BY_SIDE", 1)
+    monkeypatch.setattr(escapes, "SIDE_BY_SIDE", 1)
     monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
     assert occupancy(WELL, CONFIGS, at=[5], seeds=3).equals(whole)
 

@@ -11,7 +11,7 @@ import lookahead_nb as lnb
 from lookahead_nb import philox, theory
 from lookahead_nb.jit import fma
 from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock, trace
-from lookahead_nb.training import weights_at
+from lookahead_nb.training import engine_cpu, weights_at
 
 STEP = 6e-6  # cube root of eps, where cutting off and rounding errors of a central difference meet
 DIFFERENCES = (
@@ -363,7 +363,7 @@ ADAPTIVE = lnb.Lookahead(lnb.AdamW(0.05), sync_period=2, slow_step_size="adaptiv
 def test_run_may_be_cut_anywhere(name, opt, monkeypatch):
     landscape = NOISY[name]
     whole = lnb.train(landscape, None, opt, steps=9, eval_every=2, dtype="float64")
-    monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 2 * landscape.size)
+    monkeypatch.setattr(engine_cpu, "NUMBERS_AT_ONCE", 2 * landscape.size)
     cut = lnb.train(landscape, None, opt, steps=9, eval_every=2, dtype="float64")
     assert cut.params.tobytes() == whole.params.tobytes()
     assert cut.history.equals(whole.history)
@@ -386,7 +386,7 @@ def test_adaptive_steps_go_as_by_hand_but_for_one_replica_only(width):
 
 @each_noisy
 def test_weights_at_chosen_steps_have_the_bits_of_runs_of_that_length(landscape, width, monkeypatch):
-    monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 4 * landscape.size)
+    monkeypatch.setattr(engine_cpu, "NUMBERS_AT_ONCE", 4 * landscape.size)
     at, opts = [1, 2, 6, 9], list(RULES.values())
     found = weights_at(landscape, opts, at, seed=3, dtype=width)
     assert found.dtype == width
@@ -434,7 +434,7 @@ def test_sweep_has_the_bits_of_each_run_alone():
 
 def test_runs_that_share_their_noise_diverge_each_alone(monkeypatch):
     landscape = Quadratic([1.0, 3.0], noise=0.5, spread=1.0, replicas=3)
-    monkeypatch.setitem(lnb.train.__globals__, "NUMBERS_AT_ONCE", 4 * landscape.size)
+    monkeypatch.setattr(engine_cpu, "NUMBERS_AT_ONCE", 4 * landscape.size)
     base = lnb.Lookahead(lnb.SGD(0.1, momentum=0.5), sync_period=3)
     opts = lnb.grid(base, lr=[0.1, 1e30, 0.2, 1e12], slow_step_size=[0.2, 0.9])
     how = {"steps": 10, "eval_every": 1, "dtype": "float32"}

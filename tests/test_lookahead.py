@@ -9,7 +9,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb import formulas
-from lookahead_nb.optimizers import STEPS_AHEAD, StepScalars, step_table
+from lookahead_nb.optimizers import STEPS_AHEAD, StepScalars, run_numbers, step_table
 from tests.support.cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference_path, run
 
 RTOL_FLOAT64 = 1e-13  # some ten roundings per step over 60 steps; measured 5e-15
@@ -435,6 +435,26 @@ def test_table_of_scalars_holds_what_steps_use(inner_state):
         assert row.tolist() == [*one] == state._next_step().row.tolist()
         opt.step(params, np.ones(1), state)
         assert whole.powers_after(t) == state.powers
+
+
+def test_numbers_of_runs_are_those_of_each_run_alone():
+    opts = [
+        lnb.Lookahead(lnb.AdamW(), sync_period=2, slow_step_size=0.25),
+        lnb.Lookahead(lnb.AdamW(), sync_period=7, slow_step_size=(0.5, 0.9, 1)),
+        lnb.Lookahead(lnb.AdamW(), sync_period=3, pull_back=False),
+        lnb.AdamW(),
+    ]
+    for order in itertools.permutations(opts):
+        together = run_numbers([*order], np.dtype("float32"))
+        for i, opt in enumerate(order):
+            alone = run_numbers([opt], np.dtype("float32"))
+            for name in ("period", "turns", "pull_back", "outward", "has_slow_weights"):
+                assert getattr(together, name)[i] == getattr(alone, name)[0]
+            assert together.slow_steps[i, : together.turns[i]].tolist() == alone.slow_steps[0].tolist()
+    numbers = run_numbers(opts, np.dtype("float32"))
+    assert numbers.turns.tolist() == [1, 3, 1, 1]
+    assert numbers.slow_steps[1].tolist() == [[0.5, 0.5], [0.9, 0.1], [1, 0]]
+    assert numbers.period.tolist() == [2, 7, 3, 0]
 
 
 # --------------------------------------------------------------------------------------------------- slow weights

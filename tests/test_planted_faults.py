@@ -137,6 +137,28 @@ def test_one_expression_or_statement_of_a_function_class_or_module_is_replaced(
     assert with_fault(package, function, right, wrong) == ("cpu/runs.py", taken, added)
 
 
+@pytest.mark.parametrize("function", ["cpu.runs:Step.__call__", "runs:Step.__call__", "kernels.cpu.runs:Step.__call__"])
+def test_a_module_is_named_by_the_end_of_its_dotted_name(package, function):
+    (package / "kernels").mkdir()
+    (package / "cpu").rename(package / "kernels/cpu")
+    assert with_fault(package, function, "max(t, 1)", "t") == ("kernels/cpu/runs.py", ["t = max(t, 1)"], ["t = t"])
+
+
+def test_the_whole_dotted_name_of_a_module_comes_before_the_end_of_another(package):
+    (package / "old").mkdir()
+    (package / "old/gpu.py").write_text("def run(t):\n    return t\n")
+    assert with_fault(package, "gpu:run", "t", "t + 1") == ("gpu.py", ["return t"], ["return t + 1"])
+
+
+def test_of_modules_with_the_same_end_the_one_with_the_function_counts(package):
+    (package / "gpu").mkdir()
+    (package / "gpu/runs.py").write_text("def train(t):\n    return t\n\ndef report():\n    return 1\n")
+    (package / "cpu/runs.py").write_text("def train(t):\n    return t\n")
+    assert with_fault(package, "runs:report", "1", "2")[0] == "gpu/runs.py"
+    with pytest.raises(MisfitError, match=r"have 'runs:train'; name one: cpu\.runs:train, gpu\.runs:train"):
+        with_fault(package, "runs:train", "t", "t + 1")
+
+
 def test_a_module_may_move_and_a_signature_may_change(package):
     text = SOURCE.replace("self, t, rate=max(6, 7)", "self, t, *, plan: object = None")
     (package / "cpu/runs.py").unlink()

@@ -212,7 +212,7 @@ def test_a_landscape_that_diverges_freezes_as_on_the_cpu():
 # ----------------------------------------------------------------------------------------------------------- sweeps
 
 CONFIGS = [ADAMW, LOOKAHEADS["keep"], LOOKAHEADS["reset"], LOOKAHEADS["averages"], lnb.SGD(lr=3e38), NESTEROV]
-CONFIGS += [lnb.AdamW(lr=0.3)]
+CONFIGS += [lnb.AdamW(lr=0.3), LOOKAHEADS["in turn"]]
 
 
 def swept(model, data, configs=CONFIGS, **how):

@@ -3,9 +3,9 @@
 ``planted_faults.txt`` holds the faults. An entry is a line ``title | function | test``, then the right code after ``-``
 and the wrong code after ``+``. Entries are separated by empty lines, and a line that starts with ``#`` is a comment.
 
-function : its qualified name, for example ``Lookahead._sync``, searched in the whole package. If several modules have
-    it, ``cpu.runs:train_run`` names one. A class stands for its fields, and ``figures.catalogue:`` for the code of a
-    module outside its functions and classes.
+function : its qualified name, for example ``LookaheadState._take``, searched in the whole package. If several modules
+    have it, ``cpu.runs:advance`` names one by the end of its dotted name, so that the packages above it may change. A
+    class stands for its fields, and ``figures.catalogue:`` for the code of a module outside its functions and classes.
 right, wrong : one expression, or whole statements. The right code is compared after parsing, so line breaks,
     parentheses, comments and the signature of the function do not matter. It must be there exactly once.
 
@@ -160,15 +160,17 @@ def _names(nodes):
 def _module_of(function, modules):
     """Return the module that a name leads to. modules : what `_modules` returns."""
     module, colon, name = function.rpartition(":")
-    if colon and module not in modules:
+    chosen = list(modules)
+    if colon:
+        chosen = [module] if module in modules else [one for one in modules if one.endswith(f".{module}")]
+    if not chosen:
         raise MisfitError(f"there is no module {module!r}{_nearest(module, modules)}")
-    chosen = [module] if colon else list(modules)
     found = [one for one in chosen if not name or name in modules[one][1]]
     if not found:
         known = {own for one in chosen for own in modules[one][1]}
         raise MisfitError(f"there is no function or class {name!r}{_nearest(name, known)}")
     if len(found) > 1:
-        raise MisfitError(f"several modules have {name!r}; name one: {', '.join(f'{one}:{name}' for one in found)}")
+        raise MisfitError(f"several modules have {function!r}; name one: {', '.join(f'{one}:{name}' for one in found)}")
     return found[0]
 
 
