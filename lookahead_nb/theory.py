@@ -1,8 +1,10 @@
 """Lookahead on a quadratic, solved exactly: rate, steady-state covariance, transients and stability limit per mode.
 
-The problem is one mode of a quadratic: a weight theta with gradient ``curvature*theta + noise*xi``, xi of mean 0 and
-variance 1, new at every step. Several modes do not mix, so their expected losses add up. The inner rule is Adam whose
-preconditioner stands still (lr and gradient are then in its units), without bias correction, m = 0 at the start:
+The problem is one mode of a quadratic. The weight theta has the gradient ``curvature*theta + noise*xi``. The noise xi
+has mean 0 and variance 1, and is new at every step. Modes do not mix, so their expected losses add up.
+
+The inner optimizer is Adam with a fixed preconditioner, without bias correction and with m = 0 at the start. Learning
+rate and gradient are in units of the preconditioner:
 
     m = beta1*m + (1-beta1)*gradient        theta = theta - lr*m
 
@@ -10,39 +12,36 @@ beta1 = 0 is gradient descent. Heavy-ball momentum, ``v = momentum*v + gradient`
 same recursion with beta1 = momentum and lr = step/(1-momentum), since m = (1-momentum)*v.
 
 Everything here is linear. With the state z = (fast, slow, m, m at the last sync), an inner step is ``z = F z + q xi``
-and a sync is ``z = S z``. A cycle of k steps and a sync has the map L = S F^k and the noise covariance N = S (sum of
-F^i q q' F'^i, i < k) S', so that
+and a sync is ``z = S z``. A cycle is k steps and a sync. Its map is L = S F^k. Its noise covariance is N = S (sum of
+F^i q q' F'^i, i < k) S'. From these follow:
 
     rate per inner step           spectral radius of L, to the power 1/k
     covariance after a sync       V = L V L' + N, a discrete Lyapunov equation
     covariance i steps after it   F^i V F'^i + sum of F^j q q' F'^j, j < i
 
-At a step with a sync fast is read before the pull and slow after it, as in the history of ``train``.
+At a step with a sync, fast is read ahead of the pull and slow after it, as in the history of ``train``.
 
-With beta1 = 0 the slow weight alone is the state, and all of it closes: with r = 1 - lr*curvature and q = r^k, k steps
-from slow give fast = q*slow + noise of variance W, W = V_SGD*(1 - q^2), and a sync slow = m*slow + slow_step_size*(that
-noise), m = 1 - slow_step_size*(1 - q). The functions named ``sgd_...`` state what follows from these two lines, of
-numbers or arrays that are broadcast:
+With beta1 = 0 the slow weight alone is the state, and everything has a closed form. Let r = 1 - lr*curvature and
+q = r^k. From a slow weight, k steps give fast = q*slow + noise. This noise has the variance W = V_SGD*(1 - q^2). A sync
+then gives slow = m*slow + slow_step_size*noise with m = 1 - slow_step_size*(1 - q). The functions named ``sgd_...``
+follow from these two lines. They accept numbers or arrays, which are broadcast.
 
-    lr, curvature  : float above 0
-    noise          : float at least 0, the standard deviation of the gradient
-    sync_period    : int k, at least 1
-    slow_step_size : float s in [0, 1]
-    errors         : TypeError, ValueError
-
-Sources: Zhang, Lucas, Hinton & Ba 2019, section 3 and appendices A and B; the cycle with momentum is derived above.
+Sources: Zhang, Lucas, Hinton & Ba 2019, section 3 and appendices A and B. The cycle with momentum is derived above.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lookahead_nb.checks import flag, one_of, real_number, real_numbers, whole_number
 from lookahead_nb.optimizers import INNER_STATES, SGD, Adam, AdamW, Optimizer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 FAST, SLOW, MOMENTUM, ANCHOR = range(4)
 _SCAN, _REFINED, _ZOOMS, _ZOOM_POINTS = 4000, 30, 12, 9  # each zoom narrows fourfold
@@ -51,7 +50,10 @@ _SCAN, _REFINED, _ZOOMS, _ZOOM_POINTS = 4000, 30, 12, 9  # each zoom narrows fou
 class Transient(NamedTuple):
     """Mean and variance of fast and slow weights after 0, 1, ... steps.
 
-    fast_mean, slow_mean, fast_variance, slow_variance : (steps + 1, *shape of the cycle) float64.
+    Attributes
+    ----------
+    fast_mean, slow_mean, fast_variance, slow_variance : (steps + 1, ...) float64 array
+        The axes after the first have the shape of the cycle.
     """
 
     fast_mean: np.ndarray
@@ -64,14 +66,47 @@ class Transient(NamedTuple):
 class Cycle:
     """The linear cycle of Lookahead on one mode of a quadratic, or on many modes or settings at once.
 
-    lr : at least 0; curvature : above 0; beta1 : in [0, 1); noise : at least 0, the standard deviation of the gradient;
-    slow_step_size : in [0, 1]. Each a number or an array; arrays are broadcast to the shape of all results.
-    sync_period : int, at least 1. inner_state : "keep", "reset" (m = 0) or "interpolate" (m = slow_step_size*m +
-    (1-slow_step_size)*m at the last sync). pull_back : bool, as in ``Lookahead``. The defaults are the bare inner rule.
-    errors : TypeError, ValueError. Source: the equations at the head of this file.
+    The defaults are those of the inner optimizer alone.
+
+    Parameters
+    ----------
+    lr : float or array
+        At least 0. It and the other arrays are broadcast to the shape of all results, (...).
+    curvature : float or array
+        Above 0.
+    beta1 : float or array
+        In [0, 1).
+    noise : float or array
+        At least 0, the standard deviation of the gradient.
+    sync_period : int
+        At least 1.
+    slow_step_size : float or array
+        In [0, 1].
+    inner_state : str
+        "keep", "reset" (m = 0) or "interpolate" (m = slow_step_size*m + (1-slow_step_size)*m at the last sync).
+    pull_back : bool
+        As in ``Lookahead``. False allows only inner_state "keep".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type, lies out of range or does not fit the others.
+
+    Notes
+    -----
+    Source: the equations at the head of this module.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import SLOW, Cycle
+    >>> cycle = Cycle(lr=0.1, noise=1.0, sync_period=5, slow_step_size=0.5)
+    >>> float(cycle.rate.round(4))
+    0.9552
+    >>> float(cycle.covariance()[SLOW, SLOW].round(4))  # gradient descent alone: 0.0526
+    0.0233
     """
 
-    lr: Any
+    lr: Any  # a number or an array here, a float64 array from __post_init__ on
     curvature: Any = 1.0
     beta1: Any = 0.0
     noise: Any = 0.0
@@ -80,7 +115,7 @@ class Cycle:
     inner_state: str = "keep"
     pull_back: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         set_ = object.__setattr__
         numbers = {
             "lr": real_numbers("lr", self.lr, 0),
@@ -103,16 +138,38 @@ class Cycle:
             raise ValueError(f"inner_state must be 'keep' without pull-back, not {self.inner_state!r}")
 
     @classmethod
-    def of(cls, optimizer: Any, *, curvature=1.0, noise=0.0):
-        """Return the cycle of an optimizer's own settings.
+    def of(cls, optimizer: Optimizer, *, curvature: ArrayLike = 1.0, noise: ArrayLike = 0.0) -> Cycle:
+        """Return the cycle of an optimizer's settings.
 
-        optimizer : SGD, Adam, AdamW, or Lookahead around one of them, at a constant lr, without Nesterov momentum and
-        weight decay; for Adam and AdamW the cycle with a preconditioner of 1. curvature, noise : as in the class.
-        errors : TypeError, ValueError.
+        Parameters
+        ----------
+        optimizer : SGD, Adam, AdamW, or Lookahead around one of them
+            At a constant lr, without Nesterov momentum and weight decay. Adam and AdamW get a preconditioner of 1.
+        curvature, noise : float or array
+            As in :class:`Cycle`.
+
+        Returns
+        -------
+        Cycle
+
+        Raises
+        ------
+        TypeError
+            If optimizer is no optimizer, or curvature or noise is no number.
+        ValueError
+            If the cycle of the optimizer is not linear, or curvature or noise lies out of range.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> cycle = lnb.theory.Cycle.of(lnb.Lookahead(lnb.SGD(0.1, momentum=0.9)))
+        >>> float(cycle.lr.round(6)), float(cycle.beta1), cycle.sync_period
+        (1.0, 0.9, 5)
         """
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an inner rule or Lookahead, not {optimizer!r}")
+            raise TypeError(f"optimizer must be an inner optimizer or Lookahead, not {optimizer!r}")
         inner, sync = optimizer.inner, optimizer.sync
+        wrapper: Any = optimizer
         linear = type(inner) in (SGD, Adam, AdamW) and not getattr(inner, "nesterov", False)
         if not linear or inner.weight_decay or not isinstance(inner.lr, float):
             wanted = "SGD, Adam or AdamW at a constant lr, without Nesterov momentum and weight decay"
@@ -120,13 +177,13 @@ class Cycle:
         beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
         lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
         if sync and len(sync.slow_steps) != 1:
-            raise ValueError(f"optimizer must have one slow_step_size, not {optimizer!r}")
+            raise ValueError(f"optimizer must have one slow_step_size, not {wrapper.slow_step_size!r}")
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
         cycle = {name: getattr(optimizer, name) for name in names} if sync else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)
 
     @cached_property
-    def _step(self):
+    def _step(self) -> tuple[np.ndarray, np.ndarray]:
         """The map F of an inner step, (..., 4, 4), and its noise covariance q q'."""
         fresh = 1 - self.beta1
         F = np.zeros((*self.lr.shape, 4, 4))
@@ -140,7 +197,7 @@ class Cycle:
         return F, q @ _transposed(q)
 
     @cached_property
-    def _sync(self):
+    def _sync(self) -> np.ndarray:
         """The map S of a sync, (..., 4, 4)."""
         size = self.slow_step_size
         S = np.zeros((*self.lr.shape, 4, 4))
@@ -154,58 +211,69 @@ class Cycle:
         return S
 
     @cached_property
-    def _whole(self):
+    def _whole(self) -> np.ndarray:
         """The map L of a whole cycle, (..., 4, 4)."""
         return self._sync @ np.linalg.matrix_power(self._step[0], self.sync_period)
 
     @cached_property
-    def rate(self):
-        """The factor by which the mean shrinks per inner step in the long run, (...); above 1 it grows.
-
-        Right after a sync fast is slow and the anchor is m, so that two numbers are left, and two eigenvalues.
-        """
+    def rate(self) -> np.ndarray:
+        """The factor by which the mean shrinks per inner step in the long run, (...). Above 1 the mean grows."""
+        # Right after a sync fast equals slow and the anchor equals m, so the map of a cycle has only two eigenvalues.
         fresh, size = (1 - self.beta1) * self.curvature, self.slow_step_size
         M = np.stack([1 - self.lr * fresh, -self.lr * self.beta1, fresh, self.beta1], -1).reshape(*self.lr.shape, 2, 2)
         P = np.linalg.matrix_power(M, self.sync_period)
         (a, b), (c, d) = np.moveaxis(P, (-2, -1), (0, 1))
-        if not self.pull_back:  # fast and m run free, slow follows
+        if not self.pull_back:  # fast and m ignore the sync, slow follows
             radius = np.maximum(_spectral_radius(a, b, c, d), 1 - size)
         elif self.inner_state == "interpolate":
             radius = _spectral_radius(1 - size + size * a, size * b, size * c, 1 - size + size * d)
         else:
-            kept = self.inner_state == "keep"
-            radius = _spectral_radius(1 - size + size * a, size * b, kept * c, kept * d)
+            keeps = self.inner_state == "keep"
+            radius = _spectral_radius(1 - size + size * a, size * b, keeps * c, keeps * d)
         return radius ** (1 / self.sync_period)
 
     @property
-    def stable(self):
+    def stable(self) -> np.ndarray:
         """Whether means and variances settle, (...) bool: rate below 1."""
         return self.rate < 1
 
     @cached_property
-    def _synced(self):
+    def _synced(self) -> np.ndarray:
         """The covariance of z after a sync in the steady state, (..., 4, 4), NaN where there is none."""
         L, S = self._whole, self._sync
         N = S @ self._after(np.zeros_like(S), self.sync_period) @ _transposed(S)
-        # Row by row V is a vector of 16: (I - L kron L) V = N, small enough to be solved as it stands, mode by mode.
+        # Row by row V is a vector of 16 in the linear system (I - L kron L) V = N, solved for each mode.
         kron = np.einsum("...ij,...kl->...ikjl", L, L).reshape(*self.lr.shape, 16, 16)
         kron[~self.stable] = 0
         V = np.linalg.solve(np.eye(16) - kron, N.reshape(*self.lr.shape, 16, 1)).reshape(N.shape)
         V[~self.stable] = np.nan
         return (V + _transposed(V)) / 2
 
-    def _after(self, V, steps):
-        """Return the covariance of z so many inner steps later."""
+    def _after(self, V: np.ndarray, steps: int) -> np.ndarray:
+        """Return the covariance of z after so many inner steps from the covariance V."""
         F, noise = self._step
         for _ in range(steps):
             V = F @ V @ _transposed(F) + noise
         return V
 
-    def covariance(self, phase=0):
-        """Return the steady-state covariance of (fast, slow, m) at a phase of the cycle, (..., 3, 3).
+    def covariance(self, phase: int = 0) -> np.ndarray:
+        """Return the steady-state covariance of (fast, slow, m) at a phase of the cycle.
 
-        phase : int in [0, sync_period - 1], step mod sync_period. At 0, the step with the sync, fast is read before the
-        pull, slow and m after the sync. NaN where the cycle is not stable.
+        Parameters
+        ----------
+        phase : int
+            In [0, sync_period - 1]: step mod sync_period. At 0, the step with the sync, fast is read ahead of the pull,
+            slow and m after the sync.
+
+        Returns
+        -------
+        (..., 3, 3) float64 array
+            NaN where the cycle is not stable.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If phase is no whole number or out of range.
         """
         phase = whole_number("phase", phase, 0, self.sync_period - 1)
         reads = np.broadcast_to(np.eye(4)[:ANCHOR], (*self.lr.shape, 3, 4)).copy()
@@ -213,18 +281,39 @@ class Cycle:
             reads[..., SLOW:, :] = self._sync[..., SLOW:ANCHOR, :]
         return reads @ self._after(self._synced, phase or self.sync_period) @ _transposed(reads)
 
-    def transient(self, steps, *, start=1.0, spread=0.0):
-        """Return the exact :class:`Transient` of a run from fast = slow = start and m = 0.
+    def transient(self, steps: int, *, start: ArrayLike = 1.0, spread: ArrayLike = 0.0) -> Transient:
+        """Return the exact means and variances of a run from fast = slow = start and m = 0.
 
-        steps : int, at least 0. start : finite numbers, the mean of the start; spread : at least 0, its standard
-        deviation. Both broadcast to the shape of the cycle.
+        Parameters
+        ----------
+        steps : int
+            At least 0.
+        start : float or array
+            The mean of the start, broadcast to the shape of the cycle.
+        spread : float or array
+            At least 0, the standard deviation of the start, broadcast to the shape of the cycle.
+
+        Returns
+        -------
+        Transient
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type, lies out of range or has a shape that does not broadcast.
+
+        Examples
+        --------
+        >>> from lookahead_nb.theory import Cycle
+        >>> Cycle(lr=0.5, sync_period=2, slow_step_size=0.5).transient(2).slow_mean.tolist()
+        [1.0, 1.0, 0.625]
         """
         steps, shape = whole_number("steps", steps, 0), self.lr.shape
-        start, spread = real_numbers("start", start, -np.inf), real_numbers("spread", spread, 0)
+        mean, deviation = real_numbers("start", start, -np.inf), real_numbers("spread", spread, 0)
         (F, noise), S = self._step, self._sync
         z, V = np.zeros((*shape, 4, 1)), np.zeros((*shape, 4, 4))
-        z[..., : SLOW + 1, 0] = np.broadcast_to(start, shape)[..., None]
-        V[..., : SLOW + 1, : SLOW + 1] = np.broadcast_to(spread**2, shape)[..., None, None]
+        z[..., : SLOW + 1, 0] = np.broadcast_to(mean, shape)[..., None]
+        V[..., : SLOW + 1, : SLOW + 1] = np.broadcast_to(deviation**2, shape)[..., None, None]
         path = Transient(*np.empty((4, steps + 1, *shape)))
         for t in range(steps + 1):
             if t:
@@ -236,22 +325,68 @@ class Cycle:
         return path
 
 
-def expected_loss(curvature, mean, variance):
+def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> np.ndarray:
     """Return the expected loss ``sum(curvature*(mean**2 + variance))/2`` over the last axis, the modes.
 
-    curvature, mean, variance : numbers that broadcast to (..., modes). returns : (...) float64.
+    Parameters
+    ----------
+    curvature, mean, variance : float or array
+        They broadcast to (..., modes).
+
+    Returns
+    -------
+    (...) float64 array
+        A NumPy float if modes is the only axis.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import expected_loss
+    >>> float(expected_loss([1.0, 4.0], [1.0, 0.5], 0.0))
+    1.0
     """
     return (np.asarray(curvature) * (np.square(mean) + variance)).sum(-1) / 2
 
 
-def stability_limit(*, beta1=0.0, sync_period=1, slow_step_size=1.0, inner_state="keep", pull_back=True):
-    """Return the largest x such that the cycle is stable for every lr*curvature in (0, x), as float.
+def stability_limit(
+    *,
+    beta1: float = 0.0,
+    sync_period: int = 1,
+    slow_step_size: float = 1.0,
+    inner_state: str = "keep",
+    pull_back: bool = True,
+) -> float:
+    """Return the largest x such that the cycle is stable for every lr*curvature in (0, x).
 
-    Found by a scan of 4000 points up to 2(1+beta1)/((1-beta1)*slow_step_size), dense near 0, and bisection: a window of
-    instability narrower than the scan could be missed.
+    Parameters
+    ----------
+    beta1 : float
+        In [0, 1).
+    sync_period : int
+        At least 1.
+    slow_step_size : float
+        In (0, 1].
+    inner_state, pull_back
+        As in :class:`Cycle`.
 
-    beta1, sync_period, slow_step_size, inner_state, pull_back : as in :class:`Cycle`, but numbers, and slow_step_size
-    above 0. errors : TypeError, ValueError.
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has another type, lies out of range or does not fit the others.
+
+    Notes
+    -----
+    The limit is found by a scan and bisection. The scan has 4000 points up to 2(1+beta1)/((1-beta1)*slow_step_size),
+    dense near 0. It could miss a window of instability that is narrower than the distance of two points.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import stability_limit
+    >>> round(stability_limit(sync_period=5, slow_step_size=0.5), 4)
+    2.2457
     """
     settings = _settings(beta1, sync_period, slow_step_size, inner_state, pull_back)
     top = _largest_scale(settings)
@@ -266,41 +401,82 @@ def stability_limit(*, beta1=0.0, sync_period=1, slow_step_size=1.0, inner_state
     return float(low)
 
 
-def best_lr(curvatures, *, beta1=0.0, sync_period=1, slow_step_size=1.0, inner_state="keep", pull_back=True):
-    """Return (lr, rate): the lr at which the slowest mode of a spectrum is fastest, and the rate there.
+def best_lr(
+    curvatures: ArrayLike,
+    *,
+    beta1: float = 0.0,
+    sync_period: int = 1,
+    slow_step_size: float = 1.0,
+    inner_state: str = "keep",
+    pull_back: bool = True,
+) -> tuple[float, float]:
+    """Return the lr at which the slowest mode of a spectrum is fastest, and the rate there.
 
-    The rate has many narrow minima in lr: 4000 points up to the largest lr that could be stable are scanned, even in
-    log lr over 9 decades and, as many, even in its root; the lowest 30 are refined. With beta1 = momentum the step of
-    heavy-ball momentum is lr*(1-momentum), and ``1 - rate`` over the condition number is Figure 3 of Zhang et al. 2019.
+    Parameters
+    ----------
+    curvatures : (n,) array
+        Numbers above 0, at least one.
+    beta1 : float
+        In [0, 1).
+    sync_period : int
+        At least 1.
+    slow_step_size : float
+        In (0, 1].
+    inner_state, pull_back
+        As in :class:`Cycle`.
 
-    curvatures : (n,) numbers above 0. beta1, sync_period, slow_step_size, inner_state, pull_back : as in
-    :class:`Cycle`, but numbers, and slow_step_size above 0. returns : two floats. errors : TypeError, ValueError.
+    Returns
+    -------
+    lr : float
+    rate : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type, lies out of range or does not fit the others, or curvatures is empty.
+
+    Notes
+    -----
+    The rate has many narrow minima in lr. About 4000 points are scanned, up to the largest lr that could be stable.
+    Half of them are evenly spaced in log lr over 9 decades, half in the root of lr. The lowest 30 minima are refined.
+
+    With beta1 = momentum, the step of heavy-ball momentum is lr*(1-momentum). ``1 - rate`` over the condition number is
+    then Figure 3 of Zhang et al. 2019.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import best_lr
+    >>> lr, rate = best_lr([0.1, 1.0])  # gradient descent: 2/(0.1 + 1) and (1 - 0.1)/(1 + 0.1)
+    >>> round(lr, 4), round(rate, 4)
+    (1.8182, 0.8182)
     """
     curvatures = np.ravel(real_numbers("curvatures", curvatures, 0, open_low=True))
     if not curvatures.size:
         raise ValueError("curvatures must hold at least one number, not none")
     settings = _settings(beta1, sync_period, slow_step_size, inner_state, pull_back)
 
-    def slowest(lr):
+    def slowest(lr: np.ndarray) -> np.ndarray:
         return Cycle(lr=lr[..., None], curvature=curvatures, **settings).rate.max(-1)
 
     even = np.linspace(0, 1, _SCAN // 2 + 1)[1:]
     scan = _largest_scale(settings) / curvatures.max() * np.unique([10.0 ** (9 * even - 9), even**2])
     rates = slowest(scan)
-    beside = np.pad(rates, 1, constant_values=np.inf)
-    minima = np.flatnonzero((rates <= beside[:-2]) & (rates <= beside[2:]))
+    padded = np.pad(rates, 1, constant_values=np.inf)
+    minima = np.flatnonzero((rates <= padded[:-2]) & (rates <= padded[2:]))
     minima = minima[np.argsort(rates[minima], kind="stable")[:_REFINED]]
     low, high = scan[np.maximum(minima - 1, 0)], scan[np.minimum(minima + 1, scan.size - 1)]
     for _ in range(_ZOOMS):
         lrs = np.linspace(low, high, _ZOOM_POINTS)
         rates = slowest(lrs)
-        at, each = rates.argmin(0), np.arange(minima.size)
-        low, high = lrs[np.maximum(at - 1, 0), each], lrs[np.minimum(at + 1, _ZOOM_POINTS - 1), each]
+        lowest, columns = rates.argmin(0), np.arange(minima.size)
+        low, high = lrs[np.maximum(lowest - 1, 0), columns], lrs[np.minimum(lowest + 1, _ZOOM_POINTS - 1), columns]
     best = np.unravel_index(rates.argmin(), rates.shape)
     return float(lrs[best]), float(rates[best])
 
 
-def _settings(beta1, sync_period, slow_step_size, inner_state, pull_back):
+def _settings(
+    beta1: float, sync_period: int, slow_step_size: float, inner_state: str, pull_back: bool
+) -> dict[str, Any]:
     return {
         "beta1": real_number("beta1", beta1, 0, 1, open_high=True),
         "sync_period": sync_period,
@@ -310,17 +486,17 @@ def _settings(beta1, sync_period, slow_step_size, inner_state, pull_back):
     }
 
 
-def _largest_scale(settings):
-    """Return an lr*curvature that is too large: the limit of the inner rule, stretched as a sync at each step does."""
+def _largest_scale(settings: dict[str, Any]) -> float:
+    """Return an lr*curvature that is too large: the limit of the inner optimizer over slow_step_size."""
     beta1, size = settings["beta1"], settings["slow_step_size"]
     return 2 * (1 + beta1) / ((1 - beta1) * size)
 
 
-def _transposed(matrices):
+def _transposed(matrices: np.ndarray) -> np.ndarray:
     return np.swapaxes(matrices, -1, -2)
 
 
-def _spectral_radius(a, b, c, d):
+def _spectral_radius(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Return the larger absolute value of the eigenvalues of ((a, b), (c, d)), elementwise."""
     middle, apart = (a + d) / 2, ((a - d) / 2) ** 2 + b * c
     real = np.abs(middle) + np.sqrt(np.maximum(apart, 0))
@@ -330,39 +506,156 @@ def _spectral_radius(a, b, c, d):
 # ------------------------------------------------------------------------------- closed forms around gradient descent
 
 
-def sgd_variance(lr, curvature, noise):
+def sgd_variance(lr: ArrayLike, curvature: ArrayLike, noise: ArrayLike) -> np.ndarray:
     """Return the steady-state variance V_SGD of gradient descent: ``lr*noise**2/(curvature*(2 - lr*curvature))``.
 
-    From V = r^2 V + lr^2 noise^2, r = 1 - lr*curvature; inf from lr*curvature = 2 on. In the noisy quadratic of Zhang
-    et al. 2019, Proposition 2, noise is curvature*sigma.
+    Parameters
+    ----------
+    lr, curvature : float or array
+        Above 0.
+    noise : float or array
+        At least 0, the standard deviation of the gradient.
+
+    Returns
+    -------
+    float64 array
+        Of the broadcast shape. inf where lr*curvature is 2 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    From V = r^2 V + lr^2 noise^2, r = 1 - lr*curvature. In the noisy quadratic of Zhang et al. 2019, Proposition 2,
+    noise is curvature*sigma.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import sgd_variance
+    >>> sgd_variance([0.5, 1.0, 2.0], 1.0, 3.0).tolist()
+    [3.0, 9.0, inf]
     """
     lr, curvature, noise = _positive(lr=lr, curvature=curvature, noise=noise)
-    room = 2 - lr * curvature
+    margin = 2 - lr * curvature
     with np.errstate(divide="ignore"):
-        return np.where(room > 0, lr * noise**2 / (curvature * np.maximum(room, 0)), np.inf)
+        return np.where(margin > 0, lr * noise**2 / (curvature * np.maximum(margin, 0)), np.inf)
 
 
-def sgd_variance_ratio(lr, curvature, sync_period, slow_step_size):
-    """Return R, the steady-state variance of the slow weight over V_SGD: ``s(1+q)/(2 - s(1-q))``, s = slow_step_size.
+def sgd_variance_ratio(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
+    """Return R, the steady-state variance of the slow weight over V_SGD: ``s(1+q)/(2 - s(1-q))``.
 
-    From V = m^2 V + s^2 V_SGD (1 - q^2) and 1 - m^2 = s(1-q)(2 - s(1-q)). R grows with q and s and lies between
-    s/(2-s) at q = 0 and s at q = 1, so for 0 <= q <= 1 sync_period moves it within these bounds only.
-    Source: Zhang et al. 2019, Proposition 2, simplified.
+    Parameters
+    ----------
+    lr, curvature : float or array
+        Above 0.
+    sync_period : int
+        k, at least 1.
+    slow_step_size : float or array
+        s, in [0, 1].
+
+    Returns
+    -------
+    float64 array
+        Of the broadcast shape. A NumPy float if all arguments are numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    From V = m^2 V + s^2 V_SGD (1 - q^2) and 1 - m^2 = s(1-q)(2 - s(1-q)). R grows with q and s. It lies between s/(2-s)
+    at q = 0 and s at q = 1, so for 0 <= q <= 1 sync_period moves it within these bounds only. Source: Zhang et al.
+    2019, Proposition 2, simplified.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import sgd_variance_ratio
+    >>> float(sgd_variance_ratio(1.0, 1.0, 5, 0.5).round(4))  # q = 0, so s/(2-s)
+    0.3333
     """
     s, q = _slow_and_q(lr, curvature, sync_period, slow_step_size)
     return s * (1 + q) / (2 - s * (1 - q))
 
 
-def sgd_rate(lr, curvature, sync_period, slow_step_size):
-    """Return the rate per inner step, ``abs(1 - s + s r^k)^(1/k)``: for r > 0 the power mean of order k of 1 and r."""
+def sgd_rate(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
+    """Return the rate per inner step, ``abs(1 - s + s r^k)^(1/k)``.
+
+    Parameters
+    ----------
+    lr, curvature : float or array
+        Above 0.
+    sync_period : int
+        k, at least 1.
+    slow_step_size : float or array
+        s, in [0, 1].
+
+    Returns
+    -------
+    float64 array
+        Of the broadcast shape. A NumPy float if all arguments are numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    For r = 1 - lr*curvature above 0, the rate is the power mean of order k of 1 and r, with the weights 1 - s and s.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import sgd_rate
+    >>> float(sgd_rate(0.1, 1.0, 5, 0.5).round(4))
+    0.9552
+    """
     s, q = _slow_and_q(lr, curvature, sync_period, slow_step_size)
     return np.abs(1 - s * (1 - q)) ** (1 / sync_period)
 
 
-def sgd_moments(syncs, lr, curvature, sync_period, slow_step_size, noise, start=1.0):
+def sgd_moments(
+    syncs: int | np.ndarray,
+    lr: ArrayLike,
+    curvature: ArrayLike,
+    sync_period: int,
+    slow_step_size: ArrayLike,
+    noise: ArrayLike,
+    start: float | np.ndarray = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance of the slow weight after so many syncs: ``m^n start`` and ``R V_SGD (1 - m^(2n))``.
 
-    syncs : int or ints n, at least 0; start : number or numbers, the mean at the start, where the variance is 0.
+    Parameters
+    ----------
+    syncs : int or array of int
+        n, at least 0.
+    lr, curvature : float or array
+        Above 0.
+    sync_period : int
+        k, at least 1.
+    slow_step_size : float or array
+        s, in [0, 1].
+    noise : float or array
+        At least 0, the standard deviation of the gradient.
+    start : float or array
+        The mean at the start, where the variance is 0.
+
+    Returns
+    -------
+    mean, variance : float64 array
+        Of the broadcast shape. NumPy floats if all arguments are numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    m = 1 - s(1 - q), see the head of this module.
     """
     s, q = _slow_and_q(lr, curvature, sync_period, slow_step_size)
     m = 1 - s * (1 - q)
@@ -370,13 +663,50 @@ def sgd_moments(syncs, lr, curvature, sync_period, slow_step_size, noise, start=
     return m**syncs * start, variance * (1 - m ** (2 * syncs))
 
 
-def sgd_crossing_time(lr, curvature, sync_period, slow_step_size, noise, start=1.0):
-    """Return about how many steps pass until Lookahead is ahead of gradient descent at the same lr, on one mode.
+def sgd_crossing_time(
+    lr: ArrayLike,
+    curvature: ArrayLike,
+    sync_period: int,
+    slow_step_size: ArrayLike,
+    noise: ArrayLike,
+    start: ArrayLike = 1.0,
+) -> np.ndarray:
+    """Return about how many steps Lookahead needs to overtake gradient descent at the same lr, on one mode.
 
-    ``log(start**2/((1-R) V_SGD))/(2*slow_step_size*lr*curvature)``: where the slower decay of the mean, to first order
-    in lr*curvature, has become as small as the variance that is saved. 0 where it is so from the start.
+    Parameters
+    ----------
+    lr, curvature : float or array
+        Above 0.
+    sync_period : int
+        k, at least 1.
+    slow_step_size : float or array
+        s, in [0, 1].
+    noise : float or array
+        At least 0, the standard deviation of the gradient.
+    start : float or array
+        The mean at the start, where the variance is 0.
 
-    start : number or numbers, the mean at the start, where the variance is 0.
+    Returns
+    -------
+    float64 array
+        In steps, of the broadcast shape; a NumPy float if all arguments are numbers. 0 where Lookahead is ahead from
+        the start, inf where it saves no variance.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    ``log(start**2/((1-R) V_SGD))/(2*slow_step_size*lr*curvature)``. By then the lag of the mean, which decays more
+    slowly, is as small as the variance that is saved. The decay is taken to first order in lr*curvature.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import sgd_crossing_time
+    >>> float(sgd_crossing_time(0.01, 1.0, 5, 0.5, 0.1).round())
+    1058.0
     """
     R = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size)
     saved = (1 - R) * sgd_variance(lr, curvature, noise)
@@ -385,16 +715,44 @@ def sgd_crossing_time(lr, curvature, sync_period, slow_step_size, noise, start=1
     return np.maximum(time, 0)
 
 
-def sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size):
+def sgd_matched_lr(
+    lr: ArrayLike, curvatures: ArrayLike, noise: ArrayLike, sync_period: int, slow_step_size: float
+) -> np.ndarray:
     """Return the lr of Lookahead at which its steady-state risk is that of gradient descent at lr, for a spectrum.
 
-    The risk is ``sum(curvatures*variance)/2`` of the slow weights; found by bisection between 0 and 2/max(curvatures),
-    NaN where no such lr has it. lr : any shape, in (0, 2/max(curvatures)); curvatures, noise : (n,), the modes, noise
-    the standard deviation of the gradient. Source: what "matched" means in Zhang et al. 2019, Figure 2.
+    The risk is ``sum(curvatures*variance)/2`` of the slow weights.
+
+    Parameters
+    ----------
+    lr : float or array
+        The lr of gradient descent, in (0, 2/max(curvatures)).
+    curvatures : (n,) array
+        Above 0, the modes.
+    noise : (n,) array
+        At least 0, the standard deviation of the gradient in these modes.
+    sync_period : int
+        k, at least 1.
+    slow_step_size : float
+        s, in [0, 1].
+
+    Returns
+    -------
+    float64 array
+        Of the shape of lr. NaN where no lr below 2/max(curvatures) has this risk.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    The lr is found by bisection between 0 and 2/max(curvatures). Source: what "matched" means in Zhang et al. 2019,
+    Figure 2.
     """
     lr, curvatures, noise = _positive(lr=lr, curvatures=curvatures, noise=noise)
 
-    def risk(lr, k, s):
+    def risk(lr: np.ndarray, k: int, s: float) -> np.ndarray:
         variance = sgd_variance_ratio(lr[..., None], curvatures, k, s) * sgd_variance(lr[..., None], curvatures, noise)
         return expected_loss(curvatures, 0.0, variance)
 
@@ -407,24 +765,74 @@ def sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size):
     return np.where(high < end, low, np.nan)
 
 
-def sgd_matched_loss(steps, lr, curvatures, noise, sync_period, slow_step_size):
-    """Return the expected loss after so many steps from 1 at the lr of :func:`sgd_matched_lr`, of the shape of lr.
+def sgd_matched_loss(
+    steps: ArrayLike,
+    lr: ArrayLike,
+    curvatures: ArrayLike,
+    noise: ArrayLike,
+    sync_period: int,
+    slow_step_size: float,
+) -> np.ndarray:
+    """Return the expected loss after so many steps from 1, at the lr of :func:`sgd_matched_lr`.
 
-    steps : int or ints that broadcast to the shape of lr, whole numbers of cycles; lr, curvatures, noise : as there,
-    with lr low enough to be matched.
+    Parameters
+    ----------
+    steps : int or array of int
+        Whole numbers of cycles. They broadcast to the shape of lr.
+    lr : float or array
+        The lr of gradient descent, low enough to be matched.
+    curvatures, noise, sync_period, slow_step_size
+        As in :func:`sgd_matched_lr`.
+
+    Returns
+    -------
+    float64 array
+        Of the shape of lr. NaN where lr cannot be matched.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
     """
     matched = sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size)[..., None]
     syncs = np.asarray(steps)[..., None] // sync_period
     return expected_loss(curvatures, *sgd_moments(syncs, matched, curvatures, sync_period, slow_step_size, noise))
 
 
-def game_multiplier(lr, strength, sync_period, slow_step_size):
-    """Return the complex factor of x + iy per cycle in the game min_x max_y strength*x*y: ``1 - s + s(1 + i*lr*c)^k``.
+def game_multiplier(lr: ArrayLike, strength: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
+    """Return the complex factor of x + iy per cycle in the game min_x max_y strength*x*y.
 
-    Descent in x and ascent in y at once is x + iy = (1 + i*lr*strength)(x + iy), which always grows; Lookahead shrinks
-    where the absolute value is below 1.
+    The factor is ``1 - s + s(1 + i*lr*strength)^k``. Lookahead shrinks x + iy where its absolute value is below 1.
 
-    strength : above 0, c. errors : TypeError, ValueError. Source: Chavdarova et al. 2021, for the bilinear game.
+    Parameters
+    ----------
+    lr, strength : float or array
+        Above 0.
+    sync_period : int
+        k, at least 1.
+    slow_step_size : float or array
+        s, in [0, 1].
+
+    Returns
+    -------
+    complex128 array
+        Of the broadcast shape. A NumPy complex if all arguments are numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Descent in x and ascent in y at once is x + iy = (1 + i*lr*strength)(x + iy), which always grows. Source:
+    Chavdarova et al. 2021, for the bilinear game.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import game_multiplier
+    >>> [float(abs(game_multiplier(0.3, 1.0, k, s)).round(3)) for k, s in [(1, 1.0), (5, 0.5)]]
+    [1.044, 0.84]
     """
     lr, strength = _positive(lr=lr, strength=strength)
     k = whole_number("sync_period", sync_period, 1)
@@ -432,39 +840,89 @@ def game_multiplier(lr, strength, sync_period, slow_step_size):
     return 1 - s + s * (1 + 1j * lr * strength) ** k
 
 
-def optimal_slow_step(curvatures, start, end):
-    """Return the slow step that minimises the loss on the line from start through end, not clipped, NaN at start = end.
+def optimal_slow_step(curvatures: ArrayLike, start: ArrayLike, end: ArrayLike) -> np.ndarray:
+    """Return the slow step that minimises the loss on the line from start through end.
 
-    ``sum(a*start*(start-end))/sum(a*(start-end)**2)`` over the last axis, weights counted from the minimum. Above 1 the
-    inner loop has not gone far enough, below 1 too far.
+    The slow step is not clipped. Above 1 the inner loop has not gone far enough, below 1 too far.
 
-    curvatures : (n,) numbers above 0; start, end : (..., n) finite numbers. errors : TypeError, ValueError. Source:
-    Zhang et al. 2019, Proposition 1.
+    Parameters
+    ----------
+    curvatures : (n,) array
+        Above 0.
+    start, end : (..., n) array
+        Finite weights, counted from the minimum.
+
+    Returns
+    -------
+    (...) float64 array
+        ``sum(a*start*(start-end))/sum(a*(start-end)**2)`` over the last axis, a the curvatures. NaN where start equals
+        end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Source: Zhang et al. 2019, Proposition 1.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import optimal_slow_step
+    >>> float(optimal_slow_step([2.0], [1.0], [-1.0]))
+    0.5
     """
-    curvatures = real_numbers("curvatures", curvatures, 0, open_low=True)
-    start, end = real_numbers("start", start, -np.inf), real_numbers("end", end, -np.inf)
+    a = real_numbers("curvatures", curvatures, 0, open_low=True)
+    before, after = real_numbers("start", start, -np.inf), real_numbers("end", end, -np.inf)
     with np.errstate(invalid="ignore"):
-        return (curvatures * start * (start - end)).sum(-1) / (curvatures * np.square(start - end)).sum(-1)
+        return (a * before * (before - after)).sum(-1) / (a * np.square(before - after)).sum(-1)
 
 
-def averaged(slow, fast, slow_step_size):
-    """Return y = (1-s)*slow + s*fast: an inner step moves it by s times what fast moves, a sync not at all.
+def averaged(slow: ArrayLike, fast: ArrayLike, slow_step_size: ArrayLike) -> np.ndarray:
+    """Return the averaged sequence y = (1-s)*slow + s*fast.
 
-    So Lookahead is the inner rule at lr*slow_step_size, run on y, with gradients taken at fast; at sync_period 1 fast
-    and y coincide and it is nothing else.
+    An inner step moves y by s times the step of fast; a sync does not move it. So Lookahead is the inner optimizer at
+    lr*slow_step_size, run on y, with gradients taken at fast. At sync_period 1, fast and y coincide.
 
-    slow, fast : arrays that broadcast; slow_step_size : s in [0, 1]. errors : TypeError, ValueError. Source: Wang et
-    al. 2020, whose virtual sequence this is.
+    Parameters
+    ----------
+    slow, fast : float or array
+        They broadcast.
+    slow_step_size : float or array
+        s, in [0, 1].
+
+    Returns
+    -------
+    float64 array
+        Of the broadcast shape. A NumPy float if all arguments are numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If slow_step_size is no number or out of range.
+
+    Notes
+    -----
+    Source: Wang et al. 2020, whose virtual sequence this is.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import averaged
+    >>> averaged([1.0, 1.0], [3.0, 0.0], 0.5).tolist()
+    [2.0, 0.5]
     """
     s = real_numbers("slow_step_size", slow_step_size, 0, 1)
     return (1 - s) * np.asarray(slow) + s * np.asarray(fast)
 
 
-def _positive(**numbers):
+def _positive(**numbers: ArrayLike) -> list[np.ndarray]:
     return [real_numbers(name, value, 0, open_low=name != "noise") for name, value in numbers.items()]
 
 
-def _slow_and_q(lr, curvature, sync_period, slow_step_size):
+def _slow_and_q(
+    lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     lr, curvature = _positive(lr=lr, curvature=curvature)
     k = whole_number("sync_period", sync_period, 1)
     return real_numbers("slow_step_size", slow_step_size, 0, 1), (1 - lr * curvature) ** k
