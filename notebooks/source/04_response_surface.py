@@ -27,8 +27,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from lookahead_nb import claims, comparisons, figures, tables, trials
+from lookahead_nb import claims, figures, tables, trials
 from lookahead_nb.figures import response_surface
+from lookahead_nb.problems import with_parameters
 
 figures.use_style()
 
@@ -97,8 +98,8 @@ axes = {"retention": np.arange(1, 10) / 10, "sync_period": [1, 2, 5, 10, 20, 50]
 keep = {"store": tables.build_folder("store")}
 surface = trials.response_surface([*claim.problems.values()], range(12), **axes, **keep)
 tables.write_table(surface, "response_surface")
-surface = comparisons.above_control(surface)
-pairs = surface[surface.retention > 0]
+surface = with_parameters(surface, claim.problems)
+pairs = response_surface.pairs(surface)
 views = {"best lr of AdamW": pairs[pairs.at_control], "best lr of each": pairs[pairs.best]}
 flat = {name: (view.gap < 1).groupby(view.task, sort=False).mean() for name, view in views.items()}
 flat = pd.DataFrame(flat)
@@ -107,7 +108,7 @@ flat.round(2)
 # %%
 caption = "On easy tasks only lr times slow_step_size counts; on hard ones short periods are better than AdamW."
 alt = "Heat maps of retention and period: red towards large retention at one rate, pale or blue at rates of their own."
-figures.save(response_surface.maps(views), "response_surface_maps", caption, alt)
+figures.save(response_surface.maps(surface), "response_surface_maps", caption, alt)
 
 # %% [markdown]
 # **On easy tasks only lr times slow_step_size counts; on hard ones short periods are better than AdamW.** Test loss
@@ -144,14 +145,15 @@ fine = partial(
 fashion = claims.read()["C07"].problems["fashion steps=500 eval_every=500"]
 large = partial(trials.response_surface, [fashion], range(3), **coarse, **keep)
 makers = {"response_surface_teacher": fine, "response_surface_fashion": large}
-more = [comparisons.above_control(tables.made_or_kept(name, make, here=full)) for name, make in makers.items()]
-more = pd.concat([each[each.best & (each.retention > 0)] for each in more])
-more.groupby("task", sort=False).gap.describe()[["count", "min", "50%", "max"]].round(2)
+known = claim.problems | {fashion.name: fashion}
+more = [with_parameters(tables.made_or_kept(name, make, here=full), known) for name, make in makers.items()]
+pairs = pd.concat([response_surface.pairs(table) for table in more])
+pairs[pairs.best].groupby("task", sort=False).gap.describe()[["count", "min", "50%", "max"]].round(2)
 
 # %%
 caption = "On a finer map the valley at short periods is broad, and on Fashion-MNIST the surface is nearly flat."
 alt = "Two heat maps of retention and period at the best rate of each pair: a blue band at 2 to 6, a nearly even map."
-figures.save(response_surface.maps({"best lr of each": more}), "response_surface_finer", caption, alt)
+figures.save(response_surface.finer(*more), "response_surface_finer", caption, alt)
 
 # %% [markdown]
 # **On a finer map the valley at short periods is broad, and on Fashion-MNIST the surface is nearly flat.** As the lower

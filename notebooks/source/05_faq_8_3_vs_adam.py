@@ -116,7 +116,7 @@ counts.drop(index=("C08", "fewer errors"))  # no ratio
 runs = {key: each.runs for key, each in found.items()}
 caption = "Tuned Lookahead beats tuned Adam on two tasks of nine, and on both of them some average goes further."
 alt = "Ratios to Adam by task: most arms lie near 1; checkerboard and fashion have Lookahead below, averages lower yet."
-figures.save(faq_8_3_vs_adam.over_tasks(runs["C08"], 1.02), "faq_8_3_over_tasks", caption, alt)
+figures.save(faq_8_3_vs_adam.over_tasks(runs["C08"]), "faq_8_3_over_tasks", caption, alt)
 
 # %% [markdown]
 # **Tuned Lookahead beats tuned Adam on two tasks of nine, and on both of them some average goes further.** Test loss
@@ -185,7 +185,7 @@ figures.save(fig, "faq_8_3_training_time", caption, alt)
 # %%
 caption = "On a tenth of the rows Lookahead stands to AdamW as on all of them, on average level within the margin."
 alt = "Lines of four tasks over all rows, a tenth at equal steps, a tenth at equal epochs; most stay within 1.02 of 1."
-figures.save(faq_8_3_vs_adam.data_size(runs["C09"], 1.02), "faq_8_3_data_size", caption, alt)
+figures.save(faq_8_3_vs_adam.data_size(runs["C09"]), "faq_8_3_data_size", caption, alt)
 
 # %% [markdown]
 # **On a tenth of the rows Lookahead stands to AdamW as on all of them, on average level within the margin.** Test
@@ -206,7 +206,7 @@ figures.save(faq_8_3_vs_adam.data_size(runs["C09"], 1.02), "faq_8_3_data_size", 
 # %%
 caption = "On text Lookahead is no faster and ends no lower than tuned Adam; only short runs gain a little."
 alt = "Four panels: steps near 2 at equal rate, near 1 when tuned; test loss a little below 1 early, at 1 in the end."
-figures.save(faq_8_3_vs_adam.text(runs["C19"], (1.1, 1.02)), "faq_8_3_text", caption, alt)
+figures.save(faq_8_3_vs_adam.text(runs["C19"]), "faq_8_3_text", caption, alt)
 
 # %% [markdown]
 # **On text Lookahead is no faster and ends no lower than tuned Adam; only short runs gain a little.** Each arm over
@@ -219,7 +219,7 @@ figures.save(faq_8_3_vs_adam.text(runs["C19"], (1.1, 1.02)), "faq_8_3_text", cap
 # validation is best. They are close, since the rates are tuned for the end.
 
 # %%
-whole = faq_8_3_vs_adam.with_change(runs["C19"], "steps=", False)
+whole = faq_8_3_vs_adam.longest(runs["C19"])
 whole.groupby("arm", sort=False)[["reached", "test_loss", "test_at_best_validation", "test_error"]].mean().round(4)
 
 # %% [markdown]

@@ -146,7 +146,7 @@ gap.unstack("modes").map("{:.1e}".format)
 # %%
 caption = "At equal risk Lookahead is ahead; around momentum its large gains need few eigenvalues."
 alt = "Loss ratios below 1; with 2 eigenvalues Lookahead lies ten times above momentum, with 50 it hugs it, then falls."
-figures.save(convergence.published(over_time, ratios[0.5], gaps), "convergence_published", caption, alt)
+figures.save(convergence.published(over_time, ratios[0.5].reset_index(), gaps), "convergence_published", caption, alt)
 
 # %% [markdown]
 # **At equal risk Lookahead is ahead; around momentum its large gains need few eigenvalues.** (a) Expected loss
@@ -169,15 +169,14 @@ figures.save(convergence.published(over_time, ratios[0.5], gaps), "convergence_p
 # - sync periods 1, 5, 10 and 20; the left and middle panels show 10
 
 # %%
-valley, rule, grid = Rosenbrock(), lnb.AdamW(0.2, weight_decay=0.0), np.linspace(-1.5, 2.0, 60)
+valley, rule = Rosenbrock(), lnb.AdamW(0.2, weight_decay=0.0)
 follow = partial(predictions.averaged_path, valley, start=np.array([-1.2, 1.0]), steps=200)
 paths = pd.concat({k: follow(lnb.Lookahead(rule, sync_period=k)) for k in (1, 5, 10, 20)}, names=["sync_period"])
-heights = pd.DataFrame(valley.heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
 
 # %%
 caption = "Slow and fast weights together move like AdamW at the lower rate, led by gradients from further ahead."
 alt = "Fast weights jump at syncs, their average with slow runs smooth through rings of AdamW; at period 1 no distance."
-figures.save(convergence.identity(heights, paths, 10), "convergence_identity", caption, alt)
+figures.save(convergence.identity(paths.reset_index()), "convergence_identity", caption, alt)
 
 # %% [markdown]
 # **Slow and fast weights together move like AdamW at the lower rate, led by gradients from further ahead.** (a) A run

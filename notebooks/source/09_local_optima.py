@@ -65,15 +65,14 @@ figures.use_style()
 register = claims.read()
 problems, arms = register["C17"].problems, register["C17"].arms
 opts = {arm: arms[arm].optimizer(problems["sharp"], "given") for arm in ("adamw", "lookahead", "lower")}
-at, x = [*range(50, 4001, 50)], np.linspace(-1.7, 1.7, 341)
+at = [*range(50, 4001, 50)]
 fast, slow = np.moveaxis(weights_at(problems["sharp"].model, [*opts.values()], at, seed=1)[..., :2], 2, 0)
 places = zip(opts, np.where(np.isnan(slow), fast, slow), strict=True)
 paths = pd.concat({arm: pd.DataFrame(each, at, ["first", "second"]) for arm, each in places})
 tables.write_table(paths := paths.rename_axis(["arm", "step"]).reset_index(), "local_optima_paths")
-profile = pd.Series(problems["sharp"].model.heights(x[:, None]), x)
 caption = "AdamW crosses all the time, Lookahead now and then, AdamW at the lower rate hardly at all."
 alt = "A tilted double well and three panels of paths: AdamW all over it, Lookahead and the lower rate within a basin."
-figures.save(local_optima.paths(paths, profile), "local_optima_paths", caption, alt)
+figures.save(local_optima.paths(paths), "local_optima_paths", caption, alt)
 
 # %% [markdown]
 # **AdamW crosses all the time, Lookahead now and then, AdamW at the lower rate hardly at all.** (a) The sharp well; the
@@ -119,12 +118,9 @@ print(period, smaller_k.drop(columns="seeds").round(3).to_string(index=False), s
 # have no free constant. In the lower left one all lines should fall, were the sentence on k right.
 
 # %%
-lr = {well: problems[well].fields["lr"] for well in ("gentle", "sharp")}
-law = {(w, r): escapes.kramers_rates(problems[w].model, lr[w] * (1 - r)) for w in lr for r in np.arange(0, 91, 2) / 100}
-law = pd.DataFrame(law, ["deeper", "shallower"]).T
 caption = "Basins are left sooner with a smaller retention, as with a higher rate, and sooner with a larger k."
 alt = "Rates fall with retention, Lookahead on its control; with k they rise, up to forty times; more end deeper."
-figures.save(local_optima.rates(retention.runs, period.runs, law), "local_optima_rates", caption, alt)
+figures.save(local_optima.rates(retention.runs, period.runs), "local_optima_rates", caption, alt)
 
 # %% [markdown]
 # **Basins are left sooner with a smaller retention, as with a higher rate, and sooner with a larger k.** Rates per step
@@ -171,10 +167,9 @@ pace.round(2)
 # shows how the tuned arms came by their settings.
 
 # %%
-depths = problems["sharp"].model.heights(np.array(problems["sharp"].model.minima)[:, None])
 caption = "Tuned, Lookahead ends lower than AdamW, and an average without the pull-back lower still."
 alt = "Loss against learning rate: averaging dips to 0.4 near 0.13, Lookahead to 0.45 near 0.5, AdamW to 0.6 near 0.12."
-figures.save(local_optima.tuned(escape.tuning, depths), "local_optima_tuned", caption, alt)
+figures.save(local_optima.tuned(escape.tuning), "local_optima_tuned", caption, alt)
 
 # %% [markdown]
 # **Tuned, Lookahead ends lower than AdamW, and an average without the pull-back lower still.** Tuning on the sharp
@@ -189,6 +184,7 @@ figures.save(local_optima.tuned(escape.tuning, depths), "local_optima_tuned", ca
 # verdict.
 
 # %%
+lr = {well: problems[well].fields["lr"] for well in ("gentle", "sharp")}
 inside = {well: lnb.grid(lnb.Lookahead(lnb.SGD(lr[well])), retention=[0.5, 0.7], sync_period=[1, 5, 20]) for well in lr}
 read = {"at": [62, 125, 250, 500, 1000, 2000, 4000], "seeds": 5}
 rows = pd.concat({well: escapes.crossings(problems[well].model, opts, **read) for well, opts in inside.items()})
