@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from threadpoolctl import threadpool_info
 
 import lookahead_nb as lnb
@@ -123,5 +124,5 @@ if __name__ == "__main__":
     for notebook in FIRST_TABLES:
         first_table_of(notebook)
     blas = [library["architecture"] for library in threadpool_info() if library["internal_api"] == "openblas"]
-    numpy = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    numpy = [name for name in __cpu_dispatch__ if __cpu_features__[name]]
     json.dump({"blas": sorted({*blas}), "numpy": numpy, "start": start_of_training(register)}, sys.stdout)
