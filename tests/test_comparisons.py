@@ -159,5 +159,5 @@ def test_every_task_of_a_surface_has_its_own_control():
 
 
 def test_a_surface_on_which_adamw_is_not_below_chance_is_refused():
-    with pytest.raises(ValueError, match="AdamW below the loss of chance, 1, on 'a', not at 1"):
+    with pytest.raises(ValueError, match="AdamW below the chance-level loss 1 on 'a', not at 1"):
         comparisons.above_control(surface(chance=[1.0] * 6))
