@@ -1,23 +1,56 @@
-"""What arms are compared by: the controls, speed, noise floor and lowest loss; see statistics for the comparing."""
+"""Control arms and measures of training curves: speed, noise floor, lowest loss. ``statistics`` compares them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from lookahead_nb.checks import real_number
 from lookahead_nb.logistic import LogisticRegression
-from lookahead_nb.optimizers import Lookahead
+from lookahead_nb.optimizers import Lookahead, Optimizer
+
+if TYPE_CHECKING:
+    from lookahead_nb.datasets import Dataset
+
+Losses = TypeVar("Losses", pd.Series, pd.DataFrame)
 
 
-def with_controls(opt):
-    """Return a Lookahead and the two arms without which nothing can be said for it, by name.
+def with_controls(opt: Lookahead) -> dict[str, Optimizer]:
+    """Return a Lookahead and its two controls, by name.
 
-    "Lookahead": opt itself. "AdamW at lr x step" (the name of its inner rule): the inner rule alone, its learning rate
-    multiplied by slow_step_size, which is Lookahead at sync_period 1. "averaging": opt with ``pull_back=False``, whose
-    slow weights only average. opt : Lookahead with inner_state "keep". errors : TypeError, ValueError.
+    Only an advantage over both controls is evidence for Lookahead itself.
+
+    Parameters
+    ----------
+    opt : Lookahead
+        With one slow_step_size and inner_state "keep".
+
+    Returns
+    -------
+    dict of optimizers
+        "Lookahead": opt itself. "AdamW at lr x step" (with the name of the inner optimizer): the inner optimizer alone,
+        at its learning rate times slow_step_size. This is Lookahead at sync_period 1. "averaging": opt with
+        ``pull_back=False``, whose slow weights only average.
+
+    Raises
+    ------
+    TypeError
+        If opt is no Lookahead.
+    ValueError
+        If opt has several slow step sizes or an adaptive one, or its inner_state is not "keep".
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> from lookahead_nb.comparisons import with_controls
+    >>> arms = with_controls(lnb.Lookahead(lnb.AdamW(lr=0.01), slow_step_size=0.5))
+    >>> list(arms)
+    ['Lookahead', 'AdamW at lr x step', 'averaging']
+    >>> arms["AdamW at lr x step"].lr
+    0.005
     """
     if not isinstance(opt, Lookahead):
         raise TypeError(f"opt must be a Lookahead, not {opt!r}")
@@ -32,32 +65,62 @@ def with_controls(opt):
     }
 
 
-def first_below(losses, threshold):
-    """Return the step at which each column first falls below a threshold, NaN where it never does (censored).
+def first_below(losses: pd.DataFrame, threshold: float) -> pd.Series:
+    """Return the step at which each run first falls below a threshold.
 
-    Between two evaluated steps the logarithm of the loss is taken as straight, see :func:`log_losses`; a column that
-    starts below gives its first step.
+    Between two evaluated steps, the logarithm of the loss is interpolated linearly; see :func:`log_losses`.
 
-    losses : frame, one row per evaluated step in ascending order (its index), one column per run; NaN where a run was
-    not evaluated. threshold : float above 0. returns : series of float, one per column. errors : TypeError,
-    ValueError.
+    Parameters
+    ----------
+    losses : frame
+        One row per evaluated step, in ascending order (the index), and one column per run. NaN: not evaluated.
+    threshold : float
+        Above 0.
+
+    Returns
+    -------
+    series of float
+        One step per run: the first one if the run starts below, and NaN if it never falls below (censored).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If threshold is no finite number above 0.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from lookahead_nb.comparisons import first_below
+    >>> losses = pd.DataFrame({"fast": [4.0, 1.0, 0.25], "slow": [4.0, 3.5, 3.0]}, index=[0, 10, 20])
+    >>> first_below(losses, 0.5)
+    fast    15.0
+    slow     NaN
+    dtype: float64
     """
     height = log_losses(losses / real_number("threshold", threshold, 0, open_low=True))
     first = {column: _first_root(height[column].dropna()) for column in height}
     return pd.Series(first).rename_axis(losses.columns.names)
 
 
-def log_losses(losses):
+def log_losses(losses: Losses) -> Losses:
     """Return the natural logarithms of losses, finite also for a loss of 0.
 
     A loss of 0 or less counts as the smallest positive float64, 5e-324, so that a line between two logarithms exists.
 
-    losses : series or frame of float. returns : as losses, NaN where losses are.
+    Parameters
+    ----------
+    losses : series or frame of float
+
+    Returns
+    -------
+    series or frame
+        Like losses, with NaN in the same places.
     """
     return np.log(losses.clip(lower=np.nextafter(0, 1)))
 
 
-def _first_root(height):
+def _first_root(height: pd.Series) -> float:
+    """Return the step, interpolated, at which a curve first falls below 0."""
     below = np.flatnonzero(height < 0)
     if not below.size:
         return np.nan
@@ -65,19 +128,40 @@ def _first_root(height):
     steps, values = height.index.to_numpy(np.float64), height.to_numpy()
     if after == 0:
         return steps[0]
-    behind = values[after] / (values[after] - values[after - 1])
-    return steps[after] - behind * (steps[after] - steps[after - 1])
+    overshoot = values[after] / (values[after] - values[after - 1])
+    return steps[after] - overshoot * (steps[after] - steps[after - 1])
 
 
-def noise_floor(losses):
-    """Return what losses do over the second half of their steps: ``height``, ``fluctuation`` and ``drift``.
+def noise_floor(losses: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, fluctuation and drift of losses over the second half of their steps.
 
-    height: the mean. fluctuation: the standard deviation. drift: how much higher the mean of the last half of these
-    rows is than that of the first, in units of the fluctuation: about 0 for noise about a constant, near -sqrt(3) for a
-    straight decline, and 0 for losses that are all equal.
+    Parameters
+    ----------
+    losses : frame
+        One row per evaluated step, in ascending order (the index), and one column per run. The steps of the second half
+        are evenly spaced.
 
-    losses : frame, one row per evaluated step in ascending order (its index), evenly spaced from the middle on, one
-    column per run. returns : frame, one row per run; a run that ends in NaN (diverged) has NaN. errors : ValueError.
+    Returns
+    -------
+    frame
+        One row per run; NaN for a run that ends in NaN (diverged). ``height`` is the mean, and ``fluctuation`` the
+        standard deviation. ``drift`` is the mean of the later half of these rows minus that of the earlier half, in
+        units of the fluctuation. It is about 0 for noise about a constant, near -sqrt(3) for a straight decline, and 0
+        for losses that are all equal.
+
+    Raises
+    ------
+    ValueError
+        If the second half has fewer than 4 rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from lookahead_nb.comparisons import noise_floor
+    >>> losses = pd.DataFrame({"run": [8.0, 4.0, 2.0, 1.0, 3.0, 1.0, 3.0]}, index=range(0, 70, 10))
+    >>> noise_floor(losses).round(2)
+         height  fluctuation  drift
+    run     2.0         1.15    0.0
     """
     late = losses.loc[losses.index[-1] / 2 :]
     half = len(late) // 2
@@ -90,22 +174,40 @@ def noise_floor(losses):
     return pd.DataFrame({"height": late.mean(skipna=False), "fluctuation": fluctuation, "drift": drift})
 
 
-def lowest_loss(model, data):
-    """Return the lowest mean cross-entropy that a logistic regression can have on the training part, in float64.
+def lowest_loss(model: LogisticRegression, data: Dataset) -> float:
+    """Return the lowest mean cross-entropy that a logistic regression can have on the training part.
 
-    It is that of a truncated Newton search from the first initial weights, to about 1e-12. Classes that can be told
-    apart without an error have no such minimum, only an infimum of 0 at infinite weights, and are refused.
+    A truncated Newton search in float64 starts at the initial weights of seed 0 and is accurate to about 1e-12.
 
-    model : LogisticRegression without L2, which would move the minimum. data : Dataset. returns : float. errors :
-    TypeError; ValueError for separable classes; RuntimeError if the search does not end. Source: Nash 1984; Albert &
-    Anderson 1984 on separable classes.
+    Parameters
+    ----------
+    model : LogisticRegression
+        Without L2, which would move the minimum.
+    data : Dataset
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If model is no logistic regression, or has L2.
+    ValueError
+        If the classes are separable. The loss then has no minimum, only an infimum of 0 at infinite weights.
+    RuntimeError
+        If the search does not converge.
+
+    Notes
+    -----
+    Source: Nash 1984; Albert & Anderson 1984 on separable classes.
     """
-    from scipy.optimize import minimize  # here, since it would double the time to import the package
+    from scipy.optimize import minimize  # at module level it would double the import time of the package
 
     if not isinstance(model, LogisticRegression) or model.l2:
         raise TypeError(f"model must be a LogisticRegression with l2 0, which has one lowest loss, not {model!r}")
     start, rows = model.init(0, "float64"), (data.X_train, data.y_train)
-    options = {"ftol": 0, "xtol": 0, "gtol": 1e-8, "maxfun": 10_000}  # TNC calls no BLAS, whose threads cost more
+    options = {"ftol": 0, "xtol": 0, "gtol": 1e-8, "maxfun": 10_000}  # TNC calls no BLAS; its threads would cost more
     fit = minimize(model.loss_and_grad, start, rows, method="TNC", jac=True, options=options)
     if (model.predict(fit.x, data.X_train) == data.y_train).all():
         raise ValueError(f"data must have classes that overlap, not be separable by {model!r}: no loss is the lowest")

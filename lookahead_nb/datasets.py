@@ -1,10 +1,13 @@
 """Data sets: bundled, synthetic, downloaded and the user's own, all split and scaled by the same rules.
 
-Split: the rows of each class go to training, validation and test in random order as 3 : 1 : 1; where the publisher
-fixed the test set, the others go to training and validation as 5 : 1. Scaling: ``(x - mean)/std`` in float64, rounded
-once to float32, mean and std those of the training part alone: of each column, or, where all columns have one unit
-(pixels, indicators, weights of words), of all of them together, lest a rare word become a huge number. All randomness
-comes from ``philox``, so that splits and synthetic data never change with the version of NumPy.
+Split: the rows of each class go to training, validation and test as 3 : 1 : 1, in random order. If the publisher fixed
+the test set, the other rows go to training and validation as 5 : 1.
+
+Scaling: ``(x - mean)/std`` in float64, rounded once to float32. Mean and std are those of the training part alone, for
+each column. If all columns have one unit (pixels, indicators, word weights), they share one mean and std. Otherwise a
+rare word would become a huge number.
+
+All randomness comes from ``philox``, so splits and synthetic data do not depend on the version of NumPy.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lookahead_nb.checks import extra, one_of, plain_array, real_number, whole_number
 from lookahead_nb.downloads import FILES, at_hand, published
@@ -37,11 +41,21 @@ _LIMIT = 1e100  # squares of larger numbers overflow
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows and labels in three parts, scaled, read-only; made by :func:`load` and :func:`from_arrays`.
+    """Scaled rows and labels in three parts, read-only; made by :func:`load` and :func:`from_arrays`.
 
-    X_train, X_validation, X_test : (rows, n_features) float32, C-contiguous; y_train, y_validation, y_test : (rows,)
-    int64, labels 0..n_classes-1. name : str; n_classes : int; official_test : bool, True where the publisher fixed the
-    test set, so that it stays the same under every split_seed; split_seed : int; source : str, origin and licence.
+    Attributes
+    ----------
+    X_train, y_train, X_validation, y_validation, X_test, y_test : arrays
+        X: (rows, n_features) float32, C-contiguous. y: (rows,) int64, labels 0..n_classes-1.
+    name : str
+    n_classes : int
+    official_test : bool
+        Whether the publisher fixed the test set; it is then the same for every split_seed.
+    split_seed : int
+    source : str
+        Origin and licence.
+    loaded : bool
+        Whether ``load(name, split_seed)`` returns exactly this data set.
     """
 
     X_train: np.ndarray = field(repr=False)
@@ -55,23 +69,23 @@ class Dataset:
     official_test: bool
     split_seed: int
     source: str
-    loaded: bool = field(default=False, repr=False)  # whole, as load(name, split_seed) returns it
+    loaded: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in _ARRAYS:
             getattr(self, name).flags.writeable = False
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Go to other processes by name, where that is enough: the rows of Fashion-MNIST are 220 MB."""
+        """Pickle the name alone where that is enough: the rows of Fashion-MNIST take 220 MB."""
         return (_reloaded, (self.name, self.split_seed)) if self.loaded else super().__reduce_ex__(protocol)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.__post_init__()  # a pickled array comes back writeable
+        self.__post_init__()  # unpickled arrays are writeable
 
     @property
     def n_features(self) -> int:
-        """How many columns X has."""
+        """The number of columns of X."""
         return int(self.X_train.shape[1])
 
     @cached_property
@@ -85,11 +99,29 @@ class Dataset:
         return digest.hexdigest()
 
     def subset(self, n: int, seed: int) -> Dataset:
-        """Return the data set with n stratified rows of its training part, for studies of its size.
+        """Return the data set with n stratified rows of its training part, for studies of training-set size.
 
-        n : int in [1, rows of the training part]; seed : int in [0, 2**63). With one seed a smaller subset lies within
-        every larger one. Validation, test and scaling stay as they are (the scaling was fitted on the whole training
-        part), so that results on subsets can be compared. errors : TypeError, ValueError.
+        Validation, test and scaling do not change, so results on subsets can be compared. The scaling remains that of
+        the whole training part.
+
+        Parameters
+        ----------
+        n : int
+            From 1 to the rows of the training part.
+        seed : int
+            In [0, 2**63). With the same seed, a smaller subset is part of every larger one.
+
+        Returns
+        -------
+        Dataset
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or lies out of range.
+
+        Notes
+        -----
         Source: :func:`stratified_rows`.
         """
         rows = stratified_rows(self.y_train, n, seed)
@@ -98,14 +130,32 @@ class Dataset:
     def with_flipped_labels(self, share: float, seed: int) -> Dataset:
         """Return the data set with wrong labels on a share of its training part, for studies of label noise.
 
-        share : float in [0, 1]; ``round(share * rows)`` rows get one of the other classes, each row and each class as
-        likely as any other; seed : int in [0, 2**63). With one seed, what is wrong under a smaller share is wrong in
-        the same way under every larger one. Validation, test and all X stay as they are.
-        errors : TypeError, ValueError. Source: Angluin & Laird 1988, "Learning from noisy examples", for C classes.
+        Validation, test and all X do not change.
+
+        Parameters
+        ----------
+        share : float
+            In [0, 1]. ``round(share * rows)`` rows get one of the other classes; all rows and classes are equally
+            likely.
+        seed : int
+            In [0, 2**63). With the same seed, the wrong labels of a smaller share are among those of every larger one.
+
+        Returns
+        -------
+        Dataset
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or lies out of range.
+
+        Notes
+        -----
+        Source: Angluin & Laird 1988, "Learning from noisy examples", for C classes.
         """
         n, seed = len(self.y_train), _seed("seed", seed)
         rows = permutation(n, seed, FLIPS)[: round(real_number("share", share, 0, 1) * n)]
-        further = 1 + (uniforms(n, seed, FLIPS, block=2) * (self.n_classes - 1)).astype(np.int64)  # blocks 0, 1: order
+        further = 1 + (uniforms(n, seed, FLIPS, block=2) * (self.n_classes - 1)).astype(np.int64)  # 0, 1: the order
         y = self.y_train.copy()
         y[rows] = (y[rows] + further[rows]) % self.n_classes
         return replace(self, y_train=y, loaded=False)
@@ -114,29 +164,80 @@ class Dataset:
 def load(name: str, split_seed: int = 0) -> Dataset:
     """Return a data set by its name.
 
-    name : one of ``NAMES``, which data/README.md lists. Some lie in scikit-learn, as "digits", some are made here, as
-    "checkerboard"; those in ``DOWNLOADED`` are downloaded once into the user's cache folder or, where LOOKAHEAD_NB_DATA
-    names a folder, read from there, and then never downloaded. split_seed : int in [0, 2**63). A process reads each set
-    once, and then only splits and scales it.
+    Parameters
+    ----------
+    name : str
+        One of ``NAMES``; data/README.md describes them. Some are part of scikit-learn, for example "digits", and some
+        are synthetic, for example "checkerboard". Those in ``DOWNLOADED`` are downloaded once into the user's cache
+        folder. If LOOKAHEAD_NB_DATA names a folder, they are read from there and never downloaded.
+    split_seed : int
+        In [0, 2**63).
 
-    "fashion_mnist": pixels. "a9a": 123 indicators of census answers. "sms_spam", "banking77": words and marks, hashed
-    into 512 and 1024 columns, as TF-IDF of the training part; "sms_spam_counts", "banking77_counts": the same without
-    weights, plain counts, which are not centred, so that they stay sparse. "spoken_digits": log-mel spectrograms, 16
-    frames of 20 bands. Scaled as the module says, all columns together but for the last.
+    Returns
+    -------
+    Dataset
 
-    errors : TypeError, ValueError; ModuleNotFoundError without the extra ``reproduce``; OSError if a file is missing,
-    cannot be downloaded or has another sha256 than the published one. Source: ``Dataset.source``, :mod:`.features`.
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+    ModuleNotFoundError
+        Without the extra ``reproduce``, if the data set needs it.
+    OSError
+        If a file is missing, cannot be downloaded, or has another sha256 than the published one.
+
+    Notes
+    -----
+    Columns of the downloaded sets:
+
+    - "fashion_mnist": pixels.
+    - "a9a": 123 indicators of census answers.
+    - "sms_spam", "banking77": words and punctuation marks, hashed to 512 and 1024 columns, as TF-IDF of the training
+      part.
+    - "sms_spam_counts", "banking77_counts": the same without weights. Counts are not centred, so they stay sparse.
+    - "spoken_digits": log-mel spectrograms of 16 frames with 20 bands.
+
+    The scaling is that of the module's docstring. All columns are scaled together, except in "spoken_digits". A process
+    reads each set only once; further calls split and scale it.
+
+    Source: ``Dataset.source``, :mod:`.features`.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> data = lnb.datasets.load("checkerboard")
+    >>> data.X_train.shape, data.X_validation.shape, data.X_test.shape, data.n_classes
+    ((3000, 2), (1000, 2), (1000, 2), 2)
     """
     one_of("name", name, NAMES)
     split_seed = _seed("split_seed", split_seed)
-    return _parted(_table(name), name, split_seed, loaded=True)
+    return _split_and_scaled(_table(name), name, split_seed, loaded=True)
 
 
 def available(name: str) -> bool:
-    """Say whether :func:`load` can do without the network: whether a set of ``DOWNLOADED`` has its files in place.
+    """Return whether :func:`load` works offline: whether the files of the data set are available locally.
 
-    name : one of ``NAMES``. The files are looked for in LOOKAHEAD_NB_DATA where that is set, else in the user's cache
-    folder, and not opened. errors : ValueError.
+    Parameters
+    ----------
+    name : str
+        One of ``NAMES``.
+
+    Returns
+    -------
+    bool
+        True for all names that are not in ``DOWNLOADED``. Files are searched in LOOKAHEAD_NB_DATA if that is set,
+        otherwise in the user's cache folder. They are not opened.
+
+    Raises
+    ------
+    ValueError
+        If no data set has this name.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> lnb.datasets.available("checkerboard")
+    True
     """
     return one_of("name", name, NAMES) not in DOWNLOADED or at_hand(_UNWEIGHTED.get(name, name))
 
@@ -146,32 +247,78 @@ def _reloaded(name: str, split_seed: int) -> Dataset:
     return load(name, split_seed)
 
 
-def from_arrays(X: Any, y: Any, split_seed: int = 0) -> Dataset:
-    """Return the user's own data, split and scaled like the bundled sets; X and y are copied.
+def from_arrays(X: ArrayLike, y: ArrayLike, split_seed: int = 0) -> Dataset:
+    """Return your own data, split and scaled like the bundled sets.
 
-    X : (rows, columns) of finite numbers below 1e100 in size; y : (rows,) of an integer or bool dtype, every label
-    0..C-1 present, C at least 2, one of them three times; both anything that ``np.asarray`` takes, pandas objects
-    included. split_seed : int in [0, 2**63). A class of three rows or more is in every part, a smaller one in training.
-    errors : TypeError, ValueError, naming the place of a bad value. Source: the module's docstring.
+    A class with at least three rows is in every part; a smaller one is in the training part.
+
+    Parameters
+    ----------
+    X : (rows, columns) array
+        Anything that ``np.asarray`` accepts, pandas objects included; copied. Finite numbers with absolute values below
+        1e100.
+    y : (rows,) array
+        Likewise, with an integer or bool dtype. Every label 0..C-1 occurs, C is at least 2, and one label occurs at
+        least three times.
+    split_seed : int
+        In [0, 2**63).
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type, dtype or shape, or holds a value out of range. The message gives its row.
+
+    Notes
+    -----
+    The module's docstring describes splitting and scaling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lookahead_nb as lnb
+    >>> X = np.arange(20.0).reshape(10, 2)
+    >>> data = lnb.datasets.from_arrays(X, [0, 1] * 5)
+    >>> len(data.y_train), len(data.y_validation), len(data.y_test)
+    (6, 2, 2)
     """
     features, labels = _features(X), _labels(y)
     if len(features) != len(labels):
         raise ValueError(f"y must have one label for each of the {len(features)} rows of X, not {len(labels)}")
-    return _parted(_Table(features, labels, _each_column), "arrays", _seed("split_seed", split_seed))
+    return _split_and_scaled(_Table(features, labels, _each_column), "arrays", _seed("split_seed", split_seed))
 
 
 def read_rows(file: str | Path, label: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the user's own file as X and y, for :func:`from_arrays`.
+    """Return the rows of an .npz or .csv file as X and y, for :func:`from_arrays`.
 
-    file : path of an .npz file with the arrays X and y, or of a .csv file with a line of names. label : the column of
-    the labels in a .csv file; labels that are text are numbered in the order of the alphabet, the other columns hold
-    numbers. errors : OSError, ValueError.
+    Parameters
+    ----------
+    file : path
+        An .npz file with the arrays X and y, or a .csv file with a line of column names.
+    label : str, optional
+        The label column of a .csv file. All other columns hold numbers. None for an .npz file.
+
+    Returns
+    -------
+    X : (rows, columns) array
+    y : (rows,) array
+        Labels that are text are numbered in alphabetical order.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the file is of another kind or is damaged, or lacks an array, a column or a label.
     """
     path = Path(file)
     if path.suffix not in (".npz", ".csv"):
         raise ValueError(f"file must be the path of an .npz or .csv file, not {path.name!r}")
     if (path.suffix == ".csv") != isinstance(label, str):
-        raise ValueError("label must be the column of the labels in a .csv file, and absent for an .npz file")
+        raise ValueError(f"label must be a column name for a .csv file and None for an .npz file, not {label!r}")
     try:
         if path.suffix == ".npz":
             with np.load(path) as arrays:
@@ -184,23 +331,50 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[np.ndarray, n
         raise OSError(f"file {path} cannot be read: {error.strerror}") from error
     except KeyError:
         wanted = "arrays X and y" if label is None else f"a column {label!r}"
-        raise ValueError(f"file must hold {wanted}, which {path} does not") from None
-    except Exception as error:  # a file may be broken in any way
-        raise ValueError(f"file {path} cannot be understood: {error}") from error
+        raise ValueError(f"file must hold {wanted}, but {path} does not") from None
+    except Exception as error:  # a damaged file can raise anything
+        raise ValueError(f"file {path} is not a readable {path.suffix} file: {error}") from error
     if other := [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]:
-        raise ValueError(f"file must hold numbers in all columns but that of the labels, not text as in {other[0]!r}")
+        raise ValueError(f"file must hold numbers in all columns except the label column, not text as in {other[0]!r}")
     if labels.isna().any():
-        raise ValueError(f"file must hold a label in every row, not none as in row {int(labels.isna().argmax())}")
+        raise ValueError(f"file must hold a label in every row, but row {int(labels.isna().argmax())} has none")
     text = not pd.api.types.is_numeric_dtype(labels)
     return frame.to_numpy(), np.unique(labels, return_inverse=True)[1] if text else labels.to_numpy()
 
 
 def stratified_rows(y: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Return n row numbers, ascending, that hold each class in proportion, and every class if n allows it.
+    """Return n row numbers that contain each class in proportion, and every class if n allows it.
 
-    y : (rows,) int64 of a :class:`Dataset`; n : int in [1, rows]; seed : int in [0, 2**63). returns : (n,) int64. With
-    one seed the rows for a smaller n are among those for a larger one. errors : TypeError, ValueError.
-    Source: Webster's apportionment, :func:`_turns`.
+    Parameters
+    ----------
+    y : (rows,) int64 array
+        Labels of a :class:`Dataset`.
+    n : int
+        In [1, rows].
+    seed : int
+        In [0, 2**63). With the same seed, the rows for a smaller n are among those for a larger one.
+
+    Returns
+    -------
+    (n,) int64 array
+        In ascending order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Source: Webster's apportionment, Balinski & Young 2001, "Fair representation".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lookahead_nb.datasets import stratified_rows
+    >>> y = np.repeat([0, 1], [90, 10])
+    >>> np.bincount(y[stratified_rows(y, 20, seed=0)]).tolist()
+    [18, 2]
     """
     n = whole_number("n", n, 1, len(y))
     classes = _by_class(y, permutation(len(y), _seed("seed", seed), SUBSETS))
@@ -216,14 +390,15 @@ def _seed(name: str, value: Any) -> int:
 
 
 def _by_class(y: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each class, in the given order."""
+    """Return the rows of each class, in the order of ``order``."""
     return np.split(order[np.argsort(y[order], kind="stable")], np.cumsum(np.bincount(y))[:-1])
 
 
 def _turns(n: int, weight: int) -> np.ndarray:
-    """Return when a weight gets its 1st, 2nd, ... n-th row: at ``(2*held + 1)/weight``, the first before all seconds.
+    """Return the turns at which a part of this weight receives its n rows: ``(2*received + 1)/weight``.
 
-    Dealing by ascending turns shares rows in proportion to the weights, and dealing on takes none back.
+    The first row of every part precedes all second ones. Rows are dealt by ascending turn, in proportion to the
+    weights; dealing more rows takes none back.
     Source: Webster 1832 (Sainte-Lague); Balinski & Young 2001, "Fair representation".
     """
     turns = (2 * np.arange(n) + 1) / weight
@@ -232,7 +407,7 @@ def _turns(n: int, weight: int) -> np.ndarray:
 
 
 def _split(y: np.ndarray, shares: Sequence[int], seed: int) -> list[np.ndarray]:
-    """Return the rows of each part, in random order: each class shared out in proportion."""
+    """Return the rows of each part, in random order, with every class divided in proportion to the shares."""
     order = permutation(len(y), seed, SPLITS)
     part = np.empty(len(y), np.int64)
     for rows in _by_class(y, order):
@@ -241,23 +416,20 @@ def _split(y: np.ndarray, shares: Sequence[int], seed: int) -> list[np.ndarray]:
     return [order[part[order] == p] for p in range(len(shares))]
 
 
-Scaled = Callable[[np.ndarray], np.ndarray]  # row numbers to their features in float32
+Scaled = Callable[[np.ndarray], np.ndarray]  # from row numbers to features in float32
 Fit = Callable[[Any, np.ndarray], Scaled]
 
 
 class _Table(NamedTuple):
-    """All rows of a data set before they are split and scaled.
+    """All rows of a data set, not yet split and scaled."""
 
-    X : whatever fit takes; y : (rows,) int64; fit(X, training rows) : Scaled; test : the rows of an official test set.
-    """
-
-    X: Any
+    X: Any  # what fit accepts
     y: np.ndarray
-    fit: Fit
-    test: np.ndarray | None = None
+    fit: Fit  # called with X and the training rows
+    test: np.ndarray | None = None  # rows of an official test set
 
 
-def _parted(table: _Table, name: str, split_seed: int, *, loaded: bool = False) -> Dataset:
+def _split_and_scaled(table: _Table, name: str, split_seed: int, *, loaded: bool = False) -> Dataset:
     y = table.y
     if table.test is None:
         parts = _split(y, (3, 1, 1), split_seed)
@@ -272,7 +444,7 @@ def _parted(table: _Table, name: str, split_seed: int, *, loaded: bool = False) 
 
 def _each_column(X: np.ndarray, train: np.ndarray) -> Scaled:
     """Scale every column of numbers by itself."""
-    X = X - X[train[0]]  # a constant column is then exactly 0, whatever its mean would round to
+    X = X - X[train[0]]  # makes a constant column exactly 0, however its mean would round
     fitted = X[train]
     mean, std = fitted.mean(axis=0), fitted.std(axis=0)
     with np.errstate(over="ignore"):
@@ -280,7 +452,7 @@ def _each_column(X: np.ndarray, train: np.ndarray) -> Scaled:
     if not np.isfinite(scaled).all():
         row, column = np.argwhere(~np.isfinite(scaled))[0]
         raise ValueError(
-            f"X must fit float32 once scaled by its training part, which row {row}, column {column} does not"
+            f"X must fit float32 after scaling by its training part, but row {row}, column {column} overflows"
         )
     return lambda rows: scaled[rows]
 
@@ -288,24 +460,24 @@ def _each_column(X: np.ndarray, train: np.ndarray) -> Scaled:
 def _all_bytes(X: np.ndarray, train: np.ndarray) -> Scaled:
     """Scale all columns of bytes together."""
     counts = np.zeros(256, np.int64)
-    for some in np.array_split(train, math.ceil(len(train) / 500)):
-        counts += np.bincount(X[some].ravel(), minlength=256)
+    for rows in np.array_split(train, math.ceil(len(train) / 500)):
+        counts += np.bincount(X[rows].ravel(), minlength=256)
     values = np.arange(256)
     n, total, squares = int(counts.sum()), int(counts @ values), int(counts @ values**2)
-    mean, std = total / n, math.sqrt(n * squares - total**2) / n  # of exact whole numbers
-    scaled = ((values - mean) / std).astype(np.float32)  # what each byte becomes
+    mean, std = total / n, math.sqrt(n * squares - total**2) / n  # from exact whole numbers
+    scaled = ((values - mean) / std).astype(np.float32)  # of each byte
     return lambda rows: scaled[X[rows]]
 
 
 def _all_words(counts: Any, train: np.ndarray) -> Scaled:
-    """Weight counts of words by TF-IDF and scale all columns together."""
+    """Weight word counts by TF-IDF and scale all columns together."""
     weights = tf_idf(counts, train)
     mean, std = _moments(weights[train])
 
     def scaled(rows: np.ndarray) -> np.ndarray:
-        some = weights[rows].tocoo()
-        X = np.full(some.shape, -mean / std, np.float32)
-        X[some.coords] = (some.data - mean) / std
+        entries = weights[rows].tocoo()
+        X = np.full(entries.shape, -mean / std, np.float32)
+        X[entries.coords] = (entries.data - mean) / std
         return X
 
     return scaled
@@ -318,12 +490,14 @@ def _all_counts(counts: Any, train: np.ndarray) -> Scaled:
 
 
 def _moments(sparse: Any) -> tuple[float, float]:
+    """Return mean and standard deviation of all entries of a sparse matrix, zeros included."""
     n = math.prod(sparse.shape)
     mean = sparse.sum() / n
     return mean, math.sqrt((sparse.data**2).sum() / n - mean**2)
 
 
-def _features(X: Any) -> np.ndarray:
+def _features(X: ArrayLike) -> np.ndarray:
+    """Return X as float64, or refuse it."""
     array = plain_array("X", X)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"X must hold numbers, not {array.dtype}")
@@ -338,7 +512,8 @@ def _features(X: Any) -> np.ndarray:
     return array
 
 
-def _labels(y: Any) -> np.ndarray:
+def _labels(y: ArrayLike) -> np.ndarray:
+    """Return y as int64, or refuse it."""
     array = plain_array("y", y)
     if array.dtype.kind not in "biu":
         raise TypeError(f"y must have an integer or bool dtype, not {array.dtype}")
@@ -355,11 +530,11 @@ def _labels(y: Any) -> np.ndarray:
 
 # -------------------------------------------------------------------------------------------------------- synthetic
 
-# Every random array has a block of the stream of its own; 5000 rows each.
+# Every random array has 5000 rows and a separate block of the stream.
 
 
 def _normals(columns: int, block: int) -> np.ndarray:
-    from scipy.special import ndtri  # here, since it would double the time to import the package
+    from scipy.special import ndtri  # at module level it would double the import time of the package
 
     return ndtri(uniforms(5000 * columns, 0, SYNTHETIC, block) + 2.0**-25).reshape(5000, columns)
 
@@ -367,16 +542,16 @@ def _normals(columns: int, block: int) -> np.ndarray:
 def _gaussian_blobs() -> tuple[np.ndarray, np.ndarray]:
     """Ten overlapping clusters, ``x = 3*e_y + z`` with z ~ N(0, I) in 20 dimensions.
 
-    A linear model can reach the best accuracy: 0.902, the chance that 3 + z_0 is the largest of 3 + z_0, z_1, ... z_9.
+    A linear model can reach the best accuracy, 0.902: the probability that 3 + z_0 exceeds z_1, ... z_9.
     """
     y = np.arange(5000) % 10
     return _normals(20, block=0) + 3 * np.eye(10, 20)[y], y
 
 
 def _checkerboard() -> tuple[np.ndarray, np.ndarray]:
-    """Two classes on a board of 4 x 4 fields, ``y = (floor(x_0) + floor(x_1)) mod 2``, one label in ten flipped.
+    """Two classes on a board of 4 x 4 fields, ``y = (floor(x_0) + floor(x_1)) mod 2``, with 10 % of labels flipped.
 
-    A linear model can do little better than guess; the best accuracy is 0.9.
+    A linear model is little better than chance; the best accuracy is 0.9.
     """
     X = 4 * uniforms(10_000, 0, SYNTHETIC, 1).reshape(5000, 2)
     flipped = uniforms(5000, 0, SYNTHETIC, 2) < 0.1
@@ -386,8 +561,8 @@ def _checkerboard() -> tuple[np.ndarray, np.ndarray]:
 def _logistic_teacher() -> tuple[np.ndarray, np.ndarray]:
     """Two classes from a linear teacher, ``P(y = 1) = sigmoid(w.x)``, w = (3, -3, 3, ...), 20 columns.
 
-    x ~ N(0, ``0.9**|i-j|``): a convex problem, of which logistic regression is the true model, yet not an easy one, for
-    the covariance has condition number 212 and the teacher points along its narrow side. The best accuracy is 0.86.
+    x ~ N(0, ``0.9**|i-j|``). The problem is convex, and logistic regression is the true model. It is still not easy:
+    the covariance has condition number 212, and the teacher points along its narrow side. The best accuracy is 0.86.
     """
     X = _normals(20, block=3)
     logit = 3 * X[:, 0]
@@ -400,15 +575,15 @@ def _logistic_teacher() -> tuple[np.ndarray, np.ndarray]:
 def _exclusive_or() -> tuple[np.ndarray, np.ndarray]:
     """Four clusters at the corners of a square, two classes across its diagonals, ``x = c + 0.3*z``, z ~ N(0, I).
 
-    ``y = 1`` where the signs of c = (+-1, +-1) differ. The best accuracy is 0.999, yet a network of two or three hidden
-    units often gets stuck: at log(2)/2, where it cannot tell two corners apart, or at 3/4 of the entropy of 1/3, where
-    it cannot three.
+    ``y = 1`` if the signs of c = (+-1, +-1) differ. The best accuracy is 0.999. A network of two or three hidden units
+    often gets stuck at a higher loss. It is log(2)/2 if the network cannot distinguish two corners, and 3/4 of the
+    entropy of 1/3 if it cannot distinguish three.
     """
     corner = (uniforms(10_000, 0, SYNTHETIC, 5) < 0.5).reshape(5000, 2)
     return 2.0 * corner - 1 + 0.3 * _normals(2, block=6), (corner[:, 0] ^ corner[:, 1]).astype(np.int64)
 
 
-_MADE_HERE = {
+_SYNTHETIC = {
     "gaussian_blobs": _gaussian_blobs,
     "checkerboard": _checkerboard,
     "logistic_teacher": _logistic_teacher,
@@ -416,13 +591,13 @@ _MADE_HERE = {
 }
 
 
-def _made_here(name: str) -> _Table:
-    return _Table(*_MADE_HERE[name](), _each_column)
+def _synthetic(name: str) -> _Table:
+    return _Table(*_SYNTHETIC[name](), _each_column)
 
 
 # -------------------------------------------------------------------------------------------- bundled and downloaded
 
-# The sha256 of X as float64 and y as int64, one after the other.
+# The sha256 of X as float64, followed by y as int64.
 _BUNDLED = {
     "digits": "f6d9e39f37dc45d327f6db33428ee58970ccceabb2535a5c179de35886b70443",
     "breast_cancer": "25e2eb7b7a8745b1bde5ba18bc4969983d2e2f403291ecd5bde4a29ef30c3859",
@@ -435,9 +610,7 @@ def _bundled(name: str) -> _Table:
     X, y = getattr(extra("sklearn.datasets", "scikit-learn", name), f"load_{name}")(return_X_y=True)
     X, y = np.ascontiguousarray(X, np.float64), y.astype(np.int64)
     if hashlib.sha256(X.tobytes() + y.tobytes()).hexdigest() != _BUNDLED[name]:
-        raise OSError(
-            f"{name} differs in this scikit-learn (its sha256 is another): install the one in requirements.lock"
-        )
+        raise OSError(f"{name} differs in this scikit-learn (by its sha256): install the version in requirements.lock")
     return _Table(X, y, _each_column)
 
 
@@ -448,10 +621,10 @@ def _fashion_mnist() -> _Table:
 
 
 def _idx(file: str, packed: bytes) -> np.ndarray:
-    """Return the array in a gzipped IDX file of bytes, whose name says its dimensions.
+    """Return the array in a gzipped IDX file of bytes; the name of the file contains the number of dimensions.
 
-    Two zeros, 8 for bytes, the number of dimensions, their sizes as big-endian 32-bit numbers, the bytes.
-    errors : OSError. Source: LeCun, Cortes & Burges, "The MNIST database", file formats.
+    Format: two zeros, 8 for bytes, the number of dimensions, their sizes as big-endian 32-bit numbers, then the bytes.
+    Source: LeCun, Cortes & Burges, "The MNIST database", file formats.
     """
     dimensions = int(file.partition("-idx")[2][0])
     head = struct.Struct(f">4B{dimensions}I")
@@ -459,14 +632,14 @@ def _idx(file: str, packed: bytes) -> np.ndarray:
         raw = gzip.decompress(packed)
         zero1, zero2, kind, stated, *sizes = head.unpack_from(raw)
     except (OSError, EOFError, zlib.error, struct.error):
-        raise OSError(f"{file} is not a whole gzipped IDX file") from None
+        raise OSError(f"{file} is not a complete gzipped IDX file") from None
     if (zero1, zero2, kind, stated) != (0, 0, 8, dimensions) or len(raw) != head.size + math.prod(sizes):
         raise OSError(f"{file} is not an IDX file of bytes in {dimensions} dimensions")
     return np.frombuffer(raw, np.uint8, offset=head.size).reshape(sizes)
 
 
 def _a9a() -> _Table:
-    """Read indicators in the format of LIBSVM: a label, -1 or +1, and column:1 for every column that is not 0."""
+    """Read indicators in the format of LIBSVM: a label, -1 or +1, then column:1 for every column that is not 0."""
     read = extra("sklearn.datasets", "scikit-learn", "a9a").load_svmlight_files
     X, y, test_X, test_y = read(
         [io.BytesIO(text) for text in published("a9a").values()], n_features=123, dtype=np.uint8
@@ -482,7 +655,7 @@ def _sms_spam(fit: Fit = _all_words) -> _Table:
 
 
 def _banking77(fit: Fit = _all_words) -> _Table:
-    """Read tables of texts and their intents, which are numbered in the order of the alphabet."""
+    """Read tables of texts and their intents, numbered in alphabetical order."""
     tables = [list(csv.reader(io.StringIO(text.decode(), newline="")))[1:] for text in published("banking77").values()]
     texts, intents = zip(*(row for table in tables for row in table), strict=True)
     y = np.unique(intents, return_inverse=True)[1]
@@ -490,7 +663,7 @@ def _banking77(fit: Fit = _all_words) -> _Table:
 
 
 def _spoken_digits() -> _Table:
-    """Read recordings named DIGIT_SPEAKER_INDEX.wav, of which the indices 0 to 4 are the test set."""
+    """Read recordings named DIGIT_SPEAKER_INDEX.wav; indices 0 to 4 are the test set."""
     (recordings,) = published("spoken_digits").values()
     X = []
     for data in recordings.values():
@@ -502,7 +675,7 @@ def _spoken_digits() -> _Table:
 
 _TABLES: dict[str, Callable[[], _Table]] = {
     **{name: partial(_bundled, name) for name in _BUNDLED},
-    **{name: partial(_made_here, name) for name in _MADE_HERE},
+    **{name: partial(_synthetic, name) for name in _SYNTHETIC},
     "fashion_mnist": _fashion_mnist,
     "a9a": _a9a,
     "sms_spam": _sms_spam,
@@ -527,7 +700,7 @@ _SOURCES = {
     "breast_cancer": "Wolberg, Mangasarian & Street 1995, UCI 17, CC BY 4.0, by way of scikit-learn",
     "wine": "Aeberhard & Forina 1991, UCI 109, CC BY 4.0, by way of scikit-learn",
     "iris": "Fisher 1936, UCI 53, CC BY 4.0, by way of scikit-learn",
-    **dict.fromkeys(_MADE_HERE, "made by lookahead_nb, MIT"),
+    **dict.fromkeys(_SYNTHETIC, "made by lookahead_nb, MIT"),
     "fashion_mnist": "Xiao, Rasul & Vollgraf 2017, github.com/zalandoresearch/fashion-mnist, MIT",
     "a9a": "Becker & Kohavi 1996, UCI 2, CC BY 4.0, as indicators by Platt 1998, by way of LIBSVM",
     "sms_spam": "Almeida, Gomez Hidalgo & Yamakami 2011, UCI 228, CC BY 4.0",

@@ -1,4 +1,4 @@
-"""Files as their publishers made them: found in a folder of the user's, in the cache or in the network, and checked."""
+"""Published files, read from the user's folder, the cache or the network, and checked against their sha256."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from typing import Any, NamedTuple
 
 from lookahead_nb.checks import extra
 
-Content = bytes | dict[str, bytes]  # of a file, or of the members of an archive by their names
+Content = bytes | dict[str, bytes]  # of a file, or of the members of an archive by name
 
 
 class File(NamedTuple):
     """A published file.
 
-    path : str, where it lies in LOOKAHEAD_NB_DATA, "folder/name"; url : str, what is downloaded, and lies in that
-    folder under the last part of the address. unpack : what makes of either what counts in it. sha256 : str, hex digits
-    of what counts; of several members the sum of their list, as ``sha256sum recordings/*`` prints it.
+    Attributes
+    ----------
+    path : str
+        Its place in LOOKAHEAD_NB_DATA, "folder/name".
+    url : str
+        The address of the download. A file may also have the last part of this address as its name.
+    sha256 : str
+        Hex digits of the unpacked content. For the members of an archive: of their list, as ``sha256sum recordings/*``
+        prints it.
+    unpack : function of bytes
+        Returns the content that is read and checked; the file itself by default.
     """
 
     path: str
@@ -32,7 +40,7 @@ class File(NamedTuple):
 
 
 def _messages(data: bytes) -> bytes:
-    """Return the messages themselves, which came in an archive."""
+    """Return the messages themselves; the publisher sends them in an archive."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
         return data
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -40,14 +48,14 @@ def _messages(data: bytes) -> bytes:
 
 
 def _recordings(data: bytes) -> dict[str, bytes]:
-    """Return the recordings in an archive, whatever packed it: GitHub packs anew, with other bytes."""
-    found = {}
+    """Return the recordings in an archive, however it is packed: GitHub packs it again, with other bytes."""
+    recordings = {}
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        for member in archive:  # read in their order, since going back means to unpack anew
+        for member in archive:  # in the order of the file, since going back means to unpack again
             path, content = PurePosixPath(member.name), archive.extractfile(member)
             if content and path.parent.name == "recordings":
-                found[path.name] = content.read()
-    return dict(sorted(found.items()))
+                recordings[path.name] = content.read()
+    return dict(sorted(recordings.items()))
 
 
 def _plain(folder: str, address: str, sums: dict[str, str]) -> tuple[File, ...]:
@@ -101,25 +109,48 @@ FILES = {
 
 
 def published(name: str) -> dict[str, Any]:
-    """Return the files of a data set by their names, each as published.
+    """Return the files of a data set by name, each as published.
 
-    name : one of FILES. returns : bytes, or again a dict for the members of an archive. All come from the folder in
-    LOOKAHEAD_NB_DATA where that is set, else from the user's cache folder, into which they are downloaded once.
-    errors : OSError where a file is missing, cannot be downloaded or has another sha256; ModuleNotFoundError without
-    pooch.
+    If LOOKAHEAD_NB_DATA is set, all files come from the folder that it names. Otherwise they come from the user's cache
+    folder. Missing files are downloaded there once.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``FILES``.
+
+    Returns
+    -------
+    dict
+        The bytes of each file. An archive is again a dict, with the bytes of its members by name.
+
+    Raises
+    ------
+    OSError
+        If a file is missing, cannot be downloaded or has another sha256.
+    ModuleNotFoundError
+        Without pooch, if LOOKAHEAD_NB_DATA is not set.
     """
     folder, read = _folder(name), _from_mirror if _mirrored() else _from_network
     return {PurePosixPath(file.path).name: read(folder, file) for file in FILES[name]}
 
 
 def at_hand(name: str) -> bool:
-    """Say whether each file of a data set lies where it is read without the network; its sha256 is not taken.
+    """Return whether all files of a data set are available locally; their sha256 is not checked.
 
-    name : one of FILES. errors : none.
+    Parameters
+    ----------
+    name : str
+        A key of ``FILES``.
+
+    Returns
+    -------
+    bool
+        False without pooch, unless LOOKAHEAD_NB_DATA is set.
     """
     try:
-        return all(_found(_folder(name), file) for file in FILES[name])
-    except ModuleNotFoundError:  # pooch, without which there is no cache
+        return all(_local_path(_folder(name), file) for file in FILES[name])
+    except ModuleNotFoundError:  # without pooch there is no cache
         return False
 
 
@@ -137,45 +168,46 @@ def _downloaded(folder: Path, file: File) -> Path:
     return (folder / file.path).with_name(PurePosixPath(file.url).name)
 
 
-def _found(folder: Path, file: File) -> Path | None:
+def _local_path(folder: Path, file: File) -> Path | None:
     places = folder / file.path, _downloaded(folder, file)
     return next((path for path in places if path.is_file()), None)
 
 
 def _content(path: Path, file: File) -> Content | None:
-    """Return what counts in a file, None where that is not what was published."""
+    """Return the content of a file, or None if its sha256 is not the published one."""
     data = path.read_bytes()
     try:
         content = file.unpack(data)
-    except Exception:  # there is no end to what the damage to an archive can raise
+    except Exception:  # a damaged archive can raise anything
         return None
-    summed = content if isinstance(content, bytes) else _listed(content)
-    return content if hashlib.sha256(summed).hexdigest() == file.sha256 else None
+    checked = content if isinstance(content, bytes) else _checksum_list(content)
+    return content if hashlib.sha256(checked).hexdigest() == file.sha256 else None
 
 
-def _listed(members: dict[str, bytes]) -> bytes:
+def _checksum_list(members: dict[str, bytes]) -> bytes:
+    """Return the list that ``sha256sum recordings/*`` prints."""
     lines = (f"{hashlib.sha256(data).hexdigest()}  recordings/{name}\n" for name, data in members.items())
     return "".join(lines).encode()
 
 
 def _from_mirror(folder: Path, file: File) -> Content:
-    path = _found(folder, file)
+    path = _local_path(folder, file)
     advice = f"put {file.url} there, or unset LOOKAHEAD_NB_DATA to download it"
     if path is None:
         raise FileNotFoundError(f"{folder / file.path} is missing: {advice}")
     content = _content(path, file)
     if content is None:
-        raise OSError(f"{path} is not the published file (its sha256 is another): {advice}")
+        raise OSError(f"{path} is not the published file (its sha256 differs): {advice}")
     return content
 
 
 def _from_network(folder: Path, file: File) -> Content:
-    path = _found(folder, file)
+    path = _local_path(folder, file)
     if path:
         content = _content(path, file)
         if content is not None:
             return content
-        path.unlink()  # damaged, or of another version
+        path.unlink()  # it is damaged, or another version
     pooch, requests = importlib.import_module("pooch"), importlib.import_module("requests")
     path, advice = _downloaded(folder, file), f"set LOOKAHEAD_NB_DATA to a folder that holds {file.path}"
     try:
@@ -187,5 +219,5 @@ def _from_network(folder: Path, file: File) -> Content:
     content = _content(path, file)
     if content is None:
         path.unlink()
-        raise OSError(f"{file.url} did not send the published file (its sha256 is another): try later, or {advice}")
+        raise OSError(f"{file.url} did not send the published file (its sha256 differs): try later, or {advice}")
     return content

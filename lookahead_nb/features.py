@@ -2,48 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from lookahead_nb.checks import extra
 
-TOKEN = r"\w+|[^\w\s]"  # a word, or a mark by itself
+TOKEN = r"\w+|[^\w\s]"  # a word, or a punctuation mark by itself
 
 
-def token_counts(texts, columns):
-    """Return how often the tokens of each column stand in each text: words and marks hashed to a fixed set of columns.
+def token_counts(texts: Iterable[str], columns: int) -> Any:
+    """Return token counts of each text, with words and punctuation marks hashed to a fixed number of columns.
 
-    A token is a run of letters, digits and underscores, in lower case, or one other character that is no space. Its
-    column is ``abs(h) mod columns``, h the signed 32-bit MurmurHash3 of its UTF-8 bytes with seed 0.
+    A token is a run of letters, digits and underscores in lower case, or a single other character except white space.
+    Its column is ``abs(h) mod columns``. Here h is the signed 32-bit MurmurHash3 of its UTF-8 bytes with seed 0.
 
-    texts : sequence of str; columns : int, at least 1. returns : (texts, columns) float64, sparse rows of SciPy.
-    errors : ModuleNotFoundError without scikit-learn. Source: Weinberger et al., "Feature hashing for large scale
-    multitask learning", ICML 2009, without the signs, of which frequencies would make no sense.
+    Parameters
+    ----------
+    texts : iterable of str
+    columns : int
+        At least 1.
+
+    Returns
+    -------
+    (texts, columns) float64 CSR matrix of SciPy
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without scikit-learn.
+
+    Notes
+    -----
+    Source: Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009. Their random signs are
+    left out, because frequencies with signs would make no sense.
+
+    Examples
+    --------
+    >>> from lookahead_nb.features import token_counts
+    >>> token_counts(["to be, or not to be"], columns=4).toarray()
+    array([[1., 0., 2., 4.]])
     """
     hashing = extra("sklearn.feature_extraction.text", "scikit-learn", "hashing words").HashingVectorizer
     return hashing(token_pattern=TOKEN, n_features=columns, alternate_sign=False, norm=None).transform(texts)
 
 
-def tf_idf(counts, train):
-    """Return counts weighted by how rare their column is, each row scaled to length 1 (an empty one stays 0).
+def tf_idf(counts: Any, train: np.ndarray) -> Any:
+    """Return counts weighted by the rarity of their column, with every row scaled to length 1.
 
-    Weight: ``count * (1 + ln((1 + n)/(1 + d)))``, d how many of the n training rows have a count in that column.
+    The weight is ``count * (1 + ln((1 + n)/(1 + d)))``. Here d of the n training rows have a count in that column. An
+    empty row stays 0.
 
-    counts : sparse (rows, columns) of :func:`token_counts`; train : (n,) int64, the rows to fit on. returns : the same
-    shape, float64. errors : ModuleNotFoundError without scikit-learn. Source: Sparck Jones 1972, smoothed as in
-    scikit-learn.
+    Parameters
+    ----------
+    counts : (rows, columns) sparse matrix
+        Of :func:`token_counts`.
+    train : (n,) int64 array
+        The rows to fit on.
+
+    Returns
+    -------
+    (rows, columns) float64 sparse matrix
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without scikit-learn.
+
+    Notes
+    -----
+    Source: Sparck Jones 1972, smoothed as in scikit-learn.
     """
     weighting = extra("sklearn.feature_extraction.text", "scikit-learn", "weighting words").TfidfTransformer
     return weighting().fit(counts[train]).transform(counts)
 
 
-def mel_filters(bands, length, rate):
-    """Return the weights by which the power spectrum of a frame is summed into bands.
+def mel_filters(bands: int, length: int, rate: int) -> np.ndarray:
+    """Return the weights that sum the power spectrum of a frame into mel bands.
 
-    Triangles of height 1 whose corners are spread evenly from 0 to rate/2 on the mel scale, ``2595*log10(1 + f/700)``,
-    each reaching from the peak of the one before to the peak of the one after.
+    Each band is a triangle of height 1. The corners are evenly spaced from 0 to rate/2 on the mel scale,
+    ``2595*log10(1 + f/700)``. A triangle reaches from the peak of the previous band to the peak of the next one.
 
-    bands : int; length : int, samples of a frame; rate : int, in Hz. returns : (bands, length//2 + 1) float64.
+    Parameters
+    ----------
+    bands : int
+        At least 1.
+    length : int
+        Samples of a frame.
+    rate : int
+        Samples per second (Hz).
+
+    Returns
+    -------
+    (bands, length//2 + 1) float64 array
+
+    Notes
+    -----
     Source: Davis & Mermelstein 1980; O'Shaughnessy 1987 for the scale.
+
+    Examples
+    --------
+    >>> from lookahead_nb.features import mel_filters
+    >>> mel_filters(bands=2, length=8, rate=8000).round(2)
+    array([[0.  , 0.68, 0.  , 0.  , 0.  ],
+           [0.  , 0.32, 0.91, 0.45, 0.  ]])
     """
     corners = 700 * (10 ** (np.linspace(0, np.log10(1 + rate / 1400), bands + 2)) - 1)
     frequencies = np.arange(length // 2 + 1) * rate / length
@@ -51,15 +114,29 @@ def mel_filters(bands, length, rate):
     return np.maximum(0, np.minimum((frequencies - low) / (peak - low), (high - frequencies) / (high - peak)))
 
 
-def log_mel(samples, rate, frames=16, bands=20, length=400):
-    """Return the spectrogram of a recording, stretched to a fixed number of frames, on mel bands in decibels.
+def log_mel(samples: np.ndarray, rate: int, frames: int = 16, bands: int = 20, length: int = 400) -> np.ndarray:
+    """Return the log-mel spectrogram of a recording, in decibels, with a fixed number of frames.
 
-    The frames start evenly spread, the first at the first sample, the last so that it ends with the recording; each is
-    weighted by a Hann window. Level: ``10*log10(power + 1e-10)`` for samples in [-1, 1), less its mean over the whole
-    recording, so that loudness does not count; rounded to 0.001 dB, so that the last bits of a machine's FFT do not.
+    Frames start at evenly spaced samples: the first frame starts with the recording, and the last one ends with it.
+    Each frame is weighted by a Hann window. Its level is ``10*log10(power + 1e-10)`` for samples in [-1, 1). The mean
+    level of the whole recording is subtracted, so loudness does not count.
 
-    samples : (n,) int16, n at least length; rate : int, in Hz; frames, bands : int, at least 1; length : int, samples
-    of a frame. returns : (frames * bands,) float64, the bands of the first frame first.
+    Parameters
+    ----------
+    samples : (n,) int16 array
+        n at least length.
+    rate : int
+        Samples per second (Hz).
+    frames, bands : int
+        At least 1.
+    length : int
+        Samples of a frame.
+
+    Returns
+    -------
+    (frames * bands,) float64 array
+        The bands of the first frame first, rounded to 0.001 dB. The rounding hides differences in the last bits between
+        the FFTs of different machines.
     """
     starts = np.rint(np.linspace(0, len(samples) - length, frames)).astype(np.int64)
     window = np.hanning(length + 1)[:-1]

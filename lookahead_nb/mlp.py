@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from lookahead_nb.checks import float_dtype, one_of, plain_array, whole_number, within_width
 from lookahead_nb.cpu import network
@@ -16,134 +19,281 @@ ACTIVATIONS = {"relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
 
 
 class DenseNetwork(ABC):
-    """What all models of dense layers share: the layout of the flat buffer, the checks, loss, gradient, prediction.
+    """The base of models with dense layers: buffer layout, checks, loss, gradient and prediction.
 
-    The buffer holds, layer by layer, W (out, in) row by row, then b (out,). Two classes share one logit. params :
-    (size,) float32 or float64, C-contiguous; X : (rows, n_features), finite numbers, cast to the dtype of params; y :
-    (rows,) whole numbers 0..n_classes-1.
+    The buffer holds the layers in order. Each layer is W (out, in), row by row, then b (out,). With two classes the
+    last layer has a single logit.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Features, hidden widths, classes; already checked.
+    activation : str
+        A key of ``ACTIVATIONS``, applied after every layer except the last.
+    l2 : float
+        At least 0. The loss contains ``l2/2 * sum(W**2)``; biases are not penalised.
+
+    Attributes
+    ----------
+    n_features, n_classes : int
+        Columns of X, and number of labels.
+    sizes : (layers + 1,) int64 array
+        Units of each layer, input and output included; read-only. The output has 1 unit for two classes.
+    activation : str
+    l2 : float
     """
 
-    needs_data = True  # rows to train on, unlike a landscape
+    needs_data = True  # landscapes train without rows
 
-    def __init__(self, widths, activation, l2):
+    def __init__(self, widths: Sequence[int], activation: str, l2: float) -> None:
         self.n_features, self.n_classes = widths[0], widths[-1]
         self.sizes = np.array([*widths[:-1], 1 if self.n_classes == 2 else self.n_classes], np.int64)
         self.sizes.flags.writeable = False
         self.activation, self.l2 = activation, l2
 
     @cached_property
-    def size(self):
+    def size(self) -> int:
         """The number of parameters."""
         return int(((self.sizes[:-1] + 1) * self.sizes[1:]).sum())
 
     @abstractmethod
-    def settings(self):
-        """Return the settings as a flat dict of strings and numbers."""
+    def settings(self) -> dict[str, object]:
+        """Return the settings as a flat dict.
 
-    def __eq__(self, other):
-        return type(self) is type(other) and self.settings() == other.settings()
+        Returns
+        -------
+        dict
+            Strings and numbers by name.
+        """
 
-    def __hash__(self):
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DenseNetwork) and type(self) is type(other) and self.settings() == other.settings()
+
+    def __hash__(self) -> int:
         return hash(tuple(self.settings().values()))
 
-    def init(self, seed=0, dtype="float32"):
+    def init(self, seed: int = 0, dtype: DTypeLike = "float32") -> np.ndarray:
         """Return fresh parameters: W from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), b = 0.
 
-        seed : int in [0, 2**63); dtype : "float32" or "float64", the float32 weights being the float64 ones rounded.
-        returns : (size,) array. errors : TypeError, ValueError. Source: LeCun et al. 1998, section 4.6.
+        Parameters
+        ----------
+        seed : int
+            In [0, 2**63).
+        dtype : str
+            "float32" or "float64". The float32 weights are the float64 ones, rounded.
+
+        Returns
+        -------
+        (size,) array
+            A new buffer of this dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or lies out of range, or l2 overflows the dtype.
+
+        Notes
+        -----
+        Source: LeCun et al. 1998, section 4.6.
         """
         seed = whole_number("seed", seed, 0, 2**63 - 1)
-        dtype = float_dtype("dtype", dtype)
-        within_width("l2", self.l2, dtype)
+        width = float_dtype("dtype", dtype)
+        within_width("l2", self.l2, width)
         params = np.zeros(self.size, np.float64)
         for layer, W in enumerate(v for v in self.unpack(params).values() if v.ndim == 2):
             W[:] = (2 * uniforms(W.size, seed, WEIGHTS, layer) - 1).reshape(W.shape) / np.sqrt(W.shape[1])
-        return params.astype(dtype)
+        return params.astype(width)
 
-    def unpack(self, params):
-        """Return views of the flat buffer by name, in its order: W1 (out, in), b1 (out,), W2, b2, ...
+    def unpack(self, params: np.ndarray) -> dict[str, np.ndarray]:
+        """Return views of the flat buffer by name, in its order.
 
-        params : (size,) float32 or float64, C-contiguous. errors : TypeError, ValueError.
+        Parameters
+        ----------
+        params : (size,) float32 or float64 array
+            C-contiguous.
+
+        Returns
+        -------
+        dict of arrays
+            "W1" (out, in), "b1" (out,), "W2", "b2" and so on. Writing to a view changes params.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If params has another type, dtype, shape or layout.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lookahead_nb as lnb
+        >>> views = lnb.MLP((64, 32, 10)).unpack(np.zeros(2410))
+        >>> {name: view.shape for name, view in views.items()}
+        {'W1': (32, 64), 'b1': (32,), 'W2': (10, 32), 'b2': (10,)}
         """
         self._check_params(params)
-        views, at = {}, 0
+        views, offset = {}, 0
         for layer, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True), 1):
-            views[f"W{layer}"] = params[at : at + fan_in * fan_out].reshape(fan_out, fan_in)
-            at += fan_in * fan_out
-            views[f"b{layer}"] = params[at : at + fan_out]
-            at += fan_out
+            views[f"W{layer}"] = params[offset : offset + fan_in * fan_out].reshape(fan_out, fan_in)
+            offset += fan_in * fan_out
+            views[f"b{layer}"] = params[offset : offset + fan_out]
+            offset += fan_out
         return views
 
-    def loss_and_grad(self, params, X, y):
-        """Return the mean cross-entropy plus ``l2/2 * sum(W**2)``, as float, and its gradient, a new (size,) array.
+    def loss_and_grad(self, params: np.ndarray, X: ArrayLike, y: ArrayLike) -> tuple[float, np.ndarray]:
+        """Return the loss and its gradient.
 
-        params : (size,) float32 or float64; X : (rows, n_features), finite, cast to the dtype of params;
-        y : (rows,) whole numbers 0..n_classes-1. errors : TypeError, ValueError.
+        The loss is the mean cross-entropy plus ``l2/2 * sum(W**2)``.
+
+        Parameters
+        ----------
+        params : (size,) float32 or float64 array
+            C-contiguous.
+        X : (rows, n_features) array
+            Finite numbers, at least one row; cast to the dtype of params.
+        y : (rows,) array
+            Whole numbers 0..n_classes-1.
+
+        Returns
+        -------
+        loss : float
+        grad : (size,) array
+            A new array in the dtype of params.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type, dtype, shape or layout, or holds a value out of range.
         """
-        X, y = self._enter(params, X, y)
+        X, y = self._checked(params, X, y)
         work = np.empty(network.work_size(self.sizes, len(X)), params.dtype)
-        grad, width = np.empty(self.size, params.dtype), params.dtype.type
+        width: Any = params.dtype.type
+        grad = np.empty(self.size, params.dtype)
         loss = network.loss_and_grad(width)(params, X, y, self.sizes, self.activation_code, width(self.l2), grad, work)
         return loss, grad
 
-    def loss(self, params, X, y):
+    def loss(self, params: np.ndarray, X: ArrayLike, y: ArrayLike) -> float:
         """Return the loss of :meth:`loss_and_grad` alone.
 
-        params, X, y, errors : as in :meth:`loss_and_grad`.
+        Parameters
+        ----------
+        params : (size,) float32 or float64 array
+            C-contiguous.
+        X : (rows, n_features) array
+            Finite numbers, at least one row; cast to the dtype of params.
+        y : (rows,) array
+            Whole numbers 0..n_classes-1.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :meth:`loss_and_grad`.
         """
-        X, y = self._enter(params, X, y)
-        work = self._work(X)
-        loss, _ = network.evaluate(params.dtype.type)(params, X, y, self.sizes, self.activation_code, work)
+        X, y = self._checked(params, X, y)
+        width: Any = params.dtype.type
+        loss, _ = network.evaluate(width)(params, X, y, self.sizes, self.activation_code, self._work(X))
         if self.l2:
-            loss += np.float64(params.dtype.type(self.l2)) * network.half_square(params.dtype.type)(params, self.sizes)
+            loss += np.float64(width(self.l2)) * network.half_square(width)(params, self.sizes)
         return float(loss)
 
-    def predict(self, params, X):
-        """Return the most probable class of each row, the first of equals, as (rows,) int64.
+    def predict(self, params: np.ndarray, X: ArrayLike) -> np.ndarray:
+        """Return the most probable class of each row.
 
-        params, X : as in :meth:`loss_and_grad`. errors : TypeError, ValueError.
+        Parameters
+        ----------
+        params : (size,) float32 or float64 array
+            C-contiguous.
+        X : (rows, n_features) array
+            Finite numbers, at least one row; cast to the dtype of params.
+
+        Returns
+        -------
+        (rows,) int64 array
+            The first of several equally probable classes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :meth:`loss_and_grad`.
         """
         self._check_params(params)
         X = checked_features(X, self.n_features, params.dtype)
+        width: Any = params.dtype.type
         out = np.empty(len(X), np.int64)
-        network.predict(params.dtype.type)(params, X, self.sizes, self.activation_code, out, self._work(X))
+        network.predict(width)(params, X, self.sizes, self.activation_code, out, self._work(X))
         return out
 
     @property
-    def activation_code(self):
-        """The activation as the kernels take it."""
+    def activation_code(self) -> int:
+        """The number by which the kernels know the activation."""
         return ACTIVATIONS[self.activation]
 
-    def _check_params(self, params):
+    def _check_params(self, params: np.ndarray) -> None:
         if not isinstance(params, np.ndarray):
             raise TypeError(f"params must be a NumPy array, not {type(params).__name__}")
         if params.dtype not in (np.float32, np.float64):
             raise TypeError(f"params must be float32 or float64, not {params.dtype}")
         if params.shape != (self.size,) or not params.flags.c_contiguous:
-            raise ValueError(f"params must be a contiguous ({self.size},) array, not {params.shape}")
+            layout = "" if params.flags.c_contiguous else " in another layout"
+            raise ValueError(f"params must be a contiguous ({self.size},) array, not {params.shape}{layout}")
         within_width("l2", self.l2, params.dtype)
 
-    def _enter(self, params, X, y):
+    def _checked(self, params: np.ndarray, X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Check all arguments and return X and y as the kernels read them."""
         self._check_params(params)
         X = checked_features(X, self.n_features, params.dtype)
         return X, checked_labels(y, self.n_classes, len(X))
 
-    def _work(self, X):
+    def _work(self, X: np.ndarray) -> np.ndarray:
+        """Return the scratch memory of an evaluation."""
         return np.empty(network.work_size(self.sizes, min(len(X), network.ROWS_AT_ONCE)), X.dtype)
 
 
 class MLP(DenseNetwork):
-    """A multilayer perceptron: dense layers with an activation between them, softmax cross-entropy at the end.
+    """A multilayer perceptron: dense layers with an activation between them, trained with softmax cross-entropy.
 
-    ``a_l = activation(W_l a_(l-1) + b_l)``; the last layer has no activation. Two classes share one logit, whose
-    sigmoid is the probability of class 1.
+    ``a_l = activation(W_l a_(l-1) + b_l)``. The last layer has no activation. With two classes it has a single logit;
+    the sigmoid of this logit is the probability of class 1.
 
-    widths : whole numbers (features, hidden ..., classes), at least 2 of them, classes at least 2; (5, 3) has no hidden
-    layer. activation : "relu" (slope 0 at 0), "tanh" or "sigmoid". errors : TypeError, ValueError.
+    Parameters
+    ----------
+    widths : sequence of int
+        Features, hidden widths, classes: at least 2 numbers, with at least 2 classes. (5, 3) has no hidden layer.
+    activation : str
+        "relu" (slope 0 at 0), "tanh" or "sigmoid".
+
+    Attributes
+    ----------
+    widths : tuple of int
+    n_features, n_classes : int
+        The first and the last width.
+    sizes : (layers + 1,) int64 array
+        Units of each layer, input and output included. The output has 1 unit for two classes.
+    activation : str
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
     Source: Rumelhart, Hinton & Williams 1986.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> model = lnb.MLP((64, 32, 10), activation="tanh")
+    >>> model
+    MLP((64, 32, 10), activation='tanh')
+    >>> model.size
+    2410
     """
 
-    def __init__(self, widths, *, activation="relu"):
+    def __init__(self, widths: Iterable[int], *, activation: str = "relu") -> None:
         try:
             widths = tuple(widths)
         except TypeError:
@@ -155,49 +305,91 @@ class MLP(DenseNetwork):
         super().__init__(checked, one_of("activation", activation, tuple(ACTIVATIONS)), 0.0)
         self.widths = tuple(checked)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"MLP({self.widths}, activation={self.activation!r})"
 
-    def settings(self):
-        """Return the settings as a flat dict of strings and numbers."""
+    def settings(self) -> dict[str, object]:
+        """Return the settings as a flat dict.
+
+        Returns
+        -------
+        dict
+            "model", "widths" (for example "64-32-10") and "activation".
+        """
         return {"model": "MLP", "widths": "-".join(map(str, self.widths)), "activation": self.activation}
 
 
-def checked_features(X, n_features, dtype):
-    """Return X as a C-contiguous matrix of the dtype, or refuse it: shape, kind, NaN, inf and what overflows the dtype.
+def checked_features(X: ArrayLike, n_features: int, dtype: DTypeLike) -> np.ndarray:
+    """Return X as a C-contiguous matrix of the dtype.
 
-    X : what ``np.asarray`` takes; n_features : int; dtype : np.dtype. returns : (rows, n_features), rows at least 1.
-    errors : TypeError, ValueError.
+    Parameters
+    ----------
+    X : (rows, n_features) array
+        Anything that ``np.asarray`` accepts, with at least one row.
+    n_features : int
+        The number of columns that X must have.
+    dtype : np.dtype
+        float32 or float64.
+
+    Returns
+    -------
+    (rows, n_features) array
+
+    Raises
+    ------
+    TypeError
+        If X holds no numbers.
+    ValueError
+        If X has another shape, or a value that is NaN, infinite or overflows the dtype.
     """
-    given = plain_array("X", X)
-    if given.dtype.kind not in "fiub":
-        raise TypeError(f"X must hold numbers, not {given.dtype}")
-    if given.ndim != 2 or given.shape[1] != n_features or not len(given):
-        raise ValueError(f"X must be (rows, {n_features}) with at least one row, not {given.shape}")
+    table = plain_array("X", X)
+    if table.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold numbers, not {table.dtype}")
+    if table.ndim != 2 or table.shape[1] != n_features or not len(table):
+        raise ValueError(f"X must be (rows, {n_features}) with at least one row, not {table.shape}")
     with np.errstate(over="ignore"):
-        X = np.ascontiguousarray(given, dtype)
-    if not np.isfinite(X).all():
-        row, column = (int(i) for i in np.argwhere(~np.isfinite(X))[0])
-        where, value = f"in row {row}, column {column}", given[row, column].item()
-        if np.isfinite(given[row, column]):
-            largest = float(np.finfo(dtype).max)
-            raise ValueError(f"X must be at most {largest} in size for {np.dtype(dtype)} params, not {value!r} {where}")
-        raise ValueError(f"X must be finite, not {value!r} {where}")
-    return X
+        matrix = np.ascontiguousarray(table, dtype)
+    if not np.isfinite(matrix).all():
+        row, column = (int(i) for i in np.argwhere(~np.isfinite(matrix))[0])
+        place, value = f"in row {row}, column {column}", table[row, column].item()
+        if np.isfinite(table[row, column]):
+            largest = float(np.finfo(matrix.dtype).max)
+            raise ValueError(f"X must be at most {largest} in size for {np.dtype(dtype)} params, not {value!r} {place}")
+        raise ValueError(f"X must be finite, not {value!r} {place}")
+    return matrix
 
 
-def checked_labels(y, n_classes, rows):
-    """Return y as int64, or refuse it: shape, kind, and labels outside 0..n_classes-1.
+def checked_labels(y: ArrayLike, n_classes: int, rows: int) -> np.ndarray:
+    """Return y as int64 labels.
 
-    y : what ``np.asarray`` takes; n_classes, rows : int. returns : (rows,). errors : TypeError, ValueError.
+    Parameters
+    ----------
+    y : (rows,) array
+        Anything that ``np.asarray`` accepts.
+    n_classes : int
+        Labels must lie in 0..n_classes-1.
+    rows : int
+        The number of labels that y must have.
+
+    Returns
+    -------
+    (rows,) int64 array
+        C-contiguous.
+
+    Raises
+    ------
+    TypeError
+        If y holds no whole numbers.
+    ValueError
+        If y has another shape, or a label out of range.
     """
-    given = plain_array("y", y)
-    if given.dtype.kind not in "iub":
-        raise TypeError(f"y must hold whole numbers, not {given.dtype}")
-    if given.shape != (rows,):
-        raise ValueError(f"y must be ({rows},), one label for each row of X, not {given.shape}")
-    outside = (given < 0) | (given >= n_classes)
+    labels = plain_array("y", y)
+    if labels.dtype.kind not in "iub":
+        raise TypeError(f"y must hold whole numbers, not {labels.dtype}")
+    if labels.shape != (rows,):
+        raise ValueError(f"y must be ({rows},), one label for each row of X, not {labels.shape}")
+    outside = (labels < 0) | (labels >= n_classes)
     if outside.any():
         row = int(np.argmax(outside))
-        raise ValueError(f"y must hold labels 0 to {n_classes - 1}, not {given[row].item()!r} in row {row}")
-    return np.ascontiguousarray(given, np.int64)
+        raise ValueError(f"y must hold labels 0 to {n_classes - 1}, not {labels[row].item()!r} in row {row}")
+    return np.ascontiguousarray(labels, np.int64)

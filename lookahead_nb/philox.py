@@ -1,12 +1,13 @@
-"""The counter-based random stream: the same bits in plain Python, CPU loops and CUDA kernels, for good.
+"""The counter-based random stream: bit-for-bit identical in plain Python, CPU loops and CUDA kernels.
 
-A number is a function of (seed, stream, position): no state is carried, so any run, thread or device can ask for any
-part of the stream. Words are 32-bit values held in uint64, which neither Numba nor NumPy promotes or lets overflow.
-Changing anything here changes published results: it would need a new STREAM_ID.
+A number is a function of (seed, stream, position). There is no state to carry, so any run, thread or device can compute
+any part of the stream. Words are 32-bit values in uint64: neither Numba nor NumPy promotes these, and no product of two
+words overflows. Any change here changes published results and needs a new STREAM_ID.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +19,7 @@ from lookahead_nb.jit import compiled, fma, formula
 
 STREAM_ID = "philox4x32-10/feistel8/1"  # stored with every result
 
-# What a stream is used for: the last word of the counter.
+# The purpose of a stream: the last word of the counter.
 MINIBATCHES, WEIGHTS, SPLITS, SUBSETS, SYNTHETIC, NOISE, FLIPS = (np.uint64(i) for i in range(1, 8))
 DRAWS = np.uint64(8)  # of settings
 
@@ -36,8 +37,21 @@ _2_POW_MINUS_24, _2_POW_MINUS_32, _2_POW_MINUS_33 = (np.float64(2.0**-n) for n i
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Return four random words for a counter of four words and a key of two: Philox4x32 with ten rounds.
 
-    c0, c1, c2, c3, k0, k1 : words, each a uint64 below 2**32. Source: Salmon, Moraes, Dror & Shaw, "Parallel random
-    numbers: as easy as 1, 2, 3", SC 2011, section 4.3.
+    Parameters
+    ----------
+    c0, c1, c2, c3 : uint64
+        The counter, words below 2**32.
+    k0, k1 : uint64
+        The key, words below 2**32.
+
+    Returns
+    -------
+    tuple of four uint64
+        Words below 2**32.
+
+    Notes
+    -----
+    Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.3.
     """
     for _ in range(10):
         p0 = c0 * _M0
@@ -53,9 +67,16 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
 
 @formula
 def uniform(word):
-    """Return ``(word >> 8) * 2**-24`` in [0, 1) as float64: exact in float32 too.
+    """Return ``(word >> 8) * 2**-24``, a uniform number in [0, 1) that is exact in float32 too.
 
-    word : uint64 below 2**32.
+    Parameters
+    ----------
+    word : uint64
+        Below 2**32.
+
+    Returns
+    -------
+    float64
     """
     return np.float64(word >> _8) * _2_POW_MINUS_24
 
@@ -71,11 +92,28 @@ def _mixed(half, key):
 def shuffled(position, n, left_bits, right_bits, low_keys, high_keys):
     """Return the image of a position under a keyed bijection of 0..n-1.
 
-    An eight-round Feistel network on left_bits + right_bits bits, walked until the image is below n. Each round changes
-    one half by a hash of the other, so it can be undone and no two positions meet.
+    An eight-round Feistel network on left_bits + right_bits bits is repeated until the image is below n. Each round
+    changes one half by a hash of the other. Every round can be undone, so no two positions have the same image.
 
-    position, n : uint64, position < n <= 2**(left_bits + right_bits); left_bits, right_bits : uint64; low_keys,
-    high_keys : four words each, of the epoch. Source: Black & Rogaway 2002, cycle-walking cipher.
+    Parameters
+    ----------
+    position : uint64
+        Below n.
+    n : uint64
+        At most 2**(left_bits + right_bits).
+    left_bits, right_bits : uint64
+        Of :func:`domain_bits`.
+    low_keys, high_keys : tuples of four uint64
+        Words of the epoch.
+
+    Returns
+    -------
+    uint64
+        Below n.
+
+    Notes
+    -----
+    Source: Black & Rogaway 2002, cycle-walking cipher.
     """
     left_mask = (_1 << left_bits) - _1
     right_mask = (_1 << right_bits) - _1
@@ -94,9 +132,17 @@ def shuffled(position, n, left_bits, right_bits, low_keys, high_keys):
 
 @formula
 def domain_bits(n):
-    """Return (left_bits, right_bits) of the smallest domain of at least 256 positions that holds n.
+    """Return the bits of the smallest domain with at least 256 and at least n positions.
 
-    n : uint64, at least 1.
+    Parameters
+    ----------
+    n : uint64
+        At least 1.
+
+    Returns
+    -------
+    left_bits, right_bits : uint64
+        The bits of both halves; the domain has 2**(left_bits + right_bits) positions.
     """
     bits = _u64(8)
     while (_1 << bits) < n:
@@ -106,9 +152,21 @@ def domain_bits(n):
 
 @formula
 def minibatch(n, batch_size, seed, step, out):
-    """Write the row indices of the minibatch of one step: a fresh bijection per epoch, the last partial batch dropped.
+    """Write the row indices of the minibatch of one step.
 
-    n, batch_size, step : int64, 1 <= batch_size <= n, step = 0, 1, 2, ...; seed : uint64; out : (batch_size,) int64.
+    Each epoch has a new bijection of the rows. A partial batch at its end is dropped.
+
+    Parameters
+    ----------
+    n : int64
+        Rows of the data.
+    batch_size : int64
+        From 1 to n.
+    seed : uint64
+    step : int64
+        0 for the first.
+    out : (batch_size,) int64 array
+        Receives the indices.
     """
     epoch, first = _place(n, batch_size, step)
     _shuffle(n, first, seed, epoch, MINIBATCHES, out)
@@ -118,7 +176,21 @@ def minibatch(n, batch_size, seed, step, out):
 def minibatch_row(n, batch_size, seed, step, i):
     """Return row index i of the :func:`minibatch` of one step.
 
-    n, batch_size, seed, step : as there; i : int64 in [0, batch_size).
+    Parameters
+    ----------
+    n : int64
+        Rows of the data.
+    batch_size : int64
+        From 1 to n.
+    seed : uint64
+    step : int64
+        0 for the first.
+    i : int64
+        In [0, batch_size).
+
+    Returns
+    -------
+    int64
     """
     epoch, first = _place(n, batch_size, step)
     rows, (low_keys, high_keys) = _u64(n), _epoch_keys(seed, epoch, MINIBATCHES)
@@ -128,7 +200,7 @@ def minibatch_row(n, batch_size, seed, step, i):
 
 @formula
 def _place(n, batch_size, step):
-    """Return the epoch of a step, and the place of its first row in it."""
+    """Return the epoch of a step, and the position of its first row in the epoch."""
     per_epoch = n // batch_size
     return step // per_epoch, (step % per_epoch) * batch_size
 
@@ -161,11 +233,19 @@ def _fill_uniform(seed, stream, block, out):
 def fill_normal(seed, stream, step, out):
     """Write the standard normal numbers of one step, each a function of seed, stream, step and position alone.
 
-    Number i comes from word i % 4 of the counter (i // 4, step, 0, stream), each of the first two in 32 bits, as the
-    quantile of ``(word + 1/2) * 2**-32``: from -6.34 to 6.34, mean 0 and all odd moments exactly 0 over all words.
+    Number i comes from word i % 4 of the counter (i // 4, step, 0, stream). The first two entries of the counter have
+    32 bits each. The number is the quantile of ``(word + 1/2) * 2**-32``, from -6.34 to 6.34. Over all words, the mean
+    and all odd moments are exactly 0.
 
-    seed : uint64; stream : uint64, one of this module; step : int64 in [0, 2**32); step 0 shares its words with
-    ``uniforms`` of the stream; out : float64.
+    Parameters
+    ----------
+    seed : uint64
+    stream : uint64
+        One of this module.
+    step : int64
+        In [0, 2**32). Step 0 shares its words with :func:`uniforms` of the stream.
+    out : (n,) float64 array
+        Receives the numbers.
     """
     for i in range(0, out.size, 4):
         words = normal_words(seed, stream, step, i >> 2)
@@ -177,24 +257,46 @@ def fill_normal(seed, stream, step, out):
 
 @formula
 def normal_words(seed, stream, step, quarter):
-    """Return the four words behind the numbers 4*quarter, ... of :func:`fill_normal`.
+    """Return the words of numbers 4*quarter to 4*quarter + 3 of :func:`fill_normal`.
 
-    seed, stream, step : as there; quarter : int64, at least 0.
+    Parameters
+    ----------
+    seed : uint64
+    stream : uint64
+        One of this module.
+    step : int64
+        In [0, 2**32).
+    quarter : int64
+        At least 0.
+
+    Returns
+    -------
+    tuple of four uint64
+        Words below 2**32.
     """
     return philox4x32(_u64(quarter) & _LOW, _u64(step), _u64(0), stream, seed & _LOW, seed >> _32)
 
 
 @formula
 def normal_of(word):
-    """Return the standard normal number of a word, both float64; the fma is exact, and leaves nothing to contract.
+    """Return the standard normal number of a word.
 
-    word : whole number in [0, 2**32).
+    The fma is exact, so the compiler has nothing to contract.
+
+    Parameters
+    ----------
+    word : float64
+        A whole number in [0, 2**32).
+
+    Returns
+    -------
+    float64
     """
     return normal_quantile(fma(word, _2_POW_MINUS_32, _2_POW_MINUS_33))
 
 
 @lru_cache(None)
-def _loops():
+def _loops() -> tuple[Callable, ...]:
     indices, numbers = types.int64[::1], types.float64[::1]
     return (
         compiled(types.void(types.int64, types.int64, types.uint64, types.int64, indices))(minibatch),
@@ -204,12 +306,38 @@ def _loops():
     )
 
 
-def minibatches(n, batch_size, seed):
-    """Yield for ever the index arrays that ``train`` uses, the same for every setting with that seed.
+def minibatches(n: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield, without end, the row indices of the minibatches that ``train`` uses with this seed.
 
-    n : int, rows of the data, at least 1; batch_size : int in [1, n]; seed : int in [0, 2**63).
-    yields : (batch_size,) int64, without replacement within an epoch of n // batch_size batches.
-    errors : TypeError, ValueError, naming the argument. Source: :func:`minibatch`.
+    Parameters
+    ----------
+    n : int
+        Rows of the data, at least 1.
+    batch_size : int
+        In [1, n].
+    seed : int
+        In [0, 2**63).
+
+    Yields
+    ------
+    (batch_size,) int64 array
+        No row repeats within an epoch of n // batch_size batches.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Source: :func:`minibatch`.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> batches = lnb.minibatches(10, batch_size=4, seed=0)
+    >>> next(batches), next(batches)
+    (array([3, 5, 9, 1]), array([7, 8, 4, 0]))
     """
     n = whole_number("n", n, 1)
     batch_size = whole_number("batch_size", batch_size, 1, n)
@@ -217,7 +345,7 @@ def minibatches(n, batch_size, seed):
     return _endless(n, batch_size, np.uint64(seed))
 
 
-def _endless(n, batch_size, seed):
+def _endless(n: int, batch_size: int, seed: np.uint64) -> Iterator[np.ndarray]:
     fill = _loops()[0]
     step = 0
     while True:
@@ -227,10 +355,27 @@ def _endless(n, batch_size, seed):
         step += 1
 
 
-def permutation(n, seed, stream):
-    """Return a random order of 0..n-1 as (n,) int64, a function of the seed and the stream's purpose.
+def permutation(n: int, seed: int, stream: np.uint64) -> np.ndarray:
+    """Return a random order of 0..n-1, a function of seed and stream.
 
-    n : int, at least 0; seed : int in [0, 2**64); stream : uint64, one of this module.
+    Parameters
+    ----------
+    n : int
+        At least 0.
+    seed : int
+        In [0, 2**64).
+    stream : uint64
+        One of this module, for example ``SPLITS``.
+
+    Returns
+    -------
+    (n,) int64 array
+
+    Examples
+    --------
+    >>> from lookahead_nb.philox import SPLITS, permutation
+    >>> permutation(5, seed=0, stream=SPLITS)
+    array([3, 1, 4, 2, 0])
     """
     out = np.empty(n, np.int64)
     if n:
@@ -238,20 +383,46 @@ def permutation(n, seed, stream):
     return out
 
 
-def uniforms(n, seed, stream, block=0):
-    """Return n random numbers in [0, 1) as float64, multiples of 2**-24; block tells arrays of one purpose apart.
+def uniforms(n: int, seed: int, stream: np.uint64, block: int = 0) -> np.ndarray:
+    """Return uniform random numbers in [0, 1), multiples of 2**-24.
 
-    n : int, at least 0; seed : int in [0, 2**64); stream : uint64, one of this module; block : int, at least 0.
+    Parameters
+    ----------
+    n : int
+        At least 0.
+    seed : int
+        In [0, 2**64).
+    stream : uint64
+        One of this module, for example ``WEIGHTS``.
+    block : int
+        At least 0; distinguishes several arrays of one stream.
+
+    Returns
+    -------
+    (n,) float64 array
     """
     out = np.empty(n, np.float64)
     _loops()[2](np.uint64(seed), stream, np.uint64(block), out)
     return out
 
 
-def normals(n, seed, stream, step=0):
-    """Return n standard normal numbers as float64, see :func:`fill_normal`.
+def normals(n: int, seed: int, stream: np.uint64, step: int = 0) -> np.ndarray:
+    """Return standard normal numbers, those that :func:`fill_normal` writes.
 
-    n : int, at least 0; seed : int in [0, 2**64); stream : uint64, one of this module; step : int in [0, 2**32).
+    Parameters
+    ----------
+    n : int
+        At least 0.
+    seed : int
+        In [0, 2**64).
+    stream : uint64
+        One of this module, for example ``NOISE``.
+    step : int
+        In [0, 2**32).
+
+    Returns
+    -------
+    (n,) float64 array
     """
     out = np.empty(n, np.float64)
     _loops()[3](np.uint64(seed), stream, step, out)

@@ -15,12 +15,32 @@ from lookahead_nb.checks import one_of, real_number, whole_number
 class Schedule:
     """A learning rate as a function of the step.
 
-    ``lr(t) = peak*t/warmup`` up to t = warmup; then peak (constant), ``peak*(steps-t)/(steps-warmup)`` (linear) or
-    ``peak*(1 + cos(pi*(t-warmup)/(steps-warmup)))/2`` (cosine), and 0 from t = steps on.
+    The rate rises as ``peak*t/warmup`` up to t = warmup. After that it is peak (constant),
+    ``peak*(steps-t)/(steps-warmup)`` (linear) or ``peak*(1 + cos(pi*(t-warmup)/(steps-warmup)))/2`` (cosine). The last
+    two are 0 from t = steps on. Use :func:`constant`, :func:`linear` and :func:`cosine` to make one.
 
-    kind : "constant", "linear" or "cosine"; peak : float, finite, at least 0; steps : int above warmup, None for
-    constant; warmup : int, at least 0. Made by :func:`constant`, :func:`linear` and :func:`cosine`. errors : TypeError,
-    ValueError.
+    Parameters
+    ----------
+    kind : str
+        "constant", "linear" or "cosine".
+    peak : float
+        Finite, at least 0.
+    steps : int, optional
+        Above warmup; None for a constant schedule.
+    warmup : int
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Examples
+    --------
+    >>> from lookahead_nb import schedules
+    >>> schedule = schedules.linear(0.1, steps=100, warmup=10)
+    >>> [schedule(t) for t in (5, 10, 55, 100)]
+    [0.05, 0.1, 0.05, 0.0]
     """
 
     kind: str
@@ -28,7 +48,7 @@ class Schedule:
     steps: int | None = None
     warmup: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         one_of("kind", self.kind, ("constant", "linear", "cosine"))
         object.__setattr__(self, "peak", real_number("peak", self.peak, 0))
         object.__setattr__(self, "warmup", whole_number("warmup", self.warmup, 0))
@@ -37,23 +57,48 @@ class Schedule:
         else:
             object.__setattr__(self, "steps", whole_number("steps", self.steps, self.warmup + 1))
 
-    def __call__(self, t):
-        """Return the learning rate of step t = 1, 2, ... as float. t : int, at least 1."""
+    def __call__(self, t: int) -> float:
+        """Return the learning rate of a step.
+
+        Parameters
+        ----------
+        t : int
+            The number of the step, from 1.
+
+        Returns
+        -------
+        float
+        """
         if t < self.warmup:
             return self.peak * t / self.warmup
         return self.peak * _fall(self.kind, self.steps, self.warmup, t)
 
-    def rates(self, n, after=0):
-        """Return the learning rates of the n steps after step ``after``, (n,) float64, the same bits as one by one.
+    def rates(self, n: int, after: int = 0) -> np.ndarray:
+        """Return the learning rates of consecutive steps, bit-for-bit identical to calling the schedule for each.
 
-        n, after : int, at least 0.
+        Parameters
+        ----------
+        n : int
+            The number of steps, at least 0.
+        after : int
+            The last step to leave out, at least 0: the first rate is that of step ``after + 1``.
+
+        Returns
+        -------
+        (n,) float64 array
+
+        Examples
+        --------
+        >>> from lookahead_nb import schedules
+        >>> schedules.constant(1.0, warmup=4).rates(6)
+        array([0.25, 0.5 , 0.75, 1.  , 1.  , 1.  ])
         """
         rising = self.peak * np.arange(after + 1, min(self.warmup, after + n + 1)) / max(self.warmup, 1)
         return np.concatenate([rising, self.peak * _falls(self.kind, self.steps, self.warmup, after, n)])
 
 
-def _fall(kind, steps, warmup, t):
-    """Return the share of the peak at step t, from the end of the warm-up on."""
+def _fall(kind: str, steps: int | None, warmup: int, t: int) -> float:
+    """Return the rate of step t >= warmup as a fraction of the peak."""
     if steps is None:
         return 1.0
     if t >= steps:
@@ -63,34 +108,100 @@ def _fall(kind, steps, warmup, t):
 
 
 @lru_cache(64)
-def _falls(kind, steps, warmup, after, n):
+def _falls(kind: str, steps: int | None, warmup: int, after: int, n: int) -> np.ndarray:
     first, end = max(warmup, 1, after + 1), after + n + 1
     if steps is None:
         return np.ones(max(end - first, 0))
     return np.array([_fall(kind, steps, warmup, t) for t in range(first, end)], np.float64)
 
 
-def constant(peak, warmup=0):
+def constant(peak: float, warmup: int = 0) -> Schedule:
     """Return the schedule that rises to peak within warmup steps and stays there.
 
-    peak : float, finite, at least 0; warmup : int, at least 0. errors : TypeError, ValueError.
+    Parameters
+    ----------
+    peak : float
+        Finite, at least 0.
+    warmup : int
+        At least 0.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Examples
+    --------
+    >>> from lookahead_nb import schedules
+    >>> schedules.constant(0.1, warmup=10)(5)
+    0.05
     """
     return Schedule("constant", peak, None, warmup)
 
 
-def linear(peak, steps, warmup=0):
+def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
     """Return the schedule that falls on a straight line from peak at t = warmup to 0 at t = steps.
 
-    peak : float, finite, at least 0; steps : int above warmup; warmup : int, at least 0. errors : TypeError,
-    ValueError.
+    Parameters
+    ----------
+    peak : float
+        Finite, at least 0.
+    steps : int
+        Above warmup.
+    warmup : int
+        At least 0.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Examples
+    --------
+    >>> from lookahead_nb import schedules
+    >>> schedules.linear(1.0, steps=4).rates(4)
+    array([0.75, 0.5 , 0.25, 0.  ])
     """
     return Schedule("linear", peak, steps, warmup)
 
 
-def cosine(peak, steps, warmup=0):
+def cosine(peak: float, steps: int, warmup: int = 0) -> Schedule:
     """Return the schedule that falls on half a cosine from peak at t = warmup to 0 at t = steps.
 
-    peak : float, finite, at least 0; steps : int above warmup; warmup : int, at least 0. errors : TypeError,
-    ValueError. Source: Loshchilov & Hutter 2017, equation 5, without restarts.
+    Parameters
+    ----------
+    peak : float
+        Finite, at least 0.
+    steps : int
+        Above warmup.
+    warmup : int
+        At least 0.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Source: Loshchilov & Hutter 2017, equation 5, without restarts.
+
+    Examples
+    --------
+    >>> from lookahead_nb import schedules
+    >>> schedules.cosine(1.0, steps=4)(2)
+    0.5
     """
     return Schedule("cosine", peak, steps, warmup)

@@ -141,7 +141,7 @@ CASES = [
     ({"data": 'file = "mine.npz"\nsplit_seed = -1'}, "data.split_seed must be a whole number from 0"),
     ({"data": 'name = "gaussian_blobs"\nlabel = "y"'}, "data.label is not known; allowed: name, split_seed"),
     ({"data": 'file = "x.txt"'}, "data.file must be the path of an .npz or .csv file, not 'x.txt'"),
-    ({"data": 'file = "x.csv"'}, "data.label must be the column of the labels in a .csv file"),
+    ({"data": 'file = "x.csv"'}, "data.label must be a column name for a .csv file"),
     ({"data": 'file = "absent.npz"'}, "absent.npz cannot be read: No such file or directory"),
     ({"training": "steps = 20"}, "training.seeds must be a number of seeds or a list of them, not missing"),
     ({"training": "seeds = 2\nstep = 20"}, "training.step is not known (did you mean steps?); allowed: seeds, steps"),
@@ -235,11 +235,11 @@ def test_any_value_anywhere_is_taken_or_refused_in_words(data, value):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.npz", b"not a zip", "cannot be understood"),
-        ("b.csv", b"", "cannot be understood"),
+        ("a.npz", b"not a zip", "is not a readable"),
+        ("b.csv", b"", "is not a readable"),
         ("c.csv", b"x,y\n1,0\n", "data.file must hold a column 'kind'"),
-        ("d.csv", b"x,kind\nred,0\nblue,1\n", "data.file must hold numbers in all columns but that of"),
-        ("e.csv", b"x,kind\n1,red\n2,\n", "data.file must hold a label in every row, not none as in row 1"),
+        ("d.csv", b"x,kind\nred,0\nblue,1\n", "data.file must hold numbers in all columns except the label column"),
+        ("e.csv", b"x,kind\n1,red\n2,\n", "data.file must hold a label in every row, but row 1 has none"),
         ("f.csv", b"x,kind\n1,0.5\n2,1.5\n", "data.y must have an integer or bool dtype"),
     ],
 )

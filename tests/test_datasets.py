@@ -373,7 +373,7 @@ def test_what_overflows_float32_is_refused():
     row = numbered(y)[1][2][0]
     X = np.zeros((10, 2))
     X[row, 1] = 1e50
-    with pytest.raises(ValueError, match=rf"^X must fit float32 .* row {row}, column 1 does not$"):
+    with pytest.raises(ValueError, match=rf"^X must fit float32 .* row {row}, column 1 overflows$"):
         from_arrays(X, y)
 
 
