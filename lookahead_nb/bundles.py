@@ -1,10 +1,12 @@
 """Named tuples that cross the border between Python and compiled code.
 
-Each bundle has one constructor on the host that fixes widths, layouts and read-only flags, because Numba converts
-nothing inside a tuple. ``*_type`` functions return the Numba types of what the constructors make.
+Each bundle has one constructor on the host, which fixes widths, layouts and read-only flags: Numba converts nothing
+inside a tuple. The ``*_type`` functions return the Numba types of what the constructors return.
 
-A leading or trailing axis of runs depends on the engine: one run has none, runs side by side on the CPU have a last
-axis of SIMD lanes, runs on a GPU have a first axis of runs. R stands for that number of runs.
+Notes
+-----
+The axis of runs depends on the engine. One run has none. Runs side by side on the CPU have a last axis of SIMD lanes.
+Runs on a GPU have a first axis of runs. R is the number of runs.
 """
 
 from __future__ import annotations
@@ -20,10 +22,14 @@ class Weights(NamedTuple):
 
     Attributes
     ----------
-    p, g : fast weights and their gradient; (n,), (n, lanes) or (R, n), float32 or float64.
-    s1, s2 : inner state, in the order of ``RULES``.
-    slow : slow weights.
-    a1, a2 : inner state at the last sync, for inner_state "interpolate".
+    p, g : (n,), (n, lanes) or (R, n) array
+        Fast weights and their gradient, float32 or float64.
+    s1, s2 : array like p
+        Inner state, in the order of ``RULES``.
+    slow : array like p
+        Slow weights.
+    a1, a2 : array like p
+        Inner state at the last sync, for inner_state "interpolate".
     """
 
     p: Any
@@ -40,9 +46,12 @@ class Steps(NamedTuple):
 
     Attributes
     ----------
-    first : int64, the number of steps taken before the stretch.
-    table : (count, 8) or (count, 8, lanes), row i belongs to step first + 1 + i.
-    limits : (2,), the largest magnitudes of a gradient and of a weight that count as finite.
+    first : int64
+        The number of steps taken ahead of the stretch.
+    table : (count, 8) or (count, 8, lanes) array
+        Row i belongs to step first + 1 + i.
+    limits : (2,) array
+        The largest magnitudes of a gradient and of a weight that count as finite.
     """
 
     first: Any
@@ -55,12 +64,18 @@ class Syncs(NamedTuple):
 
     Attributes
     ----------
-    period : (R,) int64, steps between two syncs; 0 for an optimizer that never syncs.
-    slow_steps : (m, 2, lanes) or (R, m, 2), pairs (slow_step_size, 1 - slow_step_size), used in turn.
-    turns : (R,) int64, how many of the m pairs a run uses.
-    pull_back : (R,) bool, whether a sync moves the fast weights onto the slow ones.
-    inner_state : int64, KEEP, RESET or INTERPOLATE, the same for all runs.
-    outward : (1, lanes) or (R,), ``(1 - beta1)/beta1`` for Schedule-Free, else 0.
+    period : (R,) int64 array
+        Steps between two syncs; 0 for an optimizer that never syncs.
+    slow_steps : (m, 2, lanes) or (R, m, 2) array
+        Pairs (slow_step_size, 1 - slow_step_size), used in turn.
+    turns : (R,) int64 array
+        How many of the m pairs a run uses.
+    pull_back : (R,) bool array
+        Whether a sync moves the fast weights onto the slow ones.
+    inner_state : int64
+        KEEP, RESET or INTERPOLATE, the same for all runs.
+    outward : (1, lanes) or (R,) array
+        ``(1 - beta1)/beta1`` for Schedule-Free, else 0.
     """
 
     period: Any
@@ -72,15 +87,26 @@ class Syncs(NamedTuple):
 
 
 class SyncsOfOneRun(NamedTuple):
-    """When and how the slow weights of one run on the CPU follow the fast ones; its slow step may be fitted.
+    """When and how the slow weights of one run on the CPU follow the fast ones; its slow steps may be fitted.
 
     Attributes
     ----------
-    period, inner_state, pull_back, outward : scalars with the meaning of :class:`Syncs`.
-    slow_steps : (m, 2) float64; pairs used in turn, or with fitted slow steps one pair for each sync, written by it.
-    rates : (syncs,) float64, the learning rate at each sync where slow steps are fitted, else (0,).
-    lowest : float64, the least slow step that may be fitted.
-    before : (n,), overwritten by the fast weights ahead of a sync where slow steps are fitted, else (0,).
+    period : int64
+        As in :class:`Syncs`.
+    slow_steps : (m, 2) float64 array
+        Pairs used in turn. With fitted slow steps there is one pair for each sync, and the sync writes it.
+    pull_back : bool
+        As in :class:`Syncs`.
+    inner_state : int64
+        As in :class:`Syncs`.
+    outward : float
+        As in :class:`Syncs`, in the width of the weights.
+    rates : (syncs,) or (0,) float64 array
+        The learning rate at each sync, where slow steps are fitted.
+    lowest : float64
+        The smallest slow step that may be fitted.
+    before : (n,) or (0,) array
+        Overwritten by the fast weights ahead of a sync, where slow steps are fitted.
     """
 
     period: Any
@@ -98,9 +124,12 @@ class Network(NamedTuple):
 
     Attributes
     ----------
-    sizes : (layers + 1,) int64, features of the input and of each layer's output.
-    activation : int64, a code of ``formulas``.
-    l2 : scalar of the width of the weights, the penalty on weights without biases.
+    sizes : (layers + 1,) int64 array
+        Features of the input and of each layer's output.
+    activation : int64
+        RELU, TANH or SIGMOID of ``formulas``.
+    l2 : float
+        The penalty on weights without biases, in the width of the weights.
     """
 
     sizes: Any
@@ -113,11 +142,15 @@ class Surface(NamedTuple):
 
     Attributes
     ----------
-    exact : (parts, 2) float64, the coefficients at step 0, for heights.
-    rounded : (parts, 2), the same in the width of the weights, for gradients; on a GPU (count, parts, 2), those of each
-        step of a stretch, or (1, parts, 2) for a surface that stands still.
-    drift : (parts,) float64, change of the second coefficient in a step; (0,) for a surface that stands still.
-    noise : (n,), standard deviation of the gradient noise, in the width of the weights.
+    exact : (parts, 2) float64 array
+        The coefficients at step 0, for heights.
+    rounded : (parts, 2) or (count, parts, 2) array
+        The same in the width of the weights, for gradients. On a GPU there are those of each step of a stretch; count
+        is 1 for a surface without drift.
+    drift : (parts,) or (0,) float64 array
+        Change of the second coefficient in a step; without elements for a surface without drift.
+    noise : (n,) array
+        Standard deviation of the gradient noise, in the width of the weights.
     """
 
     exact: Any
@@ -131,10 +164,14 @@ class Batches(NamedTuple):
 
     Attributes
     ----------
-    X : (rows, features), float32 or float64.
-    y : (rows,) int64.
-    batch_size : int64.
-    seed : uint64, or (R,) uint64 on a GPU.
+    X : (rows, features) array
+        float32 or float64.
+    y : (rows,) int64 array
+        The labels.
+    batch_size : int64
+        Rows of a minibatch.
+    seed : uint64 or (R,) uint64 array
+        One for each run on a GPU.
     """
 
     X: Any
@@ -148,10 +185,14 @@ class Evaluation(NamedTuple):
 
     Attributes
     ----------
-    X, y, bounds : the rows to evaluate; part i runs from bounds[i] to bounds[i + 1]. Empty for a test function.
-    steps : (m,) int64, the evaluated steps, rising.
-    results : (R, m, 2, parts, 2) float64, out, by run, step, FAST or SLOW, part, (loss, accuracy).
-    diverged_at : (R,) int64, inout, -1 until the loss, gradient or weights of a run stop being finite, then the step.
+    X, y, bounds : arrays
+        The rows to evaluate; part i runs from bounds[i] to bounds[i + 1]. Empty for a test function.
+    steps : (m,) int64 array
+        The evaluated steps, rising.
+    results : (R, m, 2, parts, 2) float64 array
+        Written by run, step, FAST or SLOW, part, (loss, accuracy).
+    diverged_at : (R,) int64 array
+        -1 until the loss, gradient or weights of a run stop being finite, then the step.
     """
 
     X: Any
@@ -163,7 +204,7 @@ class Evaluation(NamedTuple):
 
 
 # ---------------------------------------------------------------------------------------------------------------- GPU
-# ``gpu.runs`` and ``gpu.surfaces`` make these, since all their arrays lie on the device.
+# ``gpu.runs`` and ``gpu.surfaces`` construct these, since all their arrays are in device memory.
 
 
 class StepsOfRuns(NamedTuple):
@@ -171,10 +212,14 @@ class StepsOfRuns(NamedTuple):
 
     Attributes
     ----------
-    first, last : int64, the number of steps taken before the stretch and after it.
-    tables : (tables, steps, 8), row t - 1 of a table belongs to step t.
-    which : (R,) int64, the table of each run.
-    limits : pair of scalars, the largest magnitudes of a gradient and of a weight that count as finite.
+    first, last : int64
+        The number of steps taken ahead of the stretch and after it.
+    tables : (tables, steps, 8) array
+        Row t - 1 of a table belongs to step t.
+    which : (R,) int64 array
+        The table of each run.
+    limits : tuple of 2 floats
+        The largest magnitudes of a gradient and of a weight that count as finite.
     """
 
     first: Any
@@ -189,9 +234,12 @@ class Normals(NamedTuple):
 
     Attributes
     ----------
-    first : int64, the number of steps taken before the stretch.
-    numbers : (seeds, count, n) in the width of the weights, row i belongs to step first + 1 + i; n is 0 without noise.
-    which : (R,) int64, the seed of each run.
+    first : int64
+        The number of steps taken ahead of the stretch.
+    numbers : (seeds, count, n) array
+        In the width of the weights; row i belongs to step first + 1 + i. n is 0 without noise.
+    which : (R,) int64 array
+        The seed of each run.
     """
 
     first: Any
@@ -200,12 +248,14 @@ class Normals(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory in which each block of threads works.
+    """The scratch memory of each block of threads.
 
     Attributes
     ----------
-    numbers : (blocks, size) in the width of the weights, activations, errors and losses of a batch.
-    rows : (blocks, batch_size) int64, the rows of a minibatch.
+    numbers : (blocks, size) array
+        Activations, errors and losses of a batch, in the width of the weights.
+    rows : (blocks, batch_size) int64 array
+        The rows of a minibatch.
     """
 
     numbers: Any
@@ -215,25 +265,81 @@ class Workspace(NamedTuple):
 # ------------------------------------------------------------------------------------------------------- constructors
 
 
-def readonly(array):
-    """Return a C-contiguous read-only view, the form in which compiled code takes arrays that it only reads."""
+def readonly(array: np.ndarray) -> np.ndarray:
+    """Return a C-contiguous read-only view, the form in which compiled code accepts arrays that it only reads.
+
+    Parameters
+    ----------
+    array : np.ndarray
+        Copied only if it is not C-contiguous.
+
+    Returns
+    -------
+    np.ndarray
+        The view.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lookahead_nb.bundles import readonly
+    >>> readonly(np.zeros(3)).flags.writeable
+    False
+    """
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
 
 
-def steps_of(first, table, limits):
-    """Return :class:`Steps` for the CPU."""
+def steps_of(first: int, table: np.ndarray, limits: np.ndarray) -> Steps:
+    """Return :class:`Steps` for the CPU.
+
+    Parameters
+    ----------
+    first : int
+        The number of steps taken ahead of the stretch.
+    table : (count, 8) or (count, 8, lanes) array
+        The scalars of the steps.
+    limits : (2,) array
+        The largest magnitudes of a gradient and of a weight that count as finite.
+
+    Returns
+    -------
+    Steps
+    """
     return Steps(np.int64(first), readonly(table), readonly(limits))
 
 
-def network_of(model, width):
-    """Return the :class:`Network` of a dense model in a NumPy float width."""
+def network_of(model: Any, width: type) -> Network:
+    """Return the :class:`Network` of a dense model.
+
+    Parameters
+    ----------
+    model : DenseNetwork
+        An ``MLP`` or a ``LogisticRegression``.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    Network
+    """
     return Network(readonly(model.sizes), np.int64(model.activation_code), width(model.l2))
 
 
-def surface_of(landscape, width):
-    """Return the :class:`Surface` of a landscape in a NumPy float width."""
+def surface_of(landscape: Any, width: type) -> Surface:
+    """Return the :class:`Surface` of a landscape.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        The test function.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    Surface
+    """
     coefficients = landscape.coefficients
     return Surface(
         readonly(coefficients),
@@ -243,13 +349,43 @@ def surface_of(landscape, width):
     )
 
 
-def batches_of(rows, batch_size, seed):
-    """Return the :class:`Batches` of a data set's rows for one seed."""
+def batches_of(rows: Any, batch_size: int, seed: int) -> Batches:
+    """Return the :class:`Batches` of a data set's rows for one seed.
+
+    Parameters
+    ----------
+    rows : training.setup.Rows
+        The rows of the run.
+    batch_size : int
+        Rows of a minibatch.
+    seed : int
+        The seed of the run.
+
+    Returns
+    -------
+    Batches
+    """
     return Batches(readonly(rows.X), readonly(rows.y), np.int64(batch_size), np.uint64(seed))
 
 
-def evaluation_of(rows, steps, results, diverged_at):
-    """Return the :class:`Evaluation` of a data set's rows; results and diverged_at are written by the kernel."""
+def evaluation_of(rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at: np.ndarray) -> Evaluation:
+    """Return the :class:`Evaluation` of a data set's rows.
+
+    Parameters
+    ----------
+    rows : training.setup.Rows
+        The rows of the run.
+    steps : (m,) int64 array
+        The evaluated steps, rising.
+    results : (R, m, 2, parts, 2) float64 array
+        Written by the kernel.
+    diverged_at : (R,) int64 array
+        Written by the kernel.
+
+    Returns
+    -------
+    Evaluation
+    """
     return Evaluation(
         readonly(rows.eval_X), readonly(rows.eval_y), readonly(rows.bounds), readonly(steps), results, diverged_at
     )
@@ -258,65 +394,186 @@ def evaluation_of(rows, steps, results, diverged_at):
 # -------------------------------------------------------------------------------------------------------- Numba types
 
 
-def bundle_type(bundle, *members):
-    """Return the Numba type of a bundle with members of these Numba types."""
+def bundle_type(bundle: type, *members: Any) -> Any:
+    """Return the Numba type of a bundle with members of these Numba types.
+
+    Parameters
+    ----------
+    bundle : type
+        A named tuple of this module.
+    *members : numba.types.Type
+        One type for each field, in order.
+
+    Returns
+    -------
+    numba.types.NamedTuple or numba.types.NamedUniTuple
+        The latter if all members have one type, as Numba requires.
+    """
     if len({*members}) == 1:
         return types.NamedUniTuple(members[0], len(members), bundle)
     return types.NamedTuple(members, bundle)
 
 
-def read(scalar, dimensions=1):
-    """Return the Numba type of a C-contiguous read-only array."""
+def read(scalar: Any, dimensions: int = 1) -> Any:
+    """Return the Numba type of a C-contiguous read-only array.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        The type of an element.
+    dimensions : int, default 1
+        The number of axes.
+
+    Returns
+    -------
+    numba.types.Array
+    """
     return types.Array(scalar, dimensions, "C", readonly=True)
 
 
-def written(scalar, dimensions=1):
-    """Return the Numba type of a C-contiguous writeable array."""
+def written(scalar: Any, dimensions: int = 1) -> Any:
+    """Return the Numba type of a C-contiguous writeable array.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        The type of an element.
+    dimensions : int, default 1
+        The number of axes.
+
+    Returns
+    -------
+    numba.types.Array
+    """
     return types.Array(scalar, dimensions, "C")
 
 
-def weights_type(scalar, dimensions):
-    """Return the type of :class:`Weights`: 1 dimension for one run, 2 for runs side by side."""
+def weights_type(scalar: Any, dimensions: int) -> Any:
+    """Return the Numba type of :class:`Weights`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+    dimensions : int
+        1 for one run, 2 for runs side by side.
+
+    Returns
+    -------
+    numba.types.Type
+    """
     return bundle_type(Weights, *[written(scalar, dimensions)] * 7)
 
 
-def steps_type(scalar, dimensions):
-    """Return the type of :func:`steps_of`; dimensions as in :func:`weights_type`."""
+def steps_type(scalar: Any, dimensions: int) -> Any:
+    """Return the Numba type of :func:`steps_of`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+    dimensions : int
+        1 for one run, 2 for runs side by side.
+
+    Returns
+    -------
+    numba.types.Type
+    """
     return bundle_type(Steps, types.int64, read(scalar, dimensions + 1), read(scalar))
 
 
-def network_type(scalar):
-    """Return the type of :func:`network_of`."""
+def network_type(scalar: Any) -> Any:
+    """Return the Numba type of :func:`network_of`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
     return bundle_type(Network, read(types.int64), types.int64, scalar)
 
 
-def surface_type(scalar):
-    """Return the type of :func:`surface_of`."""
+def surface_type(scalar: Any) -> Any:
+    """Return the Numba type of :func:`surface_of`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
     exact = types.float64
     return bundle_type(Surface, read(exact, 2), read(scalar, 2), read(exact), read(scalar))
 
 
-def batches_type(scalar):
-    """Return the type of :func:`batches_of`."""
+def batches_type(scalar: Any) -> Any:
+    """Return the Numba type of :func:`batches_of`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
     return bundle_type(Batches, read(scalar, 2), read(types.int64), types.int64, types.uint64)
 
 
-def evaluation_type(scalar):
-    """Return the type of :func:`evaluation_of`."""
+def evaluation_type(scalar: Any) -> Any:
+    """Return the Numba type of :func:`evaluation_of`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
     whole = read(types.int64)
     return bundle_type(
         Evaluation, read(scalar, 2), whole, whole, whole, written(types.float64, 5), written(types.int64)
     )
 
 
-def syncs_type(scalar):
-    """Return the type of :class:`Syncs` for runs side by side on the CPU."""
+def syncs_type(scalar: Any) -> Any:
+    """Return the Numba type of :class:`Syncs` for runs side by side on the CPU.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
     whole = read(types.int64)
     return bundle_type(Syncs, whole, read(scalar, 3), whole, read(types.boolean), types.int64, read(scalar, 2))
 
 
-def syncs_of_one_run_type(scalar):
-    """Return the type of :class:`SyncsOfOneRun`."""
+def syncs_of_one_run_type(scalar: Any) -> Any:
+    """Return the Numba type of :class:`SyncsOfOneRun`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
     number = types.float64
     members = types.int64, written(number, 2), types.boolean, types.int64, scalar, read(number), number, written(scalar)
     return bundle_type(SyncsOfOneRun, *members)

@@ -22,7 +22,7 @@ def lines():
     yield f"driver    {gpu.driver() or 'none that works'}"
     for device in gpu.devices():
         memory = "memory hidden"
-        if device.total is not None:
+        if device.total is not None and device.free is not None:
             memory = f"{device.total / 2**30:.1f} GiB of memory, {device.free / 2**30:.1f} of them free"
         capability = ".".join(map(str, device.capability))
         yield f"GPU {device.number:<5} {device.name}: {memory}, compute capability {capability}"

@@ -1,15 +1,26 @@
 """Every update rule and scalar function, each stated once, for plain Python, CPU loops and CUDA kernels.
 
-Conventions of the update rules
-    p, g    : float32 or float64, the weight and its gradient, any finite value; inf and NaN go through as IEEE says.
-    s1, s2  : same width, the two slots of inner state; a slot that a rule does not use passes through.
-    c       : tuple of eight numbers of the same width, the scalars of the step. They are made in float64 by
-              ``optimizers`` and rounded once, so that ``1 - beta**t`` loses nothing in float32.
-    returns : (p, s1, s2) after the step.
-    errors  : none; ranges are checked where a user enters them, in ``optimizers``.
+Notes
+-----
+Every update rule is a function ``rule(p, g, s1, s2, c) -> (p, s1, s2)``:
 
-Every product that is followed by a sum is an explicit fma: the compiler has nothing left to contract, so CPU and CUDA
-round at the same places. No literal is mixed into the arithmetic: in Numba it would widen float32 to float64.
+- p, g are float32 or float64: the weight and its gradient, any finite value. inf and NaN follow IEEE arithmetic.
+- s1, s2 have the same width: the two slots of inner state. A slot that a rule does not use passes through.
+- c holds eight numbers of the same width, the scalars of the step. ``optimizers`` computes them in float64 and rounds
+  them once, so that ``1 - beta**t`` loses nothing in float32.
+- A rule checks nothing: ``optimizers`` checks ranges where a user enters them.
+
+Every product that is followed by a sum is an explicit fma. The compiler has nothing left to contract, so CPU and CUDA
+round at the same places. No literal enters the arithmetic: in Numba it would widen float32 to float64.
+
+Examples
+--------
+>>> import numpy as np
+>>> from lookahead_nb.formulas import sgd_momentum
+>>> lr, l2, momentum = np.float64([0.5, 0.0, 0.9])
+>>> p, velocity, _ = sgd_momentum(np.float64(1), np.float64(2), l2, l2, (lr, l2, momentum, l2, l2, l2, l2, l2))
+>>> float(p), float(velocity)
+(0.0, 2.0)
 """
 
 import math
@@ -25,7 +36,21 @@ from lookahead_nb.jit import by_width, fma, formula, like, named, select, sqrt
 def sgd(p, g, s1, s2, c):
     """Take one step of gradient descent: ``p - lr*(g + l2*p)``.
 
-    c : lr, l2. Source: Robbins & Monro 1951; L2 in the gradient as in ``torch.optim.SGD``.
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module; s1 and s2 pass through.
+    c : tuple of 8 floats
+        lr, l2, then unused.
+
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    Source: Robbins & Monro 1951; L2 in the gradient as in ``torch.optim.SGD``.
     """
     lr, l2, _, _, _, _, _, _ = c
     return fma(-lr, fma(l2, p, g), p), s1, s2
@@ -35,8 +60,22 @@ def sgd(p, g, s1, s2, c):
 def sgd_momentum(p, g, s1, s2, c):
     """Take one step of heavy-ball momentum: ``s1 = momentum*s1 + g + l2*p``, ``p - lr*s1``.
 
-    c : lr, l2, momentum. The velocity s1 starts at 0 and does not contain lr, so a falling lr acts at once
-    (PyTorch, optax; Keras keeps lr inside the velocity). Source: Polyak 1964; Sutskever et al. 2013, without dampening.
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module; s1 is the velocity and starts at 0, s2 passes through.
+    c : tuple of 8 floats
+        lr, l2, momentum, then unused.
+
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    The velocity does not contain lr, so a falling lr acts at once (as in PyTorch and optax; Keras keeps lr inside the
+    velocity). Source: Polyak 1964; Sutskever et al. 2013, without dampening.
     """
     lr, l2, momentum, _, _, _, _, _ = c
     s1 = fma(momentum, s1, fma(l2, p, g))
@@ -47,7 +86,21 @@ def sgd_momentum(p, g, s1, s2, c):
 def sgd_nesterov(p, g, s1, s2, c):
     """Take one step of Nesterov momentum: ``s1 = momentum*s1 + d``, ``p - lr*(d + momentum*s1)``, d = g + l2*p.
 
-    c : lr, l2, momentum. Source: Sutskever et al. 2013, in the form of ``torch.optim.SGD(nesterov=True)``.
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module; s1 is the velocity and starts at 0, s2 passes through.
+    c : tuple of 8 floats
+        lr, l2, momentum, then unused.
+
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    Source: Sutskever et al. 2013, in the form of ``torch.optim.SGD(nesterov=True)``.
     """
     lr, l2, momentum, _, _, _, _, _ = c
     d = fma(l2, p, g)
@@ -59,8 +112,22 @@ def sgd_nesterov(p, g, s1, s2, c):
 def adagrad(p, g, s1, s2, c):
     """Take one step of Adagrad: ``s1 = s1 + d**2``, ``p - lr*d/(sqrt(s1) + eps)``, d = g + l2*p.
 
-    c : lr, l2, eps. s1 starts at 0 (PyTorch; optax starts at 0.1). d = 0 at s1 = 0 gives 0/eps = 0.
-    Source: Duchi, Hazan & Singer 2011, eps outside the root as in PyTorch.
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module; s1 is the sum of squares and starts at 0 (as in PyTorch; optax starts it at 0.1), s2 passes
+        through.
+    c : tuple of 8 floats
+        lr, l2, eps, then unused.
+
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    d = 0 at s1 = 0 gives 0/eps = 0. Source: Duchi, Hazan & Singer 2011, eps outside the root as in PyTorch.
     """
     lr, l2, eps, _, _, _, _, _ = c
     d = fma(l2, p, g)
@@ -72,8 +139,21 @@ def adagrad(p, g, s1, s2, c):
 def rmsprop(p, g, s1, s2, c):
     """Take one step of RMSprop: ``s1 = rho*s1 + (1-rho)*d**2``, ``p - lr*d/(sqrt(s1) + eps)``, d = g + l2*p.
 
-    c : lr, l2, eps, rho, 1-rho. eps stands outside the root (PyTorch; optax and Keras put it inside).
-    Source: Tieleman & Hinton 2012, lecture 6.5.
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module; s1 is the moving average of squares, s2 passes through.
+    c : tuple of 8 floats
+        lr, l2, eps, rho, 1-rho, then unused.
+
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    eps is outside the root (as in PyTorch; optax and Keras put it inside). Source: Tieleman & Hinton 2012, lecture 6.5.
     """
     lr, l2, eps, rho, rest, _, _, _ = c
     d = fma(l2, p, g)
@@ -85,7 +165,21 @@ def rmsprop(p, g, s1, s2, c):
 def rmsprop_momentum(p, g, s1, s2, c):
     """Take one step of RMSprop with momentum: ``s2 = momentum*s2 + d/(sqrt(s1) + eps)``, ``p - lr*s2``.
 
-    c : lr, l2, eps, rho, 1-rho, momentum; s1 as in :func:`rmsprop`. lr stays outside the velocity (PyTorch).
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module; s1 is that of :func:`rmsprop`, s2 is the velocity.
+    c : tuple of 8 floats
+        lr, l2, eps, rho, 1-rho, momentum, then unused.
+
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    d and s1 are those of :func:`rmsprop`. The velocity does not contain lr (as in PyTorch).
     Source: ``torch.optim.RMSprop``.
     """
     lr, l2, eps, rho, rest, momentum, _, _ = c
@@ -99,10 +193,24 @@ def rmsprop_momentum(p, g, s1, s2, c):
 def adam_update(g, m, v, c):
     """Return Adam's update and moments: ``step*m/(root*sqrt(v) + eps)``, m and v the moving averages of g and g**2.
 
-    m, v : as s1, s2. c : beta1, 1-beta1, beta2, 1-beta2, step = lr/(1-beta1**t), root = 1/sqrt(1-beta2**t), eps, decay
-    (not used here). Singular: v = inf (|g| above 1.8e19 in float32) gives the update 0 for ever; ``check_finite``
-    refuses such a g. Source: Kingma & Ba 2015, Algorithm 1; eps is added to the corrected root (their eps, not
-    eps-hat).
+    Parameters
+    ----------
+    g : float
+        The gradient, float32 or float64.
+    m, v : float
+        The moments after the previous step, of the same width.
+    c : tuple of 8 floats
+        beta1, 1-beta1, beta2, 1-beta2, step = lr/(1-beta1**t), root = 1/sqrt(1-beta2**t), eps, decay (not used here).
+
+    Returns
+    -------
+    tuple of 3 floats
+        The update, m and v after the step.
+
+    Notes
+    -----
+    v = inf (|g| above 1.8e19 in float32) makes the update 0 for ever; ``check_finite`` refuses such a g.
+    Source: Kingma & Ba 2015, Algorithm 1; eps is added to the corrected root (their eps, not eps-hat).
     """
     beta1, rest1, beta2, rest2, step, root, eps, _ = c
     m = fma(beta1, m, rest1 * g)
@@ -114,7 +222,21 @@ def adam_update(g, m, v, c):
 def adam(p, g, s1, s2, c):
     """Take one step of Adam with L2 in the gradient: ``p - update(g + decay*p)``.
 
-    c : as in :func:`adam_update`, with decay = weight_decay. Source: Kingma & Ba 2015; ``torch.optim.Adam``.
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module; s1 and s2 are the moments m and v, which start at 0.
+    c : tuple of 8 floats
+        As in :func:`adam_update`, with decay = weight_decay.
+
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    Source: Kingma & Ba 2015; ``torch.optim.Adam``.
     """
     decay = c[7]
     update, s1, s2 = adam_update(fma(decay, p, g), s1, s2, c)
@@ -125,9 +247,32 @@ def adam(p, g, s1, s2, c):
 def adamw(p, g, s1, s2, c):
     """Take one step of AdamW: ``p - (lr*weight_decay*p + update(g))``.
 
-    c : as in :func:`adam_update`, with decay = lr*weight_decay (PyTorch's scale, not Loshchilov & Hutter's eta alone).
-    Decay and update are added before they touch p: the form ``p*(1 - lr*wd)`` rounds ``1 - lr*wd`` and loses
-    lr*wd = 1e-8 altogether in float32. Source: Loshchilov & Hutter 2019, Algorithm 2.
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module; s1 and s2 are the moments m and v, which start at 0.
+    c : tuple of 8 floats
+        As in :func:`adam_update`, with decay = lr*weight_decay (PyTorch's scale, not Loshchilov & Hutter's eta alone).
+
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    Decay and update are added ahead of the subtraction from p. The form ``p*(1 - lr*wd)`` rounds ``1 - lr*wd`` and
+    loses lr*wd = 1e-8 altogether in float32. Source: Loshchilov & Hutter 2019, Algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lookahead_nb.formulas import adamw
+    >>> lr, beta1, beta2 = 0.1, 0.9, 0.999
+    >>> first = (beta1, 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1), (1 - beta2) ** -0.5, 1e-8, 0.0)
+    >>> p, m, v = adamw(np.float64(1), np.float64(5), np.float64(0), np.float64(0), tuple(map(np.float64, first)))
+    >>> round(float(p), 6)  # the first step of Adam has length lr
+    0.9
     """
     decay = c[7]
     update, s1, s2 = adam_update(g, s1, s2, c)
@@ -138,13 +283,27 @@ def adamw(p, g, s1, s2, c):
 def schedule_free_adamw(p, g, s1, s2, c):
     """Take one step of Schedule-Free AdamW: ``z - lr*d``, ``x = (1-share)*x + share*z``, ``p = (1-beta1)*z + beta1*x``.
 
-    p is the point y of the paper, where gradients are taken; s1 is z, the iterate, s2 is v, the moving average of g**2,
-    and ``d = g/(root*sqrt(v) + eps) + decay*p``. The average x is not kept: without it the step is
-    ``p + share*(z - p) - toward*d``, toward = lr*(1 - beta1*(1-share)).
+    Parameters
+    ----------
+    p, g, s1, s2 : float
+        See the module. p is the point y of the paper, where gradients are taken. s1 is z, the iterate, and starts at
+        the weights. s2 is v, the moving average of g**2.
+    c : tuple of 8 floats
+        beta2, 1-beta2, root = 1/sqrt(1-beta2**t), eps, decay = weight_decay, lr, share, toward = lr*(1 -
+        beta1*(1-share)).
 
-    c : beta2, 1-beta2, root = 1/sqrt(1-beta2**t), eps, decay = weight_decay, lr, share, toward.
-    z starts at the weights. Source: Defazio et al. 2024, Algorithm 1, with the root of v corrected as in Adam (the
-    authors' later code; the paper puts sqrt(1-beta2**t) into lr, and so into the weights of the average).
+    Returns
+    -------
+    tuple of 3 floats
+        p, s1, s2 after the step.
+
+    Notes
+    -----
+    The direction is ``d = g/(root*sqrt(v) + eps) + decay*p``. The average x is not stored: without it the step of p is
+    ``p + share*(z - p) - toward*d``.
+
+    Source: Defazio et al. 2024, Algorithm 1, with the root of v corrected as in Adam. The authors' later code does so
+    too; the paper puts sqrt(1-beta2**t) into lr, and so into the weights of the average.
     """
     beta2, rest2, root, eps, decay, lr, share, toward = c
     s2 = fma(beta2, s2, rest2 * g * g)
@@ -154,40 +313,87 @@ def schedule_free_adamw(p, g, s1, s2, c):
 
 @formula
 def schedule_free_average(p, s1, outward):
-    """Return x, the average of Schedule-Free, from y and z: ``p + outward*(p - s1)``, outward = (1-beta1)/beta1.
+    """Return x, the average of Schedule-Free, from y and z: ``p + outward*(p - s1)``.
 
-    It is ``y = (1-beta1)*z + beta1*x`` solved for x. Where y is z, x is the same in every bit. outward : of the width
-    of p, at least 0.
+    This is ``y = (1-beta1)*z + beta1*x`` solved for x. Where y equals z, x is bit-for-bit the same.
+
+    Parameters
+    ----------
+    p, s1 : float
+        y and z, float32 or float64.
+    outward : float
+        (1-beta1)/beta1, of the same width, at least 0.
+
+    Returns
+    -------
+    float
+        x, of the same width.
     """
     return fma(outward, p - s1, p)
 
 
 @formula
 def pull(slow, fast, step, rest):
-    """Return the slow weight after a sync: ``rest*slow + step*fast``, rest = 1 - step.
+    """Return the slow weight after a sync: ``rest*slow + step*fast``.
 
-    slow, fast : float32 or float64, any value; step, rest : same width as the weights, in [0, 1]. At step 0 and 1 the
-    result is selected, not computed: exactly slow or fast, whatever the other is (-0.0, inf and NaN included). The form
-    ``slow + step*(fast - slow)`` would miss fast at step 1 in a third of all float32 pairs. Source: Zhang et al. 2019,
-    Algorithm 1, line 8.
+    Parameters
+    ----------
+    slow, fast : float
+        The slow and the fast weight, float32 or float64, any value.
+    step, rest : float
+        slow_step_size in [0, 1] and 1 - slow_step_size, of the same width.
+
+    Returns
+    -------
+    float
+        The slow weight, of the same width.
+
+    Notes
+    -----
+    At step 0 and 1 the result is selected, not computed: exactly slow or fast, whatever the other is (-0.0, inf and NaN
+    included). The form ``slow + step*(fast - slow)`` would miss fast at step 1 in a third of all float32 pairs.
+    Source: Zhang et al. 2019, Algorithm 1, line 8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lookahead_nb.formulas import pull
+    >>> float(pull(np.float64(1), np.float64(3), np.float64(0.25), np.float64(0.75)))
+    1.5
     """
-    kept = fma(rest, slow, -like(slow, 0))  # the product, bit for bit, without NumPy's warning at 0*inf
-    moved = select(step == like(step, 1), fast, fma(step, fast, kept))
+    slow_part = fma(rest, slow, -like(slow, 0))  # the product, bit for bit, without NumPy's warning at 0*inf
+    moved = select(step == like(step, 1), fast, fma(step, fast, slow_part))
     return select(step == like(step, 0), slow, moved)
 
 
 @formula
 def model_sums(before, fast, slow, g, v, root, eps, lr, along, curvature):
-    """Return one weight more in the sums ``along += d*(a*(before-slow) - lr*g)``, ``curvature += d*a*d``, d = fast -
-    slow.
+    """Return ``along + d*(a*(before-slow) - lr*g)`` and ``curvature + d*a*d``, the sums with one more weight.
 
-    They are those of a model of the loss around ``before``, where its gradient is g, with the diagonal curvature a/lr,
-    a = root*sqrt(v) + eps: the metric of AdamW, whose step on a gradient g alone is the Newton step ``-lr*g/a``. Times
-    lr, so that lr = 0 is no fault.
+    d is fast - slow and a is root*sqrt(v) + eps. The sums belong to a quadratic model of the loss around ``before``.
+    There its gradient is g, and its diagonal curvature is a/lr, the metric of AdamW: AdamW's step on a gradient g alone
+    is the Newton step ``-lr*g/a``.
 
-    before, fast, slow : float64, the weight before the last inner step, after it, and at the last sync; v, root, eps,
-    lr : as in :func:`adam_update`; along, curvature : the sums so far. Source: Zhang et al. 2019, proposition 1, for a
-    diagonal curvature.
+    Parameters
+    ----------
+    before, fast, slow : float64
+        The weight before the last inner step, after it, and at the last sync.
+    g : float64
+        The gradient at ``before``.
+    v, root, eps, lr : float64
+        As in :func:`adam_update`.
+    along, curvature : float64
+        The sums over the weights so far.
+
+    Returns
+    -------
+    tuple of 2 float64
+        Both sums with this weight.
+
+    Notes
+    -----
+    Both sums are multiplied by lr, so that lr = 0 needs no special case. Source: Zhang et al. 2019, proposition 1, for
+    a diagonal curvature.
     """
     d = fast - slow
     force = fma(root, sqrt(v), eps) * d
@@ -198,10 +404,22 @@ def model_sums(before, fast, slow, g, v, root, eps, lr, along, curvature):
 def lowest_point(along, curvature, lowest):
     """Return the slow step at which the model is lowest, ``along/curvature`` within [lowest, 1], and 1 minus it.
 
-    Rounded to millionths, so that both are the floats nearest to short decimals, as a step that a user writes down is.
-    Where nothing has moved, curvature = 0, the step is 1.
+    Parameters
+    ----------
+    along, curvature : float64
+        The sums of :func:`model_sums`.
+    lowest : float64
+        The smallest slow step, in (0, 1].
 
-    along, curvature : float64, the sums of :func:`model_sums`; lowest : float64 in (0, 1].
+    Returns
+    -------
+    tuple of 2 float64
+        The slow step and 1 minus it. The step is 1 if nothing has moved (curvature = 0).
+
+    Notes
+    -----
+    The step is rounded to millionths. So both numbers are the floats nearest to short decimals, as is a step that a
+    user writes down.
     """
     one, millions = like(along, 1), like(along, 1000000)
     step = along / curvature if curvature > like(along, 0) else one
@@ -229,9 +447,10 @@ RULES = {
 STARTS_AT_WEIGHTS = {"z"}  # slots that start as a copy of the weights; all others start at 0
 
 # ---------------------------------------------------------------------------------------------- scalar functions
-# No library call: expf and tanhf differ from machine to machine, and a call keeps a loop from vectorising. Here are
-# only + - * /, fma, selects and the bits of a number, so Python, any CPU with fma, and CUDA agree in every bit (but for
-# what a NaN carries). Each function is written once; the widths differ in constants and polynomials. None branches.
+# No library call: expf and tanhf differ from machine to machine, and a call stops a loop from vectorising. These
+# functions use only + - * /, fma, selects and the bits of a number. So Python, any CPU with fma, and CUDA agree bit for
+# bit, except in the payload of a NaN. Each function is written once; the widths differ in constants and polynomials.
+# None branches.
 
 
 def _polynomial(*coefficients):
@@ -250,11 +469,18 @@ def _polynomial(*coefficients):
 def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp_range):
     """Return exp, log, tanh, sigmoid, softplus for one width.
 
-    width, integer    : the NumPy float type, and the signed integer type with as many bits.
-    exp_tail          : (e**r - 1 - r)/r**2 for abs(r) <= ln(2)/2.
-    log_tail          : (log((1+s)/(1-s))/s - 2)/s**2 as a function of s**2, for -1/7 <= s <= 1/5.
-    ln2_high, ln2_low : ln(2) in two pieces, the first so short that its product with any exponent is exact.
-    exp_range         : an x where e**x rounds to 0, and the last x where it is finite.
+    Parameters
+    ----------
+    width, integer : type
+        The NumPy float type, and the signed integer type with as many bits.
+    exp_tail : function
+        (e**r - 1 - r)/r**2 for abs(r) <= ln(2)/2.
+    log_tail : function
+        (log((1+s)/(1-s))/s - 2)/s**2 as a function of s**2, for -1/7 <= s <= 1/5.
+    ln2_high, ln2_low : float
+        ln(2) in two pieces, the first so short that its product with any exponent is exact.
+    exp_range : tuple of 2 floats
+        An x where e**x rounds to 0, and the last x where it is finite.
     """
     digits = np.finfo(width).nmant
     zero, half, one, two = width(0), width(0.5), width(1), width(2)
@@ -279,7 +505,7 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
         r = fma(k, -ln2_low, high)
         r_low = fma(k, -ln2_low, high - r)
         p = r + fma(r * r, exp_tail(r), r_low)
-        exponents = width(shifted).view(integer)  # of a and b together; what stands above them, the shift drops
+        exponents = width(shifted).view(integer)  # of a and b together; the shift drops the bits above them
         first = integer(exponents >> one_bit)
         second = integer(exponents - first)
         return p, integer(first << to_field).view(width), integer(second << to_field).view(width)
@@ -288,15 +514,33 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
     def exp(x):
         """Return e**x.
 
-        Method: x = k*ln(2) + r, a minimax polynomial for e**r, and 2**k in two steps, so results below the smallest
-        normal number are rounded, not flushed. x : any number. Singular: inf where e**x overflows, exp(-inf) = 0, NaN
-        stays NaN.
-        Accuracy: 0.9 ulp; the worst of every float32 is 0.894, of 10**7 float64 0.877.
+        Parameters
+        ----------
+        x : float
+            float32 or float64, any number.
+
+        Returns
+        -------
+        float
+            Of the same width; inf where e**x overflows, exp(-inf) = 0, NaN stays NaN.
+
+        Notes
+        -----
+        Method: x = k*ln(2) + r, a minimax polynomial for e**r, and 2**k in two factors. So results below the smallest
+        normal number are rounded, not flushed. Accuracy: 0.9 ulp; the largest error of every float32 is 0.894, of 10**7
+        float64 0.877.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from lookahead_nb.formulas import exp
+        >>> float(exp(np.float64(1)))
+        2.718281828459045
         """
         y = exp_lowest if x < exp_lowest else x
         y = exp_highest if y > exp_highest else y
         p, a, b = expm1_parts(y)
-        y = fma(fma(p, a, a), b, zero)  # a bare product may be fused with a sum that it is handed to
+        y = fma(fma(p, a, a), b, zero)  # a bare product may be fused with a sum in the caller
         return infinity if x > exp_highest else y
 
     @formula
@@ -312,9 +556,20 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
     def log(x):
         """Return the natural logarithm of x.
 
-        Method: x = (1 + f)*2**k with 3/4 <= 1 + f < 3/2, and a minimax polynomial in s**2, s = f/(2 + f). x : any
-        number, subnormal ones too. Singular: log(0) = log(-0.0) = -inf, NaN for x < 0, log(inf) = inf, NaN stays NaN.
-        Accuracy: 0.9 ulp; the worst of every float32 is 0.829, of 10**7 float64 0.881.
+        Parameters
+        ----------
+        x : float
+            float32 or float64, any number, subnormal ones too.
+
+        Returns
+        -------
+        float
+            Of the same width; log(0) = log(-0.0) = -inf, NaN for x < 0, log(inf) = inf, NaN stays NaN.
+
+        Notes
+        -----
+        Method: x = (1 + f)*2**k with 3/4 <= 1 + f < 3/2, and a minimax polynomial in s**2, s = f/(2 + f).
+        Accuracy: 0.9 ulp; the largest error of every float32 is 0.829, of 10**7 float64 0.881.
         """
         y = x if x > zero else one
         small = y < smallest_normal
@@ -339,13 +594,25 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
     def tanh(x):
         """Return the hyperbolic tangent of x.
 
-        Method: sign(x) * m/(m + 2), m = e**(2*abs(x)) - 1 without cancellation. x : any number. tanh(-x) is -tanh(x) in
-        every bit, tanh(-0.0) = -0.0, tanh(x) = x for tiny x, tanh(+-inf) = +-1. NaN stays NaN.
-        Accuracy: 1.75 ulp; the worst of every float32 is 1.652, of 10**7 float64 1.686.
+        Parameters
+        ----------
+        x : float
+            float32 or float64, any number.
+
+        Returns
+        -------
+        float
+            Of the same width. tanh(-x) is -tanh(x) bit for bit, tanh(-0.0) = -0.0, tanh(x) = x for tiny x, tanh(+-inf)
+            = +-1, and NaN stays NaN.
+
+        Notes
+        -----
+        Method: sign(x) * m/(m + 2), m = e**(2*abs(x)) - 1 without cancellation.
+        Accuracy: 1.75 ulp; the largest error of every float32 is 1.652, of 10**7 float64 1.686.
         """
         y = abs(x)
         y = tanh_is_one if y > tanh_is_one else y
-        p, a, b = expm1_parts(fma(one, y, y))  # a plain sum would warn of a signalling NaN in Python
+        p, a, b = expm1_parts(fma(one, y, y))  # a plain sum would warn about a signalling NaN in Python
         m = fma(p, a * b, fma(a, b, -one))
         d = m + two
         return width(math.copysign(quotient(m, d, m - (d - two)), x))
@@ -354,9 +621,20 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
     def sigmoid(x):
         """Return 1/(1 + e**-x).
 
+        Parameters
+        ----------
+        x : float
+            float32 or float64, any number.
+
+        Returns
+        -------
+        float
+            Of the same width, in [0, 1]; sigmoid(-inf) = 0, sigmoid(inf) = 1, NaN stays NaN.
+
+        Notes
+        -----
         Method: with e = e**-abs(x) it is 1/(1 + e) for x >= 0 and e/(1 + e) below, so nothing overflows or cancels.
-        x : any number. Returns a number in [0, 1]; sigmoid(-inf) = 0, sigmoid(inf) = 1, NaN stays NaN.
-        Accuracy: 1.5 ulp; the worst of every float32 is 1.480, of 10**7 float64 1.476.
+        Accuracy: 1.5 ulp; the largest error of every float32 is 1.480, of 10**7 float64 1.476.
         """
         e = exp(-abs(x))
         d = one + e
@@ -366,10 +644,22 @@ def _scalar_functions(width, integer, exp_tail, log_tail, ln2_high, ln2_low, exp
     def softplus(x):
         """Return log(1 + e**x), the loss of one logit: ``softplus(x) - y*x``.
 
-        Method: max(x, 0) + log(1 + e), e = e**-abs(x); the sum 1 + e is never rounded: it is 1 + f with f = e, or from
-        e = 1/2 on 2*(1 + f). x : any number. softplus(-inf) = 0, softplus(inf) = inf, NaN stays NaN; where x is very
-        negative it is e**x, down to the subnormal numbers.
-        Accuracy: 1.6 ulp; the worst of every float32 is 1.593, of 10**7 float64 1.576.
+        Parameters
+        ----------
+        x : float
+            float32 or float64, any number.
+
+        Returns
+        -------
+        float
+            Of the same width; softplus(-inf) = 0, softplus(inf) = inf, NaN stays NaN. For very negative x it is e**x,
+            down to the subnormal numbers.
+
+        Notes
+        -----
+        Method: max(x, 0) + log(1 + e), e = e**-abs(x). The sum 1 + e is never rounded: it is written as 1 + f with f =
+        e, or as 2*(1 + f) from e = 1/2 on. Accuracy: 1.6 ulp; the largest error of every float32 is 1.593, of 10**7
+        float64 1.576.
         """
         e = exp(-abs(x))
         large = e >= half
@@ -384,9 +674,9 @@ _f32, _f64 = np.float32, np.float64
 exp32, log32, tanh32, sigmoid32, softplus32 = _scalar_functions(
     np.float32,
     np.int32,
-    # Minimax fit on [-ln(2)/2, ln(2)/2]: 1/2 stays exact, the others were rounded one by one, the rest fitted anew.
+    # Minimax fit on [-ln(2)/2, ln(2)/2]: 1/2 is exact; each other one was rounded and the rest were fitted again.
     _polynomial(_f32(0.0013898948), _f32(0.00836613), _f32(0.041666847), _f32(0.16666548), _f32(0.5)),
-    # Minimax fit on [0, 1/25], rounded likewise.
+    # Minimax fit on [0, 1/25], rounded in the same way.
     _polynomial(_f32(0.30364102), _f32(0.3995767), _f32(0.6666695)),
     ln2_high=_f32(0.69314575),
     ln2_low=_f32(1.4286068e-06),
@@ -424,34 +714,75 @@ exp64, log64, tanh64, sigmoid64, softplus64 = _scalar_functions(
 exp, log, tanh = by_width(exp32, exp64), by_width(log32, log64), by_width(tanh32, tanh64)
 sigmoid, softplus = by_width(sigmoid32, sigmoid64), by_width(softplus32, softplus64)
 
-# What stands between two dense layers.
+# The activations between two dense layers.
 RELU, TANH, SIGMOID = 0, 1, 2
 
 
 @formula
 def relu(x):
-    """Return max(x, 0); NaN stays NaN, so that a diverged run is seen. x : float32 or float64."""
+    """Return max(x, 0); NaN stays NaN, so that a diverged run shows.
+
+    Parameters
+    ----------
+    x : float
+        float32 or float64.
+
+    Returns
+    -------
+    float
+        Of the same width, at least 0.
+    """
     return select(x < like(x, 0), like(x, 0), x)
 
 
 @formula
 def relu_slope(a):
-    """Return the derivative of :func:`relu` from its value a: 1 above 0, else 0 (also at exactly 0, as in PyTorch).
+    """Return the derivative of :func:`relu` from its value a.
 
-    a : float32 or float64, at least 0.
+    Parameters
+    ----------
+    a : float
+        float32 or float64, at least 0.
+
+    Returns
+    -------
+    float
+        1 above 0, else 0 (also at exactly 0, as in PyTorch).
     """
     return like(a, 1) if a > like(a, 0) else like(a, 0)
 
 
 @formula
 def tanh_slope(a):
-    """Return the derivative of tanh from its value a: 1 - a**2. a : float32 or float64 in [-1, 1]."""
+    """Return the derivative of tanh from its value a: 1 - a**2.
+
+    Parameters
+    ----------
+    a : float
+        float32 or float64 in [-1, 1].
+
+    Returns
+    -------
+    float
+        Of the same width, in [0, 1].
+    """
     return fma(-a, a, like(a, 1))
 
 
 @formula
 def sigmoid_slope(a):
-    """Return the derivative of the sigmoid from its value a: a*(1 - a). a : float32 or float64 in [0, 1]."""
+    """Return the derivative of the sigmoid from its value a: a*(1 - a).
+
+    Parameters
+    ----------
+    a : float
+        float32 or float64 in [0, 1].
+
+    Returns
+    -------
+    float
+        Of the same width, in [0, 1/4].
+    """
     return a * (like(a, 1) - a)
 
 
@@ -460,15 +791,36 @@ def sigmoid_slope(a):
 
 @formula
 def biased(product, bias):
-    """Return what a unit adds up: its product and its bias. product, bias : float32 or float64."""
+    """Return the pre-activation of a unit: its product plus its bias.
+
+    Parameters
+    ----------
+    product, bias : float
+        float32 or float64.
+
+    Returns
+    -------
+    float
+        Of the same width.
+    """
     return product + bias
 
 
 @formula
 def activated(z, activation):
-    """Return the activation of what a hidden unit adds up.
+    """Return the activation of a hidden unit.
 
-    z : float32 or float64; activation : RELU, TANH or SIGMOID.
+    Parameters
+    ----------
+    z : float
+        The pre-activation, float32 or float64.
+    activation : int
+        RELU, TANH or SIGMOID.
+
+    Returns
+    -------
+    float
+        Of the same width.
     """
     if activation == RELU:
         return relu(z)
@@ -477,18 +829,36 @@ def activated(z, activation):
 
 @formula
 def back(error, slope):
-    """Return the error before an activation from the one behind it and the activation's slope (chain rule).
+    """Return the error ahead of an activation from the error after it and the activation's slope (chain rule).
 
-    error, slope : float32 or float64.
+    Parameters
+    ----------
+    error, slope : float
+        float32 or float64.
+
+    Returns
+    -------
+    float
+        Of the same width.
     """
     return error * slope
 
 
 @formula
 def back_through(error, a, activation):
-    """Return the error before an activation from the one behind it and its value a.
+    """Return the error ahead of an activation from the error after it and the activation's value.
 
-    error, a : float32 or float64; activation : RELU, TANH or SIGMOID.
+    Parameters
+    ----------
+    error, a : float
+        The error and the value, float32 or float64.
+    activation : int
+        RELU, TANH or SIGMOID.
+
+    Returns
+    -------
+    float
+        Of the same width.
     """
     if activation == RELU:
         return back(error, relu_slope(a))
@@ -497,27 +867,52 @@ def back_through(error, a, activation):
 
 @formula
 def softmax_term(logit, peak):
-    """Return ``exp(logit - peak)``, peak being the largest logit of the row, so that nothing overflows.
+    """Return ``exp(logit - peak)``.
 
-    logit, peak : float32 or float64, peak at least logit.
+    Parameters
+    ----------
+    logit, peak : float
+        float32 or float64; peak is the largest logit of the row, so that nothing overflows.
+
+    Returns
+    -------
+    float
+        Of the same width, in [0, 1].
     """
     return exp(logit - peak)
 
 
 @formula
 def softmax_share(term, total):
-    """Return the probability of a class from its :func:`softmax_term` and the sum of all.
+    """Return the probability of a class, ``term/total``.
 
-    term, total : float32 or float64, total at least term.
+    Parameters
+    ----------
+    term, total : float
+        float32 or float64, the :func:`softmax_term` of the class and the sum over all classes.
+
+    Returns
+    -------
+    float
+        Of the same width, in [0, 1].
     """
     return term / total
 
 
 @formula
 def softmax_loss(logit, peak, total):
-    """Return the cross-entropy of a row, ``log(total) + (peak - logit)``, logit being that of its label.
+    """Return the cross-entropy of a row, ``log(total) + (peak - logit)``.
 
-    logit, peak, total : float32 or float64, total the sum of all :func:`softmax_term`.
+    Parameters
+    ----------
+    logit, peak, total : float
+        float32 or float64: the logit of the label, the largest logit, and the sum of :func:`softmax_term` over all
+        classes.
+
+    Returns
+    -------
+    float
+        Of the same width.
     """
     return log(total) + (peak - logit)
 
@@ -526,16 +921,38 @@ def softmax_loss(logit, peak, total):
 def logistic_loss(logit, label):
     """Return the cross-entropy of a row with one logit.
 
-    logit : float32 or float64; label : 0 or 1.
+    Parameters
+    ----------
+    logit : float
+        float32 or float64.
+    label : int
+        0 or 1.
+
+    Returns
+    -------
+    float
+        Of the same width.
     """
     return softplus(-logit if label == 1 else logit)
 
 
 @formula
 def logit_error(probability, hit, share):
-    """Return the gradient of the mean cross-entropy by a logit.
+    """Return the gradient of the mean cross-entropy with respect to a logit.
 
-    probability : float32 or float64 in [0, 1]; hit : whether the logit is that of the label; share : 1/rows.
+    Parameters
+    ----------
+    probability : float
+        float32 or float64 in [0, 1].
+    hit : bool
+        Whether the logit is that of the label.
+    share : float
+        1/rows, of the same width.
+
+    Returns
+    -------
+    float
+        Of the same width.
     """
     return (probability - like(share, 1 if hit else 0)) * share
 
@@ -596,17 +1013,27 @@ _half, _one, _zero, _not_a_number = _f64(0.5), _f64(1), _f64(0), _f64(math.nan)
 def normal_quantile(u):
     """Return the x below which a standard normal number falls with probability u.
 
-    Method: a rational function of (u - 1/2)**2 in the middle, of sqrt(-log(min(u, 1-u))) at the sides. u : float64 with
-    e**-25 <= u <= 1 - e**-25, as far out as a random word of 32 bits reaches and further. Singular: NaN elsewhere.
-    Accuracy: 1e-15 relative.
-    Source: Wichura 1988, algorithm AS 241, PPND16, without its third function for the ends.
+    Parameters
+    ----------
+    u : float64
+        e**-25 <= u <= 1 - e**-25, which covers every random word of 32 bits.
+
+    Returns
+    -------
+    float64
+        NaN for any other u.
+
+    Notes
+    -----
+    Method: a rational function of (u - 1/2)**2 in the middle, and of sqrt(-log(min(u, 1-u))) at the sides. Accuracy:
+    1e-15 relative. Source: Wichura 1988, algorithm AS 241, PPND16, without its third function for the ends.
     """
     q = u - _half
     near = fma(-q, q, _middle_square)
-    near = near if near > _zero else _zero  # where it is not chosen, it shall do no harm
+    near = near if near > _zero else _zero  # where it is not selected, it must stay harmless
     tail = u if q < _zero else _one - u
     r = sqrt(-log64(tail if tail >= _sides_end else _somewhere)) - _sides_from
-    # Weights of 0 and 1 in place of branches, into which the compiler would move the polynomials.
+    # Weights of 0 and 1 instead of branches, into which the compiler would move the polynomials.
     middle = _one if abs(q) <= _middle_edge else _zero
     side = _one - middle
     signed = -side if q < _zero else side
@@ -618,14 +1045,24 @@ def normal_quantile(u):
 
 # ------------------------------------------------------------------------------------------------------- surfaces
 # surface(x, y, a, b) -> (height, slope_x, slope_y), all of one width, for a point or a part of one. A surface of one
-# coordinate leaves y out, and its slope_y is slope_x. The height at a point is the sum over its parts.
+# coordinate ignores y and returns slope_x twice. The height at a point is the sum over its parts.
 
 
 @formula
 def quadratic(x, y, a, b):
-    """Return the bowl ``a*(x - b)**2/2`` and its slope ``a*(x - b)``.
+    """Return the bowl ``a*(x - b)**2/2`` and its slope ``a*(x - b)``, twice.
 
-    x : the coordinate; y : not read; a : curvature; b : place of the minimum.
+    Parameters
+    ----------
+    x, y : float
+        The coordinate; y is not read.
+    a, b : float
+        Curvature and place of the minimum.
+
+    Returns
+    -------
+    tuple of 3 floats
+        The height and its slope by x, twice.
     """
     away = x - b
     slope = a * away
@@ -636,7 +1073,15 @@ def quadratic(x, y, a, b):
 def drifted(b, drift, step):
     """Return the second coefficient of a part at a step, ``b + drift*step``.
 
-    b, drift, step : float64.
+    Parameters
+    ----------
+    b, drift, step : float64
+        The coefficient at step 0, its change in a step, and the number of the step.
+
+    Returns
+    -------
+    float64
+        The coefficient.
     """
     return fma(drift, step, b)
 
@@ -645,16 +1090,38 @@ def drifted(b, drift, step):
 def noisy(slope, noise, normal):
     """Return a slope with noise, ``slope + noise*normal``.
 
-    slope, noise, normal : of one width, noise at least 0.
+    Parameters
+    ----------
+    slope : float
+        float32 or float64.
+    noise : float
+        Standard deviation of the noise, of the same width, at least 0.
+    normal : float
+        A standard normal number of the same width.
+
+    Returns
+    -------
+    float
+        Of the same width.
     """
     return fma(noise, normal, slope)
 
 
 @formula
 def double_well(x, y, a, b):
-    """Return ``a*(x**2 - 1)**2 + b*x`` and its slope ``4*a*x*(x**2 - 1) + b``.
+    """Return ``a*(x**2 - 1)**2 + b*x`` and its slope ``4*a*x*(x**2 - 1) + b``, twice.
 
-    x : the coordinate; y : not read; a : barrier; b : tilt.
+    Parameters
+    ----------
+    x, y : float
+        The coordinate; y is not read.
+    a, b : float
+        Barrier and tilt.
+
+    Returns
+    -------
+    tuple of 3 floats
+        The height and its slope by x, twice.
     """
     w = fma(x, x, -like(x, 1))
     slope = fma(like(x, 4) * (a * x), w, b)
@@ -668,8 +1135,21 @@ def bilinear(x, y, a, b):
     The field is no gradient: the height is the squared distance from the equilibrium, which simultaneous descent and
     ascent never lowers.
 
-    x, y : the coordinates; a : strength; b : not read. Source: Mescheder, Nowozin & Geiger 2017; Chavdarova et al.
-    2021.
+    Parameters
+    ----------
+    x, y : float
+        The coordinates.
+    a, b : float
+        Strength; b is not read.
+
+    Returns
+    -------
+    tuple of 3 floats
+        The height and the two components of the field.
+
+    Notes
+    -----
+    Source: Mescheder, Nowozin & Geiger 2017; Chavdarova et al. 2021.
     """
     return like(x, 0.5) * fma(x, x, y * y), a * y, -(a * x)
 
@@ -678,7 +1158,21 @@ def bilinear(x, y, a, b):
 def rosenbrock(x, y, a, b):
     """Return ``(1 - x)**2 + a*(y - x**2)**2`` and its slopes.
 
-    x, y : the coordinates; a : bend; b : not read. Source: Rosenbrock 1960.
+    Parameters
+    ----------
+    x, y : float
+        The coordinates.
+    a, b : float
+        Bend; b is not read.
+
+    Returns
+    -------
+    tuple of 3 floats
+        The height and its slopes by x and y.
+
+    Notes
+    -----
+    Source: Rosenbrock 1960.
     """
     u, w = like(x, 1) - x, fma(-x, x, y)
     rise = like(x, 2) * (a * w)

@@ -1,4 +1,4 @@
-"""The only place that knows a compiler flag, the cache policy, and the fused multiply-add.
+"""The compiler flags, the cache policy and the fused multiply-add, which no other module knows.
 
 Formulas are plain Python functions marked with :func:`formula`; loops are compiled with :func:`compiled`.
 """
@@ -9,7 +9,9 @@ import hashlib
 import math
 import pathlib
 import sys
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -18,23 +20,23 @@ from numba.core import config
 from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
 from numba.extending import intrinsic, overload, register_jitable
 
-# numpy: x/0 is inf as on CUDA, and without the ZeroDivisionError branch loops vectorise.
-# contract: lets a*b+c become one fma, which CUDA does anyway; the formulas write every fma out, so no bit hangs on it.
-# Nothing else: reassoc, nnan, ninf, arcp would change bits from CPU to CPU or delete the checks for NaN.
+# numpy: x/0 is inf as on CUDA, and loops vectorise without the branch that raises ZeroDivisionError.
+# contract: lets a*b+c become one fma, which CUDA does anyway; the formulas write out every fma: no bit depends on it.
+# No other flag: reassoc, nnan, ninf, arcp would change bits between CPUs or delete the checks for NaN.
 FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
 
 formula = register_jitable  # compiled once per caller with the caller's flags, and still callable Python
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
-_COMPILED_ROOMS = ("bundles.py", "formulas.py", "jit.py", "philox.py", "cpu/*.py", "gpu/*.py")
+_COMPILED_SOURCES = ("bundles.py", "formulas.py", "jit.py", "philox.py", "cpu/*.py", "gpu/*.py")
 
 
 def _source_stamp() -> bytes:
     digest = hashlib.sha256()
-    for pattern in _COMPILED_ROOMS:
+    for pattern in _COMPILED_SOURCES:
         for path in sorted(_PACKAGE.glob(pattern)):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    # Switches that change the machine code but are not in Numba's own cache key.
+    # Switches that change the machine code but are missing in Numba's own cache key.
     digest.update(repr((config.BOUNDSCHECK, str(config.OPT), config.CPU_NAME, config.CPU_FEATURES)).encode())
     return digest.digest()
 
@@ -43,16 +45,16 @@ _STAMP = _source_stamp()
 
 
 class _PackageStamp:
-    """Numba stamps a cached function with its own file only; an edited formula must recompile every loop with it."""
+    """Stamp a cached function with all compiled sources, not with its own file only as Numba does."""
 
-    def get_source_stamp(self):
+    def get_source_stamp(self) -> bytes:
         return _STAMP
 
     @classmethod
-    def from_function(cls, py_func, py_file):
+    def from_function(cls, py_func: Callable, py_file: str) -> Any:
         if _PACKAGE not in pathlib.Path(py_file).resolve().parents:
             return None
-        return super().from_function(py_func, py_file)
+        return super().from_function(py_func, py_file)  # type: ignore[misc] # of the locator that it is mixed into
 
 
 class CacheInGivenFolder(_PackageStamp, UserProvidedCacheLocator):
@@ -60,7 +62,7 @@ class CacheInGivenFolder(_PackageStamp, UserProvidedCacheLocator):
 
 
 class CacheInTree(_PackageStamp, InTreeCacheLocator):
-    """Cache beside the source, where that is writable."""
+    """Cache next to the source, where that is writable."""
 
 
 class CacheOfUser(_PackageStamp, UserWideCacheLocator):
@@ -71,17 +73,34 @@ _OWN_LOCATORS = ",".join(f"{__name__}.{c.__name__}" for c in (CacheInGivenFolder
 _OTHER_LOCATORS = config.CACHE_LOCATOR_CLASSES or (
     "UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator,ZipCacheLocator"
 )
-config.CACHE_LOCATOR_CLASSES = f"{_OWN_LOCATORS},{_OTHER_LOCATORS}"  # process-wide, so others keep theirs
+config.CACHE_LOCATOR_CLASSES = f"{_OWN_LOCATORS},{_OTHER_LOCATORS}"  # process-wide, so other packages keep theirs
 
 
-def compiled(signature, **options):
-    """Compile a loop for the CPU with the flags of this file, from the disk cache where one can be written.
+def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
+    """Return a decorator that compiles a loop for the CPU with the flags of this module.
 
-    signature : the Numba signature; explicit, so that no silent specialisation for another width can appear.
+    The machine code comes from the disk cache if one can be written.
+
+    Parameters
+    ----------
+    signature : numba.core.typing.Signature
+        The types of the arguments; explicit, so that no silent specialisation for another width can appear.
+    **options : object
+        Further options of ``numba.njit``, such as ``nogil`` or ``parallel``.
+
+    Returns
+    -------
+    function
+        Takes the Python function and returns the compiled one.
+
+    Raises
+    ------
+    RuntimeError
+        If Numba refuses the cache for any reason except a missing writable folder.
     """
 
-    def decorate(function):
-        cache = function.__module__.startswith(__package__)  # elsewhere an edited formula would not be noticed
+    def decorate(function: Callable) -> Any:
+        cache = function.__module__.startswith(__package__)  # in another package an edited formula would go unnoticed
         try:
             return njit([signature], cache=cache, **FLAGS, **options)(function)
         except RuntimeError as error:
@@ -92,24 +111,49 @@ def compiled(signature, **options):
     return decorate
 
 
-def named(name, function):
-    """Return a function made in a factory under a name of its own.
+def named(name: str, function: Callable) -> Callable:
+    """Return a function made in a factory, under its own name.
 
-    Numba tells symbols apart by name, types and a count that starts anew in every process; two loops that two processes
-    left in the cache under one name could be taken for each other.
+    Parameters
+    ----------
+    name : str
+        The name, unique among the functions that are compiled.
+    function : function
+        Changed in place.
+
+    Returns
+    -------
+    function
+        The same function.
+
+    Notes
+    -----
+    Numba distinguishes symbols by name, types and a count that starts again in every process. Two processes could leave
+    two loops in the cache under one name, and one could be mistaken for the other.
     """
     function.__name__ = function.__qualname__ = name
     return function
 
 
-def by_width(single, double):
-    """Join a float32 and a float64 formula into one symbol that picks by the type of its first argument."""
+def by_width(single: Callable, double: Callable) -> Callable:
+    """Join a float32 and a float64 formula into one symbol that picks by the type of its first argument.
 
-    def chosen(x):
+    Parameters
+    ----------
+    single, double : function
+        Formulas of one argument.
+
+    Returns
+    -------
+    function
+        Callable from Python and from compiled code, with the name and the docstring of ``single``.
+    """
+
+    def chosen(x: Any) -> Any:
         return single(x) if isinstance(x, np.float32) else double(x)
 
     @overload(chosen, strict=False)
-    def _typed(x):
+    def _typed(x: Any) -> Callable:
         chosen_one = single if x == types.float32 else double
         return named(f"{chosen_one.__name__}_of_{x}", lambda x: chosen_one(x))
 
@@ -117,41 +161,106 @@ def by_width(single, double):
     return named(single.__name__, chosen)
 
 
-def like(x, value):
-    """Return the value in the width of x: a bare 0 or 1 beside a float32 would widen it to float64."""
+def like(x: Any, value: Any) -> Any:
+    """Return the value in the width of x: a bare 0 or 1 next to a float32 would widen it to float64.
+
+    Parameters
+    ----------
+    x : float
+        float32 or float64.
+    value : float or int
+        The number to convert.
+
+    Returns
+    -------
+    float
+        Of the type of x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lookahead_nb.jit import like
+    >>> like(np.float32(2), 1).dtype
+    dtype('float32')
+    """
     return type(x)(value)
 
 
 @overload(like, strict=False)
-def _like_typed(x, value):
+def _like_typed(x: Any, value: Any) -> Callable | None:
     if not isinstance(x, types.Float):
         return None
     width = np.float32 if x == types.float32 else np.float64
     return lambda x, value: width(value)  # noqa: ARG005 (an overload has the signature of its function)
 
 
-def sqrt(x):
-    """Return the correctly rounded square root in the width of x, NaN below 0; ``math.sqrt`` would widen and raise."""
+def sqrt(x: Any) -> Any:
+    """Return the correctly rounded square root in the width of x; ``math.sqrt`` would widen and raise.
+
+    Parameters
+    ----------
+    x : float
+        float32 or float64.
+
+    Returns
+    -------
+    float
+        Of the type of x, NaN below 0.
+    """
     return type(x)(math.sqrt(x)) if x >= 0 else type(x)(math.nan)
 
 
 @overload(sqrt, strict=False)
-def _sqrt_typed(x):
+def _sqrt_typed(x: Any) -> Callable | None:
     return (lambda x: math.sqrt(x)) if isinstance(x, types.Float) else None
 
 
-def select(condition, a, b):
-    """Return a where the condition holds, else b; both are worked out, so that vectors of lanes can be chosen too."""
+def select(condition: Any, a: Any, b: Any) -> Any:
+    """Return a if the condition holds, else b; both are computed, so that vectors of SIMD lanes can be selected too.
+
+    Parameters
+    ----------
+    condition : bool
+        Or, in compiled code, a mask of SIMD lanes.
+    a, b : float
+        Of one type.
+
+    Returns
+    -------
+    float
+        Of the same type.
+    """
     return a if condition else b
 
 
 @overload(select, strict=False)
-def _select_typed(condition, a, b):
+def _select_typed(condition: Any, a: Any, b: Any) -> Callable | None:
     return (lambda condition, a, b: a if condition else b) if isinstance(condition, types.Boolean) else None
 
 
-def fma(a, b, c):
-    """Return a*b + c rounded once: llvm.fma on the CPU, fma.rn on CUDA, exact integer arithmetic in plain Python."""
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """Return a*b + c rounded once.
+
+    It is llvm.fma on the CPU, fma.rn on CUDA, and exact integer arithmetic in plain Python.
+
+    Parameters
+    ----------
+    a, b, c : float
+        float32 or float64, all of one type.
+
+    Returns
+    -------
+    float
+        Of the same type.
+
+    Examples
+    --------
+    >>> from lookahead_nb.jit import fma
+    >>> fma(0.1, 10.0, -1.0)  # 0.1 is not exactly 1/10
+    5.551115123125783e-17
+    >>> 0.1 * 10.0 - 1.0
+    0.0
+    """
     width = type(a)
     x, y, z = float(a), float(b), float(c)
     if not (math.isfinite(x) and math.isfinite(y)):
@@ -187,8 +296,8 @@ def _fma32(x: float, y: float, z: float) -> np.float32:
 
 
 @intrinsic
-def _fma_instruction(typing_context, a, b, c):
-    def generate(context, builder, signature, arguments):
+def _fma_instruction(typing_context: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable]:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         width = context.get_value_type(signature.return_type)
         name = f"llvm.fma.{'f32' if isinstance(width, ir.FloatType) else 'f64'}"
         declared = builder.module.globals.get(name) or ir.Function(
@@ -200,7 +309,7 @@ def _fma_instruction(typing_context, a, b, c):
 
 
 @overload(fma, strict=False)
-def _fma_typed(a, b, c):
+def _fma_typed(a: Any, b: Any, c: Any) -> Callable | None:
     if a in (types.float32, types.float64) and a == b == c:  # mixed widths do not compile: no silent float64
         return lambda a, b, c: _fma_instruction(a, b, c)
     return None

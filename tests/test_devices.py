@@ -64,7 +64,7 @@ PROBLEMS = {
         r"\(CUDA driver library .* it\);",
     ),
     "no device": ({"error": "no device (100)"}, r"driver cannot be used \(no device \(100\)\)"),
-    "old driver": ({"driver": (12, 8)}, r"too old \(it serves CUDA 12.8, the toolkit installed here is 13.0\)"),
+    "old driver": ({"driver": (12, 8)}, r"too old \(it supports CUDA 12.8, the installed toolkit is 13.0\)"),
     "old device": ({"cards": [Card(capability=(7, 0))]}, r"no CUDA device has compute capability 7.5"),
 }
 
@@ -99,7 +99,7 @@ def test_devices_are_listed_with_memory_and_capability(machine, capsys):
     machine(cards=[Card(), Card(b"NVIDIA Y", (7, 5), None)])
     assert main(["devices"]) == 0
     told = capsys.readouterr().out
-    assert "serves CUDA 13.0\n" in told
+    assert "supports CUDA 13.0\n" in told
     assert "GPU 0     NVIDIA X: 80.0 GiB of memory, 60.0 of them free, compute capability 9.0\n" in told
     assert "GPU 1     NVIDIA Y: memory hidden, compute capability 7.5\n" in told
     assert "CUDA      can be used\n" in told
@@ -126,11 +126,11 @@ def test_numbers_of_the_driver(machine, monkeypatch, tmp_path):
     machine()
     told = tmp_path / "version"
     monkeypatch.setattr(gpu, "Path", lambda _: told)
-    assert gpu.driver() == "serves CUDA 13.0"
+    assert gpu.driver() == "supports CUDA 13.0"
     told.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\n")
-    assert gpu.driver() == "580.65.06, serves CUDA 13.0"
+    assert gpu.driver() == "580.65.06, supports CUDA 13.0"
     told.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n")
-    assert gpu.driver() == "580.65.06, serves CUDA 13.0"
+    assert gpu.driver() == "580.65.06, supports CUDA 13.0"
 
 
 def test_host_contexts_change_nothing():

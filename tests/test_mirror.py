@@ -65,9 +65,10 @@ def test_no_formula_is_stated_in_a_loop(tree):
 
 ROOMS = [("cpu", "network"), ("gpu", "network"), ("cpu", "runs"), ("gpu", "runs"), ("gpu", "surfaces")]
 # The float arrays and values of whole runs, in which only indices may be reckoned with.
-OF_RUNS = ARRAYS | {"params", "grad", "work", "space", "row", "error", "below", "inputs", "outputs", "logits", "losses"}
-OF_RUNS |= {"W", "dW", "db", "noise", "normals", "coefficients", "weights", "heights", "peak", "chains"} - {"s"}
-VALUES_OF_RUNS = {"fast", "after", "z", "x", "term", "probability", "own", "share"}
+OF_RUNS = ARRAYS | {"params", "run_params", "grad", "work", "space", "row", "error", "below", "inputs", "outputs"}
+OF_RUNS |= {"W", "dW", "db", "noise", "normals", "coefficients", "weights", "heights", "peak", "chains", "logits"}
+OF_RUNS |= {"losses"}
+VALUES_OF_RUNS = {"fast", "after", "z", "x", "term", "probability", "label_logit", "share"}
 
 
 def tree_of(room, name):

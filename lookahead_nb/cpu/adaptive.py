@@ -1,15 +1,15 @@
 """The slow step of a sync: the next of a given sequence, or the one at which a quadratic model is lowest.
 
-Arguments of all loops
-    before, p : (n,) float32 or float64, in, the fast weights before and after the step that syncs.
-    slow, g, v : (n,), in, the slow weights, the gradient at ``before``, AdamW's second moment after the step.
-    c      : (8,), in, the scalars of the step.     lr : float64, its learning rate.     lowest : float64, in (0, 1].
-The two sums of the model run upwards in float64, one weight after another, so the step has the same bits everywhere.
+Notes
+-----
+The two sums of the model run upwards in float64, one weight after another, so the step is bit-for-bit identical
+everywhere.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -38,16 +38,57 @@ def _fitted_loop(width):
     return compiled(types.UniTuple(number, 2)(*[readonly] * 6, number, number), nogil=True)(_fitted)
 
 
-def fitted(before, p, slow, g, v, c, lr, lowest):
-    """Return the slow step at which the model is lowest, at least ``lowest`` and at most 1, and 1 minus it."""
-    return _fitted_loop(p.dtype.type)(before, p, slow, g, v, c, lr, lowest)
+def fitted(
+    before: np.ndarray,
+    p: np.ndarray,
+    slow: np.ndarray,
+    g: np.ndarray,
+    v: np.ndarray,
+    c: np.ndarray,
+    lr: float,
+    lowest: float,
+) -> tuple[float, float]:
+    """Return the slow step at which the model is lowest, and 1 minus it.
+
+    Parameters
+    ----------
+    before, p : (n,) array
+        The fast weights ahead of the step that syncs and after it, float32 or float64.
+    slow, g, v : (n,) array
+        The slow weights, the gradient at ``before``, and AdamW's second moment after the step.
+    c : (8,) array
+        The scalars of the step.
+    lr : float64
+        Its learning rate.
+    lowest : float64
+        The smallest slow step, in (0, 1].
+
+    Returns
+    -------
+    tuple of 2 float64
+        The slow step, in [lowest, 1], and 1 minus it.
+    """
+    width: Any = p.dtype.type
+    return _fitted_loop(width)(before, p, slow, g, v, c, lr, lowest)
 
 
 @formula
 def step_of_sync(n, syncs, p, slow, g, v, c):
-    """Return the slow step of sync n = 0, 1, ... and 1 minus it, float64; a fitted one is also noted in the bundle.
+    """Return the slow step of a sync and 1 minus it; a fitted one is also written to the bundle.
 
-    syncs : ``bundles.SyncsOfOneRun``; the other arguments as above.
+    Parameters
+    ----------
+    n : int
+        The number of the sync, from 0.
+    syncs : bundles.SyncsOfOneRun
+        The given slow steps, or the place for fitted ones.
+    p, slow, g, v, c : array
+        As in :func:`fitted`.
+
+    Returns
+    -------
+    tuple of 2 float64
+        The slow step and 1 minus it.
     """
     slow_steps = syncs.slow_steps
     if syncs.rates.size > 0:

@@ -1,19 +1,25 @@
-"""Whole training runs side by side: one seed, one data set, one dense network, and in every lane other settings.
+"""Whole training runs side by side: one seed, one data set, one dense network, and other settings in every SIMD lane.
 
-The runs of a group share their minibatches, so the first layer of all of them is one product with the shared batch.
-What a lane gives has the bits of ``runs.advance`` alone. Arguments are checked in ``optimizers`` and ``train``.
+The runs of a group share their minibatches, so the first layer of all of them is one product with the shared batch. A
+lane is bit-for-bit identical to ``runs.advance`` alone. Arguments are checked in ``optimizers`` and ``training``.
 
-Arguments of all functions, L being the number of lanes (see ``lanes``)
-    params : (n, L) float32 or float64, in, the weights of each run down its lane, in the order of the flat buffer.
-    X, sizes, activation, l2 : as in ``network``.       y : (pitch*L,) int64, in, each label once for every lane.
-    work : (work_lines(sizes, rows), L), overwritten.
-Activations lie as (features, pitch, L), a line for each row and, where their number is even, an idle one: at an odd
-distance the same row of all features does not fall into the same few sets of the cache.
+Notes
+-----
+Arguments of all functions, with L lanes (see ``lanes``):
+
+- params : (n, L) float32 or float64, the weights of each run along its lane, in the order of the flat buffer.
+- X, sizes, activation, l2 : as in ``network``.
+- y : (pitch*L,) int64, each label once for every lane.
+- work : (work_lines(sizes, rows), L), overwritten.
+
+Activations have the layout (features, pitch, L). There is a line for each row and, where their number is even, one
+unused line. At an odd distance the same row of all features does not map to the same few sets of the cache.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -27,11 +33,23 @@ from lookahead_nb.formulas import INTERPOLATE, RELU, RESET, RULES, biased, pull,
 from lookahead_nb.jit import compiled, fma, formula, like, named, select
 from lookahead_nb.philox import minibatch
 
-ROWS_AT_ONCE = 64  # rows evaluated together: their activations in all lanes stay in the cache
+ROWS_AT_ONCE = 64  # rows evaluated together: their activations in all lanes fit into the cache
 
 
-def work_lines(sizes, rows):
-    """Return how many lines a pass over this many rows needs: activations of all layers, an error, losses."""
+def work_lines(sizes: Any, rows: int) -> int:
+    """Return how many lines of scratch memory a pass over a batch needs: activations of all layers, an error, losses.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Features of the input and of each layer's output.
+    rows : int
+        Rows of the batch.
+
+    Returns
+    -------
+    int
+    """
     return int((rows | 1) * (sum(sizes[1:]) + max(sizes[1:]) + 3))
 
 
@@ -43,13 +61,13 @@ def _block(work, start, features, pitch):
 
 @formula
 def _flat(block):
-    """Return a block with its columns and lanes in one: what is elementwise runs over them alike."""
+    """Return a block with its columns and lanes in one axis: elementwise work treats both alike."""
     return block.reshape((block.shape[0], block.shape[1] * block.shape[2]))
 
 
 @formula
 def _add_bias(outputs, bias, rectifies):
-    """Add to outputs (out, pitch, L) their bias (out, L), and rectify where that is the activation."""
+    """Add the bias (out, L) to outputs (out, pitch, L), and rectify them if that is the activation."""
     for o in range(outputs.shape[0]):
         row, b = outputs[o], line(bias, o)
         if rectifies:
@@ -89,13 +107,13 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, losses, work):
     at = _forward(params, X, sizes, activation, work)
     end = at + sizes[layers] * pitch
     error = _block(work, at, sizes[layers], pitch)
-    each = _block(work, end, 1, pitch).reshape(pitch * lanes)
+    row_losses = _block(work, end, 1, pitch).reshape(pitch * lanes)
     space = _block(work, end + pitch, 2, pitch).reshape(2 * pitch * lanes)
-    network.cross_entropy(_flat(error), y, 0, True, space, each)
+    network.cross_entropy(_flat(error), y, 0, True, space, row_losses)
     losses[:] = 0
     for r in range(rows):
         for lane in range(lanes):
-            losses[lane] += np.float64(each[r * lanes + lane])
+            losses[lane] += np.float64(row_losses[r * lanes + lane])
     network.logit_errors(_flat(error), y, rows)
     weight = params.shape[0]
     for layer in range(layers - 1, -1, -1):
@@ -117,7 +135,7 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, losses, work):
             inputs, below = _block(work, at, fan_in, pitch), _block(work, end, fan_in, pitch)
             lane_product(error[:, :rows], inputs[:, :rows].transpose((1, 0, 2)), dW)
             by_row = error[:, :rows].transpose((1, 0, 2)), below[:, :rows].transpose((1, 0, 2))
-            lane_product(by_row[0], W, by_row[1])  # W lies in the nearest cache, error is read once
+            lane_product(by_row[0], W, by_row[1])  # W stays in the nearest cache, error is read once
             network.slope(_flat(below), _flat(inputs), activation)
             error = inputs
         if l2 > like(l2, 0):
@@ -194,8 +212,9 @@ def _pull_all(slow, fast, step, rest):
         set_line(slow, i, pull(line(slow, i), line(fast, i), step, rest))
 
 
-def _sync(p, s1, s2, slow, a1, a2, how, inner_state):
-    step, rest, moves, stays = line(how, 0), line(how, 1), line(how, 2), line(how, 3)
+def _sync(p, s1, s2, slow, a1, a2, pulls, inner_state):
+    """Sync all lanes; pulls : (4, lanes), see :func:`_due`."""
+    step, rest, moves, stays = line(pulls, 0), line(pulls, 1), line(pulls, 2), line(pulls, 3)
     _pull_all(slow, p, step, rest)
     _pull_all(p, slow, moves, stays)
     if inner_state == INTERPOLATE:
@@ -211,7 +230,7 @@ def _sync(p, s1, s2, slow, a1, a2, how, inner_state):
 
 @formula
 def _average(weights, syncs):
-    """Compute the averages of Schedule-Free where lanes have any; see ``loop.Phases``."""
+    """Compute the averages of Schedule-Free if lanes have any; see ``loop.Phases``."""
     far = line(syncs.outward, 0)
     if syncs.outward[0, 0] > like(syncs.outward[0, 0], 0):
         for i in range(weights.p.shape[0]):
@@ -223,7 +242,7 @@ def _average(weights, syncs):
 def _prepare(weights, model, batches):
     """Return a minibatch (row indices, rows, labels of all lanes), losses, accuracies, penalties, pulls, beyond."""
     lanes, rows, X = weights.p.shape[1], batches.batch_size, batches.X
-    labels = np.zeros((max(rows, ROWS_AT_ONCE) + 1) * lanes, np.int64)  # those of idle lines have to be some label
+    labels = np.zeros((max(rows, ROWS_AT_ONCE) + 1) * lanes, np.int64)  # unused lines need some valid label
     return (
         np.empty(rows, np.int64),
         np.empty((rows, X.shape[1]), X.dtype),
@@ -265,12 +284,12 @@ def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch
         _half_squares(weights.p, model.sizes, penalty)
     for lane in range(lanes):
         losses[lane] += np.float64(model.l2) * penalty[lane]
-    return True  # a lane that diverged continues beside the others
+    return True  # a lane that diverged continues with the others
 
 
 @formula
 def _update(rule, weights, steps, syncs, evaluation, scratch, t):
-    """Take a step in all lanes and note those that stopped being finite; see ``loop.Phases``."""
+    """Take a step in all lanes and record those that stopped being finite; see ``loop.Phases``."""
     _, _, _, losses, _, _, _, beyond = scratch
     rule(weights.p, weights.g, weights.s1, weights.s2, steps.table[t - 1 - steps.first], steps.limits, beyond)
     for lane in range(losses.size):
@@ -291,9 +310,10 @@ def _sync_if_due(sync, weights, steps, syncs, scratch, t):
 
 @formula
 def _due(t, syncs, pulls):
-    """Return whether any lane syncs at step t; write how far each pulls its slow weights, and its fast ones.
+    """Return whether any lane syncs at step t, and write the pulls of all lanes.
 
-    pulls : (4, lanes), out: step and rest for the slow weights, then for the fast ones; 0 and 1 in a lane not due.
+    The rows of pulls, (4, lanes), are step and rest for the slow weights, then for the fast ones. A lane that is not
+    due gets 0 and 1.
     """
     due = False
     for lane in range(syncs.period.size):
@@ -353,30 +373,43 @@ def _advance_loop(width):
     return compiled(signature, nogil=True)(_advance)
 
 
-def advance(rule, weights, steps, syncs, model, batches, evaluation, work):
+def advance(
+    rule: str,
+    weights: bundles.Weights,
+    steps: bundles.Steps,
+    syncs: bundles.Syncs,
+    model: bundles.Network,
+    batches: bundles.Batches,
+    evaluation: bundles.Evaluation,
+    work: np.ndarray,
+) -> int:
     """Train the runs of a group over a stretch of steps and evaluate them on the way, all in place.
 
-    A lane that diverges continues with whatever numbers it has; its step is noted and its later results are void.
+    A lane that diverges continues with whatever numbers it has. Its step is recorded and its later results are void.
 
     Parameters
     ----------
-    rule, model, batches
-        As in ``runs.advance``, the same for all lanes.
+    rule : str
+        A key of ``formulas.RULES``, the same for all lanes.
     weights : bundles.Weights
-        Arrays (n, lanes) or (0, lanes); slow has no elements where no lane has slow weights.
+        Arrays (n, lanes) or (0, lanes); slow has no elements if no lane has slow weights.
     steps : bundles.Steps
         The table is (steps, 8, lanes).
     syncs : bundles.Syncs
         ``outward`` is above 0 in all lanes or in none.
+    model : bundles.Network
+        The same for all lanes.
+    batches : bundles.Batches
+        The same for all lanes.
     evaluation : bundles.Evaluation
         One result and one ``diverged_at`` for each lane.
     work : (work_lines(sizes, rows), lanes) array
-        For the larger of batch_size and ``ROWS_AT_ONCE`` rows.
+        Scratch memory for the larger of batch_size and ``ROWS_AT_ONCE`` rows.
 
     Returns
     -------
     int
-        The steps taken in all.
+        The number of steps taken in all.
     """
     width = weights.p.dtype.type
     loops = _rule_loop(rule, width), *_loops(width)

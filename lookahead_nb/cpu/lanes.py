@@ -1,13 +1,14 @@
-"""Sixteen runs side by side: one cache line holds the same number of as many runs, and one instruction moves them all.
+"""Runs side by side in SIMD lanes: a cache line holds one number of each run, and one instruction updates them all.
 
-A lane is the place of a run. What is elementwise runs over the lanes as over any other numbers; what adds up, adds up
-within a lane, in the order of a run alone. So a run has the same bits in any lane, beside any neighbours, or alone.
+Elementwise operations treat the lanes as further numbers. Sums stay within a lane, in the order of a run alone. So a
+run is bit-for-bit identical in any lane, next to any other runs, or alone.
 
 In plain Python a line has one lane, and a vector of lanes is a number.
 """
 
 import operator
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -21,13 +22,36 @@ from lookahead_nb.jit import compiled, fma, formula, like, named, select, sqrt
 LINE = 64  # bytes: a cache line, and the widest vector register
 
 
-def lanes_of(width):
-    """Return how many runs stand side by side at a NumPy float width."""
+def lanes_of(width: Any) -> int:
+    """Return how many runs fit side by side.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    int
+        16 or 8; 1 in plain Python.
+    """
     return 1 if config.DISABLE_JIT else LINE // np.dtype(width).itemsize
 
 
-def lined_up(shape, width):
-    """Return an array of zeros, (..., lanes), whose lines begin where cache lines do."""
+def lined_up(shape: tuple[int, ...], width: Any) -> np.ndarray:
+    """Return an array of zeros whose lines begin at cache lines.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Without the axis of lanes.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    (..., lanes) np.ndarray
+    """
     shape = (*shape, lanes_of(width))
     size = int(np.prod(shape)) * np.dtype(width).itemsize
     space = np.zeros(size + LINE, np.uint8)
@@ -39,7 +63,13 @@ def lined_up(shape, width):
 
 
 class Lanes(types.Type):
-    """The Numba type of a vector of lanes: what the formulas of the update rules take in place of a number."""
+    """The Numba type of a vector of lanes, which formulas of the update rules accept instead of a number.
+
+    Parameters
+    ----------
+    dtype : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+    """
 
     def __init__(self, dtype):
         self.dtype, self.count = dtype, LINE * 8 // dtype.bitwidth
@@ -47,7 +77,13 @@ class Lanes(types.Type):
 
 
 class Mask(types.Type):
-    """The Numba type of a yes or no for each lane."""
+    """The Numba type of one bit for each lane.
+
+    Parameters
+    ----------
+    count : int
+        The number of lanes.
+    """
 
     def __init__(self, count):
         self.count = count
@@ -77,7 +113,7 @@ def _operation(symbol, instruction, arguments, result=lambda kind: kind):
 
         return signature
 
-    # Numba reads the number of arguments off the signature.
+    # Numba reads the number of arguments from the signature.
     typers = {1: lambda context: lambda a: typed(context)(a), 2: lambda context: lambda a, b: typed(context)(a, b)}
     type_callable(symbol)(typers[arguments])
     lower_builtin(symbol, *[Lanes] * arguments)(
@@ -133,7 +169,7 @@ def _select(typing_context, condition, a, b):
 
 @intrinsic
 def _everywhere(typing_context, x, value):
-    """The vector, of the kind of x, that holds the value in each lane."""
+    """Return the vector of the type of x that holds the value in each lane."""
 
     def generate(context, builder, signature, values):
         number = context.cast(builder, values[1], value, x.dtype)
@@ -174,17 +210,40 @@ def _spread(builder, number, count):
 
 
 def line(array, i):
-    """Return line i of an array (n, lanes) as a vector."""
+    """Return a line of an array as a vector.
+
+    Parameters
+    ----------
+    array : (n, lanes) array
+        Whole lines, float32 or float64.
+    i : int
+        The index of the line.
+
+    Returns
+    -------
+    Lanes
+        In plain Python a number.
+    """
     return array[i, 0]
 
 
 def set_line(array, i, value):
-    """Write a vector to line i of an array (n, lanes)."""
+    """Write a vector to a line of an array.
+
+    Parameters
+    ----------
+    array : (n, lanes) array
+        Whole lines, float32 or float64.
+    i : int
+        The index of the line.
+    value : Lanes
+        In plain Python a number.
+    """
     array[i, 0] = value
 
 
 def _is_lined(array, ndim):
-    """Tell whether the type is that of an array of whole lines."""
+    """Return whether the type is that of an array of whole lines."""
     return isinstance(array, types.Array) and array.ndim == ndim and array.dtype in (types.float32, types.float64)
 
 
@@ -219,17 +278,25 @@ def _line_pointer(context, builder, signature, values):
 
 # ------------------------------------------------------------------------------------------------ products
 
-TILES = (4, 2, 1)  # columns; with 4 rows 16 chains hide the latency of fma, and with 6 rows they fit into 32 registers
+TILES = (4, 2, 1)  # columns; with 4 rows, 16 chains hide the latency of fma; with 6 rows, they fit into 32 registers
 
 
 def lane_product(A, B, C):
     """Write the matrix product of each lane into C, every sum in the order k = 0, 1, 2, ...
 
-    Equation, lane by lane: ``C[i, j] = c_K`` with ``c_0 = +0`` and ``c_(k+1) = fma(A[i, k], B[k, j], c_k)``: the chain
-    of ``product``, so that the bits are those of a run alone.
+    Parameters
+    ----------
+    A : (M, K, lanes) array
+        Whole lines, any distance apart.
+    B : (K, N, lanes) or (K, N) array
+        Whole lines, any distance apart; or any strides, if all lanes share B.
+    C : (M, N, lanes) array
+        Whole lines, any distance apart; overwritten. It must not overlap A or B. Shapes are not checked.
 
-    A : (M, K, lanes), B : (K, N, lanes), or (K, N) where all lanes share it, C : (M, N, lanes), overwritten; whole
-    lines any distance apart (a shared B: any strides). C must not overlap A or B. Shapes are not checked.
+    Notes
+    -----
+    Equation, lane by lane: ``C[i, j] = c_K`` with ``c_0 = +0`` and ``c_(k+1) = fma(A[i, k], B[k, j], c_k)``. This is
+    the chain of ``product``, so a lane is bit-for-bit identical to a run alone.
     """
     _all_bands(A, B, C)
 
@@ -240,7 +307,7 @@ def _all_bands(A, B, C):
     while A.shape[0] - i > 6:
         _lane_band(A, B, C, i, 4)
         i += 4
-    rows = A.shape[0] - i  # the last ones in one band: B is read once less, and there are chains enough
+    rows = A.shape[0] - i  # the last ones together: B is read once less, and there are enough chains
     if rows == 6:
         _lane_band(A, B, C, i, 6)
     elif rows == 5:
@@ -279,7 +346,7 @@ def _product_call(context, builder, signature, arguments):
 
 
 def _lane_band(A, B, C, i, rows):
-    """Write rows i, ..., i + rows - 1 of C; rows is a literal, so that the compiled band is unrolled over it."""
+    """Write rows i, ..., i + rows - 1 of C; rows is a literal, so that the compiled loop over it is unrolled."""
     for row in range(i, i + rows):
         for column in range(C.shape[1]):
             for lane in range(C.shape[2]):
@@ -325,7 +392,7 @@ def _band_instructions(context, builder, signature, values):
 
 
 def _tile_instructions(context, builder, kinds, arrays, i, rows, j, columns):
-    """Emit a tile of lines at (i, j); its chains stay in registers while k runs over all of K."""
+    """Emit a tile of lines at (i, j); its accumulators stay in registers while k runs over all of K."""
     vector = context.get_value_type(Lanes(kinds[2].dtype))
     number, lanes, byte = vector.element, vector.count, ir.IntType(8).as_pointer()
     A, B, C = arrays
@@ -341,9 +408,9 @@ def _tile_instructions(context, builder, kinds, arrays, i, rows, j, columns):
         return builder.gep(start, [builder.mul(column, column_stride)])
 
     def advanced(pointer, stride):
-        now = builder.load(pointer)
-        builder.store(builder.gep(now, [stride]), pointer)
-        return now
+        address = builder.load(pointer)
+        builder.store(builder.gep(address, [stride]), pointer)
+        return address
 
     variable = partial(cgutils.alloca_once_value, builder)  # LLVM turns these into registers
     row = [builder.add(i, index(r)) for r in range(rows)]
@@ -355,11 +422,11 @@ def _tile_instructions(context, builder, kinds, arrays, i, rows, j, columns):
     with cgutils.for_range(builder, K):
         a = [builder.load(builder.bitcast(advanced(at, A_step), vector.as_pointer()), align=align) for at in at_A]
         for c, at in enumerate(at_B):
-            now = advanced(at, B_step)
+            source = advanced(at, B_step)
             if shared:
-                b = _spread(builder, builder.load(builder.bitcast(now, number.as_pointer()), align=align), lanes)
+                b = _spread(builder, builder.load(builder.bitcast(source, number.as_pointer()), align=align), lanes)
             else:
-                b = builder.load(builder.bitcast(now, vector.as_pointer()), align=align)
+                b = builder.load(builder.bitcast(source, vector.as_pointer()), align=align)
             for r in range(rows):
                 chain = chains[r][c]
                 builder.store(_call(builder, "fma", a[r], b, builder.load(chain)), chain)

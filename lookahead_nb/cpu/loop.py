@@ -1,7 +1,7 @@
 """The control loop of compiled runs on the CPU: evaluate if due, differentiate, update, sync, evaluate.
 
-There is one loop for one network, for networks side by side and for test functions. They differ in their phases, which
-are formulas compiled into it. ``bundles`` describes the arguments.
+One loop serves one network, networks side by side and test functions. They differ in their phases, which are formulas
+compiled into the loop. ``bundles`` describes the arguments.
 """
 
 from __future__ import annotations
@@ -17,18 +17,24 @@ FAST, SLOW = 0, 1  # columns of the results
 
 
 class Phases(NamedTuple):
-    """What distinguishes one kind of runs from another; ``t`` is the number of the step, from 1.
+    """The functions in which one kind of runs differs from another; ``t`` is the number of the step, from 1.
 
     Attributes
     ----------
-    prepare : ``(weights, model, batches) -> scratch``, the arrays that a stretch of steps works in.
-    evaluate : ``(function, p, model, evaluation, scratch, work, t, results)``, writes results (R, parts, 2).
-    differentiate : ``(function, weights, steps, model, batches, evaluation, scratch, work, t) -> bool``, writes the
-        gradient; False where the run freezes ahead of the update, noted in ``evaluation.diverged_at``.
-    update : ``(rule, weights, steps, syncs, evaluation, scratch, t) -> bool``, moves the fast weights; False where the
-        run freezes after the update.
-    sync : ``(function, weights, steps, syncs, scratch, t)``, moves the slow weights if they are due.
-    average : ``(weights, syncs)``, computes slow weights that are only evaluated (Schedule-Free).
+    prepare : function
+        ``(weights, model, batches) -> scratch``, the scratch arrays of a stretch of steps.
+    evaluate : function
+        ``(function, p, model, evaluation, scratch, work, t, results)``, writes results (R, parts, 2).
+    differentiate : function
+        ``(function, weights, steps, model, batches, evaluation, scratch, work, t) -> bool``, writes the gradient. It
+        returns False if the run freezes ahead of the update, and records the step in ``evaluation.diverged_at``.
+    update : function
+        ``(rule, weights, steps, syncs, evaluation, scratch, t) -> bool``, moves the fast weights. It returns False if
+        the run freezes after the update.
+    sync : function
+        ``(function, weights, steps, syncs, scratch, t)``, moves the slow weights if they are due.
+    average : function
+        ``(weights, syncs)``, computes slow weights that are only evaluated (Schedule-Free).
     """
 
     prepare: Callable
@@ -40,11 +46,25 @@ class Phases(NamedTuple):
 
 
 def control_loop(name: str, phases: Phases) -> Callable:
-    """Return the loop of one kind of runs, to be compiled, under a name of its own for Numba's cache.
+    """Return the loop of one kind of runs, to be compiled, under its own name for Numba's cache.
 
-    The loop trains over the stretch of ``steps`` and returns how many steps were taken in all. At a step with a sync
-    the fast weights are evaluated before the pull and the slow ones after it. A run may be cut anywhere and continued,
-    since everything it changes is in its arguments.
+    Parameters
+    ----------
+    name : str
+        The name, unique among the compiled functions.
+    phases : Phases
+        The phases of this kind of runs.
+
+    Returns
+    -------
+    function
+        ``(rule, sync, gradient, measure, weights, steps, syncs, model, batches, evaluation, work) -> int``. It trains
+        over the stretch of ``steps`` and returns how many steps were taken in all.
+
+    Notes
+    -----
+    At a step with a sync the fast weights are evaluated ahead of the pull and the slow ones after it. A run may be cut
+    anywhere and continued, since everything it changes is in its arguments.
     """
     prepare, evaluate, differentiate, update, sync_if_due, average = phases
 
@@ -89,7 +109,19 @@ def _copy(source, target):
 
 @formula
 def all_within(x, limit):
-    """Return whether every element lies in [-limit, limit]; NaN does not."""
+    """Return whether every element lies in [-limit, limit]; NaN does not.
+
+    Parameters
+    ----------
+    x : (n,) array
+        float32 or float64.
+    limit : float
+        Of the same width, at least 0.
+
+    Returns
+    -------
+    bool
+    """
     beyond = 0
     for i in range(x.size):
         beyond += not (abs(x[i]) <= limit)  # a sum of integers vectorises, an early exit would not
@@ -98,13 +130,48 @@ def all_within(x, limit):
 
 @formula
 def is_due(period, t):
-    """Return whether a run with this sync period syncs at step t; a period of 0 never does."""
+    """Return whether a run syncs at a step.
+
+    Parameters
+    ----------
+    period : int
+        Steps between two syncs; 0 for a run that never syncs.
+    t : int
+        The number of the step, from 1.
+
+    Returns
+    -------
+    bool
+    """
     return period > 0 and t % period == 0
 
 
 @formula
 def update_run(rule, weights, steps, syncs, evaluation, scratch, t):
-    """Take a step of the rule; see :class:`Phases`."""
+    """Take a step of the rule; see :class:`Phases`.
+
+    Parameters
+    ----------
+    rule : function
+        The compiled loop of the update rule.
+    weights : bundles.Weights
+        Changed in place.
+    steps : bundles.Steps
+        The scalars of the step and the limits.
+    syncs : bundles.SyncsOfOneRun
+        ``before`` is overwritten ahead of a sync, where slow steps are fitted.
+    evaluation : bundles.Evaluation
+        ``diverged_at`` is set if a weight is not finite.
+    scratch : tuple
+        Not used.
+    t : int
+        The number of the step, from 1.
+
+    Returns
+    -------
+    bool
+        Whether all weights are finite.
+    """
     if syncs.before.size > 0 and is_due(syncs.period, t):
         for i in range(syncs.before.size):
             syncs.before[i] = weights.p[i]
@@ -117,7 +184,23 @@ def update_run(rule, weights, steps, syncs, evaluation, scratch, t):
 
 @formula
 def sync_run(sync, weights, steps, syncs, scratch, t):
-    """Sync a run if it is due, with the next slow step or the one fitted here; see :class:`Phases`."""
+    """Sync a run if it is due, with the next slow step or the fitted one; see :class:`Phases`.
+
+    Parameters
+    ----------
+    sync : function
+        The compiled loop of a sync.
+    weights : bundles.Weights
+        Changed in place.
+    steps : bundles.Steps
+        The scalars of the step.
+    syncs : bundles.SyncsOfOneRun
+        Gives the slow steps; a fitted one is written to it.
+    scratch : tuple
+        Not used.
+    t : int
+        The number of the step, from 1.
+    """
     if is_due(syncs.period, t):
         p, g, s1, s2, slow, a1, a2 = weights
         n, row, width = t // syncs.period - 1, steps.table[t - 1 - steps.first], steps.limits[1]
@@ -127,14 +210,32 @@ def sync_run(sync, weights, steps, syncs, scratch, t):
 
 @formula
 def average_run(weights, syncs):
-    """Compute the average of Schedule-Free; see :class:`Phases`."""
+    """Compute the average of Schedule-Free, if the run is one; see :class:`Phases`.
+
+    Parameters
+    ----------
+    weights : bundles.Weights
+        ``slow`` is overwritten.
+    syncs : bundles.SyncsOfOneRun
+        Gives ``outward``.
+    """
     if syncs.outward > like(syncs.outward, 0):
         step.average_all(weights.p, weights.s1, syncs.outward, weights.slow)
 
 
 @formula
 def gather(X, rows, batch):
-    """Copy rows of X to batch; number by number, which takes a third of the time of whole slices."""
+    """Copy rows of X to batch; number by number, which takes a third of the time of whole slices.
+
+    Parameters
+    ----------
+    X : (all rows, features) array
+        The training rows.
+    rows : (batch_size,) int64 array
+        The indices of the rows.
+    batch : (batch_size, features) array
+        Overwritten.
+    """
     for r in range(rows.size):
         source, target = X[rows[r]], batch[r]
         for f in range(target.size):

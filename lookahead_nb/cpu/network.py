@@ -3,19 +3,27 @@
 A network is a chain of dense layers ``z = W a + b`` with an activation between them; logistic regression is the chain
 of one layer. The flat buffer holds, layer by layer, W (out, in) row by row, then b (out,).
 
-Every sum has one order, so that a run has the same bits alone, stacked with others, in any chunk: products are chains
-over k (``product``), sums over classes and over rows go upwards, losses are added up in float64.
+Every sum has one order, so that a run is bit-for-bit identical alone, stacked with others, and in any chunk. Products
+are chains over k (``product``), sums over classes and over rows go upwards, and losses are added up in float64.
 
-Arguments of all functions
-    params : (n,) float32 or float64, in, the flat buffer.      X : (rows, features), in, same width, C-contiguous.
-    y      : (rows,) int64, in, labels 0..C-1.                  sizes : (layers + 1,) int64, features, hidden, logits.
-    activation : RELU, TANH or SIGMOID.                         l2 : same width, weight of half the sum of squares of W.
-    work   : at least ``work_size(sizes, rows)`` numbers of the same width, overwritten.
+Notes
+-----
+Arguments of all functions:
+
+- params : (n,) float32 or float64, the flat buffer.
+- X : (rows, features), same width, C-contiguous.
+- y : (rows,) int64, labels 0..C-1.
+- sizes : (layers + 1,) int64, features, hidden units, logits.
+- activation : RELU, TANH or SIGMOID.
+- l2 : same width, weight of half the sum of squares of W.
+- work : at least ``work_size(sizes, rows)`` numbers of the same width, overwritten.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -41,11 +49,23 @@ from lookahead_nb.formulas import (
 )
 from lookahead_nb.jit import compiled, fma, formula, like
 
-ROWS_AT_ONCE = 256  # rows evaluated together: their activations stay in the cache
+ROWS_AT_ONCE = 256  # rows evaluated together: their activations fit into the cache
 
 
-def work_size(sizes, rows):
-    """Return how many numbers a pass over this many rows needs: activations, an error, a transposed copy, losses."""
+def work_size(sizes: Any, rows: int) -> int:
+    """Return how many numbers a pass over a batch needs: activations, an error, a transposed copy, losses.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Features of the input and of each layer's output.
+    rows : int
+        Rows of the batch.
+
+    Returns
+    -------
+    int
+    """
     return int(rows * (sum(sizes) + 2 * max(sizes) + 3))
 
 
@@ -64,7 +84,15 @@ def _block(work, start, rows, columns):
 
 @formula
 def activate(outputs, activation):
-    """Turn what a hidden layer adds up, (features, rows), into its activations."""
+    """Turn the pre-activations of a hidden layer into its activations.
+
+    Parameters
+    ----------
+    outputs : (features, rows) array
+        Changed in place.
+    activation : int
+        RELU, TANH or SIGMOID.
+    """
     for o in range(outputs.shape[0]):
         row = outputs[o]
         if activation == RELU:
@@ -105,7 +133,7 @@ def _forward(params, X, first, rows, sizes, activation, work):
 
 @formula
 def _softmax(logits, y, first, probabilities, peak, total, losses):
-    """Write the cross-entropy of each row; replace logits (classes x rows) by probabilities if they are wanted."""
+    """Write the cross-entropy of each row; replace logits (classes x rows) by probabilities if requested."""
     classes, rows = logits.shape
     for r in range(rows):
         peak[r] = logits[0, r]
@@ -156,24 +184,44 @@ def _half_square(params, sizes):
 def choose_labels(logits, peak, label):
     """Write the class of the largest logit of each row, the first of equals; a single logit means class 1 above 0.
 
-    peak, label : (rows,), the width of logits, overwritten.
+    Parameters
+    ----------
+    logits : (classes, rows) array
+        float32 or float64.
+    peak : (rows,) array
+        Of the same width, overwritten.
+    label : (rows,) array
+        Of the same width, overwritten by the class.
     """
     zero, single = like(logits[0, 0], 0), logits.shape[0] == 1
     for r in range(label.size):
         peak[r] = zero if single else logits[0, r]
         label[r] = zero
     for c in range(0 if single else 1, logits.shape[0]):
-        row, this = logits[c], like(zero, max(c, 1))
+        row, number = logits[c], like(zero, max(c, 1))
         for r in range(label.size):
-            label[r] = this if row[r] > peak[r] else label[r]
+            label[r] = number if row[r] > peak[r] else label[r]
             peak[r] = row[r] if row[r] > peak[r] else peak[r]
 
 
 @formula
 def cross_entropy(logits, y, first, probabilities, space, losses):
-    """Write the cross-entropies of rows from logits (classes x rows), which become probabilities if they are wanted.
+    """Write the cross-entropies of rows.
 
-    y : labels of the rows from y[first] on. space : (2*rows,), overwritten. losses : (rows,), out.
+    Parameters
+    ----------
+    logits : (classes, rows) array
+        Become probabilities if requested.
+    y : int64 array
+        Labels; those of the rows begin at y[first].
+    first : int
+        The first row.
+    probabilities : bool
+        Whether the logits become probabilities; a single logit always does.
+    space : (2*rows,) array
+        Overwritten.
+    losses : (rows,) array
+        Overwritten by the cross-entropies.
     """
     if logits.shape[0] == 1:
         _logistic(logits, y, first, losses)
@@ -184,7 +232,17 @@ def cross_entropy(logits, y, first, probabilities, space, losses):
 
 @formula
 def logit_errors(error, y, rows):
-    """Turn probabilities (classes x columns) into the gradient of the mean loss of so many rows by the logits."""
+    """Turn probabilities into the gradient of the mean loss with respect to the logits.
+
+    Parameters
+    ----------
+    error : (classes, columns) array
+        Changed in place.
+    y : (columns,) int64 array
+        The labels.
+    rows : int
+        The mean is over so many rows.
+    """
     one = like(error[0, 0], 1)
     share = one / like(one, rows)
     for c in range(error.shape[0]):
@@ -196,7 +254,17 @@ def logit_errors(error, y, rows):
 
 @formula
 def slope(below, inputs, activation):
-    """Turn inputs, the outputs of an activation, into the error before it: ``below * slope``."""
+    """Turn the outputs of an activation into the error ahead of it: ``below * slope``.
+
+    Parameters
+    ----------
+    below : (features, rows) array
+        The error after the activation.
+    inputs : (features, rows) array
+        The outputs of the activation; changed in place.
+    activation : int
+        RELU, TANH or SIGMOID.
+    """
     for f in range(inputs.shape[0]):
         error, a = below[f], inputs[f]
         if activation == RELU:
@@ -212,7 +280,15 @@ def slope(below, inputs, activation):
 
 @formula
 def add_penalty(l2, W, dW):
-    """Add the gradient of ``l2/2 * sum(W**2)`` to that of W; both of one shape, in rows."""
+    """Add the gradient of ``l2/2 * sum(W**2)`` to that of W.
+
+    Parameters
+    ----------
+    l2 : float
+        At least 0.
+    W, dW : (rows, columns) array
+        The weights and their gradient, which is changed in place.
+    """
     for o in range(W.shape[0]):
         for f in range(W.shape[1]):
             dW[o, f] = fma(l2, W[o, f], dW[o, f])
@@ -296,8 +372,18 @@ def _predict(params, X, sizes, activation, out, work):
             out[first + r] = np.int64(label[r])
 
 
-def signatures(width):
-    """Return the signatures of (loss_and_grad, evaluate, predict), as other compiled code takes them."""
+def signatures(width: Any) -> tuple[Any, Any, Any]:
+    """Return the signatures of (loss_and_grad, evaluate, predict), for other compiled code.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    tuple of 3 signatures
+    """
     scalar, vector, readonly = width_types(width)
     matrix = types.Array(scalar, 2, "C", readonly=True)
     labels = types.Array(types.int64, 1, "C", readonly=True)
@@ -310,28 +396,70 @@ def signatures(width):
 
 
 @lru_cache(None)
-def loss_and_grad(width):
-    """Return the compiled ``(params, X, y, sizes, activation, l2, grad, work) -> loss``; grad is overwritten.
+def loss_and_grad(width: Any) -> Callable:
+    """Return the compiled function that computes loss and gradient.
 
-    The loss is the mean cross-entropy plus ``l2/2 * sum(W**2)``, float64; grad is its gradient, (n,), out.
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, X, y, sizes, activation, l2, grad, work) -> loss``. The loss is the mean cross-entropy plus
+        ``l2/2 * sum(W**2)``, float64. grad, (n,), is overwritten by its gradient.
     """
     return compiled(signatures(width)[0], nogil=True)(_loss_and_grad)
 
 
 @lru_cache(None)
-def evaluate(width):
-    """Return the compiled ``(params, X, y, sizes, activation, work) -> (mean cross-entropy, accuracy)`` without L2."""
+def evaluate(width: Any) -> Callable:
+    """Return the compiled function that evaluates a network.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, X, y, sizes, activation, work) -> (mean cross-entropy without L2, accuracy)``.
+    """
     return compiled(signatures(width)[1], nogil=True)(_evaluate)
 
 
 @lru_cache(None)
-def predict(width):
-    """Return the compiled ``(params, X, sizes, activation, out, work)`` that writes the predicted labels to out."""
+def predict(width: Any) -> Callable:
+    """Return the compiled function that predicts labels.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, X, sizes, activation, out, work)``; out, (rows,) int64, is overwritten by the predicted labels.
+    """
     return compiled(signatures(width)[2], nogil=True)(_predict)
 
 
 @lru_cache(None)
-def half_square(width):
-    """Return the compiled ``(params, sizes) -> half the sum of squares of W`` in float64."""
+def half_square(width: Any) -> Callable:
+    """Return the compiled function that computes the penalty.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, sizes) -> half the sum of squares of W`` in float64.
+    """
     readonly = width_types(width)[2]
     return compiled(types.float64(readonly, types.Array(types.int64, 1, "C", readonly=True)))(_half_square)

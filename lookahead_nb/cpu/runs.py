@@ -67,10 +67,19 @@ def _advance_loop(width):
     return compiled(signature, nogil=True)(_advance)
 
 
-def advance(rule, weights, steps, syncs, model, batches, evaluation, work):
+def advance(
+    rule: str,
+    weights: bundles.Weights,
+    steps: bundles.Steps,
+    syncs: bundles.SyncsOfOneRun,
+    model: bundles.Network,
+    batches: bundles.Batches,
+    evaluation: bundles.Evaluation,
+    work: np.ndarray,
+) -> int:
     """Train one dense network over a stretch of steps and evaluate it on the way, all in place.
 
-    The bits are those of stepping by hand on ``loss_and_grad`` with the same minibatches.
+    The results are bit-for-bit those of single steps on ``loss_and_grad`` with the same minibatches.
 
     Parameters
     ----------
@@ -79,18 +88,22 @@ def advance(rule, weights, steps, syncs, model, batches, evaluation, work):
     weights : bundles.Weights
         Arrays (n,) or (0,).
     steps : bundles.Steps
+        The stretch.
     syncs : bundles.SyncsOfOneRun
+        Its syncs; fitted slow steps are written to it.
     model : bundles.Network
+        The network.
     batches : bundles.Batches
+        The training rows.
     evaluation : bundles.Evaluation
         One run: ``diverged_at`` is (1,).
     work : (network.work_size(sizes, rows),) array
-        For the larger of batch_size and ``network.ROWS_AT_ONCE`` rows.
+        Scratch memory for the larger of batch_size and ``network.ROWS_AT_ONCE`` rows.
 
     Returns
     -------
     int
-        The steps taken in all: fewer than asked for where the run diverged and freezes.
+        The number of steps taken in all, smaller than requested if the run diverged and froze.
     """
     width = weights.p.dtype.type
     loops = step.plain_loop(rule, width), step.sync_loop(width), network.loss_and_grad(width), network.evaluate(width)

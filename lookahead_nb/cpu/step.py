@@ -1,23 +1,16 @@
 """Loops over flat buffers on the CPU: one step of any rule, plain or with a Lookahead sync in the same pass.
 
-The mirror of ``gpu/step.py``: same names, order and arguments. Element i is touched by one thread only and no element
-depends on another, so the bits do not depend on the number of threads. Arguments are checked in ``optimizers``.
-
-Arguments of all loops
-    rule   : name of an update rule, a key of ``formulas.RULES``.
-    p      : (n,) float32 or float64, inout, the fast weights.      g  : (n,), in, the gradient.
-    s1, s2 : (n,) or, where the rule has no such slot, (0,), inout, the inner state.
-    c      : (8,), in, the scalars of the step.
-    slow   : (n,), inout, the slow weights.
-    a1, a2 : like s1, s2 under ``inner_state`` INTERPOLATE, else (0,), inout, the inner state at the last sync.
-    size, rest : numbers of the same width, slow_step_size and 1 - slow_step_size.
-    pull_back  : bool, whether the fast weights become the slow ones.      inner_state : KEEP, RESET or INTERPOLATE.
+The mirror of ``gpu/step.py``: same names, order and arguments. Only one thread touches element i, and no element
+depends on another, so the result does not depend on the number of threads. Arguments are checked in ``optimizers``.
+The public functions describe them.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import prange, types
@@ -25,14 +18,25 @@ from numba import prange, types
 from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
 from lookahead_nb.jit import compiled, formula, named
 
-CHUNK = 4096  # five float32 slices of it stay in the cache of a core between the step and the sync
-PARALLEL_FROM = 1 << 17  # below, waking threads costs more than the pass
+CHUNK = 4096  # five float32 slices of this size fit into the cache of a core between the step and the sync
+PARALLEL_FROM = 1 << 17  # for fewer elements, waking threads costs more than the pass
 
 _one_launch = threading.Lock()  # Numba's workqueue layer aborts the process on two launches at once
 
 
-def width_types(width):
-    """Return the Numba types (scalar, vector, read-only vector) of a NumPy float width."""
+def width_types(width: Any) -> tuple[Any, Any, Any]:
+    """Return the Numba types of a NumPy float width.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    tuple of 3 types
+        A scalar, a vector and a read-only vector.
+    """
     scalar = types.float32 if width == np.float32 else types.float64
     return scalar, scalar[::1], types.Array(scalar, 1, "C", readonly=True)
 
@@ -92,40 +96,97 @@ def _sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
 
 @formula
 def average_all(p, s1, outward, slow):
-    """Write the average of Schedule-Free, as :func:`average`."""
+    """Write the average of Schedule-Free from y and z; for compiled code.
+
+    Parameters
+    ----------
+    p, s1 : (n,) array
+        y and z, float32 or float64.
+    outward : float
+        (1-beta1)/beta1, of the same width.
+    slow : (n,) array
+        Overwritten by the average.
+    """
     for i in range(p.size):
         slow[i] = schedule_free_average(p[i], s1[i], outward)
 
 
-def signatures(width):
-    """Return the signatures of the compiled loops (plain, fused, sync), as other compiled code takes them."""
+def signatures(width: Any) -> tuple[Any, Any, Any]:
+    """Return the signatures of the compiled loops (plain, fused, sync), for other compiled code.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    tuple of 3 signatures
+    """
     scalar, vector, readonly = width_types(width)
     rule = (vector, readonly, vector, vector, readonly)
-    how = (scalar, scalar, types.boolean, types.int64)
+    sync_arguments = (scalar, scalar, types.boolean, types.int64)
     return (
         types.void(*rule),
-        types.void(*rule, vector, vector, vector, *how),
-        types.void(vector, vector, vector, vector, vector, vector, *how),
+        types.void(*rule, vector, vector, vector, *sync_arguments),
+        types.void(vector, vector, vector, vector, vector, vector, *sync_arguments),
     )
 
 
 @lru_cache(None)
-def plain_loop(rule, width):
-    """Return the compiled serial loop ``loop(p, g, s1, s2, c)`` of a rule for one width."""
+def plain_loop(rule: str, width: Any) -> Callable:
+    """Return the compiled serial loop of a rule.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``loop(p, g, s1, s2, c)``.
+    """
     update, slots = RULES[rule]
     return compiled(signatures(width)[0], nogil=True)(_plain(update, len(slots)))
 
 
 @lru_cache(None)
-def fused_loop(rule, width):
-    """Return the compiled serial loop of a rule and a sync, arguments as :func:`step_and_sync`."""
+def fused_loop(rule: str, width: Any) -> Callable:
+    """Return the compiled serial loop of a rule and a sync.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``loop(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state)``.
+    """
     update, slots = RULES[rule]
     return compiled(signatures(width)[1], nogil=True)(_fused(update, len(slots)))
 
 
 @lru_cache(None)
-def sync_loop(width):
-    """Return the compiled serial loop of a sync alone, arguments as :func:`sync`."""
+def sync_loop(width: Any) -> Callable:
+    """Return the compiled serial loop of a sync alone.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        With the arguments of :func:`sync`.
+    """
     return compiled(signatures(width)[2], nogil=True)(_sync)
 
 
@@ -158,7 +219,7 @@ def _chunked_fused(loop):
     return named(f"chunked_{loop.__name__}", driver)
 
 
-# Both are built from formulas, not from the serial loops: a closure over a compiled function never hits Numba's cache.
+# Both use formulas, not the serial loops: a closure over a compiled function never hits Numba's cache.
 @lru_cache(None)
 def _parallel_plain_loop(rule, width):
     update, slots = RULES[rule]
@@ -173,9 +234,23 @@ def _parallel_fused_loop(rule, width):
     return compiled(signatures(width)[1], nogil=True, parallel=True)(driver)
 
 
-def step(rule, p, g, s1, s2, c):
-    """Take one step of the rule; the slow weights are neither read nor written."""
-    width = p.dtype.type
+def step(rule: str, p: np.ndarray, g: np.ndarray, s1: np.ndarray, s2: np.ndarray, c: np.ndarray) -> None:
+    """Take one step of the rule; the slow weights are neither read nor written.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    p : (n,) array
+        The fast weights, float32 or float64; changed in place.
+    g : (n,) array
+        The gradient.
+    s1, s2 : (n,) or (0,) array
+        The inner state, changed in place; without elements where the rule has no such slot.
+    c : (8,) array
+        The scalars of the step.
+    """
+    width: Any = p.dtype.type
     if p.size < PARALLEL_FROM:
         plain_loop(rule, width)(p, g, s1, s2, c)
     else:
@@ -183,27 +258,83 @@ def step(rule, p, g, s1, s2, c):
             _parallel_plain_loop(rule, width)(p, g, s1, s2, c)
 
 
-def step_and_sync(rule, p, g, slots, anchors, how):
-    """Take one step of the rule and sync in one pass over memory: the same bits as ``step`` and then ``sync``.
+def step_and_sync(rule: str, p: np.ndarray, g: np.ndarray, slots: tuple, anchors: tuple, sync_arguments: tuple) -> None:
+    """Take one step of the rule and sync in one pass over memory.
 
-    slots : (s1, s2, c). anchors : (slow, a1, a2). how : (size, rest, pull_back, inner_state).
+    The result is bit-for-bit that of :func:`step` and then :func:`sync`.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    p : (n,) array
+        The fast weights, float32 or float64; changed in place.
+    g : (n,) array
+        The gradient.
+    slots : tuple
+        s1, s2, c as in :func:`step`.
+    anchors : tuple
+        slow, a1, a2 as in :func:`sync`.
+    sync_arguments : tuple
+        size, rest, pull_back, inner_state as in :func:`sync`.
     """
-    width = p.dtype.type
+    width: Any = p.dtype.type
     if p.size < PARALLEL_FROM:
-        fused_loop(rule, width)(p, g, *slots, *anchors, *how)
+        fused_loop(rule, width)(p, g, *slots, *anchors, *sync_arguments)
     else:
         with _one_launch:
-            _parallel_fused_loop(rule, width)(p, g, *slots, *anchors, *how)
+            _parallel_fused_loop(rule, width)(p, g, *slots, *anchors, *sync_arguments)
 
 
-def sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
-    """Sync alone: pull the slow weights, move the fast ones onto them, treat the inner state."""
-    sync_loop(p.dtype.type)(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+def sync(
+    p: np.ndarray,
+    s1: np.ndarray,
+    s2: np.ndarray,
+    slow: np.ndarray,
+    a1: np.ndarray,
+    a2: np.ndarray,
+    size: Any,
+    rest: Any,
+    pull_back: bool,
+    inner_state: int,
+) -> None:
+    """Sync alone: pull the slow weights, move the fast ones onto them, treat the inner state.
+
+    Parameters
+    ----------
+    p : (n,) array
+        The fast weights, float32 or float64; changed in place.
+    s1, s2 : (n,) or (0,) array
+        The inner state, changed in place; without elements where the rule has no such slot.
+    slow : (n,) array
+        The slow weights, changed in place.
+    a1, a2 : (n,) or (0,) array
+        The inner state at the last sync, like s1 and s2 under ``inner_state`` INTERPOLATE; changed in place.
+    size, rest : float
+        slow_step_size and 1 - slow_step_size, of the width of p.
+    pull_back : bool
+        Whether the fast weights become the slow ones.
+    inner_state : int
+        KEEP, RESET or INTERPOLATE.
+    """
+    width: Any = p.dtype.type
+    sync_loop(width)(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
 
 
-def average(p, s1, outward, slow):
-    """Write the average of Schedule-Free, (n,), from y and z; outward : number of the same width, (1-beta1)/beta1."""
-    _average_loop(p.dtype.type)(p, s1, outward, slow)
+def average(p: np.ndarray, s1: np.ndarray, outward: Any, slow: np.ndarray) -> None:
+    """Write the average of Schedule-Free from y and z.
+
+    Parameters
+    ----------
+    p, s1 : (n,) array
+        y and z, float32 or float64.
+    outward : float
+        (1-beta1)/beta1, of the same width.
+    slow : (n,) array
+        Overwritten by the average.
+    """
+    width: Any = p.dtype.type
+    _average_loop(width)(p, s1, outward, slow)
 
 
 def _counting(parallel):
@@ -213,7 +344,7 @@ def _counting(parallel):
             count += not (abs(g[i]) <= limit)  # an integer sum: no order, and NaN counts
         return count
 
-    # Numba's cache does not see whether a loop is parallel: each has its own name.
+    # Numba's cache ignores whether a loop is parallel, so each has its own name.
     return named("count_beyond_parallel" if parallel else "count_beyond", loop)
 
 
@@ -223,9 +354,22 @@ def _counting_loop(width, parallel):
     return compiled(types.int64(readonly, scalar), nogil=True, parallel=parallel)(_counting(parallel))
 
 
-def first_beyond(g, limit):
-    """Return the index of the first element that is not within [-limit, limit] (NaN is not), or -1."""
-    width = g.dtype.type
+def first_beyond(g: np.ndarray, limit: Any) -> int:
+    """Return the index of the first element that is not within [-limit, limit]; NaN is not.
+
+    Parameters
+    ----------
+    g : (n,) array
+        float32 or float64.
+    limit : float
+        Of the same width, at least 0.
+
+    Returns
+    -------
+    int
+        -1 if all elements are within.
+    """
+    width: Any = g.dtype.type
     if g.size < PARALLEL_FROM:
         count = _counting_loop(width, False)(g, limit)
     else:

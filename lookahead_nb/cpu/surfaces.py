@@ -1,17 +1,22 @@
 """Runs on surfaces with a known shape, many replicas at once, compiled: no Python between the steps.
 
-Arguments of all loops
-    surface : name of a surface, a key of ``formulas.SURFACES``.
-    p, g    : (replicas*n,) float32 or float64, the weights and the gradient, replica by replica.
-    coefficients : (parts, 2), in, the two coefficients of each part of a point, in the width of p; float64 for heights.
-    drift   : (parts,) float64, in, how far the second of them goes in a step; (0,) for a surface that stands still.
-    noise   : (n,), in, the standard deviation of the gradient's noise.
-    normals : (replicas*n,) float64, in, the standard normal numbers of a step, see ``draw``; (0,) for no noise.
+Notes
+-----
+Arguments of all loops:
+
+- surface : name of a surface, a key of ``formulas.SURFACES``.
+- p, g : (replicas*n,) float32 or float64, the weights and the gradient, replica by replica.
+- coefficients : (parts, 2), the two coefficients of each part of a point, in the width of p; float64 for heights.
+- drift : (parts,) float64, change of the second coefficient in a step; (0,) for a surface without drift.
+- noise : (n,), the standard deviation of the gradient noise.
+- normals : (replicas*n,) float64, the standard normal numbers of a step, see :func:`draw`; (0,) for no noise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -68,23 +73,50 @@ def _mean_height(surface, width):
 def _signatures(width):
     scalar, vector, readonly = stepping.width_types(width)
     normals = types.Array(types.float64, 1, "C", readonly=True)
-    matrix, exact = (types.Array(each, 2, "C", readonly=True) for each in (scalar, types.float64))
+    matrix, exact = (types.Array(kind, 2, "C", readonly=True) for kind in (scalar, types.float64))
     heights = types.void(readonly, exact, types.int64, types.float64[::1])
     return types.void(readonly, vector, matrix, readonly, normals), heights
 
 
 @lru_cache(None)
-def noisy_grad(surface, width):
-    """Return the compiled loop ``loop(p, g, coefficients, noise, normals)``, which writes g."""
+def noisy_grad(surface: str, width: Any) -> Callable:
+    """Return the compiled loop that writes the gradient.
+
+    Parameters
+    ----------
+    surface : str
+        A key of ``formulas.SURFACES``.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``loop(p, g, coefficients, noise, normals)``; g is overwritten.
+    """
     return compiled(_signatures(width)[0], nogil=True)(_noisy_grad(*SURFACES[surface]))
 
 
 @lru_cache(None)
-def mean_height(surface, width):
-    """Return the compiled loop ``loop(p, coefficients, n, out)``: out[k], the mean height of an equal share of p.
+def mean_height(surface: str, width: Any) -> Callable:
+    """Return the compiled loop that writes mean heights.
 
-    p : (out.size*replicas*n,); n : int, coordinates of a point; out : float64. Heights are worked out in float64 and
-    added one by one, in the order of p.
+    Parameters
+    ----------
+    surface : str
+        A key of ``formulas.SURFACES``.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``loop(p, coefficients, n, out)``. p has out.size*replicas*n elements, n is the number of coordinates of a
+        point. out, float64, is overwritten: out[k] is the mean height of the k-th equal part of p.
+
+    Notes
+    -----
+    Heights are computed in float64 and added one by one, in the order of p.
     """
     return compiled(_signatures(width)[1], nogil=True)(_mean_height(*SURFACES[surface]))
 
@@ -99,24 +131,45 @@ def _draw_loop():
     return compiled(types.void(types.uint64, types.int64, types.float64[:, ::1]), nogil=True)(_draw)
 
 
-def draw(seed, first, out):
-    """Write the normal numbers of the steps first + 1, first + 2, ..., one row each, that all runs of a seed meet.
+def draw(seed: int | np.uint64, first: int, out: np.ndarray) -> None:
+    """Write the normal numbers that all runs of a seed use.
 
-    They are functions of seed, step and position, so a replica has the same ones however many there are.
+    They are functions of seed, step and position, so a replica has the same ones however many replicas there are.
+
+    Parameters
+    ----------
+    seed : int
+        The seed of the run.
+    first : int
+        The number of steps taken ahead of the stretch.
+    out : (steps, replicas*n) float64 array
+        Row i is overwritten by the numbers of step first + 1 + i.
     """
     _draw_loop()(seed, first, out)
 
 
 @formula
 def move(coefficients, drift, step, moved):
-    """Write the coefficients of a step to moved, in its width: ``second + drift*step``, computed in float64."""
+    """Write the coefficients of a step, ``second + drift*step``, computed in float64.
+
+    Parameters
+    ----------
+    coefficients : (parts, 2) float64 array
+        Those at step 0.
+    drift : (parts,) or (0,) float64 array
+        Change of the second coefficient in a step.
+    step : int
+        The number of the step.
+    moved : (parts, 2) array
+        Its second column is overwritten, in its width.
+    """
     for part in range(drift.size):
         moved[part, 1] = drifted(coefficients[part, 1], drift[part], np.float64(step))
 
 
 @formula
 def _prepare(weights, model, normals):
-    """Return the coefficients of a step, exact and rounded, and a place for a height."""
+    """Return the coefficients of a step, exact and rounded, and an array for a height."""
     return model.exact.copy(), model.rounded.copy(), np.empty(1, np.float64)
 
 
@@ -161,29 +214,46 @@ def _advance_loop(width):
     return compiled(signature, nogil=True)(_advance)
 
 
-def advance(rule, weights, steps, syncs, model, normals, evaluation, surface):
+def advance(
+    rule: str,
+    weights: bundles.Weights,
+    steps: bundles.Steps,
+    syncs: bundles.SyncsOfOneRun,
+    model: bundles.Surface,
+    normals: np.ndarray,
+    evaluation: bundles.Evaluation,
+    surface: str,
+) -> int:
     """Move all replicas of one run over a stretch of steps and evaluate their mean height on the way, all in place.
 
-    The bits are those of stepping by hand on ``noisy_grad``. The height after a step is that of the surface which gave
-    its gradient.
+    The results are bit-for-bit those of single steps on ``noisy_grad``. The height after a step is that of the surface
+    which gave its gradient.
 
     Parameters
     ----------
-    rule, weights, syncs, evaluation
-        As in ``runs.advance``; of the results only the loss of the first part is written.
+    rule : str
+        A key of ``formulas.RULES``.
+    weights : bundles.Weights
+        Arrays (replicas*n,) or (0,).
     steps : bundles.Steps
+        The stretch.
+    syncs : bundles.SyncsOfOneRun
+        Its syncs; fitted slow steps are written to it.
     model : bundles.Surface
+        The surface.
     normals : (at least steps, replicas*n or 0) float64 array
         Row i belongs to step first + 1 + i; read-only.
+    evaluation : bundles.Evaluation
+        Of the results only the loss of the first part is written.
     surface : str
         A key of ``formulas.SURFACES``.
 
     Returns
     -------
     int
-        The steps taken in all; see ``runs.advance``. The height is not checked for being finite.
+        The number of steps taken in all; see ``runs.advance``. The height is not checked for being finite.
     """
-    width = weights.p.dtype.type
-    loops = stepping.plain_loop(rule, width), stepping.sync_loop(width)
-    loops += noisy_grad(surface, width), mean_height(surface, width)
+    width: Any = weights.p.dtype.type
+    of_rule = stepping.plain_loop(rule, width), stepping.sync_loop(width)
+    loops = *of_rule, noisy_grad(surface, width), mean_height(surface, width)
     return _advance_loop(width)(*loops, weights, steps, syncs, model, normals, evaluation, weights.p[:0])

@@ -1,11 +1,13 @@
-"""Accesses to memory that Numba does not emit by itself. In plain Python and in the simulator they are what they say.
+"""Accesses to memory that Numba does not emit by itself; plain Python and the simulator run them as they are written.
 
-``load`` and ``store`` move sixteen bytes at a time, the most a thread can, and the fewest instructions for a pass:
-Numba only knows an array to be aligned to its elements. ``element`` leaves out the question whether an index counts
-from the end, which in an inner loop is most of the instructions.
+``load`` and ``store`` move sixteen bytes at a time. That is the most a thread can move, and a pass needs the fewest
+instructions; Numba only knows that an array is aligned to its elements. ``element`` omits the test whether an index
+counts from the end, which is most of the instructions in an inner loop.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -16,30 +18,73 @@ from numba.extending import intrinsic, overload
 BYTES = 16
 
 
-def lanes_of(width):
-    """Return how many numbers of a NumPy float width one access moves; one where there is no width."""
+def lanes_of(width: Any) -> int:
+    """Return how many numbers one access moves.
+
+    Parameters
+    ----------
+    width : type or None
+        ``np.float32`` or ``np.float64``; None for an access to a single number.
+
+    Returns
+    -------
+    int
+        4, 2 or 1.
+    """
     return BYTES // np.dtype(width).itemsize if width else 1
 
 
-def load(array, i, lanes):
-    """Copy array[i : i + n] into an array of the thread's own, lanes, (n,); the address must be a multiple of 16."""
-    for k in range(lanes.size):
-        lanes[k] = array[i + k]
+def load(array, i, vector):
+    """Copy array[i : i + n] into an array local to the thread.
+
+    Parameters
+    ----------
+    array : (n,) array
+        Read.
+    i : int
+        The first index; array[i] must lie at a multiple of 16 bytes.
+    vector : (lanes_of(width),) array
+        Overwritten.
+    """
+    for k in range(vector.size):
+        vector[k] = array[i + k]
 
 
-def store(array, i, lanes):
-    """Copy an array of the thread's own, lanes, (n,), into array[i : i + n]; the address must be a multiple of 16."""
-    for k in range(lanes.size):
-        array[i + k] = lanes[k]
+def store(array, i, vector):
+    """Copy an array local to the thread into array[i : i + n].
+
+    Parameters
+    ----------
+    array : (n,) array
+        Overwritten at n places.
+    i : int
+        The first index; array[i] must lie at a multiple of 16 bytes.
+    vector : (lanes_of(width),) array
+        Read.
+    """
+    for k in range(vector.size):
+        array[i + k] = vector[k]
 
 
 def element(array, i):
-    """Return array[i], where i must not be negative."""
+    """Return array[i] without the test for a negative index.
+
+    Parameters
+    ----------
+    array : (n,) array
+        Read.
+    i : int
+        At least 0.
+
+    Returns
+    -------
+    number
+    """
     return array[i]
 
 
 class _Access:
-    """The pieces of one access while it is translated: the vector in memory, and the element of a lane."""
+    """The parts of one access during translation: the vector in memory, and the address of each number."""
 
     def __init__(self, context, builder, signature, arguments):
         self.context, self.builder = context, builder
@@ -50,8 +95,8 @@ class _Access:
         self.vector = builder.bitcast(self.pointer(0, arguments[1]), self.kind.as_pointer())
 
     def pointer(self, which, index):
-        made = self.context.make_array(self.kinds[which])(self.context, self.builder, self.arguments[which])
-        return cgutils.get_item_pointer(self.context, self.builder, self.kinds[which], made, [index])
+        view = self.context.make_array(self.kinds[which])(self.context, self.builder, self.arguments[which])
+        return cgutils.get_item_pointer(self.context, self.builder, self.kinds[which], view, [index])
 
     def lanes(self):
         for k in range(self.count):
@@ -77,8 +122,8 @@ def _stored(context, builder, signature, arguments):
 
 def _element_loaded(context, builder, signature, arguments):
     kind = signature.args[0]
-    made = context.make_array(kind)(context, builder, arguments[0])
-    return builder.load(cgutils.get_item_pointer(context, builder, kind, made, [arguments[1]]))
+    view = context.make_array(kind)(context, builder, arguments[0])
+    return builder.load(cgutils.get_item_pointer(context, builder, kind, view, [arguments[1]]))
 
 
 @intrinsic
@@ -92,20 +137,20 @@ def _element_typed(array, i):
 
 
 @intrinsic
-def _load(typing_context, array, i, lanes):
-    return types.none(array, types.int64, lanes), _loaded
+def _load(typing_context, array, i, vector):
+    return types.none(array, types.int64, vector), _loaded
 
 
 @intrinsic
-def _store(typing_context, array, i, lanes):
-    return types.none(array, types.int64, lanes), _stored
+def _store(typing_context, array, i, vector):
+    return types.none(array, types.int64, vector), _stored
 
 
 @overload(load, strict=False)
-def _load_typed(array, i, lanes):
-    return lambda array, i, lanes: _load(array, i, lanes)
+def _load_typed(array, i, vector):
+    return lambda array, i, vector: _load(array, i, vector)
 
 
 @overload(store, strict=False)
-def _store_typed(array, i, lanes):
-    return lambda array, i, lanes: _store(array, i, lanes)
+def _store_typed(array, i, vector):
+    return lambda array, i, vector: _store(array, i, vector)

@@ -1,14 +1,21 @@
-"""Dense networks on a CUDA device, in phases: the threads of a block share out a phase, and a barrier ends it.
+"""Dense networks on a CUDA device, in phases: the threads of a block share the work of a phase, and a barrier ends it.
 
-The counterpart of ``cpu/network.py``, with the same order of every sum and so the same bits: an element of a product is
-one chain over k, sums over classes and rows go upwards. No phase reads what another thread writes in it.
+The counterpart of ``cpu/network.py``. Every sum has the same order, so results are bit-for-bit identical: an element of
+a product is one chain over k, and sums over classes and rows go upwards. No phase reads what another thread writes in
+it.
 
-Arguments of all phases
-    params, g : (n,) float32 or float64, the flat buffer and its gradient.
-    work   : (work_size(sizes, rows),), same width. It holds the activations of all layers as (features, rows), which
-             the backward pass turns into errors; those of all but the last once more as (rows, features); losses; hits.
-    sizes, activation, l2 : as in ``bundles.Network``.        rows : the number of rows of the batch.
-    layer  : Layer, one layer of the network.                 team : Team, the threads of the block.
+Notes
+-----
+Arguments of all phases:
+
+- params, g : (n,) float32 or float64, the flat buffer and its gradient.
+- work : (work_size(sizes, rows),), same width. First come the activations of all layers as (features, rows), which the
+  backward pass turns into errors. Those of all layers except the last follow once more as (rows, features). Losses and
+  hits are last.
+- sizes, activation, l2 : as in ``bundles.Network``.
+- rows : the number of rows of the batch.
+- layer : Layer, one layer of the network.
+- team : Team, the threads of the block.
 """
 
 from __future__ import annotations
@@ -29,7 +36,7 @@ from lookahead_nb.formulas import (
 from lookahead_nb.gpu.access import element
 from lookahead_nb.jit import fma, formula, like
 
-# Rows and columns of a tile, with a chain for each pair: sixteen chains hide the latency of fma, and share eight reads.
+# Rows and columns of a tile, with a chain for each pair: sixteen chains hide the latency of fma and share eight reads.
 TALL, BROAD = 4, 4
 
 
@@ -38,8 +45,10 @@ class Team(NamedTuple):
 
     Attributes
     ----------
-    me : int32, the number of this thread.
-    size : int32, the number of threads.
+    me : int32
+        The number of this thread.
+    size : int32
+        The number of threads.
     """
 
     me: Any
@@ -51,9 +60,12 @@ class Layer(NamedTuple):
 
     Attributes
     ----------
-    weight : int64, where its weights begin in the flat buffer; its biases follow them.
-    fan_in, fan_out : int64, its inputs and outputs.
-    rows : int64, the number of rows of the batch.
+    weight : int64
+        Index in the flat buffer where its weights begin; its biases follow them.
+    fan_in, fan_out : int64
+        Its inputs and outputs.
+    rows : int64
+        The number of rows of the batch.
     """
 
     weight: Any
@@ -62,14 +74,38 @@ class Layer(NamedTuple):
     rows: Any
 
 
-def work_size(sizes, rows):
-    """Return how many numbers a pass over this many rows needs."""
+def work_size(sizes: Any, rows: int) -> int:
+    """Return how many numbers a pass over a batch needs.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Features of the input and of each layer's output.
+    rows : int
+        Rows of the batch.
+
+    Returns
+    -------
+    int
+    """
     return int(rows * (2 * sum(sizes) - sizes[-1] + 2))
 
 
 @formula
 def width_of_layers(sizes, layers):
-    """Return how many features the first so many layers have in all."""
+    """Return how many features the first layers have in all.
+
+    Parameters
+    ----------
+    sizes : (layers + 1,) int64 array
+        As in ``bundles.Network``.
+    layers : int
+        How many layers, the input included.
+
+    Returns
+    -------
+    int
+    """
     total = 0
     for layer in range(layers):
         total += sizes[layer]
@@ -78,7 +114,19 @@ def width_of_layers(sizes, layers):
 
 @formula
 def weights_before(sizes, layer):
-    """Return where the weights of a layer begin in the flat buffer."""
+    """Return where the weights of a layer begin in the flat buffer.
+
+    Parameters
+    ----------
+    sizes : (layers + 1,) int64 array
+        As in ``bundles.Network``.
+    layer : int
+        The number of the layer, from 0.
+
+    Returns
+    -------
+    int
+    """
     at = 0
     for below in range(layer):
         at += (sizes[below] + 1) * sizes[below + 1]
@@ -87,20 +135,54 @@ def weights_before(sizes, layer):
 
 @formula
 def losses_at(sizes, rows):
-    """Return where the losses of the rows begin in work; their hits follow."""
+    """Return where the losses of the rows begin in work; their hits follow.
+
+    Parameters
+    ----------
+    sizes : (layers + 1,) int64 array
+        As in ``bundles.Network``.
+    rows : int
+        Rows of the batch.
+
+    Returns
+    -------
+    int
+    """
     features = width_of_layers(sizes, sizes.size)
     return rows * (features + features - sizes[sizes.size - 1])
 
 
 @formula
 def tiles(height, width):
-    """Return how many tiles cover a product of so many rows and columns."""
+    """Return how many tiles cover a product.
+
+    Parameters
+    ----------
+    height, width : int
+        Rows and columns of the product.
+
+    Returns
+    -------
+    int
+    """
     return (height + TALL - 1) // TALL * ((width + BROAD - 1) // BROAD)
 
 
 @formula
 def corner(tile, width):
-    """Return the first row and column of a tile; neighbouring threads have neighbouring columns."""
+    """Return the first row and column of a tile; neighbouring threads have neighbouring columns.
+
+    Parameters
+    ----------
+    tile : int
+        The number of the tile, from 0.
+    width : int
+        Columns of the product.
+
+    Returns
+    -------
+    tuple of 2 ints
+    """
     across = (width + BROAD - 1) // BROAD
     return tile // across * TALL, tile % across * BROAD
 
@@ -110,7 +192,7 @@ def _tile(A, at, row_step, step, B, begin, stride, row, height, column, width, c
     """Return the chains over k of rows row, ..., row + 3 of A and columns column, ..., column + 3 of B, row by row.
 
     A[i, k] lies at at + i*row_step + k*step, B[k, j] at begin + k*stride + j. Past the edge of a product its last row
-    and column are taken again.
+    and column are read again.
     """
     low, right = height - 1, width - 1
     a0, a1 = at + row * row_step, at + min(row + 1, low) * row_step
@@ -144,9 +226,26 @@ def _tile(A, at, row_step, step, B, begin, stride, row, height, column, width, c
 
 @formula
 def load(X, first, chosen, rows, features, copies, work, by_row, team):
-    """Copy rows of X to work as (features, rows) and, with copies, as (rows, features) from by_row on.
+    """Copy rows of X to work as (features, rows) and, on request, as (rows, features).
 
-    chosen : (rows,) their indices, or (0,) for the rows from ``first`` on.
+    Parameters
+    ----------
+    X : (all rows, features) array
+        The data.
+    first : int
+        The first row, if chosen is empty.
+    chosen : (rows,) or (0,) int64 array
+        The indices of the rows; if empty, the rows from ``first`` on.
+    rows, features : int
+        The shape of the batch.
+    copies : bool
+        Whether to write the second copy.
+    work : (work_size,) array
+        Overwritten from 0 on.
+    by_row : int
+        Index in work of the second copy.
+    team : Team
+        The threads of the block.
     """
     for i in range(team.me, rows * features, team.size):
         r, f = i // features, i % features
@@ -158,7 +257,29 @@ def load(X, first, chosen, rows, features, copies, work, by_row, team):
 
 @formula
 def forward(params, layer, hidden, activation, work, inputs, outputs, copies, by_row, team):
-    """Write the outputs of one layer, activated if hidden, and with copies the same by rows from by_row on."""
+    """Write the outputs of one layer, activated if hidden, and on request a copy by rows.
+
+    Parameters
+    ----------
+    params : (n,) array
+        The flat buffer.
+    layer : Layer
+        The layer and its batch.
+    hidden : bool
+        Whether an activation follows.
+    activation : int
+        RELU, TANH or SIGMOID.
+    work : (work_size,) array
+        Changed in place.
+    inputs, outputs : int
+        Indices in work of the inputs, (fan_in, rows), and the outputs, (fan_out, rows).
+    copies : bool
+        Whether to write the activations as (rows, fan_out) too.
+    by_row : int
+        Index in work of that copy.
+    team : Team
+        The threads of the block.
+    """
     weight, fan_in, fan_out, rows = layer
     bias = weight + fan_in * fan_out
     for tile in range(team.me, tiles(fan_out, rows), team.size):
@@ -177,7 +298,31 @@ def forward(params, layer, hidden, activation, work, inputs, outputs, copies, by
 
 @formula
 def losses_and_errors(y, first, chosen, classes, rows, work, logits, losses, goes_back, team):
-    """Write the cross-entropy of each row and either turn its logits into errors or write whether its label is hit."""
+    """Write the cross-entropy of each row, and turn its logits into errors or write whether its label is hit.
+
+    Parameters
+    ----------
+    y : int64 array
+        The labels of the data.
+    first : int
+        The first row, if chosen is empty.
+    chosen : (rows,) or (0,) int64 array
+        The indices of the rows; if empty, the rows from ``first`` on.
+    classes : int
+        The number of logits.
+    rows : int
+        Rows of the batch.
+    work : (work_size,) array
+        Changed in place.
+    logits : int
+        Index in work of the logits, (classes, rows).
+    losses : int
+        Index in work of the losses; hits follow them.
+    goes_back : bool
+        Whether logits become errors; otherwise hits are written.
+    team : Team
+        The threads of the block.
+    """
     zero = like(work[logits], 0)
     one = like(zero, 1)
     share = one / like(zero, rows)
@@ -196,12 +341,12 @@ def losses_and_errors(y, first, chosen, classes, rows, work, logits, losses, goe
                 z = work[logits + c * rows + r]
                 if z > peak:
                     peak, best = z, c
-            own, total = work[logits + label * rows + r], zero
+            label_logit, total = work[logits + label * rows + r], zero
             for c in range(classes):
                 term = softmax_term(work[logits + c * rows + r], peak)
                 work[logits + c * rows + r] = term
                 total = total + term
-            work[losses + r] = softmax_loss(own, peak, total)
+            work[losses + r] = softmax_loss(label_logit, peak, total)
             if goes_back:
                 for c in range(classes):
                     probability = softmax_share(work[logits + c * rows + r], total)
@@ -212,7 +357,25 @@ def losses_and_errors(y, first, chosen, classes, rows, work, logits, losses, goe
 
 @formula
 def gradient(params, g, layer, l2, work, errors, by_row, team):
-    """Write the gradient by the weights and biases of one layer."""
+    """Write the gradient with respect to the weights and biases of one layer.
+
+    Parameters
+    ----------
+    params, g : (n,) array
+        The flat buffer, and its gradient, which is overwritten at this layer.
+    layer : Layer
+        The layer and its batch.
+    l2 : float
+        The penalty on weights, of the width of params.
+    work : (work_size,) array
+        Read.
+    errors : int
+        Index in work of the errors of the outputs, (fan_out, rows).
+    by_row : int
+        Index in work of the inputs, (rows, fan_in).
+    team : Team
+        The threads of the block.
+    """
     weight, fan_in, fan_out, rows = layer
     bias, zero = weight + fan_in * fan_out, like(l2, 0)
     for tile in range(team.me, tiles(fan_out, fan_in), team.size):
@@ -232,7 +395,25 @@ def gradient(params, g, layer, l2, work, errors, by_row, team):
 
 @formula
 def back_to(params, layer, activation, work, inputs, errors, team):
-    """Turn the inputs of one layer into the errors of the layer below."""
+    """Turn the inputs of one layer into the errors of the layer below.
+
+    Parameters
+    ----------
+    params : (n,) array
+        The flat buffer.
+    layer : Layer
+        The layer and its batch.
+    activation : int
+        RELU, TANH or SIGMOID.
+    work : (work_size,) array
+        Changed in place.
+    inputs : int
+        Index in work of the inputs, (fan_in, rows), which become errors.
+    errors : int
+        Index in work of the errors of the outputs, (fan_out, rows).
+    team : Team
+        The threads of the block.
+    """
     weight, fan_in, fan_out, rows = layer
     for tile in range(team.me, tiles(fan_in, rows), team.size):
         row, column = corner(tile, rows)

@@ -1,19 +1,20 @@
-"""Whole training runs on a CUDA device: a block of threads trains a run, and many blocks as many runs.
+"""Whole training runs on a CUDA device: each block of threads trains one run at a time.
 
-The counterpart of ``cpu/runs.py``: the same entry and the same bundles, with one number for each of R runs where a run
-on the CPU has a single one. A launch takes all runs from one evaluated step to the next; nothing leaves the device but
-their losses. No sum is shared between threads and nothing is added atomically, so the bits do not depend on the launch
-configuration.
+The counterpart of ``cpu/runs.py``: the same entry and the same bundles, with one number for each of R runs instead of a
+single one. A launch moves all runs from one evaluated step to the next; only their losses leave the device. No sum is
+shared between threads and nothing is added atomically, so results do not depend on the launch configuration.
 
-The kernels that train hold no float64 beside float32: the scalars of a step come from tables. Only the kernel that
-evaluates adds up losses in float64, as the CPU does.
+The kernels that train float32 use no float64: the scalars of a step come from tables. Only the kernel that evaluates
+adds up losses in float64, as the CPU does.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numba import from_dtype
@@ -26,10 +27,10 @@ from lookahead_nb.gpu.step import sync_slot
 from lookahead_nb.jit import fma, formula, like, named
 from lookahead_nb.philox import minibatch_row
 
-THREADS = 128  # a thread takes some 180 registers: two such blocks fit on a multiprocessor of 65,536
-MOST_BLOCKS = 528  # each has room of its own to work in; four on every multiprocessor of the largest cards
+THREADS = 128  # a thread uses about 180 registers: two such blocks fit on a multiprocessor of 65,536
+MOST_BLOCKS = 528  # each has its own scratch memory; four on every multiprocessor of the largest cards
 ROWS_AT_ONCE = 64  # rows that a block evaluates together
-SHARED_BYTES = 48 * 1024  # of shared memory, which every device gives a block without being asked for more
+SHARED_BYTES = 48 * 1024  # of shared memory, the default limit of a block on every device
 FAST, SLOW = 0, 1
 
 # --------------------------------------------------------------------------------- phases of every run: rule and sync
@@ -37,7 +38,20 @@ FAST, SLOW = 0, 1
 
 @formula
 def weights_of_run(weights, run):
-    """Return the :class:`Weights` of one run, all (n,)."""
+    """Return the weights of one run.
+
+    Parameters
+    ----------
+    weights : bundles.Weights
+        Those of R runs.
+    run : int
+        The number of the run, from 0.
+
+    Returns
+    -------
+    bundles.Weights
+        All (n,).
+    """
     return Weights(
         weights.p[run],
         weights.g[run],
@@ -51,7 +65,21 @@ def weights_of_run(weights, run):
 
 @formula
 def sync_if_due(t, weights, syncs, run, team):
-    """Sync the weights of one run if a sync is due at step t, as ``step.sync``; a thread syncs what it has moved."""
+    """Sync the weights of one run if a sync is due, as ``step.sync``; a thread syncs the weights that it has moved.
+
+    Parameters
+    ----------
+    t : int
+        The number of the step, from 1.
+    weights : bundles.Weights
+        Those of the run; changed in place.
+    syncs : bundles.Syncs
+        The syncs of all runs.
+    run : int
+        The number of the run, from 0.
+    team : Team
+        The threads of the block.
+    """
     period = syncs.period[run]
     if period > 0 and t % period == 0:
         turn = (t // period - 1) % syncs.turns[run]
@@ -68,10 +96,21 @@ def sync_if_due(t, weights, syncs, run, team):
 
 
 def end_of_step(rule, slots):
-    """Return the phase ``end(beyond, t, weights, steps, syncs, run, team)``: a step of the rule, and its sync if due.
+    """Return the phase that takes a step of the rule and syncs if due.
 
-    weights : of one run. It returns the step at which the run freezes, or -1, and the steps taken: none here if any
-    thread found a loss or gradient beyond its limit, one if a weight then is.
+    Parameters
+    ----------
+    rule : function
+        A formula of ``formulas.RULES``.
+    slots : int
+        The number of slots that it uses.
+
+    Returns
+    -------
+    function
+        ``end(beyond, t, weights, steps, syncs, run, team) -> (frozen_at, count)``; weights are those of one run.
+        frozen_at is the step at which the run freezes, or -1. count is the number of steps taken: t - 1 if any thread
+        found a loss or gradient beyond its limit, else t.
     """
 
     def end(beyond, t, weights, steps, syncs, run, team):
@@ -93,17 +132,31 @@ def end_of_step(rule, slots):
             beyond = beyond or not (abs(after) <= steps.limits[1])
         if cuda.syncthreads_or(np.int32(beyond)):
             return t, t
-        if t < steps.last:  # the last sync is left to `update_slow_weights`: the fast weights are evaluated ahead of it
+        if t < steps.last:  # `update_slow_weights` does the last sync, after the fast weights are evaluated
             sync_if_due(t, weights, syncs, run, team)
             cuda.syncthreads()
         return -1, t
 
-    return cuda.jit(device=True)(named(f"end_of_step_{rule.__name__}", end))  # the simulator needs it to find barriers
+    return cuda.jit(device=True)(named(f"end_of_step_{rule.__name__}", end))  # or the simulator misses barriers
 
 
 @formula
 def any_beyond(g, limit, team):
-    """Tell whether an element of this thread is not within [-limit, limit]; NaN is not."""
+    """Return whether an element of this thread is not within [-limit, limit]; NaN is not.
+
+    Parameters
+    ----------
+    g : (n,) array
+        float32 or float64.
+    limit : float
+        Of the same width, at least 0.
+    team : Team
+        The threads of the block.
+
+    Returns
+    -------
+    bool
+    """
     beyond = False
     for i in range(team.me, g.size, team.size):
         beyond = beyond or not (abs(g[i]) <= limit)
@@ -111,15 +164,27 @@ def any_beyond(g, limit, team):
 
 
 def update_slow_weights(weights, syncs, diverged_at, t):
-    """Kernel: sync the runs that do so at step t, and average those of Schedule-Free; frozen runs stay as they are."""
+    """Sync the runs that are due at step t, and average those of Schedule-Free; frozen runs stay as they are. A kernel.
+
+    Parameters
+    ----------
+    weights : bundles.Weights
+        Those of R runs; changed in place.
+    syncs : bundles.Syncs
+        The syncs of all runs.
+    diverged_at : (R,) int64 array
+        -1 for a run that is not frozen.
+    t : int
+        The number of the step, from 1.
+    """
     team = Team(cuda.threadIdx.x, cuda.blockDim.x)
     for run in range(cuda.blockIdx.x, weights.p.shape[0], cuda.gridDim.x):
         if diverged_at[run] < 0:
-            own, outward = weights_of_run(weights, run), syncs.outward[run]
-            sync_if_due(t, own, syncs, run, team)
+            arrays, outward = weights_of_run(weights, run), syncs.outward[run]
+            sync_if_due(t, arrays, syncs, run, team)
             if outward > like(outward, 0):
-                for i in range(team.me, own.p.size, team.size):
-                    own.slow[i] = schedule_free_average(own.p[i], own.s1[i], outward)
+                for i in range(team.me, arrays.p.size, team.size):
+                    arrays.slow[i] = schedule_free_average(arrays.p[i], arrays.s1[i], outward)
 
 
 # -------------------------------------------------------------------------------------------- training and evaluation
@@ -127,7 +192,10 @@ def update_slow_weights(weights, syncs, diverged_at, t):
 
 @formula
 def _loss_in_double(params, model, rows, work, losses):
-    """Return the loss as the CPU adds it up, where sums of finite numbers may overflow; every thread does it alone."""
+    """Return the loss as the CPU adds it up; every thread computes all of it.
+
+    In float64 a sum of finite numbers may overflow.
+    """
     sizes, l2 = model.sizes, model.l2
     loss = like(l2, 0)
     for r in range(rows):
@@ -150,7 +218,7 @@ def _copy(source, target, team):
 
 
 def _train(rule, slots, width, shared):
-    """Return the kernel; shared : whether weights, gradient and state of a run lie in shared memory meanwhile."""
+    """Return the kernel; shared : whether weights, gradient and state of a run are in shared memory meanwhile."""
     end_step, number, double = end_of_step(rule, slots), from_dtype(np.dtype(width)), width == np.float64
 
     def kernel(weights, steps, syncs, model, batches, work, diverged_at, taken):
@@ -165,15 +233,15 @@ def _train(rule, slots, width, shared):
             if diverged_at[run] >= 0:
                 continue
             far = weights_of_run(weights, run)
-            own = far
-            if shared:  # a thread copies what it moves: nobody waits for anybody
+            arrays = far
+            if shared:  # a thread copies the elements that it moves, so no barrier is needed
                 n, slot = far.p.size, 2 * far.p.size + far.s1.size
                 p, g, s1, s2 = near[:n], near[n : 2 * n], near[2 * n : slot], near[slot:]
-                own = Weights(p, g, s1, s2, far.slow, far.a1, far.a2)
+                arrays = Weights(p, g, s1, s2, far.slow, far.a1, far.a2)
                 _copy(far.p, p, team)
                 _copy(far.s1, s1, team)
                 _copy(far.s2, s2, team)
-            params, grad = own.p, own.g
+            params, grad = arrays.p, arrays.g
             frozen_at, count = -1, steps.last
             for t in range(steps.first + 1, steps.last + 1):
                 for i in range(team.me, batch_size, team.size):
@@ -206,13 +274,13 @@ def _train(rule, slots, width, shared):
                 else:  # sums of finite float32 numbers are finite in float64
                     for r in range(team.me, batch_size, team.size):
                         beyond = beyond or not math.isfinite(space[losses + r])
-                frozen_at, count = end_step(beyond, t, own, steps, syncs, run, team)
+                frozen_at, count = end_step(beyond, t, arrays, steps, syncs, run, team)
                 if frozen_at >= 0:
                     break
             if shared:
-                _copy(own.p, far.p, team)
-                _copy(own.s1, far.s1, team)
-                _copy(own.s2, far.s2, team)
+                _copy(arrays.p, far.p, team)
+                _copy(arrays.s1, far.s1, team)
+                _copy(arrays.s2, far.s2, team)
             if team.me == 0:
                 diverged_at[run], taken[run] = frozen_at, count
 
@@ -221,7 +289,23 @@ def _train(rule, slots, width, shared):
 
 @formula
 def is_evaluated(run, kind, syncs, diverged_at):
-    """Tell whether a run has weights of this kind, FAST or SLOW, and is not frozen."""
+    """Return whether a run has weights of a kind and is not frozen.
+
+    Parameters
+    ----------
+    run : int
+        The number of the run, from 0.
+    kind : int
+        FAST or SLOW.
+    syncs : bundles.Syncs
+        The syncs of all runs.
+    diverged_at : (R,) int64 array
+        -1 for a run that is not frozen.
+
+    Returns
+    -------
+    bool
+    """
     has_slow_weights = syncs.period[run] > 0 or syncs.outward[run] > like(syncs.outward[run], 0)
     return diverged_at[run] < 0 and (kind == FAST or has_slow_weights)
 
@@ -229,26 +313,26 @@ def is_evaluated(run, kind, syncs, diverged_at):
 def _evaluate(params, model, evaluation, syncs, work, at, kind, both):
     team, layers = Team(cuda.threadIdx.x, cuda.blockDim.x), model.sizes.size - 1
     sizes, X, y, results = model.sizes, evaluation.X, evaluation.y, evaluation.results
-    space, everyone, parts = work.numbers[cuda.blockIdx.x], y[:0], evaluation.bounds.size - 1
+    space, all_rows, parts = work.numbers[cuda.blockIdx.x], y[:0], evaluation.bounds.size - 1
     for job in range(cuda.blockIdx.x, params.shape[0] * parts, cuda.gridDim.x):
         run, part = job // parts, job % parts
         if not is_evaluated(run, kind, syncs, evaluation.diverged_at):
             continue
-        own, loss, hits = params[run], np.float64(0), 0
+        run_params, loss, hits = params[run], np.float64(0), 0
         low, high = evaluation.bounds[part], evaluation.bounds[part + 1]
         for first in range(low, high, ROWS_AT_ONCE):
             rows = min(ROWS_AT_ONCE, high - first)
-            network.load(X, first, everyone, rows, sizes[0], False, space, 0, team)
+            network.load(X, first, all_rows, rows, sizes[0], False, space, 0, team)
             cuda.syncthreads()
             start, weight = 0, 0
             for i in range(layers):
                 layer = Layer(weight, sizes[i], sizes[i + 1], rows)
                 end = start + layer.fan_in * rows
-                network.forward(own, layer, i < layers - 1, model.activation, space, start, end, False, 0, team)
+                network.forward(run_params, layer, i < layers - 1, model.activation, space, start, end, False, 0, team)
                 cuda.syncthreads()
                 start, weight = end, weight + (layer.fan_in + 1) * layer.fan_out
             losses = network.losses_at(sizes, rows)
-            network.losses_and_errors(y, first, everyone, sizes[layers], rows, space, start, losses, False, team)
+            network.losses_and_errors(y, first, all_rows, sizes[layers], rows, space, start, losses, False, team)
             cuda.syncthreads()
             if team.me == 0:
                 for r in range(rows):
@@ -268,18 +352,38 @@ def _training(rule, width, shared):
 
 
 @lru_cache(None)
-def single(function):
-    """Return the kernel of a function that takes any rule and width."""
+def single(function: Callable) -> Any:
+    """Return the kernel of a function that accepts any rule and width.
+
+    Parameters
+    ----------
+    function : function
+        Plain Python.
+
+    Returns
+    -------
+    kernel
+    """
     return cuda.jit(function)
 
 
 # ------------------------------------------------------------------------------------------- bundles on the device
 
 
-def weights_of(numbers, p):
+def weights_of(numbers: Any, p: np.ndarray) -> Weights:
     """Return the :class:`Weights` of R runs at their start.
 
-    numbers : RunNumbers. p : (R, n), the weights, on the host.
+    Parameters
+    ----------
+    numbers : optimizers.RunNumbers
+        Those of the R runs.
+    p : (R, n) np.ndarray
+        The weights.
+
+    Returns
+    -------
+    bundles.Weights
+        On the device.
     """
     arrays = {name: np.zeros((len(p), size), p.dtype) for name, size in numbers.sizes(p.shape[1]).items()}
     slots = [slot for slot, name in zip(("s1", "s2"), numbers.slots, strict=False) if name in STARTS_AT_WEIGHTS]
@@ -287,13 +391,24 @@ def weights_of(numbers, p):
     return Weights(**{name: cuda.to_device(array) for name, array in (arrays | copies).items()})
 
 
-def steps_of(numbers, tables):
+def steps_of(numbers: Any, tables: Iterable[np.ndarray]) -> StepsOfRuns:
     """Return :class:`StepsOfRuns` with all steps of R runs.
 
-    numbers : RunNumbers. tables : (steps, 8) arrays on the host, one for each run.
+    Parameters
+    ----------
+    numbers : optimizers.RunNumbers
+        Those of the R runs.
+    tables : iterable of (steps, 8) np.ndarray
+        The scalars of the steps, one table for each run.
+
+    Returns
+    -------
+    bundles.StepsOfRuns
+        On the device, with equal tables stored once.
     """
     index: dict[bytes, int] = {}
-    distinct, which = [], []
+    distinct: list[np.ndarray] = []
+    which: list[int] = []
     for table in tables:
         which.append(index.setdefault(table.tobytes(), len(index)))
         if which[-1] == len(distinct):
@@ -302,8 +417,21 @@ def steps_of(numbers, tables):
     return StepsOfRuns(np.int64(0), last, cuda.to_device(np.stack(distinct)), cuda.to_device(np.array(which)), limits)
 
 
-def syncs_of(numbers, width):
-    """Return the :class:`Syncs` of R runs in a NumPy float width; numbers : RunNumbers."""
+def syncs_of(numbers: Any, width: Any) -> Syncs:
+    """Return the :class:`Syncs` of R runs.
+
+    Parameters
+    ----------
+    numbers : optimizers.RunNumbers
+        Those of the R runs.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    bundles.Syncs
+        On the device.
+    """
     return Syncs(
         cuda.to_device(numbers.period),
         cuda.to_device(numbers.slow_steps.astype(width)),
@@ -314,33 +442,104 @@ def syncs_of(numbers, width):
     )
 
 
-def network_of(model, width):
-    """Return the :class:`Network` of a dense model in a NumPy float width."""
+def network_of(model: Any, width: Any) -> Network:
+    """Return the :class:`Network` of a dense model.
+
+    Parameters
+    ----------
+    model : DenseNetwork
+        An ``MLP`` or a ``LogisticRegression``.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    bundles.Network
+        On the device.
+    """
     return Network(cuda.to_device(model.sizes), np.int64(model.activation_code), width(model.l2))
 
 
-def batches_of(rows, batch_size, seeds):
-    """Return the :class:`Batches` of a data set's rows for the seeds of R runs."""
+def batches_of(rows: Any, batch_size: int, seeds: Any) -> Batches:
+    """Return the :class:`Batches` of a data set's rows for R runs.
+
+    Parameters
+    ----------
+    rows : training.setup.Rows
+        The rows that all runs share.
+    batch_size : int
+        Rows of a minibatch.
+    seeds : (R,) sequence of int
+        One for each run.
+
+    Returns
+    -------
+    bundles.Batches
+        On the device.
+    """
     seeds = np.asarray(seeds, np.uint64)
     return Batches(cuda.to_device(rows.X), cuda.to_device(rows.y), np.int64(batch_size), cuda.to_device(seeds))
 
 
-def evaluation_of(rows, steps, runs):
-    """Return the :class:`Evaluation` of a data set's rows at these steps, for so many runs; no result is there yet."""
+def evaluation_of(rows: Any, steps: np.ndarray, runs: int) -> Evaluation:
+    """Return the :class:`Evaluation` of a data set's rows, with all results NaN.
+
+    Parameters
+    ----------
+    rows : training.setup.Rows
+        The rows that all runs share.
+    steps : (m,) int64 array
+        The evaluated steps, rising.
+    runs : int
+        The number R of runs.
+
+    Returns
+    -------
+    bundles.Evaluation
+        On the device.
+    """
     results = np.full((runs, len(steps), 2, len(rows.bounds) - 1, 2), np.nan)
     arrays = rows.eval_X, rows.eval_y, rows.bounds, steps, results, np.full(runs, -1, np.int64)
     return Evaluation(*map(cuda.to_device, arrays))
 
 
-def workspace_of(sizes, batch_size, jobs, width):
-    """Return the :class:`Workspace` for so many runs or parts of an evaluation, and batches of this size."""
+def workspace_of(sizes: Any, batch_size: int, jobs: int, width: Any) -> Workspace:
+    """Return the :class:`Workspace` for some runs or parts of an evaluation.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Features of the input and of each layer's output.
+    batch_size : int
+        Rows of a minibatch.
+    jobs : int
+        The number of runs or of parts of an evaluation.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    bundles.Workspace
+        On the device.
+    """
     blocks = min(MOST_BLOCKS, jobs)
     size = network.work_size(sizes, max(batch_size, ROWS_AT_ONCE))
     return Workspace(cuda.device_array((blocks, size), width), cuda.device_array((blocks, batch_size), np.int64))
 
 
-def workspace_bytes(sizes, batch_size, jobs, width):
-    """Return how much memory ``workspace_of`` takes."""
+def workspace_bytes(sizes: Any, batch_size: int, jobs: int, width: Any) -> int:
+    """Return how much memory :func:`workspace_of` needs.
+
+    Parameters
+    ----------
+    sizes, batch_size, jobs, width
+        As in :func:`workspace_of`.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     size = network.work_size(sizes, max(batch_size, ROWS_AT_ONCE))
     return min(MOST_BLOCKS, jobs) * (size * np.dtype(width).itemsize + 8 * batch_size)
 
@@ -348,8 +547,16 @@ def workspace_bytes(sizes, batch_size, jobs, width):
 # ------------------------------------------------------------------------------------------------------------- control
 
 
-def control_loop(train, evaluate, weights, steps, syncs, evaluation, threads):
-    """Take R runs over a stretch, from one evaluated step to the next; the same loop for networks and surfaces.
+def control_loop(
+    train: Callable,
+    evaluate: Callable,
+    weights: Weights,
+    steps: StepsOfRuns,
+    syncs: Syncs,
+    evaluation: Evaluation,
+    threads: int,
+) -> np.ndarray:
+    """Move R runs over a stretch, from one evaluated step to the next; the same loop for networks and surfaces.
 
     Parameters
     ----------
@@ -357,12 +564,18 @@ def control_loop(train, evaluate, weights, steps, syncs, evaluation, threads):
         Called with (steps, taken): steps reach from one evaluated step to the next. It writes ``taken``, (R,), of the
         runs that are not frozen, and leaves the sync of the last step to this loop.
     evaluate : function
-        Called with (params, index of the step, FAST or SLOW, whether slow weights are the same): params are the fast
-        or slow weights, (R, n).
-    weights, steps, syncs, evaluation
+        Called with (params, index of the step, FAST or SLOW, whether slow weights are the same): params are the fast or
+        slow weights, (R, n).
+    weights : bundles.Weights
+        As in :func:`advance`.
+    steps : bundles.StepsOfRuns
+        As in :func:`advance`.
+    syncs : bundles.Syncs
+        As in :func:`advance`.
+    evaluation : bundles.Evaluation
         As in :func:`advance`.
     threads : int
-        Of a block.
+        Threads of a block.
 
     Returns
     -------
@@ -386,10 +599,19 @@ def control_loop(train, evaluate, weights, steps, syncs, evaluation, threads):
     return taken.copy_to_host()
 
 
-def advance(rule, weights, steps, syncs, model, batches, evaluation, work):
+def advance(
+    rule: str,
+    weights: Weights,
+    steps: StepsOfRuns,
+    syncs: Syncs,
+    model: Network,
+    batches: Batches,
+    evaluation: Evaluation,
+    work: Workspace,
+) -> np.ndarray:
     """Train R dense networks over a stretch of steps and evaluate them on the way, all in place.
 
-    The counterpart of ``cpu.runs.advance``; the arrays of all bundles lie on the device.
+    The counterpart of ``cpu.runs.advance``; the arrays of all bundles are in device memory.
 
     Parameters
     ----------
@@ -398,17 +620,23 @@ def advance(rule, weights, steps, syncs, model, batches, evaluation, work):
     weights : bundles.Weights
         Arrays (R, n) or (R, 0).
     steps : bundles.StepsOfRuns
+        The stretch.
     syncs : bundles.Syncs
+        The syncs of the R runs.
     model : bundles.Network
+        The network.
     batches : bundles.Batches
+        The training rows.
     evaluation : bundles.Evaluation
         A run whose ``diverged_at`` is not -1 is frozen.
     work : bundles.Workspace
+        Scratch memory.
 
     Returns
     -------
     (R,) int64 array
-        The steps taken in all: fewer than asked for where a run diverged, 0 for a run that was frozen before.
+        The number of steps taken in all: fewer than requested where a run diverged, 0 for a run that was already
+        frozen.
     """
     width, runs = weights.p.dtype.type, weights.p.shape[0]
     blocks = min(runs, len(work.numbers))

@@ -1,16 +1,18 @@
 """Loops over flat buffers on a CUDA device: one step of any rule, plain or with a Lookahead sync in the same pass.
 
-The mirror of ``cpu/step.py``: same names, order and arguments, which are described there. A thread works on sixteen
-bytes of every array at a time, or on one element where an array is not aligned to that, and strides over the grid; so
-the result does not depend on the launch configuration, and no float is ever added atomically. The scalars of a step
-travel as arguments of the launch: copying them first would wait for the device. Kernels run on the stream of the
-weights. They carry no signature: an eager one would fail on import where there is no driver.
+The mirror of ``cpu/step.py``: same names, order and arguments. A thread works on sixteen bytes of every array at a time
+and strides over the grid; where an array is not aligned to that, it works on one element. So the result does not depend
+on the launch configuration, and no float is ever added atomically.
+
+The scalars of a step are arguments of the launch: a copy to the device would wait for it. Kernels run on the stream of
+the weights. They carry no signature: an eager one would fail on import where there is no driver.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from threading import get_ident
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +22,12 @@ from lookahead_nb.gpu.access import BYTES, lanes_of, load, store
 from lookahead_nb.jit import formula, named
 
 THREADS = 256
-FEWEST_BLOCKS = 128  # with fewer, Numba warns of an idle card; those without work end at once
-MOST_BLOCKS = 1 << 16  # enough to fill any card; the stride does the rest
+FEWEST_BLOCKS = 128  # with fewer, Numba warns about an idle card; blocks without work end at once
+MOST_BLOCKS = 1 << 16  # enough to fill any card; the stride covers the rest
 
 
 def _slots(access, slots):
-    """Return the function that loads, or stores, what there is of the two slots."""
+    """Return the function that loads, or stores, the slots that exist."""
 
     @formula
     def both(s1, s2, i, s1_, s2_):
@@ -77,8 +79,8 @@ def _fused(rule, slots, width=None):
     load_slots, store_slots = _slots(load, slots), _slots(store, slots)
 
     @formula
-    def element(p, g, s1, s2, row, slow, a1, a2, how, i):
-        size, rest, pull_back, inner_state = how
+    def element(p, g, s1, s2, row, slow, a1, a2, sync_arguments, i):
+        size, rest, pull_back, inner_state = sync_arguments
         first = s1[i] if slots > 0 else p[i]
         second = s2[i] if slots > 1 else p[i]
         fast, first, second = rule(p[i], g[i], first, second, row)
@@ -93,7 +95,7 @@ def _fused(rule, slots, width=None):
 
     def kernel(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        how = size, rest, pull_back, inner_state
+        sync_arguments = size, rest, pull_back, inner_state
         wide = 0
         if lanes > 1:
             wide = p.size // lanes * lanes
@@ -112,21 +114,33 @@ def _fused(rule, slots, width=None):
                 if inner_state == INTERPOLATE:
                     load_slots(a1, a2, i, a1_, a2_)
                 for k in range(lanes):
-                    element(p_, g_, s1_, s2_, row, slow_, a1_, a2_, how, k)
+                    element(p_, g_, s1_, s2_, row, slow_, a1_, a2_, sync_arguments, k)
                 store(p, i, p_)
                 store(slow, i, slow_)
                 store_slots(s1, s2, i, s1_, s2_)
                 if inner_state == INTERPOLATE:
                     store_slots(a1, a2, i, a1_, a2_)
         for i in range(wide + cuda.grid(1), p.size, cuda.gridsize(1)):
-            element(p, g, s1, s2, row, slow, a1, a2, how, i)
+            element(p, g, s1, s2, row, slow, a1, a2, sync_arguments, i)
 
     return named(f"fused_{rule.__name__}_{lanes}", kernel)
 
 
 @formula
 def sync_slot(s, a, i, size, rest, inner_state):
-    """Treat element i of an inner state at a sync; a : the inner state at the last sync."""
+    """Treat element i of an inner state at a sync.
+
+    Parameters
+    ----------
+    s, a : (n,) array
+        The inner state, and the inner state at the last sync; changed in place.
+    i : int
+        The index of the element.
+    size, rest : float
+        slow_step_size and 1 - slow_step_size, of the width of s.
+    inner_state : int
+        KEEP, RESET or INTERPOLATE.
+    """
     if inner_state == RESET:
         s[i] = 0
     elif inner_state == INTERPOLATE:
@@ -149,10 +163,10 @@ def _average(p, s1, outward, slow):
         slow[i] = schedule_free_average(p[i], s1[i], outward)
 
 
-def _first_beyond(g, limit, found):
+def _first_beyond(g, limit, first):
     for i in range(cuda.grid(1), g.size, cuda.gridsize(1)):
         if not (abs(g[i]) <= limit):
-            cuda.atomic.min(found, 0, i)  # the smallest index, whatever the order
+            cuda.atomic.min(first, 0, i)  # the smallest index, in any order of threads
 
 
 @lru_cache(None)
@@ -167,8 +181,8 @@ def _single(function):
 
 
 @lru_cache(None)
-def _found(device, thread):
-    """Return the place for an index, one for each device and thread: to allocate it anew would wait for the device."""
+def _index_memory(device, thread):
+    """Return the memory for an index, one for each device and thread: a new allocation would wait for the device."""
     return cuda.device_array(1, np.int64)
 
 
@@ -184,37 +198,118 @@ def _launch(kernel, size, *arguments, lanes=1):
         kernel[min(MOST_BLOCKS, blocks), THREADS, arguments[0].stream](*arguments)
 
 
-def step(rule, p, g, s1, s2, c):
-    """Take one step of the rule; the slow weights are neither read nor written."""
+def step(rule: str, p: Any, g: Any, s1: Any, s2: Any, c: np.ndarray) -> None:
+    """Take one step of the rule; the slow weights are neither read nor written.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    p : (n,) array
+        The fast weights, float32 or float64; changed in place.
+    g : (n,) array
+        The gradient.
+    s1, s2 : (n,) or (0,) array
+        The inner state, changed in place; without elements where the rule has no such slot.
+    c : (8,) np.ndarray
+        The scalars of the step.
+    """
     width = _width(p, g, s1, s2)
     _launch(_kernel(_plain, rule, width), p.size, p, g, s1, s2, tuple(c), lanes=lanes_of(width))
 
 
-def step_and_sync(rule, p, g, slots, anchors, how):
-    """Take one step of the rule and sync in one pass over memory: the same bits as ``step`` and then ``sync``.
+def step_and_sync(rule: str, p: Any, g: Any, slots: tuple, anchors: tuple, sync_arguments: tuple) -> None:
+    """Take one step of the rule and sync in one pass over memory.
 
-    slots : (s1, s2, c). anchors : (slow, a1, a2). how : (size, rest, pull_back, inner_state).
+    The result is bit-for-bit that of :func:`step` and then :func:`sync`.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    p : (n,) array
+        The fast weights, float32 or float64; changed in place.
+    g : (n,) array
+        The gradient.
+    slots : tuple
+        s1, s2, c as in :func:`step`.
+    anchors : tuple
+        slow, a1, a2 as in :func:`sync`.
+    sync_arguments : tuple
+        size, rest, pull_back, inner_state as in :func:`sync`.
     """
     (s1, s2, c), (slow, a1, a2) = slots, anchors
     width = _width(p, g, s1, s2, slow, a1, a2)
-    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, *how)
+    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, *sync_arguments)
     _launch(_kernel(_fused, rule, width), p.size, *arguments, lanes=lanes_of(width))
 
 
-def sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
-    """Sync alone: pull the slow weights, move the fast ones onto them, treat the inner state."""
+def sync(
+    p: Any,
+    s1: Any,
+    s2: Any,
+    slow: Any,
+    a1: Any,
+    a2: Any,
+    size: Any,
+    rest: Any,
+    pull_back: bool,
+    inner_state: int,
+) -> None:
+    """Sync alone: pull the slow weights, move the fast ones onto them, treat the inner state.
+
+    Parameters
+    ----------
+    p : (n,) array
+        The fast weights, float32 or float64; changed in place.
+    s1, s2 : (n,) or (0,) array
+        The inner state, changed in place; without elements where the rule has no such slot.
+    slow : (n,) array
+        The slow weights, changed in place.
+    a1, a2 : (n,) or (0,) array
+        The inner state at the last sync, like s1 and s2 under ``inner_state`` INTERPOLATE; changed in place.
+    size, rest : float
+        slow_step_size and 1 - slow_step_size, of the width of p.
+    pull_back : bool
+        Whether the fast weights become the slow ones.
+    inner_state : int
+        KEEP, RESET or INTERPOLATE.
+    """
     _launch(_single(_sync), p.size, p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
 
 
-def average(p, s1, outward, slow):
-    """Write the average of Schedule-Free, (n,), from y and z; outward : number of the same width, (1-beta1)/beta1."""
+def average(p: Any, s1: Any, outward: Any, slow: Any) -> None:
+    """Write the average of Schedule-Free from y and z.
+
+    Parameters
+    ----------
+    p, s1 : (n,) array
+        y and z, float32 or float64.
+    outward : float
+        (1-beta1)/beta1, of the same width.
+    slow : (n,) array
+        Overwritten by the average.
+    """
     _launch(_single(_average), p.size, p, s1, outward, slow)
 
 
-def first_beyond(g, limit):
-    """Return the index of the first element that is not within [-limit, limit] (NaN is not), or -1."""
-    found = _found(cuda.current_context().device, get_ident()).bind(g.stream)
-    found.copy_to_device(np.full(1, g.size, np.int64))
-    _launch(_single(_first_beyond), g.size, g, limit, found)
-    at = int(to_host(found)[0])
+def first_beyond(g: Any, limit: Any) -> int:
+    """Return the index of the first element that is not within [-limit, limit]; NaN is not.
+
+    Parameters
+    ----------
+    g : (n,) array
+        float32 or float64.
+    limit : float
+        Of the same width, at least 0.
+
+    Returns
+    -------
+    int
+        -1 if all elements are within.
+    """
+    index = _index_memory(cuda.current_context().device, get_ident()).bind(g.stream)
+    index.copy_to_device(np.full(1, g.size, np.int64))
+    _launch(_single(_first_beyond), g.size, g, limit, index)
+    at = int(to_host(index)[0])
     return at if at < g.size else -1

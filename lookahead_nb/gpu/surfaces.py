@@ -1,17 +1,19 @@
 """Runs on surfaces with a known shape on a CUDA device: a block of threads moves all replicas of a run.
 
-The counterpart of ``cpu/surfaces.py``, with the same entry and bits. What is float64 there, the coefficients of a step,
-the normal numbers and the heights, is float64 here too, in kernels of its own: the one that trains keeps its width.
+The counterpart of ``cpu/surfaces.py``, with the same entry and bit-for-bit identical results. The coefficients of a
+step, the normal numbers and the heights are float64 in both. They have separate kernels, so that the kernel that trains
+uses a single width.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import types
 
-from lookahead_nb.bundles import Normals, Surface
+from lookahead_nb.bundles import Evaluation, Normals, StepsOfRuns, Surface, Syncs, Weights
 from lookahead_nb.formulas import RULES, SURFACES, drifted, noisy
 from lookahead_nb.gpu import cuda, runs
 from lookahead_nb.gpu.network import Team
@@ -19,7 +21,7 @@ from lookahead_nb.gpu.runs import SLOW, single
 from lookahead_nb.jit import formula, named
 from lookahead_nb.philox import NOISE, normal_of, normal_words
 
-MOST_THREADS = 256  # of a block that adds up heights, which it shares
+MOST_THREADS = 256  # of a block that adds up heights in shared memory
 
 
 @formula
@@ -30,7 +32,7 @@ def _second(model, part, step):
 
 
 def _coefficients(model, first):
-    """Write the coefficients of the steps first + 1, ..., or of all of them where nothing drifts, rounded."""
+    """Write the rounded coefficients of the steps first + 1, ..., or of all steps if nothing drifts."""
     out = model.rounded
     for i in range(cuda.grid(1), out.shape[0] * out.shape[1], cuda.gridsize(1)):
         step, part = i // out.shape[1], i % out.shape[1]
@@ -61,22 +63,22 @@ def _train(surface, coordinates, rule, slots):
         for run in range(cuda.blockIdx.x, weights.p.shape[0], cuda.gridDim.x):
             if diverged_at[run] >= 0:
                 continue
-            own = runs.weights_of_run(weights, run)
-            params, grad = own.p, own.g
+            arrays = runs.weights_of_run(weights, run)
+            params, grad = arrays.p, arrays.g
             frozen_at, count = -1, steps.last
             for t in range(steps.first + 1, steps.last + 1):
-                now, beyond = t - 1 - normals.first, False
-                moved = min(now, model.rounded.shape[0] - 1)
+                row, beyond = t - 1 - normals.first, False
+                moved = min(row, model.rounded.shape[0] - 1)
                 for point in range(team.me, params.size // coordinates, team.size):
                     part, i, j = point % parts, point * coordinates, point * coordinates + coordinates - 1
                     a, b = model.rounded[moved, part, 0], model.rounded[moved, part, 1]
                     _, grad[i], grad[j] = surface(params[i], params[j], a, b)
                     for k in range(i, j + 1):
                         if normals.numbers.shape[2] > 0:
-                            normal = normals.numbers[normals.which[run], now, k]
+                            normal = normals.numbers[normals.which[run], row, k]
                             grad[k] = noisy(grad[k], model.noise[k % model.noise.size], normal)
                         beyond = beyond or not (abs(grad[k]) <= steps.limits[0])
-                frozen_at, count = end_step(beyond, t, own, steps, syncs, run, team)
+                frozen_at, count = end_step(beyond, t, arrays, steps, syncs, run, team)
                 if frozen_at >= 0:
                     break
             if team.me == 0:
@@ -126,8 +128,23 @@ def _heights(surface):
 # --------------------------------------------------------------------------------------------- bundles on the device
 
 
-def surface_of(landscape, stride, width):
-    """Return the :class:`Surface` of a landscape in a NumPy float width, for stretches of at most so many steps."""
+def surface_of(landscape: Any, stride: int, width: Any) -> Surface:
+    """Return the :class:`Surface` of a landscape.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        The test function.
+    stride : int
+        The largest number of steps in a stretch.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    bundles.Surface
+        On the device; :func:`advance` writes its rounded coefficients.
+    """
     coefficients = landscape.coefficients
     count = stride if landscape.drift.size else 1
     return Surface(
@@ -138,17 +155,48 @@ def surface_of(landscape, stride, width):
     )
 
 
-def normals_of(landscape, seeds, stride, width):
-    """Return the :class:`Normals` of R runs with these seeds, for stretches of at most so many steps; not drawn yet."""
+def normals_of(landscape: Any, seeds: Any, stride: int, width: Any) -> Normals:
+    """Return the :class:`Normals` of R runs; the numbers are not drawn yet.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        The test function.
+    seeds : (R,) sequence of int
+        One for each run.
+    stride : int
+        The largest number of steps in a stretch.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    bundles.Normals
+        On the device.
+    """
     distinct, which = np.unique(np.asarray(seeds, np.uint64), return_inverse=True)
     shape = len(distinct), stride, landscape.size if landscape.noise.any() else 0
     return Normals(np.int64(0), cuda.device_array(shape, width), cuda.to_device(which.astype(np.int64)))
 
 
-def draw(normals, seeds, first, count):
-    """Write the rounded normal numbers of steps first + 1, ..., first + count; return the bundle, moved to them.
+def draw(normals: Normals, seeds: Any, first: int, count: int) -> Normals:
+    """Write the rounded normal numbers of a stretch of steps.
 
-    seeds : of the R runs, as in :func:`normals_of`.
+    Parameters
+    ----------
+    normals : bundles.Normals
+        From :func:`normals_of`; its numbers are overwritten.
+    seeds : (R,) sequence of int
+        As in :func:`normals_of`.
+    first : int
+        The number of steps taken ahead of the stretch.
+    count : int
+        The number of steps in the stretch.
+
+    Returns
+    -------
+    bundles.Normals
+        With the same numbers and the new ``first``.
     """
     if normals.numbers.size:
         distinct = cuda.to_device(np.unique(np.asarray(seeds, np.uint64)))
@@ -156,26 +204,43 @@ def draw(normals, seeds, first, count):
     return normals._replace(first=np.int64(first))
 
 
-def advance(rule, weights, steps, syncs, model, normals, evaluation, surface):
+def advance(
+    rule: str,
+    weights: Weights,
+    steps: StepsOfRuns,
+    syncs: Syncs,
+    model: Surface,
+    normals: Normals,
+    evaluation: Evaluation,
+    surface: str,
+) -> np.ndarray:
     """Move all replicas of R runs over a stretch of steps and evaluate their mean heights on the way, all in place.
 
-    The counterpart of ``cpu.surfaces.advance``; the arrays of all bundles lie on the device.
+    The counterpart of ``cpu.surfaces.advance``; the arrays of all bundles are in device memory.
 
     Parameters
     ----------
-    rule, weights, steps, syncs, evaluation
-        As in ``runs.advance``; of the results only the loss of the first part is written.
+    rule : str
+        A key of ``formulas.RULES``.
+    weights : bundles.Weights
+        As in ``runs.advance``.
+    steps : bundles.StepsOfRuns
+        As in ``runs.advance``.
+    syncs : bundles.Syncs
+        As in ``runs.advance``.
     model : bundles.Surface
-        From :func:`surface_of`; the rounded coefficients of the stretch are written here.
+        From :func:`surface_of`; its rounded coefficients are overwritten by those of the stretch.
     normals : bundles.Normals
         From :func:`draw`, for these steps.
+    evaluation : bundles.Evaluation
+        As in ``runs.advance``; of the results only the loss of the first part is written.
     surface : str
         A key of ``formulas.SURFACES``.
 
     Returns
     -------
     (R,) int64 array
-        The steps taken in all; see ``runs.advance``. The height is not checked for being finite.
+        The number of steps taken in all; see ``runs.advance``. The height is not checked for being finite.
     """
     count, size = weights.p.shape
     threads = min(runs.THREADS, MOST_THREADS, -(-size // 32) * 32)
