@@ -144,7 +144,7 @@ def _checked(name, values, check):
         raise TypeError(f"{name} must be a list of values, not {values!r}")
     checked = [check(f"{name}[{i}]", value) for i, value in enumerate(values)]
     if not checked or len({*checked}) < len(checked):
-        raise ValueError(f"{name} must hold one value or more, and each once, not {checked!r}")
+        raise ValueError(f"{name} must hold one value or more, none of them twice, not {checked!r}")
     return checked
 
 
