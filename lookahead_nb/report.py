@@ -231,7 +231,7 @@ def _rules(claim: Claim, rows: pd.DataFrame) -> Iterator[str]:
 
 
 def compared(claim: Claim, fresh: pd.DataFrame, registered: pd.DataFrame | None) -> Iterator[str]:
-    """Yield the lines that compare effects on fresh seeds with the registered ones; the last says whether verdicts agree.
+    """Yield the lines that compare effects on fresh seeds with the registered ones, the verdicts last.
 
     Parameters
     ----------

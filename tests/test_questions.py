@@ -186,7 +186,7 @@ def test_rates_on_the_edge_come_first():
         ({"weight_decay": -1}, "weight_decay must be a finite number of at least 0, not -1"),
         ({"momentum": 0.9}, "momentum is not known"),
         ({"pull_back": False}, "pull_back is not known; allowed: "),
-        ({"problem": "digits"}, "problem must be a Problem, as Problem.of makes it, not str"),
+        ({"problem": "digits"}, "problem must be a Problem such as Problem.of makes, not str"),
     ],
 )
 def test_a_bad_question_is_refused_before_anything_is_trained(problem, monkeypatch, how, sentence):
