@@ -65,8 +65,9 @@ def paired(values: pd.DataFrame, arm: str, control: str, scale: str = "differenc
     Examples
     --------
     >>> import pandas as pd
-    >>> runs = pd.DataFrame({"task": "t", "arm": ["a", "a", "b", "b"], "seed": [1, 2, 1, 2], "value": [3.0, 4.0, 1.0,
-    1.0]}) >>> paired(runs, "a", "b").tolist() [2.0, 3.0]
+    >>> columns = {"task": "t", "arm": ["a", "a", "b", "b"], "seed": [1, 2, 1, 2], "value": [3.0, 4.0, 1.0, 1.0]}
+    >>> paired(pd.DataFrame(columns), "a", "b").tolist()
+    [2.0, 3.0]
     """
     one_of("scale", scale, ("difference", "log"))
     if not isinstance(values, pd.DataFrame):
