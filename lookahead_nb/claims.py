@@ -1,22 +1,24 @@
-"""The claims of the article: registered in ``data/claims.toml`` before their results, judged by their own rules.
+"""The article's claims, registered in ``data/claims.toml`` ahead of their results and judged by their own rules.
 
-A claim names tasks, arms and effects. An effect compares one arm with another, its control, in one metric, paired by
-seed, and is judged against a margin, the size below which nobody would care:
+A claim names tasks, arms and effects. An effect compares one arm with another, its control, in one metric. The runs are
+paired by seed, and the effect is judged against a margin: the size below which nobody would care.
 
-    expect = "greater"      yes where the effect is above the margin, no where it is below it
-    expect = "less"         the mirror image: yes below minus the margin, no above that
-    expect = "equivalent"   yes where the effect lies within the margin on both sides, no where it lies outside
+    expect = "greater"      yes if the effect is above the margin, no if it is below the margin
+    expect = "less"         the mirror image: yes below minus the margin, no above it
+    expect = "equivalent"   yes if the effect lies within the margin on both sides, no if it lies outside
 
-and open where neither is significant. An effect may stand "against" other tasks: then it is how much more the arm
-differs from its control on its own tasks than on those, an interaction.
+The outcome is "open" if neither is significant. An effect may name other tasks in "against". It is then an interaction:
+how much more the arm differs from its control on its own tasks than on those.
 
-The verdict follows from the effects: "supported" where all that the claim lists as ``supported`` came out as listed,
-else "conditional" where all listed as ``conditional`` did, else "refuted" where one of ``supported`` came out the
-other way, else "inconclusive". A name in these lists stands for yes, "not name" for no. Seeds are derived from the
-SHA-256 of the entry and of the tasks it names, so that an edit changes all its data.
+The verdict follows from the outcomes, checked in this order:
 
-claim : :class:`Claim`; effect : :class:`Effect`; effects : frame of :func:`judge` or :func:`judge_all`, the outcomes of
-which also stand Holm's correction; runs : frame as in ``trials.Measured``.
+1. "supported" if every effect listed as ``supported`` came out as listed;
+2. "conditional" if every effect listed as ``conditional`` did;
+3. "refuted" if one of ``supported`` came out the other way;
+4. "inconclusive" otherwise.
+
+A name in these lists stands for yes, "not name" for no. Seeds are derived from the SHA-256 of the entry and of the
+tasks it names, so an edit changes all data of the claim.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,7 +48,7 @@ from lookahead_nb.checks import (
     whole_number,
 )
 from lookahead_nb.metrics import METRICS
-from lookahead_nb.problems import ARM_PARAMETERS, TASK_PARAMETERS, Problem, arms_of, with_parameters
+from lookahead_nb.problems import ARM_PARAMETERS, TASK_PARAMETERS, Arm, Problem, arms_of, with_parameters
 from lookahead_nb.trials import Measured, measure
 
 FIELDS = ("section", "article", "prediction", "notebook")
@@ -59,10 +62,10 @@ SCALES = {
     "ratio": "the ratio arm / control, in logarithms; margin a ratio above 1, of which 'less' takes the inverse",
     "of chance": "the difference of losses, as a share of (loss of chance - lowest mean loss of an arm on the task)",
 }
-TESTS = {  # and the number of seeds, and of tasks, that each needs
+TESTS = {  # with the least number of seeds and of tasks
     "sign flip": (30, 1),  # paired permutation within tasks, which stand for themselves
     "over tasks": (10, 3),  # Student's t over the means of tasks, which stand for all tasks
-    "exact": (1, 1),  # of what is computed, or moves, without noise
+    "exact": (1, 1),  # for what is computed or trained without noise
 }
 VERDICTS = ("supported", "conditional", "refuted", "inconclusive", "not testable here", "no results yet")
 LEVEL = 0.05  # of the verdicts, after Holm's correction over the effects of all claims
@@ -74,12 +77,28 @@ class OutdatedError(ValueError):
 
 @dataclass(frozen=True)
 class Effect:
-    """A comparison that a claim rests on; see the module's docstring.
+    """A comparison that a claim rests on; the module's docstring explains how it is judged.
 
-    name : str. metric : str, a key of ``metrics.METRICS``. arm, control : str, two arms of the claim. expect :
-    "greater", "less" or "equivalent". margin : float above 0, on a scale of ratios above 1. scale : str, a key of
-    ``SCALES``; test : str, one of ``TESTS``. tasks : tuple of names. against : as many tasks as ``tasks``, whose gaps
-    are taken from theirs, in this order and by seed; or none.
+    Attributes
+    ----------
+    name : str
+        Unique within the claim.
+    metric : str
+        A key of ``metrics.METRICS``.
+    arm, control : str
+        Two different arms of the claim.
+    expect : {"greater", "less", "equivalent"}
+        What the claim predicts.
+    margin : float
+        Above 0; above 1 on the scale "ratio".
+    scale : str
+        A key of ``SCALES``.
+    test : str
+        A key of ``TESTS``.
+    tasks : tuple of str
+        The tasks on which the arms are compared.
+    against : tuple of str
+        As many tasks as ``tasks``, in the same order. Their gaps are subtracted by seed. Default: none.
     """
 
     name: str
@@ -96,14 +115,42 @@ class Effect:
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """One entry of the register, checked.
+    """One checked entry of the register.
 
-    id : str. section : str, of the article. article : str, what it says, in our words. prediction : str, what we expect
-    and why. notebook : str. untestable : str, why there is no trial, or "". The rest is empty where there is none.
-    metrics, tasks : tuple of names; problems : dict of ``problems.Problem`` by task; arms : dict of ``problems.Arm``;
-    number_of_seeds : int; budget : float, floating-point operations of ``trials.operations`` on the tasks that need no
-    download; effects : tuple; supported, conditional : "name" and "not name" of effects; condition : str. sha256 : str,
-    of the entry and of its tasks. advice : str, what a reader may do, written after the result and no part of the hash.
+    Attributes
+    ----------
+    id : str
+        "C" and two digits.
+    section : str
+        The section of the article.
+    article : str
+        What the article says, in our words.
+    prediction : str
+        What we expect and why.
+    notebook : str
+        The name of the claim's notebook.
+    untestable : str
+        Why there is no trial, or "". The fields from ``metrics`` to ``condition`` are empty without a trial.
+    metrics, tasks : tuple of str
+        Names of metrics and tasks.
+    problems : dict of str to Problem
+        The problem of each task.
+    arms : dict of str to Arm
+        The arms by name.
+    number_of_seeds : int
+        Seeds per arm and task.
+    budget : float
+        Upper bound of ``trials.operations``, in floating-point operations, on the tasks that need no download.
+    effects : tuple of Effect
+        The registered comparisons.
+    supported, conditional : tuple of str
+        "name" and "not name" of effects.
+    condition : str
+        The condition of a conditional verdict, in words, or "".
+    sha256 : str
+        Hash of the entry and of its tasks, as hex digits.
+    advice : str
+        What a reader may do. It is written after the result and is no part of the hash.
     """
 
     id: str
@@ -115,7 +162,7 @@ class Claim:
     metrics: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     problems: dict[str, Problem] = field(default_factory=dict, repr=False)
-    arms: dict[str, Any] = field(default_factory=dict, repr=False)
+    arms: dict[str, Arm] = field(default_factory=dict, repr=False)
     number_of_seeds: int = 0
     budget: float = 0.0
     effects: tuple[Effect, ...] = ()
@@ -126,38 +173,94 @@ class Claim:
     advice: str = ""
 
     @property
-    def bundled(self):
-        """The tasks that need no download, a tuple of names."""
+    def bundled(self) -> tuple[str, ...]:
+        """Names of the tasks that need no download."""
         return tuple(name for name, problem in self.problems.items() if not problem.needs_download)
 
     @property
-    def tuned(self):
+    def tuned(self) -> bool:
         """Whether any arm is tuned."""
         return any(arm.trials for arm in self.arms.values())
 
-    def seeds(self, attempt=0):
-        """Return the seeds of a result, ints in [2**32, 2**48).
+    def seeds(self, attempt: int = 0) -> list[int]:
+        """Return the seeds of a result.
 
-        attempt : int, 0 for the registered one, else fresh ones. errors : TypeError, ValueError.
+        Parameters
+        ----------
+        attempt : int, default 0
+            At least 0. 0 gives the registered seeds, any other number fresh ones.
+
+        Returns
+        -------
+        list of int
+            ``number_of_seeds`` seeds in [2**32, 2**48).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If attempt is no int or is negative.
         """
         return seeds_of(self.sha256, self.number_of_seeds, attempt)
 
 
-def seeds_of(sha256, number, attempt=0):
-    """Return so many seeds, ints in [2**32, 2**48), that follow from a hash and the number of the attempt.
+def seeds_of(sha256: str, number: int, attempt: int = 0) -> list[int]:
+    """Return seeds that follow from a hash and the number of the attempt.
 
-    sha256 : str, hex digits; number : int, how many; attempt : int, at least 0. errors : TypeError, ValueError.
+    Parameters
+    ----------
+    sha256 : str
+        Hex digits.
+    number : int
+        How many seeds.
+    attempt : int, default 0
+        At least 0.
+
+    Returns
+    -------
+    list of int
+        Seeds in [2**32, 2**48).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If attempt is no int or is negative.
+
+    Examples
+    --------
+    >>> seeds_of("00", 2) == seeds_of("00", 2)
+    True
+    >>> seeds_of("00", 2) == seeds_of("00", 2, attempt=1)
+    False
     """
     attempt = whole_number("attempt", attempt, 0)
     digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
     return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
 
 
-def read(path=None):
-    """Return the claims of a register as a dict from id to :class:`Claim`.
+def read(path: str | Path | None = None) -> dict[str, Claim]:
+    """Read a register of claims.
 
-    path : of a TOML file, default ``data/claims.toml`` of the checkout. errors : OSError; ValueError with one sentence
-    that names the key.
+    Parameters
+    ----------
+    path : path, optional
+        A TOML file; default ``data/claims.toml`` of the checkout.
+
+    Returns
+    -------
+    dict of str to Claim
+        The claims by id, in the order of the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If an entry is wrong; the sentence names the key.
+
+    Examples
+    --------
+    >>> read()["C01"].section
+    '8.1'
     """
     written = toml_file(path or tables.checkout() / "data/claims.toml")
     ids = [key for key in written if len(key) == 3 and key[0] == "C" and key[1:].isdigit()]
@@ -168,14 +271,14 @@ def read(path=None):
     return {key: replace(_claim(key, written[key], tasks), advice=_advice(key, advice)) for key in ids}
 
 
-def _advice(key, advice):
+def _advice(key: str, advice: dict[str, Any]) -> str:
     words = text(f"advice.{key}", advice[key]) if key in advice else ""
     if any(letter.isdigit() for letter in words):
         raise ValueError(f"advice.{key} must be words without numbers, which the results give, not {words!r}")
     return words
 
 
-def _claim(key, entry, tasks):
+def _claim(key: str, entry: dict[str, Any], tasks: dict[str, Any]) -> Claim:
     table_of_keys(key, entry)
     with inside(key):
         known_keys("", entry, (*FIELDS, *TRIED, *OPTIONAL, "untestable"))
@@ -183,11 +286,11 @@ def _claim(key, entry, tasks):
         for name in needed:
             if name not in entry:
                 raise ValueError(f"{name} must be given, not missing")
-        told = {name: text(name, entry[name]) for name in FIELDS}
+        described = {name: text(name, entry[name]) for name in FIELDS}
         if "untestable" in entry:
             known_keys("", entry, needed)
-            why = text("untestable", entry["untestable"])
-            return Claim(key, **told, untestable=why, sha256=_hash(entry, {}))
+            reason = text("untestable", entry["untestable"])
+            return Claim(key, **described, untestable=reason, sha256=_hash(entry, {}))
         metrics = tuple(choice("metrics", name, METRICS) for name in names("metrics", entry["metrics"]))
         problems = {name: Problem.named(name, tasks) for name in names("tasks", entry["tasks"])}
         with inside("arms"):
@@ -199,35 +302,38 @@ def _claim(key, entry, tasks):
         effects = _effects(entry["effects"], metrics, problems, arms, seeds)
         rules = {name: _rule(name, entry[name], effects) for name in ("supported", "conditional") if name in entry}
         if ("conditional" in entry) != ("condition" in entry):
-            raise ValueError("condition must say in words what conditional lists, and neither stand alone")
+            raise ValueError("condition must come with conditional, and say in words what that lists")
         condition = text("condition", entry["condition"]) if "condition" in entry else ""
         return Claim(
-            key, **told, metrics=metrics, tasks=tuple(problems), problems=problems, arms=arms, number_of_seeds=seeds,
-            budget=budget, effects=effects, **rules, condition=condition, sha256=_hash(entry, problems),
+            key, **described, metrics=metrics, tasks=tuple(problems), problems=problems, arms=arms,
+            number_of_seeds=seeds, budget=budget, effects=effects, supported=rules["supported"],
+            conditional=rules.get("conditional", ()), condition=condition, sha256=_hash(entry, problems),
         )  # fmt: skip
 
 
-def _check_arm(arm, problems, arms):
+def _check_arm(arm: Arm, problems: dict[str, Problem], arms: dict[str, Arm]) -> None:
     for task in arm.fields.get("tasks", problems):
         arm.check(problems[choice("tasks", task, problems)])
         if arm.rate_of and not arms[arm.rate_of].is_on(task):
             raise ValueError(f"lr must be that of an arm on the same tasks, which {arm.rate_of!r} is not: {task!r}")
 
 
-def _hash(entry, problems):
+def _hash(entry: dict[str, Any], problems: dict[str, Problem]) -> str:
     fields = {name: problem.fields for name, problem in problems.items()}
     return hashlib.sha256(json.dumps([entry, fields], sort_keys=True).encode()).hexdigest()
 
 
-def _rule(name, listed, effects):
-    for each in names(name, listed):
-        choice(name, each.removeprefix("not "), [effect.name for effect in effects])
-        if f"not {each}" in listed:
-            raise ValueError(f"{name} must not hold {each!r} and its contrary")
+def _rule(name: str, listed: list[str], effects: tuple[Effect, ...]) -> tuple[str, ...]:
+    for item in names(name, listed):
+        choice(name, item.removeprefix("not "), [effect.name for effect in effects])
+        if f"not {item}" in listed:
+            raise ValueError(f"{name} must not hold {item!r} and its contrary")
     return tuple(listed)
 
 
-def _effects(listed, metrics, problems, arms, seeds):
+def _effects(
+    listed: Any, metrics: tuple[str, ...], problems: dict[str, Problem], arms: dict[str, Arm], seeds: int
+) -> tuple[Effect, ...]:
     if not isinstance(listed, list) or not listed:
         raise ValueError(f"effects must hold at least one table, not {listed!r}")
     effects: list[Effect] = []
@@ -241,7 +347,9 @@ def _effects(listed, metrics, problems, arms, seeds):
     return tuple(effects)
 
 
-def _effect(table, metrics, problems, arms, seeds):
+def _effect(
+    table: dict[str, Any], metrics: tuple[str, ...], problems: dict[str, Problem], arms: dict[str, Arm], seeds: int
+) -> Effect:
     known_keys("", table, (*OF_EFFECT, *CHOSEN))
     for name in OF_EFFECT:
         if name not in table:
@@ -258,7 +366,10 @@ def _effect(table, metrics, problems, arms, seeds):
     against = names("against", table["against"]) if "against" in table else ()
     if against and len(against) != len(tasks):
         raise ValueError(f"against must hold as many tasks as tasks, {len(tasks)}, not {len(against)}")
-    for key, task in [*(("tasks", each) for each in tasks), *(("against", each) for each in against)]:
+    for key, task in [
+        *(("tasks", task_name) for task_name in tasks),
+        *(("against", task_name) for task_name in against),
+    ]:
         problem = problems[choice(key, task, problems)]
         for part in ("arm", "control"):
             if not arms[table[part]].is_on(task):
@@ -269,8 +380,8 @@ def _effect(table, metrics, problems, arms, seeds):
             raise ValueError(f"scale 'of chance' needs a loss of chance, which the landscape {task!r} has not")
         without_noise = metric.exact or problem.noiseless
         if without_noise != (test == "exact"):
-            told = "'exact' where there is no noise" if without_noise else "another where there is noise"
-            raise ValueError(f"test must be {told}, as in {table['metric']!r} on the task {task!r}, not {test!r}")
+            allowed = "'exact' where there is no noise" if without_noise else "another where there is noise"
+            raise ValueError(f"test must be {allowed}, as in {table['metric']!r} on the task {task!r}, not {test!r}")
     least_seeds, least_tasks = TESTS[test]
     if seeds < least_seeds:
         raise ValueError(f"test {test!r} needs at least {least_seeds} seeds, not {seeds}")
@@ -282,33 +393,51 @@ def _effect(table, metrics, problems, arms, seeds):
 # ------------------------------------------------------------------------------------------------------------ results
 
 
-def results(claim, part="", *, folder=None):
-    """Return the measured runs of a claim from ``folder/ID.csv``, default ``data/results`` of the checkout.
+def results(claim: Claim, part: str = "", *, folder: str | Path | None = None) -> pd.DataFrame:
+    """Return the measured runs of a claim from ``folder/ID.csv``.
 
-    The runs get the parameters of their tasks and arms as columns, which the table does not hold.
+    The runs get the parameters of their tasks and arms as columns, which the file does not hold.
 
-    part : "" or "tuning" for what was tried before. folder : path. errors : OSError if there are none; ValueError if
-    they belong to another entry than the registered one, were changed after they were written, or lack the table or
-    the manifest.
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    part : {"", "tuning"}
+        "" for the runs, "tuning" for the trials of the tuned arms.
+    folder : path, optional
+        Default ``data/results`` of the checkout.
+
+    Returns
+    -------
+    DataFrame
+        As in ``trials.Measured``.
+
+    Raises
+    ------
+    OSError
+        If the claim has no results.
+    ValueError
+        If the results belong to another entry than the registered one, were changed after they were written, or lack
+        the table or the manifest.
     """
     table = _table_of(claim, part, folder)
     return table if part else with_parameters(table, claim.problems, claim.arms)
 
 
-def _table_of(claim, part="", folder=None):
+def _table_of(claim: Claim, part: str = "", folder: str | Path | None = None) -> pd.DataFrame:
     """Return a table of a claim as it was written."""
     return tables.read_table(_results_path(claim, part, folder))
 
 
-def _results_path(claim, part="", folder=None):
+def _results_path(claim: Claim, part: str = "", folder: str | Path | None = None) -> Path:
     """Return the path of the results of a claim, once their manifest names the registered entry."""
     folder = Path(folder) if folder else tables.checkout() / "data/results"
     path = folder / f"{claim.id}{part and '_'}{part}.csv"
-    there = [each for each in (path, path.with_suffix(".json")) if each.is_file()]
-    if not there:
+    files = [file for file in (path, path.with_suffix(".json")) if file.is_file()]
+    if not files:
         raise OSError(f"{claim.id} has no results in {folder.name}: {path.stem}.json is missing")
-    if len(there) == 1:
-        raise ValueError(f"{there[0].name} must lie beside its table and manifest, the other of which is missing")
+    if len(files) == 1:
+        raise ValueError(f"{files[0].name} must come as a table with a manifest, one of which is missing")
     manifest = json.loads(path.with_suffix(".json").read_text())
     if manifest.get("claim") != claim.sha256:
         raise ValueError(
@@ -319,11 +448,18 @@ def _results_path(claim, part="", folder=None):
 
 
 class Evidence(NamedTuple):
-    """What a claim is judged by, and where it comes from.
+    """What a claim is judged by and its origin; as text, the three lists of tasks.
 
-    runs, tuning : as in ``trials.Measured``. here : list of the tasks that were trained here; committed : of those
-    taken from the committed results; absent : of those that are neither at hand nor committed, and without which there
-    is no verdict. As text: these three lists.
+    Attributes
+    ----------
+    runs, tuning : DataFrame
+        As in ``trials.Measured``.
+    here : list of str
+        The tasks that were trained on this machine.
+    committed : list of str
+        The tasks taken from the committed results.
+    absent : list of str
+        The tasks that are neither available offline nor committed. Without them there is no verdict.
     """
 
     runs: pd.DataFrame
@@ -332,89 +468,161 @@ class Evidence(NamedTuple):
     committed: list[str]
     absent: list[str]
 
-    def __str__(self):
+    def __str__(self) -> str:
         kinds = {"trained here": self.here, "from the committed results": self.committed, "absent": self.absent}
         return "; ".join(f"{kind}: {', '.join(listed) or 'none'}" for kind, listed in kinds.items())
 
 
-def evidence(claim, *, full=None):
-    """Train a claim's arms here, on the tasks at hand, take the other tasks from the committed results, keep all.
+def evidence(claim: Claim, *, full: bool | None = None) -> Evidence:
+    """Train the arms of a claim on the tasks available offline and take the other tasks from the committed results.
 
-    Tasks whose data must be downloaded are trained only if ``full``. Sweeps resume from ``build/store``, the tables
-    ``ID`` and ``ID_tuning`` go to ``build/results``. full : bool, default whether FULL=1 is set. returns : Evidence.
-    errors : those of ``sweep``; ValueError for committed results that are needed and belong to another entry.
+    Tasks whose data must be downloaded are trained only if ``full``. Sweeps resume from ``build/store``; the tables
+    ``ID`` and ``ID_tuning`` are written to ``build/results``.
+
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    full : bool, optional
+        Default: whether the environment variable FULL is 1.
+
+    Returns
+    -------
+    Evidence
+        The runs of all tasks and where they come from.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        Those of ``sweep``; ValueError also for committed results that are needed and belong to another entry.
     """
-    here = tasks_at_hand(claim, full=full)
-    others, kept = [name for name in claim.tasks if name not in here], None
+    trained = tasks_at_hand(claim, full=full)
+    others, stored = [name for name in claim.tasks if name not in trained], list[pd.DataFrame]()
     if others:
         with suppress(OSError):  # not measured yet
-            kept = [_table_of(claim), _table_of(claim, "tuning") if claim.tuned else pd.DataFrame({"task": []})]
-    measured = measure(claim, tasks=here, store=tables.build_folder("store"))
+            stored = [_table_of(claim), _table_of(claim, "tuning") if claim.tuned else pd.DataFrame({"task": []})]
+    measured = measure(claim, tasks=trained, store=tables.build_folder("store"))
     measured = measured._replace(runs=measured.runs.drop(columns=[*TASK_PARAMETERS, *ARM_PARAMETERS]))
-    committed = [name for name in others if kept and name in {*kept[0]["task"]}]
+    committed = [name for name in others if stored and name in {*stored[0]["task"]}]
     if committed:
-        measured = _joined(measured, kept, committed, claim.tasks)
+        measured = _joined(measured, stored, committed, claim.tasks)
     for name, table in {claim.id: measured.runs, f"{claim.id}_tuning": measured.tuning}.items():
         if len(table):
             tables.write_table(table, name, claim=claim.sha256)
     absent = [name for name in others if name not in committed]
     runs = with_parameters(measured.runs, claim.problems, claim.arms)
-    return Evidence(runs, measured.tuning, here, committed, absent)
+    return Evidence(runs, measured.tuning, trained, committed, absent)
 
 
-def tasks_at_hand(claim, *, full=None):
-    """Return the tasks of a claim that are trained here: those that need no download and, if ``full``, all at hand.
+def tasks_at_hand(claim: Claim, *, full: bool | None = None) -> list[str]:
+    """Return the tasks of a claim that are trained on this machine.
 
-    full : bool, default whether FULL=1 is set.
+    These are the tasks that need no download and, if ``full``, all whose data is available offline.
+
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    full : bool, optional
+        Default: whether the environment variable FULL is 1.
+
+    Returns
+    -------
+    list of str
+        Names of tasks, in the order of the claim.
     """
     full = os.environ.get("FULL") == "1" if full is None else full
     problems = claim.problems.items()
     return [name for name, problem in problems if not problem.needs_download or (full and problem.at_hand)]
 
 
-def _joined(measured, kept, tasks, order):
-    """Put the kept rows of these tasks beside the measured ones, in the order of all tasks."""
-    parts = [(new, old[old["task"].isin(tasks)]) for new, old in zip(measured, kept, strict=True)]
+def _joined(measured: Measured, stored: list[pd.DataFrame], tasks: list[str], order: tuple[str, ...]) -> Measured:
+    """Append the stored rows of these tasks to the measured ones, in the order of all tasks."""
+    parts = [(new, old[old["task"].isin(tasks)]) for new, old in zip(measured, stored, strict=True)]
     whole = [pd.concat([part for part in both if len(part)] or both[:1]) for both in parts]
     place = {name: i for i, name in enumerate(order)}
     return Measured(
-        *(each.sort_values("task", key=lambda c: c.map(place), kind="stable", ignore_index=True) for each in whole)
+        *(table.sort_values("task", key=lambda c: c.map(place), kind="stable", ignore_index=True) for table in whole)
     )
 
 
 # ------------------------------------------------------------------------------------------------------------ judging
 
 
-def on_tasks(claim, tasks):
-    """Return the claim with its effects on some of its tasks only, and without those that then cannot be tested.
+def on_tasks(claim: Claim, tasks: Iterable[str]) -> Claim:
+    """Return a claim whose effects are restricted to some of its tasks.
 
-    tasks : list of names.
+    Effects that cannot be tested on the remaining tasks are dropped.
+
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    tasks : iterable of str
+        Names of tasks to keep.
+
+    Returns
+    -------
+    Claim
+        A changed copy.
     """
     tasks = {*tasks}
-    kept = [_on_tasks(each, tasks) for each in claim.effects]
-    return replace(claim, effects=tuple(each for each in kept if len(each.tasks) >= TESTS[each.test][1]))
+    effects = [_on_tasks(effect, tasks) for effect in claim.effects]
+    return replace(claim, effects=tuple(effect for effect in effects if len(effect.tasks) >= TESTS[effect.test][1]))
 
 
-def _on_tasks(effect, tasks):
+def _on_tasks(effect: Effect, tasks: set[str]) -> Effect:
     pairs = [pair for pair in zip(effect.tasks, effect.against or effect.tasks, strict=True) if {*pair} <= tasks]
-    kept = [tuple(each) for each in zip(*pairs, strict=True)] or [(), ()]
-    return replace(effect, tasks=kept[0], against=kept[1] if effect.against else ())
+    columns = [tuple(column) for column in zip(*pairs, strict=True)] or [(), ()]
+    return replace(effect, tasks=columns[0], against=columns[1] if effect.against else ())
 
 
-def judge(claim, runs):
-    """Return the effects of a claim in measured runs, one row per effect and task, and "all" for the tasks together.
+def judge(claim: Claim, runs: pd.DataFrame) -> pd.DataFrame:
+    """Judge the effects of a claim in measured runs.
 
-    returns : frame with ``effect``, ``task``, ``size`` (a ratio, a difference, a share) and the ends ``low``, ``high``
-    of its interval at 95 in 100, ``p`` (two-sided, of the judgement against the margin), ``outcome`` ("yes", "no",
-    "open"), ``seeds``. errors : ValueError for runs that lack an arm or a task.
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    runs : DataFrame
+        As in ``trials.Measured``.
+
+    Returns
+    -------
+    DataFrame
+        One row per effect and task, and one with the task "all" for the tasks together: ``effect``, ``task``, ``size``
+        (a ratio, a difference or a share), ``low`` and ``high`` (the ends of its 95 % confidence interval), ``p``
+        (two-sided, of the judgement against the margin), ``outcome`` ("yes", "no" or "open") and ``seeds``.
+
+    Raises
+    ------
+    ValueError
+        If runs lack an arm or a task.
     """
     return compare(claim.effects, runs)
 
 
-def compare(effects, runs, *, by_task=True):
-    """Return what :func:`judge` does, of any list of effects.
+def compare(effects: Iterable[Effect], runs: pd.DataFrame, *, by_task: bool = True) -> pd.DataFrame:
+    """Judge any effects as :func:`judge` does.
 
-    effects : list of :class:`Effect`. by_task : bool, or only the tasks together. errors : as :func:`judge`.
+    Parameters
+    ----------
+    effects : iterable of Effect
+        The effects.
+    runs : DataFrame
+        As in ``trials.Measured``.
+    by_task : bool, default True
+        False judges only the tasks together.
+
+    Returns
+    -------
+    DataFrame
+        As for :func:`judge`.
+
+    Raises
+    ------
+    ValueError
+        If runs lack an arm or a task.
     """
     rows = []
     for effect in effects:
@@ -424,39 +632,56 @@ def compare(effects, runs, *, by_task=True):
     return pd.DataFrame(rows)
 
 
-def gaps_of(effect, runs, tasks):
-    """Return the paired gaps arm - control of an effect on its scale (a ratio as its logarithm), by task and seed.
+def gaps_of(effect: Effect, runs: pd.DataFrame, tasks: Iterable[str]) -> pd.Series:
+    """Return the paired gaps arm - control of an effect on its scale.
 
-    Where it stands against other tasks, the gaps there are taken away.
+    A ratio is given as its logarithm. The gaps on the tasks in ``effect.against`` are subtracted.
 
-    tasks : some of those of the effect. errors : as :func:`judge`.
+    Parameters
+    ----------
+    effect : Effect
+        The effect.
+    runs : DataFrame
+        As in ``trials.Measured``.
+    tasks : iterable of str
+        Some of the tasks of the effect.
+
+    Returns
+    -------
+    Series of float64
+        Indexed by task and seed.
+
+    Raises
+    ------
+    ValueError
+        If runs lack an arm or a task.
     """
     tasks = [*tasks]
     gaps = _gaps(effect, runs, tasks)
     if not effect.against:
         return gaps
     against = dict(zip(effect.against, effect.tasks, strict=True))
-    other = _gaps(effect, runs, [each for each, task in against.items() if task in tasks])
+    other = _gaps(effect, runs, [name for name, task in against.items() if task in tasks])
     return gaps - other.rename(index=against, level="task")
 
 
-def _gaps(effect, runs, tasks):
-    there = runs[runs["task"].isin(tasks)]
-    if absent := set(tasks) - {*there["task"]}:
+def _gaps(effect: Effect, runs: pd.DataFrame, tasks: list[str]) -> pd.Series:
+    rows = runs[runs["task"].isin(tasks)]
+    if absent := set(tasks) - {*rows["task"]}:
         raise ValueError(f"runs must hold the tasks of {effect.name!r}, and lack {', '.join(sorted(absent))}")
-    values = there.assign(value=there[effect.metric])[["task", "arm", "seed", "value"]]
+    values = rows.assign(value=rows[effect.metric])[["task", "arm", "seed", "value"]]
     values = values[values["arm"].isin([effect.arm, effect.control])]  # no other has to be positive for a ratio
     gaps = statistics.paired(values, effect.arm, effect.control, "log" if effect.scale == "ratio" else "difference")
     if effect.scale != "of chance":
         return gaps
-    room = statistics.chance_gap(there, effect.metric)
-    if not (room > 0).all():
+    chance_gaps = statistics.chance_gap(rows, effect.metric)
+    if not (chance_gaps > 0).all():
         raise ValueError(f"{effect.metric} must come below the loss of chance for {effect.name!r} to be a share of it")
-    return gaps / room.loc[gaps.index.get_level_values("task")].to_numpy()
+    return gaps / chance_gaps.loc[gaps.index.get_level_values("task")].to_numpy()
 
 
-def _judged(effect, gaps, task):
-    from scipy.stats import ttest_1samp  # here, since it would double the time to import the package
+def _judged(effect: Effect, gaps: pd.Series, task: str) -> dict[str, Any]:
+    from scipy.stats import ttest_1samp  # imported late: it would double the import time of the package
 
     margin = float(np.log(effect.margin)) if effect.scale == "ratio" else effect.margin
     if effect.test == "exact":
@@ -466,7 +691,7 @@ def _judged(effect, gaps, task):
     if effect.test != "exact":
         size, low, high = statistics.student(gaps)
 
-    def p(shift, alternative):
+    def p(shift: float, alternative: str) -> float:
         if effect.test == "exact":
             return float(size <= shift if alternative == "greater" else size >= shift)
         if effect.test == "over tasks" and task == "all":
@@ -485,50 +710,101 @@ def _judged(effect, gaps, task):
     return {"size": size, "low": low, "high": high, "p": p_value, "outcome": outcome, "seeds": len(gaps)}
 
 
-def verdict(claim, effects):
-    """Return one of ``VERDICTS`` by the rule of the claim; an effect that was not judged is open."""
+def verdict(claim: Claim, effects: pd.DataFrame) -> str:
+    """Return the verdict on a claim by its rule.
+
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    effects : DataFrame
+        Outcomes as :func:`judge` or :func:`judge_all` returns them. An effect without a row counts as open.
+
+    Returns
+    -------
+    str
+        One of ``VERDICTS``.
+    """
     if claim.untestable:
         return "not testable here"
-    found = _as_listed(claim, effects)
-    if not found:
+    outcomes = _as_listed(claim, effects)
+    if not outcomes:
         return "no results yet"
-    if all(found[each] == "yes" for each in claim.supported):
+    if all(outcomes[name] == "yes" for name in claim.supported):
         return "supported"
-    if claim.conditional and all(found[each] == "yes" for each in claim.conditional):
+    if claim.conditional and all(outcomes[name] == "yes" for name in claim.conditional):
         return "conditional"
-    return "refuted" if "no" in [found[each] for each in claim.supported] else "inconclusive"
+    return "refuted" if "no" in [outcomes[name] for name in claim.supported] else "inconclusive"
 
 
-def deciding(claim, effects):
-    """Return the effect on which the verdict turns: the first that is listed and came out as the verdict says."""
-    reached, found = verdict(claim, effects), _as_listed(claim, effects)
+def deciding(claim: Claim, effects: pd.DataFrame) -> Effect:
+    """Return the effect that decides the verdict: the first listed one that came out as the verdict says.
+
+    Parameters
+    ----------
+    claim : Claim
+        A claim with a trial.
+    effects : DataFrame
+        Outcomes as :func:`judge` or :func:`judge_all` returns them.
+
+    Returns
+    -------
+    Effect
+        One of ``claim.effects``.
+    """
+    reached, outcomes = verdict(claim, effects), _as_listed(claim, effects)
     listed = claim.conditional if reached == "conditional" else claim.supported
     wanted = {"refuted": "no", "inconclusive": "open"}.get(reached, "yes")
-    name = next((each for each in listed if found.get(each, wanted) == wanted), listed[0])
+    name = next((item for item in listed if outcomes.get(item, wanted) == wanted), listed[0])
     return next(effect for effect in claim.effects if effect.name == name.removeprefix("not "))
 
 
-def _as_listed(claim, effects):
-    """Whether what the rules list came out as listed: "yes", "no", its contrary, or "open"; empty without results."""
-    mine = effects[effects["task"] == "all"]
-    mine = mine[mine["claim"] == claim.id] if "claim" in mine else mine
-    outcomes = dict(zip(mine["effect"], mine["outcome"], strict=True))
+def _as_listed(claim: Claim, effects: pd.DataFrame) -> dict[str, str]:
+    """Whether each listed effect came out as listed: "yes", "no" (the contrary) or "open"; empty without results."""
+    joint = effects[effects["task"] == "all"]
+    joint = joint[joint["claim"] == claim.id] if "claim" in joint else joint
+    outcomes = dict(zip(joint["effect"], joint["outcome"], strict=True))
     contrary = {"yes": "no", "no": "yes", "open": "open"}
 
-    def found(each):
-        outcome = outcomes.get(each.removeprefix("not "), "open")
-        return contrary[outcome] if each.startswith("not ") else outcome
+    def outcome_of(name: str) -> str:
+        outcome = outcomes.get(name.removeprefix("not "), "open")
+        return contrary[outcome] if name.startswith("not ") else outcome
 
-    return {each: found(each) for each in (*claim.supported, *claim.conditional)} if outcomes else {}
+    return {name: outcome_of(name) for name in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
-def judge_all(register, *, folder=None, recomputed=False, by_task=None):
-    """Return the effects of all claims that have results, with ``claim``, ``p`` after Holm's correction and outcomes.
+def judge_all(
+    register: dict[str, Claim],
+    *,
+    folder: str | Path | None = None,
+    recomputed: bool = False,
+    by_task: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """Judge the effects of all claims that have results, with Holm's correction.
 
-    The correction runs over the joint effects ("all") of all claims, each of which is confirmatory; the rows of single
-    tasks only describe. register : dict of :func:`read`. folder : as in :func:`results`. recomputed : bool, whether
-    what :func:`evidence` put into ``build/results`` goes before it. by_task : ids of the claims whose single tasks are
-    judged too, default all. errors : those of :func:`results`, but claims without any results are left out.
+    The correction covers the joint effects (task "all") of all claims, each of which is confirmatory. The rows of
+    single tasks only describe. Claims without results are left out.
+
+    Parameters
+    ----------
+    register : dict of str to Claim
+        As :func:`read` returns it.
+    folder : path, optional
+        As in :func:`results`.
+    recomputed : bool, default False
+        Whether the results that :func:`evidence` wrote to ``build/results`` replace those of the folder.
+    by_task : iterable of str, optional
+        Ids of the claims whose single tasks are judged too. Default: all.
+
+    Returns
+    -------
+    DataFrame
+        ``claim`` and the columns of :func:`judge`, with corrected ``p`` and ``outcome``.
+
+    Raises
+    ------
+    ValueError
+        That of :func:`results`.
     """
     build = tables.build_folder("results") if recomputed else None
     by_task = None if by_task is None else {*by_task}
@@ -536,9 +812,9 @@ def judge_all(register, *, folder=None, recomputed=False, by_task=None):
     for claim in register.values():
         if claim.untestable:
             continue
-        anew = build and (build / f"{claim.id}.json").is_file()
+        is_recomputed = build and (build / f"{claim.id}.json").is_file()
         try:
-            runs = results(claim, folder=build if anew else folder)
+            runs = results(claim, folder=build if is_recomputed else folder)
         except OSError:
             continue
         single = by_task is None or claim.id in by_task
@@ -552,15 +828,32 @@ def judge_all(register, *, folder=None, recomputed=False, by_task=None):
     return effects[["claim", *effects.columns.drop("claim")]]
 
 
-def committed(register, *, by_task=()):
+def committed(register: dict[str, Claim], *, by_task: Iterable[str] = ()) -> pd.DataFrame:
     """Return what :func:`judge_all` does, from the committed ``data/results/verdicts.csv`` instead of judging again.
 
-    Only the claims whose single tasks are asked for are judged, and compared with their rows in the table. Results that
-    were measured again since, for an entry that did not change, are noticed for these claims only.
+    Only the claims whose single tasks are requested are judged and compared with their rows in the table. Results
+    measured again since, for an unchanged entry, are noticed for these claims only.
 
-    register : dict of :func:`read`. by_task : ids of the claims whose single tasks are judged. errors :
-    FileNotFoundError without the table; OutdatedError where it is damaged, or its rows are not those of the register
-    and of the claims with results; those of :func:`results`.
+    Parameters
+    ----------
+    register : dict of str to Claim
+        As :func:`read` returns it.
+    by_task : iterable of str
+        Ids of the claims whose single tasks are judged. Default: none.
+
+    Returns
+    -------
+    DataFrame
+        As for :func:`judge_all`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table is missing.
+    OutdatedError
+        If the table is damaged, or its rows are not those of the register and of the claims with results.
+    ValueError
+        That of :func:`results`.
     """
     by_task, path = {*by_task}, tables.checkout() / "data/results/verdicts.csv"
     if not path.is_file():
@@ -576,10 +869,10 @@ def committed(register, *, by_task=()):
         with suppress(OSError):  # not measured yet
             _results_path(claim)
             judged.append(claim)
-    expected = [(each.id, *_rule_of(effect)) for each in judged for effect in each.effects]
-    found = [*table[["claim", "effect", "expect", "scale", "margin"]].itertuples(index=False, name=None)]
-    if found != expected:
-        differs = {row[0] for row in {*found} ^ {*expected}} or {"their order"}
+    expected = [(claim.id, *_rule_of(effect)) for claim in judged for effect in claim.effects]
+    stored = [*table[["claim", "effect", "expect", "scale", "margin"]].itertuples(index=False, name=None)]
+    if stored != expected:
+        differs = {row[0] for row in {*stored} ^ {*expected}} or {"their order"}
         raise OutdatedError(f"{path.name} does not hold the registered effects; what differs is {min(differs)}")
     columns = ["effect", "task", "size", "low", "high", "p", "outcome", "seeds"]
     table = table.assign(task="all")[["claim", *columns]]
@@ -590,12 +883,12 @@ def committed(register, *, by_task=()):
     return pd.concat(parts, ignore_index=True) if parts else table
 
 
-def _rule_of(effect):
+def _rule_of(effect: Effect) -> tuple[str, str, str, float]:
     return effect.name, effect.expect, effect.scale, effect.margin
 
 
-def _with_tasks(claim, joint, path):
-    """Return the joint rows of a claim, each followed by those of its single tasks, which are judged here."""
+def _with_tasks(claim: Claim, joint: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the joint rows of a claim, followed by newly judged rows of its single tasks."""
     rows = compare(claim.effects, results(claim))
     is_joint, measured = rows["task"] == "all", ["size", "low", "high", "seeds"]
     if not np.allclose(rows.loc[is_joint, measured], joint[measured], rtol=1e-9, atol=0, equal_nan=True):

@@ -1,4 +1,4 @@
-"""Problems and arms by name: what is trained, and with which optimizers, as the register of claims writes it down."""
+"""Problems and arms by name, as the register of claims writes them down: tasks, and optimizers to train them with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -50,7 +51,7 @@ ARM_PARAMETERS = (
     *("family", "kind", "rule", "times", "sync_period", "retention", "slow_step_size", "pull_back", "inner_state"),
     *("weights", "weight_decay", "best_of"),
 )
-NUMBERS = {  # of these parameters, None where there is none
+NUMBERS = {  # the numbers among these parameters
     *("given_lr", "threshold", "rows", "flipped"),
     *("times", "sync_period", "retention", "slow_step_size", "weight_decay", "best_of"),
 }
@@ -58,17 +59,40 @@ NUMBERS = {  # of these parameters, None where there is none
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is trained, for how long, and by which schedule; made by :meth:`named` and :meth:`of`.
+    """A task: what is trained, for how long and with which schedule; made by :meth:`named` and :meth:`of`.
 
-    name : str, as "digits", or with changes, as "digits steps=100 rows=200". fields : dict, the changed entry.
-    load : function of the seed that returns the data, which is split anew for every seed; None on a landscape. entry :
-    str, the name of the entry that was changed, "digits".
+    Attributes
+    ----------
+    name : str
+        Such as "digits", or with changes, "digits steps=100 rows=200".
+    fields : dict
+        The changed entry, see Notes.
+    load : function or None
+        Maps a seed to the data, which is split again for every seed; None on a landscape.
+    entry : str
+        The name of the entry that was changed, such as "digits".
 
-    Fields of every problem: ``steps``, ``batch_size`` (64), ``eval_every`` (steps/20), ``eval_rows``; ``lr``, the rate
-    of arms that say "given"; ``schedule`` ("constant", "linear", "cosine") and ``warmup``, of all arms; ``threshold``,
-    a loss. On data: ``data``, a name of ``datasets``; ``hidden``, the widths of an MLP, none for logistic regression;
-    ``activation``, ``l2``; ``rows``, as many of the training part, others for every seed; ``flipped``, the share of its
-    labels that are wrong. On a landscape: ``landscape``, its kind, and its arguments.
+    Notes
+    -----
+    Fields of every problem:
+
+    - ``steps``: int, at least 1.
+    - ``batch_size``: int, default 64.
+    - ``eval_every``: int, default steps/20.
+    - ``eval_rows``: int, at least 1.
+    - ``lr``: the learning rate of arms that say "given".
+    - ``schedule`` ("constant", "linear" or "cosine") and ``warmup``: of all arms.
+    - ``threshold``: a loss above 0.
+
+    Fields on data:
+
+    - ``data``: a name of ``datasets``.
+    - ``hidden``: the widths of the hidden layers of an MLP; none for logistic regression.
+    - ``activation``: of an MLP; ``l2``: of logistic regression.
+    - ``rows``: number of rows of the training part, drawn for every seed.
+    - ``flipped``: the share of training labels that are wrong.
+
+    Fields on a landscape: ``landscape``, its kind, and its arguments.
     """
 
     name: str
@@ -77,8 +101,32 @@ class Problem:
     entry: str = ""
 
     @classmethod
-    def named(cls, name, known):
-        """Return a problem by its name, changes included. known : dict of tables by name. errors : ValueError."""
+    def named(cls, name: str, known: dict[str, Any]) -> Problem:
+        """Return a problem by its name, changes included.
+
+        Parameters
+        ----------
+        name : str
+            The name of an entry, then changes such as "steps=100", separated by spaces.
+        known : dict
+            Tables of fields by name of the entry.
+
+        Returns
+        -------
+        Problem
+            The checked problem.
+
+        Raises
+        ------
+        ValueError
+            If the name or a field is wrong; the sentence names the key.
+
+        Examples
+        --------
+        >>> bowl = {"bowl": {"landscape": "Quadratic", "curvatures": [1.0], "steps": 100}}
+        >>> Problem.named("bowl steps=20", bowl).steps
+        20
+        """
         base, *changes = text("tasks", name).split(" ")
         fields = dict(table_of_keys(f"tasks.{base}", known[choice("tasks", base, known)]))
         for change in changes:
@@ -93,18 +141,34 @@ class Problem:
             return cls._checked(name, fields, None, base)
 
     @classmethod
-    def of(cls, name, X, y, **fields):
-        """Return a problem on the user's own rows.
+    def of(cls, name: str, X: Any, y: Any, **fields: Any) -> Problem:
+        """Return a problem on your own data.
 
-        name : str. X, y : as in ``datasets.from_arrays``. fields : as above, but for ``data``. errors : TypeError,
-        ValueError.
+        Parameters
+        ----------
+        name : str
+            How the problem is called.
+        X, y : array_like
+            As in ``datasets.from_arrays``.
+        **fields
+            Fields of a problem on data, except ``data``; see :class:`Problem`.
+
+        Returns
+        -------
+        Problem
+            The checked problem.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows or a field are wrong.
         """
         datasets.from_arrays(X, y)  # refuses bad rows now, not at the first run
         fields = {"data": text("name", name)} | fields
         return cls._checked(name, fields, partial(datasets.from_arrays, X, y), name)
 
     @classmethod
-    def _checked(cls, name, fields, load, entry):
+    def _checked(cls, name: str, fields: dict[str, Any], load: Callable[[int], Any] | None, entry: str) -> Problem:
         if ("data" in fields) == ("landscape" in fields):
             raise ValueError("data must be given, or landscape, and not both")
         if "landscape" in fields:
@@ -128,10 +192,10 @@ class Problem:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What tells the problem from others: a dict with the keys ``TASK_PARAMETERS``, None where it has no such one.
+        """The parameters that distinguish the problem: a dict with the keys ``TASK_PARAMETERS``.
 
-        ``entry``, the name without changes; ``given_lr``, the rate of arms that say "given"; the rest are fields, or
-        their defaults.
+        ``entry`` is the name without changes, ``given_lr`` the learning rate of arms that say "given". The rest are
+        fields or their defaults. A value is None if the problem has no such parameter.
         """
         defaults = {"batch_size": 64, "eval_every": self.eval_every, "schedule": "constant", "flipped": 0.0}
         hidden = None if self.on_landscape else tuple(self.fields.get("hidden", ()))
@@ -139,46 +203,46 @@ class Problem:
         return {key: (defaults | self.fields | named).get(key) for key in TASK_PARAMETERS}
 
     @property
-    def on_landscape(self):
+    def on_landscape(self) -> bool:
         """Whether the problem is a landscape, which has no data."""
         return "landscape" in self.fields
 
     @property
-    def noiseless(self):
-        """Whether all seeds give the same run: on a landscape without noise and with one start."""
+    def noiseless(self) -> bool:
+        """Whether all seeds give the same run: on a landscape without noise and with a single start."""
         return self.on_landscape and not (self.model.noise.any() or self.model.spread.any())
 
     @property
-    def needs_download(self):
-        """Whether the data does not come with the package or scikit-learn."""
+    def needs_download(self) -> bool:
+        """Whether the data comes neither with the package nor with scikit-learn."""
         return self.fields.get("data") in datasets.DOWNLOADED
 
     @property
-    def at_hand(self):
-        """Whether it can be trained without a network."""
+    def at_hand(self) -> bool:
+        """Whether the problem can be trained offline."""
         return not self.needs_download or datasets.available(self.fields["data"])
 
     @property
-    def steps(self):
-        """How many steps a run has."""
+    def steps(self) -> int:
+        """Number of steps of a run."""
         return self.fields["steps"]
 
     @property
     def eval_every(self) -> int:
-        """After how many steps a run is evaluated."""
+        """Number of steps between two evaluations."""
         return self.fields.get("eval_every", max(1, self.steps // 20))
 
     @cached_property
-    def _known(self):
-        """What the first split tells: the number of features and of classes, the loss of chance, the fingerprint."""
+    def _known(self) -> tuple[int, int, float, str]:
+        """The number of features and of classes, the chance-level loss and the fingerprint, from the first split."""
         data = self.dataset(0)
         shares = np.bincount(data.y_train) / len(data.y_train)
         chance = float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
         return data.n_features, data.n_classes, chance, data.fingerprint
 
     @cached_property
-    def model(self):
-        """The model."""
+    def model(self) -> Any:
+        """The model or the landscape."""
         if self.on_landscape:
             kind = LANDSCAPES[self.fields["landscape"]]
             return kind(
@@ -190,8 +254,19 @@ class Problem:
         widths = n_features, *self.fields["hidden"], n_classes
         return MLP(widths, activation=self.fields.get("activation", "relu"))
 
-    def dataset(self, seed):
-        """Return the data of a seed: its split, its subset, its wrong labels. seed : int in [0, 2**63)."""
+    def dataset(self, seed: int) -> Any:
+        """Return the data of a seed: its split, its subset and its wrong labels.
+
+        Parameters
+        ----------
+        seed : int
+            In [0, 2**63).
+
+        Returns
+        -------
+        datasets.Dataset
+            The split data.
+        """
         data = self.load(seed)
         if "rows" in self.fields:
             data = data.subset(self.fields["rows"], seed)
@@ -200,25 +275,38 @@ class Problem:
         return data
 
     @property
-    def fingerprint(self):
-        """What tells the data from other data, a str."""
+    def fingerprint(self) -> str:
+        """Fingerprint of the data; "none" on a landscape."""
         return "none" if self.on_landscape else self._known[3]
 
     @property
-    def chance(self):
-        """The loss of guessing by the frequencies of the classes; inf on a landscape."""
+    def chance(self) -> float:
+        """Chance-level loss, of guessing by the class frequencies; inf on a landscape."""
         return math.inf if self.on_landscape else self._known[2]
 
     @cached_property
-    def _lowest(self):
+    def _lowest(self) -> dict[int, float]:
         return {}
 
-    def lowest(self, seed):
-        """Return the lowest training loss that any weights have on the data of a seed; see ``comparisons.lowest_loss``.
+    def lowest(self, seed: int) -> float:
+        """Return the lowest training loss of any weights on the data of a seed.
 
-        Of a landscape that of its deepest basin.
+        On a landscape this is the loss of its deepest basin. See ``comparisons.lowest_loss``.
 
-        seed : int in [0, 2**63). errors : those of ``comparisons.lowest_loss``.
+        Parameters
+        ----------
+        seed : int
+            In [0, 2**63).
+
+        Returns
+        -------
+        float
+            The loss.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Those of ``comparisons.lowest_loss``.
         """
         if self.on_landscape:
             basins = np.reshape(getattr(self.model, "minima", ()), (-1, 1))
@@ -227,23 +315,44 @@ class Problem:
             self._lowest[seed] = lowest_loss(self.model, self.dataset(seed))
         return self._lowest[seed]
 
-    def training(self):
-        """Return how ``sweep`` is to train: model, data and the keyword arguments."""
-        how: dict[str, Any] = {name: self.fields[name] for name in ("batch_size", "eval_rows") if name in self.fields}
-        how |= {"steps": self.steps, "eval_every": self.eval_every}
-        return {"model": self.model, "data": None if self.on_landscape else self.dataset} | how
+    def training(self) -> dict[str, Any]:
+        """Return the arguments with which ``sweep`` trains the problem.
+
+        Returns
+        -------
+        dict
+            ``model``, ``data`` and keyword arguments of ``sweep``.
+        """
+        settings: dict[str, Any] = {
+            name: self.fields[name] for name in ("batch_size", "eval_rows") if name in self.fields
+        }
+        settings |= {"steps": self.steps, "eval_every": self.eval_every}
+        return {"model": self.model, "data": None if self.on_landscape else self.dataset} | settings
 
     @property
-    def operations(self):
-        """The floating-point operations of the training steps of one run, as ``training.Setup`` counts them."""
-        how = self.training()
-        model, data = how.pop("model"), how.pop("data")
-        return Setup(model, data, Training(**how)).operations
+    def operations(self) -> float:
+        """Floating-point operations of the training steps of one run, as ``training.Setup`` counts them."""
+        settings = self.training()
+        model, data = settings.pop("model"), settings.pop("data")
+        return Setup(model, data, Training(**settings)).operations
 
-    def schedule(self, peak):
-        """Return the learning rate of a run: the number, or the schedule of the problem from this peak.
+    def schedule(self, peak: float) -> float | Schedule:
+        """Return the learning rate of a run with this peak.
 
-        peak : float, at least 0. errors : TypeError, ValueError.
+        Parameters
+        ----------
+        peak : float
+            At least 0.
+
+        Returns
+        -------
+        float or Schedule
+            The number itself if the problem has neither a schedule nor a warmup.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the peak or the schedule is wrong.
         """
         kind, warmup = self.fields.get("schedule", "constant"), self.fields.get("warmup", 0)
         choice("schedule", kind, ("constant", "linear", "cosine"))
@@ -251,10 +360,10 @@ class Problem:
         return peak if kind == "constant" and not warmup else schedule
 
 
-def _check_network(fields):
+def _check_network(fields: dict[str, Any]) -> None:
     hidden = fields.get("hidden", [])
     if not isinstance(hidden, (list, tuple)):
-        raise ValueError(f"hidden must be a list of widths, as [32], not {hidden!r}")
+        raise ValueError(f"hidden must be a list of widths such as [32], not {hidden!r}")
     for i, width in enumerate(hidden):
         whole_number(f"hidden[{i}]", width, 1)
     for key, belongs in {"l2": not hidden, "activation": bool(hidden)}.items():
@@ -271,19 +380,36 @@ def _check_network(fields):
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """An optimizer on trial, its learning rate still open.
+    """An optimizer to be tested, with its learning rate still open; made by :func:`arms_of`.
 
-    name : str. fields : dict, arguments of the optimizers, but for ``OF_ARM``: ``rule``, the inner rule; ``lr``, a
-    number, "given" (that of the problem) or the name of an arm that tunes its own; ``times``, a factor of it;
-    ``weights``, "slow" (where there are any) or "fast", those the run is judged on; ``tune``, in place of lr, the axes
-    of a grid, lr among them, each a value, a list of values or ``{low, high, number}``, evenly spaced in logarithms;
-    ``draw``, beside lr or with it, the settings that every seed draws at random for itself, ``draws`` times, each from
-    ``{low, high}``, evenly in logarithms (rounded, where both are whole numbers), with ``once = true`` one value for
-    all of them; ``best_of``, a number of draws, the best of which on the validation part of their own seed is taken, in
-    expectation over the draws; ``tasks``, the names of those it is trained on, default all; ``steps_as``, one of
-    ``STEPS_AS``: takes over the slow steps of the adaptive arm that lr names, as on the tuning seeds. An arm with an
-    argument of Lookahead is one. family : str, the name of the table that the arm comes from, which that of all points
-    of its axes begin with.
+    Attributes
+    ----------
+    name : str
+        The name, with the point of its axes.
+    fields : dict
+        Arguments of the optimizers and the keys ``OF_ARM``, see Notes.
+    family : str
+        The name of the table that the arm comes from. The names of all points of its axes begin with it.
+
+    Notes
+    -----
+    An arm with an argument of Lookahead is a Lookahead. The keys ``OF_ARM``:
+
+    - ``rule``: the inner optimizer.
+    - ``lr``: a number, "given" (the rate of the problem) or the name of an arm that is tuned.
+    - ``times``: a factor of the learning rate.
+    - ``weights``: the weights that a run is judged on, "slow" (if there are any) or "fast".
+    - ``tune``: replaces lr; the axes of a grid, lr among them. An axis is a value, a list of values or
+      ``{low, high, number}``, evenly spaced in logarithms.
+    - ``draw``: settings that every seed draws at random, with or without lr. Each comes from ``{low, high}``, evenly in
+      logarithms, and is rounded if both are whole numbers. With ``once = true`` all draws share one value.
+    - ``draws``: the number of draws per seed.
+    - ``best_of``: a number of draws. A run is the best of so many on the validation part of its seed, in expectation
+    over
+      the draws.
+    - ``tasks``: the names of the tasks that the arm is trained on; default all.
+    - ``steps_as``: one of ``STEPS_AS``. The arm uses the slow steps of the adaptive arm that lr names, as taken on the
+      tuning seeds.
     """
 
     name: str
@@ -292,30 +418,31 @@ class Arm:
 
     @property
     def kind(self) -> str:
-        """What the arm is: "Lookahead", "averaging" (Lookahead without the pull-back), or the inner rule alone.
+        """The kind of the arm: "Lookahead", "averaging" (Lookahead without the pull-back) or the inner optimizer alone.
 
-        The latter is "AdamW", or "AdamW at lr x step" at a share of the rate.
+        The latter is "AdamW", or "AdamW at lr x step" if it trains at a fraction of the learning rate.
         """
         if self._is_lookahead:
             return "Lookahead" if self.fields.get("pull_back", True) else "averaging"
         return f"{self.fields['rule']} at lr x step" if self.fields.get("times", 1) < 1 else self.fields["rule"]
 
     @property
-    def _open(self):
-        """The settings that are tuned for each task, or drawn for each seed."""
+    def _open(self) -> set[str]:
+        """The settings that are tuned for each task or drawn for each seed."""
         return {*self.fields.get("tune", {}), *self.fields.get("draw", {})}
 
     @property
-    def _is_lookahead(self):
+    def _is_lookahead(self) -> bool:
         return not {*OF_LOOKAHEAD}.isdisjoint({*self.fields, *self._open})
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What tells the arm from others: a dict with the keys ``ARM_PARAMETERS``.
+        """The parameters that distinguish the arm: a dict with the keys ``ARM_PARAMETERS``.
 
-        ``family``, the name of its table in the register; ``kind``; the rest are fields, or their defaults. ``times``
-        is 1 where the arm has the rate itself. Retention and slow_step_size are both given, as numbers. None is what
-        the arm has no use for, what is tuned or drawn, and the steps that an arm adapts or takes over.
+        ``family`` is the name of its table in the register. The rest, except ``kind``, are fields or their defaults.
+        ``times`` is 1 if the arm trains at the learning rate itself. ``retention`` and ``slow_step_size`` are both
+        given, as numbers. A value is None if the arm has no use for it, if it is tuned or drawn, or if it is a step
+        that the arm adapts or copies.
         """
         settings: dict[str, Any] = {"times": 1.0, "weights": "slow"}
         if self._is_lookahead:
@@ -330,20 +457,28 @@ class Arm:
         return {key: (settings | rest | named).get(key) for key in ARM_PARAMETERS}
 
     @cached_property
-    def trials(self):
-        """The settings that are tried before the arm's own is chosen, a list of dicts; empty where none are."""
+    def trials(self) -> list[dict[str, Any]]:
+        """The settings that tuning tries, a list of dicts; empty without tuning."""
         axes = {name: _values(name, axis) for name, axis in self.fields.get("tune", {}).items()}
         return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())] if axes else []
 
     @property
-    def draws(self):
-        """How many settings are drawn for every seed; 0 where none are."""
+    def draws(self) -> int:
+        """Number of settings drawn for every seed; 0 without drawing."""
         return self.fields.get("draws", 0)
 
-    def drawn(self, seed):
-        """Return the settings that are drawn for a seed, a list of dicts; two arms draw the same from the same axes.
+    def drawn(self, seed: int) -> list[dict[str, Any]]:
+        """Return the settings drawn for a seed; two arms draw the same from the same axes.
 
-        seed : int in [0, 2**63).
+        Parameters
+        ----------
+        seed : int
+            In [0, 2**63).
+
+        Returns
+        -------
+        list of dict
+            One dict of settings per draw.
         """
         axes = {}
         for i, (name, axis) in enumerate(self.fields["draw"].items()):
@@ -353,44 +488,82 @@ class Arm:
         return [dict(zip(axes, point, strict=True)) for point in zip(*axes.values(), strict=True)]
 
     @property
-    def rate_of(self):
-        """The name of the arm whose learning rate this one takes, or None."""
+    def rate_of(self) -> str | None:
+        """The name of the arm whose learning rate this one uses, or None."""
         lr = self.fields.get("lr")
         return lr if isinstance(lr, str) and lr != "given" else None
 
     @property
-    def weights(self):
-        """The weights that its runs are judged on: "slow", where there are any, or "fast"."""
+    def weights(self) -> str:
+        """The weights that the runs are judged on: "slow" (if there are any) or "fast"."""
         return self.fields.get("weights", "slow")
 
-    def is_on(self, task):
+    def is_on(self, task: str) -> bool:
         """Return whether the arm is trained on a task.
 
-        task : str, its name.
+        Parameters
+        ----------
+        task : str
+            The name of the task.
+
+        Returns
+        -------
+        bool
+            True without a list of tasks.
         """
         return task in self.fields.get("tasks", [task])
 
-    def optimizer(self, problem, lr, **chosen):
+    def optimizer(self, problem: Problem, lr: float | str, **chosen: Any) -> Any:
         """Return the optimizer for a problem.
 
-        problem : Problem. lr : float or "given"; chosen : further settings, from tuning. errors : TypeError,
-        ValueError.
+        Parameters
+        ----------
+        problem : Problem
+            The problem, which gives the schedule.
+        lr : float or "given"
+            The peak of the learning rate, ahead of the factor ``times``.
+        **chosen
+            Further settings, from tuning or drawing.
+
+        Returns
+        -------
+        Optimizer
+            The inner optimizer, or a Lookahead around it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a setting is wrong, or the problem gives no learning rate.
+
+        Examples
+        --------
+        >>> bowl = Problem.named("bowl", {"bowl": {"landscape": "Quadratic", "curvatures": [1.0], "steps": 100}})
+        >>> Arm("sgd", {"rule": "SGD", "lr": 0.1, "times": 0.5}).optimizer(bowl, 0.1).lr
+        0.05
         """
         if lr == "given":
             if "lr" not in problem.fields:
                 raise ValueError(f"lr must be given by the task {problem.name!r}, not missing")
             lr = problem.fields["lr"]
         settings = {name: value for name, value in self.fields.items() if name not in OF_ARM} | chosen
-        rule, own = INNER_RULES[self.fields["rule"]], OF_RULE[self.fields["rule"]]
-        of_rule = {name: settings.pop(name) for name in [*settings] if name in own}
+        rule, rule_arguments = INNER_RULES[self.fields["rule"]], OF_RULE[self.fields["rule"]]
+        of_rule = {name: settings.pop(name) for name in [*settings] if name in rule_arguments}
         factor = real_number("times", self.fields.get("times", 1), 0)
         base = rule(problem.schedule(real_number("lr", lr, 0) * factor), **of_rule)
         return grid(Lookahead(base), **{n: [v] for n, v in settings.items()})[0] if settings else base
 
-    def check(self, problem):
-        """Refuse an arm of which no optimizer can be made for a problem.
+    def check(self, problem: Problem) -> None:
+        """Raise an error if the arm makes no valid optimizer for a problem.
 
-        problem : Problem. errors : TypeError, ValueError.
+        Parameters
+        ----------
+        problem : Problem
+            The problem.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Those of :meth:`optimizer`.
         """
         lr = 1.0 if self.rate_of else self.fields.get("lr")
         ends = [{name: axis[end] for name, axis in self.fields.get("draw", {}).items()} for end in ("low", "high")]
@@ -398,8 +571,8 @@ class Arm:
             self.optimizer(problem, **({"lr": lr} | chosen))
 
 
-def _both_conventions(retention, slow_step_size):
-    """Return both as numbers, of which a Lookahead is given one or none; neither of steps that differ."""
+def _both_conventions(retention: float | None, slow_step_size: Any) -> dict[str, float | None]:
+    """Return retention and slow_step_size as numbers, given one or none of them; both None if the steps differ."""
     if retention is not None:
         return {"retention": retention, "slow_step_size": round(1 - retention, 12)}
     step = 0.5 if slow_step_size is None else slow_step_size
@@ -411,14 +584,27 @@ def _both_conventions(retention, slow_step_size):
 def with_parameters(
     frame: pd.DataFrame, problems: dict[str, Problem], arms: dict[str, Arm] | None = None
 ) -> pd.DataFrame:
-    """Return a frame with the parameters of its tasks, and of its arms, as columns after its own.
+    """Return a frame with the parameters of its tasks, and of its arms, as further columns.
 
-    A missing parameter is None or NaN.
+    Parameters
+    ----------
+    frame : DataFrame
+        With names of tasks in the column ``task`` and, if arms are given, names of arms in ``arm``.
+    problems : dict of str to Problem
+        Problems by name.
+    arms : dict of str to Arm, optional
+        Arms by name.
 
-    frame : with names of tasks in the column ``task`` and, if arms are given, of arms in ``arm``. problems : dict of
-    :class:`Problem` by name. arms : dict of :class:`Arm` by name. returns : frame with the further columns
-    ``TASK_PARAMETERS`` and, if arms are given, ``ARM_PARAMETERS``. errors : ValueError for a task or an arm that is not
-    among them.
+    Returns
+    -------
+    DataFrame
+        The frame with the columns ``TASK_PARAMETERS`` and, if arms are given, ``ARM_PARAMETERS`` after its own. A
+        missing parameter is None or NaN.
+
+    Raises
+    ------
+    ValueError
+        If a task or an arm of the frame is unknown.
     """
     named: list[tuple[str, dict, tuple[str, ...]]] = [("task", problems, TASK_PARAMETERS)]
     named += [("arm", arms, ARM_PARAMETERS)] if arms is not None else []
@@ -433,7 +619,7 @@ def with_parameters(
     return frame
 
 
-def _values(name, axis):
+def _values(name: str, axis: Any) -> list[Any]:
     with inside(f"tune.{name}"):
         if isinstance(axis, dict):
             known_keys("", axis, ("low", "high", "number"))
@@ -443,11 +629,11 @@ def _values(name, axis):
     return _axis(f"tune.{name}", axis) if isinstance(axis, list) else [axis]
 
 
-def _is_whole(axis):
+def _is_whole(axis: dict[str, Any]) -> bool:
     return isinstance(axis["low"], int) and isinstance(axis["high"], int)
 
 
-def _check_draw(table):
+def _check_draw(table: dict[str, Any]) -> None:
     if ("draw" in table) + ("draws" in table) + ("best_of" in table) not in (0, 3):
         raise ValueError("draw, draws and best_of must come together")
     for name, axis in table_of_keys("draw", table.get("draw", {})).items():
@@ -462,16 +648,34 @@ def _check_draw(table):
             whole_number("best_of", n, 1, draws)
 
 
-def _axis(where, values):
-    if not values or any(each in values[:i] for i, each in enumerate(values)):
-        raise ValueError(f"{where} must hold one value or more, and each once, not {values!r}")
+def _axis(where: str, values: list[Any]) -> list[Any]:
+    if not values or any(value in values[:i] for i, value in enumerate(values)):
+        raise ValueError(f"{where} must hold one value or more, none of them twice, not {values!r}")
     return values
 
 
-def arms_of(tables):
-    """Return arms by name; a list in a table is an axis: "lookahead retention=0.9" and so on.
+def arms_of(tables: dict[str, Any]) -> dict[str, Arm]:
+    """Return arms by name; a list in a table is an axis, such as "lookahead retention=0.9".
 
-    tables : dict of tables. errors : ValueError that names the key.
+    Parameters
+    ----------
+    tables : dict
+        Tables of fields by name of the arm, see :class:`Arm`.
+
+    Returns
+    -------
+    dict of str to Arm
+        One arm per point of the axes.
+
+    Raises
+    ------
+    ValueError
+        If a table is wrong; the sentence names the key.
+
+    Examples
+    --------
+    >>> list(arms_of({"sgd": {"rule": "SGD", "lr": [0.1, 0.2]}}))
+    ['sgd lr=0.1', 'sgd lr=0.2']
     """
     arms = {}
     for name, table in table_of_keys("arms", tables).items():
@@ -497,7 +701,7 @@ def arms_of(tables):
     return arms
 
 
-def _check_arm(table):
+def _check_arm(table: dict[str, Any]) -> None:
     rule = INNER_RULES[choice("rule", table.get("rule"), INNER_RULES)]
     known_keys("", table, tuple(dict.fromkeys((*OF_ARM, *OF_LOOKAHEAD, *inspect.signature(rule).parameters))))
     _check_draw(table)

@@ -1,33 +1,61 @@
-"""Verdicts in words: lines for a terminal, one claim explained, tables for the README.
-
-register : dict of ``claims.read``; claim : ``claims.Claim``; effect : ``claims.Effect``; effects : frame of
-``claims.judge_all``.
-"""
+"""Verdicts in words: lines for a terminal, one claim explained, tables for the README."""
 
 from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
 
 from lookahead_nb import claims, tables
+from lookahead_nb.claims import Claim, Effect
+from lookahead_nb.problems import Arm
 
 FAQ = tuple(f"C{number:02d}" for number in range(1, 11))  # the claims of the article's section 8
 BETWEEN = re.compile(r"(<!-- claims (\w+) -->\n).*?(<!-- /claims -->)", re.DOTALL)
 
 
-def lines(register, effects):
-    """Return one line for each claim: id, verdict, the effect that decides with its interval, notebook."""
+def lines(register: dict[str, Claim], effects: pd.DataFrame) -> list[str]:
+    """Return one line for each claim: id, verdict, the deciding effect with its interval, notebook.
+
+    Parameters
+    ----------
+    register : dict of str to Claim
+        As ``claims.read`` returns it.
+    effects : DataFrame
+        As ``claims.judge_all`` returns it.
+
+    Returns
+    -------
+    list of str
+        Lines with aligned columns.
+    """
     table = [_summary(claim, effects) for claim in register.values()]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)] if table else []
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
 
 
-def _summary(claim, effects):
+def _summary(claim: Claim, effects: pd.DataFrame) -> tuple[str, str, str, str]:
     return claim.id, claims.verdict(claim, effects), main_effect(claim, effects), claim.notebook
 
 
-def main_effect(claim, effects):
-    """Return the effect that decides on a claim, with its interval; why there is no trial; "" without results."""
+def main_effect(claim: Claim, effects: pd.DataFrame) -> str:
+    """Return the deciding effect of a claim with its interval.
+
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    effects : DataFrame
+        As ``claims.judge_all`` returns it.
+
+    Returns
+    -------
+    str
+        The reason if the claim has no trial; "" without results.
+    """
     if claim.untestable:
         return claim.untestable
     effect = claims.deciding(claim, effects)
@@ -35,26 +63,54 @@ def main_effect(claim, effects):
     return f"{effect.name}: {interval(effect, row.iloc[0])}" if len(row) else ""
 
 
-def effects_of(register, effects):
-    """Return one row for each judged effect with the verdict on its claim and what it was judged against.
+def effects_of(register: dict[str, Claim], effects: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each judged effect, with the verdict on its claim and what it was judged against.
 
-    returns : frame with ``claim``, ``verdict``, ``effect``, ``expect``, ``scale``, ``margin``, ``size``, ``low``,
-    ``high``, ``p``, ``outcome``, ``seeds``.
+    Parameters
+    ----------
+    register : dict of str to Claim
+        As ``claims.read`` returns it.
+    effects : DataFrame
+        As ``claims.judge_all`` returns it.
+
+    Returns
+    -------
+    DataFrame
+        ``claim``, ``verdict``, ``effect``, ``expect``, ``scale``, ``margin``, ``size``, ``low``, ``high``, ``p``,
+        ``outcome``, ``seeds``.
     """
-    of = {(key, effect.name): effect for key, claim in register.items() for effect in claim.effects}
+    registered = {(key, effect.name): effect for key, claim in register.items() for effect in claim.effects}
     joint = effects[effects["task"] == "all"].drop(columns="task").reset_index(drop=True)
-    known = [of[each] for each in zip(joint["claim"], joint["effect"], strict=True)]
-    against = {name: [getattr(each, name) for each in known] for name in ("expect", "scale", "margin")}
+    judged = [registered[key] for key in zip(joint["claim"], joint["effect"], strict=True)]
+    against = {name: [getattr(effect, name) for effect in judged] for name in ("expect", "scale", "margin")}
     verdicts = [claims.verdict(register[key], effects) for key in joint["claim"]]
     table = joint.assign(verdict=verdicts, **against)
     first = ["claim", "verdict", "effect", *against]
     return table[[*first, *table.columns.drop(first)]]
 
 
-def interval(effect, row):
-    """Return an effect's size and the ends of its interval: "×1.98 [1.95, 2.01]", "-0.012 [...]", "-1.2 % [...]".
+def interval(effect: Effect, row: Any) -> str:
+    """Return an effect's size and its confidence interval, such as "×1.98 [1.95, 2.01]" or "-1.2 % [-1.5, -0.9]".
 
-    row : with ``size``, ``low``, ``high``. Per cent are of the loss of chance, see ``claims.SCALES``.
+    Percentages are of the gap between the chance-level loss and the best loss, see ``claims.SCALES``.
+
+    Parameters
+    ----------
+    effect : Effect
+        The effect, which gives the scale.
+    row : mapping or Series
+        With ``size``, ``low`` and ``high``.
+
+    Returns
+    -------
+    str
+        Numbers with 3 significant digits.
+
+    Examples
+    --------
+    >>> effect = Effect("e", "train_loss", "a", "b", "less", 1.05, "ratio", "exact", ("bowl",))
+    >>> interval(effect, {"size": 1.984, "low": 1.951, "high": 2.006})
+    '×1.98 [1.95, 2.01]'
     """
     factor, sign, unit = {"ratio": (1, "×", ""), "difference": (1, "", ""), "of chance": (100, "", " %")}[effect.scale]
     plus = "+" if effect.scale != "ratio" and row["size"] > 0 else ""
@@ -62,17 +118,29 @@ def interval(effect, row):
     return f"{sign}{plus}{size}{unit} [{low}, {high}]"
 
 
-def _rounded(x):
+def _rounded(x: float) -> str:
     return f"{float(f'{x:.3g}'):,.10g}"
 
 
 # --------------------------------------------------------------------------------------------------------- one claim
 
 
-def explained(claim, effects, captions):
-    """Return the lines that tell all of a claim: what was said, expected, tried and found, and where to look.
+def explained(claim: Claim, effects: pd.DataFrame, captions: dict[str, str]) -> Iterator[str]:
+    """Yield the lines that explain a claim: what was said, expected, tested and found, and where to read more.
 
-    captions : dict, from the names of the figures of its notebook.
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    effects : DataFrame
+        As ``claims.judge_all`` returns it.
+    captions : dict of str to str
+        Captions of the figures of its notebook, by name.
+
+    Yields
+    ------
+    str
+        A line of at most 100 characters where words allow.
     """
     yield f"{claim.id}: {claims.verdict(claim, effects)}"
     yield from _told("The article says, section " + claim.section, claim.article)
@@ -86,14 +154,14 @@ def explained(claim, effects, captions):
         yield "Arms"
         for name, arm in claim.arms.items():
             yield from _told(f"  {name}", _settings(arm), indent=6)
-        mine = effects[effects["claim"] == claim.id].set_index(["effect", "task"])
+        rows = effects[effects["claim"] == claim.id].set_index(["effect", "task"])
         number = (effects["task"] == "all").sum()
-        yield f"Effects, with intervals at 95 in 100; p of all tasks after Holm's correction for {number} effects"
+        yield f"Effects, with 95 % confidence intervals; p of all tasks after Holm's correction for {number} effects"
         for effect in claim.effects:
             yield from _told(f"  {effect.name}", sentence(effect), indent=6)
             tasks = effect.tasks if len(effect.tasks) > 1 else ()
-            yield from (f"    {task}: {_judged(effect, mine, task)}" for task in ("all", *tasks))
-        yield from _told("Verdict", f"{claims.verdict(claim, effects)}; {'; '.join(_rules(claim, mine))}")
+            yield from (f"    {task}: {_judged(effect, rows, task)}" for task in ("all", *tasks))
+        yield from _told("Verdict", f"{claims.verdict(claim, effects)}; {'; '.join(_rules(claim, rows))}")
         if claim.advice:
             yield from _told("Advice", claim.advice)
     for name, caption in captions.items():
@@ -101,11 +169,11 @@ def explained(claim, effects, captions):
     yield f"Notebook: notebooks/{claim.notebook}.ipynb"
 
 
-def _told(what, words, indent=2):
-    return textwrap.wrap(f"{what}: {words}", 100, subsequent_indent=" " * indent)
+def _told(label: str, words: str, indent: int = 2) -> list[str]:
+    return textwrap.wrap(f"{label}: {words}", 100, subsequent_indent=" " * indent)
 
 
-def _settings(arm):
+def _settings(arm: Arm) -> str:
     shown = {name: value for name, value in arm.fields.items() if name not in ("rule", "tune")}
     if arm.rate_of:
         shown["lr"] = f"that of {arm.rate_of!r}"
@@ -113,14 +181,25 @@ def _settings(arm):
     return ", ".join([arm.fields["rule"], *(f"{name} {value}" for name, value in shown.items()), *tuned])
 
 
-def _axis(axis):
+def _axis(axis: Any) -> str:
     if isinstance(axis, dict):
         return f"{axis['number']} values from {axis['low']:g} to {axis['high']:g}"
     return ", ".join(map(str, axis)) if isinstance(axis, list) else axis
 
 
-def sentence(effect):
-    """Return what an effect compares and what is expected of it, in one sentence."""
+def sentence(effect: Effect) -> str:
+    """Return what an effect compares and what the claim expects of it, in one sentence.
+
+    Parameters
+    ----------
+    effect : Effect
+        The effect.
+
+    Returns
+    -------
+    str
+        The sentence, without a full stop.
+    """
     margin = f"×{effect.margin:g}" if effect.scale == "ratio" else f"{effect.margin:g}"
     margin = f"{100 * effect.margin:g} %" if effect.scale == "of chance" else margin
     expected = {
@@ -128,11 +207,11 @@ def sentence(effect):
         "less": f"is below that of {effect.control!r} by more than {margin}",
         "equivalent": f"is that of {effect.control!r} within {margin}",
     }
-    on = f"on {', '.join(effect.tasks)}, test {effect.test!r}"
-    return f"{effect.metric} of {effect.arm!r} {expected[effect.expect]}; {on}"
+    tested = f"on {', '.join(effect.tasks)}, test {effect.test!r}"
+    return f"{effect.metric} of {effect.arm!r} {expected[effect.expect]}; {tested}"
 
 
-def _judged(effect, rows, task):
+def _judged(effect: Effect, rows: pd.DataFrame, task: str) -> str:
     if (effect.name, task) not in rows.index:
         return "no results yet"
     row = rows.loc[(effect.name, task)]
@@ -140,20 +219,33 @@ def _judged(effect, rows, task):
     return f"{interval(effect, row)}, {p}: {row['outcome']}"
 
 
-def _rules(claim, rows):
+def _rules(claim: Claim, rows: pd.DataFrame) -> Iterator[str]:
     for rule in ("supported", "conditional"):
-        found = {each: rows["outcome"].get((each.removeprefix("not "), "all"), "open") for each in getattr(claim, rule)}
-        if found:
-            yield f"{rule} takes {' and '.join(f'{each} (found: {outcome})' for each, outcome in found.items())}"
+        outcomes = {
+            name: rows["outcome"].get((name.removeprefix("not "), "all"), "open") for name in getattr(claim, rule)
+        }
+        if outcomes:
+            yield f"{rule} takes {' and '.join(f'{name} (found: {outcome})' for name, outcome in outcomes.items())}"
     if claim.condition:
         yield f"the condition is {claim.condition}"
 
 
-def compared(claim, fresh, registered):
-    """Return the lines that set effects on fresh seeds beside the registered ones, and whether the verdicts agree.
+def compared(claim: Claim, fresh: pd.DataFrame, registered: pd.DataFrame | None) -> Iterator[str]:
+    """Yield the lines that compare effects on fresh seeds with the registered ones, the verdicts last.
 
-    claim : with the effects that were judged. fresh, registered : frames of ``claims.judge``; the second None without
-    results.
+    Parameters
+    ----------
+    claim : Claim
+        The claim, with the effects that were judged.
+    fresh : DataFrame
+        As ``claims.judge`` returns it.
+    registered : DataFrame or None
+        The same for the registered seeds; None without results.
+
+    Yields
+    ------
+    str
+        A line.
     """
     frames = {"fresh": fresh} if registered is None else {"registered": registered, "fresh": fresh}
     for effect in claim.effects:
@@ -164,23 +256,38 @@ def compared(claim, fresh, registered):
     if registered is None:
         yield f"Verdict on fresh seeds: {verdict}; there are no registered results to compare it with"
         return
-    before = claims.verdict(claim, registered)
-    told = "they agree" if verdict == before else "they do not agree"
-    yield f"Verdict on fresh seeds: {verdict}; on the registered ones, judged alone: {before}; {told}"
+    registered_verdict = claims.verdict(claim, registered)
+    agreement = "they agree" if verdict == registered_verdict else "they do not agree"
+    yield f"Verdict on fresh seeds: {verdict}; on the registered ones, judged alone: {registered_verdict}; {agreement}"
 
 
 # ------------------------------------------------------------------------------------------------------------ README
 
 
-def with_tables(text, register, effects):
-    """Return a text in which what stands between ``<!-- claims faq -->`` or ``<!-- claims all -->`` and ``<!-- /claims
-    -->`` is the table of that name. text : str.
+def with_tables(text: str, register: dict[str, Claim], effects: pd.DataFrame) -> str:
+    """Return a text with its tables of claims replaced by current ones.
+
+    A table lies between ``<!-- claims faq -->`` or ``<!-- claims all -->`` and ``<!-- /claims -->``.
+
+    Parameters
+    ----------
+    text : str
+        The text, such as the README.
+    register : dict of str to Claim
+        As ``claims.read`` returns it.
+    effects : DataFrame
+        As ``claims.judge_all`` returns it.
+
+    Returns
+    -------
+    str
+        The changed text.
     """
     kinds = {"faq": _faq, "all": _all}
-    return BETWEEN.sub(lambda found: f"{found[1]}{kinds[found[2]](register, effects)}\n{found[3]}", text)
+    return BETWEEN.sub(lambda match: f"{match[1]}{kinds[match[2]](register, effects)}\n{match[3]}", text)
 
 
-def _faq(register, effects):
+def _faq(register: dict[str, Claim], effects: pd.DataFrame) -> str:
     rows = [
         (claim.article, f"**{claims.verdict(claim, effects)}**{_more(claim, effects)}", claim.advice)
         for key, claim in register.items()
@@ -189,13 +296,13 @@ def _faq(register, effects):
     return _markdown(("the article says", "we measured", "do this"), rows)
 
 
-def _more(claim, effects):
+def _more(claim: Claim, effects: pd.DataFrame) -> str:
     condition = claim.condition if claims.verdict(claim, effects) == "conditional" else ""
-    told = "; ".join(filter(None, [condition, main_effect(claim, effects)]))
-    return f" ({_link(claim)}){told and ': '}{told}"
+    details = "; ".join(filter(None, [condition, main_effect(claim, effects)]))
+    return f" ({_link(claim)}){details and ': '}{details}"
 
 
-def _all(register, effects):
+def _all(register: dict[str, Claim], effects: pd.DataFrame) -> str:
     rows = [
         (key, claim.article, claims.verdict(claim, effects), main_effect(claim, effects), _link(claim, claim.notebook))
         for key, claim in register.items()
@@ -203,13 +310,13 @@ def _all(register, effects):
     return _markdown(("", "the article says", "verdict", "deciding effect [95 % interval]", "notebook"), rows)
 
 
-def _link(claim, words=None):
-    """Link to the notebook of a claim, once there is one."""
+def _link(claim: Claim, words: str | None = None) -> str:
+    """Link to the notebook of a claim if it exists."""
     path = f"notebooks/{claim.notebook}.ipynb"
     words = words or claim.id
     return f"[{words}]({path})" if (tables.checkout() / path).is_file() else words
 
 
-def _markdown(head, rows):
+def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     cells = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)

@@ -1,15 +1,16 @@
-"""The statistics that claims are judged with: paired gaps over tasks and seeds, their intervals, tests and sizes.
+"""The statistics that judge claims: paired gaps over tasks and seeds, with intervals, tests and sizes.
 
-Most take ``gaps``: a series of differences arm - control, indexed by ``task`` and ``seed``, as :func:`paired` makes it.
-They are losses or steps: below 0 the arm is better. A task has at least two seeds, and every task counts the same,
-however many it has. Neither the order of the rows nor the names of the seeds changes a result. A gap of inf (the arm
-diverged) or -inf (the control did) is never dropped: means become infinite, intervals open, ranks extreme.
+Most functions accept ``gaps``: a series of differences arm - control, indexed by ``task`` and ``seed``, as
+:func:`paired` makes it. The values are losses or steps, so below 0 the arm is better. A task has at least two seeds,
+and every task counts the same, however many seeds it has. Neither the order of the rows nor the names of the seeds
+changes a result. A gap of inf (the arm diverged) or -inf (the control did) is never dropped: means become infinite,
+intervals open and ranks extreme.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,12 @@ BLOCK = 1000  # resamples held at once: 6 MB for 8 tasks of 100 seeds
 
 
 class Estimate(NamedTuple):
-    """A value and the ends of its interval, in the unit of what it was estimated from.
+    """A value and the ends of its interval, in the unit of the data.
 
-    value, low, high : float.
+    Attributes
+    ----------
+    value, low, high : float
+        The value, and the lower and upper end of its interval.
     """
 
     value: float
@@ -33,15 +37,37 @@ class Estimate(NamedTuple):
 # ------------------------------------------------------------------------------------------------------------- gaps
 
 
-def paired(values, arm, control, scale="difference"):
+def paired(values: pd.DataFrame, arm: str, control: str, scale: str = "difference") -> pd.Series:
     """Return the gaps ``arm - control``, or ``log(arm) - log(control)``, of runs that share task and seed.
 
-    A run that diverged (inf or NaN) counts as +inf, so its gap is inf, or -inf where only the control did; where both
-    did they are tied and the gap is 0. Cap losses first (:func:`capped`) where means are to stay finite.
+    A run that diverged (inf or NaN) counts as +inf, so its gap is inf, or -inf if only the control diverged. If both
+    did, they are tied and the gap is 0. Cap losses first (:func:`capped`) to keep means finite.
 
-    values : frame with the columns task, arm, seed, value, one row per run. arm, control : two names in arm. scale :
-    "difference" or "log", which wants positive values. returns : series of float64 indexed by task and seed, sorted.
-    errors : TypeError; ValueError, also where the two have not the same seeds.
+    Parameters
+    ----------
+    values : DataFrame
+        The columns task, arm, seed and value, one row per run.
+    arm, control : str
+        Two names in the column arm.
+    scale : {"difference", "log"}
+        "log" needs positive values. Default: "difference".
+
+    Returns
+    -------
+    Series of float64
+        Indexed by task and seed, sorted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong, or the two arms have different seeds.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> columns = {"task": "t", "arm": ["a", "a", "b", "b"], "seed": [1, 2, 1, 2], "value": [3.0, 4.0, 1.0, 1.0]}
+    >>> paired(pd.DataFrame(columns), "a", "b").tolist()
+    [2.0, 3.0]
     """
     one_of("scale", scale, ("difference", "log"))
     if not isinstance(values, pd.DataFrame):
@@ -61,21 +87,42 @@ def paired(values, arm, control, scale="difference"):
     if (runs <= lowest).any():
         raise ValueError(f"values must be above {lowest} on the scale {scale!r}, not {runs[runs <= lowest].iloc[0]}")
     runs = np.log(runs) if scale == "log" else runs
-    mine, theirs = (runs.xs(name, level="arm").sort_index() for name in (arm, control))
-    if len(odd := mine.index.symmetric_difference(theirs.index)):
+    arm_runs, control_runs = (runs.xs(name, level="arm").sort_index() for name in (arm, control))
+    if len(odd := arm_runs.index.symmetric_difference(control_runs.index)):
         raise ValueError(
             f"{arm!r} and {control!r} must have the same seeds: only one has (task, seed) {odd.tolist()[0]!r}"
         )
-    return (mine - theirs).where(mine != theirs, 0.0).rename("gap")  # the difference of two infinities is not a number
+    return (
+        (arm_runs - control_runs).where(arm_runs != control_runs, 0.0).rename("gap")
+    )  # the difference of two infinities is not a number
 
 
-def capped(losses, chance):
-    """Return losses no higher than chance level; a diverged one (inf or NaN) is at chance level.
+def capped(losses: Any, chance: Any) -> Any:
+    """Return losses no higher than the chance-level loss; a diverged run (inf or NaN) is at chance level.
 
-    With times and a horizon: the time to a threshold restricted to the horizon, NaN where it was never reached.
+    The function also restricts times to a horizon, with NaN for a run that never reached the threshold.
 
-    losses : array, series or frame of float. chance : float above 0, or an array with one for each loss. returns : as
-    losses. errors : TypeError, ValueError.
+    Parameters
+    ----------
+    losses : array, Series or DataFrame of float
+        The losses.
+    chance : float or array
+        Above 0; an array has one value for each loss.
+
+    Returns
+    -------
+    array, Series or DataFrame
+        As losses.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> capped([0.5, 3.0, float("nan")], 2.0).tolist()
+    [0.5, 2.0, 2.0]
     """
     return np.fmin(losses, real_numbers("chance", chance, 0, open_low=True)[()])
 
@@ -83,23 +130,46 @@ def capped(losses, chance):
 def chance_gap(runs: pd.DataFrame, metric: str) -> pd.Series:
     """Return the gap between the chance-level loss and the best loss, the lowest mean loss of an arm, by task.
 
-    runs : frame with the columns ``task``, ``arm``, ``chance`` and metric, see ``trials.Measured``. metric : str, the
-    column of the losses. returns : series of float by task.
+    Parameters
+    ----------
+    runs : DataFrame
+        With the columns ``task``, ``arm``, ``chance`` and metric, see ``trials.Measured``.
+    metric : str
+        The column of the losses.
+
+    Returns
+    -------
+    Series of float
+        By task.
     """
     best = runs.groupby(["task", "arm"])[metric].mean().groupby("task").min()
     return runs.groupby("task")["chance"].first() - best
 
 
-def task_means(gaps):
-    """Return the mean gap of each task, as the seeds of a single task: with it every interval and test takes the
-    tasks, not the seeds, for the random sample, and so speaks of further tasks.
+def task_means(gaps: pd.Series) -> pd.Series:
+    """Return the mean gap of each task, as if it were a seed of a single task.
 
-    gaps : series by task and seed, at least 3 tasks. returns : series like gaps. errors : TypeError, ValueError.
+    Every interval and test of the result then samples tasks instead of seeds, and so generalizes to further tasks.
+
+    Parameters
+    ----------
+    gaps : Series of float64
+        Indexed by task and seed, with at least 3 tasks.
+
+    Returns
+    -------
+    Series of float64
+        As gaps, with the task "all tasks" and the tasks as seeds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If gaps are wrong, have fewer than 3 tasks, or hold both inf and -inf in a task.
     """
     tasks = _tasks(gaps)
     if len(tasks) < 3:
-        raise ValueError(f"gaps must have at least 3 tasks to say something of further ones, not {len(tasks)}")
-    means = pd.Series([_mean(each) for each in tasks], _names(gaps))
+        raise ValueError(f"gaps must have at least 3 tasks to generalize to further ones, not {len(tasks)}")
+    means = pd.Series([_mean(task) for task in tasks], _names(gaps))
     if means.isna().any():
         raise ValueError(
             f"gaps must have a mean, not inf and -inf as in {means.index[means.isna()].tolist()[0]!r}: see capped"
@@ -107,12 +177,12 @@ def task_means(gaps):
     return pd.concat({"all tasks": means}, names=["task", "seed"]).rename("gap")
 
 
-def _names(gaps):
+def _names(gaps: pd.Series) -> pd.Index:
     return gaps.groupby(level="task").size().index
 
 
-def _tasks(gaps):
-    """The gaps of each task in ascending order; a list of arrays is taken as it is."""
+def _tasks(gaps: Any) -> list[np.ndarray]:
+    """The gaps of each task in ascending order; a list of arrays is returned unchanged."""
     if isinstance(gaps, list):
         return gaps
     if not isinstance(gaps, pd.Series) or [*gaps.index.names] != ["task", "seed"]:
@@ -123,8 +193,8 @@ def _tasks(gaps):
         raise ValueError(f"gaps must be numbers, not NaN as at {gaps.index[gaps.isna()].tolist()[0]!r}: see paired")
     if gaps.index.has_duplicates:
         raise ValueError(f"gaps must hold a seed once, not {gaps.index[gaps.index.duplicated()].tolist()[0]!r} again")
-    tasks = {task: np.sort(each.to_numpy(np.float64)) for task, each in gaps.groupby(level="task")}
-    if few := [task for task, each in tasks.items() if len(each) < 2]:
+    tasks = {task: np.sort(seeds.to_numpy(np.float64)) for task, seeds in gaps.groupby(level="task")}
+    if few := [task for task, seeds in tasks.items() if len(seeds) < 2]:
         raise ValueError(f"gaps must have at least 2 seeds of each task, not 1 as of {few[0]!r}")
     return [*tasks.values()]
 
@@ -132,32 +202,62 @@ def _tasks(gaps):
 # -------------------------------------------------------------------------------------------------------- estimates
 
 
-def _mean(values):
+def _mean(values: np.ndarray) -> Any:
     with np.errstate(invalid="ignore"):  # inf and -inf together have no mean
         return values.mean(-1)
 
 
-def mean_of_tasks(gaps):
+def mean_of_tasks(gaps: Any) -> Any:
     """Return the mean over tasks of the mean over seeds: inf with a gap of inf, NaN with inf and -inf.
 
-    gaps : series by task and seed. returns : float. errors : TypeError, ValueError.
+    Parameters
+    ----------
+    gaps : Series of float64
+        Indexed by task and seed, as :func:`paired` makes it.
+
+    Returns
+    -------
+    float
+        The mean.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
     """
-    return _mean(np.stack([_mean(each) for each in _tasks(gaps)], axis=-1))
+    return _mean(np.stack([_mean(task) for task in _tasks(gaps)], axis=-1))
 
 
 # -------------------------------------------------------------------------------------------------------- intervals
 
 
-def student(gaps, level=0.95):
-    """Return the mean of tasks with the interval of Student's t for these very tasks, seeds being the random sample.
+def student(gaps: Any, level: float = 0.95) -> Estimate:
+    """Return the mean of tasks with the Student t interval for these very tasks; seeds are the random sample.
 
-    ``mean +- t*e``, ``e**2 = sum_i s_i**2/n_i / M**2`` over the M tasks, with the degrees of freedom of Welch and
-    Satterthwaite; of one task, the usual interval of a mean. A gap that is infinite makes it (-inf, inf).
+    Parameters
+    ----------
+    gaps : Series of float64
+        Indexed by task and seed, as :func:`paired` makes it.
+    level : float, default 0.95
+        Of the interval, in (0, 1).
 
-    gaps : series by task and seed. level : float in (0, 1). returns : Estimate. errors : TypeError, ValueError.
+    Returns
+    -------
+    Estimate
+        The mean and its interval.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    The interval is ``mean +- t*e`` with ``e**2 = sum_i s_i**2/n_i / M**2`` over the M tasks and the degrees of freedom
+    of Welch and Satterthwaite. For one task it is the usual interval of a mean. An infinite gap makes it (-inf, inf).
     Source: Student 1908; Satterthwaite 1946.
     """
-    from scipy.stats import t  # here, since it would double the time to import the package
+    from scipy.stats import t  # imported late: it would double the import time of the package
 
     level = real_number("level", level, 0, 1, open_low=True, open_high=True)
     mean, error, freedom = _mean_and_error(_tasks(gaps))
@@ -165,52 +265,110 @@ def student(gaps, level=0.95):
     return Estimate(mean, mean - half, mean + half) if math.isfinite(mean) else Estimate(mean, -math.inf, math.inf)
 
 
-def _mean_and_error(tasks):
-    """The mean of tasks, its standard error and the degrees of freedom of that."""
+def _mean_and_error(tasks: list[np.ndarray]) -> tuple[float, float, float]:
+    """The mean of tasks, its standard error and the degrees of freedom of that error."""
     mean = float(mean_of_tasks(tasks))
     if not math.isfinite(mean):
         return mean, math.inf, 1.0
-    parts = np.array([each.var(ddof=1) / len(each) / len(tasks) ** 2 for each in tasks])
+    parts = np.array([task.var(ddof=1) / len(task) / len(tasks) ** 2 for task in tasks])
     shares = parts / parts.sum() if parts.any() else np.full(len(parts), 1 / len(parts))
-    freedom = 1 / (shares**2 / [len(each) - 1 for each in tasks]).sum()
+    freedom = 1 / (shares**2 / [len(task) - 1 for task in tasks]).sum()
     return mean, math.sqrt(parts.sum()), float(freedom)
 
 
-def by_task(gaps, level=0.95):
+def by_task(gaps: pd.Series, level: float = 0.95) -> pd.DataFrame:
     """Return mean, Student interval and number of seeds of each task.
 
-    gaps : series by task and seed. level : float in (0, 1). returns : frame by task with ``mean``, ``low``, ``high``,
-    ``n``. errors : TypeError, ValueError. Source: Student 1908.
+    Parameters
+    ----------
+    gaps : Series of float64
+        Indexed by task and seed, as :func:`paired` makes it.
+    level : float, default 0.95
+        Of the interval, in (0, 1).
+
+    Returns
+    -------
+    DataFrame
+        By task: ``mean``, ``low``, ``high`` and ``n``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    Source: Student 1908.
     """
     tasks = _tasks(gaps)
-    rows = pd.DataFrame([student([each], level) for each in tasks], _names(gaps)).rename(columns={"value": "mean"})
-    return rows.assign(n=[len(each) for each in tasks])
+    rows = pd.DataFrame([student([task], level) for task in tasks], _names(gaps)).rename(columns={"value": "mean"})
+    return rows.assign(n=[len(task) for task in tasks])
 
 
-def over_tasks(gaps, level=0.95):
+def over_tasks(gaps: pd.Series, level: float = 0.95) -> Estimate:
     """Return the mean of tasks with the Student interval over the means of tasks, the task being a random effect.
 
-    gaps : series by task and seed, at least 3 tasks. level : float in (0, 1). returns : Estimate. errors : TypeError,
-    ValueError. Source: Student 1908.
+    Parameters
+    ----------
+    gaps : Series of float64
+        Indexed by task and seed, as :func:`paired` makes it. At least 3 tasks.
+    level : float, default 0.95
+        Of the interval, in (0, 1).
+
+    Returns
+    -------
+    Estimate
+        The mean and its interval.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    Source: Student 1908.
     """
     return student(task_means(gaps), level)
 
 
-def _generator(seed):
+def _generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(whole_number("seed", seed, 0)))
 
 
-def ratios_to(values, control, level=0.95, over="tasks"):
-    """Return arms as multiples of a control, or each of its own, on each task and, as the task "all", on all of them.
+def ratios_to(
+    values: pd.DataFrame, control: str | dict[str, str], level: float = 0.95, over: str = "tasks"
+) -> pd.DataFrame:
+    """Return arms as multiples of a control on each task and, as the task "all", on all of them.
 
-    Geometric means of ratios paired by seed. The interval of a task is that of :func:`by_task`, for its seeds; that of
-    "all" is that of :func:`over_tasks`, for further tasks, or of :func:`student`, for these. An arm is compared on the
-    tasks it was run on.
+    The ratios are geometric means, paired by seed. The interval of a task is that of :func:`by_task`, for its seeds.
+    The interval of "all" is that of :func:`over_tasks`, for further tasks, or of :func:`student`, for these. An arm is
+    compared on the tasks it was run on.
 
-    values : frame as for :func:`paired`, of positive values. control : one arm, which every other is compared with, or
-    a dict from arms to their controls. level : float in (0, 1). over : "tasks", which takes at least 3 of every arm, or
-    "seeds". returns : frame by arm and task, in their order, with ``ratio``, ``low``, ``high``. errors : TypeError,
-    ValueError. Source: Student 1908.
+    Parameters
+    ----------
+    values : DataFrame
+        As for :func:`paired`, with positive values.
+    control : str or dict of str to str
+        One arm that every other arm is compared with, or the control of each arm.
+    level : float, default 0.95
+        Of the interval, in (0, 1).
+    over : {"tasks", "seeds"}
+        "tasks" needs at least 3 tasks of every arm. Default: "tasks".
+
+    Returns
+    -------
+    DataFrame
+        By arm and task, in their order: ``ratio``, ``low`` and ``high``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    Source: Student 1908.
     """
     joint = {"tasks": over_tasks, "seeds": student}[one_of("over", over, ("tasks", "seeds"))]
     others = [arm for arm in values["arm"].unique() if arm != control]
@@ -228,30 +386,53 @@ def ratios_to(values, control, level=0.95, over="tasks"):
 # ------------------------------------------------------------------------------------------------------------ tests
 
 
-def sign_flip(gaps, shift=0.0, alternative="two-sided", n_resamples=10_000, seed=0):
+def sign_flip(
+    gaps: Any, shift: float = 0.0, alternative: str = "two-sided", n_resamples: int = 10_000, seed: int = 0
+) -> float:
     """Return the p-value of "the mean of tasks is shift", by flipping the signs of ``gaps - shift``.
 
-    Under it a gap is as likely to be d above shift as d below. All 2**n flips of the n gaps are taken where those are
-    no more than n_resamples; else ``p = (b + 1)/(n_resamples + 1)``, b of the random flips being as extreme as what was
-    found. "less" asks whether the mean is below shift. A gap that is infinite counts as 2**20 times all finite ones.
-    Skewed gaps (30, exponential) make a one-sided test at .05 reject .10 of true shifts on their short side, and .02 on
-    the other; Student's does the same.
+    Parameters
+    ----------
+    gaps : Series of float64
+        Indexed by task and seed, as :func:`paired` makes it.
+    shift : float, default 0
+        The mean of tasks under the hypothesis.
+    alternative : {"two-sided", "less", "greater"}
+        "less" tests whether the mean is below shift. Default: "two-sided".
+    n_resamples : int, default 10 000
+        At least 100.
+    seed : int, default 0
+        Of the flips, at least 0.
 
-    gaps : series by task and seed. shift : float. alternative : "two-sided", "less" or "greater". n_resamples : int of
-    at least 100. seed : int of at least 0, of the flips. returns : float in (0, 1]. errors : TypeError, ValueError.
-    Source: Fisher 1935; Phipson & Smyth 2010.
+    Returns
+    -------
+    float
+        In (0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    Under the hypothesis a gap is as likely to be d above shift as d below. All 2**n flips of the n gaps are used if
+    they are no more than n_resamples. Otherwise ``p = (b + 1)/(n_resamples + 1)``, where b random flips are as extreme
+    as the data. An infinite gap counts as 2**20 times the sum of all finite ones. Skewed gaps (30, exponential) make a
+    one-sided test at .05 reject .10 of true shifts on their short side and .02 on the other; Student's test does the
+    same. Source: Fisher 1935; Phipson & Smyth 2010.
     """
     shift = real_number("shift", shift, -math.inf)
     one_of("alternative", alternative, ("two-sided", "less", "greater"))
     n_resamples = whole_number("n_resamples", n_resamples, 100)
     generator, tasks = _generator(seed), _tasks(gaps)
-    parts = np.concatenate([(each - shift) / (len(each) * len(tasks)) for each in tasks])  # they add up to the mean
+    parts = np.concatenate([(task - shift) / (len(task) * len(tasks)) for task in tasks])  # they add up to the mean
     finite = np.isfinite(parts)
     parts[~finite] = np.copysign(2**20 * (np.abs(parts[finite]).sum() or 1), parts[~finite])
     n, extreme = len(parts), 0
     exact = 2**n <= n_resamples
     total = 2**n if exact else n_resamples
-    slack = 1e-12 * np.abs(parts).sum()  # sums that are equal but for their rounding
+    slack = 1e-12 * np.abs(parts).sum()  # sums that are equal except for rounding
     for first in range(0, total, BLOCK):
         rows = np.arange(first, min(first + BLOCK, total))
         flips = (
@@ -263,17 +444,40 @@ def sign_flip(gaps, shift=0.0, alternative="two-sided", n_resamples=10_000, seed
     return float(extreme / total if exact else (extreme + 1) / (total + 1))
 
 
-def _extremity(parts, alternative):
+def _extremity(parts: np.ndarray, alternative: str) -> Any:
     mean = parts.sum(-1)
     return {"two-sided": abs(mean), "less": -mean, "greater": mean}[alternative]
 
 
-def holm(p_values):
-    """Return p-values adjusted for their number: ``max over j <= i of min(1, (m - j)*p_(j))``, j = 0..m-1 in ascending
-    order, so that those below a level keep the chance of any false one below it.
+def holm(p_values: Any) -> Any:
+    """Return p-values adjusted for their number by Holm's method.
 
-    p_values : array or series of floats in [0, 1]. returns : as p_values. errors : TypeError, ValueError. Source: Holm
+    Rejecting those below a level keeps the probability of any false rejection below that level.
+
+    Parameters
+    ----------
+    p_values : array or Series of float
+        In [0, 1].
+
+    Returns
+    -------
+    array or Series of float64
+        As p_values.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    The adjusted values are ``max over j <= i of min(1, (m - j)*p_(j))``, j = 0..m-1 in ascending order. Source: Holm
     1979.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
     """
     p = real_numbers("p_values", p_values, 0, 1)
     if p.ndim != 1 or not p.size:
@@ -287,20 +491,35 @@ def holm(p_values):
 # ------------------------------------------------------------------------------------------------ tuning and times
 
 
-def best_of(validation, test, n=64):
-    """Return the expected test value of the best of 1 to n trials, the best being the one lowest on validation.
+def best_of(validation: Any, test: Any, n: int = 64) -> pd.DataFrame:
+    """Return the expected test value of the best of 1 to n trials, the best being the lowest on validation.
 
-    The n are drawn from the trials without replacement, so all n! orders count alike: with N trials ranked by their
-    validation value, rank i is best of m with probability ``C(N-i, m-1)/C(N, m)``; trials that tie share theirs. NaN
-    (diverged) is ranked last and counts as inf.
+    Parameters
+    ----------
+    validation, test : DataFrame or array of float
+        A row per seed and a column per trial; the same labels or shape. NaN (diverged) ranks last and counts as inf.
+    n : int, default 64
+        From 1 to the number of trials.
 
-    validation, test : frames of the same labels, or arrays of the same shape, a row per seed, a column per trial.
-    n : int from 1 to the number of trials. returns : frame, a row per seed, columns 1 to n. errors : TypeError,
-    ValueError. Source: Dodge et al. 2019, there with replacement and without a test value.
+    Returns
+    -------
+    DataFrame
+        A row per seed, columns 1 to n.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    The n trials are drawn without replacement, so all n! orders count alike. With N trials ranked by their validation
+    value, rank i is best of m with probability ``C(N-i, m-1)/C(N, m)``; tied trials share theirs. Source: Dodge et al.
+    2019, there with replacement and without a test value.
     """
-    from scipy.stats import rankdata  # here, since it would double the time to import the package
+    from scipy.stats import rankdata  # imported late: it would double the import time of the package
 
-    validation, test = (pd.DataFrame(each).astype(np.float64).fillna(np.inf) for each in (validation, test))
+    validation, test = (pd.DataFrame(table).astype(np.float64).fillna(np.inf) for table in (validation, test))
     if validation.shape != test.shape or not (
         validation.index.equals(test.index) and validation.columns.equals(test.columns)
     ):
@@ -318,18 +537,34 @@ def best_of(validation, test, n=64):
     return pd.DataFrame((share * values).sum(-1), validation.index, range(1, n + 1))
 
 
-def kaplan_meier(times, horizon, level=0.95):
-    """Return the share of runs that have not reached a threshold yet, after each time at which one did.
+def kaplan_meier(times: Any, horizon: float, level: float = 0.95) -> pd.DataFrame:
+    """Return the share of runs that have not yet reached a threshold, after each time at which one did.
 
-    As all runs are censored at one horizon this is the product of Kaplan and Meier and also plainly a share of the n
-    runs, so the interval (of each point alone) is the exact binomial one.
+    Parameters
+    ----------
+    times : array or Series of float
+        One per run, at least 0; NaN or inf if the threshold was not reached before the horizon.
+    horizon : float
+        Above 0. Every run lasts until then.
+    level : float, default 0.95
+        Of the interval, in (0, 1).
 
-    times : array or series of floats of at least 0, one per run; NaN or inf where the threshold was not reached before
-    the horizon, up to which every run goes. horizon : float above 0. level : float in (0, 1). returns : frame by
-    ``time``, from 0 to the horizon, with ``waiting``, ``low``, ``high``; steps down at each time. errors : TypeError,
-    ValueError. Source: Kaplan & Meier 1958; Clopper & Pearson 1934.
+    Returns
+    -------
+    DataFrame
+        By ``time``, from 0 to the horizon: ``waiting``, ``low`` and ``high``, which step down at each time.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    All runs are censored at one horizon. So the product of Kaplan and Meier is also a plain share of the n runs, and
+    the interval (of each point alone) is the exact binomial one. Source: Kaplan & Meier 1958; Clopper & Pearson 1934.
     """
-    from scipy.stats import beta  # here, since it would double the time to import the package
+    from scipy.stats import beta  # imported late: it would double the import time of the package
 
     level = real_number("level", level, 0, 1, open_low=True, open_high=True)
     times, horizon = _checked_times(times, horizon)
@@ -342,7 +577,7 @@ def kaplan_meier(times, horizon, level=0.95):
     return pd.DataFrame({"waiting": left / n, "low": low, "high": high}, pd.Index(grid, name="time"))
 
 
-def _checked_times(times, horizon):
+def _checked_times(times: Any, horizon: float) -> tuple[np.ndarray, float]:
     times = np.asarray(plain_array("times", times), np.float64)
     if times.ndim != 1 or not times.size:
         raise ValueError(f"times must be one or more in a row, not of shape {times.shape}")

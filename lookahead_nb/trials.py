@@ -1,13 +1,14 @@
-"""Trials: the training runs of a registered claim, its tuned arms among them, and one number per run and metric."""
+"""Trials: the training runs of a registered claim, with tuning, and one number per run and metric."""
 
 from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,14 @@ from lookahead_nb.escapes import crossings
 from lookahead_nb.metrics import METRICS, Curves
 from lookahead_nb.optimizers import AdamW, Lookahead
 from lookahead_nb.philox import SUBSETS, permutation
-from lookahead_nb.problems import with_parameters
+from lookahead_nb.problems import Arm, Problem, with_parameters
 from lookahead_nb.progress import Progress
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.run import train
 from lookahead_nb.training.sweep import sweep
+
+if TYPE_CHECKING:
+    from lookahead_nb.claims import Claim
 
 TUNING_SEEDS = range(6)  # never those of a result, which are far larger
 STARTS = 3  # of crossings: both minima and the ridge
@@ -29,33 +33,91 @@ HALVINGS = 6  # crossings are read after all steps, after half of them, and so o
 
 
 class Measured(NamedTuple):
-    """What was measured.
+    """The measurements of a trial.
 
-    runs : frame, one row per task, arm and seed with ``lr``, ``chance``, a column for each metric, NaN where it does
-    not fit the task, and the parameters of task and arm (``problems.with_parameters``). tuning : frame, one row per
-    task, arm and trial with its settings, ``loss`` and whether it was ``chosen``.
+    Attributes
+    ----------
+    runs : DataFrame
+        One row per task, arm and seed: ``lr``, ``chance``, a column for each metric (NaN if it does not fit the task)
+        and the parameters of task and arm (``problems.with_parameters``).
+    tuning : DataFrame
+        One row per task, arm and setting that was tried: the setting, its ``loss`` and whether it was ``chosen``.
     """
 
     runs: pd.DataFrame
     tuning: pd.DataFrame
 
 
-def measure(claim, *, tasks=None, attempt=0, store=None, progress=False):
-    """Train all arms of a claim on its tasks, tune those that say so, and return :class:`Measured`.
+def measure(
+    claim: Claim,
+    *,
+    tasks: Iterable[str] | None = None,
+    attempt: int = 0,
+    store: str | Path | None = None,
+    progress: bool | Callable[[int, int], None] = False,
+) -> Measured:
+    """Train all arms of a claim on its tasks, with tuning, and measure them.
 
-    claim : ``claims.Claim``. tasks : names among those of the claim, default all. attempt : int, 0 for the seeds of the
-    registered result, 1, 2, ... for fresh ones. store : folder that keeps the sweeps. progress : as in ``sweep``, over
-    all sweeps. errors : those of ``sweep``.
+    Parameters
+    ----------
+    claim : claims.Claim
+        The claim.
+    tasks : iterable of str, optional
+        Names of some tasks of the claim. Default: all.
+    attempt : int, default 0
+        0 for the seeds of the registered result, 1, 2, ... for fresh ones.
+    store : path, optional
+        The folder in which the sweeps are kept and from which they resume.
+    progress : bool or function
+        As in ``sweep``, over all sweeps. Default: False.
+
+    Returns
+    -------
+    Measured
+        The runs and the tuning.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        Those of ``sweep``.
     """
     problems, seeds = _problems(claim, tasks), claim.seeds(attempt)
     return measure_on(problems, claim.arms, claim.metrics, seeds, store=store, progress=progress)
 
 
-def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
-    """Train arms on problems from the same seeds, tune those that say so, and return :class:`Measured`.
+def measure_on(
+    problems: Iterable[Problem],
+    arms: dict[str, Arm],
+    metrics: Iterable[str],
+    seeds: Iterable[int],
+    *,
+    store: str | Path | None = None,
+    progress: bool | Callable[[int, int], None] = False,
+) -> Measured:
+    """Train arms on problems from the same seeds, with tuning, and measure them.
 
-    problems : list of ``problems.Problem``. arms : dict of ``problems.Arm`` by name. metrics : names in ``METRICS``.
-    seeds : list of ints, none of them in ``TUNING_SEEDS``. store, progress, errors : as in :func:`measure`.
+    Parameters
+    ----------
+    problems : iterable of Problem
+        The problems.
+    arms : dict of str to Arm
+        The arms by name.
+    metrics : iterable of str
+        Keys of ``METRICS``.
+    seeds : iterable of int
+        Seeds of the runs, none of them in ``TUNING_SEEDS``.
+    store, progress
+        As in :func:`measure`.
+
+    Returns
+    -------
+    Measured
+        The runs and the tuning.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        Those of ``sweep``.
     """
     problems, metrics, seeds = [*problems], [*metrics], [*seeds]  # an iterator can be read only once
     total = sum(_number_of_runs(problem, arms, metrics, len(seeds)) for problem in problems)
@@ -63,18 +125,18 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
     with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
         sweeps = _Sweeps(store, report, total)
         for problem in problems:
-            here, settings = _arms_on(problem, arms), {}
-            if tuned := [arm for arm in here if arm.trials]:
+            present, settings = _arms_on(problem, arms), dict[str, dict[str, Any]]()
+            if tuned := [arm for arm in present if arm.trials]:
                 trials, settings = tune(tuned, problem, sweeps)
                 tuning.append(trials)
-            plain = {arm: _optimizer(arm, problem, settings, arms) for arm in here if not arm.draws}
+            plain = {arm: _optimizer(arm, problem, settings, arms) for arm in present if not arm.draws}
             opts = [*plain.values()]
             rows = sweeps(problem, opts, seeds) if plain and _needs_runs(problem, metrics) else {}
             crossed = sweeps.crossings(problem, opts, seeds) if plain and _needs_crossings(problem, metrics) else {}
-            found = {arm: _measured(arm, opt, problem, metrics, seeds, rows, crossed) for arm, opt in plain.items()}
-            if drawn := [arm for arm in here if arm.draws]:
-                found |= _best_of(drawn, problem, settings, metrics, seeds, sweeps)
-            runs += [found[arm] for arm in here]
+            tables = {arm: _measured(arm, opt, problem, metrics, seeds, rows, crossed) for arm, opt in plain.items()}
+            if drawn := [arm for arm in present if arm.draws]:
+                tables |= _best_of(drawn, problem, settings, metrics, seeds, sweeps)
+            runs += [tables[arm] for arm in present]
     columns = ["task", "arm", "seed", "lr", "chance", *metrics]
     table = pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=columns)
     return Measured(
@@ -83,22 +145,49 @@ def measure_on(problems, arms, metrics, seeds, *, store=None, progress=False):
     )
 
 
-def response_surface(problems, seeds, *, retention, sync_period, lr, store=None, progress=False):
-    """Return what Lookahead around AdamW comes to over a grid, and AdamW alone at the same rates.
+def response_surface(
+    problems: Iterable[Problem],
+    seeds: Iterable[int],
+    *,
+    retention: Iterable[float],
+    sync_period: Iterable[int],
+    lr: Iterable[float],
+    store: str | Path | None = None,
+    progress: bool | Callable[[int, int], None] = False,
+) -> pd.DataFrame:
+    """Return the losses of Lookahead around AdamW over a grid, and those of AdamW alone at the same learning rates.
 
-    problems : list of ``problems.Problem`` on data. seeds : list of ints. retention, sync_period, lr : lists of values,
-    the axes. store, progress, errors : as in :func:`measure`. returns : frame, one row per problem and point, with
-    ``task``, ``retention`` and ``sync_period`` (0 and 1 for AdamW alone), ``lr``, the means over the seeds of
-    ``validation_loss`` and ``test_loss`` at the last step, and ``chance``, the loss that a diverged run counts with.
+    Parameters
+    ----------
+    problems : iterable of Problem
+        Problems on data.
+    seeds : iterable of int
+        Seeds of the runs.
+    retention, sync_period, lr : iterable of float, int and float
+        The axes of the grid.
+    store, progress
+        As in :func:`measure`.
+
+    Returns
+    -------
+    DataFrame
+        One row per problem and point: ``task``, ``retention`` and ``sync_period`` (0 and 1 for AdamW alone), ``lr``,
+        the means over the seeds of ``validation_loss`` and ``test_loss`` at the last step, and ``chance``, the loss of
+        a diverged run.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        Those of ``sweep``.
     """
     problems, seeds, lr = [*problems], [*seeds], [*lr]  # an iterator can be read only once
     opts = [*grid(AdamW(), lr=lr), *grid(Lookahead(AdamW()), retention=retention, sync_period=sync_period, lr=lr)]
     with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
         sweeps = _Sweeps(store, report, len(problems) * len(opts) * len(seeds))
-        return pd.concat([_surface(each, opts, seeds, sweeps) for each in problems], ignore_index=True)
+        return pd.concat([_surface(problem, opts, seeds, sweeps) for problem in problems], ignore_index=True)
 
 
-def _surface(problem, opts, seeds, sweeps):
+def _surface(problem: Problem, opts: list[Any], seeds: list[int], sweeps: _Sweeps) -> pd.DataFrame:
     rows = sweeps.rows(problem, opts, seeds)
     curves, runs = Curves(rows, problem, by="run"), rows["run"].drop_duplicates()
     losses = {name: METRICS[name].measure(curves)[runs].to_numpy() for name in ("validation_loss", "test_loss")}
@@ -107,53 +196,82 @@ def _surface(problem, opts, seeds, sweeps):
     return points.groupby(["task", "retention", "sync_period", "lr", "chance"], sort=False).mean().reset_index()
 
 
-def operations(claim, tasks=None):
-    """Return the floating-point operations of the training steps of a claim, tuning included, on some of its tasks.
+def operations(claim: Claim, tasks: Iterable[str] | None = None) -> float:
+    """Return the floating-point operations of the training steps of a claim, tuning included.
 
-    claim, tasks : as in :func:`measure`. Runs that are the same in two arms are counted twice, evaluations not at all.
-    errors : those of ``datasets.load``.
+    Runs that two arms share count twice; evaluations do not count.
+
+    Parameters
+    ----------
+    claim : claims.Claim
+        The claim.
+    tasks : iterable of str, optional
+        Names of some tasks of the claim. Default: all.
+
+    Returns
+    -------
+    float
+        Number of operations.
+
+    Raises
+    ------
+    OSError, ValueError
+        Those of ``datasets.load``.
     """
     number = claim.number_of_seeds
     return float(
         sum(
-            _number_of_runs(each, claim.arms, claim.metrics, number) * each.operations
-            for each in _problems(claim, tasks)
+            _number_of_runs(problem, claim.arms, claim.metrics, number) * problem.operations
+            for problem in _problems(claim, tasks)
         )
     )
 
 
-def _problems(claim, tasks):
+def _problems(claim: Claim, tasks: Iterable[str] | None) -> list[Problem]:
     return [claim.problems[name] for name in (claim.tasks if tasks is None else tasks)]
 
 
-def _arms_on(problem, arms):
+def _arms_on(problem: Problem, arms: dict[str, Arm]) -> list[Arm]:
     return [arm for arm in arms.values() if arm.is_on(problem.name)]
 
 
-def _number_of_runs(problem, arms, metrics, seeds):
-    here = _arms_on(problem, arms)
-    trials = sum(len(arm.trials) for arm in here)
-    drawn = sum(arms[0].draws for arms in _by_draw(arm for arm in here if arm.draws))
-    plain = sum(not arm.draws for arm in here)
+def _number_of_runs(problem: Problem, arms: dict[str, Arm], metrics: Iterable[str], seeds: int) -> int:
+    present = _arms_on(problem, arms)
+    trials = sum(len(arm.trials) for arm in present)
+    drawn = sum(arms[0].draws for arms in _by_draw(arm for arm in present if arm.draws))
+    plain = sum(not arm.draws for arm in present)
     per_seed = _needs_runs(problem, metrics) * (plain + drawn) + STARTS * _needs_crossings(problem, metrics) * plain
     return trials * len(TUNING_SEEDS) + per_seed * seeds
 
 
-def _needs_runs(problem, metrics):
+def _needs_runs(problem: Problem, metrics: Iterable[str]) -> bool:
     return any(METRICS[name].of_curves and METRICS[name].fits(problem) for name in metrics)
 
 
-def _needs_crossings(problem, metrics):
+def _needs_crossings(problem: Problem, metrics: Iterable[str]) -> bool:
     return any(METRICS[name].crosses and METRICS[name].fits(problem) for name in metrics)
 
 
-def tune(arms, problem, sweeps):
-    """Try all trials of arms on the tuning seeds; return them with their mean validation loss, and the best settings.
+def tune(arms: Iterable[Arm], problem: Problem, sweeps: _Sweeps) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """Try all settings of tuned arms on the tuning seeds and choose those with the lowest mean validation loss.
 
-    On a landscape, which has no validation part, the expected loss takes its place.
+    A landscape has no validation part; the expected loss replaces its loss.
 
-    arms : list of ``problems.Arm`` with trials; problem : ``problems.Problem``; sweeps : what runs them. returns :
-    frame as in :class:`Measured`; dict of settings by arm.
+    Parameters
+    ----------
+    arms : iterable of Arm
+        Arms with trials.
+    problem : Problem
+        The problem.
+    sweeps : _Sweeps
+        Runs the sweeps and reports their progress.
+
+    Returns
+    -------
+    trials : DataFrame
+        As ``tuning`` in :class:`Measured`.
+    best : dict of str to dict
+        The chosen settings by name of the arm.
     """
     tried = [(arm, chosen, arm.optimizer(problem, **chosen)) for arm in arms for chosen in arm.trials]
     rows = sweeps(problem, [opt for *_, opt in tried], TUNING_SEEDS)
@@ -165,32 +283,58 @@ def tune(arms, problem, sweeps):
     return trials.assign(chosen=trials.index.isin(best)), {arm: tried[i][1] for arm, i in best.items()}
 
 
-def slow_steps(opt, problem):
-    """Return the slow steps that a Lookahead takes on a problem, one row for each of the tuning seeds.
+def slow_steps(opt: Any, problem: Problem) -> np.ndarray:
+    """Return the slow steps that a Lookahead takes on a problem, one row per tuning seed.
 
-    opt : Lookahead; problem : ``problems.Problem``. returns : (seeds, syncs) float64. errors : those of ``train``.
+    Parameters
+    ----------
+    opt : Lookahead
+        The optimizer.
+    problem : Problem
+        The problem.
+
+    Returns
+    -------
+    (seeds, syncs) array of float64
+        The slow step sizes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Those of ``train``.
     """
-    how = problem.training() | {"eval_every": problem.steps}
-    return np.array([train(opt=opt, seed=seed, **how).state.slow_steps for seed in TUNING_SEEDS])
+    settings = problem.training() | {"eval_every": problem.steps}
+    return np.array([train(opt=opt, seed=seed, **settings).state.slow_steps for seed in TUNING_SEEDS])
 
 
-def steps_along(claim, arm, runs):
-    """Return the slow steps of an arm at its tuned rate on all tasks at hand, tuning seeds: one row per sync.
+def steps_along(claim: Claim, arm: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the slow steps of an arm at its tuned rate, on the tuning seeds of all tasks available offline.
 
-    claim : ``claims.Claim``; arm : name of an adaptive one; runs : frame as in :class:`Measured`. returns : frame with
-    ``task``, ``seed``, ``progress`` (the share of the run that is over) and ``slow_step_size``.
+    Parameters
+    ----------
+    claim : claims.Claim
+        The claim.
+    arm : str
+        Name of an adaptive arm.
+    runs : DataFrame
+        As in :class:`Measured`.
+
+    Returns
+    -------
+    DataFrame
+        One row per sync: ``task``, ``seed``, ``progress`` (the completed fraction of the run) and ``slow_step_size``.
     """
     rates, parts = runs[runs["arm"] == arm].groupby("task")["lr"].first(), []
     for name in rates.index[[claim.problems[name].at_hand for name in rates.index]]:
         taken = slow_steps(claim.arms[arm].optimizer(claim.problems[name], rates[name]), claim.problems[name])
         seed, sync = np.indices(taken.shape)
         columns = {"seed": seed, "progress": (sync + 1) / taken.shape[1], "slow_step_size": taken}
-        parts.append(pd.DataFrame({key: each.ravel() for key, each in columns.items()}).assign(task=name))
+        parts.append(pd.DataFrame({key: column.ravel() for key, column in columns.items()}).assign(task=name))
     return pd.concat(parts, ignore_index=True)
 
 
-def _taken_over(adaptive, how, problem):
-    """Return the slow_step_size of an arm that takes over the steps of an adaptive Lookahead, see ``problems.Arm``."""
+def _taken_over(adaptive: Any, how: str, problem: Problem) -> float | tuple[float, ...]:
+    """Return the slow_step_size of an arm that copies the steps of an adaptive Lookahead, see ``problems.Arm``."""
     taken = slow_steps(adaptive, problem)
     if how == "mean":
         return round(float(taken.mean()), 6)
@@ -198,17 +342,25 @@ def _taken_over(adaptive, how, problem):
     return tuple(taken[0, order].tolist())
 
 
-def _optimizer(arm, problem, settings, arms):
+def _optimizer(arm: Arm, problem: Problem, settings: dict[str, dict[str, Any]], arms: dict[str, Arm]) -> Any:
     if arm.name in settings:
         return arm.optimizer(problem, **settings[arm.name])
-    if "steps_as" in arm.fields:
+    if "steps_as" in arm.fields and arm.rate_of:
         adaptive = _optimizer(arms[arm.rate_of], problem, settings, arms)
         size = _taken_over(adaptive, arm.fields["steps_as"], problem)
         return arm.optimizer(problem, settings[arm.rate_of]["lr"], slow_step_size=size)
     return arm.optimizer(problem, settings[arm.rate_of]["lr"] if arm.rate_of else arm.fields["lr"])
 
 
-def _measured(arm, opt, problem, metrics, seeds, rows, crossed):
+def _measured(
+    arm: Arm,
+    opt: Any,
+    problem: Problem,
+    metrics: list[str],
+    seeds: list[int],
+    rows: dict[Any, pd.DataFrame],
+    crossed: dict[Any, pd.DataFrame],
+) -> pd.DataFrame:
     rate = getattr(opt, "inner", opt).schedule.peak
     values = {"task": problem.name, "arm": arm.name, "seed": seeds, "lr": rate, "chance": problem.chance}
     curves = Curves(rows[opt], problem, arm.weights) if rows else None
@@ -220,16 +372,23 @@ def _measured(arm, opt, problem, metrics, seeds, rows, crossed):
     return pd.DataFrame(values)
 
 
-def _by_draw(arms):
-    """Return lists of the arms that differ in ``best_of`` alone, whose runs are the same."""
+def _by_draw(arms: Iterable[Arm]) -> list[list[Arm]]:
+    """Return lists of the arms that differ in ``best_of`` alone and so share their runs."""
     alike: dict[str, list] = {}
     for arm in arms:
         alike.setdefault(json.dumps(arm.fields | {"best_of": None}, sort_keys=True), []).append(arm)
     return [*alike.values()]
 
 
-def _best_of(arms, problem, settings, metrics, seeds, sweeps):
-    """Train all draws of arms for every seed; return by arm what the best of so many of them measures, as expected."""
+def _best_of(
+    arms: list[Arm],
+    problem: Problem,
+    settings: dict[str, dict[str, Any]],
+    metrics: list[str],
+    seeds: list[int],
+    sweeps: _Sweeps,
+) -> dict[Arm, pd.DataFrame]:
+    """Train all draws of arms for every seed; return by arm the expected values of the best of them."""
     choice = "train_loss" if problem.on_landscape else "validation_loss"
     fitting = [name for name in metrics if METRICS[name].fits(problem) and METRICS[name].of_curves]
     names = list(dict.fromkeys((choice, *fitting)))
@@ -246,45 +405,42 @@ def _best_of(arms, problem, settings, metrics, seeds, sweeps):
         run = dict(zip(different, rows["run"].drop_duplicates(), strict=True))
         judged = {weights: Curves(rows, problem, weights, by="run") for weights in {arm.weights for arm in arms}}
         values = {(w, name): METRICS[name].measure(curves) for w, curves in judged.items() for name in names}
-        for (arm, *_), mine, tried in zip(groups, measured, opts, strict=True):
+        for (arm, *_), values_of_arm, drawn_opts in zip(groups, measured, opts, strict=True):
             for name in names:
-                mine[name].append(values[arm.weights, name][[run[opt] for opt in tried]].to_numpy())
-    found = {}
-    for group, mine, rate in zip(groups, measured, rates, strict=True):
-        best = {name: statistics.best_of(mine[choice], mine[name], group[0].draws) for name in names}
+                values_of_arm[name].append(values[arm.weights, name][[run[opt] for opt in drawn_opts]].to_numpy())
+    tables = {}
+    for group, values_of_arm, rate in zip(groups, measured, rates, strict=True):
+        best = {name: statistics.best_of(values_of_arm[choice], values_of_arm[name], group[0].draws) for name in names}
         for arm in group:
             lr = rate * arm.fields.get("times", 1)
             of_arm = {"task": problem.name, "arm": arm.name, "seed": seeds, "lr": lr, "chance": problem.chance}
-            values = {name: best[name][arm.fields["best_of"]].to_numpy() for name in fitting}
-            found[arm] = pd.DataFrame(of_arm | values).reindex(columns=[*of_arm, *metrics])
-    return found
+            expected = {name: best[name][arm.fields["best_of"]].to_numpy() for name in fitting}
+            tables[arm] = pd.DataFrame(of_arm | expected).reindex(columns=[*of_arm, *metrics])
+    return tables
 
 
-def _rate(arm, problem, settings):
-    """Return the learning rate of an arm that draws other settings than this one, else NaN."""
+def _rate(arm: Arm, problem: Problem, settings: dict[str, dict[str, Any]]) -> Any:
+    """Return the learning rate of an arm that draws only other settings, else NaN."""
     lr = settings[arm.rate_of]["lr"] if arm.rate_of else arm.fields.get("lr", np.nan)
     return problem.fields.get("lr") if lr == "given" else lr
 
 
 class _Sweeps:
-    """One sweep after the other, with one progress for all; each gives its rows, or crossings, by optimizer.
+    """Sweeps that share one progress report; each returns its rows, or crossings, by optimizer."""
 
-    store : folder that keeps them, or None; report : function of (runs done, runs in all); total : int.
-    """
-
-    def __init__(self, store, report, total):
+    def __init__(self, store: str | Path | None, report: Callable[[int, int], Any], total: int) -> None:
         self.store, self.report, self.total, self.done = store, report, total, 0
 
-    def __call__(self, problem, opts, seeds):
+    def __call__(self, problem: Problem, opts: list[Any], seeds: Sequence[int]) -> dict[Any, pd.DataFrame]:
         different = list(dict.fromkeys(opts))
         rows = self.rows(problem, different, seeds)
         self.done += (len(opts) - len(different)) * len(seeds)
         runs = rows["run"].drop_duplicates()  # by configuration, then by seed
-        which = pd.Series(np.repeat(np.arange(len(different)), len(seeds)), runs)
-        found = dict(iter(rows.groupby(rows["run"].map(which))))
-        return {opt: found[i] for i, opt in enumerate(different)}
+        group_of_run = pd.Series(np.repeat(np.arange(len(different)), len(seeds)), runs)
+        groups = dict(iter(rows.groupby(rows["run"].map(group_of_run))))
+        return {opt: groups[i] for i, opt in enumerate(different)}
 
-    def rows(self, problem, different, seeds):
+    def rows(self, problem: Problem, different: list[Any], seeds: Sequence[int]) -> pd.DataFrame:
         """Return the rows of different optimizers as ``sweep`` orders them."""
         store = None
         if self.store is not None:
@@ -296,7 +452,7 @@ class _Sweeps:
         self.report(self.done, self.total)
         return rows
 
-    def crossings(self, problem, opts, seeds):
+    def crossings(self, problem: Problem, opts: list[Any], seeds: list[int]) -> dict[Any, pd.DataFrame]:
         """Return the crossings of optimizers, by optimizer, with the seeds as index."""
         different, at = list(dict.fromkeys(opts)), sorted({problem.steps >> i or 1 for i in range(HALVINGS + 1)})
         rows = crossings(problem.model, different, at=at, seeds=seeds).set_index("seed")

@@ -162,8 +162,16 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         (SUPPORTED, "supported = []", "C01.supported must be a list of one name or more, not []"),
         (SUPPORTED, 'supported = ["faster"]', "C01.supported must be one of 'slower', 'better', not 'faster'"),
         (SUPPORTED, 'supported = ["better", "not better"]', "C01.supported must not hold 'better' and its contrary"),
-        ('conditional = ["slower"]\n', "", "C01.condition must say in words what conditional lists, and neither stand"),
-        ('condition = "at an unchanged rate"\n', "", "C01.condition must say in words what conditional lists, and nei"),
+        (
+            'conditional = ["slower"]\n',
+            "",
+            "C01.condition must come with conditional, and say in words what that lists",
+        ),
+        (
+            'condition = "at an unchanged rate"\n',
+            "",
+            "C01.condition must come with conditional, and say in words what that lists",
+        ),
         ('untestable = "No ImageNet here."', "untestable = true", "C03.untestable must be text, not True"),
         ('untestable = "No', 'seeds = 5\nuntestable = "No', "C03.seeds is not known"),
         ('C02 = "Take a longer one."', 'C04 = "Take a longer one."', "advice.C04 is not known (did you mean C0"),
@@ -570,7 +578,7 @@ def test_missing_results_are_told(register, tmp_path):
     keep(register["C01"], results_of(register["C01"], 2.0), tmp_path, "half")
     (tmp_path / "C01_half.json").rename(tmp_path / "C01.json")
     for name in ("C01.json", "C01_half.csv"):
-        with pytest.raises(ValueError, match=rf"^{name} must lie beside its table and manifest, the other .* missing$"):
+        with pytest.raises(ValueError, match=rf"^{name} must come as a table with a manifest, one .* missing$"):
             claims.results(register["C01"], "half" if "half" in name else "", folder=tmp_path)
     with pytest.raises(OSError, match=r"C01_tuning.json is missing"):
         claims.results(register["C01"], "tuning", folder=tmp_path)

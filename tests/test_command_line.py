@@ -563,7 +563,7 @@ def test_results_of_which_a_file_is_missing_are_refused(ask, checkout):
     (checkout / "data/results/C02.csv").unlink()
     code, out, err = ask()
     assert (code, out) == (2, "")
-    assert err == "lookahead-nb: C02.json must lie beside its table and manifest, the other of which is missing\n"
+    assert err == "lookahead-nb: C02.json must come as a table with a manifest, one of which is missing\n"
 
 
 def test_outside_of_a_checkout_there_is_no_register(ask, checkout, monkeypatch):

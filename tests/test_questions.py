@@ -167,13 +167,13 @@ def test_rates_on_the_edge_come_first():
     ("how", "sentence"),
     [
         ({"retention": [1.0]}, "retention[0] must be a finite number in (0, 1), not 1.0"),
-        ({"retention": []}, "retention must hold one value or more, and each once, not []"),
+        ({"retention": []}, "retention must hold one value or more, none of them twice, not []"),
         ({"retention": 0.5}, "retention must be a list of values, not 0.5"),
         ({"retention": np.float64(0.5)}, "retention must be a list of values, not np.float64(0.5)"),
         ({"sync_period": [0]}, "sync_period[0] must be a whole number of at least 1, not 0"),
         ({"sync_period": 5}, "sync_period must be a list of values, not 5"),
         ({"sync_period": "5"}, "sync_period must be a list of values, not '5'"),
-        ({"sync_period": [5, 5]}, "sync_period must hold one value or more, and each once, not [5, 5]"),
+        ({"sync_period": [5, 5]}, "sync_period must hold one value or more, none of them twice, not [5, 5]"),
         ({"margin": 0}, "margin must be a finite number above 0, not 0"),
         ({"seeds": 9}, "seeds must be a whole number of at least 10, not 9"),
         ({"lr": [-1]}, "lr[0] must be a finite number of at least 0, not -1"),
@@ -186,7 +186,7 @@ def test_rates_on_the_edge_come_first():
         ({"weight_decay": -1}, "weight_decay must be a finite number of at least 0, not -1"),
         ({"momentum": 0.9}, "momentum is not known"),
         ({"pull_back": False}, "pull_back is not known; allowed: "),
-        ({"problem": "digits"}, "problem must be a Problem, as Problem.of makes it, not str"),
+        ({"problem": "digits"}, "problem must be a Problem such as Problem.of makes, not str"),
     ],
 )
 def test_a_bad_question_is_refused_before_anything_is_trained(problem, monkeypatch, how, sentence):

@@ -188,7 +188,7 @@ def test_the_interval_over_tasks_is_that_of_their_means(gaps):
 
 
 def test_fewer_than_three_tasks_say_nothing_of_further_ones(gaps):
-    with pytest.raises(ValueError, match="gaps must have at least 3 tasks to say something of further ones, not 2"):
+    with pytest.raises(ValueError, match="gaps must have at least 3 tasks to generalize to further ones, not 2"):
         statistics.over_tasks(gaps.drop("c"))
 
 
