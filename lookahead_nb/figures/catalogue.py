@@ -287,7 +287,7 @@ def where(name: str) -> Iterator[str]:
         yield f"  with the tables, from nothing   python notebooks/reproduce.py {drawn.notebook}"
         return
     yield f"  again in its notebook           python notebooks/reproduce.py {drawn.notebook}"
-    yield "  with times measured anew        make bench, then the line above"
+    yield "  with times measured again       make bench, then the line above"
     if drawn.on_gpu:
         yield "  and with those of a GPU         make bench DEVICE=cuda, then the same"
 

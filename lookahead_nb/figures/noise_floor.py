@@ -1,26 +1,37 @@
-"""The figure of the notebook 06b_noise_floor: lines are predictions, markers are measured."""
+"""Figure of the notebook 06b_noise_floor. Lines are predictions; markers are measured."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, plain_ticks
 from lookahead_nb.figures.parts import Look, at_one, finished, no_minor_ticks
 
-SIZES = {  # of the cloud: measures
+SIZES = {  # measures of the cloud of slow weights
     "variance": Look("total variance", COLOURS["Lookahead"], "o"),
     "excess": Look("excess loss", COLOURS["AdamW"], "s"),
 }
 MEASURES = SIZES | {"directions": Look("five largest modes", COLOURS["slow"], "^")}
 
 
-def prediction(found, epoch):
+def prediction(found: pd.DataFrame, epoch: pd.DataFrame) -> Figure:
     """Draw the predicted against the measured size of the cloud of slow weights, and where the prediction ends.
 
-    found : ``predictions.floors`` over slow_step_size and sync_period at the lowest lr, and over lr. epoch : frame of
-    the total variance of one setting with ``step`` (of the epoch), ``weights``, ``predicted`` and ``measured``, NaN
-    where there are no runs.
+    Parameters
+    ----------
+    found : DataFrame
+        The frame of ``predictions.floors`` over slow_step_size and sync_period at the lowest lr, and over lr.
+    epoch : DataFrame
+        The total variance of one setting: ``step`` (of the epoch), ``weights``, ``predicted`` and ``measured``, which
+        is NaN where there are no runs.
+
+    Returns
+    -------
+    Figure
+        Predicted against measured sizes, their ratios by setting, one epoch, and the ratios over lr.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.8))
     lowest = found["lr"].min()
