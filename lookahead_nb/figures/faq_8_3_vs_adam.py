@@ -129,7 +129,9 @@ def training_time(runs: pd.DataFrame, whole: pd.DataFrame, crossing: pd.DataFram
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 3.3))
     constant = whole[whole["schedule"] == "constant"]
-    tuned = pd.concat([ratios(some, "adam", "lookahead").loc["lookahead"] for some in (runs.pipe(_tuned), constant)])
+    tuned = pd.concat(
+        [ratios(selected, "adam", "lookahead").loc["lookahead"] for selected in (runs.pipe(_tuned), constant)]
+    )
     parameters = pd.concat([runs, constant])
     at_one_rate = ratios(runs, "adam at 0.01", "lookahead at 0.01").loc["lookahead at 0.01"]
     for ax, lines in ((axs[0], at_one_rate), (axs[1], tuned)):
@@ -235,10 +237,10 @@ def text(runs: pd.DataFrame, margins: tuple[float, float] = (1.1, 1.02)) -> Figu
         "test loss, all steps,\ntuned for them": (whole, "adam", [], "test_loss"),
     }
     fig, axs = plt.subplots(1, len(panels), figsize=(PAGE, 3.2), sharey=True)
-    for ax, (label, (some, control, arms, metric)) in zip(axs, panels.items(), strict=True):
-        arms = arms or [arm for arm in ARMS if arm in {*some["arm"]} and " at " not in arm]
-        table = ratios(some, control, *arms, metric=metric).drop("all", level="task")
-        table = table.rename(index=_of_task(some.assign(model=_models), "model"), level="task")
+    for ax, (label, (selected, control, arms, metric)) in zip(axs, panels.items(), strict=True):
+        arms = arms or [arm for arm in ARMS if arm in {*selected["arm"]} and " at " not in arm]
+        table = ratios(selected, control, *arms, metric=metric).drop("all", level="task")
+        table = table.rename(index=_of_task(selected.assign(model=_models), "model"), level="task")
         rows = {task: -i for i, task in enumerate(table.index.unique("task"))}
         _forest(ax, table, rows, margins[metric == "test_loss"])
         ax.set_xlabel(f"{label}\n(Adam = 1)")

@@ -51,10 +51,10 @@ def prediction(found: pd.DataFrame, epoch: pd.DataFrame) -> Figure:
     rows = low[low["measure"].isin(SIZES)]
     order = rows.groupby(["beta1", "slow_step_size", "sync_period"], sort=True).ngroup()
     for shift, (name, look) in zip((-0.15, 0.15), SIZES.items(), strict=True):
-        some = rows[rows["measure"] == name]
-        bars = 2 * some["error"] / some["predicted"]
+        selected = rows[rows["measure"] == name]
+        bars = 2 * selected["error"] / selected["predicted"]
         drawn = {"fmt": look.marker, "ms": 3.5, "color": look.colour, "elinewidth": 0.7, "label": look.label}
-        axs[0, 1].errorbar(order[some.index] + shift, some["ratio"], bars, **drawn)
+        axs[0, 1].errorbar(order[selected.index] + shift, selected["ratio"], bars, **drawn)
     axs[0, 1].axhspan(0.9, 1.1, color="0.92", zorder=0)
     at_one(axs[0, 1])
     groups = order.groupby([rows["beta1"], rows["slow_step_size"]]).agg(["min", "max"])
@@ -74,10 +74,10 @@ def prediction(found: pd.DataFrame, epoch: pd.DataFrame) -> Figure:
     axs[1, 0].legend()
     series = (found["beta1"] == 0.9) & (found["sync_period"] == 5) & np.isclose(found["slow_step_size"], 0.5)
     for name, look in SIZES.items():
-        some = found[series & (found["measure"] == name)].sort_values("lr")
-        bars = 2 * some["error"] / some["predicted"]
+        selected = found[series & (found["measure"] == name)].sort_values("lr")
+        bars = 2 * selected["error"] / selected["predicted"]
         drawn = {"fmt": f"{look.marker}-", "ms": 4, "color": look.colour, "elinewidth": 0.7, "label": look.label}
-        axs[1, 1].errorbar(some["lr"], some["ratio"], bars, **drawn)
+        axs[1, 1].errorbar(selected["lr"], selected["ratio"], bars, **drawn)
     axs[1, 1].axhspan(0.9, 1.1, color="0.92", zorder=0)
     at_one(axs[1, 1])
     axs[1, 1].set(xscale="log", xlabel="lr of AdamW", ylabel="measured / predicted")

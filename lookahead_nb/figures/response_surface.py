@@ -54,7 +54,7 @@ def above_control(surface: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a task lacks AdamW, or AdamW does not come below the loss of chance.
+        If a task lacks AdamW, or AdamW does not reach a loss below the chance-level loss.
     """
     points = surface.groupby(["task", "retention", "sync_period"], sort=False)
     best = surface.index.isin(points["validation_loss"].idxmin())
