@@ -1,7 +1,7 @@
-"""Figures: one style, one palette, one way to save. The files beside this one draw from tables, never from kernels.
+"""Figures: one style, one palette, one way to save.
 
-ax, axs : axes of matplotlib. runs : frame as in ``trials.Measured``. returns : a figure of matplotlib, of the functions
-that draw one. errors : those of ``statistics`` and of pandas, for a table that lacks a row or a column.
+The modules of this package draw from tables, never from kernels. Every function that draws returns a matplotlib
+figure. A table that lacks a row or a column raises the errors of pandas and of ``lookahead_nb.statistics``.
 """
 
 from __future__ import annotations
@@ -9,21 +9,27 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import os
 import pathlib
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib import ft2font
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from lookahead_nb.tables import build_folder
 
-COLUMN, PAGE = 3.4, 7.0  # widths in inches at which a figure is printed at 100 %
+COLUMN, PAGE = 3.4, 7.0  # printed widths in inches at 100 %
 
-# Colour is bound to meaning, never to the order of drawing; a second channel (dash, marker) always goes with it.
+# A colour has one meaning in all figures. A dash or a marker repeats it for readers who cannot see the colour.
 COLOURS = {
     "AdamW": "#0173B2",
     "Lookahead": "#DE8F05",
@@ -43,8 +49,14 @@ DASHES = {
 MARKERS = {"AdamW": "D", "Lookahead": "o", "fast": ".", "slow": "s", "AdamW at lr x step": "s", "averaging": "^"}
 
 
-def use_style():
-    """Set the one style of all figures: seaborn ticks, 8 pt, colour-blind safe, the bundled font, fixed hashes."""
+def use_style() -> None:
+    """Set the style of all figures.
+
+    Notes
+    -----
+    The style is seaborn's "ticks" at 8 pt, with a palette that is safe for colour-blind readers. The font ships with
+    matplotlib, and the hashes in SVG files are fixed: the same drawing gives the same bytes.
+    """
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     mpl.rcParams.update(
         {
@@ -64,60 +76,117 @@ def use_style():
     )
 
 
-def both_conventions(ax):
-    """Label the x axis of a figure about the article's FAQ as retention below and as slow_step_size above."""
+def both_conventions(ax: Axes) -> None:
+    """Label the x axis as retention below and as slow_step_size above.
+
+    Parameters
+    ----------
+    ax : Axes
+        A panel of a figure about the article's FAQ, with retention on its x axis.
+    """
     ax.set_xlabel("retention, the article's convention")
     ax.secondary_xaxis("top", functions=(lambda x: 1 - x,) * 2).set_xlabel("slow_step_size, the libraries' convention")
 
 
-def plain_ticks(axis, ticks):
+def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """Put plain numbers at the given ticks of a logarithmic axis.
 
-    axis : the x or y axis of matplotlib; ticks : list of numbers.
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+        The x or y axis of a panel.
+    ticks : sequence of float
+        The values to mark.
     """
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
-def letter_panels(axs):
-    """Mark the panels of a figure (a), (b), ... as captions name them."""
+def letter_panels(axs: Iterable[Axes]) -> None:
+    """Mark the panels of a figure (a), (b), ..., as captions name them.
+
+    Parameters
+    ----------
+    axs : iterable of Axes
+        The panels in reading order; those after the sixth get no letter.
+    """
     for letter, ax in zip("abcdef", axs, strict=False):
         ax.set_title(f"({letter})", loc="left", fontweight="bold")
 
 
-def drawn_with():
-    """Return the versions on which the bytes of a figure depend."""
+def drawn_with() -> dict[str, str]:
+    """Return the versions on which the bytes of a figure depend.
+
+    Returns
+    -------
+    dict of str
+        The versions of ``matplotlib``, ``freetype`` and ``seaborn``.
+
+    Examples
+    --------
+    >>> [*drawn_with()]
+    ['matplotlib', 'freetype', 'seaborn']
+    """
     return {"matplotlib": mpl.__version__, "freetype": ft2font.__freetype_version__, "seaborn": sns.__version__}
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A saved figure, shown in a notebook from its file, with its alternative text and its caption.
+    """A saved figure that a notebook shows from its file.
 
-    svg : str, what the file holds; caption, alt : str.
+    Attributes
+    ----------
+    svg : str
+        The text of the SVG file.
+    caption : str
+        The caption; its first sentence states the finding.
+    alt : str
+        The alternative text.
     """
 
     svg: str
     caption: str
     alt: str
 
-    def _repr_mimebundle_(self, include=None, exclude=None):  # noqa: ARG002 (IPython's signature)
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002 (IPython's signature)
         return {"image/svg+xml": self.svg, "text/plain": f"Figure: {self.alt}"}
 
 
-def save(fig, name, caption, alt, *, folder=None):
-    """Write a figure as ``name.svg`` and ``name.pdf``, the same bytes on every run, close it, return :class:`Saved`.
+def save(fig: Figure, name: str, caption: str, alt: str, *, folder: str | os.PathLike[str] | None = None) -> Saved:
+    """Write a figure as SVG and PDF, with the same bytes on every run, and close it.
 
-    Beside them ``name.json`` holds caption, alt, the sha256 of both files and the versions that drew them.
+    Parameters
+    ----------
+    fig : Figure
+        A figure drawn after :func:`use_style`.
+    name : str
+        The file name without its ending.
+    caption : str
+        The caption; its first sentence states the finding.
+    alt : str
+        What the figure shows, for a reader who cannot see it.
+    folder : path, optional
+        The folder of the files, by default ``build_folder("figures")``.
 
-    fig : matplotlib figure, drawn after :func:`use_style`. name : str, a file name without ending. caption : str; its
-    first sentence states the finding. alt : str, what is to be seen, for a reader who cannot see it. folder : path,
-    default ``build_folder("figures")``. errors : ValueError if caption or alt is missing.
+    Returns
+    -------
+    Saved
+        The figure as a notebook shows it.
+
+    Raises
+    ------
+    ValueError
+        If caption or alt is blank.
+
+    Notes
+    -----
+    The files are ``name.svg``, ``name.pdf`` and ``name.json``. The last one holds the caption, the alternative text,
+    the sha256 of the other two files and the versions that drew them.
     """
-    for what, text in (("caption", caption), ("alt", alt)):
+    for parameter, text in (("caption", caption), ("alt", alt)):
         if not text.strip():
-            raise ValueError(f"{what} must say something about the figure {name!r}, not {text!r}")
+            raise ValueError(f"{parameter} must say something about the figure {name!r}, not {text!r}")
     folder = pathlib.Path(folder) if folder else build_folder("figures")
     svg, pdf = folder / f"{name}.svg", folder / f"{name}.pdf"
     fig.savefig(svg, metadata={"Date": None, "Creator": None})
@@ -133,16 +202,16 @@ def save(fig, name, caption, alt, *, folder=None):
     return Saved(drawing, caption, alt)
 
 
-def _compact(drawing):
-    """Return an SVG file without blanks between its elements, with hundredths of a point, and glyphs of short names.
+def _compact(drawing: str) -> str:
+    """Return an SVG file without blanks between elements, in hundredths of a point, with short glyph names.
 
-    What notebooks embed is lighter by two fifths for it, and nobody can see the difference.
+    Figures embedded in notebooks shrink by two fifths, and nobody can see the difference.
     """
     drawing = re.sub(r'(?<= )(?:d|x|y)="[^"]*"|translate\([^)]*\)', _in_hundredths, drawing)
     drawing = re.sub(r'DejaVuSans-(?=[\w-]+")', "g", drawing)
     return re.sub(r">\s+<", "><", drawing)
 
 
-def _in_hundredths(attribute):
+def _in_hundredths(attribute: re.Match[str]) -> str:
     words = " ".join(attribute[0].split())
     return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), words)

@@ -1,12 +1,15 @@
-"""Every figure: the notebook it belongs to, the committed tables it is drawn from, and the one way to draw it again."""
+"""All figures: the notebook and the committed tables of each, and the one way to draw it again."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from lookahead_nb import claims, figures, tables
 from lookahead_nb.figures import (
@@ -30,9 +33,20 @@ from lookahead_nb.problems import with_parameters
 
 @dataclass(frozen=True)
 class Entry:
-    """A figure. notebook : str, without ending. tables : names in ``data/results``. draw : from their frames to it.
+    """A figure of a notebook.
 
-    timings : names in ``data/timings``, whose frames come next. on_gpu : one more of these, where it has been measured.
+    Parameters
+    ----------
+    notebook : str
+        The name of the notebook without its ending.
+    tables : tuple of str
+        Names of tables in ``data/results``.
+    draw : callable
+        Draws the figure from the frames of its tables, in their order.
+    timings : tuple of str, optional
+        Names of tables in ``data/timings``, whose frames come next. None by default.
+    on_gpu : str, optional
+        One more table in ``data/timings``, used where it has been measured. "" for none, the default.
     """
 
     notebook: str
@@ -41,8 +55,14 @@ class Entry:
     timings: tuple[str, ...] = ()
     on_gpu: str = ""
 
-    def paths(self):
-        """Return the paths of the committed tables whose frames draw takes, in its order."""
+    def paths(self) -> list[pathlib.Path]:
+        """Return the paths of the committed tables.
+
+        Returns
+        -------
+        list of Path
+            One path for each frame that ``draw`` accepts, in its order.
+        """
         folder = tables.checkout() / "data"
         paths = [folder / f"results/{name}.csv" for name in self.tables]
         paths += [folder / f"timings/{name}.csv" for name in self.timings]
@@ -105,30 +125,87 @@ FIGURES = {
 }
 
 
-def entry(name):
-    """Return the entry of a figure. name : str. errors : ValueError, with the names that are nearest."""
+def entry(name: str) -> Entry:
+    """Return the entry of a figure.
+
+    Parameters
+    ----------
+    name : str
+        The name of the figure.
+
+    Returns
+    -------
+    Entry
+        Its notebook, its tables and its drawing function.
+
+    Raises
+    ------
+    ValueError
+        If no figure has that name; the message lists the nearest names.
+
+    Examples
+    --------
+    >>> entry("verdicts").notebook
+    '11_verdicts'
+    """
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, n=3, cutoff=0.4) or [*FIGURES]
         raise ValueError(f"NAME must be a figure, such as {', '.join(near)}, not {name!r}")
     return FIGURES[name]
 
 
-def committed():
-    """Return the names of the figures that the notebooks have drawn and the checkout holds, in their order."""
+def committed() -> list[str]:
+    """Return the names of the figures that the checkout holds.
+
+    Returns
+    -------
+    list of str
+        The names, in the order of ``FIGURES``.
+    """
     return [name for name in FIGURES if _manifest(name).is_file()]
 
 
-def captions(notebook):
-    """Return the captions of the committed figures of a notebook, a dict by name. notebook : str, without ending."""
+def captions(notebook: str) -> dict[str, str]:
+    """Return the captions of the committed figures of a notebook.
+
+    Parameters
+    ----------
+    notebook : str
+        The name of the notebook without its ending.
+
+    Returns
+    -------
+    dict of str
+        The captions by name of the figure.
+    """
     return {name: told(name)["caption"] for name in committed() if FIGURES[name].notebook == notebook}
 
 
-def draw(name, *, folder=None):
-    """Draw a figure from the committed tables, in the words its notebook gave it, and say whether it is the committed.
+def draw(name: str, *, folder: pathlib.Path | None = None) -> bool:
+    """Draw a figure from the committed tables and compare it with the committed files.
 
-    name : str. folder : path, default ``build_folder("figures")``. returns : bool, whether the bytes are those of the
-    committed files. errors : ValueError for a name that is none, or a table that is not the one of its manifest;
-    OSError for a table or a figure that is not there yet.
+    Parameters
+    ----------
+    name : str
+        The name of the figure.
+    folder : Path, optional
+        The folder of the new files, by default ``build_folder("figures")``.
+
+    Returns
+    -------
+    bool
+        Whether the new files have the bytes of the committed ones.
+
+    Raises
+    ------
+    ValueError
+        If no figure has that name, or a table does not match its manifest.
+    OSError
+        If a table or the committed figure is missing.
+
+    Notes
+    -----
+    The caption and the alternative text are those that the notebook gave.
     """
     drawn, manifest = entry(name), told(name)
     frames = [_read(path) for path in drawn.paths()]
@@ -138,21 +215,36 @@ def draw(name, *, folder=None):
     return json.loads(made.read_text(encoding="utf-8"))["sha256"] == manifest["sha256"]
 
 
-def _read(path):
-    """Return a committed table, with the parameters of its tasks, and of its arms where it is that of a claim."""
+def _read(path: pathlib.Path) -> pd.DataFrame:
+    """Return a committed table, with the parameters of its tasks and, for the table of a claim, of its arms."""
     frame = tables.read_table(path)
     if "task" not in frame:
         return frame
     register = claims.read()
     if path.stem in register:
         return claims.results(register[path.stem], folder=path.parent)
-    return with_parameters(frame, {name: each.problems[name] for each in register.values() for name in each.tasks})
+    return with_parameters(frame, {name: claim.problems[name] for claim in register.values() for name in claim.tasks})
 
 
-def told(name):
-    """Return the manifest of a committed figure: caption, alt, sha256 and drawn_with.
+def told(name: str) -> dict[str, Any]:
+    """Return the manifest of a committed figure.
 
-    name : str. errors : ValueError, OSError.
+    Parameters
+    ----------
+    name : str
+        The name of the figure.
+
+    Returns
+    -------
+    dict
+        The ``caption``, the ``alt`` text, the ``sha256`` of both files, and ``drawn_with``, the versions used.
+
+    Raises
+    ------
+    ValueError
+        If no figure has that name.
+    OSError
+        If the notebook has not drawn the figure yet.
     """
     entry(name)
     if not _manifest(name).is_file():
@@ -160,10 +252,23 @@ def told(name):
     return json.loads(_manifest(name).read_text(encoding="utf-8"))
 
 
-def where(name):
-    """Return the lines that trace a committed figure: notebook, tables, their configurations and machine, commands.
+def where(name: str) -> Iterator[str]:
+    """Report where a committed figure comes from.
 
-    name : str. errors : as of :func:`draw`.
+    Parameters
+    ----------
+    name : str
+        The name of the figure.
+
+    Yields
+    ------
+    str
+        A line on the notebook, a table, its configurations, its machine, or a command that draws the figure.
+
+    Raises
+    ------
+    ValueError, OSError
+        As :func:`draw` does.
     """
     drawn, manifest = entry(name), told(name)
     yield f"figure    paper/figures/{name}.svg and .pdf: {manifest['caption']}"
@@ -182,10 +287,10 @@ def where(name):
         yield f"  with the tables, from nothing   python notebooks/reproduce.py {drawn.notebook}"
         return
     yield f"  again in its notebook           python notebooks/reproduce.py {drawn.notebook}"
-    yield "  with times measured anew        make bench, then the line above"
+    yield "  with times measured again       make bench, then the line above"
     if drawn.on_gpu:
         yield "  and with those of a GPU         make bench DEVICE=cuda, then the same"
 
 
-def _manifest(name):
+def _manifest(name: str) -> pathlib.Path:
     return tables.checkout() / "paper/figures" / f"{name}.json"

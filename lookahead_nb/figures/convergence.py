@@ -1,16 +1,20 @@
-"""Figures of the notebook 06_convergence: where there are both, lines are predictions and markers measured."""
+"""Figures of the notebook 06_convergence. Lines are predictions; markers are measured."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, plain_ticks
 from lookahead_nb.figures.parts import Look, finished, no_minor_ticks
 from lookahead_nb.landscapes import Rosenbrock
 
-# Shades of Lookahead's colour, dark for what moves little; every shade has a marker and a dash of its own.
+# Shades of Lookahead's colour, dark for small slow steps; every shade has its own marker and dash.
 SHADES = {0.2: "#7A4A00", 0.5: COLOURS["Lookahead"], 0.8: "#F5C26B", 1.0: COLOURS["AdamW"]}
 SHAPES = {0.2: "o", 0.5: "s", 0.8: "^", 1.0: "D"}
 STATES = {
@@ -28,25 +32,35 @@ PERIODS = {
 }
 
 
-def cycle(found, phases):
+def cycle(found: pd.DataFrame, phases: pd.DataFrame) -> Figure:
     """Draw variance and rate of the slow weight against sync_period, and variances through the cycle.
 
-    found : ``predictions.with_theory`` of settings that hold (beta1, lr) = (0, 0.5) and (0.9, 1), the three inner
-    states and slow_step_size 0.5. phases : ``predictions.by_phase`` for some beta1, with that as a column.
+    Parameters
+    ----------
+    found : DataFrame
+        The frame of ``predictions.with_theory``. Its rows hold (beta1, lr) = (0, 0.5) and (0.9, 1), the three inner
+        states and slow_step_size 0.5.
+    phases : DataFrame
+        The frame of ``predictions.by_phase`` for settings beta1, with a column ``beta1``.
+
+    Returns
+    -------
+    Figure
+        Two panels of variances, one of rates, and one through the cycle.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.4))
-    kept = found[found["inner_state"] == "keep"]
+    keep = found[found["inner_state"] == "keep"]
     for ax, (beta1, lr) in zip(axs[0], ((0.0, 0.5), (0.9, 1.0)), strict=True):
-        for size, line in kept[(kept["beta1"] == beta1) & np.isclose(kept["lr"], lr)].groupby("slow_step_size"):
+        for size, line in keep[(keep["beta1"] == beta1) & np.isclose(keep["lr"], lr)].groupby("slow_step_size"):
             ratios = line[["predicted_variance", "measured_variance"]].div(line["inner_variance"], axis=0)
             _pair(ax, line["sync_period"], ratios, Look(f"slow_step_size {size:g}", SHADES[size], SHAPES[size]))
         ax.set(ylabel="variance, inner rule = 1", ylim=(0, 1.15))
         ax.text(0.97, 0.95, f"beta1 = {beta1:g}", transform=ax.transAxes, ha="right", va="top")
     axs[0, 0].legend(loc="upper left")
-    some = found[(found["beta1"] == 0.9) & np.isclose(found["lr"], 1) & np.isclose(found["slow_step_size"], 0.5)]
-    for state, line in some.groupby("inner_state"):
+    settings = found[(found["beta1"] == 0.9) & np.isclose(found["lr"], 1) & np.isclose(found["slow_step_size"], 0.5)]
+    for state, line in settings.groupby("inner_state"):
         _pair(axs[1, 0], line["sync_period"], line[["predicted_rate", "measured_rate"]], STATES[state])
-    axs[1, 0].axhline(some["inner_rate"].iloc[0], color=COLOURS["AdamW"], lw=1, label="inner rule alone")
+    axs[1, 0].axhline(settings["inner_rate"].iloc[0], color=COLOURS["AdamW"], lw=1, label="inner rule alone")
     axs[1, 0].set(ylabel="factor of the mean per step")
     axs[1, 0].text(0.03, 0.95, "beta1 = 0.9, slow_step_size 0.5", transform=axs[1, 0].transAxes, va="top")
     axs[1, 0].set_ylim(top=1.05)
@@ -68,12 +82,23 @@ def cycle(found, phases):
     return finished(fig, axs.flat)
 
 
-def published(over_time, matched, gaps):
+def published(over_time: pd.DataFrame, matched: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
     """Draw the computations after Figures 2 and 3 of Zhang et al. 2019.
 
-    over_time : frame of expected losses at one risk after every 50 steps, columns sync_period, 1 for gradient descent
-    alone. matched : frame with ``risk`` and the ratio of losses to gradient descent, columns sync_period. gaps : frame
-    with ``modes``, ``condition``, ``rule`` and ``gap``, 1 - rate.
+    Parameters
+    ----------
+    over_time : DataFrame
+        Expected losses at one risk after every 50 steps, a column for each sync_period. Column 1 is gradient
+        descent alone.
+    matched : DataFrame
+        The column ``risk`` and, for each sync_period, the ratio of the loss to that of gradient descent.
+    gaps : DataFrame
+        The columns ``modes``, ``condition``, ``rule`` and ``gap``, which is 1 - rate.
+
+    Returns
+    -------
+    Figure
+        The upper panels show expected losses, the lower ones 1 - rate over the condition number.
     """
     over_time = over_time.set_axis(50 * np.arange(len(over_time))).rename(columns=int)
     matched = matched.set_index("risk").rename(columns=int)
@@ -100,11 +125,20 @@ def published(over_time, matched, gaps):
     return finished(fig, axs.flat)
 
 
-def identity(paths, shown=10):
-    """Draw a run in a valley, one coordinate of it in its first steps, and the distance to the inner rule alone.
+def identity(paths: pd.DataFrame, shown: int = 10) -> Figure:
+    """Draw a run in Rosenbrock's valley and its distance to the inner optimizer alone.
 
-    paths : frame of ``sync_period``, ``step`` and the columns of ``predictions.averaged_path`` in Rosenbrock's valley;
-    shown : the sync period of the run.
+    Parameters
+    ----------
+    paths : DataFrame
+        The columns ``sync_period`` and ``step`` and those of ``predictions.averaged_path`` in Rosenbrock's valley.
+    shown : int
+        The sync period of the run, by default 10.
+
+    Returns
+    -------
+    Figure
+        The run, one of its coordinates in the first steps, and the distance for every sync period.
     """
     grid = np.linspace(-1.5, 2.0, 60)
     heights = pd.DataFrame(Rosenbrock().heights(np.stack(np.meshgrid(grid, grid), axis=-1)), grid, grid)
@@ -113,7 +147,7 @@ def identity(paths, shown=10):
     path, lower = paths.loc[shown], COLOURS["AdamW at lr x step"]
     levels = np.geomspace(heights.to_numpy().max() / 1e4, heights.to_numpy().max(), 7)
     axs[0].contour(heights.columns, heights.index, heights, levels, colors="0.85", linewidths=0.6)
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "fast": {"color": COLOURS["fast"], "dashes": DASHES["fast"], "lw": 1.2},
         "slow": {"color": COLOURS["slow"], "marker": MARKERS["slow"], "ms": 2.5, "ls": "none"},
         "averaged": {"color": "0.1", "lw": 1},
@@ -131,9 +165,9 @@ def identity(paths, shown=10):
     low, high = axs[1].get_ylim()
     axs[1].set(xlabel="step", ylabel="x", ylim=(low - 0.35 * (high - low), high))
     apart = np.hypot(*(paths[f"averaged_{i}"] - paths[f"alone_{i}"] for i in range(2)))
-    for k, each in apart.groupby("sync_period"):
+    for k, distance in apart.groupby("sync_period"):
         colour = PERIODS[k].colour if k > 1 else "0.5"
-        line = each.loc[k].clip(lower=1e-17)
+        line = distance.loc[k].clip(lower=1e-17)
         axs[2].plot(line.iloc[::2], color=colour, dashes=PERIODS[k].dashes, label=f"sync_period {k}")
     axs[2].set(yscale="log", xlabel="step", ylabel="distance to AdamW alone")
     axs[0].legend(loc="upper right")
@@ -143,7 +177,7 @@ def identity(paths, shown=10):
     return finished(fig, axs)
 
 
-def _pair(ax, x, values, look):
+def _pair(ax: Axes, x: Any, values: pd.DataFrame, look: Look) -> None:
     """Draw a predicted line and measured markers in one look."""
     predicted, measured = (values[column] for column in values)
     ax.plot(x, predicted, color=look.colour, dashes=look.dashes, lw=1)

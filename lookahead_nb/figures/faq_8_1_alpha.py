@@ -1,28 +1,45 @@
-"""Figures of the notebook 02_faq_8_1_alpha, each of the measured runs of one claim (see ``trials.Measured``)."""
+"""Figures of the notebook 02_faq_8_1_alpha, each from the measured runs of one claim (see ``trials.Measured``)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lookahead_nb import statistics
 from lookahead_nb.figures import COLOURS, PAGE, both_conventions, plain_ticks
 from lookahead_nb.figures.parts import CONTROL, KINDS, at_one, finished, line
 
-FAMILIES = {"Lookahead": "lookahead", CONTROL: "lower", "averaging": "averaging"}  # of arms in the register, by kind
+FAMILIES = {
+    "Lookahead": "lookahead",
+    CONTROL: "lower",
+    "averaging": "averaging",
+}  # in the register, by kind of arm
 LINES: dict[str, list[Any]] = {
     "ls": ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))],
     "marker": ["o", "v", "s", "D"],
 }
 
 
-def speed(runs):
-    """Draw the steps to a threshold: (a) as runs waiting for it, against retention (b) at an unchanged and (c) at a
-    tuned rate, and (d) the steps in which the slowest direction of a quadratic shrinks. runs : of C01.
+def speed(runs: pd.DataFrame) -> Figure:
+    """Draw the steps to a threshold against retention.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C01.
+
+    Returns
+    -------
+    Figure
+        (a) The share of runs that still wait for the threshold; the steps (b) at an unchanged and (c) at a tuned rate;
+        (d) the steps in which the slowest direction of a quadratic shrinks.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.6))
     plain, tuned = (runs[runs["task"].isin(_tasks_of(runs, arm))] for arm in ("adamw", "tuned adamw"))
@@ -50,35 +67,45 @@ def speed(runs):
     return _finished(fig, axs, plain=[axs[0, 0]])
 
 
-def stability(runs):
-    """Draw the excess loss at the noise floor against retention: (a), (b) of two tasks, (c) of two quadratics, lines
-    exact and markers simulated; (d) what Lookahead saves over its inner rule at the lower rate. runs : of C02.
+def stability(runs: pd.DataFrame) -> Figure:
+    """Draw the excess loss at the noise floor against retention.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C02.
+
+    Returns
+    -------
+    Figure
+        (a), (b) Two tasks; (c) two quadratics, where lines are exact and markers simulated; (d) the excess of Lookahead
+        over that of its inner optimizer at the lower rate.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.6))
     trained, solved = _tasks_of(runs, "adamw"), _tasks_of(runs, "momentum")
     for ax, task in zip(axs[0], trained, strict=True):
-        there = runs[runs["task"] == task]
-        _kinds(ax, there, "floor", _arms(there), "adamw")
-        both, _ = _multiples(there, "floor", {0.9: "lower averaging"}, "adamw")
+        rows = runs[runs["task"] == task]
+        _kinds(ax, rows, "floor", _arms(rows), "adamw")
+        both, _ = _multiples(rows, "floor", {0.9: "lower averaging"}, "adamw")
         look = {"color": COLOURS["averaging"], "mec": "0.1", "mew": 0.6, "ls": "none"}
         ax.plot(both["mean"][[0.9]], "*", ms=8, **look, label="averaging at a tenth of the rate")
-        ax.set_ylabel(f"excess loss at the floor, AdamW = 1\n{_entry(there)}")
+        ax.set_ylabel(f"excess loss at the floor, AdamW = 1\n{_entry(rows)}")
     for task, ls in zip(solved, LINES["ls"], strict=False):
-        there = runs[runs["task"] == task]
-        for kind, named in _arms(there, ["Lookahead", CONTROL], "momentum ").items():
-            exact, simulated = (_multiples(there, metric, named, "momentum")[0] for metric in ("slow_risk", "floor"))
+        rows = runs[runs["task"] == task]
+        for kind, named in _arms(rows, ["Lookahead", CONTROL], "momentum ").items():
+            exact, simulated = (_multiples(rows, metric, named, "momentum")[0] for metric in ("slow_risk", "floor"))
             look = KINDS[kind].points
             axs[1, 0].plot(simulated["mean"], ls="none", **look)
-            label = f"{KINDS[kind].label}, {_entry(there)}".replace("AdamW", "momentum")
+            label = f"{KINDS[kind].label}, {_entry(rows)}".replace("AdamW", "momentum")
             axs[1, 0].plot(exact["mean"], ls=ls, color=look["color"])
             axs[1, 0].plot([], [], ls=ls, **look, label=label)
     axs[1, 0].set_ylabel("excess in the steady state\nquadratics, momentum alone = 1")
     for task, ls, marker in zip([*trained, *solved], *LINES.values(), strict=True):
-        there = runs[runs["task"] == task]
-        named = _arms(there, ["Lookahead", CONTROL], "momentum " if task in solved else "")
-        controls = dict(zip(*(arms.values() for arms in named.values()), strict=True))
-        left, _ = _multiples(there, "floor", named["Lookahead"], controls)
-        line(axs[1, 1], left, color="0.25", ls=ls, marker=marker, ms=4, lw=1, label=_entry(there))
+        rows = runs[runs["task"] == task]
+        kinds = _arms(rows, ["Lookahead", CONTROL], "momentum " if task in solved else "")
+        controls: dict[str, str] = dict(zip(*(arms.values() for arms in kinds.values()), strict=True))
+        left, _ = _multiples(rows, "floor", kinds["Lookahead"], controls)
+        line(axs[1, 1], left, color="0.25", ls=ls, marker=marker, ms=4, lw=1, label=_entry(rows))
     at_one(axs[1, 1])
     axs[1, 1].set_ylabel("excess of Lookahead /\nof the inner rule at lr × slow_step_size")
     for ax in axs.flat:
@@ -89,20 +116,30 @@ def stability(runs):
     return _finished(fig, axs)
 
 
-def budget(runs):
-    """Draw test losses against retention: (a), (b) at tuned rates after short and long budgets, as the difference to
-    tuned AdamW, the margin in grey; (c), (d) of digits at a rate that stays. runs : of C04.
+def budget(runs: pd.DataFrame) -> Figure:
+    """Draw test losses against retention after short and long budgets.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C04.
+
+    Returns
+    -------
+    Figure
+        (a), (b) The difference to tuned AdamW at tuned rates after short and long budgets, with the margin in grey;
+        (c), (d) the losses of digits at an unchanged rate.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.6))
     tasks = {task: runs[runs["task"] == task] for task in _tasks_of(runs, "tuned adamw")}
-    steps = {task: there["steps"].iloc[0] for task, there in tasks.items()}
+    steps = {task: task_runs["steps"].iloc[0] for task, task_runs in tasks.items()}
     shortest = {_entry(tasks[task]): steps[task] for task in sorted(tasks, key=steps.__getitem__, reverse=True)}
     looks = dict(zip(shortest, zip("osDv^<>", sns.color_palette("colorblind"), strict=False), strict=False))
-    for task, there in tasks.items():
-        ax = axs[0, int(steps[task] > shortest[_entry(there)])]
-        marker, colour = looks[_entry(there)]
-        label = f"{_entry(there)}, {steps[task]} steps"
-        line(ax, _per_cent(there), color=colour, marker=marker, ms=4, lw=1, label=label)
+    for task, task_runs in tasks.items():
+        ax = axs[0, int(steps[task] > shortest[_entry(task_runs)])]
+        marker, colour = looks[_entry(task_runs)]
+        label = f"{_entry(task_runs)}, {steps[task]} steps"
+        line(ax, _per_cent(task_runs), color=colour, marker=marker, ms=4, lw=1, label=label)
     for ax in axs[0]:
         ax.axhspan(-0.5, 0.5, color="0.9", zorder=0)
         ticks = [-10, -1, 0, 1, 10]
@@ -111,17 +148,17 @@ def budget(runs):
         ax.set(ylabel="test loss over that of tuned AdamW\n(% of the loss of chance)", ylim=(-15, 2000))
         ax.minorticks_off()
         ax.legend(loc="upper left", ncols=2)
-    digits = {steps[task]: there for task, there in tasks.items() if _entry(there) == "digits"}
+    digits = {steps[task]: task_runs for task, task_runs in tasks.items() if _entry(task_runs) == "digits"}
     for ax, times in zip(axs[1], (1, 10), strict=True):
-        for (last, there), ls in zip(digits.items(), LINES["ls"], strict=False):
-            some = there[there["times"] == times]
-            (alone,) = some.loc[some["family"] == "adamw", "arm"].unique()
-            named = {0.0: alone} | _by_retention(some, "lookahead")
-            means = some.groupby("arm")["test_loss"].mean()
+        for (last, task_runs), ls in zip(digits.items(), LINES["ls"], strict=False):
+            selected = task_runs[task_runs["times"] == times]
+            (alone,) = selected.loc[selected["family"] == "adamw", "arm"].unique()
+            named = {0.0: alone} | _by_retention(selected, "lookahead")
+            means = selected.groupby("arm")["test_loss"].mean()
             losses = pd.Series({a: means[arm] for a, arm in named.items()})
             ax.plot(losses, color=COLOURS["Lookahead"], ls=ls, label=f"{last} steps")
             ax.plot(losses.idxmin(), losses.min(), "o", color=COLOURS["Lookahead"], mec="0.1", ms=6)
-        rate = some.loc[some["arm"] == alone, "lr"].iloc[0]
+        rate = selected.loc[selected["arm"] == alone, "lr"].iloc[0]
         ax.set(yscale="log", ylabel=f"test loss, digits\nlearning rate {rate:g}, unchanged")
         plain_ticks(ax.yaxis, [0.1, 0.2, 0.5, 1, 2])
     for ax in axs.flat:
@@ -134,23 +171,23 @@ def budget(runs):
 # ------------------------------------------------------------------------------------------------------ names of arms
 
 
-def _arms(runs, kinds=(*FAMILIES,), prefix=""):
+def _arms(runs: pd.DataFrame, kinds: Sequence[str] = (*FAMILIES,), prefix: str = "") -> dict[str, dict[float, str]]:
     """Return the names of arms by kind and retention."""
     return {kind: _by_retention(runs, prefix + FAMILIES[kind]) for kind in kinds}
 
 
-def _by_retention(runs, family):
-    """Return the names of the arms of a family by retention; a lower rate has that of the Lookahead it controls."""
+def _by_retention(runs: pd.DataFrame, family: str) -> dict[float, str]:
+    """Return the arms of a family by retention; a lower rate has that of the Lookahead it controls."""
     arms = runs[runs["family"] == family].drop_duplicates("arm")
     return dict(zip(arms["retention"].fillna((1 - arms["times"]).round(12)), arms["arm"], strict=True))
 
 
-def _tasks_of(runs, arm):
+def _tasks_of(runs: pd.DataFrame, arm: str) -> list[str]:
     return [*runs.loc[runs["arm"] == arm, "task"].unique()]
 
 
-def _entry(runs):
-    """The name of the only task without its changes."""
+def _entry(runs: pd.DataFrame) -> str:
+    """Return the name of the only task without its changes."""
     (entry,) = runs["entry"].unique()
     return entry
 
@@ -158,38 +195,40 @@ def _entry(runs):
 # ------------------------------------------------------------------------------------------------------------ numbers
 
 
-def _multiples(runs, metric, named, control):
-    """Return a metric of arms by retention, as multiples of a control's or of the control of each: geometric means.
+def _multiples(
+    runs: pd.DataFrame, metric: str, named: Mapping[float, str], control: str | Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a metric of arms by retention, as multiples of one control or of the control of each: geometric means.
 
-    returns : frame with ``mean``, ``low``, ``high`` over all tasks, in which a single control stands at retention 0;
-    frame of the means with a column for each task.
+    The first frame has ``mean``, ``low`` and ``high`` over all tasks; a single control is at retention 0. The second
+    frame has the means, a column for each task.
     """
     controls = dict.fromkeys(named.values(), control) if isinstance(control, str) else control
     ratios = statistics.ratios_to(_values(runs, metric), controls, over="seeds").rename(columns={"ratio": "mean"})
     joint, by_task = ratios.xs("all", level="task"), ratios.drop("all", level="task")["mean"].unstack("task")
-    middle, tasks = (each.loc[[*named.values()]].set_axis([*named]) for each in (joint, by_task))
+    middle, tasks = (table.loc[[*named.values()]].set_axis([*named]) for table in (joint, by_task))
     if isinstance(control, str):
         middle.loc[0.0] = tasks.loc[0.0] = 1.0
     return middle.sort_index(), tasks.sort_index()
 
 
-def _per_cent(runs):
-    """Return test losses less that of tuned AdamW, by retention, in per cent of the loss of chance over the best."""
+def _per_cent(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return test losses less that of tuned AdamW, by retention, in % of the gap between chance and the best loss."""
     values, named = _values(runs, "test_loss"), _by_retention(runs, "tuned lookahead")
-    (room,) = statistics.chance_gap(runs, "test_loss")
+    (full_gap,) = statistics.chance_gap(runs, "test_loss")
     gaps = {a: statistics.student(statistics.paired(values, arm, "tuned adamw")) for a, arm in named.items()}
-    return 100 / room * pd.DataFrame({0.0: (0.0, 0.0, 0.0)} | gaps, ["mean", "low", "high"]).T
+    return 100 / full_gap * pd.DataFrame({0.0: (0.0, 0.0, 0.0)} | gaps, ["mean", "low", "high"]).T
 
 
-def _values(runs, metric):
+def _values(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     return runs.rename(columns={metric: "value"})[["task", "arm", "seed", "value"]]
 
 
 # ------------------------------------------------------------------------------------------------------------ drawing
 
 
-def _kinds(ax, runs, metric, kinds, control):
-    """Draw the multiples of each kind of arm, with their intervals, and thinly of each task where there are several."""
+def _kinds(ax: Axes, runs: pd.DataFrame, metric: str, kinds: Mapping[str, Mapping[float, str]], control: str) -> None:
+    """Draw the multiples of each kind of arm, with intervals, and thinly of each task where there are several."""
     for kind, named in kinds.items():
         middle, tasks = _multiples(runs, metric, named, control)
         if tasks.shape[1] > 1:
@@ -198,15 +237,15 @@ def _kinds(ax, runs, metric, kinds, control):
     ax.plot(0, 1, **KINDS["AdamW"].points, ls="none", zorder=4, label="AdamW")
 
 
-def _waiting(ax, runs):
+def _waiting(ax: Axes, runs: pd.DataFrame) -> None:
     """Draw the share of runs above the threshold against the step, by Kaplan and Meier's estimator."""
     kinds = _arms(runs)
     curves = {"AdamW": {0.0: "adamw"}, "averaging": {0.9: kinds["averaging"][0.9]}}
     for kind, named in (curves | {kind: kinds[kind] for kind in ("Lookahead", CONTROL)}).items():
         for a, arm in named.items():
-            there = runs[runs["arm"] == arm]
-            times = there["steps_to_threshold"].where(there["reached"] == 1)
-            share = statistics.kaplan_meier(times, there["steps_to_threshold"].max())["waiting"]
+            arm_runs = runs[runs["arm"] == arm]
+            times = arm_runs["steps_to_threshold"].where(arm_runs["reached"] == 1)
+            share = statistics.kaplan_meier(times, arm_runs["steps_to_threshold"].max())["waiting"]
             ax.plot(share, drawstyle="steps-post", color=KINDS[kind].colour, dashes=KINDS[kind].dashes)
             if kind == "Lookahead":
                 ax.text(1.04 * share.index[share <= 0.5][0], 0.55, f"{a}", fontsize=7)
@@ -214,13 +253,13 @@ def _waiting(ax, runs):
     plain_ticks(ax.xaxis, [150, 200, 300, 500, 1000, 1500])
 
 
-def _against_retention(ax, ticks):
+def _against_retention(ax: Axes, ticks: Sequence[float]) -> None:
     ax.set(yscale="log", xlim=(-0.05, 0.97))
     plain_ticks(ax.yaxis, ticks)
     both_conventions(ax)
 
 
-def _finished(fig, axs, plain=()):
+def _finished(fig: Figure, axs: np.ndarray, plain: Iterable[Axes] = ()) -> Figure:
     finished(fig, axs.flat, top=False)
     for ax in plain:
         sns.despine(ax=ax)

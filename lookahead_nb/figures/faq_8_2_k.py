@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from lookahead_nb import statistics
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE
@@ -19,14 +22,14 @@ GREYS = [
     Look("", "0.65", "D", (6, 1, 1, 1)),
     Look("", "0.75", "v"),
 ]
-FLOORS = {  # by the name of the task without its changes
+FLOORS = {  # by the entry of the task
     "bowl": "exact (lines), AdamW (points)",
     "blobs": "blobs, many curvatures",
     "teacher": "teacher, one curvature",
 }
 GROUPS = ("short", "long", "momentum rings")  # of the tasks of C07
 RINGING = ("teacher", "checkerboard")
-CONTROL = "slow sync_period=1"  # which is AdamW at lr × slow_step_size
+CONTROL = "slow sync_period=1"  # the same as AdamW at lr × slow_step_size
 KINDS = {
     kind: Look(label, COLOURS[kind], MARKERS[kind], DASHES[kind], size=9 if kind == "fast" else 5)
     for kind, label in {
@@ -37,11 +40,19 @@ KINDS = {
 }
 
 
-def exact_cycle(exact):
-    """Draw what the exact cycle gives over the sync period, one line for each rate times curvature.
+def exact_cycle(exact: pd.DataFrame) -> Figure:
+    """Draw the results of the exact cycle over the sync period.
 
-    exact : frame with ``sync_period``, ``x`` (rate times curvature), ``slow`` and ``fast`` (variances over that of the
-    inner rule) and ``steps``.
+    Parameters
+    ----------
+    exact : DataFrame
+        The columns ``sync_period``, ``x`` (rate times curvature), ``slow`` and ``fast`` (variances over that of the
+        inner optimizer) and ``steps``.
+
+    Returns
+    -------
+    Figure
+        One line for each rate times curvature.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.6))
     labels = {
@@ -64,33 +75,41 @@ def exact_cycle(exact):
     return finished(fig, axs)
 
 
-def stability_and_speed(runs):
-    """Draw the noise floor of slow, fast and averaged weights, and the steps to a threshold, over the sync period.
+def stability_and_speed(runs: pd.DataFrame) -> Figure:
+    """Draw noise floors and steps to a threshold over the sync period.
 
-    runs : table of the claim C05.
+    Parameters
+    ----------
+    runs : DataFrame
+        The table of the claim C05.
+
+    Returns
+    -------
+    Figure
+        The floors of slow, fast and averaged weights on three tasks, and the steps to a threshold.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.2))
     floors = runs[runs["eval_every"] == 73].drop_duplicates("entry").set_index("entry")["task"]
     for ax, (entry, name) in zip(axs.flat, FLOORS.items(), strict=False):
-        there = runs[runs["task"] == floors[entry]]
+        rows = runs[runs["task"] == floors[entry]]
         for kind, look in KINDS.items():
             if entry == "bowl" and kind == "averaging":
                 continue
             drawn = look.line | {"label": look.label}
             if entry == "bowl":
-                exact = there[there["family"] == "slow"].groupby("sync_period").first()[["slow_risk", "fast_risk"]]
+                exact = rows[rows["family"] == "slow"].groupby("sync_period").first()[["slow_risk", "fast_risk"]]
                 exact = exact / exact.loc[1, "slow_risk"]
                 ax.plot(exact[f"{kind}_risk"], color=look.colour, dashes=look.dashes)
                 drawn = look.points | {"label": look.label, "ls": "none"}
-            line(ax, _ratios(there, kind, "floor"), **drawn)
+            line(ax, _ratios(rows, kind, "floor"), **drawn)
         periods(ax, PERIODS)
         at_one(ax)
         ax.set(ylabel="excess loss at the noise floor", title=name)
     axs[1, 0].legend(loc="upper left")
     speeds = runs[runs["eval_every"] == 100].groupby("task", sort=False)
-    for (_, there), look in zip(speeds, GREYS, strict=True):
-        name = f"{there['entry'].iloc[0]}, lr {there['lr'].max():g}"
-        line(axs[1, 1], _ratios(there, "slow", "steps_to_threshold"), **look.line | {"label": name})
+    for (_, rows), look in zip(speeds, GREYS, strict=True):
+        name = f"{rows['entry'].iloc[0]}, lr {rows['lr'].max():g}"
+        line(axs[1, 1], _ratios(rows, "slow", "steps_to_threshold"), **look.line | {"label": name})
     periods(axs[1, 1], PERIODS)
     at_one(axs[1, 1])
     axs[1, 1].set(ylabel="steps to the threshold", title="speed")
@@ -98,10 +117,18 @@ def stability_and_speed(runs):
     return finished(fig, axs.flat)
 
 
-def choice(runs):
-    """Draw the test loss at the tuned rate over the sync period, less that at period 5, in hundredths of the range.
+def choice(runs: pd.DataFrame) -> Figure:
+    """Draw the test loss at the tuned rate over the sync period, less that at period 5.
 
-    runs : table of the claim C07.
+    Parameters
+    ----------
+    runs : DataFrame
+        The table of the claim C07.
+
+    Returns
+    -------
+    Figure
+        Losses in % of the gap between chance and the best loss, one panel for each group of tasks.
     """
     by_period = runs[runs["family"] == "tuned"].drop_duplicates("arm").set_index("sync_period")["arm"]
     names = {"AdamW": "tuned adamw"} | {f"{k:g}": arm for k, arm in by_period.items()} | {"avg.": "tuned averaging"}
@@ -111,11 +138,11 @@ def choice(runs):
     for ax, title in zip(axs, GROUPS, strict=True):
         tasks = [*runs[groups == title].groupby("task", sort=False)]
         ax.axhspan(-1, 1, color="0.92", zorder=0)
-        for i, ((_, there), look) in enumerate(zip(tasks, GREYS, strict=False)):
-            means = _shares(there, names, by_period[5]) * 100
+        for i, ((_, task_runs), look) in enumerate(zip(tasks, GREYS, strict=False)):
+            means = _shares(task_runs, names, by_period[5]) * 100
             x = np.arange(len(names)) + 0.12 * (i - (len(tasks) - 1) / 2)
             ax.errorbar(x, means["mean"], away(means), ecolor=look.colour, **CAPS)
-            ax.plot(x, means["mean"], look.marker, color=look.colour, ms=4, label=there["entry"].iloc[0])
+            ax.plot(x, means["mean"], look.marker, color=look.colour, ms=4, label=task_runs["entry"].iloc[0])
             ax.plot(x[1:-1], means["mean"].iloc[1:-1], color=look.colour, dashes=look.dashes, lw=0.8)
         ax.set_xticks(range(len(names)), names, rotation=45)
         ax.set(xlabel="sync period", title=title)
@@ -124,8 +151,8 @@ def choice(runs):
     return finished(fig, axs)
 
 
-def _ratios(runs, kind, metric):
-    """Geometric means over the seeds of the arms of a kind over slow weights at period 1, with intervals, by period."""
+def _ratios(runs: pd.DataFrame, kind: str, metric: str) -> pd.DataFrame:
+    """Return geometric means of the arms of a kind over slow weights at period 1, with intervals, by period."""
     values = runs.assign(value=runs[metric])
     arms = runs[runs["family"] == kind].drop_duplicates("arm").set_index("sync_period")["arm"]
     gaps = {
@@ -138,11 +165,11 @@ def _ratios(runs, kind, metric):
     return np.exp(pd.DataFrame(gaps).T[["mean", "low", "high"]]).sort_index()
 
 
-def _shares(runs, names, control):
-    """Mean gaps of the arms to a control, and their intervals, as shares of (chance - lowest mean loss)."""
+def _shares(runs: pd.DataFrame, names: Mapping[str, str], control: str) -> pd.DataFrame:
+    """Return mean gaps of the arms to a control, with intervals, as fractions of (chance - lowest mean loss)."""
     values = runs.assign(value=runs["test_loss"])
-    (room,) = statistics.chance_gap(runs, "test_loss")
+    (full_gap,) = statistics.chance_gap(runs, "test_loss")
     others = {name: arm for name, arm in names.items() if arm != control}
     gaps = {name: statistics.by_task(statistics.paired(values, arm, control)).iloc[0] for name, arm in others.items()}
-    found = pd.DataFrame(gaps).T[["mean", "low", "high"]] / room
-    return found.reindex(names).fillna(0.0)
+    shares = pd.DataFrame(gaps).T[["mean", "low", "high"]] / full_gap
+    return shares.reindex(names).fillna(0.0)

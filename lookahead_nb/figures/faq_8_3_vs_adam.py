@@ -1,15 +1,19 @@
 """Figures of the notebook 05_faq_8_3_vs_adam.
 
-They take the runs of claims, as ``claims.results`` returns them, and show an arm as a multiple of its control, paired
-by seed. The parameters of a task say which panel a run belongs to.
+They accept the runs of claims, as ``claims.results`` returns them, and show an arm as a multiple of its control, paired
+by seed. The parameters of a task decide the panel of a run.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lookahead_nb import statistics
 from lookahead_nb.figures import PAGE
@@ -30,7 +34,7 @@ LOOKS = {
     task: Look(task, colour, marker)
     for task, colour, marker in zip(TASKS, sns.color_palette("crest", len(TASKS)), "osD^vP<X>", strict=True)
 }
-TICKS = {  # of a logarithmic axis, by how wide it is
+TICKS = {  # ticks of a logarithmic axis by its highest ratio of end to start
     1.2: [0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08],
     1.5: [0.85, 0.9, 0.95, 1, 1.1, 1.2],
     np.inf: [0.5, 0.7, 1, 1.5, 2],
@@ -38,31 +42,66 @@ TICKS = {  # of a logarithmic axis, by how wide it is
 ALL, STEPS, EPOCHS = "all rows", "a tenth,\nequal steps", "a tenth,\nequal epochs"
 
 
-def ratios(runs, control, *arms, metric="test_loss"):
-    """Return arms as multiples of a control in a metric: see ``statistics.ratios_to``.
+def ratios(runs: pd.DataFrame, control: str, *arms: str, metric: str = "test_loss") -> pd.DataFrame:
+    """Return arms as multiples of a control in a metric.
 
-    control : str, an arm; arms : others, default all; metric : str, a column of runs.
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of a claim.
+    control : str
+        The arm to compare with.
+    *arms : str
+        The other arms, by default all.
+    metric : str
+        A column of runs, by default "test_loss".
+
+    Returns
+    -------
+    DataFrame
+        The frame of ``statistics.ratios_to``.
     """
-    kept = runs[runs["arm"].isin([control, *arms])] if arms else runs
-    return statistics.ratios_to(kept.assign(value=kept[metric])[["task", "arm", "seed", "value"]], control)
+    chosen = runs[runs["arm"].isin([control, *arms])] if arms else runs
+    return statistics.ratios_to(chosen.assign(value=chosen[metric])[["task", "arm", "seed", "value"]], control)
 
 
-def longest(runs):
-    """Return the runs of the tasks that have as many steps as any on the same data and rows with the same schedule."""
+def longest(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the tasks with the most steps.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of a claim.
+
+    Returns
+    -------
+    DataFrame
+        The runs of the tasks that have the most steps among those of the same entry with the same schedule.
+    """
     alike = runs.groupby(["entry", "schedule"])["steps"]
     return runs[runs["steps"] == alike.transform("max")]
 
 
-def over_tasks(runs, margin=1.02):
-    """Draw every arm as a multiple of tuned Adam on each task and over the tasks, at a constant and at a cosine rate.
+def over_tasks(runs: pd.DataFrame, margin: float = 1.02) -> Figure:
+    """Draw every arm as a multiple of tuned Adam on each task and over the tasks.
 
-    runs : of C08. margin : float above 1, the band within which nobody would care.
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C08.
+    margin : float
+        Above 1, by default 1.02; a ratio closer to one makes no practical difference.
+
+    Returns
+    -------
+    Figure
+        A constant rate on the left, a cosine rate on the right.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 5.6), sharey=True, width_ratios=[1.3, 1])
     rows = {task: -i for i, task in enumerate([*TASKS, "all"])}
     for ax, is_cosine in zip(axs, (False, True), strict=True):
-        some = runs[(runs["schedule"] == "cosine") == is_cosine]
-        _forest(ax, ratios(some, "adam").rename(index=_of_task(some, "entry"), level="task"), rows, margin)
+        selected = runs[(runs["schedule"] == "cosine") == is_cosine]
+        _forest(ax, ratios(selected, "adam").rename(index=_of_task(selected, "entry"), level="task"), rows, margin)
         ax.axhline(0.5 - len(TASKS), color="0.3", lw=0.6)
         ax.set(xlabel="test loss, tuned Adam = 1")
         ax.set_title("cosine rate" if is_cosine else "constant rate")
@@ -71,15 +110,28 @@ def over_tasks(runs, margin=1.02):
     return finished(fig, axs, left=True)
 
 
-def training_time(runs, whole, crossing):
-    """Draw Lookahead as a multiple of Adam against the training time: at one rate, re-tuned, and on a quadratic.
+def training_time(runs: pd.DataFrame, whole: pd.DataFrame, crossing: pd.DataFrame) -> Figure:
+    """Draw Lookahead as a multiple of Adam against the training time.
 
-    runs : of C10, the shortest of which take a tenth of the steps of the longest; whole : of C08, which tunes for the
-    longest. crossing : frame of ``predictions.overtaking``.
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C10; the shortest have a tenth of the steps of the longest.
+    whole : DataFrame
+        The runs of the claim C08, tuned for the longest training time.
+    crossing : DataFrame
+        The frame of ``predictions.overtaking``.
+
+    Returns
+    -------
+    Figure
+        Panels at one rate, re-tuned, and on a quadratic.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 3.3))
     constant = whole[whole["schedule"] == "constant"]
-    tuned = pd.concat([ratios(some, "adam", "lookahead").loc["lookahead"] for some in (runs.pipe(_tuned), constant)])
+    tuned = pd.concat(
+        [ratios(selected, "adam", "lookahead").loc["lookahead"] for selected in (runs.pipe(_tuned), constant)]
+    )
     parameters = pd.concat([runs, constant])
     at_one_rate = ratios(runs, "adam at 0.01", "lookahead at 0.01").loc["lookahead at 0.01"]
     for ax, lines in ((axs[0], at_one_rate), (axs[1], tuned)):
@@ -118,16 +170,26 @@ def training_time(runs, whole, crossing):
     return finished(fig, axs)
 
 
-def data_size(runs, margin=1.02):
-    """Draw Lookahead as a multiple of AdamW on all rows and on a tenth of them, at a constant and at a cosine rate.
+def data_size(runs: pd.DataFrame, margin: float = 1.02) -> Figure:
+    """Draw Lookahead as a multiple of AdamW on all rows and on a tenth of them.
 
-    runs : of C09. margin : as in :func:`over_tasks`.
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C09.
+    margin : float
+        As in :func:`over_tasks`.
+
+    Returns
+    -------
+    Figure
+        A constant rate on the left, a cosine rate on the right.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.9), sharey=True)
     for ax, is_cosine in zip(axs, (False, True), strict=True):
-        some = runs[(runs["schedule"] == "cosine") == is_cosine]
-        table = ratios(some, "adamw", "lookahead").loc["lookahead"].drop("all")
-        table = table.assign(entry=_of_task(some, "entry"), size=_of_task(some.assign(size=_sizes), "size"))
+        selected = runs[(runs["schedule"] == "cosine") == is_cosine]
+        table = ratios(selected, "adamw", "lookahead").loc["lookahead"].drop("all")
+        table = table.assign(entry=_of_task(selected, "entry"), size=_of_task(selected.assign(size=_sizes), "size"))
         entries = [*table["entry"].unique()]
         for entry, shift in zip(entries, np.linspace(-0.12, 0.12, len(entries)), strict=True):
             points = table[table["entry"] == entry].set_index("size").loc[[ALL, STEPS, EPOCHS]]
@@ -146,10 +208,20 @@ def data_size(runs, margin=1.02):
     return finished(fig, axs)
 
 
-def text(runs, margins=(1.1, 1.02)):
-    """Draw the arms on text as multiples of Adam: steps to a training loss, and test loss early and in the end.
+def text(runs: pd.DataFrame, margins: tuple[float, float] = (1.1, 1.02)) -> Figure:
+    """Draw the arms on text as multiples of Adam.
 
-    runs : of C19. margins : float above 1 of the steps, and of the losses.
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C19.
+    margins : tuple of float
+        The margin of the steps and that of the losses, both above 1; by default (1.1, 1.02).
+
+    Returns
+    -------
+    Figure
+        Steps to a training loss, and test loss early and at the end.
     """
     whole = longest(runs)
     short = runs.drop(whole.index)
@@ -165,10 +237,10 @@ def text(runs, margins=(1.1, 1.02)):
         "test loss, all steps,\ntuned for them": (whole, "adam", [], "test_loss"),
     }
     fig, axs = plt.subplots(1, len(panels), figsize=(PAGE, 3.2), sharey=True)
-    for ax, (label, (some, control, arms, metric)) in zip(axs, panels.items(), strict=True):
-        arms = arms or [arm for arm in ARMS if arm in {*some["arm"]} and " at " not in arm]
-        table = ratios(some, control, *arms, metric=metric).drop("all", level="task")
-        table = table.rename(index=_of_task(some.assign(model=_models), "model"), level="task")
+    for ax, (label, (selected, control, arms, metric)) in zip(axs, panels.items(), strict=True):
+        arms = arms or [arm for arm in ARMS if arm in {*selected["arm"]} and " at " not in arm]
+        table = ratios(selected, control, *arms, metric=metric).drop("all", level="task")
+        table = table.rename(index=_of_task(selected.assign(model=_models), "model"), level="task")
         rows = {task: -i for i, task in enumerate(table.index.unique("task"))}
         _forest(ax, table, rows, margins[metric == "test_loss"])
         ax.set_xlabel(f"{label}\n(Adam = 1)")
@@ -177,27 +249,27 @@ def text(runs, margins=(1.1, 1.02)):
     return finished(fig, axs, left=True)
 
 
-def _of_task(runs, column):
-    """Return a parameter of the tasks by their name."""
+def _of_task(runs: pd.DataFrame, column: str) -> pd.Series:
+    """Return a parameter of the tasks by task name."""
     return runs.drop_duplicates("task").set_index("task")[column]
 
 
-def _sizes(runs):
-    """Return what a task changes of the data set: its rows, and with them the steps or not."""
+def _sizes(runs: pd.DataFrame) -> np.ndarray:
+    """Return whether a task has all rows or a tenth, and a tenth at equal steps or equal epochs."""
     fewest = runs.groupby("entry")["steps"].transform("min")
     few = np.where(runs["steps"] == fewest, EPOCHS, STEPS)
     return np.where(runs["rows"].isna(), ALL, few)
 
 
-def _models(runs):
+def _models(runs: pd.DataFrame) -> pd.Series:
     return runs["entry"] + ",\n" + runs["hidden"].map(lambda widths: "network" if widths else "logistic")
 
 
-def _tuned(runs):
+def _tuned(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["task"].isin(runs["task"][runs["arm"] == "adam"])]
 
 
-def _forest(ax, table, rows, margin):
+def _forest(ax: Axes, table: pd.DataFrame, rows: Mapping[str, int], margin: float) -> None:
     """Draw ratios by arm and task with their intervals, a row for each task and a band for the margin."""
     arms = [arm for arm in ARMS if arm in table.index.unique("arm")]
     for arm, shift in zip(arms, np.linspace(0.3, -0.3, len(arms)) if len(arms) > 1 else [0.0], strict=True):

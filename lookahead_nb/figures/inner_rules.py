@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lookahead_nb import statistics
 from lookahead_nb.figures import PAGE, plain_ticks
@@ -23,7 +27,11 @@ RULES = {
 CHANGING = {rule: RULES[rule] for rule in ("sgd", "momentum", "adagrad", "rmsprop")} | {
     "lookahead adam": "Lookahead(Adam)"
 }
-BELOW = {"lookahead": -0.24, "lower": 0.0, "averaging": 0.24}  # the line of the rule: kinds of arms beside it
+BELOW = {
+    "lookahead": -0.24,
+    "lower": 0.0,
+    "averaging": 0.24,
+}  # kinds of arms around the row of their inner optimizer
 LOOKS = {
     "lookahead": KINDS["Lookahead"],
     "lower": KINDS[CONTROL]._replace(label="the rule at lr × slow_step_size of Lookahead"),
@@ -32,20 +40,54 @@ LOOKS = {
 TASK_MARK: dict[str, Any] = {"color": "0.55", "ms": 2.5, "mew": 0.6, "ls": "none"}
 
 
-def ratios(runs, control, metric="test_loss"):
-    """Return arms as multiples of a control, or each of its own, in a metric: see ``statistics.ratios_to``."""
+def ratios(runs: pd.DataFrame, control: str | Mapping[str, str], metric: str = "test_loss") -> pd.DataFrame:
+    """Return arms as multiples of a control in a metric.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of a claim.
+    control : str or mapping of str to str
+        One arm, or the control of each arm.
+    metric : str
+        A column of runs, by default "test_loss".
+
+    Returns
+    -------
+    DataFrame
+        The frame of ``statistics.ratios_to``, over the seeds.
+    """
     return statistics.ratios_to(runs.assign(value=runs[metric]), control, over="seeds")
 
 
-def to_rule(runs):
-    """Return Lookahead and its controls as multiples of their inner rule. runs : of C15, arms "adam", "lower adam"."""
+def to_rule(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return Lookahead and its controls as multiples of their inner optimizer.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C15, with arms such as "adam" and "lower adam".
+
+    Returns
+    -------
+    DataFrame
+        As :func:`ratios`, in the test loss.
+    """
     return ratios(runs, {f"{kind} {rule}": rule for rule in RULES for kind in LOOKS})
 
 
-def around_every_rule(runs):
-    """Draw the test loss of Lookahead and of its controls as multiples of that of the inner rule, for every rule.
+def around_every_rule(runs: pd.DataFrame) -> Figure:
+    """Draw the test loss of Lookahead and of its controls, for every inner optimizer.
 
-    runs : of C15. Grey crosses are single tasks.
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C15.
+
+    Returns
+    -------
+    Figure
+        Multiples of the test loss of the inner optimizer. Grey crosses are single tasks.
     """
     table = to_rule(runs)
     fig, ax = plt.subplots(figsize=(PAGE, 3.6))
@@ -75,10 +117,20 @@ def around_every_rule(runs):
     return fig
 
 
-def adapting(steps, runs):
-    """Draw (a) the slow steps an adaptive Lookahead takes on its way, (b) test losses as multiples of the best fixed.
+def adapting(steps: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+    """Draw the slow steps of an adaptive Lookahead, and its test losses.
 
-    steps : frame with the columns task, progress (0 to 1), slow_step_size and seed. runs : of C16.
+    Parameters
+    ----------
+    steps : DataFrame
+        The columns ``task``, ``progress`` (0 to 1), ``slow_step_size`` and ``seed``.
+    runs : DataFrame
+        The runs of the claim C16.
+
+    Returns
+    -------
+    Figure
+        Panel (a) shows the slow steps during a run, panel (b) test losses as multiples of the best fixed step.
     """
     to_fixed = ratios(runs, "fixed")
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 3.0), width_ratios=[1.2, 1])
@@ -107,10 +159,18 @@ def adapting(steps, runs):
     return finished(fig, axs)
 
 
-def sparse_and_drifting(runs):
-    """Draw rules as multiples of Adam: test loss on texts as (a) plain counts and (b) weighted, (c) tracking errors.
+def sparse_and_drifting(runs: pd.DataFrame) -> Figure:
+    """Draw inner optimizers as multiples of Adam on sparse and on drifting tasks.
 
-    runs : of C20.
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C20.
+
+    Returns
+    -------
+    Figure
+        Test loss on texts as (a) plain counts and (b) weighted counts, and (c) tracking errors.
     """
     on_text, to_adam = runs["landscape"].isna(), dict.fromkeys(CHANGING, "adam")
     sparse, drifting = ratios(runs[on_text], to_adam), ratios(runs[~on_text], to_adam, "tracking_error")
@@ -143,6 +203,8 @@ def sparse_and_drifting(runs):
     return finished(fig, axs)
 
 
-def _bars(ax, table, rows, *, color, marker, label=None):
+def _bars(
+    ax: Axes, table: pd.DataFrame, rows: np.ndarray, *, color: str, marker: str, label: str | None = None
+) -> None:
     ends = away(table, "ratio")
     ax.errorbar(table["ratio"], rows, xerr=ends, fmt=marker, color=color, ms=4, lw=1.2, label=label, zorder=3)

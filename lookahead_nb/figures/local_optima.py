@@ -1,4 +1,4 @@
-"""Figures of the notebook 09_local_optima, drawn from the runs of the claims C03, C06 and C17."""
+"""Figures of the notebook 09_local_optima, from the runs of the claims C03, C06 and C17."""
 
 from __future__ import annotations
 
@@ -6,28 +6,45 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from lookahead_nb import claims, escapes, statistics
 from lookahead_nb.figures import COLUMN, PAGE, both_conventions
 from lookahead_nb.figures.parts import CONTROL, KINDS, Look, at_one, finished, line, only_ticks, periods
+from lookahead_nb.problems import Problem
 
 PERIODS = [1, 5, 10, 20]
-ARMS = {"adamw": "AdamW", "lookahead": "Lookahead", "lower": CONTROL}  # of the paths
+ARMS = {"adamw": "AdamW", "lookahead": "Lookahead", "lower": CONTROL}  # kinds by arm of the paths
 WELLS = {"gentle": "gentle basins", "sharp": "sharp basins"}
 NETWORKS = {"xor_relu": "ReLU units", "xor_sigmoid": "sigmoid units", "xor_tanh": "tanh units"}
 RARE = 3e-6  # a rate per step at which one replica in a hundred crosses within a run
 
 
-def wells():
-    """Return the two wells of the register, a dict of ``problems.Problem``: "gentle" and "sharp"."""
+def wells() -> dict[str, Problem]:
+    """Return the two wells of the register.
+
+    Returns
+    -------
+    dict of Problem
+        The wells "gentle" and "sharp".
+    """
     return {name: claims.read()["C17"].problems[name] for name in WELLS}
 
 
-def paths(paths):
-    """Draw the height of the basins beside the positions of a few replicas over the steps, a panel for each arm.
+def paths(paths: pd.DataFrame) -> Figure:
+    """Draw the positions of a few replicas over the steps, next to the height of the basins.
 
-    paths : table with ``arm``, ``step`` and a column of positions on the sharp well for each replica.
+    Parameters
+    ----------
+    paths : DataFrame
+        The columns ``arm`` and ``step``, and one column of positions on the sharp well for each replica.
+
+    Returns
+    -------
+    Figure
+        The height on the left, then one panel for each arm.
     """
     x = np.linspace(-1.7, 1.7, 341)
     profile = pd.Series(wells()["sharp"].model.heights(x[:, None]), x)
@@ -47,10 +64,20 @@ def paths(paths):
     return finished(fig, axs)
 
 
-def rates(by_retention, by_period):
-    """Draw how fast basins are left, against retention (above) and k (below), and where runs end against k.
+def rates(by_retention: pd.DataFrame, by_period: pd.DataFrame) -> Figure:
+    """Draw the escape rates out of basins against retention and k, and where runs end.
 
-    by_retention, by_period : tables of the claims C03 and C06.
+    Parameters
+    ----------
+    by_retention : DataFrame
+        The table of the claim C03.
+    by_period : DataFrame
+        The table of the claim C06.
+
+    Returns
+    -------
+    Figure
+        Retention in the upper panels, k in the lower ones.
     """
     law = _law()
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 6.0))
@@ -66,17 +93,17 @@ def rates(by_retention, by_period):
     return fig
 
 
-def _law():
-    """Return Kramers' rates at the learning rate times slow_step_size: by well and retention, of both basins."""
-    found = {
+def _law() -> pd.DataFrame:
+    """Return Kramers' rates at the learning rate times slow_step_size, by well and retention, of both basins."""
+    rates_by_well = {
         (well, retention): escapes.kramers_rates(problem.model, problem.fields["lr"] * (1 - retention))
         for well, problem in wells().items()
         for retention in np.arange(0, 91, 2) / 100
     }
-    return pd.DataFrame(found, ["deeper", "shallower"]).T
+    return pd.DataFrame(rates_by_well, ["deeper", "shallower"]).T
 
 
-def _rates_by_retention(ax, runs, law):
+def _rates_by_retention(ax: Axes, runs: pd.DataFrame, law: pd.DataFrame) -> None:
     for side, column in {"shallower": "rate_out_of_shallower", "deeper": "rate_out_of_deeper"}.items():
         fill, lines = side == "shallower", _by_retention(runs, column)
         ax.plot(law[side], color="0.6", lw=0.8, zorder=0, label="Kramers' law" if fill else None)
@@ -91,7 +118,7 @@ def _rates_by_retention(ax, runs, law):
     _retentions(ax)
 
 
-def _by_period(left, right, runs):
+def _by_period(left: Axes, right: Axes, runs: pd.DataFrame) -> None:
     looks = {
         ("gentle", 0.7): Look("gentle, retention 0.7", "0.55", "o"),
         ("gentle", 0.8): Look("gentle, retention 0.8", "0.55", "s", (4, 1.5)),
@@ -115,10 +142,20 @@ def _by_period(left, right, runs):
     left.legend(loc="upper left")
 
 
-def stuck(by_retention, by_period):
-    """Draw the share of networks that get stuck, for each kind of unit, against retention (above) and k (below).
+def stuck(by_retention: pd.DataFrame, by_period: pd.DataFrame) -> Figure:
+    """Draw the share of networks that get stuck, for each kind of unit.
 
-    by_retention, by_period : tables of the claims C03 and C06.
+    Parameters
+    ----------
+    by_retention : DataFrame
+        The table of the claim C03.
+    by_period : DataFrame
+        The table of the claim C06.
+
+    Returns
+    -------
+    Figure
+        Retention in the upper panels, k in the lower ones.
     """
     fig, axs = plt.subplots(2, 3, figsize=(PAGE, 4.8), sharey=True)
     for ax, (network, title) in zip(axs[0], NETWORKS.items(), strict=True):
@@ -129,12 +166,12 @@ def stuck(by_retention, by_period):
         ax.text(0.5, 0.97, title, transform=ax.transAxes, ha="center", va="top")
         _retentions(ax)
     for ax, network in zip(axs[1], NETWORKS, strict=True):
-        there = by_period[by_period["task"] == network].assign(stuck=lambda frame: 1 - frame["reached"])
-        shares = {k: _mean(arm["stuck"]) for k, arm in _by_sync_period(there, 0.8).items()}
+        network_runs = by_period[by_period["task"] == network].assign(stuck=lambda frame: 1 - frame["reached"])
+        shares = {k: _mean(arm["stuck"]) for k, arm in _by_sync_period(network_runs, 0.8).items()}
         means = pd.DataFrame(shares).T
         line(ax, means.loc[5:], **KINDS["Lookahead"].line)
         line(ax, means.loc[[1]], **KINDS[CONTROL].line)
-        alone = there.loc[there["kind"] == "AdamW", "stuck"].mean()
+        alone = network_runs.loc[network_runs["kind"] == "AdamW", "stuck"].mean()
         ax.axhline(alone, color=KINDS["AdamW"].colour, lw=0.8, zorder=0)
         periods(ax, PERIODS, "sync period k, at retention 0.8", zorder=-1)
     for ax in axs[:, 0]:
@@ -147,19 +184,26 @@ def stuck(by_retention, by_period):
     return fig
 
 
-def tuned(tuning):
-    """Draw the loss after the last step against the learning rate, at the best slow_step_size and k of each rate.
+def tuned(tuning: pd.DataFrame) -> Figure:
+    """Draw the loss after the last step against the learning rate.
 
-    Zero and one are the heights of the deeper and of the shallower minimum.
+    Parameters
+    ----------
+    tuning : DataFrame
+        The table of the claim C17.
 
-    tuning : table of the claim C17.
+    Returns
+    -------
+    Figure
+        Each rate has its best slow_step_size and k. The height of the deeper minimum is
+        0, that of the shallower minimum is 1.
     """
     model = wells()["sharp"].model
     depths = model.heights(np.array(model.minima)[:, None])
     fig, ax = plt.subplots(figsize=(COLUMN, 2.6))
     for arm, name in {"tuned adamw": "AdamW", "tuned averaging": "averaging", "tuned lookahead": "Lookahead"}.items():
-        here = tuning[tuning["arm"] == arm]
-        best = (here.groupby("lr")["loss"].min() - depths[0]) / (depths[1] - depths[0])
+        arm_runs = tuning[tuning["arm"] == arm]
+        best = (arm_runs.groupby("lr")["loss"].min() - depths[0]) / (depths[1] - depths[0])
         look = KINDS[name]
         ax.plot(best, **look.line | {"marker": "", "label": look.label})
         ax.plot(best.idxmin(), best.min(), look.marker, color=look.colour, ms=6)
@@ -175,47 +219,47 @@ def tuned(tuning):
     return fig
 
 
-def _turning(profile):
-    """The positions of the minima and of the ridge between them."""
+def _turning(profile: pd.Series) -> pd.Index:
+    """Return the positions of the minima and of the ridge between them."""
     slope = np.sign(np.diff(profile.to_numpy()))
     return profile.index[1:-1][slope[1:] != slope[:-1]]
 
 
-def _retentions(ax):
-    """Make the x axis that of retention below and of slow_step_size above, in few words and ticks."""
+def _retentions(ax: Axes) -> None:
+    """Put retention on the x axis below and slow_step_size above, with short labels and few ticks."""
     both_conventions(ax)
     ax.set(xlabel="retention", xticks=[0, 0.5, 0.9])
     ax.child_axes[0].set(xlabel="slow_step_size", xticks=[1, 0.5, 0.1])
 
 
-def _by_retention(runs, column):
-    """Means over the seeds of the arms of C03, with t intervals, by kind and retention; AdamW is retention 0.
+def _by_retention(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return means over the seeds of the arms of C03, with t intervals, by kind and retention; AdamW is retention 0.
 
     A lower rate has the retention of the Lookahead that it controls.
     """
     runs = runs.assign(stuck=1 - runs["reached"])
     runs["retention"] = runs["retention"].fillna((1 - runs["times"]).round(10))
-    found = {
+    means = {
         place: _mean(arm.set_index("seed")[column]) for place, arm in runs.groupby(["kind", "retention"], sort=False)
     }
-    return pd.DataFrame(found).T.rename_axis(["kind", "retention"]).sort_index()
+    return pd.DataFrame(means).T.rename_axis(["kind", "retention"]).sort_index()
 
 
-def _by_sync_period(runs, retention):
-    """The runs, by seed, of the Lookaheads of a retention by sync period; at period 1, the lower rate."""
-    some = runs[np.isclose(runs["retention"].fillna(1 - runs["times"]), retention)]
-    periods = some["sync_period"].fillna(1).astype(int)
-    kept = some["kind"].isin(["Lookahead", CONTROL])
-    return {k: arm.set_index("seed") for k, arm in some[kept].groupby(periods[kept])}
+def _by_sync_period(runs: pd.DataFrame, retention: float) -> dict[int, pd.DataFrame]:
+    """Return the runs, by seed, of the Lookaheads of a retention by sync period; period 1 is the lower rate."""
+    selected = runs[np.isclose(runs["retention"].fillna(1 - runs["times"]), retention)]
+    periods = selected["sync_period"].fillna(1).astype(int)
+    compared = selected["kind"].isin(["Lookahead", CONTROL])
+    return {k: arm.set_index("seed") for k, arm in selected[compared].groupby(periods[compared])}
 
 
-def _mean(values):
-    """The mean over the seeds with its t interval."""
+def _mean(values: pd.Series) -> pd.Series:
+    """Return the mean over the seeds with its t interval."""
     estimate = statistics.student(pd.concat({"": values}, names=["task", "seed"]))
     return pd.Series(estimate, ["mean", "low", "high"])
 
 
-def _ratio(values, reference):
-    """The ratio of two means over the same seeds with its t interval, to first order in their errors."""
+def _ratio(values: pd.Series, reference: pd.Series) -> pd.Series:
+    """Return the ratio of two means over the same seeds with its t interval, to first order in their errors."""
     ratio = values.mean() / reference.mean()
     return _mean((values - ratio * reference) / reference.mean() + ratio)

@@ -1,26 +1,37 @@
-"""The figure of the notebook 06b_noise_floor: lines are predictions, markers are measured."""
+"""Figure of the notebook 06b_noise_floor. Lines are predictions; markers are measured."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, plain_ticks
 from lookahead_nb.figures.parts import Look, at_one, finished, no_minor_ticks
 
-SIZES = {  # of the cloud: measures
+SIZES = {  # measures of the cloud of slow weights
     "variance": Look("total variance", COLOURS["Lookahead"], "o"),
     "excess": Look("excess loss", COLOURS["AdamW"], "s"),
 }
 MEASURES = SIZES | {"directions": Look("five largest modes", COLOURS["slow"], "^")}
 
 
-def prediction(found, epoch):
+def prediction(found: pd.DataFrame, epoch: pd.DataFrame) -> Figure:
     """Draw the predicted against the measured size of the cloud of slow weights, and where the prediction ends.
 
-    found : ``predictions.floors`` over slow_step_size and sync_period at the lowest lr, and over lr. epoch : frame of
-    the total variance of one setting with ``step`` (of the epoch), ``weights``, ``predicted`` and ``measured``, NaN
-    where there are no runs.
+    Parameters
+    ----------
+    found : DataFrame
+        The frame of ``predictions.floors`` over slow_step_size and sync_period at the lowest lr, and over lr.
+    epoch : DataFrame
+        The total variance of one setting: ``step`` (of the epoch), ``weights``, ``predicted`` and ``measured``, which
+        is NaN where there are no runs.
+
+    Returns
+    -------
+    Figure
+        Predicted against measured sizes, their ratios by setting, one epoch, and the ratios over lr.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.8))
     lowest = found["lr"].min()
@@ -40,10 +51,10 @@ def prediction(found, epoch):
     rows = low[low["measure"].isin(SIZES)]
     order = rows.groupby(["beta1", "slow_step_size", "sync_period"], sort=True).ngroup()
     for shift, (name, look) in zip((-0.15, 0.15), SIZES.items(), strict=True):
-        some = rows[rows["measure"] == name]
-        bars = 2 * some["error"] / some["predicted"]
+        selected = rows[rows["measure"] == name]
+        bars = 2 * selected["error"] / selected["predicted"]
         drawn = {"fmt": look.marker, "ms": 3.5, "color": look.colour, "elinewidth": 0.7, "label": look.label}
-        axs[0, 1].errorbar(order[some.index] + shift, some["ratio"], bars, **drawn)
+        axs[0, 1].errorbar(order[selected.index] + shift, selected["ratio"], bars, **drawn)
     axs[0, 1].axhspan(0.9, 1.1, color="0.92", zorder=0)
     at_one(axs[0, 1])
     groups = order.groupby([rows["beta1"], rows["slow_step_size"]]).agg(["min", "max"])
@@ -63,10 +74,10 @@ def prediction(found, epoch):
     axs[1, 0].legend()
     series = (found["beta1"] == 0.9) & (found["sync_period"] == 5) & np.isclose(found["slow_step_size"], 0.5)
     for name, look in SIZES.items():
-        some = found[series & (found["measure"] == name)].sort_values("lr")
-        bars = 2 * some["error"] / some["predicted"]
+        selected = found[series & (found["measure"] == name)].sort_values("lr")
+        bars = 2 * selected["error"] / selected["predicted"]
         drawn = {"fmt": f"{look.marker}-", "ms": 4, "color": look.colour, "elinewidth": 0.7, "label": look.label}
-        axs[1, 1].errorbar(some["lr"], some["ratio"], bars, **drawn)
+        axs[1, 1].errorbar(selected["lr"], selected["ratio"], bars, **drawn)
     axs[1, 1].axhspan(0.9, 1.1, color="0.92", zorder=0)
     at_one(axs[1, 1])
     axs[1, 1].set(xscale="log", xlabel="lr of AdamW", ylabel="measured / predicted")

@@ -1,4 +1,4 @@
-"""What the figures share: the looks of arms, values with their intervals, axes, and the end of every drawing."""
+"""Parts that the figures share: styles of arms, values with their intervals, axes, and the last touches."""
 
 from __future__ import annotations
 
@@ -19,10 +19,27 @@ CAPS: dict[str, Any] = {"fmt": "none", "elinewidth": 0.8}  # of intervals that a
 
 
 class Look(NamedTuple):
-    """How a line, or a set of points, is drawn, and what the legend calls it.
+    """The style of a line or of a set of points, and its name in the legend.
 
-    label : str. colour : a colour of matplotlib. marker : str, "" for none. dashes : lengths on and off, () for a solid
-    line. hollow : bool, whether markers are outlines. size : float, of the markers.
+    Attributes
+    ----------
+    label : str
+        The name in the legend.
+    colour : Any
+        A matplotlib colour.
+    marker : str
+        A matplotlib marker; "" for none, the default.
+    dashes : tuple of float
+        Lengths on and off in line widths; () for a solid line, the default.
+    hollow : bool
+        Whether markers are outlines, by default False.
+    size : float
+        The size of the markers in points, by default 4.
+
+    Examples
+    --------
+    >>> Look("AdamW", "0.1", "o", hollow=True).points
+    {'color': '0.1', 'marker': 'o', 'ms': 4, 'mfc': 'none'}
     """
 
     label: str
@@ -44,11 +61,11 @@ class Look(NamedTuple):
         return self.points | {"dashes": self.dashes}
 
 
-def _look(kind, label, size, *, hollow=False):
+def _look(kind: str, label: str, size: float, *, hollow: bool = False) -> Look:
     return Look(label, COLOURS[kind], MARKERS[kind], DASHES[kind], hollow, size)
 
 
-KINDS = {  # of arms; the control is hollow, since it often lies on top of Lookahead
+KINDS = {  # by kind of arm; the control is hollow, since it often lies on top of Lookahead
     "Lookahead": _look("Lookahead", "Lookahead", 3.5),
     CONTROL: _look(CONTROL, "AdamW at lr × slow_step_size", 6.5, hollow=True),
     "averaging": _look("averaging", "averaging, without pull-back", 4.5),
@@ -60,9 +77,25 @@ KINDS = {  # of arms; the control is hollow, since it often lies on top of Looka
 
 
 def away(table: pd.DataFrame, middle: str = "mean") -> list[pd.Series]:
-    """Return how far ``low`` and ``high`` lie from the middle, as ``Axes.errorbar`` takes it.
+    """Return the distances from the middle to ``low`` and ``high``.
 
-    table : frame with ``low``, ``high`` and the column middle.
+    Parameters
+    ----------
+    table : DataFrame
+        Values with the columns ``low`` and ``high`` and the column named by middle.
+    middle : str
+        The column of the values, by default "mean".
+
+    Returns
+    -------
+    list of Series
+        The distances down and up, as ``Axes.errorbar`` accepts them.
+
+    Examples
+    --------
+    >>> down, up = away(pd.DataFrame({"mean": [2.0], "low": [1.5], "high": [3.0]}))
+    >>> float(down[0]), float(up[0])
+    (0.5, 1.0)
     """
     return [table[middle] - table["low"], table["high"] - table[middle]]
 
@@ -70,7 +103,14 @@ def away(table: pd.DataFrame, middle: str = "mean") -> list[pd.Series]:
 def line(ax: Axes, table: pd.DataFrame, **look: Any) -> None:
     """Draw means over the index of a table, and their intervals.
 
-    table : frame with ``mean``, ``low``, ``high``. look : arguments of ``Axes.plot``.
+    Parameters
+    ----------
+    ax : Axes
+        The panel.
+    table : DataFrame
+        Values with the columns ``mean``, ``low`` and ``high``.
+    **look : Any
+        Arguments of ``Axes.plot``, with ``color`` among them.
     """
     ax.plot(table["mean"], **look)
     ax.errorbar(table.index, table["mean"], away(table), ecolor=look["color"], **CAPS)
@@ -80,32 +120,81 @@ def line(ax: Axes, table: pd.DataFrame, **look: Any) -> None:
 
 
 def at_one(ax: Axes, *, across: bool = False) -> None:
-    """Draw the line at which a ratio is one. across : bool, whether ratios lie on the x axis."""
+    """Draw the line at which a ratio is one.
+
+    Parameters
+    ----------
+    ax : Axes
+        The panel.
+    across : bool
+        Whether ratios lie on the x axis, by default False.
+    """
     (ax.axvline if across else ax.axhline)(1, color="0.5", lw=0.8, zorder=0)
 
 
 def only_ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    """Put plain numbers at the given ticks of a logarithmic axis, and no other ticks."""
+    """Put plain numbers at the given ticks of a logarithmic axis, and no other ticks.
+
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+        The x or y axis of a panel.
+    ticks : sequence of float
+        The values to mark.
+    """
     plain_ticks(axis, ticks)
     axis.set_minor_locator(NullLocator())
 
 
 def no_minor_ticks(axs: Iterable[Axes]) -> None:
-    """Leave out the minor ticks of logarithmic axes, which are most of the bytes of a small figure."""
+    """Remove the minor ticks of logarithmic axes, which are most of the bytes of a small figure.
+
+    Parameters
+    ----------
+    axs : iterable of Axes
+        The panels.
+    """
     for ax in axs:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_minor_locator(NullLocator())
 
 
 def periods(ax: Axes, ticks: Sequence[float], label: str = "sync period", *, zorder: int = 0) -> None:
-    """Make the x axis that of the sync period, the article's range shaded."""
+    """Put the sync period on the x axis and shade the article's range, 5 to 10.
+
+    Parameters
+    ----------
+    ax : Axes
+        The panel.
+    ticks : sequence of float
+        The periods to mark.
+    label : str
+        The label of the axis, by default "sync period".
+    zorder : int
+        The layer of the shading, by default 0.
+    """
     ax.axvspan(5, 10, color="0.93", zorder=zorder)
     ax.set(xscale="log", xlabel=label)
     only_ticks(ax.xaxis, ticks)
 
 
 def finished(fig: Figure, axs: Iterable[Axes], **despine: bool) -> Figure:
-    """Letter the panels, take away the spines, and return the figure. despine : as in ``seaborn.despine``."""
+    """Letter the panels, remove the spines, and return the figure.
+
+    Parameters
+    ----------
+    fig : Figure
+        The figure.
+    axs : iterable of Axes
+        Its panels in reading order.
+    **despine : bool
+        Arguments of ``seaborn.despine``.
+
+    Returns
+    -------
+    Figure
+        The same figure.
+    """
     letter_panels(axs)
     sns.despine(fig, **despine)
     return fig

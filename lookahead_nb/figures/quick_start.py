@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, letter_panels, plain_ticks
 
@@ -11,10 +13,19 @@ from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, letter_panels, 
 NAMES = {"AdamW": "AdamW", "slow": "Lookahead, slow weights", "fast": "Lookahead, fast weights"}
 
 
-def losses(curves):
-    """Draw validation and test loss against the step, the mean over seeds in a band from the smallest to the largest.
+def losses(curves: pd.DataFrame) -> Figure:
+    """Draw validation and test loss against the step.
 
-    curves : frame with ``kind`` ("AdamW", "fast", "slow"), ``seed``, ``step``, ``validation_loss``, ``test_loss``.
+    Parameters
+    ----------
+    curves : DataFrame
+        Losses with the columns ``kind`` ("AdamW", "fast" or "slow"), ``seed``, ``step``, ``validation_loss`` and
+        ``test_loss``.
+
+    Returns
+    -------
+    Figure
+        A line is the mean over the seeds; its band reaches from the smallest to the largest seed.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.7), sharey=True)
     look = {"hue_order": NAMES, "style_order": NAMES, "palette": COLOURS, "dashes": DASHES, "markers": MARKERS}

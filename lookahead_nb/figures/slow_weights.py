@@ -1,19 +1,23 @@
 """Figures of the notebook 07_slow_weights: paired gaps in test loss, one row per task.
 
-All take the measured runs of a claim, as ``data/results`` holds them. A gap is arm - control as a share of what
-training gains on the task, (loss of chance - lowest mean loss of an arm): left of zero the arm is better.
+All accept the measured runs of a claim, as ``data/results`` holds them. A gap is arm - control as a fraction of the gap
+between the chance-level loss and the lowest mean loss of an arm. Left of zero the arm is better.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lookahead_nb import statistics
 from lookahead_nb.figures import PAGE
 from lookahead_nb.figures.parts import CONTROL, KINDS, Look, finished
 
-TASKS = {  # others are called by their entry
+TASKS = {  # other tasks have the name of their entry
     "digits steps=105 eval_every=7": "digits,\nfirst steps",
     "blobs eval_every=17": "blobs,\nlow rate",
     "blobs eval_every=17 lr=0.2": "blobs,\nhigh rate",
@@ -28,19 +32,41 @@ SYNC, BETWEEN = "test_loss_at_syncs", "test_loss_between_syncs"
 EQUAL, CHOSEN = "test_at_train", "test_at_best_validation"
 
 
-def by_phase(runs):
-    """Draw slow - fast weights of the same runs of C13, at syncs and between them, with the pull-back and without."""
+def by_phase(runs: pd.DataFrame) -> Figure:
+    """Draw slow - fast weights of the same runs, at syncs and between them.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C13.
+
+    Returns
+    -------
+    Figure
+        Panel (a) is with the pull-back, panel (b) without it.
+    """
     phases = {SYNC: "at a sync", BETWEEN: "between syncs"}
     panels = [
-        [(metric, f"{of}slow", f"{of}fast", KINDS[kind]._replace(label=label, hollow=metric == BETWEEN))
+        [(metric, f"{family}slow", f"{family}fast", KINDS[kind]._replace(label=label, hollow=metric == BETWEEN))
          for metric, label in phases.items()]
-        for of, kind in (("", "Lookahead"), ("averaging, ", "averaging"))
+        for family, kind in (("", "Lookahead"), ("averaging, ", "averaging"))
     ]  # fmt: skip
     return _gaps(runs, panels, ["slow − fast, Lookahead", "slow − fast, without pull-back"], margin=0.002)
 
 
-def generalisation(runs):
-    """Draw Lookahead - each other arm of C11, at equal training loss and at the step chosen on validation."""
+def generalisation(runs: pd.DataFrame) -> Figure:
+    """Draw Lookahead - each other arm.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C11.
+
+    Returns
+    -------
+    Figure
+        Panel (a) is at equal training loss, panel (b) at the step chosen on validation.
+    """
     looks = {
         "adamw": KINDS["AdamW"],
         "lower": KINDS[CONTROL],
@@ -52,19 +78,35 @@ def generalisation(runs):
     return _gaps(runs, panels, labels, margin=0.002)
 
 
-def decay(runs):
-    """Draw the gaps of C12 in final test loss: decay against none at the article's rate, and with the rate tuned."""
-    given, none = "given weight_decay=", KINDS["AdamW"]
+def decay(runs: pd.DataFrame) -> Figure:
+    """Draw the gaps in final test loss between weight decay and none.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The runs of the claim C12.
+
+    Returns
+    -------
+    Figure
+        Panel (a) is at the article's rate, panel (b) with the rate tuned.
+    """
+    prefix, none = "given weight_decay=", KINDS["AdamW"]
     panels = [
-        [("test_loss", f"{given}0.01", f"{given}0.0", none._replace(label="decay 0.01 − none")),
-         ("test_loss", f"{given}1.0", f"{given}0.0", Look("decay 1 − none", "#D55E00", "P"))],
+        [("test_loss", f"{prefix}0.01", f"{prefix}0.0", none._replace(label="decay 0.01 − none")),
+         ("test_loss", f"{prefix}1.0", f"{prefix}0.0", Look("decay 1 − none", "#D55E00", "P"))],
         [("test_loss", "decay", "none", none._replace(label="decay − none")),
          ("test_loss", "decay", "l2", Look("decay − L2 in Adam", "0.35", "v", hollow=True))],
     ]  # fmt: skip
     return _gaps(runs, panels, ["gap at the article's rate", "gap, rate and decay tuned"], margin=0.01)
 
 
-def _gaps(runs, panels, labels, margin):
+def _gaps(
+    runs: pd.DataFrame,
+    panels: Sequence[Sequence[tuple[str, str, str, Look]]],
+    labels: Sequence[str],
+    margin: float,
+) -> Figure:
     """Draw panels of (metric, arm, control, look), one row per task, on an axis that is linear in the margin."""
     tasks = [*dict.fromkeys(runs["task"])]
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 1.2 + 0.42 * len(tasks)), sharex=True, sharey=True)
@@ -87,7 +129,7 @@ def _gaps(runs, panels, labels, margin):
     return finished(fig, axs)
 
 
-def _shares(runs, metric, arm, control):
-    """Return the paired gaps by task and seed as shares of (chance - lowest mean of an arm), as claims take them."""
+def _shares(runs: pd.DataFrame, metric: str, arm: str, control: str) -> pd.DataFrame:
+    """Return the paired gaps by task and seed as fractions of (chance - lowest mean of an arm), as claims do."""
     gaps = statistics.paired(runs.assign(value=runs[metric]), arm, control)
     return gaps / statistics.chance_gap(runs, metric).loc[gaps.index.get_level_values("task")].to_numpy()

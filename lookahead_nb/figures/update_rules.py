@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from lookahead_nb.figures import COLOURS, DASHES, PAGE
 from lookahead_nb.figures.parts import finished
@@ -14,12 +15,20 @@ NUMBERS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 VALLEY = Quadratic([1.0, 20.0])
 
 
-def readings(paths, sync_period=5):
-    """Draw the two conventions for one number, then a weight with the pull-back and without it.
+def readings(paths: pd.DataFrame, sync_period: int = 5) -> Figure:
+    """Draw the two conventions for one number, then a weight with and without the pull-back.
 
-    The former as the slow weight after a sync from 1 towards 0: the number itself, or one minus it.
+    Parameters
+    ----------
+    paths : DataFrame
+        Paths with the columns ``pull_back``, ``step``, ``fast`` (ahead of the pull-back) and ``slow``.
+    sync_period : int
+        The sync period of the paths, by default 5.
 
-    paths : frame with ``pull_back``, ``step``, ``fast`` (before the pull), ``slow``.
+    Returns
+    -------
+    Figure
+        Panel (a) shows the slow weight after a sync from 1 towards 0: the number itself, or one minus it.
     """
     fig, axs = plt.subplots(1, 3, figsize=(PAGE, 2.5))
     synced = pd.DataFrame({"retention": NUMBERS, "slow_step_size": 1 - np.array(NUMBERS)}, NUMBERS)
@@ -44,11 +53,21 @@ def readings(paths, sync_period=5):
     return finished(fig, axs)
 
 
-def surface(traces, sync_period=5):
-    """Draw the path of AdamW and the path of Lookahead, with the jumps of its pulls, over the contours of a surface.
+def surface(traces: pd.DataFrame, sync_period: int = 5) -> Figure:
+    """Draw the paths of AdamW and of Lookahead over the contours of ``VALLEY``.
 
-    traces : frame with ``adamw_x``, ``adamw_y``, ``fast_x``, ``fast_y`` (before the pull), ``slow_x`` and ``slow_y`` on
-    ``VALLEY``; one row per step, the start first.
+    Parameters
+    ----------
+    traces : DataFrame
+        One row per step, the start first, with the columns ``adamw_x``, ``adamw_y``, ``fast_x``, ``fast_y`` (ahead of
+        the pull-back), ``slow_x`` and ``slow_y``.
+    sync_period : int
+        The sync period of the Lookahead, by default 5.
+
+    Returns
+    -------
+    Figure
+        Arrows show the pull-backs of Lookahead.
     """
     x, y = np.linspace(-2.2, 1.0, 120), np.linspace(-0.7, 1.0, 120)
     heights = pd.DataFrame(VALLEY.loss(np.stack(np.meshgrid(x, y), axis=-1)), y, x)

@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lookahead_nb.figures import PAGE
 
-LOOKS = {  # colours that stand for no arm elsewhere
+LOOKS = {  # colours of no arm in other figures
     "supported": ("0.1", "o"),
     "conditional": ("#CA9161", "D"),
     "inconclusive": ("#949494", "s"),
     "refuted": ("#D55E00", "X"),
 }
-EDGE = 300  # margins; what lies beyond is drawn at the edge, with an arrow
+EDGE = 300  # in margins; an effect beyond the edge is drawn there, with an arrow
 TICKS = [-100, -10, -1, 0, 1, 10, 100]
 
 
-def forest(effects):
-    """Draw the effects of all claims in units of their margins, towards what was expected, coloured by verdict.
+def forest(effects: pd.DataFrame) -> Figure:
+    """Draw the effects of all claims in units of their margins.
 
-    effects : frame of ``report.effects_of``, one row per effect, those of a claim together. A grey band shows where an
-    effect comes out "yes": beyond its margin, or within it on both sides. Claims fill two columns, downwards.
+    Parameters
+    ----------
+    effects : DataFrame
+        The frame of ``report.effects_of``: one row per effect, those of a claim together.
+
+    Returns
+    -------
+    Figure
+        Claims fill two columns, downwards. Effects point towards the expectation, in the colour of their verdict.
+
+    Notes
+    -----
+    A grey band shows where an effect comes out "yes": beyond its margin, or within it on both sides.
     """
     filled = effects["claim"].value_counts(sort=False).cumsum().to_numpy()
     half = filled[np.argmin(np.maximum(filled, len(effects) - filled))] if len(effects) else 0
@@ -39,20 +53,21 @@ def forest(effects):
     return fig
 
 
-def _rows(ax, effects):
+def _rows(ax: Axes, effects: pd.DataFrame) -> None:
+    """Draw one effect per row, the first one on top."""
     rows = np.arange(len(effects))[::-1]  # the first on top
     equivalent = (effects["expect"] == "equivalent").to_numpy()
     left, right = np.where(equivalent, -1, 1), np.where(equivalent, 1, EDGE)
     ax.barh(rows, right - left, left=left, height=1, color="0.92", zorder=0)
     size, low, high = (in_margins(effects, name).to_numpy() for name in ("size", "low", "high"))
-    low, high = np.fmin(low, high), np.fmax(low, high)  # one that is expected below turns around
+    low, high = np.fmin(low, high), np.fmax(low, high)  # the ends swap where the effect is expected below
     for verdict, (colour, marker) in LOOKS.items():
-        mine = (effects["verdict"] == verdict).to_numpy()
-        ax.hlines(rows[mine], *np.clip((low[mine], high[mine]), -EDGE, EDGE), color=colour, lw=1.2)
-        ax.plot(np.clip(size[mine], -EDGE, EDGE), rows[mine], marker, color=colour, ms=3.5, ls="none", label=verdict)
-        for at, ends, arrow in ((-EDGE, low[mine] < -EDGE, "<"), (EDGE, high[mine] > EDGE, ">")):
+        same = (effects["verdict"] == verdict).to_numpy()
+        ax.hlines(rows[same], *np.clip((low[same], high[same]), -EDGE, EDGE), color=colour, lw=1.2)
+        ax.plot(np.clip(size[same], -EDGE, EDGE), rows[same], marker, color=colour, ms=3.5, ls="none", label=verdict)
+        for end, ends, arrow in ((-EDGE, low[same] < -EDGE, "<"), (EDGE, high[same] > EDGE, ">")):
             if ends.any():
-                ax.plot(np.full(ends.sum(), at), rows[mine][ends], arrow, color=colour, ms=4, ls="none", clip_on=False)
+                ax.plot(np.full(ends.sum(), end), rows[same][ends], arrow, color=colour, ms=4, ls="none", clip_on=False)
     for x in (-1, 0, 1):
         ax.vlines(x, -0.5, len(rows) - 0.5, color="0.5", lw=0.8 if x else 0.5, ls=":" if x else "-", zorder=0.5)
     first = ~effects["claim"].duplicated().to_numpy()
@@ -68,10 +83,27 @@ def _rows(ax, effects):
     ax.tick_params(axis="y", length=0)
 
 
-def in_margins(effects, column):
-    """Return sizes, or ends of intervals, in units of the margin; those that are expected below it turn their sign.
+def in_margins(effects: pd.DataFrame, column: str) -> pd.Series:
+    """Return sizes, or ends of intervals, in units of the margin.
 
-    effects : frame as in :func:`forest`; column : "size", "low" or "high". returns : series.
+    Parameters
+    ----------
+    effects : DataFrame
+        Effects as :func:`forest` accepts them.
+    column : str
+        "size", "low" or "high".
+
+    Returns
+    -------
+    Series
+        The values in margins, where ratios count by their logarithm. The sign of an effect that is expected below the
+        margin is reversed.
+
+    Examples
+    --------
+    >>> effects = pd.DataFrame({"scale": ["difference"], "expect": ["less"], "margin": [0.02], "size": [-0.05]})
+    >>> in_margins(effects, "size").tolist()
+    [2.5]
     """
     ratio = (effects["scale"] == "ratio").to_numpy()
     with np.errstate(divide="ignore"):

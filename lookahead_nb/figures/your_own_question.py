@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, both_conventions, letter_panels
 
@@ -14,11 +16,21 @@ NAMES = {
 }
 
 
-def against_adamw(arms, margin):
-    """Draw the test loss of every arm against that of tuned AdamW, over retention, one panel for each sync_period.
+def against_adamw(arms: pd.DataFrame, margin: float) -> Figure:
+    """Draw the test loss of every arm against that of tuned AdamW, over retention.
 
-    arms : frame with ``kind``, ``retention``, ``sync_period``, ``size``, ``low``, ``high``, as shares; margin : float,
-    drawn as a band on both sides of AdamW.
+    Parameters
+    ----------
+    arms : DataFrame
+        Arms with the columns ``kind``, ``retention``, ``sync_period``, ``size``, ``low`` and ``high``. The last three
+        are fractions of the gap between chance and the best loss.
+    margin : float
+        The half width of the grey band around AdamW, in the same unit.
+
+    Returns
+    -------
+    Figure
+        One panel for each sync_period.
     """
     periods = sorted(arms["sync_period"].unique())
     width = min(PAGE, 1.2 + 2.9 * len(periods))
