@@ -183,7 +183,7 @@ def _claim(key, entry, tasks):
         for name in needed:
             if name not in entry:
                 raise ValueError(f"{name} must be given, not missing")
-        told = {name: text(name, entry[name]) for name in FIELDS}
+        told: dict[str, Any] = {name: text(name, entry[name]) for name in FIELDS}
         if "untestable" in entry:
             known_keys("", entry, needed)
             why = text("untestable", entry["untestable"])

@@ -231,7 +231,7 @@ class Minimum(NamedTuple):
         were drawn anew, with replacement. errors : TypeError, ValueError; RuntimeError if v does not settle.
         """
         N, B = self.rows, whole_number("batch_size", batch_size, 1, self.rows - 1)
-        how = {"epoch": N // B, "correlation": -B / (N - B)} if not independent else {}
+        how: dict[str, Any] = {"epoch": N // B, "correlation": -B / (N - B)} if not independent else {}
         noise = self.covariance / B * (1 if independent else (N - B) / (N - 1))
         cycle = CoupledCycle(opt, self.hessian, noise, minimum=self.params, **how)
         inner = opt.inner
