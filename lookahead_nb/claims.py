@@ -286,7 +286,7 @@ def _claim(key: str, entry: dict[str, Any], tasks: dict[str, Any]) -> Claim:
         for name in needed:
             if name not in entry:
                 raise ValueError(f"{name} must be given, not missing")
-        described = {name: text(name, entry[name]) for name in FIELDS}
+        described: dict[str, Any] = {name: text(name, entry[name]) for name in FIELDS}
         if "untestable" in entry:
             known_keys("", entry, needed)
             reason = text("untestable", entry["untestable"])

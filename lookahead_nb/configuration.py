@@ -1,10 +1,11 @@
-"""A sweep written down as a TOML file: model, data, training and grids, read and checked before anything is touched."""
+"""A sweep described in a TOML file: model, data, training and grids, all checked ahead of any training."""
 
 from __future__ import annotations
 
 import inspect
 import math
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,33 +21,33 @@ from lookahead_nb.mlp import MLP
 from lookahead_nb.optimizers import INNER_RULES
 from lookahead_nb.schedules import Schedule
 from lookahead_nb.training.grid import grid
-from lookahead_nb.training.plan import Plan, train_unit
-from lookahead_nb.training.setup import Setup, Training
+from lookahead_nb.training.plan import Plan, Unit, train_unit
+from lookahead_nb.training.setup import Rows, Setup, Training
 from lookahead_nb.training.sweep import sweep
 
 LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
 MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 PER_SEED = "per seed"
-MOST_POINTS = 1_000_000  # of a grid, and seeds: what a plan of them takes in memory stays below a few GB
+MOST_POINTS = 1_000_000  # of a grid, and seeds: the memory of a plan stays below a few GB
 MOST_STEPS = 10_000_000  # a run of more would take days
 TRIAL_RUNS = 16  # as many as one kernel trains side by side
-TRIAL_OPERATIONS = 1e9  # floating-point work of the trial that an estimate rests on: about a tenth of a second
+TRIAL_OPERATIONS = 1e9  # floating-point work of the trial run of an estimate: about a tenth of a second
 
 EXAMPLE = """\
 store = "build/first_sweep"           # a folder; like data.file, relative to this file
 
-[model]                               # kind, and the arguments of lookahead_nb.MLP, of LogisticRegression, or of a
-kind = "MLP"                          # landscape, as Quadratic, and then without [data]
+[model]                               # kind, and the arguments of lookahead_nb.MLP, LogisticRegression or a
+kind = "MLP"                          # landscape such as Quadratic; a landscape needs no [data]
 widths = [64, 32, 10]
 activation = "relu"
 
 [data]                                # a name of lookahead_nb.datasets, or your own: file = "mine.npz" with X and y,
 name = "digits"                       # or file = "mine.csv" with label = "the column of the labels"
-split_seed = "per seed"               # or one number for all
+split_seed = "per seed"               # or one number for all seeds
 
 [training]                            # the arguments of lookahead_nb.sweep
-seeds = 30                            # how many, or a list
+seeds = 30                            # a number of seeds, or a list of them
 steps = 1000
 eval_every = 100
 
@@ -54,7 +55,7 @@ eval_every = 100
 optimizer = "AdamW"
 lr = [1e-3, 3e-3, 1e-2]
 
-[[grid]]                              # as many grids as you like; they add up
+[[grid]]                              # further grids add further runs
 optimizer = "Lookahead"
 inner = "AdamW"
 lr = [1e-3, 3e-3, 1e-2]
@@ -66,10 +67,17 @@ schedule = { kind = "cosine", warmup = 50 }  # falls to 0 at the last step; lr i
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a file says about a sweep: the arguments of :func:`lookahead_nb.sweep`.
+    """The sweep that a file describes: the arguments of :func:`lookahead_nb.sweep`.
 
-    model, data : as in ``sweep``. configs : list of optimizers. training : dict, the keyword arguments that the file
-    gives. store : path of the folder, or None.
+    Attributes
+    ----------
+    model, data
+        As in :func:`lookahead_nb.sweep`.
+    configs : list of Optimizer
+    training : dict
+        The keyword arguments in the file.
+    store : pathlib.Path or None
+        The folder.
     """
 
     model: Any
@@ -78,16 +86,39 @@ class Configuration:
     training: dict[str, Any]
     store: Path | None
 
-    def run(self, **how):
+    def run(self, **options: Any) -> Any:
         """Run the sweep.
 
-        how : executor, progress, frame. returns, errors : as :func:`lookahead_nb.sweep`.
+        Parameters
+        ----------
+        **options
+            The arguments executor, progress and frame of :func:`lookahead_nb.sweep`.
+
+        Returns
+        -------
+        frame or Store
+            As :func:`lookahead_nb.sweep`.
+
+        Raises
+        ------
+        Exception
+            As :func:`lookahead_nb.sweep`.
         """
         with _dotted():
-            return sweep(self.model, self.data, self.configs, **self.training, store=self.store, **how)
+            return sweep(self.model, self.data, self.configs, **self.training, store=self.store, **options)
 
-    def plan(self):
-        """Return the ``sweep.Plan``, checked like the sweep itself. errors : TypeError, ValueError."""
+    def plan(self) -> Plan:
+        """Return the plan of the sweep, checked like the sweep itself.
+
+        Returns
+        -------
+        training.plan.Plan
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the sweep would refuse an argument.
+        """
         training = {name: value for name, value in self.training.items() if name != "seeds"}
         with _dotted():
             return Plan(Setup(self.model, self.data, Training(**training)), self.configs, self.training["seeds"])
@@ -95,11 +126,26 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep will take.
+    """The estimated size and cost of a sweep.
 
-    runs, units, rows : int. operations : float, floating-point work, that of evaluations included. rate : float,
-    operations per second of one core, measured on a trial of a few runs. trial_steps : int, the steps of that trial.
-    frame_bytes : float, memory.
+    Attributes
+    ----------
+    runs, units, rows : int
+        Numbers of runs, of units and of rows of the frame.
+    operations : float
+        Floating-point operations, evaluations included.
+    rate : float
+        Operations per second of one core, measured in a trial of a few runs.
+    trial_steps : int
+        The steps of that trial.
+    frame_bytes : float
+        The memory of the frame.
+
+    Examples
+    --------
+    >>> from lookahead_nb.configuration import Estimate
+    >>> Estimate(6, 3, 60, operations=6e9, rate=1e9, trial_steps=20, frame_bytes=1e4).seconds(cores=2)
+    3.0
     """
 
     runs: int
@@ -110,15 +156,36 @@ class Estimate:
     trial_steps: int
     frame_bytes: float
 
-    def seconds(self, cores):
-        """Return the time that the sweep takes on so many cores, in seconds. cores : int, at least 1."""
+    def seconds(self, cores: int) -> float:
+        """Return the time of the sweep on a number of cores, in seconds.
+
+        Parameters
+        ----------
+        cores : int
+            At least 1.
+
+        Returns
+        -------
+        float
+        """
         return self.operations / self.rate / min(cores, self.units)
 
 
-def estimate(plan):
-    """Return the :class:`Estimate` of a plan, from counted work and a short trial; nothing is stored.
+def estimate(plan: Plan) -> Estimate:
+    """Return the size and cost of a plan, from counted work and a short trial; nothing is stored.
 
-    plan : ``sweep.Plan``. errors : those of ``sweep``.
+    Parameters
+    ----------
+    plan : training.plan.Plan
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    Exception
+        As :func:`lookahead_nb.sweep`.
     """
     whole = plan.units[0]
     few = {name: getattr(whole, name)[:TRIAL_RUNS] for name in ("opts", "seeds", "which")}
@@ -126,7 +193,7 @@ def estimate(plan):
     setup = plan.setup
     rows = setup.rows(unit.seeds[0])
 
-    def trial(steps):
+    def trial(steps: int) -> Unit:
         training = replace(setup.training, steps=steps, eval_every=steps, eval_at=None)
         return replace(unit, setup=replace(setup, training=training))
 
@@ -139,57 +206,75 @@ def estimate(plan):
     return Estimate(plan.size, len(plan.units), plan.frame_rows, operations, rate, steps, plan.frame_bytes)
 
 
-def _work(setup, opts, rows):
-    """Return the floating-point operations of runs with these optimizers: six for each weight and row, two to look."""
-    look = 2.0 * setup.model.size * int(rows.bounds[-1]) * len(setup.eval_steps)
+def _work(setup: Setup, opts: list[optimizers.Optimizer], rows: Rows) -> float:
+    """Return the operations of runs with these optimizers: six per weight and row, two in an evaluation."""
+    evaluation = 2.0 * setup.model.size * int(rows.bounds[-1]) * len(setup.eval_steps)
     kinds = sum(1 + opt.has_slow_weights for opt in opts)
-    return len(opts) * setup.operations + look * kinds
+    return len(opts) * setup.operations + evaluation * kinds
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def read(path, *, store=None):
-    """Return the :class:`Configuration` of a file; nothing is written, and the data is looked for.
+def read(path: str | Path, *, store: str | Path | None = None) -> Configuration:
+    """Return the sweep that a file describes; the data is loaded and nothing is written.
 
-    path : of a TOML file, as ``EXAMPLE``; store : folder in place of that of the file. errors : ValueError with one
-    sentence that names the key; OSError for a file that cannot be read; ModuleNotFoundError for a missing extra.
+    Parameters
+    ----------
+    path : path
+        A TOML file in the form of ``EXAMPLE``.
+    store : path, optional
+        A folder that replaces the store of the file.
+
+    Returns
+    -------
+    Configuration
+
+    Raises
+    ------
+    ValueError
+        If the file is no TOML file or a key has a wrong value; the message names the key.
+    OSError
+        If a file cannot be read.
+    ModuleNotFoundError
+        If an extra is missing.
     """
     path = Path(path)
     return _understood(toml_file(path), path.parent, store)
 
 
-def _understood(written, folder, store):
-    known_keys("", written, ("store", "model", "data", "training", "grid"))
+def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) -> Configuration:
+    """Return the sweep that the tables of a file in a folder describe."""
+    known_keys("", tables, ("store", "model", "data", "training", "grid"))
     for name in ("model", "training"):
-        table_of_keys(name, written.get(name))
-    training = _training(written["training"])
-    here = written.get("store")
-    if here is not None and not (isinstance(here, str) and here):
-        raise ValueError(f"store must be the path of a folder, not {here!r}")
-    model = _model(written["model"])
+        table_of_keys(name, tables.get(name))
+    training = _training(tables["training"])
+    stored_in = tables.get("store")
+    if stored_in is not None and not (isinstance(stored_in, str) and stored_in):
+        raise ValueError(f"store must be the path of a folder, not {stored_in!r}")
+    model = _model(tables["model"])
     return Configuration(
         model,
-        _data(written.get("data"), folder, model),
-        _grids(written.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
+        _data(tables.get("data"), folder, model),
+        _grids(tables.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
         training,
-        Path(store) if store is not None else folder / here if here else None,
+        Path(store) if store is not None else folder / stored_in if stored_in else None,
     )
 
 
-def _training(table):
+def _training(table: dict[str, Any]) -> dict[str, Any]:
     known_keys("training.", table, TRAINING)
     if "seeds" not in table:
         raise ValueError("training.seeds must be a number of seeds or a list of them, not missing")
     for name, most in {"seeds": MOST_POINTS, "steps": MOST_STEPS}.items():
         if isinstance(table.get(name), int) and table[name] > most:
-            raise ValueError(f"training.{name} must be at most {most:,}, or memory would not hold it")
+            raise ValueError(f"training.{name} must be at most {most:,}, not {table[name]:,}, to fit in memory")
     if {"eval_every", "eval_at"} <= table.keys():
-        raise ValueError("training.eval_at must come in place of eval_every, not beside it")
+        raise ValueError("training.eval_at must replace eval_every, not come with it")
     return table
 
 
-def _model(table):
+def _model(table: dict[str, Any]) -> Any:
     kind = MODELS[choice("model.kind", table.get("kind"), MODELS)]
     settings = {name: value for name, value in table.items() if name != "kind"}
     parameters = inspect.signature(kind).parameters
@@ -201,14 +286,15 @@ def _model(table):
         return kind(**settings)
 
 
-def _data(table, folder, model):
+def _data(table: Any, folder: Path, model: Any) -> Any:
+    """Return the data set, the function of the seed that loads it, or None for a landscape."""
     if isinstance(model, landscapes.Landscape):
         if table is not None:
-            raise ValueError(f"data must be absent for a landscape, as {type(model).__name__}")
+            raise ValueError(f"data must be absent for a landscape such as {type(model).__name__}; remove the table")
         return None
     table_of_keys("data", table)
     if ("name" in table) == ("file" in table):
-        raise ValueError('data must have either a name, as "digits", or a file of your own')
+        raise ValueError('data must have either a name, such as "digits", or the file of your own data')
     known_keys("data.", table, ("name", "split_seed") if "name" in table else ("file", "label", "split_seed"))
     if "name" in table:
         load = partial(datasets.load, choice("data.name", table["name"], datasets.NAMES))
@@ -222,7 +308,7 @@ def _data(table, folder, model):
     return load if split_seed == PER_SEED else first
 
 
-def _own_rows(name, label, folder):
+def _own_rows(name: Any, label: Any, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(name, str):
         raise ValueError(f"data.file must be the path of an .npz or .csv file, not {name!r}")
     try:
@@ -232,26 +318,26 @@ def _own_rows(name, label, folder):
         raise OSError(f"data.{error}") from error
 
 
-def _grids(tables, steps):
+def _grids(tables: Any, steps: Any) -> list[optimizers.Optimizer]:
     if not isinstance(tables, list) or not tables:
-        told = repr(tables) if tables else "none"
-        raise ValueError(f"grid must hold at least one table [[grid]] with an optimizer, not {told}")
+        shown = repr(tables) if tables else "none"
+        raise ValueError(f"grid must hold at least one table [[grid]] with an optimizer, not {shown}")
     return [opt for i, table in enumerate(tables) for opt in _grid(f"grid[{i}]", table, steps)]
 
 
-def _grid(where, table, steps):
-    table_of_keys(where, table)
-    lookahead = choice(f"{where}.optimizer", table.get("optimizer"), (*INNER_RULES, "Lookahead")) == "Lookahead"
-    rule = INNER_RULES[choice(f"{where}.inner", table.get("inner"), INNER_RULES) if lookahead else table["optimizer"]]
-    own = {name for name in inspect.signature(optimizers.Lookahead).parameters if lookahead}
-    allowed = {"optimizer", "schedule", *own, *inspect.signature(rule).parameters}
-    known_keys(f"{where}.", table, sorted(allowed))
+def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
+    table_of_keys(key, table)
+    lookahead = choice(f"{key}.optimizer", table.get("optimizer"), (*INNER_RULES, "Lookahead")) == "Lookahead"
+    rule = INNER_RULES[choice(f"{key}.inner", table.get("inner"), INNER_RULES) if lookahead else table["optimizer"]]
+    outer = {name for name in inspect.signature(optimizers.Lookahead).parameters if lookahead}
+    allowed = {"optimizer", "schedule", *outer, *inspect.signature(rule).parameters}
+    known_keys(f"{key}.", table, sorted(allowed))
     base = rule()
     if "schedule" in table:
         shape = table["schedule"]
-        table_of_keys(f"{where}.schedule", shape)
-        known_keys(f"{where}.schedule.", shape, ("kind", "warmup", "steps"))
-        with inside(f"{where}.schedule"):
+        table_of_keys(f"{key}.schedule", shape)
+        known_keys(f"{key}.schedule.", shape, ("kind", "warmup", "steps"))
+        with inside(f"{key}.schedule"):
             kind = one_of("kind", shape.get("kind"), ("constant", "linear", "cosine"))
             falls_until = None if kind == "constant" else steps
             base = rule(Schedule(kind, base.schedule.peak, shape.get("steps", falls_until), shape.get("warmup", 0)))
@@ -259,13 +345,16 @@ def _grid(where, table, steps):
     axes = {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
     points = math.prod(map(len, axes.values()))
     if points > MOST_POINTS:
-        raise ValueError(f"{where} must have at most {MOST_POINTS:,} points, not {points:,}: cut it up")
-    with inside(where):
+        raise ValueError(
+            f"{key} must have at most {MOST_POINTS:,} points, not {points:,}: split it into several sweeps"
+        )
+    with inside(key):
         return grid(optimizers.Lookahead(base) if lookahead else base, **axes)
 
 
 @contextmanager
-def _dotted():
+def _dotted() -> Iterator[None]:
+    """Put ``training.`` in front of an error about an argument of that table."""
     try:
         yield
     except (TypeError, ValueError) as error:

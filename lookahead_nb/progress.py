@@ -1,11 +1,13 @@
-"""How far a sweep is: a bar on a terminal where rich is installed, and else a line every few seconds."""
+"""The progress of a sweep: a bar on a terminal if rich is installed, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, TextIO
 
 PATIENCE = 2.0  # seconds before anything is shown
 BETWEEN_LINES = 5.0
@@ -13,52 +15,98 @@ BETWEEN_FRAMES = 0.2
 
 
 class Progress:
-    """Shows, from two seconds after its ``with`` block began, how far a sweep is; called with (runs done, runs in all).
+    """A display of the progress of a sweep, from two seconds after its ``with`` block began.
 
-    done, total : int, what it was last called with, 0 before. Rate and time left are those of the runs trained inside
-    the block, not of those that were stored before. stream : what to write to, default stderr; patience,
-    between_lines : float, seconds. Closing the stream ends the showing, and nothing else.
+    Call it with (runs done, runs in all). Rate and time left count the runs trained inside the block, not those that
+    were stored earlier. Closing the stream ends the display and nothing else.
+
+    Parameters
+    ----------
+    stream : text stream, optional
+        Default stderr.
+    patience : float
+        Seconds until anything is shown.
+    between_lines : float
+        Seconds between two lines.
+
+    Attributes
+    ----------
+    done, total : int
+        The arguments of the last call, 0 before it.
+
+    Examples
+    --------
+    >>> from lookahead_nb.progress import Progress
+    >>> with Progress() as progress:
+    ...     progress(10, 10)
+    >>> progress.done, progress.total
+    (10, 10)
     """
 
-    def __init__(self, stream=None, *, patience=PATIENCE, between_lines=BETWEEN_LINES):
+    def __init__(
+        self, stream: TextIO | None = None, *, patience: float = PATIENCE, between_lines: float = BETWEEN_LINES
+    ) -> None:
         self._stream = stream or sys.stderr
         self._patience, self._between_lines = patience, between_lines
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.done, self.total = 0, 0
-        self._found: int | None = None
+        self._done_at_start: int | None = None
 
-    def __call__(self, done, total):
-        """Take down how far it is. done, total : int, runs."""
-        if self._found is None:
-            self._found, self._start = done, time.monotonic()
+    def __call__(self, done: int, total: int) -> None:
+        """Record the progress.
+
+        Parameters
+        ----------
+        done, total : int
+            Runs finished, and runs in all.
+        """
+        if self._done_at_start is None:
+            self._done_at_start, self._start = done, time.monotonic()
         self.done, self.total = done, total
 
-    def __enter__(self):
+    def __enter__(self) -> Progress:
         self._thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
 
-    def _watch(self):
+    def _watch(self) -> None:
         if self._ended.wait(self._patience):
             return
         with suppress(OSError, ValueError), _display(self._stream) as (show, between):
             while True:
                 ended = self._ended.wait(0)
-                seconds = time.monotonic() - self._start if self._found is not None else 0.0
-                show(self.done, self.total, text(self.done, self.total, self.done - (self._found or 0), seconds))
+                seconds = time.monotonic() - self._start if self._done_at_start is not None else 0.0
+                trained = self.done - (self._done_at_start or 0)
+                show(self.done, self.total, text(self.done, self.total, trained, seconds))
                 if ended:
                     return
                 self._ended.wait(between or self._between_lines)
 
 
-def text(done, total, trained, seconds):
-    """Return the line that says how far a sweep is.
+def text(done: int, total: int, trained: int, seconds: float) -> str:
+    """Return the line that shows the progress of a sweep.
 
-    done, total : int, runs; trained : int, those of the last so many seconds; seconds : float.
+    Parameters
+    ----------
+    done, total : int
+        Runs finished, and runs in all.
+    trained : int
+        Runs trained in the last ``seconds`` seconds.
+    seconds : float
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from lookahead_nb.progress import text
+    >>> text(40, 100, 30, 15.0)
+    '40 of 100 runs, 2 runs/s, 30 s left'
     """
     if not total:
         return "loading"
@@ -69,28 +117,44 @@ def text(done, total, trained, seconds):
     return line
 
 
-def duration(seconds):
-    """Return a time in words, to the precision that one cares about. seconds : float, at least 0."""
+def duration(seconds: float) -> str:
+    """Return a time in words, in seconds, minutes or hours.
+
+    Parameters
+    ----------
+    seconds : float
+        At least 0.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from lookahead_nb.progress import duration
+    >>> duration(300.0)
+    '5 min'
+    """
     if seconds < 120:
         return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _display(stream):
-    """Return a context manager that gives a function of (done, total, text), and how often to call it."""
+def _display(stream: TextIO) -> AbstractContextManager[tuple[Callable[[int, int, str], Any], float | None]]:
+    """Return a context of a function of (done, total, text) and the seconds between two calls of it, or None."""
     if stream.isatty():
         with suppress(ModuleNotFoundError):
             return _bar(stream)
     return nullcontext((lambda _done, _total, line: (stream.write(line + "\n"), stream.flush()), None))
 
 
-def _bar(stream):
+def _bar(stream: TextIO) -> AbstractContextManager[tuple[Callable[[int, int, str], Any], float | None]]:
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bars
 
     @contextmanager
-    def showing():
+    def showing() -> Iterator[tuple[Callable[[int, int, str], Any], float]]:
         columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.description}")
         bars = Bars(
             *columns, console=Console(file=stream), auto_refresh=False, redirect_stdout=False, redirect_stderr=False

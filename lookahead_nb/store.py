@@ -1,8 +1,8 @@
 """The store of a sweep: a folder of immutable parquet parts, one for each unit of runs, bound to one configuration.
 
-A unit is there whole or not at all: a part is written under another name, synced and renamed. So processes may be
-killed at any moment and may share a store; whoever comes next trains what is missing. Every file holds a seal, its own
-sha256, by which any changed bit is found. Equal rows give equal bytes.
+A part is complete or absent: it is written under another name, synced to the disk and renamed. So processes may be
+killed at any moment and may share a store; the next one trains the missing units. Every file holds a checksum, its own
+sha256, which reveals any changed bit. Equal rows give equal bytes.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from secrets import token_hex
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from lookahead_nb.checks import extra
 from lookahead_nb.tables import machine
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 HEADER = "lookahead_nb"  # the key of a part's header among the metadata of parquet
-ORDER = "order"  # the column by which the rows of all parts are sorted, stably; it is not shown
+ORDER = "order"  # the column that sorts the rows of all parts, stably; it is not shown
 SHOWN = 3  # differences, names and columns that a message lists
 
-DAMAGED = "damaged, its sha256 is not the one it was sealed with"
+DAMAGED = "damaged, its sha256 is not the checksum that it holds"
 
 _BLANK = b"sha256:" + b"0" * 64
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")
@@ -43,75 +46,159 @@ class DamageError(ValueError):
 class Store:
     """The results of one sweep in a folder; made or opened by :meth:`open`.
 
-    path : pathlib.Path. configuration : nested dict. units : tuple of the names of all units, in the order of the plan.
-    sha256 : that of the configuration. machine : what made the store (see ``tables.machine``).
+    Attributes
+    ----------
+    path : pathlib.Path
+        The folder.
+    configuration : dict
+        Everything that the results depend on, nested.
+    units : tuple of str
+        The names of all units, in the order of the plan.
+    sha256 : str
+        The hash of the configuration.
+    machine : dict
+        The machine that made the store, as in :func:`lookahead_nb.tables.machine`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from lookahead_nb.store import Store
+    >>> folder, unit = tempfile.TemporaryDirectory(), "0123456789abcdef"
+    >>> store = Store.open(folder.name, {"steps": 10}, [unit])
+    >>> store.write(unit, pd.DataFrame({"order": [1, 0], "loss": [0.5, 0.25]}))
+    >>> store.frame()["loss"].tolist()
+    [0.25, 0.5]
+    >>> store.verify()
+    []
+    >>> folder.cleanup()
     """
 
-    def __init__(self, path, manifest):
+    def __init__(self, path: pathlib.Path, manifest: dict[str, Any]) -> None:
         self.path = path
-        self.configuration = manifest["configuration"]
-        self.units = tuple(manifest["units"])
-        self.sha256 = manifest["sha256"]
-        self.machine = manifest["machine"]
+        self.configuration: dict[str, Any] = manifest["configuration"]
+        self.units: tuple[str, ...] = tuple(manifest["units"])
+        self.sha256: str = manifest["sha256"]
+        self.machine: dict[str, Any] = manifest["machine"]
         self._parts = {_name(unit): unit for unit in self.units}
-        self._dtypes = None
+        self._dtypes: dict[str, str] | None = None
 
     @classmethod
-    def open(cls, path, configuration=None, units=None):
-        """Return the store in a folder, made where there is none.
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        configuration: dict[str, Any] | None = None,
+        units: Iterable[str] | None = None,
+    ) -> Store:
+        """Return the store in a folder, made if there is none.
 
-        path : folder. configuration : what the results depend on, a nested dict of what JSON knows; another one than
-        that of the store is refused. None opens a store that is there. units : the names of all units, hex digits, in
-        the order of the plan; needed with a configuration. errors : TypeError, ValueError; DamageError for a damaged
-        manifest; OSError.
+        Parameters
+        ----------
+        path : path
+            The folder.
+        configuration : dict, optional
+            Everything that the results depend on, nested, of values that JSON can hold. It must equal that of an
+            existing store. None only opens an existing store.
+        units : iterable of str, optional
+            The names of all units, 16 to 64 hex digits each, in the order of the plan; required with a configuration.
+
+        Returns
+        -------
+        Store
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or form, or the folder holds another sweep or other files.
+        DamageError
+            If the manifest is damaged.
+        OSError
+            If the folder cannot be read or written, or holds no store and configuration is None.
         """
         path = pathlib.Path(path)
-        wanted = None if configuration is None else _manifest(configuration, units)
+        expected = None if configuration is None else _manifest(configuration, units)
         with _explained(f"the store {path} cannot be opened"):
             if path.exists() and not path.is_dir():
                 raise ValueError(f"path must be a folder, not the file {path}")
             if not (path / MANIFEST).is_file():
-                if not wanted:
+                if not expected:
                     raise FileNotFoundError(f"{path} holds no {MANIFEST}")
-                _make(path, wanted)
-            found = _load_manifest(path)
-        if wanted:
-            _compare(path, wanted, found)
-        return cls(path, found)
+                _make(path, expected)
+            manifest = _load_manifest(path)
+        if expected:
+            _compare(path, expected, manifest)
+        return cls(path, manifest)
 
-    def done(self):
-        """Return the names of the units whose part is there, as a set; only names are looked at."""
+    def done(self) -> set[str]:
+        """Return the names of the units that are stored; only names of files are read.
+
+        Returns
+        -------
+        set of str
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be read.
+        """
         with _explained(f"the store {self.path} cannot be read"):
             return {self._parts[name] for name in _files(self.path) if name in self._parts}
 
-    def write(self, unit, frame):
-        """Write the rows of a unit as its part; nothing happens if it is there with the same rows.
+    def write(self, unit: str, frame: pd.DataFrame) -> None:
+        """Write the rows of a unit as its part; do nothing if the part exists with the same rows.
 
-        unit : str, a name of the plan. frame : pandas frame of floats, whole numbers, truth values and strings, NaN
-        where one does not apply; its column ``order`` says where rows stand among those of the sweep.
-        errors : TypeError, ValueError, also if the part is there with other rows; OSError (disk full, ...), after
-        which the store is as before.
+        Parameters
+        ----------
+        unit : str
+            A name of the plan.
+        frame : frame
+            Columns of floats, whole numbers, truth values and strings, with NaN where a value does not apply. The
+            column ``order`` holds the places of the rows among those of the whole sweep.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or form, or the part exists with other rows.
+        OSError
+            If the part cannot be written, for example on a full disk; the store is then as before.
         """
         if _name(unit) not in self._parts:
             raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, not {unit!r}")
         part = self._part(unit, frame)
         path = self.path / _name(unit)
-        what = f"the store {self.path} could not keep unit {unit}"
-        with _explained(what, "nothing else is lost, and the sweep goes on from here when it is run again"):
+        problem = f"the store {self.path} could not keep unit {unit}"
+        with _explained(problem, "nothing else is lost; run the sweep again to continue from here"):
             if path.is_file():
-                there = path.read_bytes()
-                if not self._damage(unit, there):
-                    if self._part(unit, _rows(_table(there), _header(there)["dtypes"])) != part:
+                stored = path.read_bytes()
+                if not self._damage(unit, stored):
+                    if self._part(unit, _rows(_table(stored), _header(stored)["dtypes"])) != part:
                         raise ValueError(f"{path} must hold the rows just computed, not others: the runs do not repeat")
                     return
             with _appearing(path) as file:
                 file.write(part)
 
-    def frame(self, columns=None, *, partial=False):
+    def frame(self, columns: Collection[str] | None = None, *, partial: bool = False) -> pd.DataFrame:
         """Return the rows of all units in the order of the plan, with the values and dtypes that were written.
 
-        columns : list of names, None for all. partial : whether units may be missing.
-        errors : ValueError; DamageError, naming the part; OSError.
+        Parameters
+        ----------
+        columns : list of str, optional
+            The columns to return, in this order; all of them by default.
+        partial : bool
+            True returns the units that exist; False requires all of them.
+
+        Returns
+        -------
+        frame
+
+        Raises
+        ------
+        ValueError
+            If units are missing and partial is False, or a column is unknown.
+        DamageError
+            If a part is damaged; the message names it.
+        OSError
+            If a part cannot be read.
         """
         import pandas as pd
 
@@ -125,11 +212,26 @@ class Store:
         frame = frame.reset_index(drop=True)
         return frame if columns is None else frame[list(columns)]
 
-    def export(self, path, *, partial=False):
-        """Write the rows of one unit after the other, in the order of units in the plan, to one file.
+    def export(self, path: str | os.PathLike[str], *, partial: bool = False) -> None:
+        """Write the rows of all units to one file, unit after unit in the order of the plan.
 
-        Only one part is in memory at a time. path : file ending in .parquet or .csv; it is replaced as a whole. partial
-        : whether units may be missing. errors : ValueError; those of :meth:`frame`.
+        Only one part is in memory at a time.
+
+        Parameters
+        ----------
+        path : path
+            A file that ends in .parquet or .csv, outside the store; it is replaced as a whole.
+        partial : bool
+            True writes the units that exist; False requires all of them.
+
+        Raises
+        ------
+        ValueError
+            If path has another ending or lies in the store, or units are missing and partial is False.
+        DamageError
+            If a part is damaged; the message names it.
+        OSError
+            If a part cannot be read or the file cannot be written.
         """
         path = pathlib.Path(path)
         if path.suffix not in (".parquet", ".csv"):
@@ -137,7 +239,7 @@ class Store:
         if path.resolve().parent == self.path.resolve():
             raise ValueError(f"path must lie outside of the store, not be {path}")
         units = self._present(partial)
-        kinds: dict[str, set] = {}
+        kinds: dict[str, set[str]] = {}
         dtypes: dict[str, str] = {}
         for _, header in self._tables(units, []):
             dtypes = {name: dtype for name, dtype in header["dtypes"].items() if name != ORDER}
@@ -147,13 +249,24 @@ class Store:
         with _explained(f"{path} cannot be written"), _appearing(path) as file:
             (_write_csv if path.suffix == ".csv" else _write_parquet)(file, frames, dtypes, kinds)
 
-    def verify(self, *, remove=False):
-        """Return what is wrong with the store, one sentence for each file, none if all is well.
+    def verify(self, *, remove: bool = False) -> list[str]:
+        """Return the problems of the store: damaged, foreign and half-written files, and missing units.
 
-        Found are damaged, foreign and half-written files and missing units.
+        Parameters
+        ----------
+        remove : bool
+            True deletes damaged parts and half-written files, so that the next sweep trains those units again. Do not
+            use it while a sweep is running: its unfinished files are half-written too.
 
-        remove : bool; True deletes damaged parts and half-written files, so that the next sweep trains those units
-        again; leave it while a sweep is running, whose files are half-written too. errors : OSError.
+        Returns
+        -------
+        list of str
+            One sentence per file and one for missing units; empty if the store is complete and undamaged.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be read or a file cannot be removed.
         """
         with _explained(f"the store {self.path} cannot be read"):
             names = sorted(_files(self.path) | {MANIFEST})
@@ -171,14 +284,24 @@ class Store:
             problems.append(f"{len(missing)} of {len(self.units)} units are missing: {_few(missing)}")
         return problems
 
-    def show(self):
-        """Return a summary as a flat dict: configuration, units, rows, size, what made the store and its parts.
+    def show(self) -> dict[str, Any]:
+        """Return a summary: configuration, units, rows, size, the machines that made the store and its parts.
 
-        errors : DamageError, naming the part; OSError.
+        Returns
+        -------
+        dict
+            Flat, with names joined by dots.
+
+        Raises
+        ------
+        DamageError
+            If a part is damaged; the message names it.
+        OSError
+            If the store cannot be read.
         """
         _, pq = _arrow()
         done = self._present(partial=True)
-        rows, size, made = 0, (self.path / MANIFEST).stat().st_size, []
+        rows, size, machines = 0, (self.path / MANIFEST).stat().st_size, []
         for unit in done:
             path = self.path / _name(unit)
             try:
@@ -187,25 +310,28 @@ class Store:
             except Exception as error:
                 raise self._advice(unit, "damaged") from error
             rows, size = rows + footer.num_rows, size + path.stat().st_size
-            if header["machine"] not in made:
-                made.append(header["machine"])
-        known = {"store": str(self.path), "units": len(self.units), "done": len(done), "rows": rows, "bytes": size}
-        known |= {"sha256": self.sha256, "configuration": self.configuration, "made by": self.machine}
-        flat = _flat(known | {"written by": dict(enumerate(made, 1))}, inside=dict)
+            if header["machine"] not in machines:
+                machines.append(header["machine"])
+        summary = {"store": str(self.path), "units": len(self.units), "done": len(done), "rows": rows, "bytes": size}
+        summary |= {"sha256": self.sha256, "configuration": self.configuration, "made by": self.machine}
+        flat = _flat(summary | {"written by": dict(enumerate(machines, 1))}, inside=dict)
         return {name: f"{len(value)} values" if isinstance(value, list) else value for name, value in flat.items()}
 
     # ------------------------------------------------------------------------------------------------------- one part
 
-    def _present(self, partial):
+    def _present(self, partial: bool) -> list[str]:
+        """Return the units that are stored, in the order of the plan; refuse missing ones unless partial."""
         done = self.done()
         missing = [unit for unit in self.units if unit not in done]
         if missing and not partial:
-            what = f"{self.path} must hold all {len(self.units)} units, but {len(missing)} are missing"
-            raise ValueError(f"{what}: run the sweep again, which resumes, or ask for a partial result")
+            problem = f"{self.path} must hold all {len(self.units)} units, but {len(missing)} are missing"
+            raise ValueError(f"{problem}: run the sweep again, which resumes, or ask for a partial result")
         return [unit for unit in self.units if unit in done]
 
-    def _tables(self, units, chosen=None):
-        """Yield the arrow table and the header of each unit; chosen : names of columns, None for all."""
+    def _tables(
+        self, units: Iterable[str], chosen: Collection[str] | None = None
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Yield the arrow table and the header of each unit, with the chosen columns or all of them."""
         first = None
         for unit in units:
             part = self._load(unit)
@@ -218,19 +344,20 @@ class Store:
                 raise ValueError(f"columns must be among {', '.join(shown)}, not {unknown[0]!r}")
             yield _table(part, chosen), header
 
-    def _load(self, unit):
+    def _load(self, unit: str) -> bytes:
         with _explained(f"the store {self.path} cannot be read"):
             part = (self.path / _name(unit)).read_bytes()
         if problem := self._damage(unit, part):
             raise self._advice(unit, problem)
         return part
 
-    def _advice(self, unit, problem):
+    def _advice(self, unit: str, problem: str) -> DamageError:
+        """Return the error for a part with a problem."""
         advice = f'"lookahead-nb store verify {self.path} --remove" drops it, and the sweep trains it again'
         return DamageError(f"{self.path / _name(unit)} is {problem}: {advice}")
 
-    def _problem(self, name):
-        """Return what is wrong with a file of the folder, or None, and whether it may be deleted."""
+    def _problem(self, name: str) -> tuple[str | None, bool]:
+        """Return the problem of a file of the folder, or None, and whether the file may be deleted."""
         try:
             if name == MANIFEST:
                 same = _load_manifest(self.path)["sha256"] == self.sha256
@@ -245,10 +372,11 @@ class Store:
             return "half-written, by a process that was stopped", True
         return "foreign, no part of this sweep", False
 
-    def _damage(self, unit, part):
+    def _damage(self, unit: str, part: bytes) -> str | None:
+        """Return the problem of the bytes of a part, or None."""
         if not part.endswith(b"PAR1"):
             return "truncated"
-        if not _is_sealed(part):
+        if not _checksum_holds(part):
             return DAMAGED
         header = _header(part)
         if header["format"] != FORMAT:
@@ -257,8 +385,8 @@ class Store:
             return "foreign, a part of another configuration"
         return None if header["unit"] == unit else f"foreign, the part of unit {header['unit']}"
 
-    def _part(self, unit, frame):
-        """Return the bytes of a part: parquet, the header with its seal last in the metadata."""
+    def _part(self, unit: str, frame: pd.DataFrame) -> bytes:
+        """Return the bytes of a part: parquet, the header with its checksum last in the metadata."""
         pa, pq = _arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, not {list(frame)}")
@@ -280,20 +408,22 @@ class Store:
         with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
             writer.write_table(table)
             writer.add_key_value_metadata({HEADER: json.dumps(header)})
-        return _sealed(sink.getvalue().to_pybytes())
+        return _with_checksum(sink.getvalue().to_pybytes())
 
 
-def _name(unit):
+def _name(unit: str) -> str:
+    """Return the name of the file of a unit."""
     return f"{unit}.parquet"
 
 
 @cache
-def _maker(gpu):
+def _maker(gpu: str | None) -> dict[str, Any]:
+    """Return the machine as a part records it."""
     return {name: value for name, value in machine(gpu).items() if name != "threads"}  # their number changes no bit
 
 
-def _gpu_of(configuration):
-    """Return the name of the GPU that this process trains runs of a sweep on, or None where it is the CPU."""
+def _gpu_of(configuration: dict[str, Any]) -> str | None:
+    """Return the name of the GPU that trains the runs of a sweep in this process, or None for the CPU."""
     training = configuration.get("training")
     if not (isinstance(training, dict) and training.get("backend") == "cuda"):
         return None
@@ -302,34 +432,35 @@ def _gpu_of(configuration):
     return gpu.name()
 
 
-def _arrow():
+def _arrow() -> list[Any]:
+    """Return pyarrow and pyarrow.parquet."""
     return [extra(module, "pyarrow", "the store of a sweep") for module in ("pyarrow", "pyarrow.parquet")]
 
 
 # ---------------------------------------------------------------------------------------------------- columns and rows
 
 
-def _column(name, values):
-    """Return a column as an arrow array, and which kinds of values it holds beside NaN."""
+def _column(name: str, values: pd.Series) -> tuple[Any, list[str]]:
+    """Return a column as an arrow array, and the kinds of values that it holds, except NaN."""
     pa, _ = _arrow()
     if values.dtype == "object":
         plain = [value.item() if isinstance(value, np.generic) else value for value in values.to_numpy()]
-        each = {id(value): value for value in plain}  # few, each many times: json takes a microsecond
-        kinds = {_KINDS.get(type(value), "") for value in each.values() if value == value}  # NaN is of no kind
+        different = {id(value): value for value in plain}  # few, repeated often: json takes a microsecond for each
+        kinds = {_KINDS.get(type(value), "") for value in different.values() if value == value}  # NaN has no kind
         if "" in kinds:
             raise TypeError(f"column {name!r} must hold numbers, truth values, strings and NaN, not other objects")
-        words = {key: json.dumps(value) for key, value in each.items()}
+        words = {key: json.dumps(value) for key, value in different.items()}
         return pa.array([words[id(value)] for value in plain], pa.string()), sorted(kinds)
     if values.dtype == "str":
         return pa.array(values, pa.string(), from_pandas=True), ["text"]
     if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "biuf":
         raise TypeError(f"column {name!r} must hold numbers, truth values or strings, not {values.dtype}")
-    found = values.to_numpy()
+    array = values.to_numpy()
     kind = {"b": "truth", "f": "number"}.get(values.dtype.kind, "whole")
-    return pa.array(found), [kind] * (kind != "number" or not np.isnan(found).all())  # NaN is a value here, not a null
+    return pa.array(array), [kind] * (kind != "number" or not np.isnan(array).all())  # NaN is a value here, not a null
 
 
-def _rows(table, dtypes):
+def _rows(table: Any, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """Return an arrow table as the frame that was written."""
     import pandas as pd
 
@@ -337,7 +468,8 @@ def _rows(table, dtypes):
     return pd.DataFrame({name: pd.Series(_values(table[name], dtypes[name]), dtype=dtypes[name]) for name in names})
 
 
-def _values(column, dtype):
+def _values(column: Any, dtype: str) -> Any:
+    """Return an arrow column as the values that were written."""
     pa, _ = _arrow()
     if dtype == "str":
         return column.to_pandas()
@@ -348,20 +480,22 @@ def _values(column, dtype):
     return np.array([*words, None], object)[codes.indices.to_numpy()]  # None keeps NumPy from looking inside
 
 
-def _header(part):
+def _header(part: bytes) -> dict[str, Any]:
     pa, pq = _arrow()
     return json.loads(pq.read_metadata(pa.BufferReader(part)).metadata[HEADER.encode()])
 
 
-def _table(part, chosen=None):
-    """Return the columns of a part, and the one by which it is sorted, as an arrow table."""
+def _table(part: bytes, chosen: Collection[str] | None = None) -> Any:
+    """Return the chosen columns of a part, and its column ``order``, as an arrow table."""
     pa, pq = _arrow()
     file = pq.ParquetFile(pa.BufferReader(part))
     names = [name for name in file.schema_arrow.names if chosen is None or name in (*chosen, ORDER)]
     return file.read(names, use_threads=False)
 
 
-def _write_csv(file, frames, dtypes, _kinds):
+def _write_csv(
+    file: BinaryIO, frames: Iterable[pd.DataFrame], dtypes: Mapping[str, str], _kinds: Mapping[str, set[str]]
+) -> None:
     import pandas as pd
 
     file.write(pd.DataFrame(columns=list(dtypes)).to_csv(index=False, lineterminator="\n").encode())
@@ -369,7 +503,9 @@ def _write_csv(file, frames, dtypes, _kinds):
         file.write(frame.to_csv(index=False, lineterminator="\n", header=False).encode())
 
 
-def _write_parquet(file, frames, dtypes, kinds):
+def _write_parquet(
+    file: BinaryIO, frames: Iterable[pd.DataFrame], dtypes: Mapping[str, str], kinds: Mapping[str, set[str]]
+) -> None:
     pa, pq = _arrow()
     number, whole = pa.float64(), pa.int64()
     mixed = {"truth": pa.bool_(), "whole": whole, "number": number, "number whole": number}
@@ -384,18 +520,19 @@ def _write_parquet(file, frames, dtypes, kinds):
             writer.write_table(pa.table({name: _exported(frame[name], kind) for name, kind in types.items()}))
 
 
-def _exported(values, kind):
+def _exported(values: pd.Series, kind: Any) -> Any:
+    """Return a column as an arrow array of an arrow type."""
     pa, _ = _arrow()
     if values.dtype == "object" and kind == pa.string():
-        values = values.map(str, na_action="ignore")  # settings that are numbers here and words there
+        values = values.map(str, na_action="ignore")  # settings that are numbers in some rows, words in others
     return pa.array(values, kind, from_pandas=values.dtype in ("object", "str"))
 
 
 # ------------------------------------------------------------------------------------------------------- the manifest
 
 
-def _manifest(configuration, units):
-    """Return what the manifest of a new store says, or refuse what cannot stand in one."""
+def _manifest(configuration: dict[str, Any], units: Iterable[str] | None) -> dict[str, Any]:
+    """Return the manifest of a new store, or refuse what it cannot hold."""
     if not isinstance(configuration, dict):
         raise TypeError(f"configuration must be a dict, not {configuration!r}")
     if units is None or isinstance(units, str):
@@ -415,51 +552,53 @@ def _manifest(configuration, units):
     return manifest | {"machine": machine(_gpu_of(configuration)), "seal": _BLANK.decode()}
 
 
-def _make(path, manifest):
-    """Make the folder and its manifest; of several processes that try, the first one's stays."""
+def _make(path: pathlib.Path, manifest: dict[str, Any]) -> None:
+    """Make the folder and its manifest; of several processes that try, the first one wins."""
     path.mkdir(parents=True, exist_ok=True)
     ours = {_name(unit) for unit in manifest["units"]} | {MANIFEST}
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
     with _appearing(path / MANIFEST, first=True) as file:
-        file.write(_sealed(json.dumps(manifest, indent=1).encode()))
+        file.write(_with_checksum(json.dumps(manifest, indent=1).encode()))
     _sync(path.parent)
 
 
-def _load_manifest(path):
+def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
     text = (path / MANIFEST).read_bytes()
-    if not (text.startswith(b"{") and _is_sealed(text)):
+    if not (text.startswith(b"{") and _checksum_holds(text)):
         advice = "delete it and run the sweep again, which keeps the parts"
         raise DamageError(f"{path / MANIFEST} is {DAMAGED}: {advice}")
-    manifest = json.loads(text)
+    manifest: dict[str, Any] = json.loads(text)
     if manifest["format"] != FORMAT:
         raise ValueError(f"{path} must have format {FORMAT}, not {manifest['format']}, which another version wrote")
     return manifest
 
 
-def _compare(path, wanted, found):
-    if (wanted["sha256"], wanted["units"]) == (found["sha256"], found["units"]):
+def _compare(path: pathlib.Path, expected: dict[str, Any], stored: dict[str, Any]) -> None:
+    """Refuse a store whose manifest has another configuration or other units than expected."""
+    if (expected["sha256"], expected["units"]) == (stored["sha256"], stored["units"]):
         return
-    both = ({"unit": each["units"]} | each["configuration"] for each in (found, wanted))
-    there, here = ({name: json.dumps(value) for name, value in _flat(each).items()} for each in both)
-    names = [name for name in here | there if here.get(name) != there.get(name)]
-    names.sort(key=lambda name: name.startswith("unit."))  # other settings give other units: settings say more
+    both = ({"unit": manifest["units"]} | manifest["configuration"] for manifest in (stored, expected))
+    old, new = ({name: json.dumps(value) for name, value in _flat(settings).items()} for settings in both)
+    names = [name for name in new | old if new.get(name) != old.get(name)]
+    names.sort(key=lambda name: name.startswith("unit."))  # other settings give other units: settings explain more
     if names:
-        each = [f"{name}: here {here.get(name, 'absent')}, there {there.get(name, 'absent')}" for name in names]
-        raise ValueError(f"configuration must be that of the store {path}, but differs in {_few(each)}")
+        differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
+        raise ValueError(f"configuration must be that of the store {path}, but differs in {_few(differences)}")
 
 
-def _flat(nested, prefix="", inside=(dict, list)):
+def _flat(nested: Any, prefix: str = "", inside: type | tuple[type, ...] = (dict, list)) -> dict[str, Any]:
     """Return nested dicts and lists as a dict of one level, the names joined by dots."""
-    flat: dict[str, object] = {}
+    flat: dict[str, Any] = {}
     for name, value in nested.items() if isinstance(nested, dict) else enumerate(nested):
-        deeper = isinstance(value, inside) and len(value)
+        deeper = isinstance(value, inside) and value
         flat |= _flat(value, f"{prefix}{name}.", inside) if deeper else {f"{prefix}{name}": value}
     return flat
 
 
-def _few(names):
+def _few(names: list[str]) -> str:
+    """Return the first of the names as a text."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return "; ".join(map(str, names[:SHOWN])) + more
 
@@ -467,27 +606,25 @@ def _few(names):
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-def _sealed(data):
-    """Return the bytes with their last blank seal filled in: the sha256 of the bytes while it is blank."""
+def _with_checksum(data: bytes) -> bytes:
+    """Return the bytes with their last blank checksum filled in: the sha256 of the bytes while it is blank."""
     at = data.rindex(_BLANK)
     return data[:at] + b"sha256:" + hashlib.sha256(data).hexdigest().encode() + data[at + len(_BLANK) :]
 
 
-def _is_sealed(data):
+def _checksum_holds(data: bytes) -> bool:
     at = data.rfind(b"sha256:")
-    return at >= 0 and _sealed(data[:at] + _BLANK + data[at + len(_BLANK) :]) == data
+    return at >= 0 and _with_checksum(data[:at] + _BLANK + data[at + len(_BLANK) :]) == data
 
 
-def _files(folder):
+def _files(folder: pathlib.Path) -> set[str]:
+    """Return the names of the files of a folder."""
     return {path.name for path in folder.iterdir()}
 
 
 @contextmanager
-def _appearing(path, *, first=False) -> Iterator[BinaryIO]:
-    """Yield a file that appears under its name when the block ends, whole and on the disk, or not at all.
-
-    first : a file that has the name already keeps it.
-    """
+def _appearing(path: pathlib.Path, *, first: bool = False) -> Iterator[BinaryIO]:
+    """Yield a file that gets its name when the block ends, complete and on the disk; with first, unless one has it."""
     temporary = path.with_name(f"{path.name}.{token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -501,11 +638,11 @@ def _appearing(path, *, first=False) -> Iterator[BinaryIO]:
             temporary.replace(path)
         _sync(path.parent)
     finally:
-        with suppress(OSError):  # it is gone, or the disk is beyond help
+        with suppress(OSError):  # it is gone, or the disk fails
             temporary.unlink()
 
 
-def _sync(folder):
+def _sync(folder: pathlib.Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -514,13 +651,13 @@ def _sync(folder):
 
 
 @contextmanager
-def _explained(what, advice=""):
-    """Turn what the system says into one sentence."""
+def _explained(problem: str, advice: str = "") -> Iterator[None]:
+    """Turn an error of the system into one sentence."""
     try:
         yield
     except OSError as error:
-        raise type(error)(f"{what} ({_reason(error)})" + (f": {advice}" if advice else "")) from error
+        raise type(error)(f"{problem} ({_reason(error)})" + (f": {advice}" if advice else "")) from error
 
 
-def _reason(error):
+def _reason(error: OSError) -> str:
     return error.strerror or str(error)

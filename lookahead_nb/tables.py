@@ -1,4 +1,4 @@
-"""Small tidy tables as CSV, each with a manifest that says what made it and what it holds."""
+"""Small tidy tables as CSV, each with a manifest of its origin and contents."""
 
 from __future__ import annotations
 
@@ -8,53 +8,92 @@ import os
 import pathlib
 import platform
 import re
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lookahead_nb.philox import STREAM_ID
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ESCAPED = re.compile(r"\A(?:\Z|\\)|[\r\0]")  # texts that a cell cannot hold as they are
 PACKAGES = ("lookahead-nb", "numpy", "numba", "llvmlite", "scipy", "pandas")
 
 
-def checkout():
-    """Return the checkout around the working directory, the first folder upwards with a pyproject.toml, else itself."""
-    here = pathlib.Path.cwd()
-    return next((p for p in (here, *here.parents) if (p / "pyproject.toml").is_file()), here)
+def checkout() -> pathlib.Path:
+    """Return the checkout around the working directory.
+
+    Returns
+    -------
+    pathlib.Path
+        The working directory or its nearest parent with a pyproject.toml; the working directory if none has one.
+    """
+    start = pathlib.Path.cwd()
+    return next((p for p in (start, *start.parents) if (p / "pyproject.toml").is_file()), start)
 
 
-def build_folder(kind):
-    """Return the folder that recomputed files of a kind go to, made if need be.
+def build_folder(kind: str) -> pathlib.Path:
+    """Return the folder for recomputed files of a kind, made if it is missing.
 
-    It lies under LOOKAHEAD_NB_BUILD, else under ``build/`` of the checkout around the working directory, else of that.
+    It lies in the folder that the environment variable LOOKAHEAD_NB_BUILD names, otherwise in ``build/`` of
+    :func:`checkout`.
 
-    kind : str, "results", "figures" or another name of a folder. errors : OSError.
+    Parameters
+    ----------
+    kind : str
+        "results", "figures" or another name of a folder.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made.
     """
     folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or checkout() / "build") / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _version(package):
+def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
         return "not installed"  # run from a folder of sources
 
 
-def machine(gpu=None):
-    """Return what a result may depend on: the CPU, its class as the compiler sees it, threads, versions, stream.
+def machine(gpu: str | None = None) -> dict[str, Any]:
+    """Return everything about this machine that a result may depend on.
 
-    gpu : str, the name of the GPU that it came from, or None.
+    Parameters
+    ----------
+    gpu : str, optional
+        The name of the GPU that computed the result.
+
+    Returns
+    -------
+    dict
+        ``cpu`` (its name), ``cpu_class`` (its name for the compiler), ``gpu``, ``threads`` (those of Numba),
+        ``versions`` (by package) and ``stream`` (the identifier of the random streams).
+
+    Examples
+    --------
+    >>> from lookahead_nb.tables import machine
+    >>> sorted(machine())
+    ['cpu', 'cpu_class', 'gpu', 'stream', 'threads', 'versions']
     """
     from llvmlite.binding import get_host_cpu_name
     from numba import config, get_num_threads
 
     cpu = platform.processor() or platform.machine()
     listed = pathlib.Path("/proc/cpuinfo")
-    named = re.search(r"^model name\s*: (.*)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
-    cpu = named[1] if named else cpu
+    model = re.search(r"^model name\s*: (.*)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
+    cpu = model[1] if model else cpu
     versions = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
     return {
         "cpu": cpu,
@@ -66,23 +105,58 @@ def machine(gpu=None):
     }
 
 
-def write_table(frame, name, *, folder=None, **about):
+def write_table(
+    frame: pd.DataFrame, name: str, *, folder: str | os.PathLike[str] | None = None, **about: Any
+) -> pathlib.Path:
     """Write a frame as ``name.csv`` with the manifest ``name.json`` and return the path of the table.
 
-    Floats are written in full, so that reading gives them back bit for bit. A missing value is an empty cell; a text
-    that would be read as something else begins with a backslash and has the escapes of JSON. The manifest holds the
-    sha256 of the file, its rows and columns, the hash of the configurations (the ``run`` column, where there is one),
-    and the machine.
+    Floats are written in full, so that :func:`read_table` returns them bit for bit. A missing value is an empty cell. A
+    text that would be read as something else begins with a backslash and has the escapes of JSON.
 
-    frame : pandas frame; name : str, a file name without ending; folder : path, default ``build_folder("results")``.
-    about : what else the manifest is to say, as ``claim="..."``. errors : TypeError for a column that holds other
-    things than numbers, truth values, texts and missing values; ValueError for two columns of one name; OSError.
+    Parameters
+    ----------
+    frame : frame
+        Columns of numbers, truth values, texts and missing values.
+    name : str
+        A file name without ending.
+    folder : path, optional
+        Default ``build_folder("results")``.
+    **about
+        Further entries of the manifest, such as ``claim="..."``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    TypeError
+        If a column holds anything else.
+    ValueError
+        If two columns have one name.
+    OSError
+        If a file cannot be written.
+
+    Notes
+    -----
+    The manifest holds the sha256 of the file, its rows and columns, the hash of the configurations (of the column
+    ``run``, or else of name) and the machine.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from lookahead_nb.tables import read_table, write_table
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_table(pd.DataFrame({"lr": [0.1], "status": ["ok"]}), "runs", folder=folder)
+    ...     read_table(path).to_dict("list")
+    {'lr': [0.1], 'status': ['ok']}
     """
     import pandas as pd
 
     folder = pathlib.Path(folder) if folder else build_folder("results")
-    if (again := frame.columns[frame.columns.map(str).duplicated()]).size:
-        raise ValueError(f"frame must have each column once, not {again[0]!r} twice")
+    if (repeated := frame.columns[frame.columns.map(str).duplicated()]).size:
+        raise ValueError(f"frame must have each column once, not {repeated[0]!r} twice")
     words = pd.DataFrame({name: _words(name, column) for name, column in frame.items()}, frame.index)
     text = words.to_csv(index=False, lineterminator="\n").encode()
     runs = "\n".join(sorted(set(frame["run"]))) if "run" in frame else name
@@ -100,40 +174,80 @@ def write_table(frame, name, *, folder=None, **about):
     return path
 
 
-def made_or_kept(name, make, *, here):
-    """Return the table that make() gives, written under its name, or where it is not made here the committed one.
+def made_or_kept(name: str, make: Callable[[], pd.DataFrame], *, here: bool) -> pd.DataFrame:
+    """Return a table that is made and written now, or the committed one.
 
-    name : str, as for :func:`write_table`. make : function without arguments to a frame. here : bool. errors : those of
-    make and of :func:`read_table`.
+    Parameters
+    ----------
+    name : str
+        The name of the table, as in :func:`write_table`.
+    make : function without arguments
+        Returns the frame.
+    here : bool
+        True calls make and writes the table; False reads the committed table.
+
+    Returns
+    -------
+    frame
+
+    Raises
+    ------
+    Exception
+        Those of make, :func:`write_table` and :func:`read_table`.
     """
     path = write_table(make(), name) if here else checkout() / "data/results" / f"{name}.csv"
     return read_table(path)
 
 
-def read_table(path):
+def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Return a table written by :func:`write_table` as a frame, checked against its manifest.
 
-    path : of the .csv file, beside which the manifest lies. errors : OSError if the table or its manifest is missing;
-    ValueError if the table is not the one of the manifest.
+    Parameters
+    ----------
+    path : path
+        The .csv file; its manifest lies in the same folder.
+
+    Returns
+    -------
+    frame
+
+    Raises
+    ------
+    OSError
+        If the table or its manifest is missing.
+    ValueError
+        If the table is not the one of the manifest.
     """
     import pandas as pd
 
     path = pathlib.Path(path)
-    for there in (path, path.with_suffix(".json")):
-        if not there.is_file():
-            raise FileNotFoundError(f"{there} is missing: a table and its manifest must lie side by side")
+    for file in (path, path.with_suffix(".json")):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: a table and its manifest must lie in one folder")
     text, manifest = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
     if hashlib.sha256(text).hexdigest() != manifest["sha256"]:
         raise ValueError(f"{path.name} must have the sha256 of its manifest {path.stem}.json; one of them was changed")
-    how: dict = {"dtype": str, "keep_default_na": False}  # pandas' own guesses lose digits, and ids like 12e5
-    words = pd.read_csv(path, **how, skip_blank_lines=False)  # else it would skip a text of blanks
+    options: dict = {"dtype": str, "keep_default_na": False}  # the guesses of pandas lose digits, and ids like 12e5
+    words = pd.read_csv(path, **options, skip_blank_lines=False)  # else it would skip a text of blanks
     return pd.DataFrame({name: _column(words[name], dtype) for name, dtype in manifest["columns"].items()})
 
 
-def made_on(path):
-    """Return in words what the table at this path was made on: GPU if any, CPU, threads, versions, measured peers.
+def made_on(path: str | os.PathLike[str]) -> str:
+    """Return in words the machine that made a table: GPU if any, CPU, threads, versions, compared libraries.
 
-    path : that of the table. errors : OSError if the manifest is missing.
+    Parameters
+    ----------
+    path : path
+        The table.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    OSError
+        If the manifest is missing.
     """
     about = json.loads(pathlib.Path(path).with_suffix(".json").read_text())["machine"]
     gpu, versions, peers = about["gpu"], about["versions"], about.get("peers", {"versions": {}})["versions"]
@@ -146,12 +260,25 @@ def made_on(path):
     )
 
 
-def published(name):
-    """Return numbers of the literature, ``data/published/NAME.csv`` of the checkout, as a frame.
+def published(name: str) -> pd.DataFrame:
+    """Return published numbers, ``data/published/NAME.csv`` of the checkout, as a frame.
 
-    Columns: ``source``, ``table`` (of the source, "" where it has no number), ``setting``, ``optimizer``, ``metric``,
-    ``value``, ``error`` (what the source puts after ±, NaN without), ``known`` ("read" or "remembered").
-    name : str. errors : OSError.
+    Parameters
+    ----------
+    name : str
+        The name of the file without ending.
+
+    Returns
+    -------
+    frame
+        Columns: ``source``, ``table`` (the number of the table in the source, "" if it has none), ``setting``,
+        ``optimizer``, ``metric``, ``value``, ``error`` (the number after ± in the source, NaN without one), ``known``
+        ("read" or "remembered").
+
+    Raises
+    ------
+    OSError
+        If the file is missing.
     """
     import pandas as pd
 
@@ -160,8 +287,8 @@ def published(name):
     return frame.fillna(dict.fromkeys(words, ""))
 
 
-def _words(name, column):
-    """Return a column as :func:`_column` reads it: texts escaped where need be, the rest as pandas writes it."""
+def _words(name: str, column: pd.Series) -> pd.Series:
+    """Return a column as :func:`_column` reads it: texts escaped where necessary, the rest as pandas writes it."""
     import pandas as pd
 
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
@@ -169,8 +296,8 @@ def _words(name, column):
     words = []
     for value in column.astype(object):
         if isinstance(value, str):
-            as_it_is = not ESCAPED.search(value) and (column.dtype == "str" or _value(value) is value)
-            words.append(value if as_it_is else "\\" + json.dumps(value)[1:-1])
+            unchanged = not ESCAPED.search(value) and (column.dtype == "str" or _value(value) is value)
+            words.append(value if unchanged else "\\" + json.dumps(value)[1:-1])
         elif isinstance(value, (bool, int, float, np.bool_, np.number)) or value is None or value is pd.NA:
             words.append("" if pd.isna(value) else str(value))
         else:
@@ -178,7 +305,8 @@ def _words(name, column):
     return pd.Series(words, column.index, dtype=object)
 
 
-def _column(words, dtype):
+def _column(words: pd.Series, dtype: str) -> pd.Series:
+    """Return the column of a dtype that these cells hold."""
     if dtype.startswith("float"):
         return words.map(lambda word: float(word or "nan")).astype(dtype)
     if dtype == "bool":
@@ -188,20 +316,21 @@ def _column(words, dtype):
     return words.map(_text if dtype == "str" else _value).astype(dtype)
 
 
-def _text(word):
+def _text(word: str) -> str | float:
     """Return the text of a cell, NaN for an empty one."""
     if not word.startswith("\\"):
         return word or float("nan")
     return json.loads(f'"{word[1:]}"')
 
 
-def _value(word):
+def _value(word: str) -> bool | int | float | str:
     """Return the truth value, number or text of a cell, NaN for an empty one."""
     if word in ("True", "False"):
         return word == "True"
     for number in (int, float):
         try:
-            return number(word)
+            value: int | float = number(word)
+            return value
         except ValueError:
             continue
     return _text(word)

@@ -1,7 +1,7 @@
-"""Where the units of a sweep run beside this process: worker processes that may die, and Dask clusters.
+"""Executors that run the units of a sweep outside this process: worker processes that may die, and Dask clusters.
 
-Both are executors of ``concurrent.futures``, for the argument ``executor`` of a sweep. A unit has to be a pure function
-of its argument, since one whose worker dies is run again.
+Both are executors of ``concurrent.futures``, for the argument ``executor`` of a sweep. A unit must be a pure function
+of its argument, since a unit whose worker dies runs again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import socket
 import threading
 import traceback
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -27,52 +28,86 @@ _spawn = multiprocessing.get_context("spawn")  # a forked child would inherit th
 
 
 class LostWorkerError(BrokenExecutor):
-    """A unit whose worker process died every time it was run, or workers that cannot start."""
+    """The worker process of a unit died every time the unit ran, or workers cannot start."""
 
 
 class WorkerPool(Executor):
-    """An executor on worker processes that goes on when one of them is killed.
+    """An executor on worker processes that continues when one of them is killed.
 
-    Each worker has one unit at a time, so that a death has one suspect: that unit is run again on a new worker, at most
-    ``retries`` times, and then its future alone fails, with a LostWorkerError that names its argument.
-    An exception of a unit passes through to its future. Workers compute with one thread each, do not hear Ctrl-C, and
-    end when this process ends, however it ends.
+    Each worker runs one unit at a time, so a death identifies its unit. That unit runs again on a new worker, at most
+    ``retries`` times. After that its future alone fails, with a LostWorkerError that names its argument. An exception
+    of a unit becomes that of its future. Workers compute with one thread each, ignore Ctrl-C, and end when this process
+    ends for any reason.
 
-    n : int, at least 1, number of processes; retries : int, at least 0. A script that makes one needs
-    ``if __name__ == "__main__":``. errors : TypeError, ValueError; what is submitted has to be picklable.
+    Parameters
+    ----------
+    n : int
+        The number of processes, at least 1.
+    retries : int
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Submitted functions and arguments must be picklable. A script that makes a pool needs
+    ``if __name__ == "__main__":``.
     """
 
-    def __init__(self, n, *, retries=3):
+    def __init__(self, n: int, *, retries: int = 3) -> None:
         self._n, self._retries = whole_number("n", n, 1), whole_number("retries", retries, 0)
         self._calls: deque[tuple] = deque()
-        self._lanes: list[_Lane] = []
+        self._workers: list[_Worker] = []
         self._idle, self._closed, self._stopped = 0, False, False
         self._broken: str | None = None
         self._change = threading.Condition()
 
-    def submit(self, fn, /, *args, **kwargs):
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Schedule ``fn(*args, **kwargs)`` on a worker and return its future.
 
-        fn, args, kwargs : picklable, fn a pure function of the others. errors : RuntimeError after shutdown;
-        LostWorkerError where workers cannot start.
+        Parameters
+        ----------
+        fn : function
+            A pure function of its arguments, picklable.
+        *args, **kwargs
+            Its arguments, picklable.
+
+        Returns
+        -------
+        concurrent.futures.Future
+
+        Raises
+        ------
+        RuntimeError
+            After :meth:`shutdown`.
+        LostWorkerError
+            If workers cannot start.
         """
         future: Future = Future()
         with self._change:
             if self._broken:
                 raise LostWorkerError(self._broken)
             if self._closed:
-                raise RuntimeError("a WorkerPool takes no unit after its shutdown")
+                raise RuntimeError("a WorkerPool accepts no unit after its shutdown; make a new pool")
             self._calls.append((future, fn, args, kwargs))
-            if len(self._calls) > self._idle and len(self._lanes) < self._n:
-                self._lanes.append(_Lane(self))
-                self._lanes[-1].start()
+            if len(self._calls) > self._idle and len(self._workers) < self._n:
+                self._workers.append(_Worker(self))
+                self._workers[-1].start()
             self._change.notify()
         return future
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
-        """Take no more units, and end the workers once all is done.
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more units, and end the workers once all units are finished.
 
-        cancel_futures : True ends them at once: units that wait or run are cancelled. wait : until all have ended.
+        Parameters
+        ----------
+        wait : bool
+            True returns only after all workers have ended.
+        cancel_futures : bool
+            True ends the workers at once: waiting and running units are cancelled.
         """
         with self._change:
             self._closed = True
@@ -80,19 +115,19 @@ class WorkerPool(Executor):
             if cancel_futures:
                 self._stopped = True
                 dropped, self._calls = self._calls, dropped
-                for lane in self._lanes:
-                    lane.kill()
+                for worker in self._workers:
+                    worker.kill()
             self._change.notify_all()
         for future, *_ in dropped:
             future.cancel()
-            future.set_running_or_notify_cancel()  # wakes up who waits for it
-        for lane in self._lanes if wait else ():
-            lane.join()
+            future.set_running_or_notify_cancel()  # wakes up the threads that wait for it
+        for worker in self._workers if wait else ():
+            worker.join()
 
-    def __exit__(self, exception, *_):
+    def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
         self.shutdown(cancel_futures=exception is not None)
 
-    def _next(self):
+    def _next(self) -> tuple | None:
         """Return the next call, or None when there will be no more."""
         with self._change:
             self._idle += 1
@@ -100,43 +135,44 @@ class WorkerPool(Executor):
             self._idle -= 1
             return self._calls.popleft() if self._calls else None
 
-    def _check(self):
+    def _check(self) -> None:
         if self._broken:
             raise LostWorkerError(self._broken)
         if self._stopped:
             raise CancelledError
 
-    def _break(self, cause):
-        """Fail all that waits, since no worker can start."""
+    def _break(self, cause: str) -> None:
+        """Fail all waiting calls, since no worker can start."""
         advice = 'its own message is above; a script that starts workers needs `if __name__ == "__main__":`'
         with self._change:
             self._broken = f"worker processes cannot start: one ended with {cause} before it was ready ({advice})"
-            failed, self._calls = self._calls, deque()
+            failed, self._calls = self._calls, deque[tuple]()
         for future, *_ in failed:
             if future.set_running_or_notify_cancel():
                 future.set_exception(LostWorkerError(self._broken))
 
 
-class _Lane(threading.Thread):
-    """Hands the units of a pool to one worker process, and to the next one where that dies."""
+class _Worker(threading.Thread):
+    """Sends the units of a pool to one worker process, and to a new one when that dies."""
 
-    def __init__(self, pool):
+    def __init__(self, pool: WorkerPool) -> None:
         super().__init__(daemon=True)
         self.pool = pool
         self.process: Any = None
         self.connection: Any = None
 
-    def run(self):
+    def run(self) -> None:
+        """Serve calls until the pool has no more."""
         if hasattr(signal, "pthread_sigmask"):
             resource_tracker.ensure_running()  # starting it would unblock the signal
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a worker inherits this: deaf from birth
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits this
         while call := self.pool._next():
             self.serve(*call)
-            del call  # a lane that waits holds on to nothing
+            del call  # so that a waiting thread keeps no arguments in memory
         self.end()
 
-    def serve(self, future, fn, args, kwargs):
-        """Run one call, unless it was cancelled, and settle its future."""
+    def serve(self, future: Future, fn: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> None:
+        """Run one call, unless it was cancelled, and set the outcome of its future."""
         if not future.set_running_or_notify_cancel():
             return
         try:
@@ -146,8 +182,8 @@ class _Lane(threading.Thread):
             done, value = False, error
         (future.set_result if done else future.set_exception)(value)
 
-    def answer(self, message, fn, args):
-        """Return what the first worker says that lives through the unit."""
+    def answer(self, message: bytes, fn: Callable[..., Any], args: tuple) -> bytes:
+        """Return the answer of the first worker that survives the unit."""
         retries = self.pool._retries
         for _ in range(retries + 1):
             if self.process is None:
@@ -158,11 +194,11 @@ class _Lane(threading.Thread):
             except (EOFError, OSError):
                 cause = self.end()
                 self.pool._check()
-        what = str(args[0])[:80] if args else fn.__qualname__
+        unit = str(args[0])[:80] if args else fn.__qualname__
         times = f"{retries + 1} times" if retries else "once"
-        raise LostWorkerError(f"{what} is given up: its worker process died {times}, the last time by {cause}")
+        raise LostWorkerError(f"{unit} is given up: its worker process died {times}, the last time by {cause}")
 
-    def begin(self):
+    def begin(self) -> None:
         """Start a worker and wait until it is ready."""
         for _ in range(self.pool._retries + 1):
             with self.pool._change:  # so that a shutdown finds either no process or one to kill
@@ -178,15 +214,15 @@ class _Lane(threading.Thread):
             except (EOFError, OSError):
                 cause = self.end()
                 self.pool._check()
-                if not cause.startswith("signal"):  # being killed is bad luck, but what fails by itself fails again
+                if not cause.startswith("signal"):  # a killed process may start the next time, a failed one will not
                     break
         self.pool._break(cause)
         self.pool._check()
 
-    def end(self):
-        """End the worker, whether it is dead, idle or not there, and return in words how it ended."""
+    def end(self) -> str:
+        """End the process, if there is one, and return in words how it ended."""
         if self.process is None:
-            return None
+            return "no process"
         self.connection.close()
         self.process.join(1)
         self.process.kill()
@@ -195,12 +231,13 @@ class _Lane(threading.Thread):
         self.process = None
         return f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
 
-    def kill(self):
+    def kill(self) -> None:
+        """Kill the process, if there is one."""
         if process := self.process:
             process.kill()
 
 
-def _work(connection):
+def _work(connection: Any) -> None:
     """Answer calls until the pipe is closed; the first message says that the worker is ready."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -220,16 +257,17 @@ def _work(connection):
         connection.send_bytes(answer)
 
 
-def _failure(error):
+def _failure(error: BaseException) -> bytes:
+    """Return an error as an answer, or its text where the error cannot be pickled."""
     try:
         answer = pickle.dumps((False, error))
-        pickle.loads(answer)  # some exceptions go into a pickle, but not out of it
+        pickle.loads(answer)  # some exceptions can be pickled but not restored
         return answer
     except Exception:
         return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
-def _end_with_parent():
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -237,14 +275,36 @@ def _end_with_parent():
 
 
 @contextmanager
-def dask_executor(address, *, timeout=5):
-    """Give an executor on the Dask cluster at an address, inside a ``with`` block.
+def dask_executor(address: str, *, timeout: float = 5) -> Iterator[Executor]:
+    """Yield an executor on the Dask cluster at an address, inside a ``with`` block.
 
-    Dask itself runs a unit again whose worker died. Its workers need this package in the same version, and one thread:
-    ``dask scheduler --port 8786`` and, wherever there are cores, ``dask worker ADDRESS --nworkers auto --nthreads 1``.
+    Parameters
+    ----------
+    address : str
+        The address of the scheduler, such as "tcp://host:8786".
+    timeout : float
+        Seconds to wait for the scheduler, above 0.
 
-    address : str, of the scheduler, as "tcp://host:8786"; timeout : float, seconds to wait for it. errors :
-    ModuleNotFoundError without the extra ``cluster``; ValueError for what is no address; OSError where none answers.
+    Yields
+    ------
+    concurrent.futures.Executor
+
+    Raises
+    ------
+    TypeError
+        If timeout is not a number.
+    ValueError
+        If address is not an address or timeout is out of range.
+    ModuleNotFoundError
+        Without the extra ``cluster``.
+    OSError
+        If no scheduler answers.
+
+    Notes
+    -----
+    Dask itself repeats a unit whose worker died. The workers need the same version of this package, and one thread
+    each. Start ``dask scheduler --port 8786``, and on every machine
+    ``dask worker ADDRESS --nworkers auto --nthreads 1``.
     """
     real_number("timeout", timeout, 0, open_low=True)
     try:
@@ -256,11 +316,13 @@ def dask_executor(address, *, timeout=5):
     try:
         place = get_address_host_port(address if "://" in address else f"tcp://{address}", strict=True)
     except (TypeError, ValueError):
-        raise ValueError(f'address must be that of a Dask scheduler, as "tcp://host:8786", not {address!r}') from None
+        raise ValueError(
+            f'address must be that of a Dask scheduler, such as "tcp://host:8786", not {address!r}'
+        ) from None
     try:
-        socket.create_connection(place, timeout).close()  # Client would try on for all of its time
+        socket.create_connection(place, timeout).close()  # Client would retry until its timeout
         client = Client(address, timeout=timeout)
-    except Exception as error:  # what answers there may be anything, and be misunderstood in any way
+    except Exception as error:  # another program may listen there and answer anything
         raise OSError(f"no Dask scheduler answers at {address}: {error}") from error
     try:
         yield client.get_executor(pure=False)

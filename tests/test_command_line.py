@@ -159,7 +159,7 @@ def test_equal_configurations_are_told_in_one_line(config, call):
     code, out, err = call(config)
     assert (code, out.split()[0]) == (0, "36")
     assert len(err.splitlines()) == 1
-    assert "each is trained once" in err
+    assert "each distinct configuration is trained once" in err
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_a_stopped_sweep_loses_nothing_and_goes_on(config, call, number):
     assert 2 <= len(stored) < len(whole)
     assert stored.items() <= whole.items()
     last = err.splitlines()[-1]
-    assert last.startswith(f"lookahead-nb: stopped: {len(stored)} of {len(whole)} units are stored in {kept}, ")
+    assert last.startswith(f"lookahead-nb: stopped: {len(stored)} of {len(whole)} units are stored in {kept}; ")
     assert "Traceback" not in err
     assert call(config)[0] == 0
     assert parts(kept) == whole
@@ -606,7 +606,7 @@ def test_figures_are_drawn_from_the_tables_and_compared_with_the_committed(figur
     told = f"build/figures/{FIGURE}.svg and .pdf: "
     code, out, err = figures()
     assert (code, err) == (0, "")
-    assert re.fullmatch(rf"{tmp_path}/{told}(as committed|not the committed bytes)\n", out)
+    assert re.fullmatch(rf"{tmp_path}/{told}(as committed|differs from the committed figure)\n", out)
     drawn = parts_of(tmp_path / "build")
     assert sorted(path.name for path in drawn) == [f"{FIGURE}.json", f"{FIGURE}.pdf", f"{FIGURE}.svg"]
     manifest = tmp_path / f"paper/figures/{FIGURE}.json"
@@ -615,7 +615,7 @@ def test_figures_are_drawn_from_the_tables_and_compared_with_the_committed(figur
     manifest.write_text(manifest.read_text().replace('.svg": "', '.svg": "0'))
     assert figures(FIGURE, "--folder", "elsewhere") == (
         0,
-        f"elsewhere/{FIGURE}.svg and .pdf: not the committed bytes\n",
+        f"elsewhere/{FIGURE}.svg and .pdf: differs from the committed figure\n",
         "",
     )
     assert (tmp_path / f"elsewhere/{FIGURE}.svg").is_file()
@@ -668,7 +668,7 @@ def test_a_figure_of_measured_times_tells_how_they_are_measured(figures, tmp_pat
     for end in (".csv", ".json"):  # once there are times of a GPU
         (tmp_path / f"data/timings/cuda-sweep{end}").write_bytes((ROOT / f"data/timings/sweep{end}").read_bytes())
     assert "table     data/timings/cuda-sweep.csv, 30 rows" in figures("--where", "performance_sweeps")[1]
-    assert figures("performance_sweeps")[1].endswith(": not the committed bytes\n")
+    assert figures("performance_sweeps")[1].endswith(": differs from the committed figure\n")
 
 
 @pytest.mark.parametrize(
@@ -699,5 +699,5 @@ def test_a_table_that_is_not_that_of_its_manifest_is_not_drawn(figures, tmp_path
     for how in ([], ["--where"]):
         code, out, err = figures(*how, FIGURE)
         assert (code, out) == (2, "")
-        assert err.endswith(f"{FIGURE}.csv is missing: a table and its manifest must lie side by side\n")
+        assert err.endswith(f"{FIGURE}.csv is missing: a table and its manifest must lie in one folder\n")
         assert len(err.splitlines()) == 1

@@ -460,7 +460,7 @@ def test_a_damaged_manifest_is_found_at_every_byte(copied):
             Store.open(copied.path)
     for size in (0, 1, len(data) // 2, len(data) - 1):
         (copied.path / MANIFEST).write_bytes(data[:size])
-        assert copied.verify() == ["manifest.json: damaged, its sha256 is not the one it was sealed with"]
+        assert copied.verify() == ["manifest.json: damaged, its sha256 is not the checksum that it holds"]
 
 
 def test_parts_of_others_are_found(copied, tmp_path):
@@ -595,7 +595,7 @@ def test_after_any_failing_call_the_sweep_goes_on_to_the_same_store(tmp_path, mo
                 assert os.strerror(code) in text
                 assert "\n" not in text
                 if "could not keep unit" in text:
-                    assert "goes on from here when it is run again" in text
+                    assert "run the sweep again to continue from here" in text
         if not lasting and path.exists():
             strays = [name for name in contents(path) if name.endswith(".tmp")]
             assert not strays or len(faults.calls) > fails_at  # only where removing it is what failed
@@ -631,7 +631,7 @@ def test_a_short_write_leaves_no_part_and_is_told_in_one_sentence(tmp_path):
     path = tmp_path / "limited"
     assert out == (
         f"the store {path} could not keep unit {UNITS[0]} (File too large): "
-        "nothing else is lost, and the sweep goes on from here when it is run again\n"
+        "nothing else is lost; run the sweep again to continue from here\n"
     )
     assert limited.returncode == 3
     assert list(contents(path)) == [MANIFEST]
@@ -748,7 +748,11 @@ def ran(capsys, *arguments):
 
 
 def test_command_verify(copied, capsys):
-    assert ran(capsys, "store", "verify", copied.path) == (0, f"{copied.path}: all parts are there and whole\n", "")
+    assert ran(capsys, "store", "verify", copied.path) == (
+        0,
+        f"{copied.path}: all parts are complete and undamaged\n",
+        "",
+    )
     part(copied).write_bytes(b"x")
     assert ran(capsys, "store", "verify", copied.path) == (1, f"{part(copied).name}: truncated\n", "")
     told = f"{part(copied).name}: truncated (removed)\n"
@@ -764,7 +768,11 @@ def test_command_is_that_of_the_module(whole):
     command = [sys.executable, "-m", "lookahead_nb", "store", "verify", str(whole.path)]
     environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{whole.path}: all parts are there and whole\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        0,
+        f"{whole.path}: all parts are complete and undamaged\n",
+        "",
+    )
 
 
 def test_command_show(whole, capsys):

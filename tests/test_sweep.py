@@ -325,7 +325,7 @@ def test_a_number_for_lr_is_the_peak_of_the_schedule_of_the_base():
 
 
 BAD_GRIDS = {
-    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner rule or Lookahead, not 'adamw'"),
+    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer or Lookahead, not 'adamw'"),
     "unknown axis": ((lnb.SGD(),), {"lrr": [1]}, TypeError, "an axis must be one of lr, .* not 'lrr'"),
     "axis of Lookahead": ((lnb.SGD(),), {"retention": [0.5]}, TypeError, "an axis must be one of .* not 'retention'"),
     "no list": ((lnb.SGD(),), {"lr": 0.1}, TypeError, "lr must be a list of values, not 0.1"),
@@ -413,7 +413,7 @@ def test_data_may_be_a_function_of_the_seed():
 
 def test_equal_configurations_are_trained_once_and_that_is_said():
     opts = [lnb.SGD(0.1), lnb.Lookahead(lnb.SGD(0.1)), lnb.Lookahead(lnb.SGD(0.1), retention=0.5), lnb.SGD(0.1)]
-    with pytest.warns(UserWarning, match="configs holds 2 configurations a second time; each is trained once"):
+    with pytest.warns(UserWarning, match="configs contains 2 duplicates; each distinct configuration is trained once"):
         frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, **HOW)
     assert frame["run"].nunique() == 2
 
@@ -472,7 +472,7 @@ BAD = {
     "no optimizer": (
         {"configs": [lnb.SGD(0.1), 3]},
         TypeError,
-        r"configs\[1\] must be an inner rule or Lookahead, not 3",
+        r"configs\[1\] must be an inner optimizer or Lookahead, not 3",
     ),
     "no seeds": ({"seeds": []}, ValueError, "seeds must hold at least one seed, not none"),
     "zero seeds": ({"seeds": 0}, ValueError, "seeds must be a whole number of at least 1, not 0"),

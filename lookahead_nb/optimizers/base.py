@@ -1,6 +1,6 @@
-"""What all optimizers share: settings that make a state, a step in place, exact checkpoints.
+"""The common base of all optimizers: settings that make a state, a step in place, exact checkpoints.
 
-All arguments are checked here, once; the kernels below check nothing. An error leaves arrays and state as they were.
+All arguments are checked here, once; the kernels check nothing. An error leaves arrays and state unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,17 @@ STEPS_AHEAD = 256  # their scalars are computed together: one by one they would 
 
 
 class Slots(NamedTuple):
-    """The arrays of a state as the kernels take them; one that is not used has no elements."""
+    """The arrays of a state as the kernels accept them; an unused one has no elements.
+
+    Attributes
+    ----------
+    s1, s2 : (n,) or (0,) array
+        The inner state, in the order of ``formulas.RULES``.
+    slow : (n,) or (0,) array
+        The slow weights.
+    a1, a2 : (n,) or (0,) array
+        The inner state at the last sync.
+    """
 
     s1: Any
     s2: Any
@@ -41,10 +51,20 @@ class Slots(NamedTuple):
 
 
 class UpcomingStep(NamedTuple):
-    """What the next step needs, computed ahead.
+    """The numbers of the next step, computed ahead.
 
-    ``sync`` holds the last four arguments of ``step_and_sync``, or is None for a step without a sync. ``slow_step`` is
-    the slow step of that sync, NaN where it is fitted. ``t`` and ``powers`` are those after the step.
+    Attributes
+    ----------
+    row : (8,) array
+        The scalars of the step.
+    sync : tuple or None
+        The last four arguments of ``step_and_sync``, () where the slow step is fitted, None without a sync.
+    slow_step : float
+        The slow step of the sync, NaN where it is fitted.
+    t : int
+        Steps taken after the step.
+    powers : tuple of 4 float
+        As :attr:`State.powers`, after the step.
     """
 
     row: np.ndarray
@@ -58,7 +78,7 @@ class UpcomingStep(NamedTuple):
 
 
 class State:
-    """What an optimizer remembers between steps; made by ``init`` or ``restore``, changed by ``step`` only.
+    """The memory of an optimizer between steps; made by ``init`` or ``restore``, changed by ``step`` only.
 
     Attributes
     ----------
@@ -70,7 +90,7 @@ class State:
         beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
     """
 
-    def __init__(self, optimizer: Any, backend, size: int, width, device: int | None = None) -> None:
+    def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
         self._device, self._done = device, None  # on a GPU: its number, and the event after which all work is done
         self.t = 0
@@ -85,7 +105,7 @@ class State:
         self._own_buffers: list[Buffer] | None = None
         self._own_memory: tuple | None = None
 
-    def __getstate__(self):  # a copy has memory of its own
+    def __getstate__(self) -> dict[str, Any]:  # a copy has its own memory
         return self.__dict__ | {"_own_buffers": None, "_own_memory": None, "_upcoming": [], "_done": None}
 
     @property
@@ -94,40 +114,34 @@ class State:
         return self._optimizer
 
     @property
-    def _backend(self):
+    def _backend(self) -> Any:
         return backend_of(self._on_device)
 
     @contextmanager
-    def _turn(self, *arrays):
-        """On a GPU: run the block after all work queued for the state and for these arrays of the backend.
-
-        It is queued on the stream of the first array, and the host does not wait.
-        """
+    def _turn(self, *arrays: Any) -> Iterator[None]:
+        """On a GPU: queue the block on the stream of the first array, after all work on the state and the arrays."""
         with self._backend.turn(self._device, arrays, self._done) as self._done:
             yield
 
-    def _settle(self):
+    def _settle(self) -> None:
         """Wait until the work on the state is done, so that its arrays may be read on any stream."""
         if self._done is not None:
             self._done.synchronize()
 
-    def _buffers(self):
+    def _buffers(self) -> list[Buffer]:
         """Return the memory of the state, to compare with the arguments of a step; computed once."""
         if self._own_buffers is None:
             arrays = {name: getattr(self, attribute) for name, attribute in self._parts()[1].items()}
             self._own_buffers = [Buffer(f"the state's {name}", a, writes=False) for name, a in arrays.items()]
         return self._own_buffers
 
-    def _fits(self, params, grad):
-        """Return whether a step can take these at once: plain host arrays like the state's that share no memory.
-
-        Nearly every step passes here. Anything else is checked one thing after another and refused with a message.
-        """
+    def _fits(self, params: Any, grad: Any) -> bool:
+        """Return whether both are plain host arrays that fit the state and share no memory, as in nearly every step."""
         if self._own_memory is None:
             memory = np.array([(b.address, b.end) for b in self._buffers()], np.int64).reshape(-1, 2)
             self._own_memory = cpu.are_apart(self._width.type), memory
         are_apart, memory = self._own_memory
-        return (
+        return bool(
             type(params) is type(grad) is np.ndarray
             and params.dtype == grad.dtype == self._width
             and params.shape == grad.shape == (self._size,)
@@ -146,7 +160,7 @@ class State:
 
     @property
     def arrays(self) -> Slots:
-        """All arrays of the state, as the kernels of whole runs take them."""
+        """All arrays of the state, as the kernels of whole runs accept them."""
         return Slots(self._s1, self._s2, self._s1[:0], self._s1[:0], self._s1[:0])
 
     @property
@@ -154,13 +168,13 @@ class State:
         """beta1**t and beta2**t, now and at the last sync."""
         return self.power1, self.power2, self._synced_power1, self._synced_power2
 
-    def _start_at(self, params):
-        """Fill what starts as a copy of the weights."""
+    def _start_at(self, params: Any) -> None:
+        """Fill the arrays that start as a copy of the weights."""
         for name, attribute in self._slot_attributes().items():
             if name in STARTS_AT_WEIGHTS:
                 setattr(self, attribute, self._backend.copy(params))
 
-    def _slot_attributes(self):
+    def _slot_attributes(self) -> dict[str, str]:
         return dict(zip(self._slot_names, ("_s1", "_s2"), strict=False))
 
     def _next_step(self) -> UpcomingStep:
@@ -179,8 +193,8 @@ class State:
             self._upcoming.reverse()
         return self._upcoming[-1]
 
-    def _take(self, p, g, step: UpcomingStep) -> None:
-        """Take a step on arrays of the backend; the clock is moved by :meth:`arrive`."""
+    def _take(self, p: Any, g: Any, step: UpcomingStep) -> None:
+        """Take a step on arrays of the backend, without moving the clock."""
         kernels_of(self._on_device).step(self._rule, p, g, self._s1, self._s2, step.row)
 
     def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:  # noqa: ARG002
@@ -198,15 +212,21 @@ class State:
         self._move_clock(t, powers)
         self._upcoming = []
 
-    def _move_clock(self, t, powers):
+    def _move_clock(self, t: int, powers: Powers) -> None:
         self.t, (self.power1, self.power2, self._synced_power1, self._synced_power2) = t, powers
 
-    def _parts(self):
-        """Return (numbers, arrays): the attributes that make up the state, by the name they are stored under."""
+    def _parts(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return (numbers, arrays): the attributes of the state by their names in a checkpoint."""
         return {"t": "t", "power1": "power1", "power2": "power2"}, self._slot_attributes()
 
     def to_arrays(self) -> dict[str, Any]:
-        """Return the state as a dict of plain arrays and numbers, copies that ``np.savez`` takes without pickle."""
+        """Return a checkpoint: copies of the state as plain arrays and numbers, for ``np.savez`` without pickle.
+
+        Returns
+        -------
+        dict
+            By name; see :meth:`Optimizer.restore`.
+        """
         numbers, arrays = self._parts()
         stored = {"settings": np.array(_canonical(self._optimizer)), "size": self._size, "width": str(self._width)}
         stored |= {name: getattr(self, attribute) for name, attribute in numbers.items()}
@@ -214,7 +234,8 @@ class State:
         with self._backend.on(self._device):
             return stored | {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
 
-    def _fill(self, stored):
+    def _fill(self, stored: Mapping[str, Any]) -> State:
+        """Fill the state from a checkpoint, or refuse it without any change."""
         numbers, arrays = self._parts()
         expected = {"settings", "size", "width", *numbers, *arrays}
         if set(stored) != expected:
@@ -226,8 +247,8 @@ class State:
         for name, attribute in arrays.items():
             array = np.asarray(stored[name])
             if array.shape != (self._size,) or array.dtype != self._width:
-                wanted = f"a ({self._size},) {self._width} array"
-                raise ValueError(f"arrays[{name!r}] must be {wanted}, not {array.shape} {array.dtype}")
+                expected_array = f"a ({self._size},) {self._width} array"
+                raise ValueError(f"arrays[{name!r}] must be {expected_array}, not {array.shape} {array.dtype}")
             with self._backend.on(self._device):
                 read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
         for attribute, value in read.items():
@@ -243,15 +264,20 @@ class Optimizer:
     """The base of inner optimizers and Lookahead: ``init``, ``step``, ``restore``.
 
     Engines read an optimizer through :attr:`inner`, :attr:`sync`, :attr:`kernel`, :attr:`has_slow_weights` and
-    :attr:`outward`, and never ask for its class.
+    :attr:`outward`, and never check its class.
+
+    Attributes
+    ----------
+    inner : InnerOptimizer
+        The optimizer whose update rule moves the fast weights: itself, or the one that Lookahead wraps.
     """
 
     _state: ClassVar[type[State]] = State
-    inner: Any  # the optimizer whose update rule moves the fast weights: itself, or what Lookahead wraps
+    inner: Any
 
     @property
     def sync(self) -> Sync | None:
-        """How the slow weights follow, or None where no sync ever happens."""
+        """The settings of the syncs, or None for an optimizer without syncs."""
         return None
 
     @property
@@ -261,7 +287,7 @@ class Optimizer:
 
     @property
     def outward(self) -> float:
-        """How far the slow weights lie beyond the fast ones, seen from s1, where they follow from both; else 0."""
+        """The distance of the slow weights beyond the fast ones, seen from s1, if they follow from both; else 0."""
         return 0.0
 
     @property
@@ -276,19 +302,29 @@ class Optimizer:
         return self.inner.rule, mode
 
     def settings(self) -> dict[str, object]:
-        """Return all settings as a flat dict of strings and numbers."""
+        """Return all settings as a flat dict of strings and numbers.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        NotImplementedError
+            In the base class.
+        """
         raise NotImplementedError
 
-    def init(self, params) -> Any:
+    def init(self, params: Any) -> Any:
         """Return a fresh state; slow weights, and z of Schedule-Free, start as a copy of the weights.
 
-        Call it again after loading other weights.
+        Call this method again after loading other weights.
 
         Parameters
         ----------
         params : (n,) array, float32 or float64
-            C-contiguous and writeable; a NumPy array, or on a GPU any object with ``__cuda_array_interface__``, whose
-            device the state shares.
+            C-contiguous and writeable; a NumPy array, or on a GPU any object with ``__cuda_array_interface__``. The
+            state lies on the same device.
 
         Returns
         -------
@@ -310,7 +346,7 @@ class Optimizer:
             state._start_at(array)
         return state
 
-    def step(self, params, grad, state, *, check_finite: bool = True) -> None:
+    def step(self, params: Any, grad: Any, state: Any, *, check_finite: bool = True) -> None:
         """Take one step in place: params and state move, grad is only read.
 
         On a GPU the step runs on the stream of params, after the work queued on the streams of grad and of the step
@@ -338,36 +374,35 @@ class Optimizer:
             Inside ``slow_weights``.
         """
         flag("check_finite", check_finite)
-        quickly = isinstance(state, State) and state._optimizer is self and state._fits(params, grad)
-        if quickly:
+        if isinstance(state, State) and state._optimizer is self and state._fits(params, grad):  # nearly always
             self._checked_step(params, grad, state, check_finite)
         else:
             p, g = self._enter(params, grad, state)
             with state._turn(p, g):
                 self._checked_step(p, g, state, check_finite)
 
-    def _checked_step(self, p, g, state, check_finite):
-        """Take the step, on arrays as the backend takes them."""
+    def _checked_step(self, p: Any, g: Any, state: State, check_finite: bool) -> None:
+        """Take the step on arrays of the backend."""
         if check_finite:
             at = kernels_of(state._on_device).first_beyond(g, state._gradient_limit)
             if at >= 0:
                 value = float(state._backend.to_host(g[at : at + 1])[0])
-                what = "has no finite square" if math.isfinite(value) else "is not finite"
-                raise FloatingPointError(f"grad[{at}] = {value!r} {what} at step {state.t + 1}; nothing was changed")
+                fault = "has no finite square" if math.isfinite(value) else "is not finite"
+                raise FloatingPointError(f"grad[{at}] = {value!r} {fault} at step {state.t + 1}; nothing was changed")
         step = state._next_step()
         state._take(p, g, step)
         state._upcoming.pop()
         state._move_clock(step.t, step.powers)
 
-    def restore(self, arrays: Mapping[str, Any], *, like=None) -> Any:
-        """Return the state that ``to_arrays`` stored, for an exact resume at any phase of the k-cycle.
+    def restore(self, arrays: Mapping[str, Any], *, like: Any = None) -> Any:
+        """Return the state that ``to_arrays`` stored, for an exact resume at any step between two syncs.
 
         Parameters
         ----------
         arrays : mapping
             What ``to_arrays`` returned, or ``np.load`` of it.
         like : array, optional
-            The params, to place the state on their device; without it the state lies on the host.
+            The params, to place the state on their device; by default the state lies on the host.
 
         Returns
         -------
@@ -377,11 +412,21 @@ class Optimizer:
         ------
         TypeError, ValueError
             If parts are missing or belong to other settings.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> import numpy as np
+        >>> opt, params = lnb.SGD(0.1, momentum=0.9), np.ones(2)
+        >>> state = opt.init(params)
+        >>> opt.step(params, np.ones(2), state)
+        >>> opt.restore(state.to_arrays()).t
+        1
         """
         stored = _mapping(arrays)
-        settings, mine = str(np.asarray(stored.get("settings", ""))[()]), _canonical(self)
-        if settings != mine:
-            raise ValueError(f"arrays must hold a state of {mine}, not of {settings or 'nothing'}")
+        settings, expected = str(np.asarray(stored.get("settings", ""))[()]), _canonical(self)
+        if settings != expected:
+            raise ValueError(f"arrays must hold a state of {expected}, not of {settings or 'nothing'}")
         size = whole_number("arrays['size']", np.asarray(stored.get("size", -1))[()], 0)
         width = one_of("arrays['width']", str(np.asarray(stored.get("width", ""))[()]), ("float32", "float64"))
         place = None if like is None else Buffer("like", like, writes=False)
@@ -391,11 +436,23 @@ class Optimizer:
         state._size = size
         return state._fill(stored)
 
-    def slow_from(self, fast, state) -> Any:  # noqa: ARG002
-        """Return the slow weights as an array of the backend, given the fast ones; None where there are none."""
+    def slow_from(self, fast: Any, state: Any) -> Any:  # noqa: ARG002
+        """Return the slow weights as an array of the backend; None for an optimizer without them.
+
+        Parameters
+        ----------
+        fast : (n,) array
+            The fast weights.
+        state : State
+
+        Returns
+        -------
+        (n,) array or None
+        """
         return None
 
-    def _enter(self, params, grad, state):
+    def _enter(self, params: Any, grad: Any, state: Any) -> tuple[Any, Any]:
+        """Return params and grad as arrays of the backend, or refuse what does not fit the state."""
         p, g = Buffer("params", params, writes=True), Buffer("grad", grad, writes=False)
         self._check_state(p, state)
         if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
@@ -404,28 +461,28 @@ class Optimizer:
             raise ValueError(f"grad must be on CUDA device {p.device} like params, not on {g.device}")
         if p.overlaps(g):
             raise ValueError("params must be memory of its own, not shared with grad")
-        for theirs in state._buffers():
-            for mine in (p, g):
-                if mine.overlaps(theirs):
-                    raise ValueError(f"{mine.name} must be memory of its own, not shared with {theirs.name}")
+        for part in state._buffers():
+            for argument in (p, g):
+                if argument.overlaps(part):
+                    raise ValueError(f"{argument.name} must be memory of its own, not shared with {part.name}")
         return p.array(), g.array()
 
-    def _check_state(self, p, state):
+    def _check_state(self, p: Buffer, state: Any) -> None:
         if not isinstance(state, State):
             raise TypeError(f"state must come from init or restore, not {type(state).__name__}")
         if state._optimizer is not self and state._optimizer != self:
             raise ValueError(f"state must belong to {self!r}, not to {state._optimizer!r}")
         if (state._size, state._width, state._on_device) != (p.size, p.dtype, p.on_device):
-            own = f"({state._size},) {state._width} array on {place_in_words(state._on_device)}"
-            raise ValueError(f"params must be a {own} like the state, not {p.describe()}")
+            expected = f"({state._size},) {state._width} array on {place_in_words(state._on_device)}"
+            raise ValueError(f"params must be a {expected} like the state, not {p.describe()}")
         if state._device != p.device:
             raise ValueError(f"params must be on CUDA device {state._device} like the state, not on {p.device}")
         if state._shows_slow:
-            raise RuntimeError("params hold the slow weights: leave `with slow_weights(...)` before going on")
+            raise RuntimeError("params hold the slow weights: leave the block `with slow_weights(...)` first")
 
 
 class WithSlowWeights(Optimizer):
-    """An optimizer with a second set of weights, the one to evaluate: ``slow_weights`` shows it."""
+    """The base of optimizers with a second set of weights, to be evaluated inside ``slow_weights``."""
 
     @property
     def has_slow_weights(self) -> bool:
@@ -433,20 +490,38 @@ class WithSlowWeights(Optimizer):
         return True
 
     @contextmanager
-    def slow_weights(self, params, state) -> Iterator[None]:
+    def slow_weights(self, params: Any, state: Any) -> Iterator[None]:
         """Return a context in which params hold the slow weights, and exactly the fast ones again after it.
 
-        This holds on an exception too. ``step`` and a second ``slow_weights`` inside the block raise RuntimeError.
+        The fast weights return after an exception too. Inside the block ``step`` and a second ``slow_weights`` raise
+        RuntimeError.
 
         Parameters
         ----------
         params, state
             As in :meth:`step`.
 
+        Yields
+        ------
+        None
+
         Raises
         ------
         TypeError, ValueError, RuntimeError
             As in :meth:`step`.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> import numpy as np
+        >>> opt, params = lnb.Lookahead(lnb.SGD(1.0), sync_period=2), np.array([3.0])
+        >>> state = opt.init(params)
+        >>> opt.step(params, np.ones(1), state)
+        >>> with opt.slow_weights(params, state):
+        ...     params.tolist()
+        [3.0]
+        >>> params.tolist()
+        [2.0]
         """
         p = Buffer("params", params, writes=True)
         self._check_state(p, state)
@@ -460,17 +535,17 @@ class WithSlowWeights(Optimizer):
                 backend.assign(array, slow)
             yield
         finally:
-            array = p.array()  # by now it may be on another stream
+            array = p.array()  # it may be on another stream now
             with state._turn(array):
                 backend.assign(array, fast)
             state._shows_slow = False
 
 
-def _canonical(optimizer):
+def _canonical(optimizer: Optimizer) -> str:
     return json.dumps(optimizer.settings(), sort_keys=True)
 
 
-def _mapping(arrays):
+def _mapping(arrays: Any) -> dict[str, Any]:
     try:
         return {str(name): arrays[name] for name in arrays}
     except (TypeError, KeyError, IndexError):

@@ -19,7 +19,7 @@ FRESH: Powers = (1.0, 1.0, 1.0, 1.0)
 
 
 class Sync(NamedTuple):
-    """How Lookahead moves its slow weights.
+    """The settings of the syncs of Lookahead.
 
     Attributes
     ----------
@@ -82,7 +82,17 @@ class RunNumbers(NamedTuple):
     limits: np.ndarray
 
     def sizes(self, n: int) -> dict[str, int]:
-        """Return how many numbers a run of n weights keeps in each array of ``bundles.Weights``."""
+        """Return the sizes of the arrays of ``bundles.Weights`` for one run.
+
+        Parameters
+        ----------
+        n : int
+            The number of weights.
+
+        Returns
+        -------
+        dict of str to int
+        """
         s1, s2 = n * (len(self.slots) > 0), n * (len(self.slots) > 1)
         anchored = self.inner_state == INTERPOLATE
         slow = n * bool(self.has_slow_weights.any())
@@ -90,7 +100,19 @@ class RunNumbers(NamedTuple):
 
 
 def run_numbers(optimizers: list[Optimizer], dtype: np.dtype) -> RunNumbers:
-    """Translate optimizers of one kernel (equal :attr:`Optimizer.kernel`) into numbers, for weights of this dtype."""
+    """Return the settings of optimizers of one kernel as numbers.
+
+    Parameters
+    ----------
+    optimizers : list of Optimizer
+        With equal :attr:`Optimizer.kernel`.
+    dtype : np.dtype
+        The dtype of the weights.
+
+    Returns
+    -------
+    RunNumbers
+    """
     rule, mode = optimizers[0].kernel
     syncs = [optimizer.sync or NO_SYNC for optimizer in optimizers]
     pairs = [sync.slow_steps or ((math.nan, math.nan),) for sync in syncs]
@@ -115,7 +137,18 @@ def run_numbers(optimizers: list[Optimizer], dtype: np.dtype) -> RunNumbers:
 
 
 def gradient_limit(optimizer: Optimizer, dtype: np.dtype | str) -> float:
-    """Return the largest gradient that a step accepts: above it g, or with a second moment g**2, is not finite."""
+    """Return the largest gradient that a step accepts: above it g, or with a second moment g**2, is not finite.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    dtype : np.dtype or str
+        The dtype of the weights.
+
+    Returns
+    -------
+    float
+    """
     largest = float(np.finfo(dtype).max)
     return math.sqrt(largest) * 0.999 if optimizer.inner.squares_gradient else largest
 
@@ -139,7 +172,18 @@ class StepScalars:
         self._powers = np.array([powers])
 
     def stretch(self, count: int) -> np.ndarray:
-        """Return the scalars of the next ``count`` steps, (count, 8) in the width of the weights."""
+        """Return the scalars of the next steps.
+
+        Parameters
+        ----------
+        count : int
+            The number of steps.
+
+        Returns
+        -------
+        (count, 8) array
+            In the width of the weights.
+        """
         optimizer, t = self._optimizer, self._last
         inner, sync = optimizer.inner, optimizer.sync or NO_SYNC
         interpolated = sync.slow_steps if sync.inner_state == "interpolate" else ()
@@ -157,17 +201,56 @@ class StepScalars:
         return table
 
     def powers_after(self, t: int) -> Powers:
-        """Return the powers after step t, which lies in or directly ahead of the last stretch."""
+        """Return the powers after a step.
+
+        Parameters
+        ----------
+        t : int
+            A step of the last stretch, or the one directly ahead of it.
+
+        Returns
+        -------
+        tuple of 4 float
+            beta1**t and beta2**t for the bias corrections, now and at the last sync.
+        """
         return tuple(self._powers[t - self._first].tolist())
 
 
 def step_table(optimizer: Optimizer, steps: int, width: type) -> np.ndarray:
-    """Return the scalars of steps 1..steps of a fresh run, (steps, 8), bit for bit those that ``step`` uses."""
+    """Return the scalars of all steps of a fresh run, bit for bit those that ``step`` uses.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    steps : int
+    width : np.float32 or np.float64
+
+    Returns
+    -------
+    (steps, 8) array
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> import numpy as np
+    >>> from lookahead_nb.optimizers import step_table
+    >>> step_table(lnb.SGD(0.5), 2, np.float64)[:, 0].tolist()
+    [0.5, 0.5]
+    """
     return StepScalars(optimizer, width).stretch(steps)
 
 
 @lru_cache(64)
-def _powers(beta, steps, inner_state, period, slow_steps, t, power, at_sync):
+def _powers(
+    beta: float,
+    steps: int,
+    inner_state: str,
+    period: int,
+    slow_steps: tuple[tuple[float, float], ...],
+    t: int,
+    power: float,
+    at_sync: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return beta**t as the steps after t use it, then after 0..steps of them: the power, and that at the last sync."""
     if inner_state == "keep":
         after = np.multiply.accumulate([power, *[beta] * steps])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -37,7 +38,7 @@ class LookaheadState(State):
         For an adaptive slow step on a GPU.
     """
 
-    def __init__(self, optimizer: Lookahead, backend, size: int, width, device: int | None = None) -> None:
+    def __init__(self, optimizer: Lookahead, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         super().__init__(optimizer, backend, size, width, device)
         interpolates = optimizer.inner_state == "interpolate"
         self._slow = backend.zeros(size, width)
@@ -59,19 +60,25 @@ class LookaheadState(State):
 
     @property
     def arrays(self) -> Slots:
-        """All arrays of the state, as the kernels of whole runs take them."""
+        """All arrays of the state, as the kernels of whole runs accept them."""
         return Slots(self._s1, self._s2, self._slow, self._a1, self._a2)
 
     def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:
-        """Set the clock after a compiled run has moved the arrays; see :meth:`State.arrive`."""
+        """Set the clock after a compiled run has moved the arrays.
+
+        Parameters
+        ----------
+        t, powers, slow_steps
+            As in :meth:`State.arrive`.
+        """
         super().arrive(t, powers)
         self.slow_steps += slow_steps or []
 
-    def _start_at(self, params):
+    def _start_at(self, params: Any) -> None:
         super()._start_at(params)
         self._slow = self._backend.copy(params)
 
-    def _take(self, p, g, step: UpcomingStep) -> None:
+    def _take(self, p: Any, g: Any, step: UpcomingStep) -> None:
         if step.sync is None:
             super()._take(p, g, step)
         elif self._optimizer.adapts:
@@ -82,7 +89,7 @@ class LookaheadState(State):
             kernels_of(self._on_device).step_and_sync(self._rule, p, g, slots, anchors, step.sync)
             self.slow_steps.append(step.slow_step)
 
-    def _step_and_fit(self, p, g, row):
+    def _step_and_fit(self, p: np.ndarray, g: np.ndarray, row: np.ndarray) -> None:
         """Take a step, fit the slow step and sync with it; slow steps are fitted on the host only."""
         opt, kernels, width, before = self._optimizer, kernels_of(False), self._width.type, p.copy()
         kernels.step(self._rule, p, g, self._s1, self._s2, row)
@@ -92,7 +99,7 @@ class LookaheadState(State):
         kernels.sync(p, self._s1, self._s2, *anchors, width(slow_step), width(rest), opt.pull_back, KEEP)
         self.slow_steps.append(slow_step)
 
-    def _parts(self):
+    def _parts(self) -> tuple[dict[str, str], dict[str, str]]:
         numbers, arrays = super()._parts()
         if self._optimizer.inner_state == "interpolate":
             numbers |= {"synced_power1": "_synced_power1", "synced_power2": "_synced_power2"}
@@ -120,7 +127,7 @@ class Adaptive:
 
     Notes
     -----
-    Source: Zhang et al. 2019, proposition 1. They take the Fisher matrix for A, which as v_hat or batch_size*v_hat
+    Source: Zhang et al. 2019, proposition 1. They use the Fisher matrix as A. As v_hat or batch_size*v_hat that matrix
     gives steps beyond both ends nearly everywhere.
     """
 
@@ -139,21 +146,21 @@ class Lookahead(WithSlowWeights):
     Parameters
     ----------
     inner : inner optimizer
-        What moves the fast weights: SGD, Adagrad, RMSprop, Adam or AdamW.
+        The optimizer of the fast weights: SGD, Adagrad, RMSprop, Adam or AdamW.
     sync_period : int
         k, the steps between two syncs, at least 1.
     slow_step_size : float, sequence of float, "adaptive" or Adaptive, optional
-        In [0, 1], the step of the slow weights towards the fast ones. A sequence is used sync after sync, over again.
-        "adaptive" is ``Adaptive()`` and needs AdamW inside.
+        In [0, 1], the step of the slow weights towards the fast ones. Successive syncs use the items of a sequence in
+        turn, periodically. "adaptive" is ``Adaptive()`` and needs AdamW inside.
     retention : float, optional
         In [0, 1]: 1 - slow_step_size, the article's coefficient. Pass one of the two, or neither for 0.5, the only
         value at which both conventions agree.
     inner_state : str
-        What a sync does to the inner state: "keep", "reset" (as fresh from ``init``) or "interpolate" (``state =
+        The effect of a sync on the inner state: "keep", "reset" (as fresh from ``init``) or "interpolate" (``state =
         step*state + rest*state at the last sync``, bias corrections included).
     pull_back : bool
-        False never moves the fast weights, so that the slow ones are a plain average of them, the control for what
-        averaging alone does. It allows only inner_state "keep".
+        False never moves the fast weights, so that the slow ones are a plain average of them: the control for the
+        effect of averaging alone. It allows only inner_state "keep".
 
     Raises
     ------
@@ -187,14 +194,21 @@ class Lookahead(WithSlowWeights):
     _state = LookaheadState
 
     def __init__(
-        self, inner, *, sync_period=5, slow_step_size=None, retention=None, inner_state="keep", pull_back=True
+        self,
+        inner: InnerOptimizer,
+        *,
+        sync_period: int = 5,
+        slow_step_size: float | Sequence[float] | str | Adaptive | None = None,
+        retention: float | None = None,
+        inner_state: str = "keep",
+        pull_back: bool = True,
     ) -> None:
         if not isinstance(inner, InnerOptimizer) or inner.has_slow_weights:
             allowed = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
             raise TypeError(f"inner must be one of {', '.join(allowed)}, not {inner!r}")
         if slow_step_size is not None and retention is not None:
-            given = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
-            raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), not {given}")
+            both = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
+            raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), not {both}")
         if retention is not None:
             slow_step_size = _complement(real_number("retention", retention, 0, 1))
         step = _slow_step_size(0.5 if slow_step_size is None else slow_step_size)
@@ -221,40 +235,56 @@ class Lookahead(WithSlowWeights):
 
     @property
     def sync(self) -> Sync:
-        """How the slow weights follow."""
+        """The settings of the syncs."""
         size = self.slow_step_size
-        how = self.pull_back, self.inner_state
+        settings = self.pull_back, self.inner_state
         if isinstance(size, Adaptive):
-            return Sync(self.sync_period, (), *how, size.lowest)
+            return Sync(self.sync_period, (), *settings, size.lowest)
         steps = size if isinstance(size, tuple) else (size,)
-        return Sync(self.sync_period, tuple((step, _complement(step)) for step in steps), *how)
+        return Sync(self.sync_period, tuple((step, _complement(step)) for step in steps), *settings)
 
     @property
     def retention(self) -> float:
-        """How much of the slow weights a sync keeps: 1 - slow_step_size, as a decimal; NaN where that is no number."""
+        """The coefficient of the slow weights in a sync: 1 - slow_step_size, as a decimal; NaN if it is no number."""
         pairs = self.sync.slow_steps
         return pairs[0][1] if len(pairs) == 1 else math.nan
 
     def settings(self) -> dict[str, object]:
-        """Return all settings as a flat dict of strings and numbers, those of the inner optimizer among them."""
-        size = self.slow_step_size
-        own: dict[str, object] = {"sync_period": self.sync_period, "slow_step_size": None, "retention": None}
-        if isinstance(size, Adaptive):
-            own |= {"slow_steps": "adaptive", "lowest_step": size.lowest}
-        elif isinstance(size, tuple):
-            own |= {"slow_steps": " ".join(map(repr, size))}
-        else:
-            own |= {"slow_step_size": size, "retention": self.retention}
-        own |= {"inner_state": self.inner_state, "pull_back": self.pull_back}
-        inner = self.inner.settings()
-        return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | own
+        """Return all settings as a flat dict of strings and numbers, including those of the inner optimizer.
 
-    def slow_from(self, fast, state) -> Any:  # noqa: ARG002 (Schedule-Free computes them from the fast ones)
-        """Return the slow weights as an array of the backend."""
+        Returns
+        -------
+        dict
+        """
+        size = self.slow_step_size
+        outer: dict[str, object] = {"sync_period": self.sync_period, "slow_step_size": None, "retention": None}
+        if isinstance(size, Adaptive):
+            outer |= {"slow_steps": "adaptive", "lowest_step": size.lowest}
+        elif isinstance(size, tuple):
+            outer |= {"slow_steps": " ".join(map(repr, size))}
+        else:
+            outer |= {"slow_step_size": size, "retention": self.retention}
+        outer |= {"inner_state": self.inner_state, "pull_back": self.pull_back}
+        inner = self.inner.settings()
+        return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | outer
+
+    def slow_from(self, fast: Any, state: Any) -> Any:  # noqa: ARG002 (Schedule-Free computes them from the fast ones)
+        """Return the slow weights as an array of the backend.
+
+        Parameters
+        ----------
+        fast : (n,) array
+            The fast weights, not used.
+        state : LookaheadState
+
+        Returns
+        -------
+        (n,) array
+        """
         return state._slow
 
 
-def _slow_step_size(value):
+def _slow_step_size(value: Any) -> float | tuple[float, ...] | Adaptive:
     if isinstance(value, Adaptive):
         return value
     if isinstance(value, str) and value == "adaptive":
@@ -268,5 +298,5 @@ def _slow_step_size(value):
 
 
 @lru_cache(1024)
-def _complement(value):
+def _complement(value: float) -> float:
     return float(1 - Fraction(repr(value)))  # of decimals: 1 - 0.9 is 0.1 here, not 0.09999999999999998

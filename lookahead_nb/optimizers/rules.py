@@ -19,7 +19,16 @@ INNER_RULES: dict[str, Any] = {}  # the classes by name, in the order of their d
 
 @dataclass(frozen=True)
 class InnerOptimizer(Optimizer):
-    """The base of inner optimizers: a learning rate that is a number or a schedule, and one update rule."""
+    """The base of inner optimizers: a learning rate that is a number or a schedule, and one update rule.
+
+    Attributes
+    ----------
+    lr : float or Schedule
+    family : str
+        The name of the update rule in ``formulas.RULES``, without its variants.
+    squares_gradient : bool
+        Whether the rule squares the gradient, whose square must then be finite.
+    """
 
     lr: float | Schedule
     _: KW_ONLY
@@ -68,7 +77,7 @@ class InnerOptimizer(Optimizer):
         """The learning rate as a schedule."""
         return self.lr if isinstance(self.lr, Schedule) else constant(self.lr)
 
-    def scalars(self, lr, power1, power2, t) -> tuple:
+    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:
         """Return the scalars of one step in float64, in the order of the update rule.
 
         Parameters
@@ -79,15 +88,30 @@ class InnerOptimizer(Optimizer):
             beta1**t and beta2**t as the step uses them.
         t : int or (steps,) array
             The number of the step, from 1.
+
+        Returns
+        -------
+        tuple
+
+        Raises
+        ------
+        NotImplementedError
+            In the base class.
         """
         raise NotImplementedError
 
     def check_width(self, dtype: np.dtype) -> None:
         """Refuse settings that a dtype cannot hold: an eps that becomes 0, a step size that becomes inf.
 
+        Parameters
+        ----------
+        dtype : np.dtype
+            float32 or float64.
+
         Raises
         ------
         ValueError
+            If a setting does not fit.
         """
         limits = np.finfo(dtype)
         for name in ("eps", "weight_decay"):
@@ -101,7 +125,12 @@ class InnerOptimizer(Optimizer):
             raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, not {peak!r}")
 
     def settings(self) -> dict[str, object]:
-        """Return all settings as a flat dict of strings and numbers, the learning rate by its schedule."""
+        """Return all settings as a flat dict of strings and numbers, the learning rate as its schedule.
+
+        Returns
+        -------
+        dict
+        """
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lr"}
         s = self.schedule
         lr = {"lr": s.peak, "schedule": s.kind, "schedule_steps": s.steps, "warmup": s.warmup}
@@ -160,8 +189,18 @@ class SGD(InnerOptimizer):
         """The name of the update rule in ``formulas.RULES``."""
         return "sgd_nesterov" if self.nesterov else "sgd_momentum" if self.momentum else "sgd"
 
-    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002 (one signature for all rules)
-        """Return lr, weight_decay, momentum; see :meth:`InnerOptimizer.scalars`."""
+    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002 (one signature for all rules)
+        """Return lr, weight_decay, momentum.
+
+        Parameters
+        ----------
+        lr, power1, power2, t
+            As in :meth:`InnerOptimizer.scalars`.
+
+        Returns
+        -------
+        tuple
+        """
         return lr, self.weight_decay, self.momentum
 
 
@@ -196,8 +235,18 @@ class Adagrad(InnerOptimizer):
     family = "adagrad"
     squares_gradient = True
 
-    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
-        """Return lr, weight_decay, eps; see :meth:`InnerOptimizer.scalars`."""
+    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+        """Return lr, weight_decay, eps.
+
+        Parameters
+        ----------
+        lr, power1, power2, t
+            As in :meth:`InnerOptimizer.scalars`.
+
+        Returns
+        -------
+        tuple
+        """
         return lr, self.weight_decay, self.eps
 
 
@@ -245,8 +294,18 @@ class RMSprop(InnerOptimizer):
         """The name of the update rule in ``formulas.RULES``."""
         return "rmsprop_momentum" if self.momentum else "rmsprop"
 
-    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
-        """Return lr, weight_decay, eps, rho, 1 - rho, momentum; see :meth:`InnerOptimizer.scalars`."""
+    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+        """Return lr, weight_decay, eps, rho, 1 - rho, momentum.
+
+        Parameters
+        ----------
+        lr, power1, power2, t
+            As in :meth:`InnerOptimizer.scalars`.
+
+        Returns
+        -------
+        tuple
+        """
         return lr, self.weight_decay, self.eps, self.rho, 1 - self.rho, self.momentum
 
 
@@ -296,11 +355,21 @@ class Adam(InnerOptimizer):
         """The decay rates whose powers the bias corrections use."""
         return self.beta1, self.beta2
 
-    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
-        """Return the scalars of ``formulas.adam_update``; see :meth:`InnerOptimizer.scalars`."""
+    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+        """Return the scalars of ``formulas.adam_update``.
+
+        Parameters
+        ----------
+        lr, power1, power2, t
+            As in :meth:`InnerOptimizer.scalars`.
+
+        Returns
+        -------
+        tuple
+        """
         return self._moments(lr, power1, power2, self.weight_decay)
 
-    def _moments(self, lr, power1, power2, decay):
+    def _moments(self, lr: Any, power1: Any, power2: Any, decay: Any) -> tuple:
         root = math.sqrt if isinstance(power2, float) else np.sqrt  # of one step, or of all at once
         corrected = lr / (1 - power1), 1 / root(1 - power2)
         return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, *corrected, self.eps, decay
@@ -340,7 +409,7 @@ class AdamW(Adam):
     >>> opt = lnb.AdamW(lr=0.1, weight_decay=0.0)
     >>> opt.step(params, grad, opt.init(params))
     >>> params.tolist()
-    [0.8999999761581421, 0.8999999761581421, 0.8999999761581421]
+    [0.9000000357627869, 0.9000000357627869, 0.9000000357627869]
     """
 
     _: KW_ONLY
@@ -348,8 +417,18 @@ class AdamW(Adam):
 
     family = "adamw"
 
-    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
-        """Return the scalars of ``formulas.adam_update``; see :meth:`InnerOptimizer.scalars`."""
+    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+        """Return the scalars of ``formulas.adam_update``.
+
+        Parameters
+        ----------
+        lr, power1, power2, t
+            As in :meth:`InnerOptimizer.scalars`.
+
+        Returns
+        -------
+        tuple
+        """
         return self._moments(lr, power1, power2, lr * self.weight_decay)
 
 
@@ -359,8 +438,8 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
 
     ``d = g/(sqrt(v_hat) + eps) + weight_decay*y``, v the average of g**2. The step ``c = lr_t**2/sum(lr_i**2, i <= t)``
     makes x the mean of all z, weighted by lr**2; without warm-up c = 1/t. The params are y, the fast weights. The
-    average x takes the place of the slow weights (``slow_weights``, and the rows of ``train``): evaluate there.
-    Lookahead cannot wrap it.
+    average x replaces the slow weights (in ``slow_weights``, and in the rows of ``train``): evaluate there. Lookahead
+    cannot wrap this optimizer.
 
     Parameters
     ----------
@@ -397,7 +476,7 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
     squares_gradient = True
 
     def __post_init__(self) -> None:
-        real_number("beta1", self.beta1, 0, 1, open_low=True, open_high=True)  # at 0 the average would leave no trace
+        real_number("beta1", self.beta1, 0, 1, open_low=True, open_high=True)  # at 0 y would not depend on x
         super().__post_init__()
         if self.schedule.kind != "constant":
             raise ValueError(f"lr must be a number or a constant schedule, with or without warm-up, not {self.lr!r}")
@@ -409,11 +488,21 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
 
     @property
     def outward(self) -> float:
-        """How far x lies beyond y, seen from z, in units of y - z: (1-beta1)/beta1."""
+        """The distance of x beyond y, seen from z, in units of y - z: (1-beta1)/beta1."""
         return (1 - self.beta1) / self.beta1
 
-    def scalars(self, lr, power1, power2, t) -> tuple:  # noqa: ARG002
-        """Return the scalars of ``formulas.schedule_free_adamw``; see :meth:`InnerOptimizer.scalars`."""
+    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+        """Return the scalars of ``formulas.schedule_free_adamw``.
+
+        Parameters
+        ----------
+        lr, power1, power2, t
+            As in :meth:`InnerOptimizer.scalars`.
+
+        Returns
+        -------
+        tuple
+        """
         # The sum of lr**2 up to step t, over that of step t: lr grows like t in the warm-up and is constant after it.
         rising = np.minimum(t, max(self.schedule.warmup, 1))
         share = 1 / ((rising + 1) * (2 * rising + 1) / (6 * rising) + (t - rising))
@@ -421,8 +510,19 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
         root = 1 / np.sqrt(1 - power2)
         return self.beta2, 1 - self.beta2, root, self.eps, self.weight_decay, lr, share, toward
 
-    def slow_from(self, fast, state) -> Any:
-        """Return the average x as an array of the backend, given y."""
-        slow = state._backend.copy(fast)  # and not zeros, which another stream would bring
+    def slow_from(self, fast: Any, state: Any) -> Any:
+        """Return the average x as an array of the backend.
+
+        Parameters
+        ----------
+        fast : (n,) array
+            The params y.
+        state : State
+
+        Returns
+        -------
+        (n,) array
+        """
+        slow = state._backend.copy(fast)  # not zeros, which another stream would fill
         kernels_of(state._on_device).average(fast, state._s1, state._width.type(self.outward), slow)
         return slow

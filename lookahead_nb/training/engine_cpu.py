@@ -1,7 +1,7 @@
 """Training runs on the CPU: one network, networks side by side, test functions.
 
-Each engine turns a setup and optimizers into the bundles that the kernels take, and calls the kernels stretch by
-stretch, so that a run can be stopped between two of them.
+Each engine turns a setup and optimizers into the bundles that the kernels accept. It calls the kernels stretch by
+stretch, so that a run can be stopped between two stretches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,20 @@ NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them
 
 
 def stretches(setup: Setup, stride: int, snapshot_at: Collection[int] = ()) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) of the stretches in which a run is trained; one ends at each step of snapshot_at."""
+    """Return the stretches in which a run is trained; one of them ends at each step of snapshot_at.
+
+    Parameters
+    ----------
+    setup : Setup
+    stride : int
+        The most steps of a stretch.
+    snapshot_at : steps
+
+    Returns
+    -------
+    iterator of (int, int)
+        The steps ahead of and at the end of each stretch.
+    """
     return pairwise(sorted({*range(0, setup.steps, stride), *snapshot_at, setup.steps}))
 
 
@@ -61,7 +74,17 @@ class OneRun:
         return self.diverged_at[0] >= 0
 
     def advance(self, kernel: Callable, first: int, last: int, *arguments: Any) -> None:
-        """Train over a stretch; the arguments are those of the kernel after ``syncs``, without ``evaluation``."""
+        """Train over a stretch.
+
+        Parameters
+        ----------
+        kernel : function
+            A compiled ``advance`` of ``cpu.runs`` or ``cpu.surfaces``.
+        first, last : int
+            The steps ahead of and at the end of the stretch.
+        *arguments
+            Those of the kernel after ``syncs``, without ``evaluation``.
+        """
         steps = bundles.steps_of(first, self.scalars.stretch(last - first), self.limits)
         *model, work = arguments
         self.taken = kernel(self.rule, self.weights, steps, self.syncs, *model, self.evaluation, work)
@@ -97,7 +120,7 @@ def train_network(
     keep_going : function
         Called every ``setup.stride`` steps; returning False stops the run.
     snapshot_at : steps
-        After each of them ``snapshot()`` is called, while params and slow weights are those of a run that ends there.
+        ``snapshot()`` is called after each of them; params and slow weights are then those of a run that ends there.
     snapshot : function without arguments, optional
 
     Returns
@@ -134,10 +157,14 @@ def train_on_landscape(
 
     Parameters
     ----------
-    setup, seed, keep_going, snapshot_at
+    setup : Setup
+    opts : list of Optimizer
+        One for each run.
+    seed : int
+    params, states : lists
+        One item for each run, changed in place.
+    keep_going, snapshot_at
         As in :func:`train_network`.
-    opts, params, states : lists
-        One item for each run.
     snapshot : function, optional
         Called with (step, diverged_at) after each step of snapshot_at.
 
@@ -157,7 +184,7 @@ def train_on_landscape(
         surfaces.draw(np.uint64(seed), first, normals[: last - first])
         for run in runs_:
             if not run.diverged:
-                with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of what is far out
+                with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of huge weights
                     run.advance(surfaces.advance, first, last, surface, readonly(normals), model.surface)
         if snapshot and last in snapshot_at:
             snapshot(last, np.array([run.diverged_at[0] for run in runs_]))
@@ -173,14 +200,15 @@ def train_on_landscape(
 def train_side_by_side(
     setup: Setup, opts: list[Optimizer], seed: int, rows: Rows, keep_going: Callable[[], bool] = always
 ) -> Outcome:
-    """Train networks of one seed side by side, one in each SIMD lane, with the bits of :func:`train_network`.
+    """Train networks of one seed side by side, one in each SIMD lane, bit for bit as :func:`train_network`.
 
     Parameters
     ----------
-    setup, seed, rows, keep_going
-        As in :func:`train_network`.
+    setup : Setup
     opts : list of Optimizer
         At most ``lanes_of(dtype)`` of one kernel, none of them adaptive.
+    seed, rows, keep_going
+        As in :func:`train_network`.
 
     Returns
     -------
@@ -218,7 +246,7 @@ def train_side_by_side(
     return Outcome(results[:count], diverged_at[:count], np.full(count, taken))
 
 
-def _syncs_of_one_run(opt, setup, numbers: RunNumbers, params):
+def _syncs_of_one_run(opt: Optimizer, setup: Setup, numbers: RunNumbers, params: np.ndarray) -> bundles.SyncsOfOneRun:
     period, slow_steps = int(numbers.period[0]), numbers.slow_steps[0].copy()
     rates, before = np.empty(0), params[:0]
     if opt.adapts:
@@ -236,7 +264,7 @@ def _syncs_of_one_run(opt, setup, numbers: RunNumbers, params):
     )
 
 
-def _weights_of_lanes(numbers: RunNumbers, start):
+def _weights_of_lanes(numbers: RunNumbers, start: np.ndarray) -> bundles.Weights:
     """Return the weights of runs that all start at the same point, (n, lanes)."""
     arrays = {name: lined_up((size,), start.dtype) for name, size in numbers.sizes(len(start)).items()}
     for name, array in arrays.items():

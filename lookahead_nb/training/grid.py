@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -60,16 +61,16 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
     return [_changed(base, dict(zip(axes, point, strict=True)), outer) for point in points]
 
 
-def _changed(base, changes, outer):
-    own = {name: value for name, value in changes.items() if name in outer}
-    rest = {name: value for name, value in changes.items() if name not in outer}
-    inner = base.inner
-    if isinstance(inner.lr, Schedule) and "lr" in rest and not isinstance(rest["lr"], Schedule):
-        rest["lr"] = replace(inner.lr, peak=rest["lr"])
-    inner = replace(inner, **rest)
+def _changed(base: Optimizer, changes: dict[str, Any], outer: set[str]) -> Optimizer:
+    outer_changes = {name: value for name, value in changes.items() if name in outer}
+    inner_changes = {name: value for name, value in changes.items() if name not in outer}
+    inner: Any = base.inner
+    if isinstance(inner.lr, Schedule) and "lr" in inner_changes and not isinstance(inner_changes["lr"], Schedule):
+        inner_changes["lr"] = replace(inner.lr, peak=inner_changes["lr"])
+    inner = replace(inner, **inner_changes)
     if not base.sync:
         return inner
-    kept = {name: getattr(base, name) for name in outer - {"retention"} - own.keys()}
-    if "retention" in own:
-        del kept["slow_step_size"]
-    return Lookahead(inner, **kept, **own)
+    unchanged = {name: getattr(base, name) for name in outer - {"retention"} - outer_changes.keys()}
+    if "retention" in outer_changes:
+        del unchanged["slow_step_size"]
+    return Lookahead(inner, **unchanged, **outer_changes)

@@ -16,7 +16,23 @@ _OF_LOOKAHEAD = ("sync_period", "slow_step_size", "retention", "inner_state", "p
 
 
 def settings_frame(opts: list[Optimizer]) -> pd.DataFrame:
-    """Return the settings of optimizers, one row each; NaN where one does not apply."""
+    """Return the settings of optimizers, one row each; NaN where a setting does not apply.
+
+    Parameters
+    ----------
+    opts : list of Optimizer
+
+    Returns
+    -------
+    frame
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> from lookahead_nb.training.history import settings_frame
+    >>> settings_frame([lnb.SGD(0.1), lnb.Lookahead(lnb.SGD(0.1))])[["optimizer", "sync_period"]].values.tolist()
+    [['SGD', nan], ['Lookahead(SGD)', 5.0]]
+    """
     import pandas as pd
 
     settings = [opt.settings() for opt in opts]
@@ -26,7 +42,16 @@ def settings_frame(opts: list[Optimizer]) -> pd.DataFrame:
 
 
 def slow_rows(opts: list[Optimizer]) -> np.ndarray:
-    """Return which optimizers have slow weights, (opts,) bool: their runs have a second row for each step."""
+    """Return a mask of the optimizers with slow weights, whose runs have a second row for each step.
+
+    Parameters
+    ----------
+    opts : list of Optimizer
+
+    Returns
+    -------
+    (opts,) bool array
+    """
     return np.array([opt.has_slow_weights for opt in opts])
 
 
@@ -55,6 +80,10 @@ def histories(
         One item for each run.
     results, diverged_at : arrays
         As in ``setup.Outcome``.
+
+    Returns
+    -------
+    frame
     """
     import pandas as pd
 

@@ -1,7 +1,6 @@
 """A sweep cut into units of runs.
 
-What a unit gives is a function of its settings alone, so it does not matter where, when, in what order and how often it
-is trained.
+The results of a unit depend on its settings alone. So the place, time, order and number of its trainings do not matter.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class Unit:
 class Plan:
     """All runs of a sweep, cut into units, the same ones on every machine.
 
-    Runs of one seed stand together, and within a seed the runs that one kernel can train side by side.
+    Runs of one seed are neighbours, and within a seed so are the runs that one kernel can train side by side.
 
     Parameters
     ----------
@@ -91,13 +90,13 @@ class Plan:
 
     @property
     def frame_rows(self) -> int:
-        """How many rows the frame of all runs has."""
+        """The number of rows of the frame of all runs."""
         kinds = len(self.configs) + self.has_slow.sum()
         return int(kinds) * len(self.seeds) * len(self.setup.eval_steps)
 
     @property
     def frame_bytes(self) -> float:
-        """How much memory the frame of all runs takes, estimated from one run of each of a few configurations."""
+        """The memory of the frame of all runs in bytes, estimated from one run of each of a few configurations."""
         few = np.arange(min(16, len(self.configs)))
         results = np.nan_to_num(self.setup.blank_results(len(few)))
         runs = few, ["0" * 16] * len(few), [0] * len(few), results, np.full(len(few), -1)
@@ -105,14 +104,20 @@ class Plan:
         return self.frame_rows * float(frame.memory_usage(index=False, deep=True).sum()) / len(frame)
 
     def configuration(self) -> dict[str, Any]:
-        """Return what the results depend on, as a nested dict, for the manifest of a store."""
+        """Return everything that the results depend on, for the manifest of a store.
+
+        Returns
+        -------
+        dict
+            Nested.
+        """
         data = self.setup.rows(self.seeds[0]).fingerprint
         configs = self.settings.astype(object).where(self.settings.notna(), None).to_dict("list")  # JSON has no NaN
-        how = {"eval_steps": self.setup.eval_steps.tolist(), "configs": configs}
-        return self.setup.settings() | {"data": data, "seeds": self.seeds} | how
+        settings = {"eval_steps": self.setup.eval_steps.tolist(), "configs": configs}
+        return self.setup.settings() | {"data": data, "seeds": self.seeds} | settings
 
     @staticmethod
-    def _neighbours(opt):
+    def _neighbours(opt: Optimizer) -> tuple:
         return *opt.kernel, opt.sync.period if opt.sync else 0  # runs of one period share a pass for their syncs
 
     @cached_property
@@ -132,12 +137,17 @@ class Plan:
         return units
 
     def rows(self, trained: list[tuple[Unit, tuple]]) -> pd.DataFrame:
-        """Return the tidy rows of trained units, ordered, with the column by which a store orders those of all units.
+        """Return the tidy rows of trained units, ordered.
 
         Parameters
         ----------
         trained : list of (Unit, result)
             The result is that of :func:`train_unit`.
+
+        Returns
+        -------
+        frame
+            With the column ``store.ORDER``, by which a store orders the rows of all units.
         """
         import pandas as pd
 
@@ -159,7 +169,7 @@ def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[lis
     ----------
     unit : Unit
     keep_going : function
-        Called now and then; returning False stops the runs.
+        Called every ``setup.stride`` steps; returning False stops the runs.
 
     Returns
     -------
@@ -186,7 +196,14 @@ def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[lis
     return run_ids, results, np.concatenate([outcome.diverged_at for outcome in outcomes])
 
 
-def _train_group(setup, opts, kernel, seed, rows: Rows, keep_going) -> list[Outcome]:
+def _train_group(
+    setup: Setup,
+    opts: list[Optimizer],
+    kernel: tuple[str, str],
+    seed: int,
+    rows: Rows,
+    keep_going: Callable[[], bool],
+) -> list[Outcome]:
     """Train runs of one seed and one kernel, side by side where that is quicker."""
     if setup.model.needs_data and kernel[1] != "adaptive" and len(opts) >= SIDE_BY_SIDE_FROM:
         return [engine_cpu.train_side_by_side(setup, opts, seed, rows, keep_going)]
@@ -200,7 +217,7 @@ def _train_group(setup, opts, kernel, seed, rows: Rows, keep_going) -> list[Outc
     ]
 
 
-def _checked_configs(configs, setup):
+def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     if isinstance(configs, Optimizer) or not np.iterable(configs):
         raise TypeError(f"configs must be a list of optimizers, as grid() returns it, not {configs!r}")
     checked = [setup.accepted(f"configs[{i}]", opt) for i, opt in enumerate(configs)]
@@ -210,12 +227,14 @@ def _checked_configs(configs, setup):
     for opt in different:
         opt.inner.check_width(setup.dtype)
     if len(different) < len(checked):
-        again = len(checked) - len(different)
-        warnings.warn(f"configs holds {again} configurations a second time; each is trained once", stacklevel=4)
+        duplicates = len(checked) - len(different)
+        warnings.warn(
+            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=4
+        )
     return different
 
 
-def _checked_seeds(seeds):
+def _checked_seeds(seeds: Any) -> list[int]:
     if not np.iterable(seeds):
         seeds = range(whole_number("seeds", seeds, 1))
     checked = [whole_number(f"seeds[{i}]", seed, 0, HIGHEST_SEED) for i, seed in enumerate(seeds)]

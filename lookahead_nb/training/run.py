@@ -17,6 +17,8 @@ from lookahead_nb.training.history import histories, settings_frame, slow_rows
 from lookahead_nb.training.setup import (
     HIGHEST_SEED,
     KINDS,
+    Data,
+    Model,
     Outcome,
     Rows,
     Setup,
@@ -69,8 +71,8 @@ class Run:
 
 
 def train(
-    model,
-    data,
+    model: Model,
+    data: Data,
     opt: Optimizer,
     *,
     steps: int = 1000,
@@ -84,8 +86,9 @@ def train(
 ) -> Run:
     """Train a model once.
 
-    The weights are those of stepping ``opt`` by hand on ``model.loss_and_grad``, ``minibatches(n, batch_size, seed)``,
-    from ``model.init(seed, dtype)``, bit for bit; for a landscape, on ``model.noisy_grad(params, seed, t)``, t from 1.
+    The weights are bit-for-bit those of a manual loop of ``opt.step`` from ``model.init(seed, dtype)``. Its gradients
+    are those of ``model.loss_and_grad`` on ``minibatches(n, batch_size, seed)``; for a landscape those of
+    ``model.noisy_grad(params, seed, t)``, t from 1.
 
     Parameters
     ----------
@@ -123,15 +126,19 @@ def train(
 
     Notes
     -----
-    Columns of the history: ``run`` (first 16 hex digits of the hash of the configuration), ``seed``, the settings of
-    opt, ``step``, ``phase`` (step mod sync_period), ``weights`` ("fast"; for Lookahead also "slow", and for
-    Schedule-Free, where it is the average), ``train_loss``, ``validation_loss``, ``test_loss`` (mean cross-entropy
-    without L2; for a landscape ``train_loss`` is the expected loss, the mean over its replicas, and the others are
-    NaN), the same three accuracies, ``status`` ("ok" or "diverged"), ``diverged_at``.
+    Columns of the history:
 
-    At a step with a sync, fast weights are evaluated ahead of the pull and slow weights after it. A run is frozen at
-    the step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite; from
-    there on rows hold NaN and "diverged". A row whose own loss is not finite does so too.
+    - ``run``: the first 16 hex digits of the hash of the configuration; ``seed``; the settings of opt.
+    - ``step`` and ``phase`` (step mod sync_period).
+    - ``weights``: "fast", and "slow" for the slow weights of Lookahead or the average of Schedule-Free.
+    - ``train_loss``, ``validation_loss``, ``test_loss``: the mean cross-entropy without L2. For a landscape
+      ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN.
+    - ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``.
+    - ``status`` ("ok" or "diverged") and ``diverged_at``.
+
+    At a step with a sync, fast weights are evaluated ahead of the pull and slow weights after it. A run stops at the
+    step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite. From that step
+    on, its rows hold NaN and "diverged". So does a row whose own loss is not finite.
 
     Examples
     --------
@@ -187,11 +194,13 @@ def train_in_place(
     return engine_cpu.train_network(setup, opt, seed, rows, params, state, keep_going, snapshot_at, snapshot)
 
 
-def weights_at(landscape, opts: list[Optimizer], at: list[int], *, seed: int = 0, dtype: Any = "float32") -> np.ndarray:
+def weights_at(
+    landscape: Landscape, opts: list[Optimizer], at: list[int], *, seed: int = 0, dtype: Any = "float32"
+) -> np.ndarray:
     """Train optimizers on a landscape and return the weights that each of them has after chosen steps.
 
-    All of them meet the same starting points and noise. The weights are those of ``train`` for so many steps, bit for
-    bit: those after the sync, where a step has one.
+    All of them meet the same starting points and noise. The weights are bit-for-bit those of :func:`train` for as many
+    steps: those after the sync, at a step with one.
 
     Parameters
     ----------
@@ -223,7 +232,7 @@ def weights_at(landscape, opts: list[Optimizer], at: list[int], *, seed: int = 0
     states = [opt.init(p) for opt, p in zip(opts, params, strict=True)]
     weights = np.full((len(opts), len(at), len(KINDS), landscape.size), np.nan, setup.dtype)
 
-    def keep(step, diverged_at):
+    def keep(step: int, diverged_at: np.ndarray) -> None:
         for i in np.flatnonzero(diverged_at < 0):
             weights[i, at.index(step), 0] = params[i]
             if opts[i].has_slow_weights:

@@ -1,4 +1,4 @@
-"""What all runs of a sweep share: the model, the data and the training settings, checked once."""
+"""The shared part of all runs of a sweep: the model, the data and the training settings, checked once."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ EVAL_EVERY = 50  # the default; it serves shorter runs too
 OPERATIONS_AT_ONCE = 2e9  # floating-point work between two checks for Ctrl-C, which then takes about a second
 STEPS_AT_ONCE = 2048  # whose scalars are computed together: 2 MiB in float64 for runs side by side
 LEAST_ROWS_KEPT = 4  # data sets or seeds whose rows stay in memory; more where more threads train at once
+
+Model = DenseNetwork | Landscape
+Data = Dataset | Callable[[int], Dataset] | None  # a function of the seed gives every seed its own data
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Training:
         return np.array(sorted({0, self.steps, *chosen}), np.int64)
 
 
-def _steps_to_evaluate(eval_at, steps):
+def _steps_to_evaluate(eval_at: Any, steps: int) -> list[int]:
     try:
         return [whole_number(f"eval_at[{i}]", t, 0, steps) for i, t in enumerate(eval_at)]
     except TypeError as error:
@@ -142,8 +145,8 @@ class Setup:
         If model is no model, or data is given for a landscape.
     """
 
-    model: DenseNetwork | Landscape
-    data: Dataset | Callable[[int], Dataset] | None
+    model: Model
+    data: Data
     training: Training
     key: str = field(default_factory=lambda: uuid4().hex)
 
@@ -172,11 +175,28 @@ class Setup:
         return self.training.eval_steps
 
     def for_seed(self, seed: int) -> Setup:
-        """Return the setup with the data of one seed, where data is a function of the seed."""
+        """Return the setup with the data of one seed, where data is a function of the seed.
+
+        Parameters
+        ----------
+        seed : int
+
+        Returns
+        -------
+        Setup
+        """
         return replace(self, data=self.data(seed)) if callable(self.data) else self
 
     def rows(self, seed: int) -> Rows:
-        """Return the :class:`Rows` of a seed; those of the last seeds and data sets stay in memory.
+        """Return the rows of a seed; those of the last seeds and data sets stay in memory.
+
+        Parameters
+        ----------
+        seed : int
+
+        Returns
+        -------
+        Rows
 
         Raises
         ------
@@ -199,7 +219,7 @@ class Setup:
                 _loaded.popitem(last=False)
             return _loaded[key]
 
-    def _load(self, seed):
+    def _load(self, seed: int) -> Rows:
         data: Any = self.data(seed) if callable(self.data) else self.data
         _check_data(self.model, data, self.training.batch_size)
         parts = [_evaluated_rows(data, name, self.training.eval_rows) for name in SPLITS]
@@ -213,25 +233,32 @@ class Setup:
         )
 
     def accepted(self, name: str, opt: Any) -> Optimizer:
-        """Return the optimizer, or refuse what is none or does not fit the model.
+        """Return the optimizer, or refuse one that does not fit the setup and anything else.
 
         Parameters
         ----------
         name : str
-            Of the argument, for the message.
+            The name of the argument, for the message.
         opt : object
+
+        Returns
+        -------
+        Optimizer
 
         Raises
         ------
-        TypeError, ValueError
+        TypeError
+            If opt is no optimizer.
+        ValueError
+            If it adapts its slow steps on a GPU or on a landscape with replicas.
         """
         check_optimizer(name, opt)
         if self.training.backend == "cuda" and opt.adapts:
             raise ValueError(f"{name} must have given slow steps with backend='cuda', not slow_step_size='adaptive'")
         replicas = getattr(self.model, "replicas", 1)
         if replicas > 1 and opt.adapts:
-            what = "an adaptive slow_step_size would tie the replicas of a landscape together"
-            raise ValueError(f"{name} must have given slow steps where replicas={replicas}: {what}")
+            reason = "an adaptive slow_step_size would couple the replicas of a landscape"
+            raise ValueError(f"{name} must have given slow steps where replicas={replicas}: {reason}")
         return opt
 
     @property
@@ -240,13 +267,13 @@ class Setup:
         return float(self._operations_of_a_step * self.steps)
 
     @property
-    def _operations_of_a_step(self):
-        # Six for each weight and row; on a landscape mostly those of a normal number, by the time it takes.
+    def _operations_of_a_step(self) -> int:
+        # Six for each weight and row; on a landscape mostly those of a normal number, judged by its time.
         return (6 * self.training.batch_size if self.model.needs_data else 100) * self.model.size
 
     @property
     def measured(self) -> np.ndarray:
-        """Which of (``SPLITS``, (loss, accuracy)) exist, (3, 2) bool: all, or for a landscape the training loss."""
+        """A mask of the existing (``SPLITS``, (loss, accuracy)), (3, 2) bool; a landscape has only a training loss."""
         exists = np.full((len(SPLITS), 2), self.model.needs_data)
         exists[0, 0] = True
         return exists
@@ -257,26 +284,54 @@ class Setup:
         return int(np.clip(OPERATIONS_AT_ONCE / self._operations_of_a_step, 1, STEPS_AT_ONCE))
 
     def settings(self) -> dict[str, Any]:
-        """Return what the results depend on, except optimizer, seed and data: a nested dict."""
-        how = self.training
-        training: dict[str, object] = {"steps": how.steps, "batch_size": how.batch_size, "eval_rows": how.eval_rows}
-        training |= {"dtype": str(how.dtype), "stream": STREAM_ID}
-        training |= {"backend": how.backend} if how.backend != "cpu" else {}  # other bits are not ruled out there
+        """Return everything that the results depend on, except optimizer, seed and data.
+
+        Returns
+        -------
+        dict
+            Nested.
+        """
+        run = self.training
+        training: dict[str, object] = {"steps": run.steps, "batch_size": run.batch_size, "eval_rows": run.eval_rows}
+        training |= {"dtype": str(run.dtype), "stream": STREAM_ID}
+        training |= {"backend": run.backend} if run.backend != "cpu" else {}  # results may differ in bits there
         return {"model": self.model.settings(), "training": training}
 
     def blank_results(self, count: int) -> np.ndarray:
-        """Return the results of so many runs, all NaN; see :class:`Outcome`."""
+        """Return blank results of runs, all NaN.
+
+        Parameters
+        ----------
+        count : int
+            The number of runs.
+
+        Returns
+        -------
+        (count, m, 2, 3, 2) float64 array
+            As in :class:`Outcome`.
+        """
         return np.full((count, len(self.eval_steps), len(KINDS), len(SPLITS), 2), np.nan)
 
     def run_id(self, opt: Optimizer, seed: int, rows: Rows) -> str:
-        """Return the first 16 hex digits of the hash of a run's configuration."""
+        """Return the first 16 hex digits of the hash of a run's configuration.
+
+        Parameters
+        ----------
+        opt : Optimizer
+        seed : int
+        rows : Rows
+
+        Returns
+        -------
+        str
+        """
         configuration = self.settings() | {"data": rows.fingerprint, "optimizer": opt.settings()}
         configuration["training"] |= {"seed": seed}
         return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Outcome(NamedTuple):
-    """What R runs gave.
+    """The results of R runs.
 
     Attributes
     ----------
@@ -294,7 +349,12 @@ class Outcome(NamedTuple):
 
 
 def always() -> bool:
-    """Return True: keep going."""
+    """Return True: keep going.
+
+    Returns
+    -------
+    bool
+    """
     return True
 
 
@@ -303,18 +363,51 @@ _loading = Lock()
 
 
 def check_optimizer(name: str, opt: Any) -> Optimizer:
-    """Return the optimizer, or raise TypeError for anything else. ``name`` is that of the argument."""
+    """Return the optimizer, or refuse anything else.
+
+    Parameters
+    ----------
+    name : str
+        The name of the argument, for the message.
+    opt : object
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    TypeError
+        If opt is no optimizer.
+    """
     if not isinstance(opt, Optimizer):
-        raise TypeError(f"{name} must be an inner rule or Lookahead, not {opt!r}")
+        raise TypeError(f"{name} must be an inner optimizer or Lookahead, not {opt!r}")
     return opt
 
 
 def rising_steps(name: str, steps: Any) -> list[int]:
     """Return the steps as a list of int, or refuse anything but a list of rising numbers from 1 on.
 
+    Parameters
+    ----------
+    name : str
+        The name of the argument, for the message.
+    steps : iterable of int
+
+    Returns
+    -------
+    list of int
+
     Raises
     ------
     TypeError, ValueError
+        If steps is no such list.
+
+    Examples
+    --------
+    >>> from lookahead_nb.training.setup import rising_steps
+    >>> rising_steps("at", (1, 5, 20))
+    [1, 5, 20]
     """
     if not np.iterable(steps):
         raise TypeError(f"{name} must be a list of steps, not {steps!r}")
@@ -324,7 +417,7 @@ def rising_steps(name: str, steps: Any) -> list[int]:
     return checked
 
 
-def _check_data(model, data, batch_size):
+def _check_data(model: Any, data: Any, batch_size: int) -> None:
     if not isinstance(data, Dataset):
         raise TypeError(
             f"data must be a Dataset, or a function of the seed that returns one, not {type(data).__name__}"
@@ -338,7 +431,7 @@ def _check_data(model, data, batch_size):
         )
 
 
-def _evaluated_rows(data, name, eval_rows):
+def _evaluated_rows(data: Dataset, name: str, eval_rows: int) -> tuple[np.ndarray, np.ndarray]:
     X, y = getattr(data, f"X_{name}"), getattr(data, f"y_{name}")
     if len(y) > eval_rows:
         rows = stratified_rows(y, eval_rows, 0)  # the same rows for every run, whatever its seed

@@ -1,4 +1,4 @@
-"""Grids of training runs: many settings and seeds at once, compiled, resumable, on threads, processes or a cluster."""
+"""Sweeps: many settings and seeds at once, compiled, resumable, on threads, processes or a cluster."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.progress import Progress
 from lookahead_nb.store import ORDER, Store
 from lookahead_nb.training.plan import Plan, Unit, train_unit
-from lookahead_nb.training.setup import Setup, Training
+from lookahead_nb.training.setup import Data, Model, Setup, Training
 
 UNDER_WAY = 64  # units submitted at once, so that memory does not grow with their number
 
 
 def sweep(
-    model,
-    data,
+    model: Model,
+    data: Data,
     configs: Iterable[Optimizer],
     *,
     seeds: Iterable[int] | int,
@@ -44,26 +44,28 @@ def sweep(
 ) -> Any:
     """Train every configuration from every seed and return all histories in one tidy frame.
 
-    Each run is bit for bit that of :func:`lookahead_nb.train` alone, whatever the grid, the threads, the executor and
-    the interruptions. Rows are ordered by configuration, seed, step and kind of weights.
+    Each run is bit-for-bit identical to that of :func:`lookahead_nb.train` alone, for any grid, threads, executor and
+    interruptions. Rows are ordered by configuration, seed, step and kind of weights.
 
     Parameters
     ----------
-    model, data, steps, batch_size, eval_every, eval_at, eval_rows, dtype
+    model, data
         As in :func:`lookahead_nb.train`; data as a function of the seed gives every seed its own split.
     configs : iterable of Optimizer
         See :func:`grid`; equal ones are trained once, with a warning.
     seeds : iterable of int, or int
-        In [0, 2**63), or how many.
+        Seeds in [0, 2**63), or the number of seeds, which are then 0, 1, 2, ...
+    steps, batch_size, eval_every, eval_at, eval_rows, dtype
+        As in :func:`lookahead_nb.train`.
     store : path, optional
         The folder to which finished units are written and from which a sweep resumes, see ``store.Store``; without it
         they stay in memory.
     backend : str
-        "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; without an executor.
+        "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; it allows no executor.
     executor : concurrent.futures.Executor, optional
-        Without it, Numba's threads in this process train.
+        Trains the units; by default as many threads of this process as Numba uses.
     progress : bool or function
-        True shows it on anything longer than two seconds; a function is called with (runs done, runs in all).
+        True displays it for sweeps longer than two seconds; a function is called with (runs done, runs in all).
     frame : bool
         False returns the opened store instead of a frame.
 
@@ -77,12 +79,12 @@ def sweep(
     TypeError, ValueError
         If an argument has another type or lies out of range.
     MemoryError
-        Ahead of any training, for a frame that does not fit.
+        If the frame does not fit into memory; raised ahead of any training.
     NoDeviceError, DeviceError
-        With backend "cuda": no GPU can be used, or it failed, which ends the sweep at once. Finished units are stored,
-        and the same call continues from there.
+        With backend "cuda": no GPU can be used, or it failed. A failure ends the sweep at once; finished units are
+        stored, and the same call continues from there.
     Exception
-        That of the first unit which failed, once all others are stored.
+        That of the first failed unit, after all other units are stored.
 
     Examples
     --------
@@ -112,46 +114,47 @@ def sweep(
     trained = _trained_on_device(plan.setup, todo) if backend == "cuda" else _trained(todo, executor)
     with Progress() if progress is True else nullcontext(progress or _silent) as report:
         report(done, plan.size)
-        kept, failures = [], []
+        results: list[tuple[Unit, Any]] = []
+        failures: list[Exception] = []
         for unit, result in trained:
             if isinstance(result, Exception):
                 failures.append(result)
                 if not stored:
-                    break  # nothing would be kept of the others
+                    break  # the results of the others would be lost
                 continue
             if stored:
                 stored.write(unit.name, plan.rows([(unit, result)]))
             else:
-                kept.append((unit, result))
+                results.append((unit, result))
             done += unit.size
             report(done, plan.size)
     if failures:
         if stored and isinstance(failures[0], DeviceError):
-            resumes = f"{done} of {plan.size} runs are stored, and the same sweep goes on from there"
-            raise DeviceError(f"{failures[0]}; {resumes}") from failures[0]
+            advice = f"{done} of {plan.size} runs are stored; run the same sweep again to continue"
+            raise DeviceError(f"{failures[0]}; {advice}") from failures[0]
         raise failures[0]
     if not stored:
-        return plan.rows(kept).drop(columns=ORDER)
+        return plan.rows(results).drop(columns=ORDER)
     return stored.frame() if frame else stored
 
 
-def _silent(_done, _total):
+def _silent(_done: int, _total: int) -> None:
     pass
 
 
-def _check_memory(plan):
+def _check_memory(plan: Plan) -> None:
     listed = Path("/proc/meminfo")
     free = re.search(r"MemAvailable:\s+(\d+) kB", listed.read_text()) if listed.is_file() else None
     if free and 3 * plan.frame_bytes > int(free[1]) * 1024:  # the units' frames, all of them as one, and in order
-        what = f"the frame of {plan.size:,} runs would take about {plan.frame_bytes / 1e9:.3g} GB"
+        size = f"the frame of {plan.size:,} runs would take about {plan.frame_bytes / 1e9:.3g} GB"
         advice = "evaluate less often, or give store= and frame=False, and read the columns you need"
         raise MemoryError(
-            f"{what}, three times that to put together, and {int(free[1]) / 1e6:.3g} GB are free: {advice}"
+            f"{size}, three times that while it is assembled, and {int(free[1]) / 1e6:.3g} GB are free: {advice}"
         )
 
 
 def _trained(units: list[Unit], executor: Executor | None) -> Iterator[tuple[Unit, Any]]:
-    """Yield (unit, result or exception) as units end; they stop soon after the caller stops asking."""
+    """Yield (unit, result or exception) as units end; they stop soon after the caller closes the generator."""
     stop = Event()
     train = train_unit if executor else partial(train_unit, keep_going=lambda: not stop.is_set())
     pool = executor or ThreadPoolExecutor(numba.get_num_threads())
@@ -176,7 +179,7 @@ def _trained(units: list[Unit], executor: Executor | None) -> Iterator[tuple[Uni
 
 
 def _trained_on_device(setup: Setup, units: list[Unit]) -> Iterator[tuple[Unit, Any]]:
-    """Yield as :func:`_trained`, many units by the same launches; a GPU that fails ends it, nothing would run there."""
+    """Yield as :func:`_trained`, with many units per launch; a failed GPU ends it, since it can run nothing more."""
     from lookahead_nb import on_device
 
     at_once, waiting = on_device.runs_at_once(setup), list(reversed(units))
@@ -193,6 +196,6 @@ def _trained_on_device(setup: Setup, units: list[Unit]) -> Iterator[tuple[Unit, 
             return
         first = 0
         for unit in batch:
-            own = slice(first, first + unit.size)
+            part = slice(first, first + unit.size)
             first += unit.size
-            yield unit, (run_ids[own], results[own], diverged_at[own])
+            yield unit, (run_ids[part], results[part], diverged_at[part])

@@ -310,7 +310,7 @@ def test_a_gpu_that_fails_ends_a_sweep_that_can_be_resumed(tmp_path, launched, m
         swept(model, rows_for(model), **how)
     assert str(raised.value) == (
         "the GPU failed while 2 runs were trained (DriverError: [700] an illegal address); a process whose GPU failed"
-        " has to be restarted; 2 of 6 runs are stored, and the same sweep goes on from there"
+        " has to be restarted; 2 of 6 runs are stored; run the same sweep again to continue"
     )
     assert Store.open(tmp_path / "store").machine["gpu"] == gpu.name()
     launched.clear()

@@ -186,7 +186,7 @@ def test_a_full_disk_is_told_in_one_sentence_and_the_sweep_goes_on_when_there_is
     assert (ended.returncode, ended.stdout) == (0, "0\n")
     assert ended.stderr.startswith(f"the store {disk / 'store'} could not keep unit ")
     assert ended.stderr.endswith(
-        " (No space left on device): nothing else is lost, and the sweep goes on from here when it is run again\n"
+        " (No space left on device): nothing else is lost; run the sweep again to continue from here\n"
     )
     assert ended.stderr.count("\n") == 1
     assert contents(copy) == contents(undisturbed.path)
