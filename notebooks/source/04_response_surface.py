@@ -139,9 +139,8 @@ figures.save(response_surface.ridge(surface), "response_surface_ridge", caption,
 full, finer = os.environ.get("FULL") == "1", {"retention": np.arange(1, 20) / 20, "lr": np.geomspace(3e-2, 10, 17)}
 finer |= {"sync_period": [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 50]}
 coarse = {"retention": [0.1, 0.3, 0.5, 0.7, 0.9], "sync_period": axes["sync_period"], "lr": np.geomspace(1e-3, 0.3, 11)}
-fine = partial(
-    trials.response_surface, [claim.problems["teacher steps=300 eval_every=300"]], range(12), **finer, **keep
-)
+teacher = claim.problems["teacher steps=300 eval_every=300"]
+fine = partial(trials.response_surface, [teacher], range(12), **finer, **keep)
 fashion = claims.read()["C07"].problems["fashion steps=500 eval_every=500"]
 large = partial(trials.response_surface, [fashion], range(3), **coarse, **keep)
 makers = {"response_surface_teacher": fine, "response_surface_fashion": large}
