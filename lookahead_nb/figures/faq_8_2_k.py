@@ -75,6 +75,23 @@ def exact_cycle(exact: pd.DataFrame) -> Figure:
     return finished(fig, axs)
 
 
+def floors(runs: pd.DataFrame) -> list[str]:
+    """Return the tasks of C05 on which noise floors are measured.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        The table of the claim C05.
+
+    Returns
+    -------
+    list of str
+        In the order of ``FLOORS``.
+    """
+    tasks = runs[runs["eval_every"] == 73].drop_duplicates("entry").set_index("entry")["task"]
+    return [tasks[entry] for entry in FLOORS]
+
+
 def stability_and_speed(runs: pd.DataFrame) -> Figure:
     """Draw noise floors and steps to a threshold over the sync period.
 
@@ -89,9 +106,8 @@ def stability_and_speed(runs: pd.DataFrame) -> Figure:
         The floors of slow, fast and averaged weights on three tasks, and the steps to a threshold.
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.2))
-    floors = runs[runs["eval_every"] == 73].drop_duplicates("entry").set_index("entry")["task"]
-    for ax, (entry, name) in zip(axs.flat, FLOORS.items(), strict=False):
-        rows = runs[runs["task"] == floors[entry]]
+    for ax, (entry, name), task in zip(axs.flat, FLOORS.items(), floors(runs), strict=False):
+        rows = runs[runs["task"] == task]
         for kind, look in KINDS.items():
             if entry == "bowl" and kind == "averaging":
                 continue

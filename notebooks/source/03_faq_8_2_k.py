@@ -110,10 +110,11 @@ effects.drop(columns="seeds").round(3)
 # of the fluctuation there, near zero for noise about a constant.
 
 # %%
-means = stability.runs.groupby(["task", "arm"]).mean(numeric_only=True).filter(regex="'(slow|fast)", axis=0)
-bowl = means.loc["bowl"]
-expected = bowl.slow_risk.where(bowl.index.str.startswith("slow"), bowl.fast_risk)
-drift = means.loc[[*faq_8_2_k.FLOORS][1:]].drift.unstack("task")
+runs = stability.runs[stability.runs["family"].isin(["slow", "fast"])]
+means = runs.groupby(["task", "arm"]).mean(numeric_only=True)
+bowl, is_slow = means.loc["bowl"], runs.groupby("arm")["weights"].first() == "slow"
+expected = bowl.slow_risk.where(is_slow, bowl.fast_risk)
+drift = means.loc[faq_8_2_k.floors(runs)[1:]].drift.unstack("task")
 pd.concat({"bowl, runs / exact": bowl.floor / expected, "drift": drift}, axis=1).round(3)
 
 # %%
