@@ -144,7 +144,7 @@ def crossings(
         seeds = list(seeds)
 
     def judged(start: float, spread: Any, basin: str) -> tuple[pd.DataFrame, np.ndarray]:
-        shape = {"barrier": well.barrier, "noise": well.noise, "replicas": well.replicas}
+        shape: dict[str, Any] = {"barrier": well.barrier, "noise": well.noise, "replicas": well.replicas}
         started = DoubleWell(well.tilt, **shape, start=start, spread=spread)
         rows = occupancy(started, configs, at=at, seeds=seeds, dtype=dtype)
         rows = rows[(rows["weights"] == "slow") | (rows["weights"].shift(-1) != "slow")]

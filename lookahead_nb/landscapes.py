@@ -105,7 +105,8 @@ class Landscape(ABC):
         """
         motion = {name: _shortest(getattr(self, name)) for name in ("noise", "start", "spread")}
         shape = {name: value if isinstance(value, float) else str(value) for name, value in self.shape().items()}
-        return {"model": type(self).__name__} | shape | motion | {"replicas": self.replicas}
+        settings: dict[str, object] = {"model": type(self).__name__}
+        return settings | shape | motion | {"replicas": self.replicas}
 
     def __repr__(self) -> str:
         first, *rest = self.shape().items()

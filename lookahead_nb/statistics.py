@@ -10,6 +10,7 @@ intervals open and ranks extreme.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -337,7 +338,7 @@ def _generator(seed: int) -> np.random.Generator:
 
 
 def ratios_to(
-    values: pd.DataFrame, control: str | dict[str, str], level: float = 0.95, over: str = "tasks"
+    values: pd.DataFrame, control: str | Mapping[str, str], level: float = 0.95, over: str = "tasks"
 ) -> pd.DataFrame:
     """Return arms as multiples of a control on each task and, as the task "all", on all of them.
 
