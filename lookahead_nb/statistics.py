@@ -373,7 +373,7 @@ def ratios_to(
     """
     joint = {"tasks": over_tasks, "seeds": student}[one_of("over", over, ("tasks", "seeds"))]
     others = [arm for arm in values["arm"].unique() if arm != control]
-    controls = control if isinstance(control, dict) else dict.fromkeys(others, control)
+    controls: dict = dict.fromkeys(others, control) if isinstance(control, str) else dict(control)
     tables = {}
     for arm, other in controls.items():
         tasks = values["task"][values["arm"] == arm].unique()
