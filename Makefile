@@ -53,7 +53,7 @@ bench.cpu  = $(foreach one,flat_step sweep scaling,.venv-peers/bin/python -m tes
 # The peers with their CUDA libraries are gigabytes: they are fetched only where there is a device to use them on.
 bench.cuda = @.venv-ptx/bin/python -c "$(has_device)" && $(MAKE) --no-print-directory .venv-gpu/.ready && \
 	.venv-gpu/bin/python -m tests.benchmarks.cuda $(ARGS)
-has_device = import sys; from lookahead_nb.gpu import problem; \
+has_device = import sys; from lookahead_nb.kernels.gpu import problem; \
 	sys.exit(problem() and f'nothing was measured, since no CUDA device can be used: {problem()}')
 
 check: .venv/.ready ## lint, formatting and types

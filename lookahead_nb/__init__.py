@@ -1,24 +1,23 @@
-"""A laboratory for the Lookahead optimizer around AdamW: exact rules, fast training runs, claims put on trial.
+"""A laboratory for the Lookahead optimizer around AdamW: exact update rules, fast training runs, tested claims.
 
-What stands here is used as ``lookahead_nb.NAME``; everything else is imported from its module:
+The names below are used as ``lookahead_nb.NAME``. Everything else is imported from its package:
 
-- to build with: ``lookahead_nb.optimizers``, ``lookahead_nb.schedules``, ``lookahead_nb.mlp``,
-  ``lookahead_nb.logistic``, ``lookahead_nb.landscapes``, ``lookahead_nb.datasets``, ``lookahead_nb.features``,
-  ``lookahead_nb.downloads``
-- to train: ``lookahead_nb.train``, ``lookahead_nb.sweep``, ``lookahead_nb.workers``, ``lookahead_nb.progress``,
-  ``lookahead_nb.configuration``, ``lookahead_nb.devices``
-- to keep results: ``lookahead_nb.store``, ``lookahead_nb.tables``
-- to compare: ``lookahead_nb.comparisons``, ``lookahead_nb.statistics``, ``lookahead_nb.escapes``,
-  ``lookahead_nb.metrics``
-- to ask: ``lookahead_nb.questions``, ``lookahead_nb.problems``, ``lookahead_nb.trials``, ``lookahead_nb.claims``,
-  ``lookahead_nb.report``
-- to predict: ``lookahead_nb.theory``, ``lookahead_nb.near_minimum``, ``lookahead_nb.predictions``
-- to look up: ``lookahead_nb.formulas``, ``lookahead_nb.philox``, ``lookahead_nb.checks``
+- ``lookahead_nb.optimizers``: inner optimizers, Lookahead, their states, learning-rate schedules
+- ``lookahead_nb.models``: dense networks and test functions
+- ``lookahead_nb.datasets``: bundled, synthetic and downloaded data sets, and your own
+- ``lookahead_nb.training``: one run, sweeps, their files and stores, workers
+- ``lookahead_nb.theory``: exact results for quadratics, minima and basins
+- ``lookahead_nb.claims``: the trial of the article's statements, and questions of your own
+- ``lookahead_nb.figures``: the figures of the notebooks
+- ``lookahead_nb.kernels``: the equations, the random stream, and the compiled loops for CPU and GPU
+- ``lookahead_nb.provenance``, ``lookahead_nb.checks``, ``lookahead_nb.settings_file``: tables with manifests and what
+  made them, argument checks, TOML files
 """
 
-from lookahead_nb import datasets, landscapes, schedules, theory
-from lookahead_nb.logistic import LogisticRegression
-from lookahead_nb.mlp import MLP
+from lookahead_nb import datasets, theory
+from lookahead_nb.kernels.philox import minibatches
+from lookahead_nb.models import landscapes
+from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.optimizers import (
     SGD,
     Adagrad,
@@ -28,8 +27,8 @@ from lookahead_nb.optimizers import (
     Lookahead,
     RMSprop,
     ScheduleFreeAdamW,
+    schedules,
 )
-from lookahead_nb.philox import minibatches
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.run import train
 from lookahead_nb.training.sweep import sweep

@@ -18,12 +18,14 @@ from typing import Any, NoReturn
 
 import numba
 
-from lookahead_nb import __version__, configuration
-from lookahead_nb.checks import DeviceError, NoDeviceError, choice, whole_number
-from lookahead_nb.progress import Progress, duration
-from lookahead_nb.store import DamageError, Store
+from lookahead_nb import __version__
+from lookahead_nb.checks import DeviceError, NoDeviceError, whole_number
+from lookahead_nb.settings_file import choice
+from lookahead_nb.training import sweep_file as configuration
 from lookahead_nb.training.plan import Plan
-from lookahead_nb.workers import LostWorkerError, WorkerPool, dask_executor
+from lookahead_nb.training.progress import Progress, duration
+from lookahead_nb.training.store import DamageError, Store
+from lookahead_nb.training.workers import LostWorkerError, WorkerPool, dask_executor
 
 SWEEP_HELP = f"""\
 Train all runs that a TOML file describes. Finished runs are written to the store. After Ctrl-C, a crash or a power
@@ -99,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _need(path: str) -> None:
     """Raise OSError outside of a checkout, where this path is missing."""
-    from lookahead_nb import tables
+    from lookahead_nb import provenance as tables
 
     if not (tables.checkout() / path).exists():
         raise OSError(f"this command must be run in a checkout of the project, which holds {path}, not in {Path.cwd()}")
@@ -225,7 +227,8 @@ def _add_claims(commands: Any) -> None:
 
 def _claims(options: argparse.Namespace) -> int:
     _need("data/claims.toml")
-    from lookahead_nb import claims, report  # loaded only for this command: they need pandas
+    from lookahead_nb import claims  # loaded only for this command: they need pandas
+    from lookahead_nb.claims import report
 
     register = claims.read()
     if options.id is not None:
@@ -252,7 +255,9 @@ def _claims(options: argparse.Namespace) -> int:
 
 
 def _fresh(register: dict[str, Any], options: argparse.Namespace) -> Iterator[str]:
-    from lookahead_nb import claims, report, trials
+    from lookahead_nb import claims
+    from lookahead_nb.claims import measure as trials
+    from lookahead_nb.claims import report
 
     attempt = whole_number("--fresh", options.fresh, 1)
     claim = register[choice("ID", options.id, register)]
@@ -337,7 +342,7 @@ def _add_figures(commands: Any) -> None:
 
 def _figures(options: argparse.Namespace) -> int:
     _need("paper/figures")
-    from lookahead_nb import tables  # loaded only for this command: they need matplotlib and pandas
+    from lookahead_nb import provenance as tables  # loaded only for this command: they need matplotlib and pandas
     from lookahead_nb.figures import catalogue
 
     if options.where:
@@ -366,9 +371,9 @@ def _add_devices(commands: Any) -> None:
 
 
 def _devices(options: argparse.Namespace) -> int:  # noqa: ARG001 (all commands have one signature)
-    from lookahead_nb import devices
+    from lookahead_nb import provenance
 
-    print("\n".join(devices.lines()))
+    print("\n".join(provenance.device_lines()))
     return 0
 
 

@@ -8,13 +8,15 @@ import os
 import pathlib
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba.core.registry import cpu_target
 
-from lookahead_nb.philox import STREAM_ID
+from lookahead_nb.kernels.cpu.product import vector_bytes
+from lookahead_nb.kernels.philox import STREAM_ID
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +85,7 @@ def machine(gpu: str | None = None) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from lookahead_nb.tables import machine
+    >>> from lookahead_nb.provenance import machine
     >>> sorted(machine())
     ['cpu', 'cpu_class', 'gpu', 'stream', 'threads', 'versions']
     """
@@ -146,7 +148,7 @@ def write_table(
     --------
     >>> import tempfile
     >>> import pandas as pd
-    >>> from lookahead_nb.tables import read_table, write_table
+    >>> from lookahead_nb.provenance import read_table, write_table
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = write_table(pd.DataFrame({"lr": [0.1], "status": ["ok"]}), "runs", folder=folder)
     ...     read_table(path).to_dict("list")
@@ -334,3 +336,39 @@ def _value(word: str) -> bool | int | float | str:
         except ValueError:
             continue
     return _text(word)
+
+
+# ------------------------------------------------------------------------------------------------------------ devices
+
+CUDA_PACKAGES = ("numba-cuda", "cuda-toolkit", "cuda-bindings", "nvidia-nvjitlink")  # those of the extra cuda
+
+
+def device_lines() -> Iterator[str]:
+    """Yield the lines of a report on the devices of this machine.
+
+    Yields
+    ------
+    str
+        One line each for the CPU, the packages for CUDA, its driver, every GPU, and whether CUDA can be used.
+    """
+    from lookahead_nb.kernels import gpu  # numba.cuda is loaded where it is used
+
+    host, bits = machine(), 8 * vector_bytes(cpu_target.target_context)
+    yield f"CPU       {host['cpu']} ({host['cpu_class']}): {host['threads']} threads, vectors of {bits} bits"
+    yield "packages  " + ", ".join(f"{name} {_installed(name) or 'is missing'}" for name in CUDA_PACKAGES)
+    yield f"driver    {gpu.driver() or 'none that works'}"
+    for device in gpu.devices():
+        memory = "memory hidden"
+        if device.total is not None and device.free is not None:
+            memory = f"{device.total / 2**30:.1f} GiB of memory, {device.free / 2**30:.1f} of them free"
+        capability = ".".join(map(str, device.capability))
+        yield f"GPU {device.number:<5} {device.name}: {memory}, compute capability {capability}"
+    problem = gpu.problem()
+    yield f"CUDA      {f'cannot be used: {problem}' if problem else 'can be used'}"
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -52,9 +52,11 @@ try:
     from rich.table import Table
     from traitlets.config import Config
 
-    from lookahead_nb import claims, figures, report, tables
+    from lookahead_nb import claims, figures
+    from lookahead_nb import provenance as tables
+    from lookahead_nb.claims import report
+    from lookahead_nb.claims.metrics import METRICS
     from lookahead_nb.figures import catalogue
-    from lookahead_nb.metrics import METRICS
 
     for module in ("ipykernel", "seaborn", "sklearn", "typst"):
         if importlib.util.find_spec(module) is None:

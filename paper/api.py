@@ -1,7 +1,6 @@
-"""Write the reference of the library into build/api/, from its docstrings: pages that open without a network.
+"""Write the API reference of the library into build/api/, from its numpydoc docstrings: pages that need no network.
 
-A docstring describes a name in running text, as "lr : float at least 0; eps : float above 0. errors : ValueError." On a
-page each of these gets a line of its own. LOOKAHEAD_NB_BUILD names another folder than ``build``.
+LOOKAHEAD_NB_BUILD names another folder than ``build``.
 
 Exit code: 0; 2 if pdoc is missing or the call makes no sense.
 """
@@ -11,77 +10,46 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-import re
 import sys
 import warnings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-MACHINERY = {"__init__", "__main__", "buffers", "jit", "on_device"}  # like cpu/, gpu/ and figures/ not for users
-
-# Where the description of one or more names begins: at the start of a line or a sentence, or behind a semicolon.
-ENTRY = re.compile(r"(?:^ *|(?<=[.;])(?: |\n *))(\w+(?:,\s+\w+)*)\s+:\s+", re.MULTILINE)
-SOURCE = re.compile(r"(?<=\.)\s+(?=Source: )")  # begins a paragraph
-SPECIAL = re.compile(r"(`+.*?`+)|([*_<>#])", re.DOTALL)  # what Markdown would take for its own; not in code
+PACKAGE = ROOT / "lookahead_nb"
+# Compiled code is not for users, except the random stream and the equations.
+KERNELS_FOR_USERS = ("lookahead_nb.kernels.philox", "lookahead_nb.kernels.formulas")
 
 
-def main(arguments=None):
-    """Run the command line and return the exit code. arguments : list of str, those of the process if None."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code; without arguments, those of the process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(arguments)
     try:
         import pdoc
-
-        import lookahead_nb
     except ModuleNotFoundError:
         print(
             'pdoc is missing: run "make api", which installs it, or pip install "lookahead-nb[docs]".', file=sys.stderr
         )
         return 2
     folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or ROOT / "build").resolve() / "api"
-    to_markdown = pdoc.docstrings.convert
-    pdoc.docstrings.convert = lambda text, *how: to_markdown(laid_out(text), *how)
-    pdoc.render.configure(docformat="restructuredtext", show_source=False, footer_text="lookahead_nb")
-    modules = [name for name in public_modules() if name.rpartition(".")[2] not in lookahead_nb.__all__]
+    pdoc.render.configure(docformat="numpy", show_source=False, footer_text="lookahead_nb")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # The constructor of a named tuple does not know the module in which its annotations have a meaning.
-        warnings.filterwarnings("ignore", "Error parsing type annotation ForwardRef")
-        pdoc.pdoc("lookahead_nb", *modules, output_directory=folder)  # with it come the modules in its __all__
+        # Names that are imported for annotations alone, and constructors of named tuples, have no meaning at run time.
+        warnings.filterwarnings("ignore", "Error parsing type annotation")
+        pdoc.pdoc(*public_modules(), output_directory=folder)
     print(f"wrote {folder / 'index.html'}")
     return 0
 
 
-def public_modules():
+def public_modules() -> list[str]:
     """Return the names of the modules that a user may import from."""
-    rooms = sorted(path.stem for path in (ROOT / "lookahead_nb").glob("*.py"))
-    return [f"lookahead_nb.{room}" for room in rooms if room not in MACHINERY]
-
-
-def described(text):
-    """Return what a docstring says of each name that it describes, as a dict."""
-    said = {}
-    for _, *entries in map(ENTRY.split, paragraphs(text)):  # names, words, names, words, ...
-        for names, words in zip(entries[::2], entries[1::2], strict=True):
-            said |= {name: words.strip(" ;\n") for name in re.split(r",\s+", names)}
-    return said
-
-
-def laid_out(text):
-    """Return a docstring as Markdown, with an item for each entry; what is set in by four spaces stays as it is."""
-    return "\n\n".join(p if p.startswith("    ") else itemised(p) for p in paragraphs(text))
-
-
-def paragraphs(text):
-    """Return the paragraphs of a docstring, a source as one of its own."""
-    return SOURCE.sub("\n\n", text).split("\n\n")
-
-
-def itemised(paragraph):
-    """Return a paragraph as Markdown."""
-    parts = (SPECIAL.sub(lambda found: found[1] or "\\" + found[2], part) for part in ENTRY.split(paragraph))
-    first, *entries = parts
-    items = (f"- **{names}** : {words.strip(' ;')}" for names, words in zip(entries[::2], entries[1::2], strict=True))
-    return "\n\n".join(filter(None, [first, "\n".join(items)]))
+    paths = [path.relative_to(ROOT).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
+    names = [".".join(path.parts).removesuffix(".__init__") for path in paths]
+    return [
+        name
+        for name in names
+        if name != "lookahead_nb.__main__" and (".kernels" not in name or name.startswith(KERNELS_FOR_USERS))
+    ]
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import gpu
 from lookahead_nb.checks import NoDeviceError
-from lookahead_nb.cpu.step import CHUNK
+from lookahead_nb.kernels import gpu
+from lookahead_nb.kernels.cpu.step import CHUNK
 from tests.support.cases import INNER, RULES, WRAPPED, picture
 
 SIZE = 6

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lookahead_nb import claims, datasets, statistics, tables
+from lookahead_nb import claims, datasets
+from lookahead_nb import provenance as tables
+from lookahead_nb.claims import statistics
 from tests.support import registers
 
 pytest.importorskip("sklearn")

@@ -15,11 +15,15 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import claims, configuration, datasets, report, tables, trials
+from lookahead_nb import claims, datasets
+from lookahead_nb import provenance as tables
 from lookahead_nb.__main__ import main
+from lookahead_nb.claims import measure as trials
+from lookahead_nb.claims import report
 from lookahead_nb.figures import catalogue
-from lookahead_nb.store import Store
-from lookahead_nb.workers import LostWorkerError
+from lookahead_nb.training import sweep_file as configuration
+from lookahead_nb.training.store import Store
+from lookahead_nb.training.workers import LostWorkerError
 from tests.support import registers
 
 pytest.importorskip("pyarrow")
@@ -233,7 +237,7 @@ def test_a_store_of_another_sweep_is_left_alone(config, call):
 
 
 def test_a_store_of_another_version_is_left_alone(config, call, monkeypatch):
-    monkeypatch.setattr("lookahead_nb.store.FORMAT", 2)
+    monkeypatch.setattr("lookahead_nb.training.store.FORMAT", 2)
     assert call(config)[0] == 0
     before = parts_of(config.parent)
     monkeypatch.undo()

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lookahead_nb as lnb
-from lookahead_nb import configuration, datasets
+from lookahead_nb import datasets
+from lookahead_nb.training import sweep_file as configuration
 
 SMALL = {
     "model": 'kind = "MLP"\nwidths = [5, 4, 3]',

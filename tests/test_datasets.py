@@ -20,7 +20,7 @@ from scipy.stats import chisquare, norm
 import lookahead_nb as lnb
 from lookahead_nb import datasets
 from lookahead_nb.datasets import DOWNLOADED, NAMES, available, from_arrays, load, stratified_rows
-from lookahead_nb.downloads import FILES
+from lookahead_nb.datasets.downloads import FILES
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = [name for name in NAMES if name not in DOWNLOADED]

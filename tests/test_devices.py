@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import devices, gpu
+from lookahead_nb import provenance
 from lookahead_nb.__main__ import main
 from lookahead_nb.checks import NoDeviceError
+from lookahead_nb.kernels import gpu
 
 
 class Refused(Exception):  # noqa: N818 (as the driver's own)
@@ -78,7 +79,7 @@ def test_what_is_missing_is_told_in_one_line_and_nothing_falls_back(how, told, m
     interface = {"shape": (9,), "typestr": "<f4", "data": (4096, False), "version": 3}
     with pytest.raises(NoDeviceError, match=told):
         lnb.AdamW().init(SimpleNamespace(__cuda_array_interface__=interface))
-    monkeypatch.setattr(devices, "lines", gpu.require)  # as a command that needs a GPU would
+    monkeypatch.setattr(provenance, "device_lines", gpu.require)  # as a command that needs a GPU would
     assert main(["devices"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -117,7 +118,7 @@ def test_devices_of_a_machine_without_a_usable_gpu(how, machine, capsys):
 
 def test_packages_are_listed_and_the_missing_ones_named(machine, monkeypatch, capsys):
     machine()
-    monkeypatch.setattr(devices, "CUDA_PACKAGES", ("numpy", "no-such-package"))
+    monkeypatch.setattr(provenance, "CUDA_PACKAGES", ("numpy", "no-such-package"))
     assert main(["devices"]) == 0
     assert f"packages  numpy {np.__version__}, no-such-package is missing\n" in capsys.readouterr().out
 

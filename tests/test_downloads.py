@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookahead_nb import datasets, downloads
-from lookahead_nb.datasets import available, load
-from lookahead_nb.features import log_mel, token_counts
+from lookahead_nb import datasets
+from lookahead_nb.datasets import available, downloads, load
+from lookahead_nb.datasets.features import log_mel, token_counts
 
 PARTS = ("train", "validation", "test")
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import escapes
-from lookahead_nb.escapes import crossings, escape_rates, kramers_rates, occupancy
-from lookahead_nb.landscapes import DoubleWell, Quadratic
+from lookahead_nb.models.landscapes import DoubleWell, Quadratic
+from lookahead_nb.theory import escapes
+from lookahead_nb.theory.escapes import crossings, escape_rates, kramers_rates, occupancy
 
 # At this barrier, about three temperatures high, Kramers' law is too large by a tenth (2000 replicas: 0.04 of noise).
 LAW = 0.25

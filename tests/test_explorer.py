@@ -14,9 +14,11 @@ import pytest
 from conftest import NO_JIT
 
 import lookahead_nb as lnb
-from lookahead_nb import formulas, landscapes, philox, theory
+from lookahead_nb import theory
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS
-from lookahead_nb.jit import fma
+from lookahead_nb.kernels import formulas, philox
+from lookahead_nb.kernels.compiler import fma
+from lookahead_nb.models import landscapes
 
 quickjs = pytest.importorskip("quickjs", reason="needs a JavaScript engine: the extra test brings quickjs-ng")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from lookahead_nb.features import log_mel, mel_filters, tf_idf, token_counts
+from lookahead_nb.datasets.features import log_mel, mel_filters, tf_idf, token_counts
 
 
 def murmur(text):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from lookahead_nb.problems import arms_of
+from lookahead_nb.claims.arms import arms_of
 
 faq_8_3_vs_adam = pytest.importorskip("lookahead_nb.figures.faq_8_3_vs_adam")
 faq_8_1_alpha = pytest.importorskip("lookahead_nb.figures.faq_8_1_alpha")

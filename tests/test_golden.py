@@ -21,7 +21,7 @@ from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 import lookahead_nb as lnb
 from lookahead_nb import train
-from lookahead_nb.philox import STREAM_ID
+from lookahead_nb.kernels.philox import STREAM_ID
 
 FOLDER = Path(__file__).resolve().parent / "golden"
 COMPILED = not numba.config.DISABLE_JIT

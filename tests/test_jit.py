@@ -14,8 +14,8 @@ from numba.core import config
 from numba.core.errors import TypingError
 
 import lookahead_nb
-from lookahead_nb import jit
-from lookahead_nb.cpu import step as kernels
+from lookahead_nb.kernels import compiler as jit
+from lookahead_nb.kernels.cpu import step as kernels
 
 INTEGER = {np.float32: np.uint32, np.float64: np.uint64}
 
@@ -121,7 +121,7 @@ def test_flags_are_the_two_that_change_no_bit():
 STEP = """
 import numpy as np
 import lookahead_nb as lnb
-from lookahead_nb.cpu import step
+from lookahead_nb.kernels.cpu import step
 opt, params = lnb.SGD(lr=1.0), np.zeros(1)
 opt.step(params, np.ones(1), opt.init(params), check_finite=False)
 print(params[0], *step.plain_loop("sgd", np.float64).stats.cache_hits.values())

@@ -12,10 +12,10 @@ import pytest
 from conftest import NO_JIT
 
 import lookahead_nb as lnb
-from lookahead_nb import formulas
-from lookahead_nb.cpu import step as kernels
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET
-from lookahead_nb.jit import FLAGS
+from lookahead_nb.kernels import formulas
+from lookahead_nb.kernels.compiler import FLAGS
+from lookahead_nb.kernels.cpu import step as kernels
+from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, RESET
 from tests.support.cases import INNER, MODES, RULES, WRAPPED, Buffers, how, problem
 
 SMALL_SIZES = [0, 1, 31, 32, 33]

@@ -8,9 +8,10 @@ import pytest
 from conftest import NO_JIT
 
 import lookahead_nb as lnb
-from lookahead_nb import philox, theory
-from lookahead_nb.jit import fma
-from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock, trace
+from lookahead_nb import theory
+from lookahead_nb.kernels import philox
+from lookahead_nb.kernels.compiler import fma
+from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock, trace
 from lookahead_nb.training import engine_cpu, weights_at
 
 STEP = 6e-6  # cube root of eps, where cutting off and rounding errors of a central difference meet

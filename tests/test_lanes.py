@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numba import types
 
-from lookahead_nb import formulas
-from lookahead_nb.cpu import lanes
-from lookahead_nb.cpu.product import product, product_for
-from lookahead_nb.jit import FLAGS, fma, like, named, select, sqrt
+from lookahead_nb.kernels import formulas
+from lookahead_nb.kernels.compiler import FLAGS, fma, like, named, select, sqrt
+from lookahead_nb.kernels.cpu import lanes
+from lookahead_nb.kernels.cpu.product import product, product_for
 
 COMPILED = not numba.config.DISABLE_JIT
 ODD = [0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan, 1e-40, 3e38, 2.0, -7.25, 0.1]

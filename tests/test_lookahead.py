@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import formulas
+from lookahead_nb.kernels import formulas
 from lookahead_nb.optimizers import STEPS_AHEAD, StepScalars, run_numbers, step_table
 from tests.support.cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference_path, run
 

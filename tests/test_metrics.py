@@ -9,8 +9,8 @@ from scipy.optimize import brentq
 
 import lookahead_nb as lnb
 from lookahead_nb import theory
-from lookahead_nb.metrics import METRICS, Curves, metric
-from lookahead_nb.problems import Problem
+from lookahead_nb.claims.metrics import METRICS, Curves, metric
+from lookahead_nb.claims.tasks import Problem
 
 TASKS = {
     "iris": {"data": "iris", "hidden": [], "steps": 40, "threshold": 0.5},
@@ -216,7 +216,7 @@ def test_every_metric_says_what_it_measures():
 
 
 def test_a_metric_is_entered_by_its_name(monkeypatch):
-    monkeypatch.setattr("lookahead_nb.metrics.METRICS", entered := {})
+    monkeypatch.setattr("lookahead_nb.claims.metrics.METRICS", entered := {})
 
     @metric(needs="data")
     def first_loss(curves):

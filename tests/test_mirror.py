@@ -7,7 +7,7 @@ import pytest
 
 import lookahead_nb
 
-PACKAGE = Path(lookahead_nb.__file__).parent
+PACKAGE = Path(lookahead_nb.__file__).parent / "kernels"
 CPU, GPU = (ast.parse((PACKAGE / room / "step.py").read_text(encoding="utf-8")) for room in ("cpu", "gpu"))
 # What other compiled code takes from the loops of its side.
 FOR_COMPILED_CODE = {"width_types", "signatures", "plain_loop", "fused_loop", "sync_loop", "average_all", "sync_slot"}

@@ -11,10 +11,9 @@ import pytest
 from numba import njit
 
 import lookahead_nb as lnb
-from lookahead_nb.cpu import network
-from lookahead_nb.jit import FLAGS
-from lookahead_nb.logistic import LogisticRegression
-from lookahead_nb.mlp import MLP
+from lookahead_nb.kernels.compiler import FLAGS
+from lookahead_nb.kernels.cpu import network
+from lookahead_nb.models.dense import MLP, LogisticRegression
 from tests.support import reference_network as reference
 
 COMPILED = not numba.config.DISABLE_JIT

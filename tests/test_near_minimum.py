@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import near_minimum, predictions
-from lookahead_nb.near_minimum import CoupledCycle, Minimum
-from lookahead_nb.theory import Cycle
+from lookahead_nb.theory import Cycle, near_minimum, predictions
+from lookahead_nb.theory.near_minimum import CoupledCycle, Minimum
 
 ROUNDING = 1e-10  # of values of order 1, after a few hundred products of small matrices
 

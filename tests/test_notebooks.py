@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import figures, tables
+from lookahead_nb import figures
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures.catalogue import FIGURES as FIGURE
 from tests.support import registers
 
@@ -265,7 +266,7 @@ GOOD = """# %% [markdown]
 # # Good
 # %%
 import pandas as pd
-from lookahead_nb import tables
+from lookahead_nb import provenance as tables
 path = tables.write_table(pd.DataFrame({"name": ["a", "b"], "value": [0.1, 2.0]}), "tiny")
 print("value 2.5")
 """

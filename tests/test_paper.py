@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from lookahead_nb import claims, report
+from lookahead_nb import claims
+from lookahead_nb.claims import report
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [ROOT / "paper/lookahead.typ", ROOT / "paper/results.typ"]

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import formulas, tables
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import performance
+from lookahead_nb.kernels import formulas
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from conftest import NO_JIT
 from scipy import stats
 
 import lookahead_nb as lnb
-from lookahead_nb import philox
+from lookahead_nb.kernels import philox
 from tests.support import reference
 
 # Chance of a false alarm, were the seeds not fixed; they are, so a test that passes once passes always.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import predictions, theory
-from lookahead_nb.landscapes import Quadratic, Rosenbrock, replay, trace
-from lookahead_nb.theory import Cycle
+from lookahead_nb import theory
+from lookahead_nb.models.landscapes import Quadratic, Rosenbrock, replay, trace
+from lookahead_nb.theory import Cycle, predictions
 
 ROUNDING = 1e-12
 OPTS = lnb.grid(lnb.Lookahead(lnb.SGD(0.2, momentum=0.5)), sync_period=[2, 3], inner_state=["keep", "reset"])

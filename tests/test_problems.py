@@ -9,9 +9,10 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb import comparisons, datasets
-from lookahead_nb.metrics import METRICS
-from lookahead_nb.problems import ARM_PARAMETERS, TASK_PARAMETERS, Problem, arms_of, with_parameters
-from lookahead_nb.schedules import Schedule
+from lookahead_nb.claims.arms import ARM_PARAMETERS, arms_of, with_parameters
+from lookahead_nb.claims.metrics import METRICS
+from lookahead_nb.claims.tasks import TASK_PARAMETERS, Problem
+from lookahead_nb.optimizers.schedules import Schedule
 
 pytest.importorskip("sklearn")
 
@@ -74,7 +75,9 @@ def test_chance_is_the_entropy_of_the_classes_of_the_training_part():
 
 def test_the_lowest_loss_is_found_once_for_each_seed(monkeypatch):
     calls = []
-    monkeypatch.setattr("lookahead_nb.problems.lowest_loss", lambda model, data: calls.append(data.split_seed) or 0.25)
+    monkeypatch.setattr(
+        "lookahead_nb.claims.problems.lowest_loss", lambda model, data: calls.append(data.split_seed) or 0.25
+    )
     problem = named("iris")
     assert [problem.lowest(seed) for seed in (3, 4, 3)] == [0.25] * 3
     assert calls == [3, 4]

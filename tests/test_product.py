@@ -15,8 +15,8 @@ from numba import njit, types
 from numba.core import config
 from numba.core.errors import TypingError
 
-from lookahead_nb.cpu.product import product, product_for
-from lookahead_nb.jit import FLAGS, fma
+from lookahead_nb.kernels.compiler import FLAGS, fma
+from lookahead_nb.kernels.cpu.product import product, product_for
 
 ROOT = Path(__file__).resolve().parent.parent
 JIT = not config.DISABLE_JIT

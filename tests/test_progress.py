@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from lookahead_nb.progress import Progress, duration, text
+from lookahead_nb.training.progress import Progress, duration, text
 
 
 class Stream(io.StringIO):

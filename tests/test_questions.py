@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import claims, questions, statistics
-from lookahead_nb.problems import Problem
-from lookahead_nb.questions import ADAMW, AVERAGING, LOOKAHEAD, LOWER, PAIRS
+from lookahead_nb import claims
+from lookahead_nb.claims import questions, statistics
+from lookahead_nb.claims.questions import ADAMW, AVERAGING, LOOKAHEAD, LOWER, PAIRS
+from lookahead_nb.claims.tasks import Problem
 
 RATES = [0.01, 0.1, 1.0]
 

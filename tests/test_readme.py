@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lookahead_nb import claims, report
+from lookahead_nb import claims
+from lookahead_nb.claims import report
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWS = ["test_accuracy", "Lookahead(AdamW) 0.001"]  # part of what each example prints

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import claims, datasets, tables, trials
-from lookahead_nb.metrics import METRICS
+from lookahead_nb import claims, datasets
+from lookahead_nb import provenance as tables
+from lookahead_nb.claims import measure as trials
+from lookahead_nb.claims.metrics import METRICS
 
 pytest.importorskip("sklearn")
 

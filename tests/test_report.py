@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from lookahead_nb import claims, report
+from lookahead_nb import claims
+from lookahead_nb.claims import report
 from lookahead_nb.figures import verdicts
 from tests.support import registers
 

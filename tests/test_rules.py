@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import formulas
+from lookahead_nb.kernels import formulas
 from tests.support import reference
 from tests.support.cases import INNER, RULES, assert_close, learning_rates, problem, reference_path, run, settings_of
 

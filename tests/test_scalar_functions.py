@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numba import njit, types
 
-from lookahead_nb import formulas
-from lookahead_nb.jit import FLAGS
+from lookahead_nb.kernels import formulas
+from lookahead_nb.kernels.compiler import FLAGS
 
 NAMES = ["exp", "log", "tanh", "sigmoid", "softplus"]
 WIDTHS = [np.float32, np.float64]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lookahead_nb import schedules
-from lookahead_nb.schedules import Schedule
+from lookahead_nb.optimizers import schedules
+from lookahead_nb.optimizers.schedules import Schedule
 from tests.support import reference
 
 RTOL = 1e-14  # a handful of roundings in float64; the cosine near its end is relative to the peak

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lookahead_nb import statistics
+from lookahead_nb.claims import statistics
 
 
 def gaps_of(**tasks):

@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import store as store_module
-from lookahead_nb import tables
+from lookahead_nb import provenance as tables
 from lookahead_nb.__main__ import main
-from lookahead_nb.philox import STREAM_ID
-from lookahead_nb.store import DAMAGED, HEADER, MANIFEST, ORDER, DamageError, Store
-from lookahead_nb.tables import machine
+from lookahead_nb.kernels.philox import STREAM_ID
+from lookahead_nb.provenance import machine
+from lookahead_nb.training import store as store_module
+from lookahead_nb.training.store import DAMAGED, HEADER, MANIFEST, ORDER, DamageError, Store
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb.cpu import groups
 from lookahead_nb.datasets import from_arrays
-from lookahead_nb.store import Store
+from lookahead_nb.kernels.cpu import groups
 from lookahead_nb.training import engine_cpu, plan, setup
 from lookahead_nb.training.setup import Setup, Training
+from lookahead_nb.training.store import Store
 from tests.support.cases import INNER, INNER_STATES
 
 COMPILED = not numba.config.DISABLE_JIT

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import tables, train
-from lookahead_nb.philox import STREAM_ID
-from lookahead_nb.tables import PACKAGES, build_folder, machine, made_or_kept, read_table, write_table
+from lookahead_nb import provenance as tables
+from lookahead_nb import train
+from lookahead_nb.kernels.philox import STREAM_ID
+from lookahead_nb.provenance import PACKAGES, build_folder, machine, made_or_kept, read_table, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 

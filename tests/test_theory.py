@@ -5,7 +5,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb import theory
-from lookahead_nb.landscapes import Quadratic, trace
+from lookahead_nb.models.landscapes import Quadratic, trace
 from lookahead_nb.theory import Cycle
 
 ROUNDING = 1e-11  # of values of order 1, after a few hundred products of 4 x 4 matrices

@@ -16,9 +16,9 @@ import pytest
 from numba.core import event
 
 import lookahead_nb as lnb
-from lookahead_nb.cpu import step as cpu_step
 from lookahead_nb.datasets import from_arrays, stratified_rows
-from lookahead_nb.formulas import RULES, pull
+from lookahead_nb.kernels.cpu import step as cpu_step
+from lookahead_nb.kernels.formulas import RULES, pull
 from lookahead_nb.training import setup, train
 from tests.support import reference_network as reference
 from tests.support.cases import INNER, INNER_STATES, WRAPPED, picture

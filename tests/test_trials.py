@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import datasets, escapes, trials
-from lookahead_nb.metrics import METRICS
-from lookahead_nb.problems import ARM_PARAMETERS, TASK_PARAMETERS, Problem, arms_of
+from lookahead_nb import datasets
+from lookahead_nb.claims import measure as trials
+from lookahead_nb.claims.arms import ARM_PARAMETERS, arms_of
+from lookahead_nb.claims.metrics import METRICS
+from lookahead_nb.claims.tasks import TASK_PARAMETERS, Problem
+from lookahead_nb.theory import escapes
 from tests.support import registers
 
 pytest.importorskip("sklearn")

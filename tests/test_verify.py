@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from test_notebooks import load_runner
 
-from lookahead_nb import claims, figures, report, tables
+from lookahead_nb import claims, figures
+from lookahead_nb import provenance as tables
+from lookahead_nb.claims import report
 from lookahead_nb.figures import catalogue
 
 pytest.importorskip("sklearn")

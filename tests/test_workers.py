@@ -14,7 +14,7 @@ from pathlib import Path
 import numba
 import pytest
 
-from lookahead_nb.workers import LostWorkerError, WorkerPool, dask_executor
+from lookahead_nb.training.workers import LostWorkerError, WorkerPool, dask_executor
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60  # seconds after which a test counts as hanging; nothing here comes near
@@ -200,7 +200,7 @@ def test_workers_end_with_their_parent(tmp_path):
         tmp_path,
         """
         import os, time
-        from lookahead_nb.workers import WorkerPool
+        from lookahead_nb.training.workers import WorkerPool
 
         def pid_then_sleep(path):
             path.write_text(str(os.getpid()))
@@ -230,7 +230,7 @@ def test_workers_that_cannot_start_are_told_once(tmp_path):
         tmp_path,
         """
         import sys
-        from lookahead_nb.workers import LostWorkerError, WorkerPool
+        from lookahead_nb.training.workers import LostWorkerError, WorkerPool
 
         if __name__ != "__main__":
             sys.exit("no import of me")

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lookahead_nb import statistics
-from lookahead_nb.escapes import crossings
-from lookahead_nb.metrics import METRICS, Curves
+from lookahead_nb.claims import statistics
+from lookahead_nb.claims.arms import Arm, with_parameters
+from lookahead_nb.claims.metrics import METRICS, Curves
+from lookahead_nb.claims.tasks import Problem
+from lookahead_nb.kernels.philox import SUBSETS, permutation
 from lookahead_nb.optimizers import AdamW, Lookahead
-from lookahead_nb.philox import SUBSETS, permutation
-from lookahead_nb.problems import Arm, Problem, with_parameters
-from lookahead_nb.progress import Progress
+from lookahead_nb.theory.escapes import crossings
 from lookahead_nb.training.grid import grid
+from lookahead_nb.training.progress import Progress
 from lookahead_nb.training.run import train
 from lookahead_nb.training.sweep import sweep
 
@@ -39,7 +40,7 @@ class Measured(NamedTuple):
     ----------
     runs : DataFrame
         One row per task, arm and seed: ``lr``, ``chance``, a column for each metric (NaN if it does not fit the task)
-        and the parameters of task and arm (``problems.with_parameters``).
+        and the parameters of task and arm (``arms.with_parameters``).
     tuning : DataFrame
         One row per task, arm and setting that was tried: the setting, its ``loss`` and whether it was ``chosen``.
     """
@@ -334,7 +335,7 @@ def steps_along(claim: Claim, arm: str, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _taken_over(adaptive: Any, how: str, problem: Problem) -> float | tuple[float, ...]:
-    """Return the slow_step_size of an arm that copies the steps of an adaptive Lookahead, see ``problems.Arm``."""
+    """Return the slow_step_size of an arm that copies the steps of an adaptive Lookahead, see ``arms.Arm``."""
     taken = slow_steps(adaptive, problem)
     if how == "mean":
         return round(float(taken.mean()), 6)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from lookahead_nb.checks import choice
-from lookahead_nb.comparisons import first_below, log_losses, noise_floor
+from lookahead_nb.claims.curves import first_below, log_losses, noise_floor
+from lookahead_nb.settings_file import choice
 from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
 
 if TYPE_CHECKING:
+    from lookahead_nb.claims.tasks import Problem
     from lookahead_nb.optimizers import Lookahead
     from lookahead_nb.optimizers.base import Optimizer
-    from lookahead_nb.problems import Problem
 
 NEEDS = {  # what a problem must have for a metric to be measured on it
     "data": lambda problem: not problem.on_landscape,

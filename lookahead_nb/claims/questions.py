@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lookahead_nb import claims, statistics
-from lookahead_nb.checks import extra, known_keys, real_number, whole_number
+from lookahead_nb import claims
+from lookahead_nb.checks import extra, real_number, whole_number
+from lookahead_nb.claims import statistics
+from lookahead_nb.claims.arms import Arm, arms_of
+from lookahead_nb.claims.measure import measure_on
+from lookahead_nb.claims.tasks import Problem
 from lookahead_nb.optimizers import AdamW
-from lookahead_nb.problems import Arm, Problem, arms_of
-from lookahead_nb.trials import measure_on
+from lookahead_nb.settings_file import known_keys
 
 ADAMW, LOOKAHEAD, AVERAGING, LOWER = "AdamW", "Lookahead", "averaging", "AdamW at lr x step"
 RATES = {"low": 0.0003, "high": 0.3, "number": 13}  # tried for every arm, each 1.8 times the previous one
@@ -40,7 +43,7 @@ class Answer(NamedTuple):
     margin : float
         The smallest difference that matters, as a share of the same gap.
     runs, tuning : DataFrame
-        As in ``trials.Measured``.
+        As in ``measure.Measured``.
     """
 
     decisive: pd.DataFrame

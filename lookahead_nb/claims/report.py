@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from lookahead_nb import claims, tables
+from lookahead_nb import claims
+from lookahead_nb import provenance as tables
 from lookahead_nb.claims import Claim, Effect
-from lookahead_nb.problems import Arm
+from lookahead_nb.claims.arms import Arm
 
 FAQ = tuple(f"C{number:02d}" for number in range(1, 11))  # the claims of the article's section 8
 BETWEEN = re.compile(r"(<!-- claims (\w+) -->\n).*?(<!-- /claims -->)", re.DOTALL)

@@ -134,7 +134,7 @@ def chance_gap(runs: pd.DataFrame, metric: str) -> pd.Series:
     Parameters
     ----------
     runs : DataFrame
-        With the columns ``task``, ``arm``, ``chance`` and metric, see ``trials.Measured``.
+        With the columns ``task``, ``arm``, ``chance`` and metric, see ``measure.Measured``.
     metric : str
         The column of the losses.
 

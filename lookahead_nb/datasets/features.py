@@ -40,7 +40,7 @@ def token_counts(texts: Iterable[str], columns: int) -> Any:
 
     Examples
     --------
-    >>> from lookahead_nb.features import token_counts
+    >>> from lookahead_nb.datasets.features import token_counts
     >>> token_counts(["to be, or not to be"], columns=4).toarray()
     array([[1., 0., 2., 4.]])
     """
@@ -103,7 +103,7 @@ def mel_filters(bands: int, length: int, rate: int) -> np.ndarray:
 
     Examples
     --------
-    >>> from lookahead_nb.features import mel_filters
+    >>> from lookahead_nb.datasets.features import mel_filters
     >>> mel_filters(bands=2, length=8, rate=8000).round(2)
     array([[0.  , 0.68, 0.  , 0.  , 0.  ],
            [0.  , 0.32, 0.91, 0.45, 0.  ]])

@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from lookahead_nb import claims, figures, tables
+from lookahead_nb import claims, figures
+from lookahead_nb import provenance as tables
+from lookahead_nb.claims.arms import with_parameters
 from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
@@ -28,7 +30,6 @@ from lookahead_nb.figures import (
     verdicts,
     your_own_question,
 )
-from lookahead_nb.problems import with_parameters
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE, plain_ticks
 from lookahead_nb.figures.parts import Look, finished, no_minor_ticks
-from lookahead_nb.landscapes import Rosenbrock
+from lookahead_nb.models.landscapes import Rosenbrock
 
 # Shades of Lookahead's colour, dark for small slow steps; every shade has its own marker and dash.
 SHADES = {0.2: "#7A4A00", 0.5: COLOURS["Lookahead"], 0.8: "#F5C26B", 1.0: COLOURS["AdamW"]}

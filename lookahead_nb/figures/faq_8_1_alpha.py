@@ -1,4 +1,4 @@
-"""Figures of the notebook 02_faq_8_1_alpha, each from the measured runs of one claim (see ``trials.Measured``)."""
+"""Figures of the notebook 02_faq_8_1_alpha, each from the measured runs of one claim (see ``measure.Measured``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lookahead_nb import statistics
+from lookahead_nb.claims import statistics
 from lookahead_nb.figures import COLOURS, PAGE, both_conventions, plain_ticks
 from lookahead_nb.figures.parts import CONTROL, KINDS, at_one, finished, line
 

@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lookahead_nb import statistics
+from lookahead_nb.claims import statistics
 from lookahead_nb.figures import COLOURS, DASHES, MARKERS, PAGE
 from lookahead_nb.figures.parts import CAPS, Look, at_one, away, finished, line, only_ticks, periods
 

@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lookahead_nb import statistics
+from lookahead_nb.claims import statistics
 from lookahead_nb.figures import PAGE
 from lookahead_nb.figures.parts import CONTROL, KINDS, Look, at_one, away, finished, only_ticks
 

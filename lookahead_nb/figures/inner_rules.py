@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lookahead_nb import statistics
+from lookahead_nb.claims import statistics
 from lookahead_nb.figures import PAGE, plain_ticks
 from lookahead_nb.figures.parts import CONTROL, KINDS, at_one, away, finished
 

@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from lookahead_nb import claims, escapes, statistics
+from lookahead_nb import claims
+from lookahead_nb.claims import statistics
+from lookahead_nb.claims.tasks import Problem
 from lookahead_nb.figures import COLUMN, PAGE, both_conventions
 from lookahead_nb.figures.parts import CONTROL, KINDS, Look, at_one, finished, line, only_ticks, periods
-from lookahead_nb.problems import Problem
+from lookahead_nb.theory import escapes
 
 PERIODS = [1, 5, 10, 20]
 ARMS = {"adamw": "AdamW", "lookahead": "Lookahead", "lower": CONTROL}  # kinds by arm of the paths

@@ -1,6 +1,6 @@
 """Figures of the notebook 04_response_surface.
 
-``surface`` is a table of ``trials.response_surface`` with the parameters of its tasks. The figures show the test loss
+``surface`` is a table of ``measure.response_surface`` with the parameters of its tasks. The figures show the test loss
 above that of AdamW at its best rate, in % of the gap between the chance-level loss and the loss of AdamW.
 """
 
@@ -20,7 +20,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
 
-from lookahead_nb import statistics
+from lookahead_nb.claims import statistics
 from lookahead_nb.figures import COLOURS, PAGE
 from lookahead_nb.figures.parts import CAPS, Look, away, finished, only_ticks
 
@@ -42,7 +42,7 @@ def above_control(surface: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     surface : DataFrame
-        A table of ``trials.response_surface`` with the parameters of its tasks.
+        A table of ``measure.response_surface`` with the parameters of its tasks.
 
     Returns
     -------

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lookahead_nb import statistics
+from lookahead_nb.claims import statistics
 from lookahead_nb.figures import PAGE
 from lookahead_nb.figures.parts import CONTROL, KINDS, Look, finished
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lookahead_nb.figures import COLOURS, DASHES, PAGE
 from lookahead_nb.figures.parts import finished
-from lookahead_nb.landscapes import Quadratic
+from lookahead_nb.models.landscapes import Quadratic
 
 NUMBERS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 VALLEY = Quadratic([1.0, 20.0])

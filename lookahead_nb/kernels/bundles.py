@@ -281,7 +281,7 @@ def readonly(array: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from lookahead_nb.bundles import readonly
+    >>> from lookahead_nb.kernels.bundles import readonly
     >>> readonly(np.zeros(3)).flags.writeable
     False
     """

@@ -28,14 +28,12 @@ FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
 formula = register_jitable  # compiled once per caller with the caller's flags, and still callable Python
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
-_COMPILED_SOURCES = ("bundles.py", "formulas.py", "jit.py", "philox.py", "cpu/*.py", "gpu/*.py")
 
 
 def _source_stamp() -> bytes:
     digest = hashlib.sha256()
-    for pattern in _COMPILED_SOURCES:
-        for path in sorted(_PACKAGE.glob(pattern)):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     # Switches that change the machine code but are missing in Numba's own cache key.
     digest.update(repr((config.BOUNDSCHECK, str(config.OPT), config.CPU_NAME, config.CPU_FEATURES)).encode())
     return digest.digest()
@@ -179,7 +177,7 @@ def like(x: Any, value: Any) -> Any:
     Examples
     --------
     >>> import numpy as np
-    >>> from lookahead_nb.jit import like
+    >>> from lookahead_nb.kernels.compiler import like
     >>> like(np.float32(2), 1).dtype
     dtype('float32')
     """
@@ -255,7 +253,7 @@ def fma(a: Any, b: Any, c: Any) -> Any:
 
     Examples
     --------
-    >>> from lookahead_nb.jit import fma
+    >>> from lookahead_nb.kernels.compiler import fma
     >>> fma(0.1, 10.0, -1.0)  # 0.1 is not exactly 1/10
     5.551115123125783e-17
     >>> 0.1 * 10.0 - 1.0

@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 
 from lookahead_nb.checks import whole_number
-from lookahead_nb.formulas import normal_quantile
-from lookahead_nb.jit import compiled, fma, formula
+from lookahead_nb.kernels.compiler import compiled, fma, formula
+from lookahead_nb.kernels.formulas import normal_quantile
 
 STREAM_ID = "philox4x32-10/feistel8/1"  # stored with every result
 
@@ -373,7 +373,7 @@ def permutation(n: int, seed: int, stream: np.uint64) -> np.ndarray:
 
     Examples
     --------
-    >>> from lookahead_nb.philox import SPLITS, permutation
+    >>> from lookahead_nb.kernels.philox import SPLITS, permutation
     >>> permutation(5, seed=0, stream=SPLITS)
     array([3, 1, 4, 2, 0])
     """

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons on one flat buffer, with a hand-written gradient."""
+"""Logistic regression and multilayer perceptrons on one flat buffer, with a hand-written gradient."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lookahead_nb.checks import float_dtype, one_of, plain_array, whole_number, within_width
-from lookahead_nb.cpu import network
-from lookahead_nb.formulas import RELU, SIGMOID, TANH
-from lookahead_nb.philox import WEIGHTS, uniforms
+from lookahead_nb.checks import float_dtype, one_of, plain_array, real_number, whole_number, within_width
+from lookahead_nb.kernels.cpu import network
+from lookahead_nb.kernels.formulas import RELU, SIGMOID, TANH
+from lookahead_nb.kernels.philox import WEIGHTS, uniforms
 
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
 
@@ -250,6 +250,63 @@ class DenseNetwork(ABC):
     def _work(self, X: np.ndarray) -> np.ndarray:
         """Return the scratch memory of an evaluation."""
         return np.empty(network.work_size(self.sizes, min(len(X), network.ROWS_AT_ONCE)), X.dtype)
+
+
+class LogisticRegression(DenseNetwork):
+    """Logistic regression: softmax of ``W x + b``, or for two classes the sigmoid of one logit, with L2 on W.
+
+    ``loss = mean cross-entropy + l2/2 * sum(W**2)``; biases are not penalised. It is a dense network with one layer.
+
+    Parameters
+    ----------
+    n_features : int
+        At least 1.
+    n_classes : int
+        At least 2.
+    l2 : float
+        At least 0.
+
+    Attributes
+    ----------
+    n_features, n_classes : int
+    l2 : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Source: Cox 1958; Bishop 2006, sections 4.3.2 and 4.3.4.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> model = lnb.LogisticRegression(4, n_classes=3, l2=0.1)
+    >>> model
+    LogisticRegression(4, n_classes=3, l2=0.1)
+    >>> model.size
+    15
+    """
+
+    def __init__(self, n_features: int, *, n_classes: int = 2, l2: float = 0.0) -> None:
+        widths = [whole_number("n_features", n_features, 1), whole_number("n_classes", n_classes, 2)]
+        super().__init__(widths, "relu", real_number("l2", l2, 0))  # one layer: no activation is ever applied
+
+    def __repr__(self) -> str:
+        return f"LogisticRegression({self.n_features}, n_classes={self.n_classes}, l2={self.l2})"
+
+    def settings(self) -> dict[str, object]:
+        """Return the settings as a flat dict.
+
+        Returns
+        -------
+        dict
+            "model", "widths" (for example "4-3") and "l2".
+        """
+        widths = f"{self.n_features}-{self.n_classes}"
+        return {"model": "LogisticRegression", "widths": widths, "l2": self.l2}
 
 
 class MLP(DenseNetwork):

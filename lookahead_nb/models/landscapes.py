@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from lookahead_nb.checks import float_dtype, plain_array, real_number, real_numbers, whole_number, within_width
-from lookahead_nb.cpu import surfaces
+from lookahead_nb.kernels.cpu import surfaces
+from lookahead_nb.kernels.philox import NOISE, WEIGHTS, normals
 from lookahead_nb.optimizers import Optimizer, WithSlowWeights
-from lookahead_nb.philox import NOISE, WEIGHTS, normals
 
 HIGHEST_STEP = 2**32 - 1
 
@@ -187,7 +187,7 @@ class Landscape(ABC):
 
         Examples
         --------
-        >>> from lookahead_nb.landscapes import Rosenbrock
+        >>> from lookahead_nb.models.landscapes import Rosenbrock
         >>> Rosenbrock().heights([[1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
         array([  0.,   1., 101.])
         """
@@ -242,7 +242,7 @@ class Landscape(ABC):
         Examples
         --------
         >>> import numpy as np
-        >>> from lookahead_nb.landscapes import Quadratic
+        >>> from lookahead_nb.models.landscapes import Quadratic
         >>> Quadratic([1.0, 4.0]).loss_and_grad(np.array([2.0, 1.0]))
         (4.0, array([2., 4.]))
         """
@@ -692,7 +692,7 @@ def trace(
     Examples
     --------
     >>> import lookahead_nb as lnb
-    >>> from lookahead_nb.landscapes import Quadratic, trace
+    >>> from lookahead_nb.models.landscapes import Quadratic, trace
     >>> opt = lnb.Lookahead(lnb.SGD(0.5), sync_period=2, slow_step_size=0.5)
     >>> fast, slow = trace(Quadratic([1.0]), opt, [1.0], steps=2)
     >>> fast.ravel().tolist(), slow.ravel().tolist()

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from lookahead_nb import cpu
-from lookahead_nb.buffers import Buffer, backend_of, kernels_of, place_in_words
 from lookahead_nb.checks import flag, one_of, real_number, whole_number
-from lookahead_nb.formulas import RULES, STARTS_AT_WEIGHTS
+from lookahead_nb.kernels import cpu
+from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS
+from lookahead_nb.optimizers.buffers import Buffer, backend_of, kernels_of, place_in_words
 from lookahead_nb.optimizers.coefficients import (
     FRESH,
     INNER_STATES,

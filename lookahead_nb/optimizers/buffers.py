@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb import cpu
-from lookahead_nb.cpu import step as cpu_step
+from lookahead_nb.kernels import cpu
+from lookahead_nb.kernels.cpu import step as cpu_step
 
 WIDTHS = (np.dtype("float32"), np.dtype("float64"))
 
@@ -107,7 +107,7 @@ class Buffer:
         Returns
         -------
         module
-            ``lookahead_nb.cpu`` or ``lookahead_nb.gpu``.
+            ``lookahead_nb.kernels.cpu`` or ``lookahead_nb.kernels.gpu``.
 
         Raises
         ------
@@ -167,11 +167,11 @@ def backend_of(on_device: bool) -> ModuleType:
     Returns
     -------
     module
-        ``lookahead_nb.cpu`` or ``lookahead_nb.gpu``.
+        ``lookahead_nb.kernels.cpu`` or ``lookahead_nb.kernels.gpu``.
     """
     if not on_device:
         return cpu
-    from lookahead_nb import gpu  # numba.cuda is imported only where it is used
+    from lookahead_nb.kernels import gpu  # numba.cuda is imported only where it is used
 
     return gpu
 
@@ -186,10 +186,10 @@ def kernels_of(on_device: bool) -> ModuleType:
     Returns
     -------
     module
-        ``lookahead_nb.cpu.step`` or ``lookahead_nb.gpu.step``, which define the same functions.
+        ``lookahead_nb.kernels.cpu.step`` or ``lookahead_nb.kernels.gpu.step``, which define the same functions.
     """
     if not on_device:
         return cpu_step
-    from lookahead_nb.gpu import step as gpu_step
+    from lookahead_nb.kernels.gpu import step as gpu_step
 
     return gpu_step

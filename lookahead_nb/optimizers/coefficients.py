@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET, RULES
+from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, RESET, RULES
 
 if TYPE_CHECKING:
     from lookahead_nb.optimizers.base import Optimizer

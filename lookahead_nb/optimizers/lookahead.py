@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.buffers import kernels_of
 from lookahead_nb.checks import flag, one_of, real_number, whole_number
-from lookahead_nb.cpu.adaptive import fitted
-from lookahead_nb.formulas import KEEP
+from lookahead_nb.kernels.cpu.adaptive import fitted
+from lookahead_nb.kernels.formulas import KEEP
 from lookahead_nb.optimizers.base import Slots, State, UpcomingStep, WithSlowWeights
+from lookahead_nb.optimizers.buffers import kernels_of
 from lookahead_nb.optimizers.coefficients import INNER_STATES, Powers, Sync
 from lookahead_nb.optimizers.rules import INNER_RULES, AdamW, InnerOptimizer
 

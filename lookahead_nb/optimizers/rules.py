@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lookahead_nb.buffers import kernels_of
 from lookahead_nb.checks import flag, real_number
 from lookahead_nb.optimizers.base import Optimizer, WithSlowWeights
-from lookahead_nb.schedules import Schedule, constant
+from lookahead_nb.optimizers.buffers import kernels_of
+from lookahead_nb.optimizers.schedules import Schedule, constant
 
 INNER_RULES: dict[str, Any] = {}  # the classes by name, in the order of their definitions below
 

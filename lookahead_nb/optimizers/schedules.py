@@ -37,7 +37,7 @@ class Schedule:
 
     Examples
     --------
-    >>> from lookahead_nb import schedules
+    >>> from lookahead_nb.optimizers import schedules
     >>> schedule = schedules.linear(0.1, steps=100, warmup=10)
     >>> [schedule(t) for t in (5, 10, 55, 100)]
     [0.05, 0.1, 0.05, 0.0]
@@ -89,7 +89,7 @@ class Schedule:
 
         Examples
         --------
-        >>> from lookahead_nb import schedules
+        >>> from lookahead_nb.optimizers import schedules
         >>> schedules.constant(1.0, warmup=4).rates(6)
         array([0.25, 0.5 , 0.75, 1.  , 1.  , 1.  ])
         """
@@ -136,7 +136,7 @@ def constant(peak: float, warmup: int = 0) -> Schedule:
 
     Examples
     --------
-    >>> from lookahead_nb import schedules
+    >>> from lookahead_nb.optimizers import schedules
     >>> schedules.constant(0.1, warmup=10)(5)
     0.05
     """
@@ -166,7 +166,7 @@ def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
 
     Examples
     --------
-    >>> from lookahead_nb import schedules
+    >>> from lookahead_nb.optimizers import schedules
     >>> schedules.linear(1.0, steps=4).rates(4)
     array([0.75, 0.5 , 0.25, 0.  ])
     """
@@ -200,7 +200,7 @@ def cosine(peak: float, steps: int, warmup: int = 0) -> Schedule:
 
     Examples
     --------
-    >>> from lookahead_nb import schedules
+    >>> from lookahead_nb.optimizers import schedules
     >>> schedules.cosine(1.0, steps=4)(2)
     0.5
     """

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from lookahead_nb.checks import real_number, real_numbers
-from lookahead_nb.landscapes import DoubleWell
+from lookahead_nb.models.landscapes import DoubleWell
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.plan import Plan
 from lookahead_nb.training.run import weights_at
@@ -196,7 +196,7 @@ def escape_rates(from_left: ArrayLike, from_right: ArrayLike, steps: ArrayLike) 
 
     Examples
     --------
-    >>> from lookahead_nb.escapes import escape_rates
+    >>> from lookahead_nb.theory.escapes import escape_rates
     >>> left, right = escape_rates(0.2, 0.1, steps=100)
     >>> float(left.round(6)), float(right.round(6))
     (0.002378, 0.001189)
@@ -243,7 +243,7 @@ def kramers_rates(well: DoubleWell, lr: float) -> tuple[float, float]:
     Examples
     --------
     >>> import lookahead_nb as lnb
-    >>> from lookahead_nb.escapes import kramers_rates
+    >>> from lookahead_nb.theory.escapes import kramers_rates
     >>> well = lnb.landscapes.DoubleWell(0.0, barrier=0.5, noise=2.0)
     >>> [round(rate, 6) for rate in kramers_rates(well, 0.1)]
     [0.003695, 0.003695]

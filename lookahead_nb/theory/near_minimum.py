@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from lookahead_nb.checks import real_number, real_numbers, whole_number
-from lookahead_nb.logistic import LogisticRegression
+from lookahead_nb.models.dense import LogisticRegression
 from lookahead_nb.optimizers import Adam, AdamW, Lookahead, Optimizer
 from lookahead_nb.theory import ANCHOR, FAST, MOMENTUM, SLOW, Cycle
 from lookahead_nb.training.run import train_in_place
@@ -48,7 +48,7 @@ from lookahead_nb.training.setup import Setup, Training
 
 if TYPE_CHECKING:
     from lookahead_nb.datasets import Dataset
-    from lookahead_nb.mlp import MLP
+    from lookahead_nb.models.dense import MLP
 
 _Result = TypeVar("_Result")
 
@@ -93,7 +93,7 @@ class CoupledCycle:
     --------
     >>> import numpy as np
     >>> import lookahead_nb as lnb
-    >>> from lookahead_nb.near_minimum import CoupledCycle
+    >>> from lookahead_nb.theory.near_minimum import CoupledCycle
     >>> inner = CoupledCycle(lnb.SGD(0.1), np.diag([1.0, 2.0]), np.eye(2))
     >>> round(inner.rate, 6)
     0.9

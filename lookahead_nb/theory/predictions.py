@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from lookahead_nb.comparisons import with_controls
-from lookahead_nb.landscapes import Landscape, replay, trace
-from lookahead_nb.near_minimum import CoupledCycle, Minimum, Weights
+from lookahead_nb.models.landscapes import Landscape, replay, trace
 from lookahead_nb.optimizers import INNER_STATES, Lookahead
+from lookahead_nb.optimizers.controls import with_controls
 from lookahead_nb.theory import (
     FAST,
     SLOW,
@@ -25,6 +24,7 @@ from lookahead_nb.theory import (
     sgd_matched_loss,
     sgd_variance,
 )
+from lookahead_nb.theory.near_minimum import CoupledCycle, Minimum, Weights
 from lookahead_nb.training.history import settings_frame
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def averaged_path(landscape: Landscape, opt: Lookahead, start: np.ndarray, steps
     --------
     >>> import lookahead_nb as lnb
     >>> import numpy as np
-    >>> from lookahead_nb.predictions import averaged_path
+    >>> from lookahead_nb.theory.predictions import averaged_path
     >>> bowl, opt = lnb.landscapes.Quadratic([1.0]), lnb.Lookahead(lnb.SGD(0.5), sync_period=2)
     >>> path = averaged_path(bowl, opt, np.array([1.0]), 2)
     >>> bool(np.allclose(path["averaged_0"], path["replayed_0"]))

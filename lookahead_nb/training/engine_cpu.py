@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb import bundles
-from lookahead_nb.bundles import readonly
-from lookahead_nb.cpu import groups, network, runs, surfaces
-from lookahead_nb.cpu.lanes import lanes_of, lined_up
-from lookahead_nb.formulas import STARTS_AT_WEIGHTS
+from lookahead_nb.kernels import bundles
+from lookahead_nb.kernels.bundles import readonly
+from lookahead_nb.kernels.cpu import groups, network, runs, surfaces
+from lookahead_nb.kernels.cpu.lanes import lanes_of, lined_up
+from lookahead_nb.kernels.formulas import STARTS_AT_WEIGHTS
 from lookahead_nb.optimizers import Optimizer, RunNumbers, State, StepScalars, run_numbers
 from lookahead_nb.training.setup import Outcome, Rows, Setup, always
 

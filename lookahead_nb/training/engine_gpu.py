@@ -31,7 +31,7 @@ def require() -> ModuleType:
     NoDeviceError
         If no GPU can be used.
     """
-    from lookahead_nb import gpu
+    from lookahead_nb.kernels import gpu
 
     gpu.require()
     return gpu
@@ -125,7 +125,7 @@ def train_one(
 
 def needed(setup: Setup, opts: list[Optimizer], rows: Rows) -> int:
     """Return the memory of the device that these runs take together, in bytes, if none of them share a table."""
-    from lookahead_nb.gpu import runs
+    from lookahead_nb.kernels.gpu import runs
 
     item, count = setup.dtype.itemsize, len(opts)
     sizes = run_numbers(opts, setup.dtype).sizes(setup.model.size)
@@ -198,7 +198,7 @@ class Portion:
         return self.gpu.to_host(getattr(self.weights, name))
 
     def _train(self, keep_going):
-        from lookahead_nb.gpu import runs
+        from lookahead_nb.kernels.gpu import runs
 
         setup, width = self.setup, self.setup.dtype.type
         numbers = run_numbers(self.opts, setup.dtype)
@@ -226,7 +226,7 @@ class Portion:
 
     def _on_network(self):
         """Return the steps of a stretch, and the function that takes all runs through one."""
-        from lookahead_nb.gpu import runs
+        from lookahead_nb.kernels.gpu import runs
 
         setup, network, width = self.setup, self._model, self.setup.dtype.type
         model = runs.network_of(network, width)
@@ -241,7 +241,7 @@ class Portion:
 
     def _on_landscape(self):
         """Return the steps of a stretch, and the function that takes all runs through one."""
-        from lookahead_nb.gpu import surfaces
+        from lookahead_nb.kernels.gpu import surfaces
 
         setup, landscape, width = self.setup, self._model, self.setup.dtype.type
         numbers_of_a_step = len(np.unique(self.seeds)) * landscape.size

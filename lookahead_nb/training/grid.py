@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb.optimizers import Lookahead, Optimizer
-from lookahead_nb.schedules import Schedule
+from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training.setup import check_optimizer
 
 _OUTER = ("sync_period", "slow_step_size", "retention", "inner_state", "pull_back")

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookahead_nb.checks import whole_number
-from lookahead_nb.cpu.lanes import lanes_of
+from lookahead_nb.kernels.cpu.lanes import lanes_of
 from lookahead_nb.optimizers import Optimizer
-from lookahead_nb.store import ORDER
 from lookahead_nb.training import engine_cpu
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
 from lookahead_nb.training.setup import HIGHEST_SEED, Outcome, Rows, Setup, always
+from lookahead_nb.training.store import ORDER
 
 if TYPE_CHECKING:
     import pandas as pd

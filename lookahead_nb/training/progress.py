@@ -36,7 +36,7 @@ class Progress:
 
     Examples
     --------
-    >>> from lookahead_nb.progress import Progress
+    >>> from lookahead_nb.training.progress import Progress
     >>> with Progress() as progress:
     ...     progress(10, 10)
     >>> progress.done, progress.total
@@ -104,7 +104,7 @@ def text(done: int, total: int, trained: int, seconds: float) -> str:
 
     Examples
     --------
-    >>> from lookahead_nb.progress import text
+    >>> from lookahead_nb.training.progress import text
     >>> text(40, 100, 30, 15.0)
     '40 of 100 runs, 2 runs/s, 30 s left'
     """
@@ -131,7 +131,7 @@ def duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> from lookahead_nb.progress import duration
+    >>> from lookahead_nb.training.progress import duration
     >>> duration(300.0)
     '5 min'
     """

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.bundles import readonly
 from lookahead_nb.checks import whole_number
-from lookahead_nb.landscapes import Landscape
+from lookahead_nb.kernels.bundles import readonly
+from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer, State
 from lookahead_nb.training import engine_cpu
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
@@ -186,7 +186,7 @@ def train_in_place(
         Of one run.
     """
     if setup.training.backend == "cuda":
-        from lookahead_nb import on_device
+        from lookahead_nb.training import engine_gpu as on_device
 
         return on_device.train_one(setup, opt, seed, rows, params, state, keep_going)
     if not setup.model.needs_data:

@@ -17,10 +17,10 @@ import numpy as np
 
 from lookahead_nb.checks import float_dtype, one_of, whole_number
 from lookahead_nb.datasets import Dataset, stratified_rows
-from lookahead_nb.landscapes import Landscape
-from lookahead_nb.mlp import DenseNetwork
+from lookahead_nb.kernels.philox import STREAM_ID
+from lookahead_nb.models.dense import DenseNetwork
+from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer
-from lookahead_nb.philox import STREAM_ID
 
 SPLITS = ("train", "validation", "test")
 KINDS = ("fast", "slow")
@@ -75,7 +75,7 @@ class Training:
 
     def __post_init__(self) -> None:
         if one_of("backend", self.backend, ("cpu", "cuda")) == "cuda":
-            from lookahead_nb import gpu  # numba.cuda is loaded where it is used
+            from lookahead_nb.kernels import gpu  # numba.cuda is loaded where it is used
 
             gpu.require()
         set_ = object.__setattr__

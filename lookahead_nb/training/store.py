@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from lookahead_nb.checks import extra
-from lookahead_nb.tables import machine
+from lookahead_nb.provenance import machine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,13 +57,13 @@ class Store:
     sha256 : str
         The hash of the configuration.
     machine : dict
-        The machine that made the store, as in :func:`lookahead_nb.tables.machine`.
+        The machine that made the store, as in :func:`lookahead_nb.provenance.machine`.
 
     Examples
     --------
     >>> import tempfile
     >>> import pandas as pd
-    >>> from lookahead_nb.store import Store
+    >>> from lookahead_nb.training.store import Store
     >>> folder, unit = tempfile.TemporaryDirectory(), "0123456789abcdef"
     >>> store = Store.open(folder.name, {"steps": 10}, [unit])
     >>> store.write(unit, pd.DataFrame({"order": [1, 0], "loss": [0.5, 0.25]}))
@@ -427,7 +427,7 @@ def _gpu_of(configuration: dict[str, Any]) -> str | None:
     training = configuration.get("training")
     if not (isinstance(training, dict) and training.get("backend") == "cuda"):
         return None
-    from lookahead_nb import gpu  # numba.cuda is loaded where it is used
+    from lookahead_nb.kernels import gpu  # numba.cuda is loaded where it is used
 
     return gpu.name()
 

@@ -16,10 +16,10 @@ import numba
 
 from lookahead_nb.checks import DeviceError, flag
 from lookahead_nb.optimizers import Optimizer
-from lookahead_nb.progress import Progress
-from lookahead_nb.store import ORDER, Store
 from lookahead_nb.training.plan import Plan, Unit, train_unit
+from lookahead_nb.training.progress import Progress
 from lookahead_nb.training.setup import Data, Model, Setup, Training
+from lookahead_nb.training.store import ORDER, Store
 
 UNDER_WAY = 64  # units submitted at once, so that memory does not grow with their number
 
@@ -180,7 +180,7 @@ def _trained(units: list[Unit], executor: Executor | None) -> Iterator[tuple[Uni
 
 def _trained_on_device(setup: Setup, units: list[Unit]) -> Iterator[tuple[Unit, Any]]:
     """Yield as :func:`_trained`, with many units per launch; a failed GPU ends it, since it can run nothing more."""
-    from lookahead_nb import on_device
+    from lookahead_nb.training import engine_gpu as on_device
 
     at_once, waiting = on_device.runs_at_once(setup), list(reversed(units))
     while waiting:

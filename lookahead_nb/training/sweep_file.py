@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb import datasets, landscapes, optimizers
-from lookahead_nb.checks import choice, inside, known_keys, one_of, table_of_keys, toml_file
-from lookahead_nb.logistic import LogisticRegression
-from lookahead_nb.mlp import MLP
+from lookahead_nb import datasets, optimizers
+from lookahead_nb.checks import one_of
+from lookahead_nb.models import landscapes
+from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.optimizers import INNER_RULES
-from lookahead_nb.schedules import Schedule
+from lookahead_nb.optimizers.schedules import Schedule
+from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys, toml_file
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.plan import Plan, Unit, train_unit
 from lookahead_nb.training.setup import Rows, Setup, Training
@@ -143,7 +144,7 @@ class Estimate:
 
     Examples
     --------
-    >>> from lookahead_nb.configuration import Estimate
+    >>> from lookahead_nb.training.sweep_file import Estimate
     >>> Estimate(6, 3, 60, operations=6e9, rate=1e9, trial_steps=20, frame_bytes=1e4).seconds(cores=2)
     3.0
     """

@@ -24,7 +24,8 @@ from functools import partial
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import figures, tables
+from lookahead_nb import figures
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import quick_start
 
 figures.use_style()

@@ -26,9 +26,10 @@ import numpy as np
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import figures, tables
+from lookahead_nb import figures
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import update_rules
-from lookahead_nb.landscapes import Quadratic, trace
+from lookahead_nb.models.landscapes import Quadratic, trace
 
 figures.use_style()
 

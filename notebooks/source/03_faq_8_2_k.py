@@ -25,7 +25,8 @@
 import numpy as np
 import pandas as pd
 
-from lookahead_nb import claims, figures, tables, theory
+from lookahead_nb import claims, figures, theory
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import faq_8_2_k
 
 figures.use_style()

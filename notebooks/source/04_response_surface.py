@@ -27,9 +27,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from lookahead_nb import claims, figures, tables, trials
+from lookahead_nb import claims, figures
+from lookahead_nb import provenance as tables
+from lookahead_nb.claims import measure as trials
+from lookahead_nb.claims.arms import with_parameters
 from lookahead_nb.figures import response_surface
-from lookahead_nb.problems import with_parameters
 
 figures.use_style()
 

@@ -23,8 +23,10 @@
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import claims, figures, predictions, tables
+from lookahead_nb import claims, figures
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import faq_8_3_vs_adam
+from lookahead_nb.theory import predictions
 
 figures.use_style()
 

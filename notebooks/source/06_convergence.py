@@ -26,9 +26,11 @@ import numpy as np
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import figures, predictions, tables, theory
+from lookahead_nb import figures, theory
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import convergence
-from lookahead_nb.landscapes import Quadratic, Rosenbrock
+from lookahead_nb.models.landscapes import Quadratic, Rosenbrock
+from lookahead_nb.theory import predictions
 
 figures.use_style()
 

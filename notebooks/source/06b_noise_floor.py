@@ -16,12 +16,14 @@
 # loss, with real minibatches, for every slow_step_size, sync_period and beta1, without a number fitted to any run.
 #
 # Status: predicted, and found in the runs. Nobody else's result is reproduced here; the linear cycle goes back to
-# Zhang et al. 2019, section 3, the rest is derived in `lookahead_nb/near_minimum.py`.
+# Zhang et al. 2019, section 3, the rest is derived in `lookahead_nb/theory/near_minimum.py`.
 
 # %%
 import lookahead_nb as lnb
-from lookahead_nb import figures, near_minimum, predictions, tables
+from lookahead_nb import figures
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import noise_floor
+from lookahead_nb.theory import near_minimum, predictions
 
 figures.use_style()
 

@@ -28,8 +28,10 @@ import numpy as np
 import pandas as pd
 
 import lookahead_nb as lnb
-from lookahead_nb import claims, escapes, figures, tables
+from lookahead_nb import claims, figures
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import local_optima
+from lookahead_nb.theory import escapes
 from lookahead_nb.training import weights_at
 
 figures.use_style()

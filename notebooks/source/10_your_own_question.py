@@ -8,9 +8,11 @@
 # %%
 import os
 
-from lookahead_nb import datasets, figures, questions, tables
+from lookahead_nb import datasets, figures
+from lookahead_nb import provenance as tables
+from lookahead_nb.claims import questions
+from lookahead_nb.claims.tasks import Problem
 from lookahead_nb.figures import your_own_question
-from lookahead_nb.problems import Problem
 
 figures.use_style()
 

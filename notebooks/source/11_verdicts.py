@@ -7,7 +7,9 @@
 # there are any, and else the committed ones.
 
 # %%
-from lookahead_nb import claims, figures, report, tables
+from lookahead_nb import claims, figures
+from lookahead_nb import provenance as tables
+from lookahead_nb.claims import report
 from lookahead_nb.figures import verdicts
 
 figures.use_style()

@@ -16,7 +16,8 @@
 # %%
 import pandas as pd
 
-from lookahead_nb import figures, tables
+from lookahead_nb import figures
+from lookahead_nb import provenance as tables
 from lookahead_nb.figures import performance
 
 figures.use_style()

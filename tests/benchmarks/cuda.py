@@ -24,7 +24,7 @@ import pandas as pd
 from numba import config
 
 import lookahead_nb as lnb
-from lookahead_nb import gpu
+from lookahead_nb.kernels import gpu
 from tests.benchmarks import flat_step, sweep
 from tests.benchmarks.measure import QUICK, alternate, markdown, publish, ratio, significant
 

@@ -13,7 +13,7 @@ from importlib.metadata import distributions, version
 import numpy as np
 import threadpoolctl
 
-from lookahead_nb.tables import write_table
+from lookahead_nb.provenance import write_table
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ("torch", "jax", "jaxlib", "optax")

@@ -24,7 +24,7 @@ from jax import numpy as jnp
 
 import lookahead_nb as lnb
 from lookahead_nb.datasets import Dataset, stratified_rows
-from lookahead_nb.mlp import DenseNetwork
+from lookahead_nb.models.dense import DenseNetwork
 from tests.benchmarks.measure import QUICK, alternate, best, markdown, publish, ratio, significant
 
 SPLITS = ("train", "validation", "test")

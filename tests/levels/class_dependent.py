@@ -16,9 +16,11 @@ from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from threadpoolctl import threadpool_info
 
 import lookahead_nb as lnb
-from lookahead_nb import claims, near_minimum, predictions, tables, theory
-from lookahead_nb.metrics import METRICS
+from lookahead_nb import claims, theory
+from lookahead_nb import provenance as tables
+from lookahead_nb.claims.metrics import METRICS
 from lookahead_nb.optimizers import step_table
+from lookahead_nb.theory import near_minimum, predictions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb.store import Store
-from lookahead_nb.workers import WorkerPool, dask_executor
+from lookahead_nb.training.store import Store
+from lookahead_nb.training.workers import WorkerPool, dask_executor
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("sklearn")

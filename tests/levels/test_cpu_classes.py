@@ -16,7 +16,8 @@ from class_dependent import start_of_training
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from test_notebooks import load_runner
 
-from lookahead_nb import claims, tables
+from lookahead_nb import claims
+from lookahead_nb import provenance as tables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NEWER_THAN = {"AVX2": ("X86_V4", "AVX512_ICL", "AVX512_SPR"), "SSE4": ("X86_V3", "X86_V4", "AVX512_ICL", "AVX512_SPR")}

@@ -16,7 +16,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb.figures import performance
-from lookahead_nb.tables import made_on, read_table
+from lookahead_nb.provenance import made_on, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.argv.append("--quick")  # read once, when the benchmarks are imported: nothing is published from here
@@ -46,7 +46,7 @@ def test_memory_that_all_rivals_hold():
 
 
 def test_wide_and_narrow_rivals_take_the_paths_they_are_named_after(monkeypatch):
-    from lookahead_nb.gpu import step
+    from lookahead_nb.kernels.gpu import step
 
     taken = []
     width = step._width

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import formulas, gpu, on_device
 from lookahead_nb.checks import DeviceError
-from lookahead_nb.gpu import runs
-from lookahead_nb.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
-from lookahead_nb.store import Store
+from lookahead_nb.kernels import formulas, gpu
+from lookahead_nb.kernels.gpu import runs
+from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
 from lookahead_nb.training import Setup, Training
+from lookahead_nb.training import engine_gpu as on_device
 from lookahead_nb.training import setup as setups
+from lookahead_nb.training.store import Store
 from tests.support.cases import INNER, RULES, picture
 from tests.support.simulated import PLAIN_PYTHON, SIMULATED
 

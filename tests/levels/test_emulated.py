@@ -13,7 +13,7 @@ import pytest
 from test_device_runs import LANDSCAPES, LOOKAHEADS, MODELS, TRAINING, launch_with, rows_for
 
 import lookahead_nb as lnb
-from lookahead_nb.gpu import cuda, runs, step
+from lookahead_nb.kernels.gpu import cuda, runs, step
 from tests.support import emulated
 from tests.support.cases import INNER, MODES, RULES, Buffers, how
 from tests.support.simulated import EMULATED
@@ -245,7 +245,7 @@ def test_no_thread_of_a_step_touches_what_another_writes(rule, guard, width, wat
 def barriers():
     """Each barrier of the kernels that train, as (file, number of its line)."""
     for file in ("runs", "surfaces"):
-        lines = (ROOT / f"lookahead_nb/gpu/{file}.py").read_text(encoding="utf-8").splitlines()
+        lines = (ROOT / f"lookahead_nb/kernels/gpu/{file}.py").read_text(encoding="utf-8").splitlines()
         yield from ((file, i) for i, line in enumerate(lines) if line.strip() == "cuda.syncthreads()")
 
 
@@ -255,7 +255,7 @@ def test_a_barrier_that_is_missing_is_found(file, number, tmp_path):
     for folder in ("lookahead_nb", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    path = tmp_path / f"lookahead_nb/gpu/{file}.py"
+    path = tmp_path / f"lookahead_nb/kernels/gpu/{file}.py"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     lines[number] = lines[number].replace("cuda.syncthreads()", "pass")
     path.write_text("".join(lines), encoding="utf-8")

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb.store import MANIFEST, Store
+from lookahead_nb.training.store import MANIFEST, Store
 
 SEEDS = 450  # as many units, each of some milliseconds, so that a kill falls into any part of one
 KILLS, IN_MID_SWEEP = 60, 50

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import gpu
-from lookahead_nb.cpu import step as cpu_step
-from lookahead_nb.gpu import cuda
-from lookahead_nb.gpu import step as gpu_step
+from lookahead_nb.kernels import gpu
+from lookahead_nb.kernels.cpu import step as cpu_step
+from lookahead_nb.kernels.gpu import cuda
+from lookahead_nb.kernels.gpu import step as gpu_step
 from tests.support.cases import INNER, MODES, RULES, Buffers, how, picture, problem, run
 from tests.support.simulated import SIMULATED, Event, Foreign
 

@@ -10,10 +10,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from lookahead_nb import bundles, formulas, gpu, philox
-from lookahead_nb.bundles import bundle_type
-from lookahead_nb.gpu import cuda, network, runs, surfaces
-from lookahead_nb.gpu import step as kernels
+from lookahead_nb.kernels import bundles, formulas, gpu, philox
+from lookahead_nb.kernels.bundles import bundle_type
+from lookahead_nb.kernels.gpu import cuda, network, runs, surfaces
+from lookahead_nb.kernels.gpu import step as kernels
 from lookahead_nb.optimizers import step_table
 from tests.support.cases import INNER, RULES, how
 

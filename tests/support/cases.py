@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 import lookahead_nb as lnb
-from lookahead_nb import formulas
-from lookahead_nb.formulas import INTERPOLATE, KEEP, RESET
+from lookahead_nb.kernels import formulas
+from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, RESET
 from lookahead_nb.optimizers import step_table
 from tests.support import reference
 

@@ -17,7 +17,7 @@ from llvmlite import binding as llvm
 from numba import cuda, typeof, types
 from numba.cuda import dispatcher
 
-from lookahead_nb import gpu
+from lookahead_nb.kernels import gpu
 
 CAPABILITY = (9, 0)
 PATIENCE = 100  # seconds at a barrier, after which threads have gone separate ways

@@ -6,8 +6,8 @@ import os
 import pytest
 from numba import config
 
-from lookahead_nb import gpu
-from lookahead_nb.gpu import step
+from lookahead_nb.kernels import gpu
+from lookahead_nb.kernels.gpu import step
 
 PLAIN_PYTHON = bool(config.ENABLE_CUDASIM)  # Numba's simulator
 EMULATED = os.environ.get("EMULATED_CUDA") == "1"  # see emulated.py

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lookahead_nb.jit import compiled
+from lookahead_nb.kernels.compiler import compiled
 
 is_device = False
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lookahead_nb.cpu.step import width_types
-from lookahead_nb.formulas import lowest_point, model_sums
-from lookahead_nb.jit import compiled, formula
+from lookahead_nb.kernels.compiler import compiled, formula
+from lookahead_nb.kernels.cpu.step import width_types
+from lookahead_nb.kernels.formulas import lowest_point, model_sums
 
 
 @formula

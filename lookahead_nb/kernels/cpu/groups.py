@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lookahead_nb import bundles
-from lookahead_nb.cpu import network
-from lookahead_nb.cpu.lanes import lane_product, line, set_line
-from lookahead_nb.cpu.loop import Phases, control_loop, gather, is_due
-from lookahead_nb.cpu.step import width_types
-from lookahead_nb.formulas import INTERPOLATE, RELU, RESET, RULES, biased, pull, relu, schedule_free_average
-from lookahead_nb.jit import compiled, fma, formula, like, named, select
-from lookahead_nb.philox import minibatch
+from lookahead_nb.kernels import bundles
+from lookahead_nb.kernels.compiler import compiled, fma, formula, like, named, select
+from lookahead_nb.kernels.cpu import network
+from lookahead_nb.kernels.cpu.lanes import lane_product, line, set_line
+from lookahead_nb.kernels.cpu.loop import Phases, control_loop, gather, is_due
+from lookahead_nb.kernels.cpu.step import width_types
+from lookahead_nb.kernels.formulas import INTERPOLATE, RELU, RESET, RULES, biased, pull, relu, schedule_free_average
+from lookahead_nb.kernels.philox import minibatch
 
 ROWS_AT_ONCE = 64  # rows evaluated together: their activations in all lanes fit into the cache
 

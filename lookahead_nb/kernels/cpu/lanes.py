@@ -16,8 +16,8 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model, type_callable
 
-from lookahead_nb.cpu.product import vector_bytes
-from lookahead_nb.jit import compiled, fma, formula, like, named, select, sqrt
+from lookahead_nb.kernels.compiler import compiled, fma, formula, like, named, select, sqrt
+from lookahead_nb.kernels.cpu.product import vector_bytes
 
 LINE = 64  # bytes: a cache line, and the widest vector register
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lookahead_nb.cpu import step
-from lookahead_nb.cpu.adaptive import step_of_sync
-from lookahead_nb.jit import formula, like, named
+from lookahead_nb.kernels.compiler import formula, like, named
+from lookahead_nb.kernels.cpu import step
+from lookahead_nb.kernels.cpu.adaptive import step_of_sync
 
 FAST, SLOW = 0, 1  # columns of the results
 

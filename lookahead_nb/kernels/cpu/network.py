@@ -28,9 +28,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lookahead_nb.cpu.product import product
-from lookahead_nb.cpu.step import width_types
-from lookahead_nb.formulas import (
+from lookahead_nb.kernels.compiler import compiled, fma, formula, like
+from lookahead_nb.kernels.cpu.product import product
+from lookahead_nb.kernels.cpu.step import width_types
+from lookahead_nb.kernels.formulas import (
     RELU,
     TANH,
     back,
@@ -47,7 +48,6 @@ from lookahead_nb.formulas import (
     tanh,
     tanh_slope,
 )
-from lookahead_nb.jit import compiled, fma, formula, like
 
 ROWS_AT_ONCE = 256  # rows evaluated together: their activations fit into the cache
 

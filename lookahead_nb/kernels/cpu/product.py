@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from lookahead_nb.jit import compiled, fma
+from lookahead_nb.kernels.compiler import compiled, fma
 
 
 def product(A: Any, B: Any, C: Any) -> None:
@@ -42,13 +42,13 @@ def product(A: Any, B: Any, C: Any) -> None:
     K = 0 writes +0; M = 0 or N = 0 writes nothing. inf, NaN, -0 and subnormal numbers follow the chain, but sign and
     payload of a NaN are not guaranteed.
 
-    Compiled code calls machine code, which allocates nothing; Python calls the same loop over the exact ``jit.fma``.
+    Compiled code calls machine code, which allocates nothing; Python calls the same loop over the exact ``compiler.fma``.
     Source: register tiles as in Goto & van de Geijn 2008, ACM TOMS 34(3), without packing and without cutting K.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from lookahead_nb.cpu.product import product
+    >>> from lookahead_nb.kernels.cpu.product import product
     >>> C = np.empty((1, 1))
     >>> product(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), C)
     >>> C.tolist()

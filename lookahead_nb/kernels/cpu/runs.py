@@ -7,11 +7,11 @@ from functools import lru_cache
 import numpy as np
 from numba import types
 
-from lookahead_nb import bundles
-from lookahead_nb.cpu import network, step
-from lookahead_nb.cpu.loop import Phases, all_within, average_run, control_loop, gather, sync_run, update_run
-from lookahead_nb.jit import compiled, formula
-from lookahead_nb.philox import minibatch
+from lookahead_nb.kernels import bundles
+from lookahead_nb.kernels.compiler import compiled, formula
+from lookahead_nb.kernels.cpu import network, step
+from lookahead_nb.kernels.cpu.loop import Phases, all_within, average_run, control_loop, gather, sync_run, update_run
+from lookahead_nb.kernels.philox import minibatch
 
 
 @formula

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numba import prange, types
 
-from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
-from lookahead_nb.jit import compiled, formula, named
+from lookahead_nb.kernels.compiler import compiled, formula, named
+from lookahead_nb.kernels.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
 
 CHUNK = 4096  # five float32 slices of this size fit into the cache of a core between the step and the sync
 PARALLEL_FROM = 1 << 17  # for fewer elements, waking threads costs more than the pass

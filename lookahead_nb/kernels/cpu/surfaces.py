@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lookahead_nb import bundles
-from lookahead_nb.cpu import step as stepping
-from lookahead_nb.cpu.loop import Phases, all_within, average_run, control_loop, sync_run, update_run
-from lookahead_nb.formulas import SURFACES, drifted, noisy
-from lookahead_nb.jit import compiled, formula, like, named
-from lookahead_nb.philox import NOISE, fill_normal
+from lookahead_nb.kernels import bundles
+from lookahead_nb.kernels.compiler import compiled, formula, like, named
+from lookahead_nb.kernels.cpu import step as stepping
+from lookahead_nb.kernels.cpu.loop import Phases, all_within, average_run, control_loop, sync_run, update_run
+from lookahead_nb.kernels.formulas import SURFACES, drifted, noisy
+from lookahead_nb.kernels.philox import NOISE, fill_normal
 
 
 def _slopes(surface, width):

@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from lookahead_nb.formulas import (
+from lookahead_nb.kernels.compiler import fma, formula, like
+from lookahead_nb.kernels.formulas import (
     activated,
     back_through,
     biased,
@@ -33,8 +34,7 @@ from lookahead_nb.formulas import (
     softmax_share,
     softmax_term,
 )
-from lookahead_nb.gpu.access import element
-from lookahead_nb.jit import fma, formula, like
+from lookahead_nb.kernels.gpu.access import element
 
 # Rows and columns of a tile, with a chain for each pair: sixteen chains hide the latency of fma and share eight reads.
 TALL, BROAD = 4, 4

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numba import from_dtype
 
-from lookahead_nb.bundles import Batches, Evaluation, Network, StepsOfRuns, Syncs, Weights, Workspace
-from lookahead_nb.formulas import RULES, STARTS_AT_WEIGHTS, pull, schedule_free_average
-from lookahead_nb.gpu import cuda, network
-from lookahead_nb.gpu.network import Layer, Team
-from lookahead_nb.gpu.step import sync_slot
-from lookahead_nb.jit import fma, formula, like, named
-from lookahead_nb.philox import minibatch_row
+from lookahead_nb.kernels.bundles import Batches, Evaluation, Network, StepsOfRuns, Syncs, Weights, Workspace
+from lookahead_nb.kernels.compiler import fma, formula, like, named
+from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS, pull, schedule_free_average
+from lookahead_nb.kernels.gpu import cuda, network
+from lookahead_nb.kernels.gpu.network import Layer, Team
+from lookahead_nb.kernels.gpu.step import sync_slot
+from lookahead_nb.kernels.philox import minibatch_row
 
 THREADS = 128  # a thread uses about 180 registers: two such blocks fit on a multiprocessor of 65,536
 MOST_BLOCKS = 528  # each has its own scratch memory; four on every multiprocessor of the largest cards

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
-from lookahead_nb.gpu import cuda, to_host
-from lookahead_nb.gpu.access import BYTES, lanes_of, load, store
-from lookahead_nb.jit import formula, named
+from lookahead_nb.kernels.compiler import formula, named
+from lookahead_nb.kernels.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
+from lookahead_nb.kernels.gpu import cuda, to_host
+from lookahead_nb.kernels.gpu.access import BYTES, lanes_of, load, store
 
 THREADS = 256
 FEWEST_BLOCKS = 128  # with fewer, Numba warns about an idle card; blocks without work end at once

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lookahead_nb.bundles import Evaluation, Normals, StepsOfRuns, Surface, Syncs, Weights
-from lookahead_nb.formulas import RULES, SURFACES, drifted, noisy
-from lookahead_nb.gpu import cuda, runs
-from lookahead_nb.gpu.network import Team
-from lookahead_nb.gpu.runs import SLOW, single
-from lookahead_nb.jit import formula, named
-from lookahead_nb.philox import NOISE, normal_of, normal_words
+from lookahead_nb.kernels.bundles import Evaluation, Normals, StepsOfRuns, Surface, Syncs, Weights
+from lookahead_nb.kernels.compiler import formula, named
+from lookahead_nb.kernels.formulas import RULES, SURFACES, drifted, noisy
+from lookahead_nb.kernels.gpu import cuda, runs
+from lookahead_nb.kernels.gpu.network import Team
+from lookahead_nb.kernels.gpu.runs import SLOW, single
+from lookahead_nb.kernels.philox import NOISE, normal_of, normal_words
 
 MOST_THREADS = 256  # of a block that adds up heights in shared memory
 

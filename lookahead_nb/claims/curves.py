@@ -1,68 +1,19 @@
-"""Control arms and measures of training curves: speed, noise floor, lowest loss. ``statistics`` compares them."""
+"""Measures of training curves: when a loss falls below a threshold, and the noise floor it settles at."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from lookahead_nb.checks import real_number
-from lookahead_nb.logistic import LogisticRegression
-from lookahead_nb.optimizers import Lookahead, Optimizer
 
 if TYPE_CHECKING:
-    from lookahead_nb.datasets import Dataset
+    pass
+
 
 Losses = TypeVar("Losses", pd.Series, pd.DataFrame)
-
-
-def with_controls(opt: Lookahead) -> dict[str, Optimizer]:
-    """Return a Lookahead and its two controls, by name.
-
-    Only an advantage over both controls is evidence for Lookahead itself.
-
-    Parameters
-    ----------
-    opt : Lookahead
-        With one slow_step_size and inner_state "keep".
-
-    Returns
-    -------
-    dict of optimizers
-        "Lookahead": opt itself. "AdamW at lr x step" (with the name of the inner optimizer): the inner optimizer alone,
-        at its learning rate times slow_step_size. This is Lookahead at sync_period 1. "averaging": opt with
-        ``pull_back=False``, whose slow weights only average.
-
-    Raises
-    ------
-    TypeError
-        If opt is no Lookahead.
-    ValueError
-        If opt has several slow step sizes or an adaptive one, or its inner_state is not "keep".
-
-    Examples
-    --------
-    >>> import lookahead_nb as lnb
-    >>> from lookahead_nb.comparisons import with_controls
-    >>> arms = with_controls(lnb.Lookahead(lnb.AdamW(lr=0.01), slow_step_size=0.5))
-    >>> list(arms)
-    ['Lookahead', 'AdamW at lr x step', 'averaging']
-    >>> arms["AdamW at lr x step"].lr
-    0.005
-    """
-    if not isinstance(opt, Lookahead):
-        raise TypeError(f"opt must be a Lookahead, not {opt!r}")
-    if not isinstance(opt.slow_step_size, float):
-        raise ValueError(f"opt must have one slow_step_size, not {opt.slow_step_size!r}")
-    inner, schedule = opt.inner, opt.inner.schedule
-    slower = replace(schedule, peak=schedule.peak * opt.slow_step_size)
-    return {
-        "Lookahead": opt,
-        f"{type(inner).__name__} at lr x step": replace(inner, lr=slower if inner.lr is schedule else slower.peak),
-        "averaging": replace(opt, pull_back=False),
-    }
 
 
 def first_below(losses: pd.DataFrame, threshold: float) -> pd.Series:
@@ -90,7 +41,7 @@ def first_below(losses: pd.DataFrame, threshold: float) -> pd.Series:
     Examples
     --------
     >>> import pandas as pd
-    >>> from lookahead_nb.comparisons import first_below
+    >>> from lookahead_nb.claims.curves import first_below
     >>> losses = pd.DataFrame({"fast": [4.0, 1.0, 0.25], "slow": [4.0, 3.5, 3.0]}, index=[0, 10, 20])
     >>> first_below(losses, 0.5)
     fast    15.0
@@ -157,7 +108,7 @@ def noise_floor(losses: pd.DataFrame) -> pd.DataFrame:
     Examples
     --------
     >>> import pandas as pd
-    >>> from lookahead_nb.comparisons import noise_floor
+    >>> from lookahead_nb.claims.curves import noise_floor
     >>> losses = pd.DataFrame({"run": [8.0, 4.0, 2.0, 1.0, 3.0, 1.0, 3.0]}, index=range(0, 70, 10))
     >>> noise_floor(losses).round(2)
          height  fluctuation  drift
@@ -172,45 +123,3 @@ def noise_floor(losses: pd.DataFrame) -> pd.DataFrame:
     drift = (late.tail(half).mean(skipna=False) - late.head(half).mean(skipna=False)) / fluctuation
     drift = drift.mask(still, 0.0)
     return pd.DataFrame({"height": late.mean(skipna=False), "fluctuation": fluctuation, "drift": drift})
-
-
-def lowest_loss(model: LogisticRegression, data: Dataset) -> float:
-    """Return the lowest mean cross-entropy that a logistic regression can have on the training part.
-
-    A truncated Newton search in float64 starts at the initial weights of seed 0 and is accurate to about 1e-12.
-
-    Parameters
-    ----------
-    model : LogisticRegression
-        Without L2, which would move the minimum.
-    data : Dataset
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If model is no logistic regression, or has L2.
-    ValueError
-        If the classes are separable. The loss then has no minimum, only an infimum of 0 at infinite weights.
-    RuntimeError
-        If the search does not converge.
-
-    Notes
-    -----
-    Source: Nash 1984; Albert & Anderson 1984 on separable classes.
-    """
-    from scipy.optimize import minimize  # at module level it would double the import time of the package
-
-    if not isinstance(model, LogisticRegression) or model.l2:
-        raise TypeError(f"model must be a LogisticRegression with l2 0, which has one lowest loss, not {model!r}")
-    start, rows = model.init(0, "float64"), (data.X_train, data.y_train)
-    options = {"ftol": 0, "xtol": 0, "gtol": 1e-8, "maxfun": 10_000}  # TNC calls no BLAS; its threads would cost more
-    fit = minimize(model.loss_and_grad, start, rows, method="TNC", jac=True, options=options)
-    if (model.predict(fit.x, data.X_train) == data.y_train).all():
-        raise ValueError(f"data must have classes that overlap, not be separable by {model!r}: no loss is the lowest")
-    if np.abs(fit.jac).max() > 1e-7:
-        raise RuntimeError(f"the search for the lowest loss of {model!r} did not end: {fit.message}")
-    return float(fit.fun)

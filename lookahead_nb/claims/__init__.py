@@ -1,0 +1,51 @@
+"""The trial of the article's statements: register, tasks, arms, metrics, evidence, verdicts."""
+
+from lookahead_nb.claims.records import Evidence, OutdatedError, evidence, results, tasks_at_hand
+from lookahead_nb.claims.statements import (
+    CHOSEN,
+    EXPECTED,
+    FIELDS,
+    LEVEL,
+    OF_EFFECT,
+    OPTIONAL,
+    SCALES,
+    TESTS,
+    TRIED,
+    VERDICTS,
+    Claim,
+    Effect,
+    on_tasks,
+    read,
+    seeds_of,
+)
+from lookahead_nb.claims.verdicts import committed, compare, deciding, gaps_of, judge, judge_all, verdict
+
+__all__ = [
+    "CHOSEN",
+    "EXPECTED",
+    "FIELDS",
+    "LEVEL",
+    "OF_EFFECT",
+    "OPTIONAL",
+    "SCALES",
+    "TESTS",
+    "TRIED",
+    "VERDICTS",
+    "Claim",
+    "Effect",
+    "Evidence",
+    "OutdatedError",
+    "committed",
+    "compare",
+    "deciding",
+    "evidence",
+    "gaps_of",
+    "judge",
+    "judge_all",
+    "on_tasks",
+    "read",
+    "results",
+    "seeds_of",
+    "tasks_at_hand",
+    "verdict",
+]

@@ -1,0 +1,143 @@
+"""The user's own data: arrays in memory and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lookahead_nb.checks import plain_array
+from lookahead_nb.datasets.dataset import Dataset, _seed
+from lookahead_nb.datasets.split import _each_column, _split_and_scaled, _Table
+
+_LIMIT = 1e100  # squares of larger numbers overflow
+
+
+def from_arrays(X: ArrayLike, y: ArrayLike, split_seed: int = 0) -> Dataset:
+    """Return your own data, split and scaled like the bundled sets.
+
+    A class with at least three rows is in every part; a smaller one is in the training part.
+
+    Parameters
+    ----------
+    X : (rows, columns) array
+        Anything that ``np.asarray`` accepts, pandas objects included; copied. Finite numbers with absolute values below
+        1e100.
+    y : (rows,) array
+        Likewise, with an integer or bool dtype. Every label 0..C-1 occurs, C is at least 2, and one label occurs at
+        least three times.
+    split_seed : int
+        In [0, 2**63).
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type, dtype or shape, or holds a value out of range. The message gives its row.
+
+    Notes
+    -----
+    The module's docstring describes splitting and scaling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lookahead_nb as lnb
+    >>> X = np.arange(20.0).reshape(10, 2)
+    >>> data = lnb.datasets.from_arrays(X, [0, 1] * 5)
+    >>> len(data.y_train), len(data.y_validation), len(data.y_test)
+    (6, 2, 2)
+    """
+    features, labels = _features(X), _labels(y)
+    if len(features) != len(labels):
+        raise ValueError(f"y must have one label for each of the {len(features)} rows of X, not {len(labels)}")
+    return _split_and_scaled(
+        _Table(features, labels, _each_column), "arrays", _seed("split_seed", split_seed), "the user's own arrays"
+    )
+
+
+def read_rows(file: str | Path, label: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of an .npz or .csv file as X and y, for :func:`from_arrays`.
+
+    Parameters
+    ----------
+    file : path
+        An .npz file with the arrays X and y, or a .csv file with a line of column names.
+    label : str, optional
+        The label column of a .csv file. All other columns hold numbers. None for an .npz file.
+
+    Returns
+    -------
+    X : (rows, columns) array
+    y : (rows,) array
+        Labels that are text are numbered in alphabetical order.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the file is of another kind or is damaged, or lacks an array, a column or a label.
+    """
+    path = Path(file)
+    if path.suffix not in (".npz", ".csv"):
+        raise ValueError(f"file must be the path of an .npz or .csv file, not {path.name!r}")
+    if (path.suffix == ".csv") != isinstance(label, str):
+        raise ValueError(f"label must be a column name for a .csv file and None for an .npz file, not {label!r}")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                return arrays["X"], arrays["y"]
+        import pandas as pd
+
+        frame = pd.read_csv(path)
+        labels = frame.pop(label)
+    except OSError as error:
+        raise OSError(f"file {path} cannot be read: {error.strerror}") from error
+    except KeyError:
+        wanted = "arrays X and y" if label is None else f"a column {label!r}"
+        raise ValueError(f"file must hold {wanted}, but {path} does not") from None
+    except Exception as error:  # a damaged file can raise anything
+        raise ValueError(f"file {path} is not a readable {path.suffix} file: {error}") from error
+    if other := [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]:
+        raise ValueError(f"file must hold numbers in all columns except the label column, not text as in {other[0]!r}")
+    if labels.isna().any():
+        raise ValueError(f"file must hold a label in every row, but row {int(labels.isna().argmax())} has none")
+    text = not pd.api.types.is_numeric_dtype(labels)
+    return frame.to_numpy(), np.unique(labels, return_inverse=True)[1] if text else labels.to_numpy()
+
+
+def _features(X: ArrayLike) -> np.ndarray:
+    """Return X as float64, or refuse it."""
+    array = plain_array("X", X)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"X must hold numbers, not {array.dtype}")
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"X must be a table of rows and columns, not of shape {array.shape}")
+    array = np.ascontiguousarray(array, np.float64)  # sums depend on the layout
+    bad = ~(np.abs(array) < _LIMIT)  # this form finds NaN too
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        allowed = f"finite numbers below {_LIMIT:g} in size"
+        raise ValueError(f"X must hold {allowed}, not {array[row, column]} at row {row}, column {column}")
+    return array
+
+
+def _labels(y: ArrayLike) -> np.ndarray:
+    """Return y as int64, or refuse it."""
+    array = plain_array("y", y)
+    if array.dtype.kind not in "biu":
+        raise TypeError(f"y must have an integer or bool dtype, not {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"y must have one dimension, not shape {array.shape}")
+    labels, counts = np.unique(array, return_counts=True)
+    if len(labels) < 2 or labels[0] != 0 or labels[-1] != len(labels) - 1:
+        shown = ", ".join(map(str, labels[:8].tolist())) + (", ..." if len(labels) > 8 else "")
+        raise ValueError(f"y must hold every label 0, 1, ... up to its largest, at least two of them, not [{shown}]")
+    if counts.max() < 3:
+        raise ValueError(f"y must hold some label at least three times to be split in three, not {counts.max()} times")
+    return array.astype(np.int64)

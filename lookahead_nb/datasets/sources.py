@@ -1,0 +1,232 @@
+"""Bundled and downloaded data sets by name."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import math
+import struct
+import wave
+import zlib
+from collections.abc import Callable
+from functools import lru_cache, partial
+from itertools import starmap
+
+import numpy as np
+
+from lookahead_nb.checks import extra, one_of
+from lookahead_nb.datasets.dataset import Dataset, _seed
+from lookahead_nb.datasets.downloads import FILES, at_hand, published
+from lookahead_nb.datasets.features import log_mel, token_counts
+from lookahead_nb.datasets.split import (
+    Fit,
+    _all_bytes,
+    _all_counts,
+    _all_words,
+    _each_column,
+    _split_and_scaled,
+    _Table,
+)
+from lookahead_nb.datasets.synthetic import _SYNTHETIC, _synthetic
+
+
+def load(name: str, split_seed: int = 0) -> Dataset:
+    """Return a data set by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of ``NAMES``; data/README.md describes them. Some are part of scikit-learn, for example "digits", and some
+        are synthetic, for example "checkerboard". Those in ``DOWNLOADED`` are downloaded once into the user's cache
+        folder. If LOOKAHEAD_NB_DATA names a folder, they are read from there and never downloaded.
+    split_seed : int
+        In [0, 2**63).
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+    ModuleNotFoundError
+        Without the extra ``reproduce``, if the data set needs it.
+    OSError
+        If a file is missing, cannot be downloaded, or has another sha256 than the published one.
+
+    Notes
+    -----
+    Columns of the downloaded sets:
+
+    - "fashion_mnist": pixels.
+    - "a9a": 123 indicators of census answers.
+    - "sms_spam", "banking77": words and punctuation marks, hashed to 512 and 1024 columns, as TF-IDF of the training
+      part.
+    - "sms_spam_counts", "banking77_counts": the same without weights. Counts are not centred, so they stay sparse.
+    - "spoken_digits": log-mel spectrograms of 16 frames with 20 bands.
+
+    The scaling is that of the module's docstring. All columns are scaled together, except in "spoken_digits". A process
+    reads each set only once; further calls split and scale it.
+
+    Source: ``Dataset.source``, :mod:`.features`.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> data = lnb.datasets.load("checkerboard")
+    >>> data.X_train.shape, data.X_validation.shape, data.X_test.shape, data.n_classes
+    ((3000, 2), (1000, 2), (1000, 2), 2)
+    """
+    one_of("name", name, NAMES)
+    split_seed = _seed("split_seed", split_seed)
+    return _split_and_scaled(_table(name), name, split_seed, _SOURCES[name], _reloaded)
+
+
+def available(name: str) -> bool:
+    """Return whether :func:`load` works offline: whether the files of the data set are available locally.
+
+    Parameters
+    ----------
+    name : str
+        One of ``NAMES``.
+
+    Returns
+    -------
+    bool
+        True for all names that are not in ``DOWNLOADED``. Files are searched in LOOKAHEAD_NB_DATA if that is set,
+        otherwise in the user's cache folder. They are not opened.
+
+    Raises
+    ------
+    ValueError
+        If no data set has this name.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> lnb.datasets.available("checkerboard")
+    True
+    """
+    return one_of("name", name, NAMES) not in DOWNLOADED or at_hand(_UNWEIGHTED.get(name, name))
+
+
+@lru_cache(2)
+def _reloaded(name: str, split_seed: int) -> Dataset:
+    return load(name, split_seed)
+
+
+# The sha256 of X as float64, followed by y as int64.
+_BUNDLED = {
+    "digits": "f6d9e39f37dc45d327f6db33428ee58970ccceabb2535a5c179de35886b70443",
+    "breast_cancer": "25e2eb7b7a8745b1bde5ba18bc4969983d2e2f403291ecd5bde4a29ef30c3859",
+    "wine": "3a28849ef2366c4b9d4e382b3fa5624a66f693c04d7fdcf43c529bbb0bb338d7",
+    "iris": "aa06b8008ceba42efc654be0f83fdafc786239c9e8f13146044d078f5aab8f23",
+}
+
+
+def _bundled(name: str) -> _Table:
+    X, y = getattr(extra("sklearn.datasets", "scikit-learn", name), f"load_{name}")(return_X_y=True)
+    X, y = np.ascontiguousarray(X, np.float64), y.astype(np.int64)
+    if hashlib.sha256(X.tobytes() + y.tobytes()).hexdigest() != _BUNDLED[name]:
+        raise OSError(f"{name} differs in this scikit-learn (by its sha256): install the version in requirements.lock")
+    return _Table(X, y, _each_column)
+
+
+def _fashion_mnist() -> _Table:
+    images, labels, test_images, test_labels = starmap(_idx, published("fashion_mnist").items())
+    X, y = np.concatenate([images, test_images]), np.concatenate([labels, test_labels])
+    return _Table(X.reshape(len(X), -1), y.astype(np.int64), _all_bytes, np.arange(len(images), len(y)))
+
+
+def _idx(file: str, packed: bytes) -> np.ndarray:
+    """Return the array in a gzipped IDX file of bytes; the name of the file contains the number of dimensions.
+
+    Format: two zeros, 8 for bytes, the number of dimensions, their sizes as big-endian 32-bit numbers, then the bytes.
+    Source: LeCun, Cortes & Burges, "The MNIST database", file formats.
+    """
+    dimensions = int(file.partition("-idx")[2][0])
+    head = struct.Struct(f">4B{dimensions}I")
+    try:
+        raw = gzip.decompress(packed)
+        zero1, zero2, kind, stated, *sizes = head.unpack_from(raw)
+    except (OSError, EOFError, zlib.error, struct.error):
+        raise OSError(f"{file} is not a complete gzipped IDX file") from None
+    if (zero1, zero2, kind, stated) != (0, 0, 8, dimensions) or len(raw) != head.size + math.prod(sizes):
+        raise OSError(f"{file} is not an IDX file of bytes in {dimensions} dimensions")
+    return np.frombuffer(raw, np.uint8, offset=head.size).reshape(sizes)
+
+
+def _a9a() -> _Table:
+    """Read indicators in the format of LIBSVM: a label, -1 or +1, then column:1 for every column that is not 0."""
+    read = extra("sklearn.datasets", "scikit-learn", "a9a").load_svmlight_files
+    X, y, test_X, test_y = read(
+        [io.BytesIO(text) for text in published("a9a").values()], n_features=123, dtype=np.uint8
+    )
+    X, y, n = np.concatenate([X.toarray(), test_X.toarray()]), np.concatenate([y, test_y]), len(y)
+    return _Table(X, (y > 0).astype(np.int64), _all_bytes, np.arange(n, len(y)))
+
+
+def _sms_spam(fit: Fit = _all_words) -> _Table:
+    (collection,) = published("sms_spam").values()
+    labels, texts = zip(*(line.split("\t") for line in collection.decode().split("\n") if line), strict=True)
+    return _Table(token_counts(texts, 512), (np.array(labels) == "spam").astype(np.int64), fit)
+
+
+def _banking77(fit: Fit = _all_words) -> _Table:
+    """Read tables of texts and their intents, numbered in alphabetical order."""
+    tables = [list(csv.reader(io.StringIO(text.decode(), newline="")))[1:] for text in published("banking77").values()]
+    texts, intents = zip(*(row for table in tables for row in table), strict=True)
+    y = np.unique(intents, return_inverse=True)[1]
+    return _Table(token_counts(texts, 1024), y, fit, np.arange(len(tables[0]), len(y)))
+
+
+def _spoken_digits() -> _Table:
+    """Read recordings named DIGIT_SPEAKER_INDEX.wav; indices 0 to 4 are the test set."""
+    (recordings,) = published("spoken_digits").values()
+    X = []
+    for data in recordings.values():
+        with wave.open(io.BytesIO(data)) as file:
+            X.append(log_mel(np.frombuffer(file.readframes(file.getnframes()), "<i2"), file.getframerate()))
+    digits, indices = np.array([name.removesuffix(".wav").split("_")[::2] for name in recordings]).astype(np.int64).T
+    return _Table(np.array(X), digits, _each_column, np.flatnonzero(indices < 5))
+
+
+_TABLES: dict[str, Callable[[], _Table]] = {
+    **{name: partial(_bundled, name) for name in _BUNDLED},
+    **{name: partial(_synthetic, name) for name in _SYNTHETIC},
+    "fashion_mnist": _fashion_mnist,
+    "a9a": _a9a,
+    "sms_spam": _sms_spam,
+    "sms_spam_counts": partial(_sms_spam, _all_counts),
+    "banking77": _banking77,
+    "banking77_counts": partial(_banking77, _all_counts),
+    "spoken_digits": _spoken_digits,
+}
+
+
+@lru_cache(None)
+def _table(name: str) -> _Table:
+    return _TABLES[name]()
+
+
+NAMES = tuple(_TABLES)
+_UNWEIGHTED = {f"{name}_counts": name for name in ("sms_spam", "banking77")}
+DOWNLOADED = (*FILES, *_UNWEIGHTED)
+_SOURCES = {
+    "digits": "Alpaydin & Kaynak 1998, the test part of UCI 80, CC BY 4.0, by way of scikit-learn",
+    "breast_cancer": "Wolberg, Mangasarian & Street 1995, UCI 17, CC BY 4.0, by way of scikit-learn",
+    "wine": "Aeberhard & Forina 1991, UCI 109, CC BY 4.0, by way of scikit-learn",
+    "iris": "Fisher 1936, UCI 53, CC BY 4.0, by way of scikit-learn",
+    **dict.fromkeys(_SYNTHETIC, "made by lookahead_nb, MIT"),
+    "fashion_mnist": "Xiao, Rasul & Vollgraf 2017, github.com/zalandoresearch/fashion-mnist, MIT",
+    "a9a": "Becker & Kohavi 1996, UCI 2, CC BY 4.0, as indicators by Platt 1998, by way of LIBSVM",
+    "sms_spam": "Almeida, Gomez Hidalgo & Yamakami 2011, UCI 228, CC BY 4.0",
+    "banking77": "Casanueva et al. 2020, github.com/PolyAI-LDN/task-specific-datasets, CC BY 4.0",
+    "spoken_digits": "Jackson et al. 2018, github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0",
+}
+
+
+_SOURCES |= {counts: _SOURCES[name] for counts, name in _UNWEIGHTED.items()}

@@ -1,0 +1,5 @@
+"""Models on one flat buffer of parameters: dense networks and test functions."""
+
+from lookahead_nb.models.dense import MLP, LogisticRegression
+
+__all__ = ["MLP", "LogisticRegression"]
