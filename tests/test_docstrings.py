@@ -246,7 +246,7 @@ FLAWS = {
     ("Multiply it.", "Multiply it"): "planted.Thing.times: begins with no sentence",
     ("        Returns\n        -------\n        int\n\n", ""): "planted.Thing.times: does not say what it returns",
     ("factor : int", "factor, sign : int"): f"{TIMES}: the parameters are ['factor'], described are ['factor', 'sign']",
-    ("self, factor)", "self, factor, sign=1)"): f"{TIMES}: the parameters are ['factor', 'sign'], described are ['factor']",
+    ("self, factor)", "self, factor, b=1)"): f"{TIMES}: the parameters are ['factor', 'b'], described are ['factor']",
     ("        ValueError\n", "        TypeError\n"): "planted.Thing.times: ValueError is not among its errors",
 }  # fmt: skip
 

@@ -76,7 +76,7 @@ def test_chance_is_the_entropy_of_the_classes_of_the_training_part():
 def test_the_lowest_loss_is_found_once_for_each_seed(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "lookahead_nb.claims.problems.lowest_loss", lambda model, data: calls.append(data.split_seed) or 0.25
+        "lookahead_nb.claims.tasks.lowest_loss", lambda model, data: calls.append(data.split_seed) or 0.25
     )
     problem = named("iris")
     assert [problem.lowest(seed) for seed in (3, 4, 3)] == [0.25] * 3

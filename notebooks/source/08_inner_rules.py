@@ -205,5 +205,5 @@ assert abs(to_fixed["ratio"]["adaptive", "all"] - to_fixed["ratio"]["mean", "all
 # `data/results/C15.csv`, `C16.csv` and `C20.csv`, one row per task, arm and seed, and those with `_tuning`, one row per
 # setting that was tried, each with a manifest that names the registered entry; `inner_rules_steps.csv`, the steps of
 # the second figure. The figures are `paper/figures/inner_rules`, `inner_rules_adaptive` and `inner_rules_changing`.
-# The adaptive step is worked out in `lookahead_nb.kernels.formulas`. Before: [07_slow_weights](07_slow_weights.ipynb). After:
-# [09_local_optima](09_local_optima.ipynb), whether Lookahead escapes.
+# The adaptive step is worked out in `lookahead_nb.kernels.formulas`. Before:
+# [07_slow_weights](07_slow_weights.ipynb). After: [09_local_optima](09_local_optima.ipynb), whether Lookahead escapes.

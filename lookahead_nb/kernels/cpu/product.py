@@ -42,8 +42,8 @@ def product(A: Any, B: Any, C: Any) -> None:
     K = 0 writes +0; M = 0 or N = 0 writes nothing. inf, NaN, -0 and subnormal numbers follow the chain, but sign and
     payload of a NaN are not guaranteed.
 
-    Compiled code calls machine code, which allocates nothing; Python calls the same loop over the exact ``compiler.fma``.
-    Source: register tiles as in Goto & van de Geijn 2008, ACM TOMS 34(3), without packing and without cutting K.
+    Compiled code calls machine code, which allocates nothing. Python calls the same loop over the exact
+    ``compiler.fma``. Source: register tiles as in Goto & van de Geijn 2008, ACM TOMS 34(3), without packing and without cutting K.
 
     Examples
     --------
