@@ -143,7 +143,7 @@ def test_edited_formula_is_compiled_anew_and_an_unedited_one_is_not(tmp_path):
 
     assert stepped() == ["-1.0"]
     assert stepped() == ["-1.0", "1"]
-    formulas = package / "formulas.py"
+    formulas = package / "kernels/formulas/optimizers.py"
     text = formulas.read_text(encoding="utf-8")
     formulas.write_text(
         text.replace("fma(-lr, fma(l2, p, g), p), s1", "fma(lr, fma(l2, p, g), p), s1"), encoding="utf-8"

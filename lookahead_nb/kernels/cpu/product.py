@@ -43,7 +43,9 @@ def product(A: Any, B: Any, C: Any) -> None:
     payload of a NaN are not guaranteed.
 
     Compiled code calls machine code, which allocates nothing. Python calls the same loop over the exact
-    ``compiler.fma``. Source: register tiles as in Goto & van de Geijn 2008, ACM TOMS 34(3), without packing and without cutting K.
+    ``compiler.fma``.
+
+    Source: register tiles as in Goto & van de Geijn 2008, ACM TOMS 34(3), without packing and without cutting K.
 
     Examples
     --------
