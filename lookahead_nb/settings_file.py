@@ -11,6 +11,8 @@ from typing import Any
 
 from lookahead_nb.checks import one_of
 
+__all__: list[str] = []  # these checks are for the other modules
+
 
 def toml_file(path: str | Path) -> dict[str, Any]:
     """Return the contents of a TOML file as a nested dict; raise OSError or ValueError if it cannot be read."""

@@ -5,6 +5,7 @@ returned, and the errors that the body raises. A method may refer to the one it 
 """
 
 import ast
+import builtins
 import doctest
 import importlib
 import inspect
@@ -31,6 +32,7 @@ MODULES = [importlib.import_module(name) for name in api.public_modules()]
 REFERENCE = re.compile(r"`(?:lookahead_nb\.)?([a-z_]+(?:\.[a-z_]+)*)\.(\w+)")  # to a name in another module
 SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.MULTILINE)
 ENTRY = re.compile(r"^(\*{0,2}\w[\w.]*(?:, \*{0,2}\w[\w.]*)*)(?: : .*)?$", re.MULTILINE)
+MADE = re.compile(r"\b[Mm]ade (?:or opened )?by\b")  # and not by the user
 REFERS = re.compile(r"\bsee :(?:meth|func|class|attr):")  # to another docstring
 
 # The names that users need most; each has an example in the reference.
@@ -85,7 +87,9 @@ def flaws_of_class(name, kind):
     yield from flaws_of_sentence(name, kind)
     told = sections(kind)
     listed = entries(told.get("Parameters", "")) + entries(told.get("Attributes", ""))
-    written = "__init__" in vars(kind) or hasattr(kind, "__dataclass_fields__") or hasattr(kind, "_fields")
+    written = not MADE.search(told[""]) and (
+        "__init__" in vars(kind) or hasattr(kind, "__dataclass_fields__") or hasattr(kind, "_fields")
+    )
     if written and not issubclass(kind, Exception) and not inspect.isabstract(kind):
         yield from (f"{name}: {p} is not described" for p in parameters(kind) if p not in listed)
     for key, value in vars(kind).items():
@@ -110,11 +114,17 @@ def flaws_of_function(name, function):
     raised = {ast.unparse(node.exc).partition("(")[0] for node in body(function, ast.Raise) if node.exc}
     said = re.findall(r"\w+", told.get("Raises", ""))
     raised = {error_name(error) for error in raised if re.fullmatch(r"[\w.]*[A-Z]\w*", error)}
-    yield from (f"{name}: {error} is not among its errors" for error in sorted(raised) if error not in said)
+    yield from (f"{name}: {error} is not among its errors" for error in sorted(raised) if not is_listed(error, said))
 
 
 def error_name(expression):
     return expression.rpartition(".")[2]
+
+
+def is_listed(error, names):
+    """Whether an error, or a built-in one that it is a kind of, is among the names."""
+    kinds = [kind.__name__ for kind in getattr(vars(builtins).get(error), "__mro__", ())]
+    return not ({error, *kinds} - {"Exception", "BaseException", "object"}).isdisjoint(names)
 
 
 def flaws_of_sentence(name, value):

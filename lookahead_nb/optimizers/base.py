@@ -165,7 +165,7 @@ class State:
 
     @property
     def powers(self) -> Powers:
-        """beta1**t and beta2**t, now and at the last sync."""
+        """Powers of beta1 and beta2 to the t, now and at the last sync."""
         return self.power1, self.power2, self._synced_power1, self._synced_power2
 
     def _start_at(self, params: Any) -> None:

@@ -23,6 +23,8 @@ from lookahead_nb.optimizers.rules import INNER_RULES, AdamW, InnerOptimizer
 class LookaheadState(State):
     """The state of :class:`Lookahead`: the inner state, the slow weights and, under "interpolate", the last sync.
 
+    Made by ``init`` or ``restore``.
+
     Attributes
     ----------
     slow : (n,) array

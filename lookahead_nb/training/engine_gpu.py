@@ -38,7 +38,12 @@ def require() -> ModuleType:
 
 
 def runs_at_once(setup: Setup) -> int:
-    """Return how many runs of a ``training.Setup`` are trained between two signs of progress."""
+    """Return how many runs are trained between two signs of progress.
+
+    Parameters
+    ----------
+    setup : Setup
+    """
     return int(np.clip(OPERATIONS_AT_ONCE / setup.operations, FEWEST_AT_ONCE, RUNS_AT_ONCE))
 
 
@@ -124,7 +129,14 @@ def train_one(
 
 
 def needed(setup: Setup, opts: list[Optimizer], rows: Rows) -> int:
-    """Return the memory of the device that these runs take together, in bytes, if none of them share a table."""
+    """Return the memory of the device that runs take together, in bytes, if none of them share a table.
+
+    Parameters
+    ----------
+    setup : Setup
+    opts : list of Optimizer
+    rows : Rows
+    """
     from lookahead_nb.kernels.gpu import runs
 
     item, count = setup.dtype.itemsize, len(opts)
@@ -138,7 +150,7 @@ def needed(setup: Setup, opts: list[Optimizer], rows: Rows) -> int:
     return data + count * of_a_run + runs.workspace_bytes(model.sizes, setup.training.batch_size, jobs, setup.dtype)
 
 
-def _fitting(setup, opts, rows):
+def _fitting(setup: Setup, opts: list[Optimizer], rows: Rows) -> int:
     """Return how many of these runs, from the first one on, fit the memory of the device together, or refuse one."""
     free, count = require().free_memory(), len(opts)
     while needed(setup, opts[:count], rows) > SHARE * free:
@@ -185,6 +197,10 @@ class Portion:
         keep_going : function
             Called ahead of each stretch of steps; returning False stops the runs.
 
+        Returns
+        -------
+        Outcome
+
         Raises
         ------
         DeviceError
@@ -194,10 +210,15 @@ class Portion:
             return self._train(keep_going)
 
     def fetched(self, name: str) -> np.ndarray:
-        """Return one of the arrays of ``bundles.Weights`` at the end, (runs, n) on the host."""
+        """Return one of the arrays of ``bundles.Weights`` at the end, (runs, n) on the host.
+
+        Parameters
+        ----------
+        name : str
+        """
         return self.gpu.to_host(getattr(self.weights, name))
 
-    def _train(self, keep_going):
+    def _train(self, keep_going: Callable[[], bool]) -> Outcome:
         from lookahead_nb.kernels.gpu import runs
 
         setup, width = self.setup, self.setup.dtype.type
@@ -217,14 +238,14 @@ class Portion:
             taken = np.maximum(taken, advance(numbers.rule, stretch, *moving))
         return Outcome(self.gpu.to_host(evaluation.results), self.gpu.to_host(evaluation.diverged_at), taken)
 
-    def _start(self):
+    def _start(self) -> np.ndarray:
         """Return the weights of all runs at the beginning, (runs, n)."""
         if self.start is not None:
             return np.stack([self.start] * len(self.opts))
         drawn = {seed: self.setup.model.init(int(seed), self.setup.dtype) for seed in np.unique(self.seeds)}
         return np.stack([drawn[seed] for seed in self.seeds])
 
-    def _on_network(self):
+    def _on_network(self) -> tuple[int, Callable]:
         """Return the steps of a stretch, and the function that takes all runs through one."""
         from lookahead_nb.kernels.gpu import runs
 
@@ -234,12 +255,12 @@ class Portion:
         jobs = len(self.opts) * (len(self.rows.bounds) - 1)
         work = runs.workspace_of(network.sizes, setup.training.batch_size, jobs, width)
 
-        def advance(rule, steps, weights, syncs, evaluation):
+        def advance(rule: str, steps: Any, weights: Any, syncs: Any, evaluation: Any) -> np.ndarray:
             return runs.advance(rule, weights, steps, syncs, model, batches, evaluation, work)
 
         return setup.stride, advance
 
-    def _on_landscape(self):
+    def _on_landscape(self) -> tuple[int, Callable]:
         """Return the steps of a stretch, and the function that takes all runs through one."""
         from lookahead_nb.kernels.gpu import surfaces
 
@@ -249,7 +270,7 @@ class Portion:
         model = surfaces.surface_of(landscape, stride, width)
         normals = surfaces.normals_of(landscape, self.seeds, stride, width)
 
-        def advance(rule, steps, weights, syncs, evaluation):
+        def advance(rule: str, steps: Any, weights: Any, syncs: Any, evaluation: Any) -> np.ndarray:
             drawn = surfaces.draw(normals, self.seeds, steps.first, steps.last - steps.first)
             return surfaces.advance(rule, weights, steps, syncs, model, drawn, evaluation, landscape.surface)
 
