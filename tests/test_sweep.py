@@ -512,3 +512,18 @@ def test_bad_input_is_refused_in_one_sentence(case, tmp_path):
     with pytest.raises(error, match=message) as refused:
         lnb.sweep(how.pop("model"), how.pop("data"), how.pop("configs"), **how)
     assert "\n" not in str(refused.value)
+
+
+def test_seeds_in_flight_load_their_rows_once(monkeypatch):
+    """Eight threads, two kernels for each seed: as on a machine with eight cores."""
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(plan, "UNIT_RUNS", 16)
+    loads = []
+
+    def load(seed):
+        loads.append(seed)
+        return problem(seed=seed)
+
+    configs = [lnb.AdamW(0.01), lnb.SGD(0.1)]
+    lnb.sweep(MODELS["perceptron"], load, configs, seeds=8, steps=3, batch_size=BATCH, progress=False)
+    assert sorted(loads) == [*range(8)]

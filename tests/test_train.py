@@ -1,12 +1,13 @@
 """One training run: the bits of stepping by hand, what is evaluated when, history, divergence, what is refused."""
 
 import itertools
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numba
@@ -634,3 +635,30 @@ def test_bad_arguments_are_refused_by_name_and_value(bad):
     good = {"model": model, "data": data, "opt": lookahead, "steps": 5, "batch_size": BATCH}
     with pytest.raises(error, match=sentence):
         train(**(good | changed))
+
+
+# ------------------------------------------------------------------------------------------------ what users run into
+
+
+def test_an_interval_of_evaluations_beyond_the_run_is_refused_as_by_sweep():
+    data, model = problem()
+    for call in (partial(train, model, data, adamw), partial(lnb.sweep, model, data, [adamw], seeds=1)):
+        with pytest.raises(ValueError, match="eval_every must be at most the 10 steps of a run, not 1000"):
+            call(steps=10, eval_every=1000, batch_size=BATCH)
+    assert train(model, data, adamw, steps=3, batch_size=BATCH).history["step"].tolist() == [0, 3]
+
+
+def test_a_run_is_shown_in_one_line():
+    data, model = problem()
+    shown = repr(train(model, data, lookahead, steps=3, batch_size=BATCH, seed=5))
+    assert re.fullmatch(rf"Run\(Lookahead\(AdamW\), seed=5, 3 steps, {model.size} weights, train_loss=[\d.]+\)", shown)
+    with quiet():
+        assert "diverged at step 2" in repr(train(model, data, lnb.AdamW(1e30), steps=5, batch_size=BATCH))
+
+
+def test_scalars_of_a_long_run_take_constant_memory():
+    landscape = lnb.landscapes.Quadratic([1.0])
+    long = setup.Setup(landscape, None, setup.Training(steps=10**7))
+    assert long.stride == setup.STEPS_AT_ONCE
+    data, model = problem()
+    assert setup.Setup(model, data, setup.Training(steps=10**7, batch_size=1)).stride <= setup.STEPS_AT_ONCE
