@@ -20,6 +20,7 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.__main__ import main
 from lookahead_nb.claims import measure as trials
 from lookahead_nb.claims import report
+from lookahead_nb.datasets import sources
 from lookahead_nb.figures import catalogue
 from lookahead_nb.training import sweep_file as configuration
 from lookahead_nb.training.store import Store
@@ -182,7 +183,7 @@ def test_equal_configurations_are_told_in_one_line(config, call):
 )
 def test_a_bad_file_is_refused_before_anything_is_touched(config, call, monkeypatch, old, new, sentence):
     monkeypatch.setenv("LOOKAHEAD_NB_DATA", str(config.parent))
-    datasets._table.cache_clear()
+    sources._table.cache_clear()
     edit(config, old, new)
     code, out, err = call(config)
     assert (code, out) == (2, "")

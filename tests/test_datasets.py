@@ -19,7 +19,17 @@ from scipy.stats import chisquare, norm
 
 import lookahead_nb as lnb
 from lookahead_nb import datasets
-from lookahead_nb.datasets import DOWNLOADED, NAMES, available, from_arrays, load, stratified_rows
+from lookahead_nb.datasets import (
+    DOWNLOADED,
+    NAMES,
+    available,
+    from_arrays,
+    load,
+    sources,
+    split,
+    stratified_rows,
+    synthetic,
+)
 from lookahead_nb.datasets.downloads import FILES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,9 +54,9 @@ FINGERPRINTS = {
 @pytest.fixture
 def fresh():
     """No table read by another test, and none left to one."""
-    datasets._table.cache_clear()
+    sources._table.cache_clear()
     yield
-    datasets._table.cache_clear()
+    sources._table.cache_clear()
 
 
 def numbered(y, split_seed=0):
@@ -156,24 +166,24 @@ def test_a_constant_column_becomes_zero():
 
 def test_bytes_are_scaled_together(rng):
     X, train = rng.integers(0, 256, (1203, 7)).astype(np.uint8), np.arange(0, 1203, 2)
-    scaled = datasets._all_bytes(X, train)
+    scaled = split._all_bytes(X, train)
     expected = (X - X[train].mean()) / X[train].std()
     np.testing.assert_allclose(scaled(np.arange(1203)), expected, rtol=1e-6, atol=1e-7)
     X[1::2] = 0
-    np.testing.assert_array_equal(datasets._all_bytes(X, train)(train), scaled(train))
+    np.testing.assert_array_equal(split._all_bytes(X, train)(train), scaled(train))
 
 
 def test_words_are_weighted_and_scaled_by_the_training_part_alone(rng):
     counts, train = rng.poisson(0.5, (300, 8)).astype(np.float64), np.arange(0, 300, 2)
     counts[7] = 0  # an empty text
-    scaled = datasets._all_words(csr_array(counts), train)
+    scaled = split._all_words(csr_array(counts), train)
     weights = counts * (1 + np.log((1 + 150) / (1 + (counts[train] > 0).sum(axis=0))))
     length = np.sqrt((weights**2).sum(axis=1, keepdims=True))
     weights /= np.where(length > 0, length, 1)
     expected = (weights - weights[train].mean()) / weights[train].std()
     np.testing.assert_allclose(scaled(np.arange(300)), expected, rtol=1e-5, atol=1e-6)
     counts[1::2] = 1
-    np.testing.assert_array_equal(datasets._all_words(csr_array(counts), train)(train), scaled(train))
+    np.testing.assert_array_equal(split._all_words(csr_array(counts), train)(train), scaled(train))
 
 
 # ------------------------------------------------------------------------------------------------------------- subset
@@ -424,20 +434,20 @@ def test_import_is_light():
 
 
 def test_gaussian_blobs_can_be_told_apart_as_stated():
-    X, y = datasets._gaussian_blobs()
+    X, y = synthetic._gaussian_blobs()
     best, _ = quad(lambda u: norm.pdf(u - 3) * norm.cdf(u) ** 9, -8, 12)
     assert round(best, 3) == 0.902
     assert abs((X[:, :10].argmax(axis=1) == y).mean() - best) < 0.015
 
 
 def test_checkerboard_can_be_told_apart_as_stated():
-    X, y = datasets._checkerboard()
+    X, y = synthetic._checkerboard()
     assert ((X >= 0) & (X < 4)).all()
     assert abs((np.floor(X).sum(axis=1) % 2 == y).mean() - 0.9) < 0.015
 
 
 def test_logistic_teacher_can_be_learned_as_stated():
-    X, y = datasets._logistic_teacher()
+    X, y = synthetic._logistic_teacher()
     covariance = 0.9 ** np.abs(np.subtract.outer(np.arange(20), np.arange(20)))
     assert round(np.linalg.cond(covariance)) == 212
     np.testing.assert_allclose(np.cov(X.T), covariance, atol=0.08)
@@ -449,7 +459,7 @@ def test_logistic_teacher_can_be_learned_as_stated():
 
 
 def test_exclusive_or_can_be_told_apart_as_stated():
-    X, y = datasets._exclusive_or()
+    X, y = synthetic._exclusive_or()
     best = norm.cdf(1 / 0.3) ** 2 + norm.sf(1 / 0.3) ** 2
     assert round(best, 3) == 0.999
     assert abs(((X[:, 0] > 0) != (X[:, 1] > 0)).astype(int) - y).mean() < 0.005
@@ -481,7 +491,7 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch, fresh):
 
 
 def test_changed_bundled_data_are_refused(monkeypatch, fresh):
-    monkeypatch.setitem(datasets._BUNDLED, "iris", "0" * 64)
+    monkeypatch.setitem(sources._BUNDLED, "iris", "0" * 64)
     with pytest.raises(OSError, match=r"^iris differs in this scikit-learn") as error:
         load("iris")
     assert one_sentence(error)
@@ -583,7 +593,7 @@ def test_another_seed_splits_anew_and_leaves_an_official_test_set(whole):
 
 def test_each_set_is_read_once(monkeypatch, fresh):
     reads = []
-    monkeypatch.setitem(datasets._TABLES, "iris", lambda: reads.append(1) or datasets._bundled("iris"))
+    monkeypatch.setitem(sources._TABLES, "iris", lambda: reads.append(1) or sources._bundled("iris"))
     assert load("iris", 1).fingerprint != load("iris", 2).fingerprint
     assert load("iris").fingerprint == FINGERPRINTS["iris"]
     assert reads == [1]
@@ -602,7 +612,7 @@ def test_what_needs_no_download_is_available(monkeypatch, tmp_path):
 def test_readme_lists_every_set_and_sum():
     text = (ROOT / "data/README.md").read_text(encoding="utf-8")
     files = [file for some in FILES.values() for file in some]
-    known = [*NAMES, *datasets._BUNDLED.values(), *(file.path for file in files)]
+    known = [*NAMES, *sources._BUNDLED.values(), *(file.path for file in files)]
     known += [word for file in files for word in (file.sha256, file.url.removesuffix(file.path.rpartition("/")[2]))]
     assert [word for word in known if word not in text] == []
 

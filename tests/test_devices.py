@@ -10,7 +10,7 @@ import lookahead_nb as lnb
 from lookahead_nb import provenance
 from lookahead_nb.__main__ import main
 from lookahead_nb.checks import NoDeviceError
-from lookahead_nb.kernels import gpu
+from lookahead_nb.kernels import cpu, gpu
 
 
 class Refused(Exception):  # noqa: N818 (as the driver's own)
@@ -135,5 +135,5 @@ def test_numbers_of_the_driver(machine, monkeypatch, tmp_path):
 
 
 def test_host_contexts_change_nothing():
-    assert isinstance(lnb.cpu.on(None), nullcontext)
-    assert isinstance(lnb.cpu.turn(None, ()), nullcontext)
+    assert isinstance(cpu.on(None), nullcontext)
+    assert isinstance(cpu.turn(None, ()), nullcontext)

@@ -47,7 +47,8 @@ MOST_USED = {
     "training.sweep": ["sweep"],
     "kernels.philox": ["minibatches"],
     "theory": ["Cycle", "best_lr"],
-    "theory.near_minimum": ["Minimum"],
+    "optimizers.controls": ["with_controls"],
+    "claims.curves": ["first_below"],
 }
 
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookahead_nb import datasets
-from lookahead_nb.datasets import available, downloads, load
+from lookahead_nb.datasets import available, downloads, load, sources, split
 from lookahead_nb.datasets.features import log_mel, token_counts
 
 PARTS = ("train", "validation", "test")
@@ -134,9 +133,9 @@ def publish(monkeypatch, name, sums, address=None):
 def name(request, monkeypatch):
     """The name of a data set whose files are small ones from here on."""
     publish(monkeypatch, request.param, [sha256 for _, _, sha256 in SMALL[request.param]])
-    datasets._table.cache_clear()
+    sources._table.cache_clear()
     yield request.param
-    datasets._table.cache_clear()
+    sources._table.cache_clear()
 
 
 @pytest.fixture
@@ -186,7 +185,7 @@ def test_indicators_are_read(mirror):
 
 @of("sms_spam")
 def test_messages_are_read(mirror):
-    table = datasets._table("sms_spam")
+    table = sources._table("sms_spam")
     np.testing.assert_array_equal(table.y, np.arange(30) % 5 == 0)
     texts = [line.partition("\t")[2] for line in MESSAGES]
     np.testing.assert_array_equal(table.X.toarray(), token_counts(texts, 512).toarray())
@@ -197,7 +196,7 @@ def test_messages_are_read(mirror):
 
 @of("banking77")
 def test_queries_are_read_and_intents_are_numbered_by_the_alphabet(mirror):
-    table = datasets._table("banking77")
+    table = sources._table("banking77")
     texts, intents = zip(*QUERIES[0], *QUERIES[1], strict=True)
     assert "".join("abc"[label] for label in table.y) == "".join(intents)
     np.testing.assert_array_equal(table.X.toarray(), token_counts(texts, 1024).toarray())
@@ -210,7 +209,7 @@ def test_counts_can_stay_without_weights(mirror):
     data = load("sms_spam_counts")
     texts = [line.partition("\t")[2] for line in MESSAGES]
     counts = token_counts(texts, 512).toarray()
-    order = datasets._split(datasets._table("sms_spam").y, (3, 1, 1), 0)
+    order = split._split(sources._table("sms_spam").y, (3, 1, 1), 0)
     for part, rows in zip(PARTS, order, strict=True):
         np.testing.assert_allclose(getattr(data, f"X_{part}"), counts[rows] / counts[order[0]].std(), rtol=1e-5)
     assert (data.y_train == load("sms_spam").y_train).all()
@@ -220,7 +219,7 @@ def test_counts_can_stay_without_weights(mirror):
 
 @of("spoken_digits")
 def test_recordings_are_read(mirror):
-    table = datasets._table("spoken_digits")
+    table = sources._table("spoken_digits")
     names = sorted(RECORDINGS)
     assert table.y.tolist() == [int(name[0]) for name in names]
     assert [names[row] for row in table.test] == [name for name in names if re.search(r"_[0-4]\.wav$", name)]
@@ -258,7 +257,7 @@ def test_a_folder_may_hold_what_the_address_gives(mirror, name):
     for path, file, (_, sent, _) in zip(mirror, downloads.FILES[name], SMALL[name], strict=True):
         path.unlink()
         path.with_name(file.url.rpartition("/")[2]).write_bytes(sent)
-    datasets._table.cache_clear()
+    sources._table.cache_clear()
     assert available(name)
     assert load(name).fingerprint == expected
 
@@ -381,7 +380,7 @@ def server(cache, name, monkeypatch):
 
 
 def loaded_anew(name):
-    datasets._table.cache_clear()
+    sources._table.cache_clear()
     return load(name).fingerprint
 
 

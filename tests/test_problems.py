@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import comparisons, datasets
+from lookahead_nb import datasets
 from lookahead_nb.claims.arms import ARM_PARAMETERS, arms_of, with_parameters
 from lookahead_nb.claims.metrics import METRICS
 from lookahead_nb.claims.tasks import TASK_PARAMETERS, Problem
+from lookahead_nb.models.lowest_loss import lowest_loss
 from lookahead_nb.optimizers.schedules import Schedule
 
 pytest.importorskip("sklearn")
@@ -85,7 +86,7 @@ def test_the_lowest_loss_is_found_once_for_each_seed(monkeypatch):
 
 def test_the_lowest_loss_is_that_of_the_training_part():
     problem = named("board", board={"data": "checkerboard", "rows": 60, "steps": 1})
-    assert problem.lowest(2) == comparisons.lowest_loss(problem.model, problem.dataset(2))
+    assert problem.lowest(2) == lowest_loss(problem.model, problem.dataset(2))
 
 
 def test_the_lowest_loss_of_a_landscape_is_that_of_its_deepest_basin():

@@ -270,7 +270,7 @@ def test_normal_quantile_agrees_with_scipy():
 
 
 def test_normal_quantile_is_as_accurate_as_stated():
-    bound = float(re.search(r"Accuracy: ([\de.-]+) relative", formulas.normal_quantile.__doc__)[1])
+    bound = float(re.search(r"Accuracy:\s+([\de.-]+) relative", formulas.normal_quantile.__doc__)[1])
     u = probabilities(300 if COMPILED else 20)
     with mpmath.workprec(120):
         for p, x in zip(u.tolist(), quantiles(u).tolist(), strict=True):

@@ -463,6 +463,12 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
     -----
     Defaults are those of the authors. Source: Defazio et al. 2024, Algorithm 1; the bias correction as in
     :func:`formulas.schedule_free_adamw`.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> lnb.ScheduleFreeAdamW(lr=0.01).has_slow_weights
+    True
     """
 
     lr: float | Schedule = 2.5e-3

@@ -118,7 +118,7 @@ def train_network(
     state : State
         From ``opt.init(params)``, changed in place; the slow steps of its syncs are added to it.
     keep_going : function
-        Called every ``setup.stride`` steps; returning False stops the run.
+        Called every ``Setup.stride`` steps; returning False stops the run.
     snapshot_at : steps
         ``snapshot()`` is called after each of them; params and slow weights are then those of a run that ends there.
     snapshot : function without arguments, optional

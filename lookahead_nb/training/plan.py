@@ -169,7 +169,7 @@ def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[lis
     ----------
     unit : Unit
     keep_going : function
-        Called every ``setup.stride`` steps; returning False stops the runs.
+        Called every ``Setup.stride`` steps; returning False stops the runs.
 
     Returns
     -------
