@@ -36,20 +36,28 @@ def main(arguments: list[str] | None = None) -> int:
         warnings.simplefilter("error")
         # Names that are imported for annotations alone, and constructors of named tuples, have no meaning at run time.
         warnings.filterwarnings("ignore", "Error parsing type annotation")
+        # A package with __all__ brings the modules in it, and only these; so each is named.
+        warnings.filterwarnings("ignore", "The module specification")
         pdoc.pdoc(*public_modules(), output_directory=folder)
     print(f"wrote {folder / 'index.html'}")
     return 0
 
 
+def modules() -> list[str]:
+    """Return the names of all modules."""
+    paths = [path.relative_to(ROOT).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
+    return [".".join(path.parts).removesuffix(".__init__") for path in paths]
+
+
+def is_public(module: str) -> bool:
+    """Return whether a module is for users."""
+    is_kernel = module.startswith("lookahead_nb.kernels.") and not module.startswith(KERNELS_FOR_USERS)
+    return module != "lookahead_nb.__main__" and not is_kernel
+
+
 def public_modules() -> list[str]:
     """Return the names of the modules that a user may import from."""
-    paths = [path.relative_to(ROOT).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
-    names = [".".join(path.parts).removesuffix(".__init__") for path in paths]
-    return [
-        name
-        for name in names
-        if name != "lookahead_nb.__main__" and (".kernels" not in name or name.startswith(KERNELS_FOR_USERS))
-    ]
+    return [name for name in modules() if is_public(name)]
 
 
 if __name__ == "__main__":

@@ -385,7 +385,7 @@ def test_parameters_of_a_task_are_its_fields_or_their_defaults():
         "entry": "net",
         "data": "wine",
         "landscape": None,
-        "hidden": (5,),
+        "hidden": "5",
         "steps": 40,
         "batch_size": 64,
         "eval_every": 10,

@@ -168,10 +168,11 @@ class Problem:
         """The parameters that distinguish the problem: a dict with the keys ``TASK_PARAMETERS``.
 
         ``entry`` is the name without changes, ``given_lr`` the learning rate of arms that say "given". The rest are
-        fields or their defaults. A value is None if the problem has no such parameter.
+        fields or their defaults; ``hidden`` is text such as "32-16", empty for logistic regression. A value is None if
+        the problem has no such parameter.
         """
         defaults = {"batch_size": 64, "eval_every": self.eval_every, "schedule": "constant", "flipped": 0.0}
-        hidden = None if self.on_landscape else tuple(self.fields.get("hidden", ()))
+        hidden = None if self.on_landscape else "-".join(map(str, self.fields.get("hidden", ())))
         named = {"entry": self.entry, "given_lr": self.fields.get("lr"), "hidden": hidden}
         return {key: (defaults | self.fields | named).get(key) for key in TASK_PARAMETERS}
 

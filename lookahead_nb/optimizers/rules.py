@@ -51,8 +51,8 @@ class InnerOptimizer(Optimizer):
 
     @property
     def betas(self) -> tuple[float, float]:
-        """The decay rates whose powers the bias corrections use; 1 where there are none."""
-        return 1.0, 1.0
+        """The decay rates beta1 and beta2, whose powers the bias corrections use; 1 where there are none."""
+        return getattr(self, "beta1", 1.0), getattr(self, "beta2", 1.0)
 
     def __post_init__(self) -> None:
         lr = self.lr
@@ -350,11 +350,6 @@ class Adam(InnerOptimizer):
     family = "adam"
     squares_gradient = True
 
-    @property
-    def betas(self) -> tuple[float, float]:
-        """The decay rates whose powers the bias corrections use."""
-        return self.beta1, self.beta2
-
     def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
         """Return the scalars of ``formulas.adam_update``.
 
@@ -486,11 +481,6 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
         super().__post_init__()
         if self.schedule.kind != "constant":
             raise ValueError(f"lr must be a number or a constant schedule, with or without warm-up, not {self.lr!r}")
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """The decay rates whose powers the bias corrections use."""
-        return self.beta1, self.beta2
 
     @property
     def outward(self) -> float:
