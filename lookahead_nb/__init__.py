@@ -2,7 +2,7 @@
 
 The names below are used as ``lookahead_nb.NAME``. Everything else is imported from its package:
 
-- ``lookahead_nb.optimizers``: inner optimizers, Lookahead, their states, learning-rate schedules
+- ``lookahead_nb.optimizers``: inner optimizers and Lookahead with their states, learning-rate schedules
 - ``lookahead_nb.models``: dense networks and test functions
 - ``lookahead_nb.datasets``: bundled, synthetic and downloaded data sets, and your own
 - ``lookahead_nb.training``: one run, sweeps, their files and stores, workers

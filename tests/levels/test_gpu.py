@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb.kernels import gpu
+from lookahead_nb.kernels import formulas, gpu
 from lookahead_nb.kernels.cpu import step as cpu_step
 from lookahead_nb.kernels.gpu import cuda
 from lookahead_nb.kernels.gpu import step as gpu_step
@@ -297,7 +297,7 @@ def test_a_thread_counts_beyond_32_bits(monkeypatch):
         there = type("", (), {"grid": lambda _: thread, "gridsize": lambda _: 2**29, "local": Local})
         monkeypatch.setattr(gpu_step, "cuda", there)
         p = Sparse()
-        formula, slots = lnb.formulas.RULES["sgd"]
+        formula, slots = formulas.RULES["sgd"]
         gpu_step._plain(formula, len(slots), np.float32)(p, Sparse(), Sparse(), Sparse(), (np.float32(0.5),) * 8)
         return sorted(p)
 
