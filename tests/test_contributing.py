@@ -134,8 +134,8 @@ def test_fashion_mnist_is_trained_on_as_shown(tmp_path, monkeypatch, capsys):
 def test_a_block_that_no_longer_fits_is_found(times, tmp_path):
     step = example("An optimizer")[0]
     path = tmp_path / step["file"]
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     path.write_text(f"{step['words']}\n" * times, encoding="utf-8")
-    with pytest.raises(AssertionError, match=rf"formulas.py holds {times} lines with '# What a sync"):
+    with pytest.raises(AssertionError, match=rf"optimizers.py holds {times} lines with '# What a sync"):
         put(tmp_path, step)
     assert path.read_text(encoding="utf-8").count("\n") == times
