@@ -19,7 +19,7 @@ import pytest
 import lookahead_nb as lnb
 from lookahead_nb.training.store import MANIFEST, Store
 
-SEEDS = 450  # as many units, each of some milliseconds, so that a kill falls into any part of one
+SEEDS = 550  # as many units, each of some milliseconds, so that a kill falls into any part of one
 KILLS, IN_MID_SWEEP = 60, 50
 PATIENCE = 60  # seconds after which a process counts as hung
 
@@ -121,7 +121,7 @@ def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_store(tmp_path, undist
         strays = len(half_written(folder))
         sweeping = Sweeping(folder)
         sweeping.wait_for(int(rng.integers(2, 12)) if kill % 12 else 0)  # 0: while it starts
-        time.sleep(rng.uniform(0, 0.02))
+        time.sleep(rng.uniform(0, 0.04))  # about the time of two units: in any part of one
         status = sweeping.stop(signal.SIGKILL)
         assert_sound(folder)
         done = len(Store.open(folder).done()) if (folder / MANIFEST).exists() else 0
@@ -141,7 +141,7 @@ def test_an_interrupted_sweep_leaves_nothing_half_written(tmp_path, undisturbed)
     for _ in range(10):
         sweeping = Sweeping(folder)
         sweeping.wait_for(int(rng.integers(2, 12)))
-        time.sleep(rng.uniform(0, 0.02))
+        time.sleep(rng.uniform(0, 0.04))  # about the time of two units: in any part of one
         assert sweeping.stop(signal.SIGINT) == 130
         assert_sound(folder)
         assert half_written(folder) == []
