@@ -23,7 +23,7 @@ STEPS = [
     ("installs", 4, 2, "make .venv/.ready .venv-ptx/.ready .venv-peers/.ready"),
     ("check", 1, 2, "make check"),
     ("test", 8, 2, "make test"),
-    ("nojit", 6, 2, "make test LEVEL=nojit"),
+    ("nojit", 6, 1, "make test LEVEL=nojit"),
     ("ptx", 3, 1, "make test LEVEL=ptx"),
     ("sim", 2, 1, "make test LEVEL=sim"),
     ("peers", 4, 1, "make test LEVEL=peers"),
