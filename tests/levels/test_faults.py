@@ -113,6 +113,13 @@ def assert_same_in_the_end(folder, undisturbed):
     pd.testing.assert_frame_equal(store.frame(), undisturbed.frame(), check_exact=True)
 
 
+def wait_for_a_write(folder, strays):
+    """Wait until a part is being written, for a second at most."""
+    end = time.monotonic() + 1
+    while len(half_written(folder)) <= strays and time.monotonic() < end:
+        time.sleep(0.0005)
+
+
 def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_store(tmp_path, undisturbed):
     rng = np.random.default_rng(20190719)
     folder = tmp_path / "store"
@@ -121,7 +128,10 @@ def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_store(tmp_path, undist
         strays = len(half_written(folder))
         sweeping = Sweeping(folder)
         sweeping.wait_for(int(rng.integers(2, 12)) if kill % 12 else 0)  # 0: while it starts
-        time.sleep(rng.uniform(0, 0.04))  # about the time of two units: in any part of one
+        if kill % 4 == 1:
+            wait_for_a_write(folder, strays)
+        else:
+            time.sleep(rng.uniform(0, 0.04))  # about the time of two units: in any part of one
         status = sweeping.stop(signal.SIGKILL)
         assert_sound(folder)
         done = len(Store.open(folder).done()) if (folder / MANIFEST).exists() else 0
@@ -141,7 +151,7 @@ def test_an_interrupted_sweep_leaves_nothing_half_written(tmp_path, undisturbed)
     for _ in range(10):
         sweeping = Sweeping(folder)
         sweeping.wait_for(int(rng.integers(2, 12)))
-        time.sleep(rng.uniform(0, 0.04))  # about the time of two units: in any part of one
+        time.sleep(rng.uniform(0, 0.02))
         assert sweeping.stop(signal.SIGINT) == 130
         assert_sound(folder)
         assert half_written(folder) == []
