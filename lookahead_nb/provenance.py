@@ -62,11 +62,11 @@ def build_folder(kind: str) -> pathlib.Path:
     return folder
 
 
-def _version(package: str) -> str:
+def _version(package: str, absent: str = "not installed") -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"  # run from a folder of sources
+        return absent  # of this package too, where it runs from a folder of sources
 
 
 def machine(gpu: str | None = None) -> dict[str, Any]:
@@ -355,7 +355,7 @@ def device_lines() -> Iterator[str]:
 
     host, bits = machine(), 8 * vector_bytes(cpu_target.target_context)
     yield f"CPU       {host['cpu']} ({host['cpu_class']}): {host['threads']} threads, vectors of {bits} bits"
-    yield "packages  " + ", ".join(f"{name} {_installed(name) or 'is missing'}" for name in CUDA_PACKAGES)
+    yield "packages  " + ", ".join(f"{name} {_version(name, 'is missing')}" for name in CUDA_PACKAGES)
     yield f"driver    {gpu.driver() or 'none that works'}"
     for device in gpu.devices():
         memory = "memory hidden"
@@ -365,10 +365,3 @@ def device_lines() -> Iterator[str]:
         yield f"GPU {device.number:<5} {device.name}: {memory}, compute capability {capability}"
     problem = gpu.problem()
     yield f"CUDA      {f'cannot be used: {problem}' if problem else 'can be used'}"
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
