@@ -9,15 +9,17 @@ import hashlib
 import math
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.core import config
+from numba import _dynfunc, njit, types
+from numba.core import codegen, config, cpu, typed_passes
 from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, overload, register_jitable
 
 # numpy: x/0 is inf as on CUDA, and loops vectorise without the branch that raises ZeroDivisionError.
@@ -74,6 +76,63 @@ _OTHER_LOCATORS = config.CACHE_LOCATOR_CLASSES or (
 config.CACHE_LOCATOR_CLASSES = f"{_OWN_LOCATORS},{_OTHER_LOCATORS}"  # process-wide, so other packages keep theirs
 
 
+_is_formula = [False]  # for each function that is being lowered, the innermost last
+
+
+@contextmanager
+def _formulas_as_bitcode() -> Iterator[None]:
+    """Compile formulas to LLVM code only, for the loops that they are linked into; this halves the time of compiling.
+
+    Numba would also optimise each formula alone and generate machine code and a C wrapper for it, which nothing calls.
+    These are private names of Numba: where one is missing, formulas are compiled as Numba does it.
+    """
+    library, names = codegen.CPUCodeLibrary, ("_optimize_final_module", "_finalize_final_module")
+    patched = [(typed_passes.NativeLowering, "run_pass"), (cpu.CPUContext, "get_executable")]
+    patched += [(library, name) for name in names]
+    known = all(hasattr(owner, name) for owner, name in [*patched, (library, "_finalize_dynamic_globals")])
+    with global_compiler_lock:  # no other thread compiles meanwhile
+        if not known or typed_passes.NativeLowering.run_pass.__module__ == __name__:  # a loop inside another
+            yield
+            return
+        originals = [getattr(owner, name) for owner, name in patched]
+        lower, executable, optimize, finish = originals
+
+        def run_pass(self: Any, state: Any) -> Any:
+            _is_formula.append(bool(state.flags.no_cpython_wrapper))
+            state.flags.no_cfunc_wrapper |= _is_formula[-1]
+            try:
+                return lower(self, state)
+            finally:
+                _is_formula.pop()
+
+        def get_executable(self: Any, library: Any, fndesc: Any, env: Any) -> Any:
+            if not _is_formula[-1]:
+                return executable(self, library, fndesc, env)
+            library._ensure_finalized()
+            module, name = fndesc.lookup_module(), fndesc.qualname.split(".")[-1]
+            return _dynfunc.make_function(module, name, "a formula", 0, env, (library,))
+
+        def optimize_module(self: Any) -> None:
+            if not _is_formula[-1]:
+                optimize(self)
+
+        def finish_module(self: Any) -> None:
+            if not _is_formula[-1]:
+                finish(self)
+                return
+            self._finalize_dynamic_globals()
+            self._finalized = True
+
+        replacements = run_pass, get_executable, optimize_module, finish_module
+        for (owner, name), replacement in zip(patched, replacements, strict=True):
+            setattr(owner, name, replacement)
+        try:
+            yield
+        finally:
+            for (owner, name), original in zip(patched, originals, strict=True):
+                setattr(owner, name, original)
+
+
 def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """Return a decorator that compiles a loop for the CPU with the flags of this module.
 
@@ -100,7 +159,8 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     def decorate(function: Callable) -> Any:
         cache = function.__module__.startswith(__package__)  # in another package an edited formula would go unnoticed
         try:
-            return njit([signature], cache=cache, **FLAGS, **options)(function)
+            with _formulas_as_bitcode():
+                return njit([signature], cache=cache, **FLAGS, **options)(function)
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
