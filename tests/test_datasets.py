@@ -484,7 +484,7 @@ def test_a_small_network_gets_stuck_on_exclusive_or_at_the_stated_losses():
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch, fresh):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ModuleNotFoundError, match=r"^digits needs scikit-learn: install the extra reproduce") as error:
         load("digits")
     assert one_sentence(error)

@@ -101,7 +101,7 @@ def test_plain_python_and_compiled_code_agree():
     for n, step in itertools.product((5, 300), (0, 1, 77)):
         plain, compiled = np.empty(4, np.int64), np.empty(4, np.int64)
         philox.minibatch(n, 4, np.uint64(2**40 + 9), step, plain)
-        philox._loops()[0](n, 4, np.uint64(2**40 + 9), step, compiled)
+        philox._loop(philox.minibatch)(n, 4, np.uint64(2**40 + 9), step, compiled)
         assert plain.tolist() == compiled.tolist()
     plain = np.empty(10)
     philox._fill_uniform(np.uint64(7), philox.NOISE, np.uint64(1), plain)
@@ -112,7 +112,7 @@ def test_plain_python_and_compiled_code_agree():
 def test_rows_beyond_32_bits_stay_in_range():
     n = 2**40 + 12345
     out = np.empty(1000, np.int64)
-    philox._loops()[0](n, 1000, np.uint64(3), 10**6, out)
+    philox._loop(philox.minibatch)(n, 1000, np.uint64(3), 10**6, out)
     assert len({*out.tolist()}) == 1000
     assert 0 <= out.min() < out.max() < n
     assert out.max() > 2**39

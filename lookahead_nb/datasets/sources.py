@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import importlib.util
 import io
 import math
 import struct
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache, partial
 from itertools import starmap
+from pathlib import Path
 
 import numpy as np
 
@@ -128,11 +130,25 @@ _BUNDLED = {
 
 
 def _bundled(name: str) -> _Table:
-    X, y = getattr(extra("sklearn.datasets", "scikit-learn", name), f"load_{name}")(return_X_y=True)
+    X, y = _rows_in_package(name) or getattr(extra("sklearn.datasets", "scikit-learn", name), f"load_{name}")(
+        return_X_y=True
+    )
     X, y = np.ascontiguousarray(X, np.float64), y.astype(np.int64)
     if hashlib.sha256(X.tobytes() + y.tobytes()).hexdigest() != _BUNDLED[name]:
         raise OSError(f"{name} differs in this scikit-learn (by its sha256): install the version in requirements.lock")
     return _Table(X, y, _each_column)
+
+
+def _rows_in_package(name: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the rows of a file inside scikit-learn, if it is there; importing the package would take two seconds."""
+    package = importlib.util.find_spec("sklearn")
+    for folder in (package and package.submodule_search_locations) or ():
+        for file, skipped in ((f"{name}.csv.gz", 0), (f"{name}.csv", 1), (f"{name}_data.csv", 1)):
+            path = Path(folder) / "datasets" / "data" / file
+            if path.is_file():
+                table = np.loadtxt(path, delimiter=",", skiprows=skipped)
+                return table[:, :-1], table[:, -1]
+    return None
 
 
 def _fashion_mnist() -> _Table:

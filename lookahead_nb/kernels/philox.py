@@ -296,14 +296,17 @@ def normal_of(word):
 
 
 @lru_cache(None)
-def _loops() -> tuple[Callable, ...]:
+def _loop(formula: Callable) -> Callable:
+    """Return a formula of this module as a compiled loop."""
+    whole, word = types.int64, types.uint64
     indices, numbers = types.int64[::1], types.float64[::1]
-    return (
-        compiled(types.void(types.int64, types.int64, types.uint64, types.int64, indices))(minibatch),
-        compiled(types.void(types.int64, types.int64, types.uint64, types.int64, types.uint64, indices))(_shuffle),
-        compiled(types.void(types.uint64, types.uint64, types.uint64, numbers))(_fill_uniform),
-        compiled(types.void(types.uint64, types.uint64, types.int64, numbers))(fill_normal),
-    )
+    signatures = {
+        minibatch: (whole, whole, word, whole, indices),
+        _shuffle: (whole, whole, word, whole, word, indices),
+        _fill_uniform: (word, word, word, numbers),
+        fill_normal: (word, word, whole, numbers),
+    }
+    return compiled(types.void(*signatures[formula]))(formula)
 
 
 def minibatches(n: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
@@ -346,7 +349,7 @@ def minibatches(n: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def _endless(n: int, batch_size: int, seed: np.uint64) -> Iterator[np.ndarray]:
-    fill = _loops()[0]
+    fill = _loop(minibatch)
     step = 0
     while True:
         out = np.empty(batch_size, np.int64)
@@ -379,7 +382,7 @@ def permutation(n: int, seed: int, stream: np.uint64) -> np.ndarray:
     """
     out = np.empty(n, np.int64)
     if n:
-        _loops()[1](n, 0, np.uint64(seed), 0, stream, out)
+        _loop(_shuffle)(n, 0, np.uint64(seed), 0, stream, out)
     return out
 
 
@@ -402,7 +405,7 @@ def uniforms(n: int, seed: int, stream: np.uint64, block: int = 0) -> np.ndarray
     (n,) float64 array
     """
     out = np.empty(n, np.float64)
-    _loops()[2](np.uint64(seed), stream, np.uint64(block), out)
+    _loop(_fill_uniform)(np.uint64(seed), stream, np.uint64(block), out)
     return out
 
 
@@ -425,5 +428,5 @@ def normals(n: int, seed: int, stream: np.uint64, step: int = 0) -> np.ndarray:
     (n,) float64 array
     """
     out = np.empty(n, np.float64)
-    _loops()[3](np.uint64(seed), stream, step, out)
+    _loop(fill_normal)(np.uint64(seed), stream, step, out)
     return out
