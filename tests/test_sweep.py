@@ -13,6 +13,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb.datasets import from_arrays
+from lookahead_nb.kernels import bundles
 from lookahead_nb.kernels.cpu import groups
 from lookahead_nb.training import engine_cpu, plan, setup
 from lookahead_nb.training.setup import Setup, Training
@@ -42,6 +43,13 @@ def problem(classes=3, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(0, 1, (ROWS, 4))
     return from_arrays(X, (X[:, 0] * X[:, 1] > 0).astype(int) + (np.arange(ROWS) % 2 if classes == 3 else 0))
+
+
+@cache
+def alike(classes=3, seed=0):
+    """Data that differs from seed to seed, in parts of the same sizes."""
+    rng, y = np.random.default_rng(seed), np.arange(ROWS) % classes
+    return from_arrays(rng.normal(0, 1, (ROWS, 4)) + y[:, None], y)
 
 
 def many(count, inner=None):
@@ -173,10 +181,81 @@ def test_r1_side_by_side(name, opts, monkeypatch):
     for opt in opts:
         params = model.init(3)
         alone = engine_cpu.train_network(here, opt, 3, rows, params, opt.init(params))
-        beside = engine_cpu.train_side_by_side(here, [opt], 3, rows)
+        beside = engine_cpu.train_side_by_side(here, [opt], [3], [rows])
         kinds = 1 + opt.has_slow_weights
         assert np.array_equal(beside.results[:, :, :kinds], alone.results[:, :, :kinds])
         assert beside.diverged_at == alone.diverged_at == -1
+
+
+@pytest.mark.parametrize("name", ["perceptron", "deep", "one logit", "logistic"])
+def test_r1_on_data_of_its_own(name, monkeypatch):
+    """Rows of a second data set, in a kernel that holds several; plain Python runs it with one lane."""
+    if not COMPILED:
+        monkeypatch.setattr(groups, "ROWS_AT_ONCE", 5)
+    model = MODELS[name]
+    training = Training(steps=5, batch_size=4, eval_at=[1, 2, 4], eval_rows=100)
+    decoy, here = (Setup(model, alike(model.n_classes, seed), training) for seed in (1, 0))
+    rows, others, opt = here.rows(3), decoy.rows(3), lnb.Lookahead(lnb.AdamW(0.02), sync_period=2)
+    params = model.init(3)
+    alone = engine_cpu.train_network(here, opt, 3, rows, params, opt.init(params))
+    batches_of, evaluation_of = bundles.batches_of_lanes, bundles.evaluation_of_lanes
+
+    def batches_of_lanes(distinct, sets, *how):
+        return batches_of([others, *distinct], [1 for _ in sets], *how)
+
+    monkeypatch.setattr(bundles, "batches_of_lanes", batches_of_lanes)
+    monkeypatch.setattr(bundles, "evaluation_of_lanes", lambda all_, *how: evaluation_of([others, *all_], *how))
+    beside = engine_cpu.train_side_by_side(here, [opt], [3], [rows])
+    assert np.array_equal(beside.results, alone.results)
+
+
+@pytest.mark.jit
+@each_width
+@pytest.mark.parametrize("own_data", [False, True], ids=["shared data", "own data"])
+@pytest.mark.parametrize("name", ["perceptron", "deep", "one logit", "logistic"])
+def test_r1_among_runs_of_other_seeds(name, own_data, dtype):
+    """Few settings and many seeds: lanes of one group have their own minibatches, starts and data."""
+    model, seeds = MODELS[name], [3, 1, 2**40, 7, 9, 11, 8]
+    data = partial(alike, model.n_classes) if own_data else problem(model.n_classes)
+    opts = list(many(5))
+    how = {**HOW, "dtype": dtype, "eval_at": [1, 3, 4], "steps": 20}
+    frame = lnb.sweep(model, data, opts, seeds=seeds, **how)
+    how.pop("progress")
+    assert_alone(frame, model, data, opts, seeds, how)
+
+
+def formed(counts, rows=None, opts=None):
+    """The groups of runs of several seeds, with so many runs each."""
+    model, data = MODELS["perceptron"], problem()
+    here = Setup(model, data, Training(steps=5, batch_size=4))
+    seeds = [seed for seed, count in enumerate(counts) for _ in range(count)]
+    opts = opts or list(many(40))[: len(seeds)] * 3
+    rows = rows or {seed: here.rows(seed) for seed in seeds}
+    found = plan.groups(here, opts[: len(seeds)], seeds, rows)
+    assert sorted(itertools.chain.from_iterable(found)) == list(range(len(seeds)))
+    return [[seeds[i] for i in group] for group in found]
+
+
+@pytest.mark.jit
+def test_groups_have_one_seed_where_it_fills_them_and_several_where_not():
+    assert [len(group) for group in formed([40], opts=[lnb.AdamW(0.01)] * 40)] == [16, 16, 8]
+    five = [lnb.AdamW(0.01)] * 100
+    assert [len(group) for group in formed([5] * 10, opts=five)] == [16, 16, 16, 1, 1]
+    mixed = formed([20, 4, 14, 9], opts=five)
+    assert sorted((len(group), len({*group})) for group in mixed) == [(1, 1), (14, 1), (16, 1), (16, 3)]
+    assert all(len(group) == 1 for group in formed([3, 2], opts=five))
+
+
+@pytest.mark.jit
+def test_data_of_other_shapes_or_large_data_is_not_mixed(monkeypatch):
+    opts = [lnb.AdamW(0.01)] * 16
+    setups = [Setup(MODELS["perceptron"], alike(seed=seed), Training(steps=5, batch_size=4)) for seed in range(2)]
+    rows = {seed: here.rows(0) for seed, here in enumerate(setups)}
+    assert [len({*group}) for group in formed([8, 8], rows, opts)] == [2]
+    shorter = replace(rows[1], X=rows[1].X[:-1], y=rows[1].y[:-1])
+    assert [{*group} for group in formed([8, 8], {0: rows[0], 1: shorter}, opts)] == [{0}, {1}]
+    monkeypatch.setattr(plan, "MOST_COPIED", 16 * rows[0].nbytes - 1)
+    assert [{*group} for group in formed([8, 8], rows, opts)] == [{0}, {1}]
 
 
 def in_frame(**changes):
@@ -211,7 +290,8 @@ def test_r1_in_any_chunk(chunk, monkeypatch):
 def test_r1_in_units_of_any_size(runs, monkeypatch):
     whole = in_frame()
     monkeypatch.setattr(plan, "UNIT_RUNS", runs)
-    monkeypatch.setattr(plan, "SIDE_BY_SIDE_FROM", 1)
+    monkeypatch.setattr(plan, "SHARED_FROM", 1)
+    monkeypatch.setattr(plan, "MIXED_FROM", 1)
     pd.testing.assert_frame_equal(in_frame(), whole, check_exact=True)
 
 
@@ -422,9 +502,11 @@ def test_units_do_not_depend_on_the_machine():
     """Their names are those of files on a disk, which another machine may go on with."""
     data = from_arrays(np.zeros((200, 64)), np.arange(200) % 10)
     units = plan.Plan(Setup(lnb.MLP((64, 32, 10)), data, Training()), list(many(100)), [0, 1]).units
-    assert [unit.size for unit in units] == [32, 32, 32, 4] * 2
-    assert units[0].name == "3f9d89c98098694dad2cd33c4b1aa0f9"
-    assert sorted(i for unit in units[:4] for i in unit.which) == list(range(100))
+    assert [unit.size for unit in units] == [32] * 6 + [8]
+    assert units[0].name == "b4a6efc51c7242ea166b6c10a1ba00ed"
+    runs = [(seed, i) for unit in units for seed, i in zip(unit.seeds, unit.which.tolist(), strict=True)]
+    assert sorted(runs) == list(itertools.product([0, 1], range(100)))
+    assert [seed for seed, _ in runs] == [0] * 100 + [1] * 100
 
 
 class Recording(Executor):
@@ -449,13 +531,16 @@ def test_any_executor_gets_every_unit_once():
     assert len({unit.name for unit in executor.units}) == len(executor.units)
 
 
-def test_the_error_of_a_unit_reaches_the_caller_and_the_others_are_kept(tmp_path):
+def test_the_error_of_a_unit_reaches_the_caller_and_the_others_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "UNIT_RUNS", 16)
+
     def data(seed):
         if seed == 2:
             raise OSError("no such seed")
         return problem()
 
-    sweep = partial(lnb.sweep, MODELS["perceptron"], data, [lnb.SGD(0.1)], seeds=5, **HOW)
+    rates = [0.01 * i for i in range(1, 17)]
+    sweep = partial(lnb.sweep, MODELS["perceptron"], data, lnb.grid(lnb.SGD(), lr=rates), seeds=5, **HOW)
     with pytest.raises(OSError, match="no such seed"):
         sweep()
     with pytest.raises(OSError, match="no such seed"):
@@ -527,3 +612,103 @@ def test_seeds_in_flight_load_their_rows_once(monkeypatch):
     configs = [lnb.AdamW(0.01), lnb.SGD(0.1)]
     lnb.sweep(MODELS["perceptron"], load, configs, seeds=8, steps=3, batch_size=BATCH, progress=False)
     assert sorted(loads) == [*range(8)]
+
+
+# ------------------------------------------------------------------------------------------------ many tasks
+
+
+def tasks(**changes):
+    """Tasks of different shapes and lengths, one of them with its own configurations."""
+    by_name = {
+        "perceptron": lnb.Task("perceptron", MODELS["perceptron"], problem()),
+        "per seed": lnb.Task("per seed", MODELS["logistic"], partial(problem, 2), steps=7, batch_size=3, eval_at=[2]),
+        "bowl": lnb.Task("bowl", lnb.landscapes.Quadratic([1.0, 0.1]), steps=9),
+        "own": lnb.Task("own", MODELS["deep"], problem(), configs=[lnb.SGD(0.1), lnb.ScheduleFreeAdamW(0.01)]),
+    }
+    return [replace(by_name[name], **changes.get(name, {})) for name in by_name]
+
+
+SEEDS_OF_TASKS = [3, 1]
+OF_TASKS: dict = {"seeds": SEEDS_OF_TASKS, "steps": 10, "batch_size": 4, "eval_at": [1, 4], "progress": False}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_r1_for_a_task_among_others(stored, tmp_path):
+    opts = list(many(7 if COMPILED else 2))
+    frame = lnb.sweep(tasks(), None, opts, store=tmp_path / "store" if stored else None, **OF_TASKS)
+    assert list(frame)[:3] == ["task", "run", "seed"]
+    assert frame["task"].drop_duplicates().tolist() == [task.name for task in tasks()]
+    for task in tasks():
+        how = {name: getattr(task, name) or OF_TASKS[name] for name in ("steps", "batch_size", "eval_at")}
+        alone = lnb.sweep(task.model, task.data, task.configs or opts, seeds=SEEDS_OF_TASKS, progress=False, **how)
+        rows = frame[frame["task"] == task.name].reset_index(drop=True)
+        pd.testing.assert_frame_equal(rows[list(alone)], alone, check_exact=True, check_dtype=False)
+
+
+def test_tasks_resume_from_a_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "UNIT_RUNS", 16)
+    opts, stored = list(many(20 if COMPILED else 2)), []
+
+    def stop(done, total):
+        stored.append(done)
+        if 0 < done < total:
+            raise KeyboardInterrupt
+
+    how = {**OF_TASKS, "store": tmp_path / "store"}
+    with pytest.raises(KeyboardInterrupt):
+        lnb.sweep(tasks(), None, opts, **{**how, "progress": stop})
+    reported = []
+    frame = lnb.sweep(tasks(), None, opts, **{**how, "progress": lambda *now: reported.append(now)})
+    assert reported[0][0] == stored[-1] > 0
+    pd.testing.assert_frame_equal(frame, lnb.sweep(tasks(), None, opts, **OF_TASKS), check_exact=True)
+    with pytest.raises(ValueError, match=r"configuration must be that of the store .*tasks.bowl.training.steps"):
+        lnb.sweep(tasks(bowl={"steps": 8}), None, opts, **how)
+
+
+def test_the_task_with_the_most_work_is_trained_first():
+    executor = Recording()
+    lnb.sweep(tasks(), None, list(many(2)), executor=executor, **OF_TASKS)
+    work = [unit.size * unit.setup.operations for unit in executor.units]
+    assert work == sorted(work, reverse=True)
+    assert len({unit.task for unit in executor.units}) == 4
+
+
+def test_data_that_cannot_be_made_names_task_and_seed_and_the_others_are_kept(tmp_path):
+    def data(seed):
+        if seed == 1:
+            raise OSError("no such seed")
+        return problem(2)
+
+    bad, message = (
+        tasks(**{"per seed": {"data": data}}),
+        r"task 'per seed' could not make the data of seed 1 \(OSError: ",
+    )
+    with pytest.raises(plan.DataError, match=message):
+        lnb.sweep(bad, None, [lnb.SGD(0.1)], store=tmp_path / "store", **OF_TASKS)
+    (missing,) = Store.open(tmp_path / "store").verify()
+    assert missing.startswith("1 of 4 units are missing")
+    with pytest.raises(plan.DataError, match=message):
+        lnb.sweep(bad, None, [lnb.SGD(0.1)], **{**OF_TASKS, "seeds": [1]})
+
+
+BAD_TASKS = {
+    "none": ([], {}, ValueError, "tasks must hold at least one task, not none"),
+    "no task": ([3], {}, TypeError, r"tasks\[0\] must be a Task, not 3"),
+    "no name": ([lnb.Task("", MODELS["deep"], None)], {}, TypeError, r"tasks\[0\] must have a name, not ''"),
+    "same name": ([*tasks(), tasks()[1]], {}, ValueError, r"tasks\[4\] must have a name of its own.*'per seed' too"),
+    "bad steps": (tasks(own={"steps": 0}), {}, ValueError, r"tasks\[3\] \('own'\): steps must be a whole number"),
+    "bad data": (tasks(own={"data": problem(2)}), {}, ValueError, r"tasks\[3\] \('own'\): data must have the features"),
+    "bad configs": (tasks(own={"configs": []}), {}, ValueError, r"\('own'\): configs must hold at least one"),
+    "no configs": (tasks(), {"configs": None}, TypeError, r"configs must be a list .* tasks\[0\] has none of its own"),
+    "data beside": (tasks(), {"data": problem()}, TypeError, "data must be None with a list of tasks"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TASKS.values(), ids=BAD_TASKS)
+def test_a_bad_task_is_refused_ahead_of_all_training(case, monkeypatch):
+    entries, how, error, message = case
+    monkeypatch.setattr(plan, "train_unit", None)
+    how = {"data": None, "configs": [lnb.SGD(0.1)]} | how
+    with pytest.raises(error, match=message) as refused:
+        lnb.sweep(entries, how["data"], how["configs"], **OF_TASKS)
+    assert "\n" not in str(refused.value)

@@ -180,13 +180,41 @@ class Batches(NamedTuple):
     seed: Any
 
 
+class BatchesOfLanes(NamedTuple):
+    """The training rows of runs side by side on the CPU, and how their minibatches are drawn.
+
+    Attributes
+    ----------
+    X : (sets, rows, features) array
+        The data sets of the runs, float32 or float64, all of one shape.
+    y : (sets, rows) int64 array
+        The labels.
+    sets : (lanes,) int64 array
+        The data set of each run.
+    seeds : (lanes,) uint64 array
+        One for each run; runs of one seed are neighbours.
+    shared : bool
+        Whether all runs have one seed and one data set, and therefore the same minibatches.
+    batch_size : int64
+        Rows of a minibatch.
+    """
+
+    X: Any
+    y: Any
+    sets: Any
+    seeds: Any
+    shared: Any
+    batch_size: Any
+
+
 class Evaluation(NamedTuple):
     """What is evaluated, when, and where the results go.
 
     Attributes
     ----------
     X, y, bounds : arrays
-        The rows to evaluate; part i runs from bounds[i] to bounds[i + 1]. Empty for a test function.
+        The rows to evaluate; part i runs from bounds[i] to bounds[i + 1]. Empty for a test function. For runs side by
+        side on the CPU X and y have a first axis of data sets.
     steps : (m,) int64 array
         The evaluated steps, rising.
     results : (R, m, 2, parts, 2) float64 array
@@ -368,6 +396,38 @@ def batches_of(rows: Any, batch_size: int, seed: int) -> Batches:
     return Batches(readonly(rows.X), readonly(rows.y), np.int64(batch_size), np.uint64(seed))
 
 
+def batches_of_lanes(distinct: list[Any], sets: np.ndarray, batch_size: int, seeds: np.ndarray) -> BatchesOfLanes:
+    """Return the :class:`BatchesOfLanes` of runs side by side.
+
+    Parameters
+    ----------
+    distinct : list of training.setup.Rows
+        The rows of the data sets, all of one shape; copied if there are several.
+    sets : (lanes,) int array
+        The data set of each run.
+    batch_size : int
+        Rows of a minibatch.
+    seeds : (lanes,) int array
+        The seed of each run.
+
+    Returns
+    -------
+    BatchesOfLanes
+    """
+    return BatchesOfLanes(
+        _stacked([rows.X for rows in distinct]),
+        _stacked([rows.y for rows in distinct]),
+        readonly(np.asarray(sets, np.int64)),
+        readonly(np.asarray(seeds, np.uint64)),
+        len(distinct) == 1 and len({*seeds}) == 1,
+        np.int64(batch_size),
+    )
+
+
+def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
+    return readonly(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
+
+
 def evaluation_of(rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at: np.ndarray) -> Evaluation:
     """Return the :class:`Evaluation` of a data set's rows.
 
@@ -389,6 +449,26 @@ def evaluation_of(rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at
     return Evaluation(
         readonly(rows.eval_X), readonly(rows.eval_y), readonly(rows.bounds), readonly(steps), results, diverged_at
     )
+
+
+def evaluation_of_lanes(
+    distinct: list[Any], steps: np.ndarray, results: np.ndarray, diverged_at: np.ndarray
+) -> Evaluation:
+    """Return the :class:`Evaluation` of runs side by side.
+
+    Parameters
+    ----------
+    distinct : list of training.setup.Rows
+        The rows of the data sets, all of one shape and with the same bounds; copied if there are several.
+    steps, results, diverged_at : arrays
+        As in :func:`evaluation_of`.
+
+    Returns
+    -------
+    Evaluation
+    """
+    X, y = _stacked([rows.eval_X for rows in distinct]), _stacked([rows.eval_y for rows in distinct])
+    return Evaluation(X, y, readonly(distinct[0].bounds), readonly(steps), results, diverged_at)
 
 
 # -------------------------------------------------------------------------------------------------------- Numba types
@@ -528,8 +608,8 @@ def batches_type(scalar: Any) -> Any:
     return bundle_type(Batches, read(scalar, 2), read(types.int64), types.int64, types.uint64)
 
 
-def evaluation_type(scalar: Any) -> Any:
-    """Return the Numba type of :func:`evaluation_of`.
+def batches_of_lanes_type(scalar: Any) -> Any:
+    """Return the Numba type of :func:`batches_of_lanes`.
 
     Parameters
     ----------
@@ -540,10 +620,29 @@ def evaluation_type(scalar: Any) -> Any:
     -------
     numba.types.Type
     """
-    whole = read(types.int64)
+    whole, seeds = types.int64, types.uint64
     return bundle_type(
-        Evaluation, read(scalar, 2), whole, whole, whole, written(types.float64, 5), written(types.int64)
+        BatchesOfLanes, read(scalar, 3), read(whole, 2), read(whole), read(seeds), types.boolean, types.int64
     )
+
+
+def evaluation_type(scalar: Any, sets: int = 0) -> Any:
+    """Return the Numba type of :func:`evaluation_of`, or that of :func:`evaluation_of_lanes`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+    sets : int, default 0
+        1 for rows with a first axis of data sets.
+
+    Returns
+    -------
+    numba.types.Type
+    """
+    whole = read(types.int64)
+    X, y = read(scalar, 2 + sets), read(types.int64, 1 + sets)
+    return bundle_type(Evaluation, X, y, whole, whole, written(types.float64, 5), written(types.int64))
 
 
 def syncs_type(scalar: Any) -> Any:

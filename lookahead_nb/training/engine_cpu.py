@@ -198,16 +198,20 @@ def train_on_landscape(
 
 
 def train_side_by_side(
-    setup: Setup, opts: list[Optimizer], seed: int, rows: Rows, keep_going: Callable[[], bool] = always
+    setup: Setup, opts: list[Optimizer], seeds: list[int], rows: list[Rows], keep_going: Callable[[], bool] = always
 ) -> Outcome:
-    """Train networks of one seed side by side, one in each SIMD lane, bit for bit as :func:`train_network`.
+    """Train networks side by side, one in each SIMD lane, bit for bit as :func:`train_network`.
 
     Parameters
     ----------
     setup : Setup
     opts : list of Optimizer
         At most ``lanes_of(dtype)`` of one kernel, none of them adaptive.
-    seed, rows, keep_going
+    seeds : list of int
+        The seed of each run; it costs least if runs of one seed are neighbours.
+    rows : list of Rows
+        The rows of each run, see :func:`alike`.
+    keep_going : function
         As in :func:`train_network`.
 
     Returns
@@ -217,9 +221,13 @@ def train_side_by_side(
     width: Any = setup.dtype.type
     model: Any = setup.model
     lanes, count = lanes_of(width), len(opts)
-    everyone = [*opts, *[opts[-1]] * (lanes - count)]
-    numbers = run_numbers(everyone, setup.dtype)
-    weights = _weights_of_lanes(numbers, model.init(seed, setup.dtype))
+    unused = lanes - count  # repeat the last run
+    numbers = run_numbers([*opts, *[opts[-1]] * unused], setup.dtype)
+    all_seeds = np.array([*seeds, *[seeds[-1]] * unused], np.uint64)
+    distinct = list(dict.fromkeys(rows))
+    sets = np.array([distinct.index(data) for data in [*rows, *[rows[-1]] * unused]])
+    starts = {seed: model.init(seed, setup.dtype) for seed in dict.fromkeys(seeds)}
+    weights = _weights_of_lanes(numbers, np.stack([starts[seed] for seed in all_seeds.tolist()], -1))
     syncs = bundles.Syncs(
         readonly(numbers.period),
         readonly(np.moveaxis(numbers.slow_steps, 0, -1).astype(width)),
@@ -229,10 +237,11 @@ def train_side_by_side(
         readonly(numbers.outward.astype(width)[None]),
     )
     results, diverged_at = setup.blank_results(lanes), np.full(lanes, -1)
-    evaluation = bundles.evaluation_of(rows, setup.eval_steps, results, diverged_at)
+    evaluation = bundles.evaluation_of_lanes(distinct, setup.eval_steps, results, diverged_at)
     work_lines = groups.work_lines(model.sizes, max(setup.training.batch_size, groups.ROWS_AT_ONCE))
     work = lined_up((work_lines,), width)
-    arguments = bundles.network_of(model, width), bundles.batches_of(rows, setup.training.batch_size, seed)
+    batches = bundles.batches_of_lanes(distinct, sets, setup.training.batch_size, all_seeds)
+    arguments = bundles.network_of(model, width), batches
     scalars = [StepScalars(opt, width) for opt in opts]
     taken = 0
     for first, last in stretches(setup, setup.stride):
@@ -265,10 +274,10 @@ def _syncs_of_one_run(opt: Optimizer, setup: Setup, numbers: RunNumbers, params:
 
 
 def _weights_of_lanes(numbers: RunNumbers, start: np.ndarray) -> bundles.Weights:
-    """Return the weights of runs that all start at the same point, (n, lanes)."""
+    """Return the weights of runs that start at these points, (n, lanes)."""
     arrays = {name: lined_up((size,), start.dtype) for name, size in numbers.sizes(len(start)).items()}
     for name, array in arrays.items():
         slot = dict(zip(("s1", "s2"), numbers.slots, strict=False)).get(name)
         if name in ("p", "slow") or slot in STARTS_AT_WEIGHTS:
-            array[:] = start[: len(array), None]
+            array[:] = start[: len(array)]
     return bundles.Weights(**arrays)

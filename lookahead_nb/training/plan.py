@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 UNIT_OPERATIONS = 3e10  # floating-point work of a unit: a few tenths of a second on one core
 UNIT_RUNS = 1024
-SIDE_BY_SIDE_FROM = 6  # runs; fewer are quicker one by one: sixteen side by side took the time of 4 to 10 alone
+SHARED_FROM = 6  # runs of one seed; fewer are quicker one by one: sixteen side by side take the time of 4 to 10 alone
+MIXED_FROM = 7  # runs of several seeds
+OWN_GROUP_FROM = 12  # runs that are left of one seed; fewer are quicker among those of other seeds
+MOST_COPIED = 64 * 2**20  # bytes of the data sets of a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,8 @@ class Unit:
         One item for each run.
     which : (runs,) int64 array
         The number of each run's configuration.
+    task : str
+        The name of the task; empty in a sweep of one.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Unit:
     opts: list[Optimizer]
     seeds: list[int]
     which: np.ndarray
+    task: str = ""
 
     @property
     def size(self) -> int:
@@ -62,10 +68,12 @@ class Unit:
         return f"unit {self.name[:8]} ({self.size} runs)"
 
 
+class DataError(RuntimeError):
+    """The data of a task and seed could not be made."""
+
+
 class Plan:
     """All runs of a sweep, cut into units, the same ones on every machine.
-
-    Runs of one seed are neighbours, and within a seed so are the runs that one kernel can train side by side.
 
     Parameters
     ----------
@@ -74,6 +82,8 @@ class Plan:
         Equal ones are trained once, with a warning.
     seeds : iterable of int, or int
         In [0, 2**63), or how many.
+    task : str
+        The name of the task, in a sweep of several.
 
     Raises
     ------
@@ -81,9 +91,10 @@ class Plan:
         If configs or seeds are empty or hold anything else, or the data does not fit.
     """
 
-    def __init__(self, setup: Setup, configs: Iterable[Optimizer], seeds: Iterable[int] | int) -> None:
+    def __init__(self, setup: Setup, configs: Iterable[Optimizer], seeds: Iterable[int] | int, task: str = "") -> None:
         self.setup, self.configs, self.seeds = setup, _checked_configs(configs, setup), _checked_seeds(seeds)
-        setup.rows(self.seeds[0])  # checks model, batches and data against each other
+        self.task = task
+        _rows(setup, self.seeds[0], task)  # checks model, batches and data against each other
         self.settings, self.has_slow = settings_frame(self.configs), slow_rows(self.configs)
         self.size = len(self.configs) * len(self.seeds)
         self._place = {seed: at for at, seed in enumerate(self.seeds)}
@@ -116,25 +127,34 @@ class Plan:
         settings = {"eval_steps": self.setup.eval_steps.tolist(), "configs": configs}
         return self.setup.settings() | {"data": data, "seeds": self.seeds} | settings
 
+    @cached_property
+    def units(self) -> list[Unit]:
+        """The units; the runs of one kernel and seed are neighbours."""
+        in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.setup.operations), 1, UNIT_RUNS // 16)) * 16
+        common = self.setup.settings() | {"eval": self.setup.eval_steps.tolist()}
+        base = hashlib.sha256(json.dumps(common | ({"task": self.task} if self.task else {})).encode())
+        settings, units, runs = [json.dumps(opt.settings()) for opt in self.configs], [], self._in_order(in_one)
+        while part := list(itertools.islice(runs, in_one)):
+            name = base.copy()
+            name.update(json.dumps([[seed, settings[i]] for seed, i in part]).encode())
+            which, seeds = [i for _, i in part], [seed for seed, _ in part]
+            opts = [self.configs[i] for i in which]
+            units.append(Unit(name.hexdigest()[:32], self.setup, opts, seeds, np.array(which), self.task))
+        return units
+
+    def _in_order(self, in_one: int) -> Iterator[tuple[int, int]]:
+        """Yield (seed, configuration): few seeds at a time, kernel by kernel, so that units can fill all lanes."""
+        by_kernel: dict[tuple, list[int]] = {}
+        for i in sorted(range(len(self.configs)), key=lambda i: self._neighbours(self.configs[i])):
+            by_kernel.setdefault(self.configs[i].kernel, []).append(i)
+        at_once = -(-in_one // min(map(len, by_kernel.values())))
+        for first in range(0, len(self.seeds), at_once):
+            for members in by_kernel.values():
+                yield from itertools.product(self.seeds[first : first + at_once], members)
+
     @staticmethod
     def _neighbours(opt: Optimizer) -> tuple:
         return *opt.kernel, opt.sync.period if opt.sync else 0  # runs of one period share a pass for their syncs
-
-    @cached_property
-    def units(self) -> list[Unit]:
-        """The units, seed by seed."""
-        in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.setup.operations), 1, UNIT_RUNS // 16)) * 16
-        order = sorted(range(len(self.configs)), key=lambda i: self._neighbours(self.configs[i]))
-        base = hashlib.sha256(json.dumps(self.setup.settings() | {"eval": self.setup.eval_steps.tolist()}).encode())
-        settings, units = [json.dumps(opt.settings()) for opt in self.configs], []
-        for seed in self.seeds:
-            for first in range(0, len(order), in_one):
-                which = order[first : first + in_one]
-                name = base.copy()
-                name.update(json.dumps([seed, [settings[i] for i in which]]).encode())
-                opts = [self.configs[i] for i in which]
-                units.append(Unit(name.hexdigest()[:32], self.setup, opts, [seed] * len(which), np.array(which)))
-        return units
 
     def rows(self, trained: list[tuple[Unit, tuple]]) -> pd.DataFrame:
         """Return the tidy rows of trained units, ordered.
@@ -180,41 +200,109 @@ def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[lis
     Raises
     ------
     Exception
-        Whatever loading the data raises.
+        Whatever loading the data raises; in a sweep of several tasks a DataError, which names task and seed.
     """
     setup = unit.setup
-    rows = {seed: setup.rows(seed) for seed in dict.fromkeys(unit.seeds)}
-    runs = list(zip(unit.seeds, unit.opts, strict=True))
-    outcomes = []
-    for (seed, kernel), members in itertools.groupby(runs, lambda run: (run[0], run[1].kernel)):
-        opts = [opt for _, opt in members]
-        for first in range(0, len(opts), lanes_of(setup.dtype)):
-            group = opts[first : first + lanes_of(setup.dtype)]
-            outcomes += _train_group(setup, group, kernel, seed, rows[seed], keep_going)
-    run_ids = [setup.run_id(opt, seed, rows[seed]) for seed, opt in runs]
-    results = np.concatenate([outcome.results for outcome in outcomes])
-    return run_ids, results, np.concatenate([outcome.diverged_at for outcome in outcomes])
+    rows = {seed: _rows(setup, seed, unit.task) for seed in dict.fromkeys(unit.seeds)}
+    run_ids = [setup.run_id(opt, seed, rows[seed]) for seed, opt in zip(unit.seeds, unit.opts, strict=True)]
+    results, diverged_at = setup.blank_results(unit.size), np.full(unit.size, -1)
+    for group in groups(setup, unit.opts, unit.seeds, rows):
+        opts, seeds = [unit.opts[i] for i in group], [unit.seeds[i] for i in group]
+        outcome = _train_group(setup, opts, seeds, [rows[seed] for seed in seeds], keep_going)
+        results[group], diverged_at[group] = outcome.results, outcome.diverged_at
+    return run_ids, results, diverged_at
+
+
+def _rows(setup: Setup, seed: int, task: str) -> Rows:
+    """Return the rows of a seed; an error of a function that makes the data names the task, if there are several."""
+    try:
+        return setup.rows(seed)
+    except Exception as error:
+        if not task or not callable(setup.data):
+            raise
+        raise DataError(
+            f"task {task!r} could not make the data of seed {seed} ({type(error).__name__}: {error})"
+        ) from error
+
+
+def groups(setup: Setup, opts: list[Optimizer], seeds: list[int], rows: dict[int, Rows]) -> list[list[int]]:
+    """Return the groups in which runs are trained: side by side in SIMD lanes where that is quicker, else one by one.
+
+    Runs of one kernel, seed and data set share minibatches. They fill as many groups as they can. What is left of each
+    seed fills groups of several seeds, unless it is nearly a group itself.
+
+    Parameters
+    ----------
+    setup : Setup
+    opts, seeds : lists
+        One item for each run.
+    rows : dict of Rows by seed
+
+    Returns
+    -------
+    list of list of int
+        The numbers of the runs of each group, each run once. A group is trained side by side if it has several runs of
+        a network.
+
+    Notes
+    -----
+    Which groups are formed changes no result (promise R1). ``SHARED_FROM``, ``MIXED_FROM`` and ``OWN_GROUP_FROM`` come
+    from ``tests/benchmarks/groups.py``.
+    """
+    by_kernel: dict[tuple, dict[int, list[int]]] = {}
+    for i, (opt, seed) in enumerate(zip(opts, seeds, strict=True)):
+        by_kernel.setdefault(opt.kernel, {}).setdefault(seed, []).append(i)
+    lanes = lanes_of(setup.dtype)
+    formed: list[list[int]] = []
+    for kernel, by_seed in by_kernel.items():
+        if not setup.model.needs_data or kernel[1] == "adaptive":
+            formed += list(by_seed.values()) if not setup.model.needs_data else [[i] for i in _joined(by_seed.values())]
+            continue
+        left: list[int] = []  # of several seeds, with rows of one shape
+        for seed, members in by_seed.items():
+            if left and not _alike(rows[seeds[left[0]]], rows[seed], lanes):
+                formed += _cut(left, lanes, MIXED_FROM)
+                left = []
+            whole = len(members) - len(members) % lanes
+            if len(members) - whole >= OWN_GROUP_FROM:
+                whole = len(members)
+            formed += _cut(members[:whole], lanes, SHARED_FROM)
+            left += members[whole:]
+        formed += _cut(left, lanes, MIXED_FROM if len({seeds[i] for i in left}) > 1 else SHARED_FROM)
+    return formed
+
+
+def _cut(members: list[int], lanes: int, at_least: int) -> list[list[int]]:
+    """Return whole groups of lanes, and the last one if it is large enough, else its runs one by one."""
+    cut = [members[first : first + lanes] for first in range(0, len(members), lanes)]
+    if cut and len(cut[-1]) < at_least:
+        cut += [[i] for i in cut.pop()]
+    return cut
+
+
+def _joined(lists: Iterable[list[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(lists))
+
+
+def _alike(first: Rows, other: Rows, lanes: int) -> bool:
+    """Return whether runs on both data sets may stand side by side: rows of one shape, not too large to be copied."""
+    if first is other:
+        return True
+    same = first.X.shape == other.X.shape and np.array_equal(first.bounds, other.bounds)
+    return same and lanes * first.nbytes <= MOST_COPIED
 
 
 def _train_group(
-    setup: Setup,
-    opts: list[Optimizer],
-    kernel: tuple[str, str],
-    seed: int,
-    rows: Rows,
-    keep_going: Callable[[], bool],
-) -> list[Outcome]:
-    """Train runs of one seed and one kernel, side by side where that is quicker."""
-    if setup.model.needs_data and kernel[1] != "adaptive" and len(opts) >= SIDE_BY_SIDE_FROM:
-        return [engine_cpu.train_side_by_side(setup, opts, seed, rows, keep_going)]
-    params = [setup.model.init(seed, setup.dtype) for _ in opts]
+    setup: Setup, opts: list[Optimizer], seeds: list[int], rows: list[Rows], keep_going: Callable[[], bool]
+) -> Outcome:
+    """Train the runs of a group of :func:`groups`."""
+    if setup.model.needs_data and len(opts) > 1:
+        return engine_cpu.train_side_by_side(setup, opts, seeds, rows, keep_going)
+    params = [setup.model.init(seed, setup.dtype) for seed in seeds]
     states = [opt.init(start) for opt, start in zip(opts, params, strict=True)]
     if not setup.model.needs_data:
-        return [engine_cpu.train_on_landscape(setup, opts, seed, params, states, keep_going)]
-    return [
-        engine_cpu.train_network(setup, opt, seed, rows, start, state, keep_going)
-        for opt, start, state in zip(opts, params, states, strict=True)
-    ]
+        return engine_cpu.train_on_landscape(setup, opts, seeds[0], params, states, keep_going)
+    return engine_cpu.train_network(setup, opts[0], seeds[0], rows[0], params[0], states[0], keep_going)
 
 
 def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
@@ -229,7 +317,7 @@ def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     if len(different) < len(checked):
         duplicates = len(checked) - len(different)
         warnings.warn(
-            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=4
+            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=5
         )
     return different
 

@@ -29,6 +29,7 @@ EVAL_EVERY = 50  # the default; it serves shorter runs too
 OPERATIONS_AT_ONCE = 2e9  # floating-point work between two checks for Ctrl-C, which then takes about a second
 STEPS_AT_ONCE = 2048  # whose scalars are computed together: 2 MiB in float64 for runs side by side
 LEAST_ROWS_KEPT = 4  # data sets or seeds whose rows stay in memory; more where more threads train at once
+MOST_BYTES_KEPT = 256 * 2**20  # more data sets stay as long as all of them together take no more
 
 Model = DenseNetwork | Landscape
 Data = Dataset | Callable[[int], Dataset] | None  # a function of the seed gives every seed its own data
@@ -125,6 +126,11 @@ class Rows:
     bounds: np.ndarray
     fingerprint: str
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of the features in bytes."""
+        return self.X.nbytes + self.eval_X.nbytes
+
 
 @dataclass(frozen=True, eq=False)
 class Setup:
@@ -215,8 +221,9 @@ class Setup:
             if key not in _loaded:
                 _loaded[key] = self._load(seed)
             _loaded.move_to_end(key)
-            while len(_loaded) > max(LEAST_ROWS_KEPT, numba.get_num_threads()):
-                _loaded.popitem(last=False)
+            least, size = max(LEAST_ROWS_KEPT, numba.get_num_threads()), sum(rows.nbytes for rows in _loaded.values())
+            while len(_loaded) > least and size > MOST_BYTES_KEPT:
+                size -= _loaded.popitem(last=False)[1].nbytes
             return _loaded[key]
 
     def _load(self, seed: int) -> Rows:

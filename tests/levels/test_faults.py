@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
+from lookahead_nb.training import plan
 from lookahead_nb.training.store import MANIFEST, Store
 
 SEEDS = 550  # as many units, each of some milliseconds, so that a kill falls into any part of one
@@ -32,9 +34,11 @@ def trained(folder, told=lambda *_: None):
     rng = np.random.default_rng(0)
     data = lnb.datasets.from_arrays(rng.normal(0, 1, (60, 4)), np.arange(60) % 2)
     opt = lnb.Lookahead(lnb.AdamW(0.01), sync_period=5)
-    configs = lnb.grid(opt, slow_step_size=[0.2, 0.5], sync_period=[5, 10]) + lnb.grid(lnb.AdamW(), lr=[0.01, 1e6])
-    how = {"steps": 300, "batch_size": 8, "eval_every": 10, "progress": told, "frame": False}
-    return lnb.sweep(lnb.MLP((4, 2)), data, configs, seeds=SEEDS, store=folder, **how)
+    steps = [0.1 * step for step in range(1, 8)]
+    configs = lnb.grid(opt, slow_step_size=steps, sync_period=[5, 10]) + lnb.grid(lnb.AdamW(), lr=[0.01, 1e6])
+    how = {"steps": 200, "batch_size": 8, "eval_every": 20, "progress": told, "frame": False}
+    with mock.patch.object(plan, "UNIT_RUNS", len(configs)):
+        return lnb.sweep(lnb.MLP((4, 2)), data, configs, seeds=SEEDS, store=folder, **how)
 
 
 def train_and_tell(folder, pipe):

@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 import lookahead_nb as lnb
-from lookahead_nb.training.plan import SIDE_BY_SIDE_FROM
+from lookahead_nb.training.plan import SHARED_FROM
 
 WIDTHS = ("float32", "float64")
 
@@ -20,7 +20,7 @@ def compile_kernels(width):
     """Train each kind of model once, alone and side by side with others."""
     rng = np.random.default_rng(0)
     data = lnb.datasets.from_arrays(rng.normal(0, 1, (60, 4)), np.arange(60) % 3)
-    configs = [lnb.Lookahead(lnb.AdamW(0.01 * i), sync_period=2) for i in range(1, SIDE_BY_SIDE_FROM + 1)]
+    configs = [lnb.Lookahead(lnb.AdamW(0.01 * i), sync_period=2) for i in range(1, SHARED_FROM + 1)]
     lnb.train(lnb.MLP((4, 5, 3)), data, configs[0], steps=4, batch_size=8, dtype=width)
     lnb.train(lnb.landscapes.Quadratic([1.0, 0.1]), None, configs[0], steps=4, dtype=width)
     lnb.sweep(lnb.MLP((4, 5, 3)), data, configs, seeds=1, steps=4, batch_size=8, dtype=width, progress=False)

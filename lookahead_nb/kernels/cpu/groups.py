@@ -1,7 +1,8 @@
-"""Whole training runs side by side: one seed, one data set, one dense network, and other settings in every SIMD lane.
+"""Whole training runs side by side: one dense network, with settings, a seed and a data set for every SIMD lane.
 
-The runs of a group share their minibatches, so the first layer of all of them is one product with the shared batch. A
-lane is bit-for-bit identical to ``runs.advance`` alone. Arguments are checked in ``optimizers`` and ``training``.
+Runs of one seed and data set share their minibatches, so the first layer of all of them is one product with the shared
+batch. Other runs read batches of their own, one in each lane. A lane is bit-for-bit identical to ``runs.advance``
+alone. Arguments are checked in ``optimizers`` and ``training``.
 
 Notes
 -----
@@ -9,7 +10,8 @@ Arguments of all functions, with L lanes (see ``lanes``):
 
 - params : (n, L) float32 or float64, the weights of each run along its lane, in the order of the flat buffer.
 - X, sizes, activation, l2 : as in ``network``.
-- y : (pitch*L,) int64, each label once for every lane.
+- inputs : (rows, features | 1, L), the rows of each lane along it, in place of X; without elements if X is shared.
+- y : (pitch*L,) int64, the label of each row in every lane.
 - work : (work_lines(sizes, rows), L), overwritten.
 
 Activations have the layout (features, pitch, L). There is a line for each row and, where their number is even, one
@@ -19,7 +21,7 @@ unused line. At an odd distance the same row of all features does not map to the
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -27,7 +29,7 @@ from numba import types
 from lookahead_nb.kernels import bundles
 from lookahead_nb.kernels.compiler import compiled, fma, formula, like, named, select
 from lookahead_nb.kernels.cpu import network
-from lookahead_nb.kernels.cpu.lanes import lane_product, line, set_line
+from lookahead_nb.kernels.cpu.lanes import gather_lanes, lane_product, line, set_line, swapped
 from lookahead_nb.kernels.cpu.loop import Phases, control_loop, gather, is_due
 from lookahead_nb.kernels.cpu.step import width_types
 from lookahead_nb.kernels.formulas import INTERPOLATE, RELU, RESET, RULES, biased, pull, relu, schedule_free_average
@@ -79,7 +81,7 @@ def _add_bias(outputs, bias, rectifies):
 
 
 @formula
-def _forward(params, X, sizes, activation, work):
+def _forward(params, X, inputs, sizes, activation, work):
     """Fill work with the activations (features, rows, L) of all layers; return where the logits start."""
     rows, layers, lanes = X.shape[0], sizes.size - 1, params.shape[1]
     pitch = rows | 1
@@ -89,8 +91,10 @@ def _forward(params, X, sizes, activation, work):
         W = params[weight : weight + fan_in * fan_out].reshape((fan_out, fan_in, lanes))
         bias = params[weight + fan_in * fan_out : weight + (fan_in + 1) * fan_out]
         outputs = _block(work, at, fan_out, pitch)
-        if layer == 0:
+        if layer == 0 and inputs.shape[0] == 0:
             lane_product(W, X.T, outputs[:, :rows])
+        elif layer == 0:
+            lane_product(W, swapped(inputs[:rows, :fan_in]), outputs[:, :rows])
         else:
             lane_product(W, _block(work, start, fan_in, pitch)[:, :rows], outputs[:, :rows])
         hidden = layer < layers - 1
@@ -101,19 +105,31 @@ def _forward(params, X, sizes, activation, work):
     return start
 
 
-def _loss_and_grad(params, X, y, sizes, activation, l2, grad, losses, work):
+def _pass(params, X, inputs, y, sizes, activation, l2, grad, losses, hits, work):
+    """Add the losses and hits of a batch to those of each lane; unless grad has no elements, write the gradient.
+
+    One function does both, since each would compile the way forwards again.
+    """
     rows, layers, lanes = X.shape[0], sizes.size - 1, params.shape[1]
     pitch = rows | 1
-    at = _forward(params, X, sizes, activation, work)
+    at = _forward(params, X, inputs, sizes, activation, work)
     end = at + sizes[layers] * pitch
     error = _block(work, at, sizes[layers], pitch)
-    row_losses = _block(work, end, 1, pitch).reshape(pitch * lanes)
-    space = _block(work, end + pitch, 2, pitch).reshape(2 * pitch * lanes)
-    network.cross_entropy(_flat(error), y, 0, True, space, row_losses)
-    losses[:] = 0
+    columns = pitch * lanes
+    row_losses = _block(work, end, 1, pitch).reshape(columns)
+    space = _block(work, end + pitch, 2, pitch).reshape(2 * columns)
+    differentiates = grad.shape[0] > 0
+    if not differentiates:
+        network.choose_labels(_flat(error), space[:columns], space[columns:])
+        for r in range(rows):
+            for lane in range(lanes):
+                hits[lane] += np.int64(space[columns + r * lanes + lane]) == y[r * lanes + lane]
+    network.cross_entropy(_flat(error), y, 0, differentiates, space, row_losses)
     for r in range(rows):
         for lane in range(lanes):
             losses[lane] += np.float64(row_losses[r * lanes + lane])
+    if not differentiates:
+        return
     network.logit_errors(_flat(error), y, rows)
     weight = params.shape[0]
     for layer in range(layers - 1, -1, -1):
@@ -128,44 +144,20 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, losses, work):
             for r in range(rows):
                 total = total + line(row, r)
             set_line(db, o, total)
-        if layer == 0:
+        if layer == 0 and inputs.shape[0] == 0:
             lane_product(error[:, :rows], X, dW)
+        elif layer == 0:
+            lane_product(error[:, :rows], inputs[:rows, :fan_in], dW)
         else:
             at -= fan_in * pitch
-            inputs, below = _block(work, at, fan_in, pitch), _block(work, end, fan_in, pitch)
-            lane_product(error[:, :rows], inputs[:, :rows].transpose((1, 0, 2)), dW)
-            by_row = error[:, :rows].transpose((1, 0, 2)), below[:, :rows].transpose((1, 0, 2))
+            outputs, below = _block(work, at, fan_in, pitch), _block(work, end, fan_in, pitch)
+            lane_product(error[:, :rows], swapped(outputs[:, :rows]), dW)
+            by_row = swapped(error[:, :rows]), swapped(below[:, :rows])
             lane_product(by_row[0], W, by_row[1])  # W stays in the nearest cache, error is read once
-            network.slope(_flat(below), _flat(inputs), activation)
-            error = inputs
+            network.slope(_flat(below), _flat(outputs), activation)
+            error = outputs
         if l2 > like(l2, 0):
             network.add_penalty(l2, _flat(W), _flat(dW))
-
-
-def _evaluate(params, X, y, sizes, activation, losses, accuracies, labels, work):
-    rows, lanes, layers = X.shape[0], params.shape[1], sizes.size - 1
-    losses[:] = 0
-    accuracies[:] = 0
-    for first in range(0, rows, ROWS_AT_ONCE):
-        count = min(ROWS_AT_ONCE, rows - first)
-        for r in range(count):
-            for lane in range(lanes):
-                labels[r * lanes + lane] = y[first + r]
-        at, pitch = _forward(params, X[first : first + count], sizes, activation, work), count | 1
-        logits = _flat(_block(work, at, sizes[layers], pitch))
-        end, columns = at + sizes[layers] * pitch, pitch * lanes
-        space = _block(work, end, 3, pitch).reshape(3 * columns)
-        network.choose_labels(logits, space[:columns], space[columns : 2 * columns])
-        for r in range(count):
-            for lane in range(lanes):
-                accuracies[lane] += np.int64(space[columns + r * lanes + lane]) == y[first + r]
-        network.cross_entropy(logits, labels, 0, False, space[columns:], space[:columns])
-        for r in range(count):
-            for lane in range(lanes):
-                losses[lane] += np.float64(space[r * lanes + lane])
-    for lane in range(lanes):
-        losses[lane] /= rows
-        accuracies[lane] /= rows
 
 
 @formula
@@ -238,51 +230,119 @@ def _average(weights, syncs):
             set_line(weights.slow, i, average)
 
 
+class Scratch(NamedTuple):
+    """What the steps of a stretch overwrite, and how the lanes find their rows.
+
+    Attributes
+    ----------
+    rows : (lanes, max(batch_size, ROWS_AT_ONCE)) int64 array
+        The indices of the rows of each lane.
+    batch : (batch_size, features) array
+        A minibatch that all lanes share.
+    inputs : (rows, features | 1, lanes) array
+        Rows of each lane along it; without elements if the lanes share minibatches.
+    labels : int64 array
+        The label of each row in every lane; those of unused lines stay valid.
+    losses, hits, penalty : (lanes,) float64 array
+    pulls : (4, lanes) array
+        See :func:`_due`.
+    beyond : (1, lanes) array
+        How many numbers of a lane are not finite.
+    sets : (lanes,) int64 array
+        The data set of each lane.
+    """
+
+    rows: Any
+    batch: Any
+    inputs: Any
+    labels: Any
+    losses: Any
+    hits: Any
+    penalty: Any
+    pulls: Any
+    beyond: Any
+    sets: Any
+
+
 @formula
 def _prepare(weights, model, batches):
-    """Return a minibatch (row indices, rows, labels of all lanes), losses, accuracies, penalties, pulls, beyond."""
-    lanes, rows, X = weights.p.shape[1], batches.batch_size, batches.X
-    labels = np.zeros((max(rows, ROWS_AT_ONCE) + 1) * lanes, np.int64)  # unused lines need some valid label
-    return (
-        np.empty(rows, np.int64),
-        np.empty((rows, X.shape[1]), X.dtype),
-        labels,
+    lanes, X, size = weights.p.shape[1], batches.X, batches.batch_size
+    rows = max(size, ROWS_AT_ONCE)
+    return Scratch(
+        np.empty((lanes, rows), np.int64),
+        np.empty((size, X.shape[2]), X.dtype),
+        np.zeros((0 if batches.shared else rows, X.shape[2] | 1, lanes), X.dtype),
+        np.zeros((rows + 1) * lanes, np.int64),
         np.empty(lanes),
         np.empty(lanes),
         np.zeros(lanes),
         np.zeros((4, lanes), X.dtype),
         np.zeros((1, lanes), X.dtype),
+        batches.sets,
     )
+
+
+@formula
+def _gather_labels(y, sets, rows, count, labels):
+    """Write the labels of the first rows of each lane; y : (sets, all rows)."""
+    lanes = sets.size
+    for lane in range(lanes):
+        source, chosen = y[sets[lane]], rows[lane]
+        for r in range(count):
+            labels[r * lanes + lane] = source[chosen[r]]
 
 
 @formula
 def _evaluate_parts(measure, p, model, evaluation, scratch, work, t, results):
     """Evaluate the weights of all lanes on every part; results : (lanes, parts, 2), out."""
-    _, _, labels, losses, accuracies, _, _, _ = scratch
-    bounds = evaluation.bounds
+    rows, inputs, losses, hits, bounds = scratch.rows, scratch.inputs, scratch.losses, scratch.hits, evaluation.bounds
+    one_set = evaluation.X.shape[0] == 1
     for i in range(bounds.size - 1):
-        lo, hi = bounds[i], bounds[i + 1]
-        X, y = evaluation.X[lo:hi], evaluation.y[lo:hi]
-        measure(p, X, y, model.sizes, model.activation, losses, accuracies, labels, work)
+        losses[:] = 0
+        hits[:] = 0
+        for first in range(bounds[i], bounds[i + 1], ROWS_AT_ONCE):
+            count = min(ROWS_AT_ONCE, bounds[i + 1] - first)
+            for lane in range(losses.size):
+                for r in range(count):
+                    rows[lane, r] = first + r
+            _gather_labels(evaluation.y, scratch.sets, rows, count, scratch.labels)
+            if not one_set:
+                gather_lanes(evaluation.X, scratch.sets, rows, count, inputs)
+            X, own = evaluation.X[0, first : first + count], inputs[: 0 if one_set else count]
+            network_ = model.sizes, model.activation, model.l2
+            measure(p, X, own, scratch.labels, *network_, p[:0], losses, hits, work)
         for lane in range(losses.size):
-            results[lane, i, 0] = losses[lane]
-            results[lane, i, 1] = accuracies[lane]
+            results[lane, i, 0] = losses[lane] / (bounds[i + 1] - bounds[i])
+            results[lane, i, 1] = hits[lane] / (bounds[i + 1] - bounds[i])
+
+
+@formula
+def _draw(batches, t, scratch):
+    """Draw the minibatches of step t; neighbours with the same seed have the same rows."""
+    rows, seeds, count, size = scratch.rows, batches.seeds, batches.X.shape[1], batches.batch_size
+    for lane in range(seeds.size):
+        if lane > 0 and seeds[lane] == seeds[lane - 1]:
+            for r in range(size):
+                rows[lane, r] = rows[lane - 1, r]
+        else:
+            minibatch(count, size, seeds[lane], t - 1, rows[lane, :size])
+    _gather_labels(batches.y, batches.sets, rows, size, scratch.labels)
+    if batches.shared:
+        gather(batches.X[0], rows[0, :size], scratch.batch)
+    else:
+        gather_lanes(batches.X, batches.sets, rows, size, scratch.inputs)
 
 
 @formula
 def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
-    rows, batch, labels, losses, _, penalty, _, _ = scratch
-    lanes = losses.size
-    minibatch(batches.X.shape[0], batches.batch_size, batches.seed, t - 1, rows)
-    gather(batches.X, rows, batch)
-    for r in range(rows.size):
-        label = batches.y[rows[r]]
-        for i in range(r * lanes, (r + 1) * lanes):
-            labels[i] = label
-    gradient(weights.p, batch, labels, model.sizes, model.activation, model.l2, weights.g, losses, work)
+    batch, labels, losses, penalty = scratch.batch, scratch.labels, scratch.losses, scratch.penalty
+    _draw(batches, t, scratch)
+    inputs, network_ = scratch.inputs[: 0 if batches.shared else batches.batch_size], (model.sizes, model.activation)
+    losses[:] = 0
+    gradient(weights.p, batch, inputs, labels, *network_, model.l2, weights.g, losses, scratch.hits, work)
     if model.l2 > like(model.l2, 0) and batch.itemsize == 8:  # squares of float32 cannot overflow in float64
         _half_squares(weights.p, model.sizes, penalty)
-    for lane in range(lanes):
+    for lane in range(losses.size):
         losses[lane] += np.float64(model.l2) * penalty[lane]
     return True  # a lane that diverged continues with the others
 
@@ -290,7 +350,7 @@ def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch
 @formula
 def _update(rule, weights, steps, syncs, evaluation, scratch, t):
     """Take a step in all lanes and record those that stopped being finite; see ``loop.Phases``."""
-    _, _, _, losses, _, _, _, beyond = scratch
+    losses, beyond = scratch.losses, scratch.beyond
     rule(weights.p, weights.g, weights.s1, weights.s2, steps.table[t - 1 - steps.first], steps.limits, beyond)
     for lane in range(losses.size):
         finite = np.isfinite(losses[lane]) and beyond[0, lane] == like(beyond[0, lane], 0)
@@ -303,9 +363,8 @@ def _update(rule, weights, steps, syncs, evaluation, scratch, t):
 def _sync_if_due(sync, weights, steps, syncs, scratch, t):
     """Sync the lanes that are due: a lane that is not is pulled by 0."""
     p, _, s1, s2, slow, a1, a2 = weights
-    pulls = scratch[6]
-    if _due(t, syncs, pulls):
-        sync(p, s1, s2, slow, a1, a2, pulls, syncs.inner_state)
+    if _due(t, syncs, scratch.pulls):
+        sync(p, s1, s2, slow, a1, a2, scratch.pulls, syncs.inner_state)
 
 
 @formula
@@ -335,13 +394,12 @@ _advance = control_loop(
 def _signatures(width):
     scalar = width_types(width)[0]
     lines, readonly = scalar[:, ::1], types.Array(scalar, 2, "C", readonly=True)
-    numbers, labels = types.float64[::1], types.int64[::1]
+    inputs, numbers, labels = scalar[:, :, ::1], types.float64[::1], types.int64[::1]
     whole = types.Array(types.int64, 1, "C", readonly=True)
     return (
         types.void(lines, lines, lines, lines, readonly, types.Array(scalar, 1, "C", readonly=True), lines),
         types.void(lines, lines, lines, lines, lines, lines, lines, types.int64),
-        types.void(lines, readonly, labels, whole, types.int64, scalar, lines, numbers, lines),
-        types.void(lines, readonly, whole, whole, types.int64, numbers, numbers, labels, lines),
+        types.void(lines, readonly, inputs, labels, whole, types.int64, scalar, lines, numbers, numbers, lines),
     )
 
 
@@ -353,7 +411,7 @@ def _rule_loop(rule, width):
 
 @lru_cache(None)
 def _loops(width):
-    loops = zip(_signatures(width)[1:], (_sync, _loss_and_grad, _evaluate), strict=True)
+    loops = zip(_signatures(width)[1:], (_sync, _pass), strict=True)
     return tuple(compiled(signature, nogil=True)(loop) for signature, loop in loops)
 
 
@@ -361,13 +419,13 @@ def _loops(width):
 def _advance_loop(width):
     scalar = width_types(width)[0]
     signature = types.int64(
-        *(types.FunctionType(s) for s in _signatures(width)),
+        *(types.FunctionType(s) for s in (*_signatures(width), _signatures(width)[-1])),
         bundles.weights_type(scalar, 2),
         bundles.steps_type(scalar, 2),
         bundles.syncs_type(scalar),
         bundles.network_type(scalar),
-        bundles.batches_type(scalar),
-        bundles.evaluation_type(scalar),
+        bundles.batches_of_lanes_type(scalar),
+        bundles.evaluation_type(scalar, sets=1),
         bundles.written(scalar, 2),
     )
     return compiled(signature, nogil=True)(_advance)
@@ -379,7 +437,7 @@ def advance(
     steps: bundles.Steps,
     syncs: bundles.Syncs,
     model: bundles.Network,
-    batches: bundles.Batches,
+    batches: bundles.BatchesOfLanes,
     evaluation: bundles.Evaluation,
     work: np.ndarray,
 ) -> int:
@@ -399,10 +457,10 @@ def advance(
         ``outward`` is above 0 in all lanes or in none.
     model : bundles.Network
         The same for all lanes.
-    batches : bundles.Batches
-        The same for all lanes.
+    batches : bundles.BatchesOfLanes
+        The data sets of all lanes.
     evaluation : bundles.Evaluation
-        One result and one ``diverged_at`` for each lane.
+        The rows of each data set; one result and one ``diverged_at`` for each lane.
     work : (work_lines(sizes, rows), lanes) array
         Scratch memory for the larger of batch_size and ``ROWS_AT_ONCE`` rows.
 
@@ -412,5 +470,7 @@ def advance(
         The number of steps taken in all.
     """
     width = weights.p.dtype.type
-    loops = _rule_loop(rule, width), *_loops(width)
-    return _advance_loop(width)(*loops, weights, steps, syncs, model, batches, evaluation, work)
+    sync, both = _loops(width)
+    return _advance_loop(width)(
+        _rule_loop(rule, width), sync, both, both, weights, steps, syncs, model, batches, evaluation, work
+    )

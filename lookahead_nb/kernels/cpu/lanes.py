@@ -14,6 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model, type_callable
 
 from lookahead_nb.kernels.compiler import compiled, fma, formula, like, named, select, sqrt
@@ -274,6 +275,162 @@ def _line_pointer(context, builder, signature, values):
     vector = context.get_value_type(Lanes(signature.args[0].dtype))
     at = context.cast(builder, values[1], signature.args[1], types.intp)
     return builder.gep(builder.bitcast(array.data, vector.as_pointer()), [at])
+
+
+def swapped(block):
+    """Return a view of a block with its first two axes swapped; ``transpose`` takes seconds to compile.
+
+    Parameters
+    ----------
+    block : (M, N, lanes) array
+        Whole lines, float32 or float64.
+
+    Returns
+    -------
+    (N, M, lanes) array
+    """
+    return block.transpose(1, 0, 2)
+
+
+@type_callable(swapped)
+def _swapped_typed(context):
+    return lambda block: block.copy(layout="A") if _is_lined(block, 3) else None
+
+
+@lower_builtin(swapped, types.Array)
+def _swapped_view(context, builder, signature, values):
+    from numba.np import arrayobj  # Numba loads it with the first compiled function
+
+    source = context.make_array(signature.args[0])(context, builder, values[0])
+    view = context.make_array(signature.return_type)(context, builder)
+    shape, strides = (cgutils.unpack_tuple(builder, x) for x in (source.shape, source.strides))
+    arrayobj.populate_array(
+        view,
+        data=source.data,
+        shape=[shape[1], shape[0], shape[2]],
+        strides=[strides[1], strides[0], strides[2]],
+        itemsize=source.itemsize,
+        meminfo=source.meminfo,
+        parent=source.parent,
+    )
+    return impl_ret_borrowed(context, builder, signature.return_type, view._getvalue())
+
+
+# ------------------------------------------------------------------------------------------------ rows of each lane
+
+
+def gather_lanes(X, sets, rows, count, inputs):
+    """Copy the first rows of each lane to inputs, one run along each lane.
+
+    Parameters
+    ----------
+    X : (sets, all rows, features) array
+        The data sets, float32 or float64, C-contiguous.
+    sets : (lanes,) int64 array
+        The data set of each lane.
+    rows : (lanes, at least count) int64 array
+        The rows of each lane.
+    count : int64
+        How many of them to copy.
+    inputs : (at least count, at least features, lanes) array
+        Whole lines; overwritten.
+    """
+    numbers, features, starts = X.reshape(X.size), X.shape[2], np.empty(sets.size, np.int64)
+    for r in range(count):
+        for lane in range(sets.size):
+            starts[lane] = (sets[lane] * X.shape[1] + rows[lane, r]) * features
+        f = 0
+        while features - f >= 16:
+            _gather_block(numbers, starts, f, inputs, r, 16)
+            f += 16
+        if features - f >= 8:
+            _gather_block(numbers, starts, f, inputs, r, 8)
+            f += 8
+        if features - f >= 4:
+            _gather_block(numbers, starts, f, inputs, r, 4)
+            f += 4
+        while f < features:
+            for lane in range(sets.size):
+                inputs[r, f, lane] = numbers[starts[lane] + f]
+            f += 1
+
+
+def _gather_block(numbers, starts, f, inputs, r, width):
+    """Copy features f, ..., f + width - 1 of a row of each lane; width is a literal, a power of 2."""
+    for lane in range(starts.size):
+        for i in range(f, f + width):
+            inputs[r, i, lane] = numbers[starts[lane] + i]
+
+
+@lru_cache(None)
+def _gather_for(width):
+    whole, rows = types.Array(types.int64, 1, "C", readonly=True), types.int64[:, ::1]
+    read, write = types.Array(width, 3, "C", readonly=True), width[:, :, ::1]
+    return compiled(types.void(read, whole, rows, types.int64, write))(gather_lanes)
+
+
+@type_callable(gather_lanes)
+def _gather_typed(context):
+    def signature(X, sets, rows, count, inputs):
+        fits = _is_lined(X, 3) and _is_lined(inputs, 3) and X.dtype == inputs.dtype
+        return _gather_for(X.dtype).nopython_signatures[0] if fits else None
+
+    return signature
+
+
+@lower_builtin(gather_lanes, types.Array, types.Array, types.Array, types.Integer, types.Array)
+def _gather_call(context, builder, signature, arguments):
+    (whole,) = _gather_for(signature.args[0].dtype).overloads.values()
+    context.add_linking_libs([whole.library])
+    return context.call_internal(builder, whole.fndesc, signature, arguments)
+
+
+@type_callable(_gather_block)
+def _gather_block_typed(context):
+    def signature(numbers, starts, f, inputs, r, width):
+        return types.void if isinstance(width, types.Literal) else None
+
+    return signature
+
+
+@lower_builtin(_gather_block, types.Array, types.Array, types.Integer, types.Array, types.Integer, types.IntegerLiteral)
+def _gather_block_instructions(context, builder, signature, values):
+    """Emit loads of vectors along the features, transpositions, and stores of vectors along the lanes."""
+    kinds, width = signature.args, signature.args[5].literal_value
+    lines = context.get_value_type(Lanes(kinds[0].dtype))
+    align, index = kinds[0].dtype.bitwidth // 8, ir.IntType(64)
+    size = min(width, lines.count, vector_bytes(context) // align)
+    vector = ir.VectorType(lines.element, size)
+    numbers, starts, inputs = (context.make_array(kinds[n])(context, builder, values[n]) for n in (0, 1, 3))
+    f, r = (context.cast(builder, values[n], kinds[n], types.int64) for n in (2, 4))
+    row_stride, line_stride, _ = cgutils.unpack_tuple(builder, inputs.strides)
+    target = builder.gep(builder.bitcast(inputs.data, ir.IntType(8).as_pointer()), [builder.mul(r, row_stride)])
+    for lane in range(0, lines.count, size):
+        first = [builder.load(builder.gep(starts.data, [index(lane + i)])) for i in range(size)]
+        for feature in range(0, width, size):
+            at = builder.add(f, index(feature))
+            block = []
+            for start in first:
+                source = builder.gep(numbers.data, [builder.add(start, at)])
+                block.append(builder.load(builder.bitcast(source, vector.as_pointer()), align=align))
+            for i, line_of_lanes in enumerate(_transposed(builder, block)):
+                place = builder.gep(target, [builder.mul(builder.add(at, index(i)), line_stride)])
+                place = builder.gep(builder.bitcast(place, lines.element.as_pointer()), [index(lane)])
+                builder.store(line_of_lanes, builder.bitcast(place, vector.as_pointer()), align=align)
+    return context.get_dummy_value()
+
+
+def _transposed(builder, rows):
+    """Transpose a square of vectors: each pass interleaves the first half of the rows with the second."""
+    size, word = len(rows), ir.IntType(32)
+    mask = ir.VectorType(word, size)
+    halves = [
+        ir.Constant(mask, [word(first + i // 2 + size * (i % 2)) for i in range(size)]) for first in (0, size // 2)
+    ]
+    for _ in range(size.bit_length() - 1):
+        pairs = list(zip(rows[: size // 2], rows[size // 2 :], strict=True))
+        rows = [builder.shuffle_vector(a, b, half) for a, b in pairs for half in halves]
+    return rows
 
 
 # ------------------------------------------------------------------------------------------------ products
