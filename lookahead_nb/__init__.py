@@ -32,6 +32,7 @@ from lookahead_nb.optimizers import (
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.run import train
 from lookahead_nb.training.sweep import sweep
+from lookahead_nb.training.tasks import Task
 
 __version__ = "1.0.0"
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Lookahead",
     "RMSprop",
     "ScheduleFreeAdamW",
+    "Task",
     "datasets",
     "grid",
     "landscapes",

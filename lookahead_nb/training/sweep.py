@@ -7,27 +7,32 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import numba
+import numpy as np
 
 from lookahead_nb.checks import DeviceError, flag
+from lookahead_nb.models.dense import DenseNetwork
+from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.plan import Plan, Unit, train_unit
 from lookahead_nb.training.progress import Progress
 from lookahead_nb.training.setup import Data, Model, Setup, Training
 from lookahead_nb.training.store import ORDER, Store
+from lookahead_nb.training.tasks import Task, Tasks
 
 UNDER_WAY = 64  # units submitted at once, so that memory does not grow with their number
 
 
 def sweep(
-    model: Model,
+    model: Model | Iterable[Task],
     data: Data,
-    configs: Iterable[Optimizer],
+    configs: Iterable[Optimizer] | None,
     *,
     seeds: Iterable[int] | int,
     steps: int = 1000,
@@ -50,9 +55,10 @@ def sweep(
     Parameters
     ----------
     model, data
-        As in :func:`lookahead_nb.train`; data as a function of the seed gives every seed its own split.
+        As in :func:`lookahead_nb.train`; data as a function of the seed gives every seed its own split. Or model is a
+        list of :class:`Task` and data None: all tasks share threads, store and progress.
     configs : iterable of Optimizer
-        See :func:`grid`; equal ones are trained once, with a warning.
+        See :func:`grid`; equal ones are trained once, with a warning. None if every task has its own.
     seeds : iterable of int, or int
         Seeds in [0, 2**63), or the number of seeds, which are then 0, 1, 2, ...
     steps, batch_size, eval_every, eval_at, eval_rows, dtype
@@ -72,7 +78,8 @@ def sweep(
     Returns
     -------
     frame or Store
-        The columns of the frame are those of the history of :func:`lookahead_nb.train`.
+        The columns of the frame are those of the history of :func:`lookahead_nb.train`; with several tasks ``task``
+        comes first.
 
     Raises
     ------
@@ -94,8 +101,7 @@ def sweep(
     >>> rows[["lr", "step", "train_loss"]].values.tolist()
     [[0.5, 0.0, 0.5], [0.5, 1.0, 0.125], [1.0, 0.0, 0.5], [1.0, 1.0, 0.0]]
     """
-    training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
-    plan = Plan(Setup(model, data, training), configs, seeds)
+    plan = _plan(model, data, configs, seeds, (steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend))
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, not False")
     if not callable(progress) and not isinstance(progress, bool):
@@ -111,7 +117,7 @@ def sweep(
     finished = stored.done() if stored else set()
     todo = [unit for unit in plan.units if unit.name not in finished]
     done = plan.size - sum(unit.size for unit in todo)
-    trained = _trained_on_device(plan.setup, todo) if backend == "cuda" else _trained(todo, executor)
+    trained = _trained_on_device(todo) if backend == "cuda" else _trained(todo, executor)
     with Progress() if progress is True else nullcontext(progress or _silent) as report:
         report(done, plan.size)
         results: list[tuple[Unit, Any]] = []
@@ -138,11 +144,20 @@ def sweep(
     return stored.frame() if frame else stored
 
 
+def _plan(model: Any, data: Data, configs: Any, seeds: Any, settings: tuple) -> Plan | Tasks:
+    if isinstance(model, (DenseNetwork, Landscape)) or not np.iterable(model):
+        return Plan(Setup(model, data, Training(*settings)), configs, seeds)
+    if data is not None:
+        raise TypeError(f"data must be None with a list of tasks, which have their own, not {type(data).__name__}")
+    names = [field.name for field in fields(Training)]
+    return Tasks(model, dict(zip(names, settings, strict=True)), configs, seeds)
+
+
 def _silent(_done: int, _total: int) -> None:
     pass
 
 
-def _check_memory(plan: Plan) -> None:
+def _check_memory(plan: Plan | Tasks) -> None:
     listed = Path("/proc/meminfo")
     free = re.search(r"MemAvailable:\s+(\d+) kB", listed.read_text()) if listed.is_file() else None
     if free and 3 * plan.frame_bytes > int(free[1]) * 1024:  # the units' frames, all of them as one, and in order
@@ -178,14 +193,16 @@ def _trained(units: list[Unit], executor: Executor | None) -> Iterator[tuple[Uni
             pool.shutdown()
 
 
-def _trained_on_device(setup: Setup, units: list[Unit]) -> Iterator[tuple[Unit, Any]]:
+def _trained_on_device(units: list[Unit]) -> Iterator[tuple[Unit, Any]]:
     """Yield as :func:`_trained`, with many units per launch; a failed GPU ends it, since it can run nothing more."""
     from lookahead_nb.training import engine_gpu as on_device
 
-    at_once, waiting = on_device.runs_at_once(setup), list(reversed(units))
+    waiting = list(reversed(units))
     while waiting:
         batch = [waiting.pop()]
-        while waiting and sum(unit.size for unit in batch) + waiting[-1].size <= at_once:
+        setup, task = batch[0].setup, batch[0].task
+        at_once = on_device.runs_at_once(setup)
+        while waiting and waiting[-1].task == task and sum(u.size for u in batch) + waiting[-1].size <= at_once:
             batch.append(waiting.pop())
         opts = [opt for unit in batch for opt in unit.opts]
         seeds = [seed for unit in batch for seed in unit.seeds]
