@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, w
 # without one every test of it is skipped, is counted and says why. The files of jit and nojit run in several processes; what most of them need is
 # compiled first, unless ARGS chooses some of the tests.
 tests.jit    = $(if $(ARGS),,.venv/bin/python -m tests.support.warm_up && )$(pytest) tests $(ARGS)
-tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python -m coverage run -m pytest tests -m "not jit" $(ARGS) && .venv/bin/python -m coverage report
+tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python $(if $(COVERAGE),-m coverage run) -m pytest tests -m "not jit and not no_kernel" $(ARGS)$(if $(COVERAGE), && .venv/bin/python -m coverage report)
 tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest $(on_device) $(ARGS)
 tests.gpu    = $(level_env)/bin/python -m pytest $(on_device) $(ARGS)
 pytest       = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile

@@ -22,6 +22,7 @@ from lookahead_nb.claims import measure as trials
 from lookahead_nb.claims import report
 from lookahead_nb.datasets import sources
 from lookahead_nb.figures import catalogue
+from lookahead_nb.training import plan
 from lookahead_nb.training import sweep_file as configuration
 from lookahead_nb.training.store import Store
 from lookahead_nb.training.workers import LostWorkerError
@@ -265,10 +266,13 @@ def test_help_shows_a_file_and_how_to_start_a_cluster(call):
 
 # ------------------------------------------------------------------------------------------------------------ stopping
 
+UNIT_RUNS = 16
+
 SLOW = """
     import sys, time
     from lookahead_nb.__main__ import main
 
+    sys.modules["lookahead_nb.training.plan"].UNIT_RUNS = {unit_runs}
     sweep = sys.modules["lookahead_nb.training.sweep"]
     train_unit = sweep.train_unit
 
@@ -285,7 +289,7 @@ SLOW = """
 
 def start(config, seconds):
     path = config.parent / "slow_sweep.py"
-    path.write_text(textwrap.dedent(SLOW.format(seconds=seconds)), encoding="utf-8")
+    path.write_text(textwrap.dedent(SLOW.format(seconds=seconds, unit_runs=UNIT_RUNS)), encoding="utf-8")
     return subprocess.Popen(
         [sys.executable, path, "sweep", config],
         cwd=config.parent,
@@ -308,7 +312,9 @@ def wait_for(condition, process):
 @pytest.mark.jit
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_sweep_loses_nothing_and_goes_on(config, call, number):
+def test_a_stopped_sweep_loses_nothing_and_goes_on(config, call, number, monkeypatch):
+    monkeypatch.setattr(plan, "UNIT_RUNS", UNIT_RUNS)
+    config.write_text(config.read_text(encoding="utf-8").replace("seeds = 12", "seeds = 64"), encoding="utf-8")
     assert call(config, "--store", config.parent / "whole")[0] == 0
     whole, kept = parts(config.parent / "whole"), config.parent / "kept"
     process = start(config, 0.5)

@@ -102,6 +102,7 @@ def overlapping(n_classes):
     return lnb.datasets.from_arrays(X, np.arange(60) % n_classes)
 
 
+@pytest.mark.jit  # thousands of steps are too many for plain Python
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_lowest_loss_is_where_long_gradient_descent_ends(n_classes):
     model, data = lnb.LogisticRegression(3, n_classes=n_classes), overlapping(n_classes)

@@ -15,6 +15,8 @@ import pytest
 from lookahead_nb import datasets
 from lookahead_nb.__main__ import main
 
+pytestmark = pytest.mark.no_kernel
+
 for needed in ("sklearn", "jupytext", "nbclient", "rich", "typst"):
     pytest.importorskip(needed, reason="needs the extra [reproduce]")
 

@@ -23,6 +23,8 @@ import pytest
 
 import lookahead_nb
 
+pytestmark = pytest.mark.no_kernel
+
 ROOT = Path(__file__).resolve().parent.parent
 spec = spec_from_file_location("api", ROOT / "paper/api.py")
 api = module_from_spec(spec)

@@ -20,6 +20,8 @@ from lookahead_nb.kernels import formulas, philox
 from lookahead_nb.kernels.compiler import fma
 from lookahead_nb.models import landscapes
 
+pytestmark = pytest.mark.no_kernel
+
 quickjs = pytest.importorskip("quickjs", reason="needs a JavaScript engine: the extra test brings quickjs-ng")
 
 BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)

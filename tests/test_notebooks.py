@@ -267,6 +267,8 @@ GOOD = """# %% [markdown]
 # %%
 import pandas as pd
 from lookahead_nb import provenance as tables
+
+pytestmark = pytest.mark.no_kernel
 path = tables.write_table(pd.DataFrame({"name": ["a", "b"], "value": [0.1, 2.0]}), "tiny")
 print("value 2.5")
 """

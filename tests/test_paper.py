@@ -16,6 +16,8 @@ import pytest
 from lookahead_nb import claims
 from lookahead_nb.claims import report
 
+pytestmark = pytest.mark.no_kernel
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [ROOT / "paper/lookahead.typ", ROOT / "paper/results.typ"]
 VERDICTS = "data/results/verdicts.csv"

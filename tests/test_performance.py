@@ -14,6 +14,8 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.figures import performance
 from lookahead_nb.kernels import formulas
 
+pytestmark = pytest.mark.no_kernel
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

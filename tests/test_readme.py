@@ -8,6 +8,8 @@ import pytest
 from lookahead_nb import claims
 from lookahead_nb.claims import report
 
+pytestmark = pytest.mark.no_kernel
+
 ROOT = Path(__file__).resolve().parent.parent
 SHOWS = ["test_accuracy", "Lookahead(AdamW) 0.001"]  # part of what each example prints
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,6 +11,8 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.claims import measure as trials
 from lookahead_nb.claims.metrics import METRICS
 
+pytestmark = pytest.mark.no_kernel
+
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).resolve().parent.parent

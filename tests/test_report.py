@@ -11,6 +11,8 @@ from lookahead_nb.claims import report
 from lookahead_nb.figures import verdicts
 from tests.support import registers
 
+pytestmark = pytest.mark.no_kernel
+
 
 @pytest.fixture
 def register(tmp_path):

@@ -9,6 +9,8 @@ from scipy import stats
 
 from lookahead_nb.claims import statistics
 
+pytestmark = pytest.mark.no_kernel
+
 
 def gaps_of(**tasks):
     """Gaps by task and seed from lists of numbers by task."""

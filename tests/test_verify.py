@@ -15,6 +15,8 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.claims import report
 from lookahead_nb.figures import catalogue
 
+pytestmark = pytest.mark.no_kernel
+
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).resolve().parent.parent

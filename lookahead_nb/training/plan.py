@@ -273,14 +273,12 @@ def groups(setup: Setup, opts: list[Optimizer], seeds: list[int], rows: dict[int
 
 
 def _cut(members: list[int], lanes: int, at_least: int) -> list[list[int]]:
-    """Return whole groups of lanes, and the last one if it is large enough, else its runs one by one."""
+    """Return groups of lanes, and one by one the runs of a group that is too small."""
     cut = [members[first : first + lanes] for first in range(0, len(members), lanes)]
-    if cut and len(cut[-1]) < at_least:
-        cut += [[i] for i in cut.pop()]
-    return cut
+    return _joined([group] if len(group) >= at_least else [[i] for i in group] for group in cut)
 
 
-def _joined(lists: Iterable[list[int]]) -> list[int]:
+def _joined(lists: Iterable[list]) -> list:
     return list(itertools.chain.from_iterable(lists))
 
 
