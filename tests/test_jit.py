@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numba import njit
-from numba.core import config
+from numba import njit, types
+from numba.core import codegen, config
 from numba.core.errors import TypingError
 
 import lookahead_nb
@@ -157,3 +157,44 @@ def test_where_no_cache_can_be_written_loops_compile_in_memory(monkeypatch):
     monkeypatch.setattr(config, "CACHE_LOCATOR_CLASSES", "IPythonCacheLocator")  # finds no place for a file
     loop = jit.compiled(kernels.signatures(np.float64)[2])(kernels._sync)
     assert len(loop.signatures) == 1
+
+
+# ------------------------------------------------------------------------------------------------------- first start
+
+
+def loop_of(name):
+    """A loop of its own, with a formula and an allocation inside."""
+    square = jit.formula(jit.named(f"square_{name}", lambda x: jit.fma(x, x, x)))
+
+    def loop(x):
+        total = np.zeros(1)
+        for i in range(x.size):
+            total[0] += square(x[i])
+        return total[0]
+
+    return jit.named(name, loop)
+
+
+@pytest.mark.jit
+def test_only_the_loop_becomes_machine_code(monkeypatch):
+    libraries, finish = [], codegen.JITCodeLibrary._finalize_specific
+    monkeypatch.setattr(
+        codegen.JITCodeLibrary, "_finalize_specific", lambda it: libraries.append(it.name) or finish(it)
+    )
+    loop = jit.compiled(types.float64(types.float64[::1]))(loop_of("loop_with_a_formula"))
+    assert loop(np.array([2.0, 3.0])) == 18
+    assert [name for name in libraries if name != "nrt"] == ["loop_with_a_formula"]  # nrt: Numba's memory, once
+    outside = njit(loop_of("loop_outside"))  # shares what Numba compiled for the first one, such as np.zeros
+    assert outside(np.array([2.0, 3.0])) == 18
+    assert len(libraries) > 3  # compiled as Numba does it
+
+
+@pytest.mark.jit
+def test_a_terminal_is_told_once_what_takes_so_long(monkeypatch, capsys):
+    monkeypatch.setattr(jit, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(jit, "_spent", [0.0])
+    for name, is_terminal in (("silent", False), ("told", True), ("told_no_more", True)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        jit.compiled(types.float64(types.float64[::1]))(loop_of(name))
+    line = "lookahead_nb is compiling its kernels for this CPU (told, ...). This takes seconds and happens once.\n"
+    assert capsys.readouterr().err == line

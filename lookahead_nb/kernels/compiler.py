@@ -9,6 +9,8 @@ import hashlib
 import math
 import pathlib
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -133,6 +135,33 @@ def _formulas_as_bitcode() -> Iterator[None]:
                 setattr(owner, name, original)
 
 
+SILENT_SECONDS = 1.0  # of compiling in this process, after which a line says so
+
+_spent = [0.0]  # seconds of compiling so far; negative once the line is written
+
+
+@contextmanager
+def _announced(function: Callable) -> Iterator[None]:
+    """Write one line to a terminal if a process compiles for longer than SILENT_SECONDS; a cache is loaded faster."""
+
+    def announce() -> None:
+        _spent[0] = -math.inf
+        name = function.__name__.lstrip("_")
+        text = f"lookahead_nb is compiling its kernels for this CPU ({name}, ...). This takes seconds and happens once."
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 (the reader waits and should know why)
+
+    start = time.monotonic()
+    timer = threading.Timer(max(0.0, SILENT_SECONDS - _spent[0]), announce)
+    if sys.stderr is not None and sys.stderr.isatty() and _spent[0] >= 0:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        _spent[0] += time.monotonic() - start
+
+
 def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """Return a decorator that compiles a loop for the CPU with the flags of this module.
 
@@ -159,7 +188,7 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     def decorate(function: Callable) -> Any:
         cache = function.__module__.startswith(__package__)  # in another package an edited formula would go unnoticed
         try:
-            with _formulas_as_bitcode():
+            with _announced(function), _formulas_as_bitcode():
                 return njit([signature], cache=cache, **FLAGS, **options)(function)
         except RuntimeError as error:
             if "no locator available" not in str(error):
