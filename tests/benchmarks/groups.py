@@ -1,7 +1,7 @@
 """Runs side by side: what a group costs against runs alone, many seeds, and many tasks in one call.
 
-The first table is the reason for the numbers by which ``plan.groups`` decides: a group takes the same time however many
-of its lanes are used, so it pays from so many runs on as its time is times that of a run alone.
+The first table is the reason for the numbers by which ``plan.groups`` decides. A group takes the same time however many
+of its lanes are used. If it takes as long as five runs alone, it pays from five runs on.
 """
 
 import itertools

@@ -10,7 +10,7 @@ Arguments of all functions, with L lanes (see ``lanes``):
 
 - params : (n, L) float32 or float64, the weights of each run along its lane, in the order of the flat buffer.
 - X, sizes, activation, l2 : as in ``network``.
-- inputs : (rows, features | 1, L), the rows of each lane along it, in place of X; without elements if X is shared.
+- inputs : (rows, features | 1, L), the rows of each lane along it, instead of X; without elements if X is shared.
 - y : (pitch*L,) int64, the label of each row in every lane.
 - work : (work_lines(sizes, rows), L), overwritten.
 
@@ -106,9 +106,9 @@ def _forward(params, X, inputs, sizes, activation, work):
 
 
 def _pass(params, X, inputs, y, sizes, activation, l2, grad, losses, hits, work):
-    """Add the losses and hits of a batch to those of each lane; unless grad has no elements, write the gradient.
+    """Add the losses of a batch to those of each lane. Write the gradient, or add the hits if grad has no elements.
 
-    One function does both, since each would compile the way forwards again.
+    One function does both, so that the forward pass is compiled once.
     """
     rows, layers, lanes = X.shape[0], sizes.size - 1, params.shape[1]
     pitch = rows | 1
