@@ -27,6 +27,8 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.figures.catalogue import FIGURES as FIGURE
 from tests.support import registers
 
+pytestmark = pytest.mark.no_kernel
+
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = ROOT / "notebooks/reproduce.py"
 SOURCES = sorted((ROOT / "notebooks/source").glob("*.py"))
@@ -267,8 +269,6 @@ GOOD = """# %% [markdown]
 # %%
 import pandas as pd
 from lookahead_nb import provenance as tables
-
-pytestmark = pytest.mark.no_kernel
 path = tables.write_table(pd.DataFrame({"name": ["a", "b"], "value": [0.1, 2.0]}), "tiny")
 print("value 2.5")
 """
