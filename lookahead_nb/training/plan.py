@@ -130,7 +130,7 @@ class Plan:
     @cached_property
     def units(self) -> list[Unit]:
         """The units; the runs of one kernel and seed are neighbours."""
-        in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.setup.operations), 1, UNIT_RUNS // 16)) * 16
+        in_one = min(UNIT_RUNS, 16 * max(1, int(UNIT_OPERATIONS // (16 * self.setup.operations))))  # whole groups
         common = self.setup.settings() | {"eval": self.setup.eval_steps.tolist()}
         base = hashlib.sha256(json.dumps(common | ({"task": self.task} if self.task else {})).encode())
         settings, units, runs = [json.dumps(opt.settings()) for opt in self.configs], [], self._in_order(in_one)

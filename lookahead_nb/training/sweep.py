@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -118,7 +118,8 @@ def sweep(
     todo = [unit for unit in plan.units if unit.name not in finished]
     done = plan.size - sum(unit.size for unit in todo)
     trained = _trained_on_device(todo) if backend == "cuda" else _trained(todo, executor)
-    with Progress() if progress is True else nullcontext(progress or _silent) as report:
+    shown = Progress() if progress is True else nullcontext(progress or _silent)
+    with closing(trained), shown as report:  # closed here, since the collector might do it in a thread of the pool
         report(done, plan.size)
         results: list[tuple[Unit, Any]] = []
         failures: list[Exception] = []
@@ -168,7 +169,7 @@ def _check_memory(plan: Plan | Tasks) -> None:
         )
 
 
-def _trained(units: list[Unit], executor: Executor | None) -> Iterator[tuple[Unit, Any]]:
+def _trained(units: list[Unit], executor: Executor | None) -> Generator[tuple[Unit, Any], None, None]:
     """Yield (unit, result or exception) as units end; they stop soon after the caller closes the generator."""
     stop = Event()
     train = train_unit if executor else partial(train_unit, keep_going=lambda: not stop.is_set())
@@ -193,7 +194,7 @@ def _trained(units: list[Unit], executor: Executor | None) -> Iterator[tuple[Uni
             pool.shutdown()
 
 
-def _trained_on_device(units: list[Unit]) -> Iterator[tuple[Unit, Any]]:
+def _trained_on_device(units: list[Unit]) -> Generator[tuple[Unit, Any], None, None]:
     """Yield as :func:`_trained`, with many units per launch; a failed GPU ends it, since it can run nothing more."""
     from lookahead_nb.training import engine_gpu as on_device
 

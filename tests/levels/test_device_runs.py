@@ -14,7 +14,7 @@ from lookahead_nb.checks import DeviceError
 from lookahead_nb.kernels import formulas, gpu
 from lookahead_nb.kernels.gpu import runs
 from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock
-from lookahead_nb.training import Setup, Training
+from lookahead_nb.training import Setup, Training, plan
 from lookahead_nb.training import engine_gpu as on_device
 from lookahead_nb.training import setup as setups
 from lookahead_nb.training.store import Store
@@ -289,6 +289,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(model, monkeypatch)
 
 def test_progress_is_told_between_portions(monkeypatch):
     monkeypatch.setattr(on_device, "runs_at_once", lambda setup: 2)
+    monkeypatch.setattr(plan, "UNIT_RUNS", 2)
     told = []
     swept(LANDSCAPES["quiet"], None, [ADAMW, NESTEROV], seeds=3, backend="cuda", progress=lambda *now: told.append(now))
     assert told == [(0, 6), (2, 6), (4, 6), (6, 6)]
@@ -303,6 +304,7 @@ DriverError.__module__ = "numba.cuda.cudadrv.driver"
 
 def test_a_gpu_that_fails_ends_a_sweep_that_can_be_resumed(tmp_path, launched, monkeypatch):
     monkeypatch.setattr(on_device, "runs_at_once", lambda setup: 1)
+    monkeypatch.setattr(plan, "UNIT_RUNS", 2)
     model = MODELS["three logits"]
     how = {"configs": [ADAMW, LOOKAHEADS["keep"]], "seeds": 3, "backend": "cuda", "store": tmp_path / "store"}
     expected = swept(model, rows_for(model), how["configs"], seeds=3, backend="cuda")
@@ -329,6 +331,7 @@ def test_a_gpu_that_fails_without_a_store_is_told_in_one_sentence(launched):
 
 def test_ctrl_c_between_launches_keeps_what_is_finished(tmp_path, launched, monkeypatch):
     monkeypatch.setattr(on_device, "runs_at_once", lambda setup: 1)
+    monkeypatch.setattr(plan, "UNIT_RUNS", 1)
     model = MODELS["three logits"]
     how = {"configs": [ADAMW], "seeds": 3, "backend": "cuda", "store": tmp_path / "store", "frame": False}
     launched[:] = [KeyboardInterrupt()]
