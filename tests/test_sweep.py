@@ -1,7 +1,9 @@
 """Sweeps: the bits of a run alone (promise R1), grids, frames, what is refused."""
 
+import contextlib
 import itertools
 import multiprocessing
+import signal
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
@@ -331,6 +333,22 @@ def test_r1_after_an_interruption(after, tmp_path, monkeypatch):
     total = 40
     assert reported[0] == (stored[-1], total)
     assert reported[-1] == (total, total)
+
+
+def test_an_interrupt_that_foreign_code_clears_still_ends_the_sweep():
+    """`hasattr` in C clears every exception; so does this function."""
+    reported = []
+
+    def swallow(*now):
+        reported.append(now)
+        if len(reported) == 2:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        in_frame(progress=swallow)
+    assert len(reported) == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # ------------------------------------------------------------------------------------------------ divergence

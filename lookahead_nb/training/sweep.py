@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Generator, Iterable
+import signal
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import numba
@@ -119,7 +120,11 @@ def sweep(
     done = plan.size - sum(unit.size for unit in todo)
     trained = _trained_on_device(todo) if backend == "cuda" else _trained(todo, executor)
     shown = Progress() if progress is True else nullcontext(progress or _silent)
-    with closing(trained), shown as report:  # closed here, since the collector might do it in a thread of the pool
+    with (
+        _interrupts() as raise_lost_one,
+        closing(trained),
+        shown as report,
+    ):  # closed here, since the collector might do it in a thread of the pool
         report(done, plan.size)
         results: list[tuple[Unit, Any]] = []
         failures: list[Exception] = []
@@ -135,6 +140,7 @@ def sweep(
                 results.append((unit, result))
             done += unit.size
             report(done, plan.size)
+            raise_lost_one()
     if failures:
         if stored and isinstance(failures[0], DeviceError):
             advice = f"{done} of {plan.size} runs are stored; run the same sweep again to continue"
@@ -152,6 +158,32 @@ def _plan(model: Any, data: Data, configs: Any, seeds: Any, settings: tuple) -> 
         raise TypeError(f"data must be None with a list of tasks, which have their own, not {type(data).__name__}")
     names = [field.name for field in fields(Training)]
     return Tasks(model, dict(zip(names, settings, strict=True)), configs, seeds)
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises KeyboardInterrupt if an earlier one was lost.
+
+    Compiled code that only asks whether an object has an attribute clears whatever the answer raises, Ctrl-C included.
+    """
+    seen, ours = Event(), signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or current_thread() is not main_thread():  # handlers of the caller decide for themselves
+        yield lambda: None
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        seen.set()
+        signal.default_int_handler(number, frame)
+
+    def raise_lost_one() -> None:
+        if seen.is_set():
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield raise_lost_one
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _silent(_done: int, _total: int) -> None:
