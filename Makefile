@@ -49,7 +49,7 @@ api: .venv/.ready ## write the reference of the library into build/api/, from it
 bench: .venv-$(if $(filter cuda,$(DEVICE)),ptx,peers)/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
 	$(or $(bench.$(DEVICE)),$(error DEVICE=$(DEVICE) is nothing to measure on: choose cpu or cuda))
 
-bench.cpu  = $(foreach one,flat_step sweep scaling,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
+bench.cpu  = $(foreach one,flat_step sweep groups scaling,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
 # The peers with their CUDA libraries are gigabytes: they are fetched only where there is a device to use them on.
 bench.cuda = @.venv-ptx/bin/python -c "$(has_device)" && $(MAKE) --no-print-directory .venv-gpu/.ready && \
 	.venv-gpu/bin/python -m tests.benchmarks.cuda $(ARGS)

@@ -318,6 +318,12 @@ def problems():
     yield "digits, MLP 64-32-10, 256 settings", Problem(mlp, digits, many, range(1), steps, ends), rounds
     yield "the same, evaluated every 100 steps", Problem(mlp, digits, many, range(1), steps, often), rounds
     yield "digits, MLP 64-32-10, 32 settings, 8 seeds", Problem(mlp, digits, few, seeds, steps, ends), rounds
+    seeds = range(2 if QUICK else 100)
+    yield (
+        "digits, MLP 64-32-10, 5 settings, 100 seeds",
+        Problem(mlp, digits, lookaheads(1, 1, 5), seeds, steps, ends),
+        3,
+    )
     yield "digits, logistic 64-10, 256 settings", Problem(logistic, digits, many, range(1), steps, ends), rounds
     try:
         fashion = lnb.datasets.load("fashion_mnist")
