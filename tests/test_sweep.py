@@ -522,8 +522,8 @@ def test_units_do_not_depend_on_the_machine():
     """Their names are those of files on a disk, which another machine may go on with."""
     data = from_arrays(np.zeros((200, 64)), np.arange(200) % 10)
     units = plan.Plan(Setup(lnb.MLP((64, 32, 10)), data, Training()), list(many(100)), [0, 1]).units
-    assert [unit.size for unit in units] == [32] * 6 + [8]
-    assert units[0].name == "b4a6efc51c7242ea166b6c10a1ba00ed"
+    assert [unit.size for unit in units] == [16] * 12 + [8]
+    assert units[0].name == "7f52356ec4b41e17b55be4cbe32c6733"
     runs = [(seed, i) for unit in units for seed, i in zip(unit.seeds, unit.which.tolist(), strict=True)]
     assert sorted(runs) == list(itertools.product([0, 1], range(100)))
     assert [seed for seed, _ in runs] == [0] * 100 + [1] * 100

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 UNIT_OPERATIONS = 3e10  # floating-point work of a unit: a few tenths of a second on one core
 UNIT_RUNS = 1024
+UNITS = 16  # of a sweep at least, if it has so many groups: they are shared among threads
 SHARED_FROM = 6  # runs of one seed; fewer are quicker one by one: sixteen side by side take the time of 4 to 10 alone
 MIXED_FROM = 7  # runs of several seeds
 OWN_GROUP_FROM = 12  # runs that are left of one seed; fewer are quicker among those of other seeds
@@ -130,7 +131,8 @@ class Plan:
     @cached_property
     def units(self) -> list[Unit]:
         """The units; the runs of one kernel and seed are neighbours."""
-        in_one = min(UNIT_RUNS, 16 * max(1, int(UNIT_OPERATIONS // (16 * self.setup.operations))))  # whole groups
+        groups_in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.setup.operations), 1, -(-self.size // (16 * UNITS))))
+        in_one = min(UNIT_RUNS, 16 * groups_in_one)
         common = self.setup.settings() | {"eval": self.setup.eval_steps.tolist()}
         base = hashlib.sha256(json.dumps(common | ({"task": self.task} if self.task else {})).encode())
         settings, units, runs = [json.dumps(opt.settings()) for opt in self.configs], [], self._in_order(in_one)
