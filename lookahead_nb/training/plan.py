@@ -96,9 +96,14 @@ class Plan:
         self.setup, self.configs, self.seeds = setup, _checked_configs(configs, setup), _checked_seeds(seeds)
         self.task = task
         _rows(setup, self.seeds[0], task)  # checks model, batches and data against each other
-        self.settings, self.has_slow = settings_frame(self.configs), slow_rows(self.configs)
+        self.has_slow = slow_rows(self.configs)
         self.size = len(self.configs) * len(self.seeds)
         self._place = {seed: at for at, seed in enumerate(self.seeds)}
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """The settings of the configurations; several tasks share their columns, see ``tasks.Tasks``."""
+        return settings_frame(self.configs)
 
     @property
     def frame_rows(self) -> int:
@@ -257,8 +262,11 @@ def groups(setup: Setup, opts: list[Optimizer], seeds: list[int], rows: dict[int
     lanes = lanes_of(setup.dtype)
     formed: list[list[int]] = []
     for kernel, by_seed in by_kernel.items():
-        if not setup.model.needs_data or kernel[1] == "adaptive":
-            formed += list(by_seed.values()) if not setup.model.needs_data else [[i] for i in _joined(by_seed.values())]
+        if not setup.model.needs_data:
+            formed += by_seed.values()
+            continue
+        if kernel[1] == "adaptive":
+            formed += [[i] for members in by_seed.values() for i in members]
             continue
         left: list[int] = []  # of several seeds, with rows of one shape
         for seed, members in by_seed.items():

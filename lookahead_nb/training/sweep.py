@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -102,7 +101,9 @@ def sweep(
     >>> rows[["lr", "step", "train_loss"]].values.tolist()
     [[0.5, 0.0, 0.5], [0.5, 1.0, 0.125], [1.0, 0.0, 0.5], [1.0, 1.0, 0.0]]
     """
-    plan = _plan(model, data, configs, seeds, (steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend))
+    training: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every, "eval_at": eval_at}
+    training |= {"eval_rows": eval_rows, "dtype": dtype, "backend": backend}
+    plan = _plan(model, data, configs, seeds, training)
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, not False")
     if not callable(progress) and not isinstance(progress, bool):
@@ -120,11 +121,8 @@ def sweep(
     done = plan.size - sum(unit.size for unit in todo)
     trained = _trained_on_device(todo) if backend == "cuda" else _trained(todo, executor)
     shown = Progress() if progress is True else nullcontext(progress or _silent)
-    with (
-        _interrupts() as raise_lost_one,
-        closing(trained),
-        shown as report,
-    ):  # closed here, since the collector might do it in a thread of the pool
+    # Closed here, since the garbage collector might do it in a thread of the pool.
+    with _interrupts() as raise_lost_one, closing(trained), shown as report:
         report(done, plan.size)
         results: list[tuple[Unit, Any]] = []
         failures: list[Exception] = []
@@ -151,13 +149,12 @@ def sweep(
     return stored.frame() if frame else stored
 
 
-def _plan(model: Any, data: Data, configs: Any, seeds: Any, settings: tuple) -> Plan | Tasks:
+def _plan(model: Any, data: Data, configs: Any, seeds: Any, training: dict[str, Any]) -> Plan | Tasks:
     if isinstance(model, (DenseNetwork, Landscape)) or not np.iterable(model):
-        return Plan(Setup(model, data, Training(*settings)), configs, seeds)
+        return Plan(Setup(model, data, Training(**training)), configs, seeds)
     if data is not None:
         raise TypeError(f"data must be None with a list of tasks, which have their own, not {type(data).__name__}")
-    names = [field.name for field in fields(Training)]
-    return Tasks(model, dict(zip(names, settings, strict=True)), configs, seeds)
+    return Tasks(model, training, configs, seeds)
 
 
 @contextmanager
