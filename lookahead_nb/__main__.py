@@ -157,7 +157,7 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.workers is not None:
         whole_number("--workers", options.workers, 1)
     if options.export and options.export.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"--export must be a file that ends in .csv or .parquet, not {options.export.name!r}")
+        raise ValueError(f"--export must be a file that ends in .csv or .parquet, got {options.export.name!r}")
     config = configuration.read(options.config, store=options.store)
     with _noted():
         if options.dry_run:
@@ -263,7 +263,7 @@ def _fresh(register: dict[str, Any], options: argparse.Namespace) -> Iterator[st
     claim = register[choice("ID", options.id, register)]
     if claim.untestable:
         raise ValueError(f"{claim.id} has no trial: {claim.untestable}")
-    tasks = claims.tasks_at_hand(claim)
+    tasks = claims.available_tasks(claim)
     absent = [name for name in claim.tasks if name not in tasks]
     if not tasks:
         raise ValueError(f"{claim.id} needs data that must be downloaded: set FULL=1")
@@ -351,7 +351,7 @@ def _figures(options: argparse.Namespace) -> int:
         print("\n".join(catalogue.where(options.name)))
         return 0
     if options.name is not None:
-        catalogue.told(options.name)
+        catalogue.manifest_of(options.name)
     folder = options.folder or tables.build_folder("figures")
     folder.mkdir(parents=True, exist_ok=True)
     for name in [options.name] if options.name else catalogue.committed():

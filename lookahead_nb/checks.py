@@ -26,10 +26,10 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None) -> in
     """Return the value as int, or refuse anything but a whole number in [low, high]; bool and 2.0 are refused."""
     allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be {allowed}, not {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
     number = int(value)
     if number < low or (high is not None and number > high):
-        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
     return number
 
 
@@ -41,7 +41,7 @@ def real_number(
     if math.isinf(high):
         allowed = f"a finite number {'above' if open_low else 'of at least'} {low:g}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be {allowed}, not {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
     real: Any = value  # compared as it is: float(value) may round onto a limit
     inside = (low < real if open_low else low <= real) and (real < high if open_high else real <= high)
     try:
@@ -49,7 +49,7 @@ def real_number(
     except OverflowError:
         number = math.inf
     if not (inside and math.isfinite(number)):  # this form refuses NaN too
-        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
     return number
 
 
@@ -75,14 +75,14 @@ def real_numbers(
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     """Return the value, or refuse one that is not allowed."""
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
 
 
 def flag(name: str, value: Any) -> bool:
     """Return the value as bool, or refuse anything but True and False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
+        raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
 
 
@@ -92,7 +92,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     try:
         dtype = None if value is None else np.dtype(value).name  # np.dtype(None) would be float64
     except TypeError:
-        raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}") from None
+        raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}") from None
     return np.dtype(one_of(name, dtype, allowed))
 
 
@@ -102,7 +102,7 @@ def within_width(name: str, value: Any, dtype: Any) -> None:
     large = np.abs(np.ravel(value)) > largest
     if large.any():
         culprit = np.ravel(value)[large][0].item()
-        raise ValueError(f"{name} must be at most {largest} in size for {np.dtype(dtype)}, not {culprit!r}")
+        raise ValueError(f"{name} must be at most {largest} in size for {np.dtype(dtype)}, got {culprit!r}")
 
 
 def plain_array(name: str, value: Any) -> np.ndarray:
@@ -110,11 +110,11 @@ def plain_array(name: str, value: Any) -> np.ndarray:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, not a masked one, whose mask would be lost")
     if not isinstance(value, np.ndarray) and hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(f"{name} must be an array on the host, not a {type(value).__name__} on a GPU: copy it first")
+        raise TypeError(f"{name} must be an array on the host, got a {type(value).__name__} on a GPU: copy it first")
     try:
         return np.asarray(value)
     except ValueError:
-        raise ValueError(f"{name} must be a rectangular array of numbers, not {type(value).__name__}") from None
+        raise ValueError(f"{name} must be a rectangular array of numbers, got {type(value).__name__}") from None
 
 
 def extra(module: str, package: str, name: str) -> ModuleType:

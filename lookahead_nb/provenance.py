@@ -158,7 +158,7 @@ def write_table(
 
     folder = pathlib.Path(folder) if folder else build_folder("results")
     if (repeated := frame.columns[frame.columns.map(str).duplicated()]).size:
-        raise ValueError(f"frame must have each column once, not {repeated[0]!r} twice")
+        raise ValueError(f"frame must have each column once, got {repeated[0]!r} twice")
     words = pd.DataFrame({name: _words(name, column) for name, column in frame.items()}, frame.index)
     text = words.to_csv(index=False, lineterminator="\n").encode()
     runs = "\n".join(sorted(set(frame["run"]))) if "run" in frame else name
@@ -303,7 +303,7 @@ def _words(name: str, column: pd.Series) -> pd.Series:
         elif isinstance(value, (bool, int, float, np.bool_, np.number)) or value is None or value is pd.NA:
             words.append("" if pd.isna(value) else str(value))
         else:
-            raise TypeError(f"column {name!r} must hold numbers, truth values, texts or nothing, not {value!r}")
+            raise TypeError(f"column {name!r} must hold numbers, truth values, texts or nothing, got {value!r}")
     return pd.Series(words, column.index, dtype=object)
 
 

@@ -28,24 +28,24 @@ def toml_file(path: str | Path) -> dict[str, Any]:
 def table_of_keys(key: str, value: Any) -> dict[str, Any]:
     """Return the value, or refuse anything but a table of a TOML file."""
     if not isinstance(value, dict):
-        raise ValueError(f"{key} must be a table, not {'missing' if value is None else repr(value)}")
+        raise ValueError(f"{key} must be a table, got {'nothing' if value is None else repr(value)}")
     return value
 
 
 def text(key: str, value: Any) -> str:
     """Return the value, or refuse anything but a text that is not blank."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{key} must be text, not {'missing' if value is None else repr(value)}")
+        raise ValueError(f"{key} must be text, got {'nothing' if value is None else repr(value)}")
     return value
 
 
 def names(key: str, value: Any) -> tuple[str, ...]:
     """Return a list of one or more different texts as a tuple, or refuse anything else."""
     if not isinstance(value, list) or not value:
-        raise ValueError(f"{key} must be a list of one name or more, not {'missing' if value is None else repr(value)}")
+        raise ValueError(f"{key} must be a list of one name or more, got {'nothing' if value is None else repr(value)}")
     checked = tuple(text(f"{key}[{i}]", name) for i, name in enumerate(value))
     if repeated := [name for name in checked if checked.count(name) > 1]:
-        raise ValueError(f"{key} must hold each name once, not {repeated[0]!r} twice")
+        raise ValueError(f"{key} must hold each name once, got {repeated[0]!r} twice")
     return checked
 
 
@@ -62,7 +62,7 @@ def known_keys(prefix: str, table: Iterable[str], allowed: Collection[str]) -> N
 def choice(key: str, value: Any, allowed: Iterable[Any]) -> Any:
     """Return the value, or refuse a missing one and one that is not allowed."""
     if value is None:
-        raise ValueError(f"{key} must be one of {', '.join(map(repr, allowed))}, not missing")
+        raise ValueError(f"{key} must be one of {', '.join(map(repr, allowed))}, got nothing")
     return one_of(key, value, tuple(allowed))
 
 

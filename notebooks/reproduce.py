@@ -34,7 +34,7 @@ WORDS = {"notebooks": "notebook", "results": "table", "figures": "figure"}
 ENDINGS = {"notebooks": [".ipynb"], "results": [".csv", ".json"], "figures": [".svg", ".pdf", ".json"]}
 TOLERANCE = 1e-9  # relative; classes of CPU were seen to differ by up to 5e-12, and a wrong formula differs by more
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-PROVENANCE = re.compile(r"trained here: .*")  # depends on which data sets are at hand
+PROVENANCE = re.compile(r"trained here: .*")  # depends on which data sets are available locally
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 try:
@@ -314,7 +314,7 @@ def compare_tables(here, there):
     free = inexact_columns(there.stem)
     wrong = {column: size for column, size in apart.items() if not (column in free and size <= TOLERANCE)}
     classes = [json.loads(path.with_suffix(".json").read_text())["machine"]["cpu_class"] for path in (here, there)]
-    remark = told(wrong or apart) + elsewhere("CPU class", *classes)
+    remark = difference_text(wrong or apart) + elsewhere("CPU class", *classes)
     return f"differs: {remark}" if wrong else f"{WITHIN}: {remark}"
 
 
@@ -332,7 +332,7 @@ def distance(new, old):
     return float(np.nanmax(np.where(unlike, np.inf, apart), initial=0))
 
 
-def told(apart):
+def difference_text(apart):
     """Return the largest relative difference of columns in words. apart : dict from columns to theirs."""
     return f"largest relative difference {max(apart.values()):.0e}, in {', '.join(apart)}"
 

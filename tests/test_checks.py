@@ -10,17 +10,17 @@ from lookahead_nb import checks
 from lookahead_nb.checks import real_numbers
 
 BAD_NUMBERS = {
-    "nan": ([[1.0, 2.0], [np.nan, np.inf]], ValueError, r"x\[1, 0\] must be a finite number in \[0, 5\), not nan"),
-    "inf": ([1.0, np.inf], ValueError, r"x\[1\] must be .*, not inf"),
-    "below": ([1.0, 5.0, -1e-300], ValueError, r"x\[1\] must be .*, not 5\.0"),
-    "the end that is open": ([1, 2, 5, 5], ValueError, r"x\[2\] must be .*, not 5"),
-    "alone": (np.float32(-1), ValueError, "x must be .*, not -1"),
-    "text": ([1.0, "2"], TypeError, r"x\[0\] must be .*, not '1\.0'"),
-    "bool": ([True, False], TypeError, r"x\[0\] must be .*, not True"),
-    "complex": ([1j], TypeError, r"x\[0\] must be .*, not 1j"),
-    "nothing": ([1.0, None], TypeError, r"x\[1\] must be .*, not None"),
+    "nan": ([[1.0, 2.0], [np.nan, np.inf]], ValueError, r"x\[1, 0\] must be a finite number in \[0, 5\), got nan"),
+    "inf": ([1.0, np.inf], ValueError, r"x\[1\] must be .*, got inf"),
+    "below": ([1.0, 5.0, -1e-300], ValueError, r"x\[1\] must be .*, got 5\.0"),
+    "the end that is open": ([1, 2, 5, 5], ValueError, r"x\[2\] must be .*, got 5"),
+    "alone": (np.float32(-1), ValueError, "x must be .*, got -1"),
+    "text": ([1.0, "2"], TypeError, r"x\[0\] must be .*, got '1\.0'"),
+    "bool": ([True, False], TypeError, r"x\[0\] must be .*, got True"),
+    "complex": ([1j], TypeError, r"x\[0\] must be .*, got 1j"),
+    "nothing": ([1.0, None], TypeError, r"x\[1\] must be .*, got None"),
     "decimal": ([1.0, Decimal(2)], TypeError, r"x\[1\] must be .*, not Decimal"),
-    "huge": ([1, 10**400], ValueError, r"x\[1\] must be .*, not 1000"),
+    "huge": ([1, 10**400], ValueError, r"x\[1\] must be .*, got 1000"),
 }
 
 

@@ -63,29 +63,29 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
     [
         ("[C03]", "[C3]", "C3 is not known"),
         ("[tasks.iris]", "[task.iris]", "task is not known (did you mean tasks?)"),
-        ('section = "8.1"\n', "", "C01.section must be given, not missing"),
-        ('section = "8.1"', "section = 8.1", "C01.section must be text, not 8.1"),
-        ('article = "Larger is slower."', 'article = " "', "C01.article must be text, not ' '"),
-        ('notebook = "02_slow"\n', "", "C01.notebook must be given, not missing"),
+        ('section = "8.1"\n', "", "C01.section must be given, got nothing"),
+        ('section = "8.1"', "section = 8.1", "C01.section must be text, got 8.1"),
+        ('article = "Larger is slower."', 'article = " "', "C01.article must be text, got ' '"),
+        ('notebook = "02_slow"\n', "", "C01.notebook must be given, got nothing"),
         ('prediction = "S', 'predictions = "S', "C01.predictions is not known (did you mean prediction?)"),
-        ("seeds = 30\n", "", "C01.seeds must be given, not missing"),
-        ("seeds = 30", "seeds = 29", "C01.effects[0].test 'sign flip' needs at least 30 seeds, not 29"),
-        ("seeds = 30", "seeds = 30.5", "C01.seeds must be a whole number of at least 1, not 30.5"),
-        ("budget = 1e8", "budget = nan", "C01.budget must be a finite number of at least 0, not nan"),
+        ("seeds = 30\n", "", "C01.seeds must be given, got nothing"),
+        ("seeds = 30", "seeds = 29", "C01.effects[0].test 'sign flip' needs at least 30 seeds, got 29"),
+        ("seeds = 30", "seeds = 30.5", "C01.seeds must be a whole number of at least 1, got 30.5"),
+        ("budget = 1e8", "budget = nan", "C01.budget must be a finite number of at least 0, got nan"),
         ('"steps_to_threshold", "train_loss"]', '"train_loss", "loss"]', "C01.metrics must be one of 'train_loss'"),
         ('metrics = ["steps_to_threshold", "train_loss"]', "metrics = []", "C01.metrics must be a list of one name or"),
-        ('metrics = ["steps_to_threshold"', 'metrics = ["train_loss"', "C01.metrics must hold each name once, not 'tr"),
-        ('tasks = ["iris", "bowl"]', 'tasks = "iris"', "C01.tasks must be a list of one name or more, not 'iris'"),
-        ('tasks = ["iris", "bowl"]', 'tasks = ["iris", "wine"]', "C01.tasks must be one of 'iris', 'bowl', not 'wine'"),
+        ('metrics = ["steps_to_threshold"', 'metrics = ["train_loss"', "C01.metrics must hold each name once, got 'tr"),
+        ('tasks = ["iris", "bowl"]', 'tasks = "iris"', "C01.tasks must be a list of one name or more, got 'iris'"),
+        ('tasks = ["iris", "bowl"]', 'tasks = ["iris", "wine"]', "C01.tasks must be one of 'iris', 'bowl', got 'wine'"),
         ('tasks = ["iris", "bowl"]', 'tasks = ["iris steps", "bowl"]', "C01.tasks must be names with changes like"),
         ('tasks = ["iris", "bowl"]', 'tasks = ["iris lr=-1", "bowl"]', "C01.tasks.iris.lr must be a finite number"),
         (
             'tasks = ["iris", "bowl"]',
             'tasks = ["iris", "iris"]',
-            "C01.tasks must hold each name once, not 'iris' twice",
+            "C01.tasks must hold each name once, got 'iris' twice",
         ),
         ('data = "iris"', 'data = "irises"', "C01.tasks.iris.data must be one of 'digits'"),
-        ("lr = 0.05\n", "", "C01.arms.adamw.lr must be given by the task 'iris', not missing"),
+        ("lr = 0.05\n", "", "C01.arms.adamw.lr must be given by the task 'iris', got nothing"),
         ('rule = "AdamW"', 'rule = "Adamw"', "C01.arms.adamw.rule must be one of 'SGD'"),
         ("retention = [0.5, 0.8]", "retention = [0.5, 1.5]", "C01.arms.lookahead retention=1.5.retention must be"),
         (
@@ -108,10 +108,10 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
             'tasks = ["iris"]\ntune = {',
             "C01.arms.same rate.lr must be that of an arm on the same tasks, which",
         ),
-        ('name = "slower"\n', "", "C01.effects[0].name must be given, not missing"),
+        ('name = "slower"\n', "", "C01.effects[0].name must be given, got nothing"),
         ('name = "slower"', 'name = "not slower"', "C01.effects[0].name must not begin with 'not'"),
-        ('name = "better"', 'name = "slower"', "C01.effects[1].name must be that of no other effect, not 'slower'"),
-        ('metric = "steps_to_threshold"\n', "", "C01.effects[0].metric must be given, not missing"),
+        ('name = "better"', 'name = "slower"', "C01.effects[1].name must be that of no other effect, got 'slower'"),
+        ('metric = "steps_to_threshold"\n', "", "C01.effects[0].metric must be given, got nothing"),
         ('metric = "steps_to_threshold"', 'metric = "test_loss"', "C01.effects[0].metric must be one of 'steps_to_"),
         ('arm = "lookahead retention=0.8"', 'arm = "lookahead"', "C01.effects[0].arm must be one of 'adamw', 'looka"),
         ('control = "lookahead retention=0.5"', 'control = "sgd"', "C01.effects[0].control must be one of 'adamw'"),
@@ -121,10 +121,10 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
             "must be another arm than 'lookah",
         ),
         ('expect = "greater"', 'expect = "more"', "C01.effects[0].expect must be one of 'greater', 'less', 'equiv"),
-        ("margin = 1.25", "margin = nan", "C01.effects[0].margin must be a finite number above 1, not nan"),
-        ("margin = 1.25", "margin = 1.0", "C01.effects[0].margin must be a finite number above 1, not 1.0"),
-        ("margin = 0.01", "margin = 0", "C01.effects[1].margin must be a finite number above 0, not 0"),
-        ("margin = 1.25", 'margin = "5 %"', "C01.effects[0].margin must be a finite number above 1, not '5 %'"),
+        ("margin = 1.25", "margin = nan", "C01.effects[0].margin must be a finite number above 1, got nan"),
+        ("margin = 1.25", "margin = 1.0", "C01.effects[0].margin must be a finite number above 1, got 1.0"),
+        ("margin = 0.01", "margin = 0", "C01.effects[1].margin must be a finite number above 0, got 0"),
+        ("margin = 1.25", 'margin = "5 %"', "C01.effects[0].margin must be a finite number above 1, got '5 %'"),
         ('scale = "ratio"', 'scale = "percent"', "C01.effects[0].scale must be one of 'difference', 'ratio', 'of ch"),
         ('test = "sign flip"', 'test = "t"', "C01.effects[0].test must be one of 'sign flip', 'over tasks', 'exact'"),
         ('test = "sign flip"', 'test = "exact"', "C01.effects[0].test must be another where there is noise, as in"),
@@ -136,20 +136,20 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         (
             'test = "sign flip"\n',
             'test = "over tasks"\n',
-            "C01.effects[0].test 'over tasks' needs at least 3 tasks, not 1",
+            "C01.effects[0].test 'over tasks' needs at least 3 tasks, got 1",
         ),
-        ('tasks = ["iris"]', 'tasks = ["wine"]', "C01.effects[0].tasks must be one of 'iris', 'bowl', not 'wine'"),
-        ('tasks = ["iris"]', "tasks = []", "C01.effects[0].tasks must be a list of one name or more, not []"),
+        ('tasks = ["iris"]', 'tasks = ["wine"]', "C01.effects[0].tasks must be one of 'iris', 'bowl', got 'wine'"),
+        ('tasks = ["iris"]', "tasks = []", "C01.effects[0].tasks must be a list of one name or more, got []"),
         ('tasks = ["iris"]', 'task = ["iris"]', "C01.effects[0].task is not known (did you mean tasks?)"),
         (
             'tasks = ["iris"]',
             'tasks = ["iris"]\nagainst = ["wine"]',
-            "C01.effects[0].against must be one of 'iris', 'bowl', not 'wine'",
+            "C01.effects[0].against must be one of 'iris', 'bowl', got 'wine'",
         ),
         (
             'tasks = ["iris"]',
             'tasks = ["iris"]\nagainst = ["iris", "bowl"]',
-            "C01.effects[0].against must hold as many tasks as tasks, 1, not 2",
+            "C01.effects[0].against must hold as many tasks as tasks, 1, got 2",
         ),
         (
             "threshold = 0.7\n",
@@ -161,8 +161,8 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
             'scale = "of chance"',
             "C01.effects[1].scale 'of chance' needs a loss of chance, which",
         ),
-        (SUPPORTED, "supported = []", "C01.supported must be a list of one name or more, not []"),
-        (SUPPORTED, 'supported = ["faster"]', "C01.supported must be one of 'slower', 'better', not 'faster'"),
+        (SUPPORTED, "supported = []", "C01.supported must be a list of one name or more, got []"),
+        (SUPPORTED, 'supported = ["faster"]', "C01.supported must be one of 'slower', 'better', got 'faster'"),
         (SUPPORTED, 'supported = ["better", "not better"]', "C01.supported must not hold 'better' and its contrary"),
         (
             'conditional = ["slower"]\n',
@@ -174,7 +174,7 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
             "",
             "C01.condition must come with conditional, and say in words what that lists",
         ),
-        ('untestable = "No ImageNet here."', "untestable = true", "C03.untestable must be text, not True"),
+        ('untestable = "No ImageNet here."', "untestable = true", "C03.untestable must be text, got True"),
         ('untestable = "No', 'seeds = 5\nuntestable = "No', "C03.seeds is not known"),
         ('C02 = "Take a longer one."', 'C04 = "Take a longer one."', "advice.C04 is not known (did you mean C0"),
         (
@@ -182,7 +182,7 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
             'C02 = "Take 10."',
             "advice.C02 must be words without numbers, which the results",
         ),
-        ('C02 = "Take a longer one."', "C02 = 5", "advice.C02 must be text, not 5"),
+        ('C02 = "Take a longer one."', "C02 = 5", "advice.C02 must be text, got 5"),
     ],
 )
 def test_a_bad_entry_is_refused_by_name(tmp_path, old, new, sentence):
@@ -191,7 +191,7 @@ def test_a_bad_entry_is_refused_by_name(tmp_path, old, new, sentence):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_register_that_cannot_be_read_is_told(tmp_path):
+def test_a_register_that_cannot_be_read_is_reported(tmp_path):
     with pytest.raises(OSError, match=r"none.toml cannot be read: No such file"):
         claims.read(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("[C01")
@@ -221,7 +221,7 @@ def test_seeds_do_not_hang_on_other_entries_or_on_advice(tmp_path, register):
 def test_attempts_have_seeds_of_their_own(register):
     drawn = [seed for key in ("C01", "C02") for attempt in range(10) for seed in register[key].seeds(attempt)]
     assert len(set(drawn)) == len(drawn) == 10 * 31
-    with pytest.raises(ValueError, match="attempt must be a whole number of at least 0, not -1"):
+    with pytest.raises(ValueError, match="attempt must be a whole number of at least 0, got -1"):
         register["C01"].seeds(-1)
 
 
@@ -434,7 +434,7 @@ def test_what_never_comes_below_chance_has_no_share_of_it():
         judged(runs(0.3, level=4.0), scale="of chance")
 
 
-def test_tasks_count_alike_and_each_is_told():
+def test_tasks_count_alike_and_each_is_reported():
     claim = claims.Claim("C01", "", "", "", "", effects=(effect(tasks=("one", "two")),))
     found = claims.judge(claim, runs([0.5, 0.0], tasks=("one", "two"))).set_index("task")
     assert found["size"].to_dict() == pytest.approx({"all": 0.25, "one": 0.5, "two": 0.0}, abs=1e-12)
@@ -574,7 +574,7 @@ def test_changed_results_are_refused(register, tmp_path):
         claims.results(register["C01"], folder=tmp_path)
 
 
-def test_missing_results_are_told(register, tmp_path):
+def test_missing_results_are_reported(register, tmp_path):
     with pytest.raises(OSError, match=r"C01 has no results in .*: C01.json is missing"):
         claims.results(register["C01"], folder=tmp_path)
     keep(register["C01"], results_of(register["C01"], 2.0), tmp_path, "half")
@@ -660,7 +660,7 @@ def test_what_must_be_downloaded_comes_from_the_committed_results(register, chec
     assert claims.results(claim, folder=checkout / "build/results").equals(found.runs)
 
 
-def test_what_is_neither_at_hand_nor_committed_is_absent(register, checkout):
+def test_what_is_neither_available_nor_committed_is_absent(register, checkout):
     found = claims.evidence(register["C01"])
     assert (found.here, found.committed, found.absent) == (["bowl"], [], ["iris"])
     assert str(found) == "trained here: bowl; from the committed results: none; absent: iris"
@@ -677,19 +677,19 @@ def test_results_of_another_entry_are_no_evidence(register, checkout):
 
 
 @pytest.mark.jit  # two hundred runs on data are too many for plain Python
-def test_all_that_is_at_hand_is_trained_on_demand(register, checkout):
+def test_all_that_is_available_is_trained_on_demand(register, checkout):
     found = claims.evidence(register["C01"], full=True)
     assert (found.here, found.committed, found.absent) == (["iris", "bowl"], [], [])
 
 
-def test_on_demand_means_full_and_at_hand(register, checkout, monkeypatch):
+def test_on_demand_means_full_and_available(register, checkout, monkeypatch):
     claim = register["C01"]
-    assert claims.tasks_at_hand(claim) == ["bowl"]
+    assert claims.available_tasks(claim) == ["bowl"]
     monkeypatch.setenv("FULL", "1")
-    assert claims.tasks_at_hand(claim) == ["iris", "bowl"]
-    assert claims.tasks_at_hand(claim, full=False) == ["bowl"]
+    assert claims.available_tasks(claim) == ["iris", "bowl"]
+    assert claims.available_tasks(claim, full=False) == ["bowl"]
     monkeypatch.setattr(datasets, "available", lambda name: False)
-    assert claims.tasks_at_hand(claim, full=True) == ["bowl"]
+    assert claims.available_tasks(claim, full=True) == ["bowl"]
 
 
 def test_evidence_resumes_from_its_store(register, checkout, monkeypatch):

@@ -172,8 +172,8 @@ def test_equal_configurations_are_told_in_one_line(config, call):
     ("old", "new", "sentence"),
     [
         ("steps = 6", "step = 6", "training.step is not known (did you mean steps?)"),
-        ("steps = 6", "steps = 0", "training.steps must be a whole number of at least 1, not 0"),
-        ("eval_every = 3", "eval_every = 51", "training.eval_every must be at most the 6 steps of a run, not 51"),
+        ("steps = 6", "steps = 0", "training.steps must be a whole number of at least 1, got 0"),
+        ("eval_every = 3", "eval_every = 51", "training.eval_every must be at most the 6 steps of a run, got 51"),
         ("widths = [5", "widths = [6", "data must have the features and classes of MLP((6, 4, 3)"),
         ("batch_size = 8", "batch_size = 37", "training.batch_size must be at most the 36 rows"),
         ("lr = 0.1", "lr = []", "grid[1].lr must hold at least one value"),
@@ -196,10 +196,10 @@ def test_a_bad_file_is_refused_before_anything_is_touched(config, call, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--workers", "0"], "--workers must be a whole number of at least 1, not 0"),
+        (["--workers", "0"], "--workers must be a whole number of at least 1, got 0"),
         (["--workers", "two"], "argument --workers: invalid int value"),
         (["--workers", "2", "--dask", "tcp://127.0.0.1:1"], "not allowed with argument"),
-        (["--export", "rows.txt"], "--export must be a file that ends in .csv or .parquet, not 'rows.txt'"),
+        (["--export", "rows.txt"], "--export must be a file that ends in .csv or .parquet, got 'rows.txt'"),
         (["--colour"], "unrecognized arguments"),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_store_of_another_version_is_left_alone(config, call, monkeypatch):
     monkeypatch.undo()
     code, out, err = call(config)
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"lookahead-nb: \S+ must have format 1, not 2, which another version wrote\n", err)
+    assert re.fullmatch(r"lookahead-nb: \S+ must have format 1, got 2, which another version wrote\n", err)
     assert parts_of(config.parent) == before
 
 
@@ -509,7 +509,7 @@ def test_fresh_seeds_are_those_of_the_attempt(ask, monkeypatch):
     assert "there are no registered results to compare it with" in ask("C01", "--fresh")[1]
 
 
-def test_a_verdict_that_does_not_hold_on_fresh_seeds_is_told(ask, checkout):
+def test_a_verdict_that_does_not_hold_on_fresh_seeds_is_reported(ask, checkout):
     claim = claims.read()["C02"]
     other = trials.measure(claim).runs.assign(slow_risk=[1.0, 2.0])
     tables.write_table(other, "C02", folder=checkout / "data/results", claim=claim.sha256)
@@ -537,7 +537,7 @@ def test_data_that_must_be_downloaded_is_left_out(ask, monkeypatch):
     assert code == 0
     assert out.splitlines()[0] == "C01, attempt 1: trained on bowl; left out: iris"
     assert "slower: " not in out
-    monkeypatch.setattr(claims, "tasks_at_hand", lambda claim: [])
+    monkeypatch.setattr(claims, "available_tasks", lambda claim: [])
     said = "lookahead-nb: C01 needs data that must be downloaded: set FULL=1\n"
     assert ask("C01", "--fresh") == (2, "", said)
 
@@ -545,9 +545,9 @@ def test_data_that_must_be_downloaded_is_left_out(ask, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["C99"], "ID must be one of 'C01', 'C02', 'C03', not 'C99'"),
-        (["--fresh"], "ID must be one of 'C01', 'C02', 'C03', not missing"),
-        (["C02", "--fresh", "0"], "--fresh must be a whole number of at least 1, not 0"),
+        (["C99"], "ID must be one of 'C01', 'C02', 'C03', got 'C99'"),
+        (["--fresh"], "ID must be one of 'C01', 'C02', 'C03', got nothing"),
+        (["C02", "--fresh", "0"], "--fresh must be a whole number of at least 1, got 0"),
         (["C02", "--fresh", "two"], "argument --fresh: invalid int value: 'two'"),
         (["C03", "--fresh"], "C03 has no trial: No ImageNet here."),
         (["C01", "C02"], "unrecognized arguments: C02"),
@@ -685,9 +685,9 @@ def test_a_figure_of_measured_times_tells_how_they_are_measured(figures, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["your_question"], "NAME must be a figure, such as your_own_question, .*, not 'your_question'"),
-        (["--where", "verdict"], "NAME must be a figure, such as verdicts.*, not 'verdict'"),
-        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, performance_scaling, not 'zzz'"),
+        (["your_question"], "NAME must be a figure, such as your_own_question, .*, got 'your_question'"),
+        (["--where", "verdict"], "NAME must be a figure, such as verdicts.*, got 'verdict'"),
+        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, performance_scaling, got 'zzz'"),
         (["--where"], "NAME must be given with --where"),
         (["verdicts"], "verdicts has not been drawn by its notebook yet: paper/figures/verdicts.json is missing"),
     ],

@@ -27,7 +27,7 @@ def test_the_control_scales_a_schedule_at_its_peak():
 def test_controls_of_a_plain_rule_are_refused():
     with pytest.raises(ValueError, match=r"opt must have one slow_step_size, not Adaptive"):
         with_controls(lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive"))
-    with pytest.raises(TypeError, match=r"opt must be a Lookahead, not AdamW"):
+    with pytest.raises(TypeError, match=r"opt must be a Lookahead, got AdamW"):
         with_controls(lnb.AdamW())
 
 
@@ -93,7 +93,7 @@ def test_the_floor_of_a_diverged_run_is_missing():
 
 
 def test_too_few_late_losses_are_refused():
-    with pytest.raises(ValueError, match="losses must have at least 4 rows in the second half of their steps, not 3"):
+    with pytest.raises(ValueError, match="losses must have at least 4 rows in the second half of their steps, got 3"):
         curves.noise_floor(pd.DataFrame({"a": [3.0, 2.0, 1.0, 0.0]}, index=[0, 2, 3, 4]))
 
 
@@ -123,5 +123,5 @@ def test_lowest_loss_is_for_a_logistic_regression_without_l2(model):
 def test_separable_classes_have_no_lowest_loss(n_classes):
     y = np.arange(60) % n_classes
     data = lnb.datasets.from_arrays(np.random.default_rng(3).normal(size=(60, 3)) + 9 * np.eye(3)[y], y)
-    with pytest.raises(ValueError, match="data must have classes that overlap, not be separable by LogisticRegression"):
+    with pytest.raises(ValueError, match="data must have overlapping classes, got classes that LogisticRegression"):
         lowest_loss(lnb.LogisticRegression(3, n_classes=n_classes), data)

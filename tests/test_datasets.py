@@ -220,10 +220,10 @@ def test_stratified_rows_are_fixed_for_good():
 @pytest.mark.parametrize(
     ("n", "seed", "error", "message"),
     [
-        (0, 0, ValueError, "n must be a whole number from 1 to 90, not 0"),
-        (91, 0, ValueError, "n must be a whole number from 1 to 90, not 91"),
-        (9.0, 0, TypeError, "n must be a whole number from 1 to 90, not 9.0"),
-        (9, -1, ValueError, f"seed must be a whole number from 0 to {2**63 - 1}, not -1"),
+        (0, 0, ValueError, "n must be a whole number from 1 to 90, got 0"),
+        (91, 0, ValueError, "n must be a whole number from 1 to 90, got 91"),
+        (9.0, 0, TypeError, "n must be a whole number from 1 to 90, got 9.0"),
+        (9, -1, ValueError, f"seed must be a whole number from 0 to {2**63 - 1}, got -1"),
     ],
 )
 def test_subset_refuses(n, seed, error, message):
@@ -273,11 +273,11 @@ def test_two_classes_are_exchanged():
 @pytest.mark.parametrize(
     ("share", "seed", "error", "message"),
     [
-        (1.1, 0, ValueError, "share must be a finite number in [0, 1], not 1.1"),
-        (-0.1, 0, ValueError, "share must be a finite number in [0, 1], not -0.1"),
-        (np.nan, 0, ValueError, "share must be a finite number in [0, 1], not nan"),
-        (True, 0, TypeError, "share must be a finite number in [0, 1], not True"),
-        (0.1, -1, ValueError, f"seed must be a whole number from 0 to {2**63 - 1}, not -1"),
+        (1.1, 0, ValueError, "share must be a finite number in [0, 1], got 1.1"),
+        (-0.1, 0, ValueError, "share must be a finite number in [0, 1], got -0.1"),
+        (np.nan, 0, ValueError, "share must be a finite number in [0, 1], got nan"),
+        (True, 0, TypeError, "share must be a finite number in [0, 1], got True"),
+        (0.1, -1, ValueError, f"seed must be a whole number from 0 to {2**63 - 1}, got -1"),
     ],
 )
 def test_flipping_labels_refuses(share, seed, error, message):
@@ -323,7 +323,7 @@ def test_the_arrays_of_the_user_are_left_alone():
             with_value(np.nan),
             Y,
             ValueError,
-            "X must hold finite numbers below 1e+100 in size, not nan at row 3, column 1",
+            "X must hold finite numbers below 1e+100 in size, got nan at row 3, column 1",
         ),
         (
             with_value(-np.inf),
@@ -335,26 +335,26 @@ def test_the_arrays_of_the_user_are_left_alone():
             with_value(1e200),
             Y,
             ValueError,
-            "X must hold finite numbers below 1e+100 in size, not 1e+200 at row 3, column 1",
+            "X must hold finite numbers below 1e+100 in size, got 1e+200 at row 3, column 1",
         ),
-        (X[:, 0], Y, ValueError, "X must be a table of rows and columns, not of shape (10,)"),
-        (X[:, :0], Y, ValueError, "X must be a table of rows and columns, not of shape (10, 0)"),
-        (X[:0], np.zeros(0, int), ValueError, "X must be a table of rows and columns, not of shape (0, 2)"),
-        (X.astype(str), Y, TypeError, "X must hold numbers, not <U32"),
-        (X.astype(object), Y, TypeError, "X must hold numbers, not object"),
-        (X * 1j, Y, TypeError, "X must hold numbers, not complex128"),
-        ([[1, 2], [3]], Y, ValueError, "X must be a rectangular array of numbers, not list"),
+        (X[:, 0], Y, ValueError, "X must be a table of rows and columns, got shape (10,)"),
+        (X[:, :0], Y, ValueError, "X must be a table of rows and columns, got shape (10, 0)"),
+        (X[:0], np.zeros(0, int), ValueError, "X must be a table of rows and columns, got shape (0, 2)"),
+        (X.astype(str), Y, TypeError, "X must hold numbers, got <U32"),
+        (X.astype(object), Y, TypeError, "X must hold numbers, got object"),
+        (X * 1j, Y, TypeError, "X must hold numbers, got complex128"),
+        ([[1, 2], [3]], Y, ValueError, "X must be a rectangular array of numbers, got list"),
         (np.ma.masked_array(X), Y, TypeError, "X must be a plain array, not a masked one, whose mask would be lost"),
-        (X, Y[1:], ValueError, "y must have one label for each of the 10 rows of X, not 9"),
-        (X, [Y], ValueError, "y must have one dimension, not shape (1, 10)"),
-        (X, np.array(Y, float), TypeError, "y must have an integer or bool dtype, not float64"),
-        (X, list("ab" * 5), TypeError, "y must have an integer or bool dtype, not <U1"),
+        (X, Y[1:], ValueError, "y must have one label for each of the 10 rows of X, got 9"),
+        (X, [Y], ValueError, "y must have one dimension, got shape (1, 10)"),
+        (X, np.array(Y, float), TypeError, "y must have an integer or bool dtype, got float64"),
+        (X, list("ab" * 5), TypeError, "y must have an integer or bool dtype, got <U1"),
         *(
             (
                 X,
                 y,
                 ValueError,
-                f"y must hold every label 0, 1, ... up to its largest, at least two of them, not [{shown}]",
+                f"y must hold every label 0, 1, ... up to its largest, at least two of them, got [{shown}]",
             )
             for y, shown in [
                 (np.zeros(10, int), "0"),
@@ -369,7 +369,7 @@ def test_the_arrays_of_the_user_are_left_alone():
             X,
             np.arange(10) // 2,
             ValueError,
-            "y must hold some label at least three times to be split in three, not 2 times",
+            "y must hold some label at least three times to be split in three, got 2 times",
         ),
     ],
 )

@@ -143,12 +143,12 @@ def test_gradient_descent_leaves_basins_at_about_the_rates_of_kramers():
 BAD = {
     "shares": (lambda: escape_rates(0.2, [0.1, 1.5], 5), ValueError, r"from_right\[1\] must .*not 1\.5"),
     "share text": (lambda: escape_rates("0.1", 0.1, 5), TypeError, "from_left must .*'0.1'"),
-    "steps": (lambda: escape_rates(0.2, 0.1, 0), ValueError, "steps must .*above 0, not 0"),
+    "steps": (lambda: escape_rates(0.2, 0.1, 0), ValueError, "steps must .*above 0, got 0"),
     "crossings of a bowl": (lambda: crossings(Quadratic([1.0]), CONFIGS, at=[1], seeds=1), TypeError, "well must be"),
     "crossings of no tilt": (lambda: crossings(DoubleWell(0), CONFIGS, at=[1], seeds=1), ValueError, "well .* tilt"),
     "law of a bowl": (lambda: kramers_rates(Quadratic([1.0], noise=1.0), 0.1), TypeError, "well must be a DoubleWell"),
     "law without noise": (lambda: kramers_rates(DoubleWell(), 0.1), ValueError, "well must have noise .*not 0"),
-    "law at lr 0": (lambda: kramers_rates(WELL, 0), ValueError, "lr must be .*above 0, not 0"),
+    "law at lr 0": (lambda: kramers_rates(WELL, 0), ValueError, "lr must be .*above 0, got 0"),
     "well": (
         lambda: occupancy(Quadratic([1.0]), CONFIGS, at=[1], seeds=1),
         TypeError,

@@ -615,7 +615,7 @@ BAD_DATA = {
         X + 1e39,
         Y,
         ValueError,
-        r"X must be at most 3\.4028234663852886e\+38 in size for float32 params, not 1e\+39 in row 0, column 0",
+        r"X must be at most 3\.4028234663852886e\+38 in size for float32 params, got 1e\+39 in row 0, column 0",
     ),
     "too large for float64": (
         PARAMS,
@@ -624,20 +624,20 @@ BAD_DATA = {
         ValueError,
         r"X must be at most 1\.7976931348623157e\+308 in size for float64 params, not .*-1\.35.*e\+331.* in row 0",
     ),
-    "no rows": (PARAMS, X[:0], Y[:0], ValueError, r"X must be \(rows, 3\) with at least one row, not \(0, 3\)"),
+    "no rows": (PARAMS, X[:0], Y[:0], ValueError, r"X must be \(rows, 3\) with at least one row, got \(0, 3\)"),
     "too few columns": (PARAMS, X[:, :2], Y, ValueError, r"X must be \(rows, 3\).*\(9, 2\)"),
     "too many columns": (PARAMS, np.hstack([X, X]), Y, ValueError, r"X must be \(rows, 3\).*\(9, 6\)"),
     "one row as 1-D": (PARAMS, X[0], Y[:1], ValueError, r"X must be \(rows, 3\).*\(3,\)"),
-    "complex": (PARAMS, X + 0j, Y, TypeError, "X must hold numbers, not complex128"),
+    "complex": (PARAMS, X + 0j, Y, TypeError, "X must hold numbers, got complex128"),
     "text": (PARAMS, X.astype(str), Y, TypeError, "X must hold numbers"),
-    "nothing": (PARAMS, None, Y, TypeError, "X must hold numbers, not object"),
+    "nothing": (PARAMS, None, Y, TypeError, "X must hold numbers, got object"),
     "params too short": (PARAMS[:-1], X, Y, ValueError, r"params must .*\(31,\).*\(30,\)"),
     "params 2-D": (PARAMS[None], X, Y, ValueError, r"params must .*\(1, 31\)"),
     "params strided": (np.repeat(PARAMS, 2)[::2], X, Y, ValueError, "params must be a contiguous"),
-    "params float16": (PARAMS.astype("e"), X, Y, TypeError, "params must be float32 or float64, not float16"),
-    "params int": (PARAMS.astype(int), X, Y, TypeError, "params must be float32 or float64, not int64"),
+    "params float16": (PARAMS.astype("e"), X, Y, TypeError, "params must be float32 or float64, got float16"),
+    "params int": (PARAMS.astype(int), X, Y, TypeError, "params must be float32 or float64, got int64"),
     "params big-endian": (PARAMS.astype(">f8"), X, Y, TypeError, "params must be float32 or float64, not >f8"),
-    "params list": (PARAMS.tolist(), X, Y, TypeError, "params must be a NumPy array, not list"),
+    "params list": (PARAMS.tolist(), X, Y, TypeError, "params must be a NumPy array, got list"),
 }
 
 
@@ -657,9 +657,9 @@ BAD_SETTINGS = {
     "one width": (lambda: MLP((3,)), ValueError, r"widths must .*\(3,\)"),
     "no widths": (lambda: MLP(()), ValueError, r"widths must .*\(\)"),
     "a number as widths": (lambda: MLP(5), TypeError, "widths must be a sequence .*5"),
-    "one class": (lambda: MLP((3, 1)), ValueError, r"widths\[1\] must .*at least 2, not 1"),
-    "no features": (lambda: MLP((0, 2)), ValueError, r"widths\[0\] must .*at least 1, not 0"),
-    "empty layer": (lambda: MLP((3, 0, 2)), ValueError, r"widths\[1\] must .*at least 1, not 0"),
+    "one class": (lambda: MLP((3, 1)), ValueError, r"widths\[1\] must .*at least 2, got 1"),
+    "no features": (lambda: MLP((0, 2)), ValueError, r"widths\[0\] must .*at least 1, got 0"),
+    "empty layer": (lambda: MLP((3, 0, 2)), ValueError, r"widths\[1\] must .*at least 1, got 0"),
     "half a unit": (lambda: MLP((3, 2.5, 2)), TypeError, r"widths\[1\] must be a whole number .*2\.5"),
     "width True": (lambda: MLP((3, True, 2)), TypeError, r"widths\[1\] must be a whole number .*True"),
     "unknown activation": (lambda: MLP((3, 2), activation="gelu"), ValueError, "activation must be one of .*'gelu'"),
@@ -737,7 +737,7 @@ def test_float32_code_widens_the_sums_of_losses_and_squares_alone_and_its_loops_
 def test_l2_that_overflows_float32_is_refused_wherever_it_is_used():
     model, y = LogisticRegression(3, l2=1e300), np.arange(9) % 2
     params = model.init(0, "float64")
-    sentence = r"l2 must be at most 3\.4028234663852886e\+38 in size for float32, not 1e\+300"
+    sentence = r"l2 must be at most 3\.4028234663852886e\+38 in size for float32, got 1e\+300"
     data = lnb.datasets.from_arrays(np.random.default_rng(0).normal(size=(15, 3)), np.arange(15) % 2)
     run = {"steps": 2, "batch_size": 4}
     for use in (

@@ -142,9 +142,9 @@ def test_beyond_stability_there_is_no_steady_state():
 
 BAD = [
     ({"hessian": np.ones((2, 3))}, "hessian must be a square matrix"),
-    ({"noise": np.eye(2)}, "noise must be (3, 3) like hessian, not (2, 2)"),
+    ({"noise": np.eye(2)}, "noise must be (3, 3) like hessian, got (2, 2)"),
     ({"preconditioner": 0.0}, "preconditioner must be a finite number above 0"),
-    ({"minimum": np.zeros(2)}, "minimum must be a number or (3,), not (2,)"),
+    ({"minimum": np.zeros(2)}, "minimum must be a number or (3,), got (2,)"),
     ({"epoch": 0}, "epoch must be"),
     ({"epoch": 3, "correlation": -0.6}, "correlation must be a finite number in [-0.5"),
     ({"opt": lnb.Adagrad(0.1)}, "optimizer must be SGD, Adam or AdamW"),
@@ -209,7 +209,7 @@ def test_classes_that_can_be_told_apart_have_no_minimum():
     apart = lnb.datasets.from_arrays(np.arange(40.0)[:, None], np.arange(40) // 20)
     with pytest.raises(RuntimeError, match="found none; an l2 above 0"):
         Minimum.of(lnb.LogisticRegression(1), apart)
-    with pytest.raises(TypeError, match="model must be a LogisticRegression, whose loss is convex, not MLP"):
+    with pytest.raises(TypeError, match="model must be a LogisticRegression, whose loss is convex, got MLP"):
         Minimum.of(lnb.MLP((1, 2)), apart)
 
 

@@ -405,7 +405,7 @@ def test_every_column_with_a_tolerance_is_one_of_its_table(reproduce):
     assert {*reproduce.INEXACT_OF_CLAIMS} <= set().union(*tables_of_claims)
 
 
-def test_the_same_numbers_written_in_another_way_are_told(reproduce, tiny):
+def test_the_same_numbers_written_in_another_way_are_reported(reproduce, tiny):
     build, committed = tiny
     table(0.3, committed["results"])
     path = table(0.3, build / "results")
@@ -417,7 +417,7 @@ def test_the_same_numbers_written_in_another_way_are_told(reproduce, tiny):
     assert reproduce.compare("results", build, everything=True) == expected
 
 
-def test_new_and_missing_files_are_told(reproduce, tiny):
+def test_new_and_missing_files_are_reported(reproduce, tiny):
     build, committed = tiny
     table(0.3, build / "results")
     assert reproduce.compare("results", build, everything=True) == [("table tiny", "new")]
@@ -428,7 +428,7 @@ def test_new_and_missing_files_are_told(reproduce, tiny):
     assert reproduce.compare("results", build, everything=False) == []
 
 
-def test_another_class_of_cpu_is_told(reproduce, tiny):
+def test_another_class_of_cpu_is_reported(reproduce, tiny):
     build, committed = tiny
     table(0.3, committed["results"])
     table(0.3000003, build / "results")

@@ -41,9 +41,9 @@ def test_variance_and_rate_of_runs_are_the_predicted_ones():
 
 def test_runs_of_other_optimizers_are_refused():
     falls = swept(STILL)
-    with pytest.raises(ValueError, match="opts must be the 4 configurations of a sweep over one seed, not 3"):
+    with pytest.raises(ValueError, match="opts must be the 4 configurations of a sweep over one seed, got 3"):
         predictions.with_theory(OPTS[:3], falls, falls)
-    with pytest.raises(ValueError, match="opts must be configurations of clouds, not Lookahead"):
+    with pytest.raises(ValueError, match="opts must be configurations of clouds, got Lookahead"):
         predictions.by_phase([lnb.Lookahead(lnb.SGD(0.7))], falls)
 
 
@@ -67,7 +67,7 @@ def test_lookahead_overtakes_gradient_descent_where_the_closed_form_says():
         first = line["step"][line["exact"] < 1].iloc[0]
         assert line["predicted"].iloc[0] == theory.sgd_crossing_time(lr, 1.0, 5, 0.5, 1.0)
         assert abs(first - line["predicted"].iloc[0]) <= 10
-    with pytest.raises(ValueError, match="rows must hold 2 runs, an inner optimizer and a Lookahead in turn, not 4"):
+    with pytest.raises(ValueError, match="rows must hold 2 runs, an inner optimizer and a Lookahead in turn, got 4"):
         predictions.overtaking(opts[:1], rows)
 
 

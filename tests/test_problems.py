@@ -51,7 +51,7 @@ def test_a_landscape_has_no_data():
     assert problem.model == lnb.landscapes.Quadratic([1.0, 0.1], noise=1.0, replicas=3)
     assert problem.training() == {"model": problem.model, "data": None, "steps": 20, "eval_every": 1}
     assert problem.chance == math.inf
-    assert (problem.needs_download, problem.at_hand) == (False, True)
+    assert (problem.needs_download, problem.is_available) == (False, True)
 
 
 def test_changes_in_a_name_replace_fields():
@@ -108,11 +108,11 @@ def test_operations_are_counted_as_training_does():
     assert named("bowl").operations == 100 * 6 * 20
 
 
-def test_data_that_must_be_downloaded_is_told(monkeypatch):
+def test_data_that_must_be_downloaded_is_reported(monkeypatch):
     monkeypatch.setattr(datasets, "DOWNLOADED", ("iris",))
     monkeypatch.setattr(datasets, "available", lambda name: name != "iris")
-    assert (named("iris").needs_download, named("iris").at_hand) == (True, False)
-    assert (named("net").needs_download, named("net").at_hand) == (False, True)
+    assert (named("iris").needs_download, named("iris").is_available) == (True, False)
+    assert (named("net").needs_download, named("net").is_available) == (False, True)
 
 
 def test_own_rows_make_a_problem(rng):
@@ -121,11 +121,11 @@ def test_own_rows_make_a_problem(rng):
     assert problem.model == lnb.MLP((3, 4, 2))
     assert problem.dataset(5).fingerprint == datasets.from_arrays(X, y, split_seed=5).fingerprint
     assert problem.fingerprint != Problem.of("mine", X + 1e-3 * y[:, None], y, hidden=(4,), steps=10).fingerprint
-    assert (problem.needs_download, problem.at_hand) == (False, True)
+    assert (problem.needs_download, problem.is_available) == (False, True)
 
 
 def test_bad_rows_of_ones_own_are_refused_at_once(rng):
-    with pytest.raises(ValueError, match="y must have one label for each of the 9 rows of X, not 8"):
+    with pytest.raises(ValueError, match="y must have one label for each of the 9 rows of X, got 8"):
         Problem.of("mine", rng.normal(size=(9, 3)), np.arange(8) % 2, steps=10)
     with pytest.raises(ValueError, match="step is not known \\(did you mean steps\\?\\)"):
         Problem.of("mine", rng.normal(size=(9, 3)), np.arange(9) % 2, step=10)
@@ -134,39 +134,39 @@ def test_bad_rows_of_ones_own_are_refused_at_once(rng):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("irises", "tasks must be one of 'iris', 'net', 'bowl', 'wells', not 'irises'"),
-        ("iris steps", "tasks must be names with changes like steps=100, not 'iris steps'"),
-        ("iris  steps=9", "tasks must be names with changes like steps=100, not 'iris  steps=9'"),
-        ("", "tasks must be text, not ''"),
-        (5, "tasks must be text, not 5"),
+        ("irises", "tasks must be one of 'iris', 'net', 'bowl', 'wells', got 'irises'"),
+        ("iris steps", "tasks must be names with changes like steps=100, got 'iris steps'"),
+        ("iris  steps=9", "tasks must be names with changes like steps=100, got 'iris  steps=9'"),
+        ("", "tasks must be text, got ''"),
+        (5, "tasks must be text, got 5"),
         ("iris stepz=9", "tasks.iris.stepz is not known (did you mean steps?)"),
-        ("iris steps=", "tasks.iris.steps must be a whole number of at least 1, not ''"),
-        ("iris steps=0", "tasks.iris.steps must be a whole number of at least 1, not 0"),
-        ("iris steps=2.5", "tasks.iris.steps must be a whole number of at least 1, not 2.5"),
-        ("iris batch_size=0", "tasks.iris.batch_size must be a whole number of at least 1, not 0"),
-        ("iris eval_every=21", "tasks.iris.eval_every must be a whole number from 1 to 20, not 21"),
-        ("iris eval_rows=-1", "tasks.iris.eval_rows must be a whole number of at least 1, not -1"),
-        ("iris lr=-1", "tasks.iris.lr must be a finite number of at least 0, not -1"),
-        ("iris lr=nan", "tasks.iris.lr must be a finite number of at least 0, not nan"),
-        ("iris threshold=0", "tasks.iris.threshold must be a finite number above 0, not 0"),
-        ("iris schedule=step", "tasks.iris.schedule must be one of 'constant', 'linear', 'cosine', not 'step'"),
-        ("iris schedule=linear warmup=20", "tasks.iris.steps must be a whole number of at least 21, not 20"),
+        ("iris steps=", "tasks.iris.steps must be a whole number of at least 1, got ''"),
+        ("iris steps=0", "tasks.iris.steps must be a whole number of at least 1, got 0"),
+        ("iris steps=2.5", "tasks.iris.steps must be a whole number of at least 1, got 2.5"),
+        ("iris batch_size=0", "tasks.iris.batch_size must be a whole number of at least 1, got 0"),
+        ("iris eval_every=21", "tasks.iris.eval_every must be a whole number from 1 to 20, got 21"),
+        ("iris eval_rows=-1", "tasks.iris.eval_rows must be a whole number of at least 1, got -1"),
+        ("iris lr=-1", "tasks.iris.lr must be a finite number of at least 0, got -1"),
+        ("iris lr=nan", "tasks.iris.lr must be a finite number of at least 0, got nan"),
+        ("iris threshold=0", "tasks.iris.threshold must be a finite number above 0, got 0"),
+        ("iris schedule=step", "tasks.iris.schedule must be one of 'constant', 'linear', 'cosine', got 'step'"),
+        ("iris schedule=linear warmup=20", "tasks.iris.steps must be a whole number of at least 21, got 20"),
         ("iris data=irises", "tasks.iris.data must be one of 'digits'"),
         ("iris landscape=Quadratic", "tasks.iris.data must be given, or landscape, and not both"),
-        ("iris hidden=5", "tasks.iris.hidden must be a list of widths such as [32], not 5"),
-        ("iris hidden=[0]", "tasks.iris.hidden[0] must be a whole number of at least 1, not 0"),
+        ("iris hidden=5", "tasks.iris.hidden must be a list of widths such as [32], got 5"),
+        ("iris hidden=[0]", "tasks.iris.hidden[0] must be a whole number of at least 1, got 0"),
         ("net l2=0.1", "tasks.net.l2 must be absent here: only logistic regression, without hidden layers has it"),
         ("iris activation=relu", "tasks.iris.activation must be absent here: only a network with hidden layers has it"),
-        ("net activation=gelu", "tasks.net.activation must be one of 'relu', 'tanh', 'sigmoid', not 'gelu'"),
-        ("iris rows=0", "tasks.iris.rows must be a whole number of at least 1, not 0"),
-        ("iris flipped=1.0", "tasks.iris.flipped must be a finite number in [0, 1), not 1.0"),
+        ("net activation=gelu", "tasks.net.activation must be one of 'relu', 'tanh', 'sigmoid', got 'gelu'"),
+        ("iris rows=0", "tasks.iris.rows must be a whole number of at least 1, got 0"),
+        ("iris flipped=1.0", "tasks.iris.flipped must be a finite number in [0, 1), got 1.0"),
         ("bowl landscape=Bowl", "tasks.bowl.landscape must be one of 'Quadratic'"),
-        ("bowl curvatures=[-1]", "tasks.bowl.curvatures[0] must be a finite number above 0, not -1"),
+        ("bowl curvatures=[-1]", "tasks.bowl.curvatures[0] must be a finite number above 0, got -1"),
         ("bowl tilt=0.1", "tasks.bowl.tilt is not known"),
         ("bowl rows=5", "tasks.bowl.rows is not known"),
         ("wells tilt=2", "tasks.wells.tilt must be a finite number in"),
         ("none", "tasks.none.data must be given, or landscape, and not both"),
-        ("five", "tasks.five must be a table, not 5"),
+        ("five", "tasks.five must be a table, got 5"),
     ],
 )
 def test_a_bad_task_is_refused_by_name(name, sentence):
@@ -264,15 +264,15 @@ def test_what_is_drawn_once_is_the_same_in_all_draws_of_a_seed():
     [
         ({"draws": None}, "a.draw, draws and best_of must come together"),
         ({"best_of": None}, "a.draw, draws and best_of must come together"),
-        ({"draw": 5}, "a.draw must be a table, not 5"),
-        ({"draw": {"lr": 0.1}}, "a.draw.lr.axis must be a table, not 0.1"),
-        ({"draw": {"lr": {"low": 0, "high": 1}}}, "a.draw.lr.low must be a finite number above 0, not 0"),
-        ({"draw": {"lr": {"low": 1, "high": 1}}}, "a.draw.lr.high must be a finite number above 1, not 1"),
+        ({"draw": 5}, "a.draw must be a table, got 5"),
+        ({"draw": {"lr": 0.1}}, "a.draw.lr.axis must be a table, got 0.1"),
+        ({"draw": {"lr": {"low": 0, "high": 1}}}, "a.draw.lr.low must be a finite number above 0, got 0"),
+        ({"draw": {"lr": {"low": 1, "high": 1}}}, "a.draw.lr.high must be a finite number above 1, got 1"),
         ({"draw": {"lr": {"low": 1, "high": 2, "number": 3}}}, "a.draw.lr.number is not known"),
-        ({"draw": {"lr": {"low": 1, "high": 2, "once": 1}}}, "a.draw.lr.once must be True or False, not 1"),
-        ({"draws": 0}, "a.draws must be a whole number of at least 1, not 0"),
-        ({"best_of": 5}, "a.best_of must be a whole number from 1 to 4, not 5"),
-        ({"best_of": [1, 5]}, "a.best_of must be a whole number from 1 to 4, not 5"),
+        ({"draw": {"lr": {"low": 1, "high": 2, "once": 1}}}, "a.draw.lr.once must be True or False, got 1"),
+        ({"draws": 0}, "a.draws must be a whole number of at least 1, got 0"),
+        ({"best_of": 5}, "a.best_of must be a whole number from 1 to 4, got 5"),
+        ({"best_of": [1, 5]}, "a.best_of must be a whole number from 1 to 4, got 5"),
         ({"lr": 0.1}, "a.lr must be given, or be in tune or in draw, and only once"),
         ({"draw": {"retention": {"low": 0.1, "high": 0.9}}}, "a.lr must be given, or be in tune or in draw"),
     ],
@@ -306,8 +306,8 @@ def test_the_weights_judged_are_slow_unless_said():
 @pytest.mark.parametrize(
     ("tables", "sentence"),
     [
-        ([], "arms must be a table, not []"),
-        ({"a": 5}, "a must be a table, not 5"),
+        ([], "arms must be a table, got []"),
+        ({"a": 5}, "a must be a table, got 5"),
         ({"a": {"lr": 0.1}}, "a.rule must be one of 'SGD'"),
         ({"a": {"rule": "Adamw", "lr": 0.1}}, "a.rule must be one of 'SGD'"),
         ({"a": {"rule": "SGD", "lr": 0.1, "beta1": 0.9}}, "a.beta1 is not known"),
@@ -318,7 +318,7 @@ def test_the_weights_judged_are_slow_unless_said():
             "a.lr must be given, or be in tune or in draw",
         ),
         ({"a": {"rule": "SGD", "tune": {"momentum": [0.9]}}}, "a.tune.lr must be given"),
-        ({"a": {"rule": "SGD", "tune": [0.1]}}, "a.tune must be a table, not [0.1]"),
+        ({"a": {"rule": "SGD", "tune": [0.1]}}, "a.tune must be a table, got [0.1]"),
         (
             {"a": {"rule": "SGD", "tune": {"lr": {"low": 0, "high": 1, "number": 3}}}},
             "tune.lr.low must be a finite num",
@@ -326,9 +326,9 @@ def test_the_weights_judged_are_slow_unless_said():
         ({"a": {"rule": "SGD", "tune": {"lr": {"low": 1, "high": 0.1, "number": 3}}}}, "tune.lr.high must be a finite"),
         ({"a": {"rule": "SGD", "tune": {"lr": {"low": 1, "high": 2, "number": 1}}}}, "tune.lr.number must be a whole"),
         ({"a": {"rule": "SGD", "tune": {"lr": {"low": 1, "high": 2, "count": 3}}}}, "tune.lr.count is not known"),
-        ({"a": {"rule": "SGD", "tune": {"lr": []}}}, "tune.lr must hold one value or more, none of them twice, not []"),
+        ({"a": {"rule": "SGD", "tune": {"lr": []}}}, "tune.lr must hold one value or more, none of them twice, got []"),
         ({"a": {"rule": "SGD", "tune": {"lr": [1, 1]}}}, "tune.lr must hold one value or more, none of them twice"),
-        ({"a": {"rule": "SGD", "lr": 0.1, "weights": "both"}}, "a.weights must be one of 'slow', 'fast', not 'both'"),
+        ({"a": {"rule": "SGD", "lr": 0.1, "weights": "both"}}, "a.weights must be one of 'slow', 'fast', got 'both'"),
         (
             {"a": {"rule": "SGD", "lr": 0.1, "retention": []}},
             "a.retention must hold one value or more, none of them twice",
@@ -337,12 +337,12 @@ def test_the_weights_judged_are_slow_unless_said():
             {"a": {"rule": "SGD", "lr": 0.1, "retention": [0.5, 0.5]}},
             "a.retention must hold one value or more, none of them",
         ),
-        ({"a": BOWL | {"tasks": "bowl"}}, "a.tasks must be a list of one name or more, not 'bowl'"),
-        ({"a": BOWL | {"lr": "b"}}, "a.lr must be a number, 'given' or the name of an arm that tunes its own, not 'b'"),
+        ({"a": BOWL | {"tasks": "bowl"}}, "a.tasks must be a list of one name or more, got 'bowl'"),
+        ({"a": BOWL | {"lr": "b"}}, "a.lr must be a number, 'given' or the name of an arm that tunes its own, got 'b'"),
         ({"a": BOWL | {"lr": "b"}, "b": BOWL}, "a.lr must be a number, 'given' or the name of an arm that tunes its"),
         (
             {"a": {"rule": "SGD", "tune": {"lr": [1, 2]}}, "b": {"rule": "SGD", "tune": {"lr": [1, 2, 3]}}},
-            "tune must hold the same number of trials in all arms that have it, not {'a': 2, 'b': 3}",
+            "tune must hold the same number of trials in all arms that have it, got {'a': 2, 'b': 3}",
         ),
     ],
 )
@@ -354,15 +354,15 @@ def test_a_bad_arm_is_refused_by_name(tables, sentence):
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        ({"lr": -1}, "lr must be a finite number of at least 0, not -1"),
-        ({"lr": math.nan}, "lr must be a finite number of at least 0, not nan"),
-        ({"times": -1}, "times must be a finite number of at least 0, not -1"),
+        ({"lr": -1}, "lr must be a finite number of at least 0, got -1"),
+        ({"lr": math.nan}, "lr must be a finite number of at least 0, got nan"),
+        ({"times": -1}, "times must be a finite number of at least 0, got -1"),
         ({"weight_decay": -1}, "weight_decay must be"),
         ({"retention": 1.5}, "retention must be"),
         ({"retention": 0.5, "slow_step_size": 0.5}, "slow_step_size must"),
         ({"sync_period": 0}, "sync_period must be"),
         ({"pull_back": False, "inner_state": "reset"}, "inner_state must be 'keep'"),
-        ({"lr": "given"}, "lr must be given by the task 'net', not missing"),
+        ({"lr": "given"}, "lr must be given by the task 'net', got nothing"),
     ],
 )
 def test_an_arm_of_which_no_optimizer_can_be_made_is_refused(table, sentence):
@@ -440,7 +440,7 @@ def test_frames_get_the_parameters_of_their_tasks_and_arms():
     assert [*found["rows"].fillna(0)] == [50, 0]
     assert [*found["retention"].fillna(0)] == [0.9, 0]
     assert [*with_parameters(frame, problems)] == [*frame, *TASK_PARAMETERS]
-    with pytest.raises(ValueError, match="task must be one of 'net', not 'net rows=50'"):
+    with pytest.raises(ValueError, match="task must be one of 'net', got 'net rows=50'"):
         with_parameters(frame, {"net": problems["net"]})
 
 

@@ -97,7 +97,7 @@ def test_what_is_found_is_told_by_its_side(problem):
 # -------------------------------------------------------------------------------------------------------------- advice
 
 
-def told(*outcomes, on_edge=False):
+def advice_for(*outcomes, on_edge=False):
     """The advice of an answer with these outcomes, in the order of ``PAIRS``."""
     arms = pd.DataFrame(
         [
@@ -150,44 +150,44 @@ WHERE = "retention 0.5, sync_period 5 and lr 0.02"
     ],
 )
 def test_the_advice_follows_from_the_outcomes(outcomes, advice):
-    assert advice in told(*outcomes)
+    assert advice in advice_for(*outcomes)
 
 
 def test_lookahead_is_advised_only_if_it_beats_all():
     words = ("better", "same", "worse", "open")
     for outcomes in itertools.product(words, repeat=4):
-        assert told(*outcomes).startswith("Use Lookahead") == (outcomes[:3] == ("better",) * 3)
+        assert advice_for(*outcomes).startswith("Use Lookahead") == (outcomes[:3] == ("better",) * 3)
 
 
 def test_rates_on_the_edge_come_first():
-    advice = told("better", "better", "better", "same", on_edge=True)
+    advice = advice_for("better", "better", "better", "same", on_edge=True)
     assert re.fullmatch(r"Widen the rates and ask again: the best one of (A|AdamW) lies on the edge .*", advice)
 
 
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
-        ({"retention": [1.0]}, "retention[0] must be a finite number in (0, 1), not 1.0"),
-        ({"retention": []}, "retention must hold one value or more, none of them twice, not []"),
-        ({"retention": 0.5}, "retention must be a list of values, not 0.5"),
+        ({"retention": [1.0]}, "retention[0] must be a finite number in (0, 1), got 1.0"),
+        ({"retention": []}, "retention must hold one value or more, none of them twice, got []"),
+        ({"retention": 0.5}, "retention must be a list of values, got 0.5"),
         ({"retention": np.float64(0.5)}, "retention must be a list of values, not np.float64(0.5)"),
-        ({"sync_period": [0]}, "sync_period[0] must be a whole number of at least 1, not 0"),
-        ({"sync_period": 5}, "sync_period must be a list of values, not 5"),
-        ({"sync_period": "5"}, "sync_period must be a list of values, not '5'"),
-        ({"sync_period": [5, 5]}, "sync_period must hold one value or more, none of them twice, not [5, 5]"),
-        ({"margin": 0}, "margin must be a finite number above 0, not 0"),
-        ({"seeds": 9}, "seeds must be a whole number of at least 10, not 9"),
-        ({"lr": [-1]}, "lr[0] must be a finite number of at least 0, not -1"),
-        ({"lr": 0.1}, "lr must be a list of values, not 0.1"),
-        ({"lr": {"low": 0.1, "high": 0.01, "number": 3}}, "lr.high must be a finite number of at least 0.1, not 0.01"),
-        ({"lr": {"low": 0.1, "high": 0.2}}, "lr.number must be a whole number of at least 2, not None"),
+        ({"sync_period": [0]}, "sync_period[0] must be a whole number of at least 1, got 0"),
+        ({"sync_period": 5}, "sync_period must be a list of values, got 5"),
+        ({"sync_period": "5"}, "sync_period must be a list of values, got '5'"),
+        ({"sync_period": [5, 5]}, "sync_period must hold one value or more, none of them twice, got [5, 5]"),
+        ({"margin": 0}, "margin must be a finite number above 0, got 0"),
+        ({"seeds": 9}, "seeds must be a whole number of at least 10, got 9"),
+        ({"lr": [-1]}, "lr[0] must be a finite number of at least 0, got -1"),
+        ({"lr": 0.1}, "lr must be a list of values, got 0.1"),
+        ({"lr": {"low": 0.1, "high": 0.01, "number": 3}}, "lr.high must be a finite number of at least 0.1, got 0.01"),
+        ({"lr": {"low": 0.1, "high": 0.2}}, "lr.number must be a whole number of at least 2, got None"),
         ({"lr": {"lowest": 0.1}}, "lr.lowest is not known (did you mean low?); allowed: low, high, number"),
-        ({"weight_decay": [0.1, 0.2]}, "weight_decay must be one value, the same in all arms, not [0.1, 0.2]"),
-        ({"beta1": (0.5,)}, "beta1 must be one value, the same in all arms, not (0.5,)"),
-        ({"weight_decay": -1}, "weight_decay must be a finite number of at least 0, not -1"),
+        ({"weight_decay": [0.1, 0.2]}, "weight_decay must be one value, the same in all arms, got [0.1, 0.2]"),
+        ({"beta1": (0.5,)}, "beta1 must be one value, the same in all arms, got (0.5,)"),
+        ({"weight_decay": -1}, "weight_decay must be a finite number of at least 0, got -1"),
         ({"momentum": 0.9}, "momentum is not known"),
         ({"pull_back": False}, "pull_back is not known; allowed: "),
-        ({"problem": "digits"}, "problem must be a Problem such as Problem.of makes, not str"),
+        ({"problem": "digits"}, "problem must be a Problem such as Problem.of makes, got str"),
     ],
 )
 def test_a_bad_question_is_refused_before_anything_is_trained(problem, monkeypatch, how, sentence):

@@ -68,11 +68,11 @@ RUNS = runs_of({("A", "x"): [1, 2], ("B", "x"): [1, 2], ("C", "x"): [1, 2, 3], (
     [
         (RUNS, "A", "C", "difference", r"'A' and 'C' must have the same seeds: only one has \(task, seed\) \('x', 2\)"),
         (RUNS, "A", "D", "difference", r"'A' and 'D' must have the same seeds: only one has \(task, seed\) \('x', 0\)"),
-        (RUNS, "Z", "A", "difference", "arm must be one of 'A', 'B', 'C', 'D', 'E', not 'Z'"),
-        (RUNS, "A", "Z", "difference", "control must be one of 'A', 'B', 'C', 'D', 'E', not 'Z'"),
+        (RUNS, "Z", "A", "difference", "arm must be one of 'A', 'B', 'C', 'D', 'E', got 'Z'"),
+        (RUNS, "A", "Z", "difference", "control must be one of 'A', 'B', 'C', 'D', 'E', got 'Z'"),
         (RUNS, "A", "A", "difference", "control must be another arm than 'A'"),
-        (RUNS, "A", "B", "ratio", "scale must be one of 'difference', 'log', not 'ratio'"),
-        (RUNS, "D", "E", "log", "values must be above 0.0 on the scale 'log', not 0.0"),
+        (RUNS, "A", "B", "ratio", "scale must be one of 'difference', 'log', got 'ratio'"),
+        (RUNS, "D", "E", "log", "values must be above 0.0 on the scale 'log', got 0.0"),
         (RUNS.assign(value=-np.inf), "A", "B", "difference", "values must be above -inf on the scale 'difference'"),
         (RUNS.assign(value="a"), "A", "B", "difference", "values must have numbers in the column value"),
         (
@@ -82,8 +82,8 @@ RUNS = runs_of({("A", "x"): [1, 2], ("B", "x"): [1, 2], ("C", "x"): [1, 2, 3], (
             "log",
             "values must have the columns task, arm, seed, value, and lacks seed",
         ),
-        (pd.concat([RUNS, RUNS[:1]]), "A", "B", "log", r"values must hold a run once, not \('A', 'x', 0\) again"),
-        (RUNS["value"], "A", "B", "log", "values must be a frame, not Series"),
+        (pd.concat([RUNS, RUNS[:1]]), "A", "B", "log", r"values must hold a run once, got \('A', 'x', 0\) again"),
+        (RUNS["value"], "A", "B", "log", "values must be a frame, got Series"),
     ],
 )
 def test_runs_that_do_not_pair_are_refused(values, arm, control, scale, told):
@@ -129,12 +129,12 @@ def test_neither_the_order_of_rows_nor_the_names_of_seeds_count(function, gaps, 
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (gaps_of(a=[1, 2])[:0], "gaps must have at least one task, not none"),
-        (gaps_of(a=[1, 2], b=[3], c=[1, 2]), "gaps must have at least 2 seeds of each task, not 1 as of 'b'"),
-        (gaps_of(a=[1, 2], b=[1, np.nan]), r"gaps must be numbers, not NaN as at \('b', 1\)"),
-        (pd.concat([gaps_of(a=[1, 2])] * 2), r"gaps must hold a seed once, not \('a', 0\) again"),
-        (pd.Series([1.0, 2.0]), "gaps must be a series indexed by task and seed, not Series"),
-        (np.ones(3), "gaps must be a series indexed by task and seed, not ndarray"),
+        (gaps_of(a=[1, 2])[:0], "gaps must have at least one task, got none"),
+        (gaps_of(a=[1, 2], b=[3], c=[1, 2]), "gaps must have at least 2 seeds of each task, got 1 for 'b'"),
+        (gaps_of(a=[1, 2], b=[1, np.nan]), r"gaps must be numbers, got NaN at \('b', 1\)"),
+        (pd.concat([gaps_of(a=[1, 2])] * 2), r"gaps must hold a seed once, got \('a', 0\) again"),
+        (pd.Series([1.0, 2.0]), "gaps must be a series indexed by task and seed, got Series"),
+        (np.ones(3), "gaps must be a series indexed by task and seed, got ndarray"),
     ],
     ids=["empty", "one seed", "NaN", "twice", "no index", "array"],
 )
@@ -162,7 +162,7 @@ def test_an_infinite_gap_is_never_dropped():
 def test_inf_and_its_opposite_leave_everything_open():
     both = gaps_of(a=[np.inf, -np.inf, *EIGHT])
     same(statistics.student(both), [np.nan, -np.inf, np.inf])
-    with pytest.raises(ValueError, match="gaps must have a mean, not inf and -inf as in 'a': see capped"):
+    with pytest.raises(ValueError, match="gaps must have a mean, got inf and -inf for 'a': see capped"):
         statistics.task_means(pd.concat([both, gaps_of(b=EIGHT, c=EIGHT)]))
 
 
@@ -190,7 +190,7 @@ def test_the_interval_over_tasks_is_that_of_their_means(gaps):
 
 
 def test_fewer_than_three_tasks_say_nothing_of_further_ones(gaps):
-    with pytest.raises(ValueError, match="gaps must have at least 3 tasks to generalize to further ones, not 2"):
+    with pytest.raises(ValueError, match="gaps must have at least 3 tasks to generalize to further ones, got 2"):
         statistics.over_tasks(gaps.drop("c"))
 
 
@@ -230,19 +230,19 @@ def test_levels_out_of_range_are_refused(level, gaps):
         (lambda gaps: statistics.sign_flip(gaps, n_resamples=99), "n_resamples must be a whole number of at least 100"),
         (lambda gaps: statistics.sign_flip(gaps, n_resamples=10.5), "n_resamples must be a whole number"),
         (lambda gaps: statistics.sign_flip(gaps, seed=None), "seed must be a whole number"),
-        (lambda gaps: statistics.holm([]), r"p_values must be one or more in a row, not of shape \(0,\)"),
-        (lambda gaps: statistics.holm([[0.1]]), r"p_values must be one or more in a row, not of shape \(1, 1\)"),
-        (lambda gaps: statistics.holm([0.1, np.nan]), r"p_values\[1\] must be a finite number in \[0, 1\], not nan"),
-        (lambda gaps: statistics.holm([1.1]), r"p_values\[0\] must be a finite number in \[0, 1\], not 1.1"),
-        (lambda gaps: statistics.kaplan_meier([], 1), r"times must be one or more in a row, not of shape \(0,\)"),
-        (lambda gaps: statistics.kaplan_meier([1, -2], 3), "times must be at least 0, not -2.0"),
-        (lambda gaps: statistics.kaplan_meier([1, 2], np.inf), "horizon must be a finite number above 0, not inf"),
+        (lambda gaps: statistics.holm([]), r"p_values must be one or more in a row, got shape \(0,\)"),
+        (lambda gaps: statistics.holm([[0.1]]), r"p_values must be one or more in a row, got shape \(1, 1\)"),
+        (lambda gaps: statistics.holm([0.1, np.nan]), r"p_values\[1\] must be a finite number in \[0, 1\], got nan"),
+        (lambda gaps: statistics.holm([1.1]), r"p_values\[0\] must be a finite number in \[0, 1\], got 1.1"),
+        (lambda gaps: statistics.kaplan_meier([], 1), r"times must be one or more in a row, got shape \(0,\)"),
+        (lambda gaps: statistics.kaplan_meier([1, -2], 3), "times must be at least 0, got -2.0"),
+        (lambda gaps: statistics.kaplan_meier([1, 2], np.inf), "horizon must be a finite number above 0, got inf"),
         (
             lambda gaps: statistics.best_of([[1, 2]], [[1, 2, 3]], 1),
             r"test must have the seeds and trials of validation",
         ),
-        (lambda gaps: statistics.best_of([[1, 2]], [[1, 2]]), "n must be a whole number from 1 to 2, not 64"),
-        (lambda gaps: statistics.best_of([[]], [[]]), "validation must have at least one trial, not none"),
+        (lambda gaps: statistics.best_of([[1, 2]], [[1, 2]]), "n must be a whole number from 1 to 2, got 64"),
+        (lambda gaps: statistics.best_of([[]], [[]]), "validation must have at least one trial, got none"),
     ],
 )
 def test_arguments_without_meaning_are_refused(call, told, gaps):

@@ -404,7 +404,7 @@ def test_an_axis_may_be_an_iterator():
     assert len(by_list) == 4
     assert lnb.grid(lnb.Lookahead(lnb.AdamW()), lr=(lr for lr in rates), sync_period=map(int, periods)) == by_list
     assert lnb.grid(lnb.AdamW(), lr=iter(np.array(rates))) == lnb.grid(lnb.AdamW(), lr=rates)
-    with pytest.raises(ValueError, match="lr must hold at least one value, not none"):
+    with pytest.raises(ValueError, match="lr must hold at least one value, got none"):
         lnb.grid(lnb.AdamW(), lr=iter(()))
 
 
@@ -425,13 +425,13 @@ def test_a_number_for_lr_is_the_peak_of_the_schedule_of_the_base():
 
 
 BAD_GRIDS = {
-    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer or Lookahead, not 'adamw'"),
+    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer or Lookahead, got 'adamw'"),
     "unknown axis": ((lnb.SGD(),), {"lrr": [1]}, TypeError, "an axis must be one of lr, .* not 'lrr'"),
     "axis of Lookahead": ((lnb.SGD(),), {"retention": [0.5]}, TypeError, "an axis must be one of .* not 'retention'"),
-    "no list": ((lnb.SGD(),), {"lr": 0.1}, TypeError, "lr must be a list of values, not 0.1"),
+    "no list": ((lnb.SGD(),), {"lr": 0.1}, TypeError, "lr must be a list of values, got 0.1"),
     "a word": ((lnb.Lookahead(lnb.SGD()),), {"inner_state": "keep"}, TypeError, "inner_state must be a list"),
-    "empty": ((lnb.SGD(),), {"lr": []}, ValueError, "lr must hold at least one value, not none: the grid would be"),
-    "bad value": ((lnb.SGD(),), {"lr": [-1]}, ValueError, "lr must be a finite number of at least 0, not -1"),
+    "empty": ((lnb.SGD(),), {"lr": []}, ValueError, "lr must hold at least one value, got none: the grid would be"),
+    "bad value": ((lnb.SGD(),), {"lr": [-1]}, ValueError, "lr must be a finite number of at least 0, got -1"),
     "both": (
         (lnb.Lookahead(lnb.SGD()),),
         {"retention": [0.5], "slow_step_size": [0.5]},
@@ -572,22 +572,22 @@ def test_the_error_of_a_unit_reaches_the_caller_and_the_others_are_kept(tmp_path
 # ------------------------------------------------------------------------------------------------ bad input
 
 BAD = {
-    "empty": ({"configs": []}, ValueError, "configs must hold at least one optimizer, not none"),
+    "empty": ({"configs": []}, ValueError, "configs must hold at least one optimizer, got none"),
     "one optimizer": ({"configs": lnb.SGD(0.1)}, TypeError, "configs must be a list of optimizers"),
     "no optimizer": (
         {"configs": [lnb.SGD(0.1), 3]},
         TypeError,
-        r"configs\[1\] must be an inner optimizer or Lookahead, not 3",
+        r"configs\[1\] must be an inner optimizer or Lookahead, got 3",
     ),
-    "no seeds": ({"seeds": []}, ValueError, "seeds must hold at least one seed, not none"),
-    "zero seeds": ({"seeds": 0}, ValueError, "seeds must be a whole number of at least 1, not 0"),
+    "no seeds": ({"seeds": []}, ValueError, "seeds must hold at least one seed, got none"),
+    "zero seeds": ({"seeds": 0}, ValueError, "seeds must be a whole number of at least 1, got 0"),
     "bad seed": ({"seeds": [0, -1]}, ValueError, r"seeds\[1\] must be a whole number from 0"),
-    "seed twice": ({"seeds": [0, 1, 0]}, ValueError, "seeds must all differ, not hold 0 twice"),
-    "zero steps": ({"steps": 0}, ValueError, "steps must be a whole number of at least 1, not 0"),
+    "seed twice": ({"seeds": [0, 1, 0]}, ValueError, "seeds must all differ, got 0 twice"),
+    "zero steps": ({"steps": 0}, ValueError, "steps must be a whole number of at least 1, got 0"),
     "rare evaluation": (
         {"eval_at": None, "eval_every": 61, "steps": 60},
         ValueError,
-        "eval_every must be at most the 60 steps of a run, not 61",
+        "eval_every must be at most the 60 steps of a run, got 61",
     ),
     "late evaluation": (
         {"eval_at": [STEPS + 1]},
@@ -595,13 +595,13 @@ BAD = {
         rf"eval_at\[0\] must be a whole number from 0 to {STEPS}",
     ),
     "no data": ({"data": None}, TypeError, "data must be a Dataset, or a function of the seed"),
-    "no model": ({"model": 3}, TypeError, "model must be a LogisticRegression or an MLP, or a landscape, not 3"),
-    "frame": ({"frame": 1}, TypeError, "frame must be True or False, not 1"),
+    "no model": ({"model": 3}, TypeError, "model must be a LogisticRegression or an MLP, or a landscape, got 3"),
+    "frame": ({"frame": 1}, TypeError, "frame must be True or False, got 1"),
     "nothing kept": ({"frame": False}, ValueError, "frame must be True without a store"),
-    "executor": ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, not int"),
-    "backend": ({"backend": "gpu"}, ValueError, "backend must be one of 'cpu', 'cuda', not 'gpu'"),
+    "executor": ({"executor": 2}, TypeError, "executor must be a concurrent.futures.Executor, got int"),
+    "backend": ({"backend": "gpu"}, ValueError, "backend must be one of 'cpu', 'cuda', got 'gpu'"),
     "width": ({"configs": [lnb.SGD(1e60)]}, ValueError, "lr must make steps and decays below"),
-    "progress": ({"progress": 3}, TypeError, "progress must be True, False or a function of two numbers, not 3"),
+    "progress": ({"progress": 3}, TypeError, "progress must be True, False or a function of two numbers, got 3"),
     "too large": (
         {"seeds": 5000, "steps": 10**5, "eval_at": range(10**5)},
         MemoryError,
@@ -712,9 +712,9 @@ def test_data_that_cannot_be_made_names_task_and_seed_and_the_others_are_kept(tm
 
 
 BAD_TASKS = {
-    "none": ([], {}, ValueError, "tasks must hold at least one task, not none"),
-    "no task": ([3], {}, TypeError, r"tasks\[0\] must be a Task, not 3"),
-    "no name": ([lnb.Task("", MODELS["deep"], None)], {}, TypeError, r"tasks\[0\] must have a name, not ''"),
+    "none": ([], {}, ValueError, "tasks must hold at least one task, got none"),
+    "no task": ([3], {}, TypeError, r"tasks\[0\] must be a Task, got 3"),
+    "no name": ([lnb.Task("", MODELS["deep"], None)], {}, TypeError, r"tasks\[0\] must have a name, got ''"),
     "same name": ([*tasks(), tasks()[1]], {}, ValueError, r"tasks\[4\] must have a name of its own.*'per seed' too"),
     "bad steps": (tasks(own={"steps": 0}), {}, ValueError, r"tasks\[3\] \('own'\): steps must be a whole number"),
     "bad data": (tasks(own={"data": problem(2)}), {}, ValueError, r"tasks\[3\] \('own'\): data must have the features"),

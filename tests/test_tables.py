@@ -129,9 +129,9 @@ def test_a_column_may_hold_numbers_truth_values_and_texts(tmp_path):
 
 
 def test_what_a_table_cannot_hold_is_refused(tmp_path):
-    with pytest.raises(TypeError, match=r"column 'x' must hold numbers, truth values, texts or nothing, not \[1, 2\]"):
+    with pytest.raises(TypeError, match=r"column 'x' must hold numbers, truth values, texts or nothing, got \[1, 2\]"):
         write_table(pd.DataFrame({"x": [[1, 2], "a"]}), "lists", folder=tmp_path)
-    with pytest.raises(ValueError, match="frame must have each column once, not 'x' twice"):
+    with pytest.raises(ValueError, match="frame must have each column once, got 'x' twice"):
         write_table(pd.DataFrame([[1, 2]], columns=["x", "x"]), "twice", folder=tmp_path)
     assert not [*tmp_path.iterdir()]
 

@@ -597,11 +597,11 @@ def test_training_twice_gives_the_same_and_changes_nothing_it_was_given():
 # ------------------------------------------------------------------------------------------------ arguments
 
 BAD = {
-    "steps 0": ({"steps": 0}, ValueError, "steps must be .*at least 1, not 0"),
+    "steps 0": ({"steps": 0}, ValueError, "steps must be .*at least 1, got 0"),
     "steps 2.5": ({"steps": 2.5}, TypeError, r"steps must be a whole number .*not 2\.5"),
     "steps True": ({"steps": True}, TypeError, "steps must be a whole number .*not True"),
     "steps NaN": ({"steps": np.nan}, TypeError, "steps must be a whole number .*not nan"),
-    "batch_size 0": ({"batch_size": 0}, ValueError, "batch_size must be .*at least 1, not 0"),
+    "batch_size 0": ({"batch_size": 0}, ValueError, "batch_size must be .*at least 1, got 0"),
     "batch_size above the rows": ({"batch_size": 61}, ValueError, r"batch_size must be at most the \d+ rows .*not 61"),
     "batch_size None": ({"batch_size": None}, TypeError, "batch_size must be .*not None"),
     "seed -1": ({"seed": -1}, ValueError, "seed must be .*not -1"),
@@ -609,12 +609,12 @@ BAD = {
     "seed 1.0": ({"seed": 1.0}, TypeError, r"seed must be .*not 1\.0"),
     "eval_every 0": ({"eval_every": 0}, ValueError, "eval_every must be .*not 0"),
     "eval_every NaN": ({"eval_every": np.nan}, TypeError, "eval_every must be .*not nan"),
-    "eval_at after the end": ({"eval_at": [1, 6]}, ValueError, r"eval_at\[1\] must be .*from 0 to 5, not 6"),
+    "eval_at after the end": ({"eval_at": [1, 6]}, ValueError, r"eval_at\[1\] must be .*from 0 to 5, got 6"),
     "eval_at negative": ({"eval_at": [-1]}, ValueError, r"eval_at\[0\] must be .*not -1"),
     "eval_at 1.5": ({"eval_at": [1.5]}, TypeError, r"eval_at\[0\] must be .*not 1\.5"),
-    "eval_at a number": ({"eval_at": 3}, TypeError, "eval_at must be a list of steps, not 3"),
+    "eval_at a number": ({"eval_at": 3}, TypeError, "eval_at must be a list of steps, got 3"),
     "eval_rows 0": ({"eval_rows": 0}, ValueError, "eval_rows must be .*not 0"),
-    "dtype float16": ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64', not 'float16'"),
+    "dtype float16": ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64', got 'float16'"),
     "dtype None": ({"dtype": None}, ValueError, "dtype must be one of .*None"),
     "backend unknown": ({"backend": "tpu"}, ValueError, "backend must be .*not 'tpu'"),
     "no optimizer": ({"opt": "adamw"}, TypeError, "opt must be .*not 'adamw'"),
@@ -643,7 +643,7 @@ def test_bad_arguments_are_refused_by_name_and_value(bad):
 def test_an_interval_of_evaluations_beyond_the_run_is_refused_as_by_sweep():
     data, model = problem()
     for call in (partial(train, model, data, adamw), partial(lnb.sweep, model, data, [adamw], seeds=1)):
-        with pytest.raises(ValueError, match="eval_every must be at most the 10 steps of a run, not 1000"):
+        with pytest.raises(ValueError, match="eval_every must be at most the 10 steps of a run, got 1000"):
             call(steps=10, eval_every=1000, batch_size=BATCH)
     assert train(model, data, adamw, steps=3, batch_size=BATCH).history["step"].tolist() == [0, 3]
 

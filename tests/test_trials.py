@@ -421,8 +421,8 @@ def test_steps_along_a_run_stand_by_their_share_of_it():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"steps_as": "guessed"}, "mean.steps_as must be one of 'mean', 'shuffled', 'replayed', not 'guessed'"),
-        ({"lr": 0.1}, "mean.lr must be the name of an adaptive arm, not 0.1"),
+        ({"steps_as": "guessed"}, "mean.steps_as must be one of 'mean', 'shuffled', 'replayed', got 'guessed'"),
+        ({"lr": 0.1}, "mean.lr must be the name of an adaptive arm, got 0.1"),
     ],
 )
 def test_steps_are_taken_over_from_an_adaptive_arm_only(fields, message):

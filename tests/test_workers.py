@@ -102,7 +102,7 @@ def test_an_exception_of_a_unit_passes_through(pool):
     assert good.result(PATIENCE) == 9
 
 
-def test_an_exception_that_cannot_be_pickled_is_told(pool):
+def test_an_exception_that_cannot_be_pickled_is_reported(pool):
     with pytest.raises(RuntimeError, match="Awkward: one two"):
         pool.submit(refuse_awkwardly).result(PATIENCE)
 
@@ -264,7 +264,7 @@ def test_what_is_no_address_is_refused(address):
         pass
 
 
-def test_an_address_without_a_scheduler_is_told():
+def test_an_address_without_a_scheduler_is_reported():
     pytest.importorskip("distributed")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
@@ -273,7 +273,7 @@ def test_an_address_without_a_scheduler_is_told():
             pass
 
 
-def test_something_else_at_an_address_is_told():
+def test_something_else_at_an_address_is_reported():
     pytest.importorskip("distributed")
     with socket.create_server(("127.0.0.1", 0)) as server:
 

@@ -1,6 +1,6 @@
 """The trial of the article's statements: register, tasks, arms, metrics, evidence, verdicts."""
 
-from lookahead_nb.claims.records import Evidence, OutdatedError, evidence, results, tasks_at_hand
+from lookahead_nb.claims.records import Evidence, OutdatedError, available_tasks, evidence, results
 from lookahead_nb.claims.statements import (
     CHOSEN,
     EXPECTED,
@@ -35,6 +35,7 @@ __all__ = [
     "Effect",
     "Evidence",
     "OutdatedError",
+    "available_tasks",
     "committed",
     "compare",
     "deciding",
@@ -46,6 +47,5 @@ __all__ = [
     "read",
     "results",
     "seeds_of",
-    "tasks_at_hand",
     "verdict",
 ]

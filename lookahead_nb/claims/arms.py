@@ -197,7 +197,7 @@ class Arm:
         """
         if lr == "given":
             if "lr" not in problem.fields:
-                raise ValueError(f"lr must be given by the task {problem.name!r}, not missing")
+                raise ValueError(f"lr must be given by the task {problem.name!r}, got nothing")
             lr = problem.fields["lr"]
         settings = {name: value for name, value in self.fields.items() if name not in OF_ARM} | chosen
         rule, rule_arguments = INNER_RULES[self.fields["rule"]], OF_RULE[self.fields["rule"]]
@@ -265,7 +265,7 @@ def with_parameters(
     for column, known, columns in named:
         names = [*frame[column].unique()]
         if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"{column} must be one of {', '.join(map(repr, known))}, not {unknown[0]!r}")
+            raise ValueError(f"{column} must be one of {', '.join(map(repr, known))}, got {unknown[0]!r}")
         rows = pd.DataFrame([known[name].parameters for name in names], names, columns)
         numbers = {name: float for name in columns if name in NUMBERS}
         rows = rows.astype(numbers).loc[frame[column].to_list()]
@@ -304,7 +304,7 @@ def _check_draw(table: dict[str, Any]) -> None:
 
 def _axis(where: str, values: list[Any]) -> list[Any]:
     if not values or any(value in values[:i] for i, value in enumerate(values)):
-        raise ValueError(f"{where} must hold one value or more, none of them twice, not {values!r}")
+        raise ValueError(f"{where} must hold one value or more, none of them twice, got {values!r}")
     return values
 
 
@@ -345,13 +345,13 @@ def arms_of(tables: dict[str, Any]) -> dict[str, Arm]:
         if "steps_as" in arm.fields:
             choice(f"{arm.name}.steps_as", arm.fields["steps_as"], STEPS_AS)
             if arm.rate_of not in arms or arms[arm.rate_of].fields.get("slow_step_size") != "adaptive":
-                raise ValueError(f"{arm.name}.lr must be the name of an adaptive arm, not {arm.fields.get('lr')!r}")
+                raise ValueError(f"{arm.name}.lr must be the name of an adaptive arm, got {arm.fields.get('lr')!r}")
         if arm.rate_of and not (arm.rate_of in arms and arms[arm.rate_of].trials):
             allowed = "a number, 'given' or the name of an arm that tunes its own"
-            raise ValueError(f"{arm.name}.lr must be {allowed}, not {arm.rate_of!r}")
+            raise ValueError(f"{arm.name}.lr must be {allowed}, got {arm.rate_of!r}")
     numbers = {arm.name: len(arm.trials) for arm in arms.values() if arm.trials}
     if len(set(numbers.values())) > 1:
-        raise ValueError(f"tune must hold the same number of trials in all arms that have it, not {numbers}")
+        raise ValueError(f"tune must hold the same number of trials in all arms that have it, got {numbers}")
     return arms
 
 

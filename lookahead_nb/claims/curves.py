@@ -117,7 +117,7 @@ def noise_floor(losses: pd.DataFrame) -> pd.DataFrame:
     late = losses.loc[losses.index[-1] / 2 :]
     half = len(late) // 2
     if half < 2:
-        raise ValueError(f"losses must have at least 4 rows in the second half of their steps, not {len(late)}")
+        raise ValueError(f"losses must have at least 4 rows in the second half of their steps, got {len(late)}")
     still = late.max(skipna=False) == late.min(skipna=False)  # their computed deviation need not be exactly 0
     fluctuation = late.std(skipna=False).mask(still, 0.0)
     drift = (late.tail(half).mean(skipna=False) - late.head(half).mean(skipna=False)) / fluctuation

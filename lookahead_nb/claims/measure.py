@@ -326,7 +326,7 @@ def steps_along(claim: Claim, arm: str, runs: pd.DataFrame) -> pd.DataFrame:
         One row per sync: ``task``, ``seed``, ``progress`` (the completed fraction of the run) and ``slow_step_size``.
     """
     rates, parts = runs[runs["arm"] == arm].groupby("task")["lr"].first(), []
-    for name in rates.index[[claim.problems[name].at_hand for name in rates.index]]:
+    for name in rates.index[[claim.problems[name].is_available for name in rates.index]]:
         taken = slow_steps(claim.arms[arm].optimizer(claim.problems[name], rates[name]), claim.problems[name])
         seed, sync = np.indices(taken.shape)
         columns = {"seed": seed, "progress": (sync + 1) / taken.shape[1], "slow_step_size": taken}

@@ -146,7 +146,7 @@ def ask(
         If an argument is wrong; also those of ``sweep``.
     """
     if not isinstance(problem, Problem):
-        raise TypeError(f"problem must be a Problem such as Problem.of makes, not {type(problem).__name__}")
+        raise TypeError(f"problem must be a Problem such as Problem.of makes, got {type(problem).__name__}")
     if problem.on_landscape:
         raise ValueError(f"problem must be on data, which the landscape {problem.name!r} is not")
     margin, seeds = real_number("margin", margin, 0, open_low=True), whole_number("seeds", seeds, 10)
@@ -181,10 +181,10 @@ def ask(
 
 def _checked(name: str, values: Any, check: Callable[[str, Any], Any]) -> list[Any]:
     if isinstance(values, str) or not np.iterable(values):
-        raise TypeError(f"{name} must be a list of values, not {values!r}")
+        raise TypeError(f"{name} must be a list of values, got {values!r}")
     checked = [check(f"{name}[{i}]", value) for i, value in enumerate(values)]
     if not checked or len({*checked}) < len(checked):
-        raise ValueError(f"{name} must hold one value or more, none of them twice, not {checked!r}")
+        raise ValueError(f"{name} must hold one value or more, none of them twice, got {checked!r}")
     return checked
 
 
@@ -199,7 +199,7 @@ def _check_inner(inner: dict[str, Any]) -> None:
     known_keys("", inner, tuple(field.name for field in fields(AdamW) if field.init and field.name != "lr"))
     for name, value in inner.items():
         if np.iterable(value) and not isinstance(value, str):
-            raise TypeError(f"{name} must be one value, the same in all arms, not {value!r}")
+            raise TypeError(f"{name} must be one value, the same in all arms, got {value!r}")
 
 
 def _name(kind: str, retention: float, sync_period: int) -> str:

@@ -124,7 +124,7 @@ def evidence(claim: Claim, *, full: bool | None = None) -> Evidence:
     TypeError, ValueError, MemoryError
         Those of ``sweep``; ValueError also for committed results that are needed and belong to another entry.
     """
-    trained = tasks_at_hand(claim, full=full)
+    trained = available_tasks(claim, full=full)
     others, stored = [name for name in claim.tasks if name not in trained], list[pd.DataFrame]()
     if others:
         with suppress(OSError):  # not measured yet
@@ -142,7 +142,7 @@ def evidence(claim: Claim, *, full: bool | None = None) -> Evidence:
     return Evidence(runs, measured.tuning, trained, committed, absent)
 
 
-def tasks_at_hand(claim: Claim, *, full: bool | None = None) -> list[str]:
+def available_tasks(claim: Claim, *, full: bool | None = None) -> list[str]:
     """Return the tasks of a claim that are trained on this machine.
 
     These are the tasks that need no download and, if ``full``, all whose data is available offline.
@@ -161,7 +161,7 @@ def tasks_at_hand(claim: Claim, *, full: bool | None = None) -> list[str]:
     """
     full = os.environ.get("FULL") == "1" if full is None else full
     problems = claim.problems.items()
-    return [name for name, problem in problems if not problem.needs_download or (full and problem.at_hand)]
+    return [name for name, problem in problems if not problem.needs_download or (full and problem.is_available)]
 
 
 def _joined(measured: Measured, stored: list[pd.DataFrame], tasks: list[str], order: tuple[str, ...]) -> Measured:

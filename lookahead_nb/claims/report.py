@@ -144,33 +144,33 @@ def explained(claim: Claim, effects: pd.DataFrame, captions: dict[str, str]) -> 
         A line of at most 100 characters where words allow.
     """
     yield f"{claim.id}: {claims.verdict(claim, effects)}"
-    yield from _told("The article says, section " + claim.section, claim.article)
-    yield from _told("Expected", claim.prediction)
+    yield from _wrapped("The article says, section " + claim.section, claim.article)
+    yield from _wrapped("Expected", claim.prediction)
     if claim.untestable:
-        yield from _told("No trial", claim.untestable)
+        yield from _wrapped("No trial", claim.untestable)
     else:
-        yield from _told(
+        yield from _wrapped(
             "Tasks", f"{', '.join(claim.tasks)}; {claim.number_of_seeds} seeds each, the same for all arms"
         )
         yield "Arms"
         for name, arm in claim.arms.items():
-            yield from _told(f"  {name}", _settings(arm), indent=6)
+            yield from _wrapped(f"  {name}", _settings(arm), indent=6)
         rows = effects[effects["claim"] == claim.id].set_index(["effect", "task"])
         number = (effects["task"] == "all").sum()
         yield f"Effects, with 95 % confidence intervals; p of all tasks after Holm's correction for {number} effects"
         for effect in claim.effects:
-            yield from _told(f"  {effect.name}", sentence(effect), indent=6)
+            yield from _wrapped(f"  {effect.name}", sentence(effect), indent=6)
             tasks = effect.tasks if len(effect.tasks) > 1 else ()
             yield from (f"    {task}: {_judged(effect, rows, task)}" for task in ("all", *tasks))
-        yield from _told("Verdict", f"{claims.verdict(claim, effects)}; {'; '.join(_rules(claim, rows))}")
+        yield from _wrapped("Verdict", f"{claims.verdict(claim, effects)}; {'; '.join(_rules(claim, rows))}")
         if claim.advice:
-            yield from _told("Advice", claim.advice)
+            yield from _wrapped("Advice", claim.advice)
     for name, caption in captions.items():
-        yield from _told(f"Figure {name}", caption)
+        yield from _wrapped(f"Figure {name}", caption)
     yield f"Notebook: notebooks/{claim.notebook}.ipynb"
 
 
-def _told(label: str, words: str, indent: int = 2) -> list[str]:
+def _wrapped(label: str, words: str, indent: int = 2) -> list[str]:
     return textwrap.wrap(f"{label}: {words}", 100, subsequent_indent=" " * indent)
 
 

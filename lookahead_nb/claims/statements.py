@@ -256,7 +256,7 @@ def read(path: str | Path | None = None) -> dict[str, Claim]:
 def _advice(key: str, advice: dict[str, Any]) -> str:
     words = text(f"advice.{key}", advice[key]) if key in advice else ""
     if any(letter.isdigit() for letter in words):
-        raise ValueError(f"advice.{key} must be words without numbers, which the results give, not {words!r}")
+        raise ValueError(f"advice.{key} must be words without numbers, which the results give, got {words!r}")
     return words
 
 
@@ -267,7 +267,7 @@ def _claim(key: str, entry: dict[str, Any], tasks: dict[str, Any]) -> Claim:
         needed = (*FIELDS, *(("untestable",) if "untestable" in entry else TRIED))
         for name in needed:
             if name not in entry:
-                raise ValueError(f"{name} must be given, not missing")
+                raise ValueError(f"{name} must be given, got nothing")
         described: dict[str, Any] = {name: text(name, entry[name]) for name in FIELDS}
         if "untestable" in entry:
             known_keys("", entry, needed)
@@ -317,14 +317,14 @@ def _effects(
     listed: Any, metrics: tuple[str, ...], problems: dict[str, Problem], arms: dict[str, Arm], seeds: int
 ) -> tuple[Effect, ...]:
     if not isinstance(listed, list) or not listed:
-        raise ValueError(f"effects must hold at least one table, not {listed!r}")
+        raise ValueError(f"effects must hold at least one table, got {listed!r}")
     effects: list[Effect] = []
     for i, table in enumerate(listed):
         table_of_keys(f"effects[{i}]", table)
         with inside(f"effects[{i}]"):
             effect = _effect(table, metrics, problems, arms, seeds)
             if effect.name in [other.name for other in effects]:
-                raise ValueError(f"name must be that of no other effect, not {effect.name!r}")
+                raise ValueError(f"name must be that of no other effect, got {effect.name!r}")
         effects.append(effect)
     return tuple(effects)
 
@@ -335,9 +335,9 @@ def _effect(
     known_keys("", table, (*OF_EFFECT, *CHOSEN))
     for name in OF_EFFECT:
         if name not in table:
-            raise ValueError(f"{name} must be given, not missing")
+            raise ValueError(f"{name} must be given, got nothing")
     if text("name", table["name"]).startswith("not "):
-        raise ValueError(f"name must not begin with 'not', which stands for its contrary, not be {table['name']!r}")
+        raise ValueError(f"name must not begin with 'not', which negates an effect, got {table['name']!r}")
     metric = METRICS[choice("metric", table["metric"], metrics)]
     if choice("control", table["control"], arms) == choice("arm", table["arm"], arms):
         raise ValueError(f"control must be another arm than {table['arm']!r}")
@@ -347,7 +347,7 @@ def _effect(
     tasks = names("tasks", table.get("tasks", [*problems]))
     against = names("against", table["against"]) if "against" in table else ()
     if against and len(against) != len(tasks):
-        raise ValueError(f"against must hold as many tasks as tasks, {len(tasks)}, not {len(against)}")
+        raise ValueError(f"against must hold as many tasks as tasks, {len(tasks)}, got {len(against)}")
     for key, task in [
         *(("tasks", task_name) for task_name in tasks),
         *(("against", task_name) for task_name in against),
@@ -363,12 +363,12 @@ def _effect(
         without_noise = metric.exact or problem.noiseless
         if without_noise != (test == "exact"):
             allowed = "'exact' where there is no noise" if without_noise else "another where there is noise"
-            raise ValueError(f"test must be {allowed}, as in {table['metric']!r} on the task {task!r}, not {test!r}")
+            raise ValueError(f"test must be {allowed}, as in {table['metric']!r} on the task {task!r}, got {test!r}")
     least_seeds, least_tasks = TESTS[test]
     if seeds < least_seeds:
-        raise ValueError(f"test {test!r} needs at least {least_seeds} seeds, not {seeds}")
+        raise ValueError(f"test {test!r} needs at least {least_seeds} seeds, got {seeds}")
     if len(tasks) < least_tasks:
-        raise ValueError(f"test {test!r} needs at least {least_tasks} tasks, not {len(tasks)}")
+        raise ValueError(f"test {test!r} needs at least {least_tasks} tasks, got {len(tasks)}")
     return Effect(**(table | {"tasks": tasks, "against": against, "margin": margin}))
 
 

@@ -72,7 +72,7 @@ def paired(values: pd.DataFrame, arm: str, control: str, scale: str = "differenc
     """
     one_of("scale", scale, ("difference", "log"))
     if not isinstance(values, pd.DataFrame):
-        raise TypeError(f"values must be a frame, not {type(values).__name__}")
+        raise TypeError(f"values must be a frame, got {type(values).__name__}")
     wanted = ["task", "arm", "seed", "value"]
     if lacking := [name for name in wanted if name not in values.columns]:
         raise ValueError(f"values must have the columns {', '.join(wanted)}, and lacks {', '.join(lacking)}")
@@ -80,13 +80,13 @@ def paired(values: pd.DataFrame, arm: str, control: str, scale: str = "differenc
     if one_of("arm", arm, known) == one_of("control", control, known):
         raise ValueError(f"control must be another arm than {arm!r}")
     if not pd.api.types.is_numeric_dtype(values["value"]):
-        raise TypeError(f"values must have numbers in the column value, not {values['value'].dtype}")
+        raise TypeError(f"values must have numbers in the column value, got {values['value'].dtype}")
     runs = values.set_index(["arm", "task", "seed"])["value"].astype(np.float64).fillna(np.inf)
     if runs.index.has_duplicates:
-        raise ValueError(f"values must hold a run once, not {runs.index[runs.index.duplicated()].tolist()[0]!r} again")
+        raise ValueError(f"values must hold a run once, got {runs.index[runs.index.duplicated()].tolist()[0]!r} again")
     lowest = 0.0 if scale == "log" else -np.inf
     if (runs <= lowest).any():
-        raise ValueError(f"values must be above {lowest} on the scale {scale!r}, not {runs[runs <= lowest].iloc[0]}")
+        raise ValueError(f"values must be above {lowest} on the scale {scale!r}, got {runs[runs <= lowest].iloc[0]}")
     runs = np.log(runs) if scale == "log" else runs
     arm_runs, control_runs = (runs.xs(name, level="arm").sort_index() for name in (arm, control))
     if len(odd := arm_runs.index.symmetric_difference(control_runs.index)):
@@ -169,11 +169,11 @@ def task_means(gaps: pd.Series) -> pd.Series:
     """
     tasks = _tasks(gaps)
     if len(tasks) < 3:
-        raise ValueError(f"gaps must have at least 3 tasks to generalize to further ones, not {len(tasks)}")
+        raise ValueError(f"gaps must have at least 3 tasks to generalize to further ones, got {len(tasks)}")
     means = pd.Series([_mean(task) for task in tasks], _names(gaps))
     if means.isna().any():
         raise ValueError(
-            f"gaps must have a mean, not inf and -inf as in {means.index[means.isna()].tolist()[0]!r}: see capped"
+            f"gaps must have a mean, got inf and -inf for {means.index[means.isna()].tolist()[0]!r}: see capped"
         )
     return pd.concat({"all tasks": means}, names=["task", "seed"]).rename("gap")
 
@@ -187,16 +187,16 @@ def _tasks(gaps: Any) -> list[np.ndarray]:
     if isinstance(gaps, list):
         return gaps
     if not isinstance(gaps, pd.Series) or [*gaps.index.names] != ["task", "seed"]:
-        raise TypeError(f"gaps must be a series indexed by task and seed, not {type(gaps).__name__}")
+        raise TypeError(f"gaps must be a series indexed by task and seed, got {type(gaps).__name__}")
     if not len(gaps):
-        raise ValueError("gaps must have at least one task, not none")
+        raise ValueError("gaps must have at least one task, got none")
     if gaps.isna().any():
-        raise ValueError(f"gaps must be numbers, not NaN as at {gaps.index[gaps.isna()].tolist()[0]!r}: see paired")
+        raise ValueError(f"gaps must be numbers, got NaN at {gaps.index[gaps.isna()].tolist()[0]!r}: see paired")
     if gaps.index.has_duplicates:
-        raise ValueError(f"gaps must hold a seed once, not {gaps.index[gaps.index.duplicated()].tolist()[0]!r} again")
+        raise ValueError(f"gaps must hold a seed once, got {gaps.index[gaps.index.duplicated()].tolist()[0]!r} again")
     tasks = {task: np.sort(seeds.to_numpy(np.float64)) for task, seeds in gaps.groupby(level="task")}
     if few := [task for task, seeds in tasks.items() if len(seeds) < 2]:
-        raise ValueError(f"gaps must have at least 2 seeds of each task, not 1 as of {few[0]!r}")
+        raise ValueError(f"gaps must have at least 2 seeds of each task, got 1 for {few[0]!r}")
     return [*tasks.values()]
 
 
@@ -482,7 +482,7 @@ def holm(p_values: Any) -> Any:
     """
     p = real_numbers("p_values", p_values, 0, 1)
     if p.ndim != 1 or not p.size:
-        raise ValueError(f"p_values must be one or more in a row, not of shape {p.shape}")
+        raise ValueError(f"p_values must be one or more in a row, got shape {p.shape}")
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
@@ -524,10 +524,10 @@ def best_of(validation: Any, test: Any, n: int = 64) -> pd.DataFrame:
     if validation.shape != test.shape or not (
         validation.index.equals(test.index) and validation.columns.equals(test.columns)
     ):
-        raise ValueError(f"test must have the seeds and trials of validation, {validation.shape}, not {test.shape}")
+        raise ValueError(f"test must have the seeds and trials of validation, {validation.shape}, got {test.shape}")
     trials = validation.shape[1]
     if not trials:
-        raise ValueError("validation must have at least one trial, not none")
+        raise ValueError("validation must have at least one trial, got none")
     n = whole_number("n", n, 1, trials)
     draws = np.arange(n)[:, None]
     # later[m, i]: none of the first i trials is among m + 1 draws
@@ -581,7 +581,7 @@ def kaplan_meier(times: Any, horizon: float, level: float = 0.95) -> pd.DataFram
 def _checked_times(times: Any, horizon: float) -> tuple[np.ndarray, float]:
     times = np.asarray(plain_array("times", times), np.float64)
     if times.ndim != 1 or not times.size:
-        raise ValueError(f"times must be one or more in a row, not of shape {times.shape}")
+        raise ValueError(f"times must be one or more in a row, got shape {times.shape}")
     if (times < 0).any():
-        raise ValueError(f"times must be at least 0, not {times[times < 0][0]}")
+        raise ValueError(f"times must be at least 0, got {times[times < 0][0]}")
     return times, real_number("horizon", horizon, 0, open_low=True)

@@ -105,7 +105,7 @@ class Problem:
         for change in changes:
             key, is_changed, value = change.partition("=")
             if not is_changed:
-                raise ValueError(f"tasks must be names with changes like steps=100, not {name!r}")
+                raise ValueError(f"tasks must be names with changes like steps=100, got {name!r}")
             try:
                 fields[key] = tomllib.loads(f"value = {value}")["value"]
             except ValueError:
@@ -192,7 +192,7 @@ class Problem:
         return self.fields.get("data") in datasets.DOWNLOADED
 
     @property
-    def at_hand(self) -> bool:
+    def is_available(self) -> bool:
         """Whether the problem can be trained offline."""
         return not self.needs_download or datasets.available(self.fields["data"])
 
@@ -337,7 +337,7 @@ class Problem:
 def _check_network(fields: dict[str, Any]) -> None:
     hidden = fields.get("hidden", [])
     if not isinstance(hidden, (list, tuple)):
-        raise ValueError(f"hidden must be a list of widths such as [32], not {hidden!r}")
+        raise ValueError(f"hidden must be a list of widths such as [32], got {hidden!r}")
     for i, width in enumerate(hidden):
         whole_number(f"hidden[{i}]", width, 1)
     for key, belongs in {"l2": not hidden, "activation": bool(hidden)}.items():

@@ -54,7 +54,7 @@ def from_arrays(X: ArrayLike, y: ArrayLike, split_seed: int = 0) -> Dataset:
     """
     features, labels = _features(X), _labels(y)
     if len(features) != len(labels):
-        raise ValueError(f"y must have one label for each of the {len(features)} rows of X, not {len(labels)}")
+        raise ValueError(f"y must have one label for each of the {len(features)} rows of X, got {len(labels)}")
     return _split_and_scaled(
         _Table(features, labels, _each_column), "arrays", _seed("split_seed", split_seed), "the user's own arrays"
     )
@@ -85,9 +85,9 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[np.ndarray, n
     """
     path = Path(file)
     if path.suffix not in (".npz", ".csv"):
-        raise ValueError(f"file must be the path of an .npz or .csv file, not {path.name!r}")
+        raise ValueError(f"file must be the path of an .npz or .csv file, got {path.name!r}")
     if (path.suffix == ".csv") != isinstance(label, str):
-        raise ValueError(f"label must be a column name for a .csv file and None for an .npz file, not {label!r}")
+        raise ValueError(f"label must be a column name for a .csv file and None for an .npz file, got {label!r}")
     try:
         if path.suffix == ".npz":
             with np.load(path) as arrays:
@@ -104,7 +104,7 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[np.ndarray, n
     except Exception as error:  # a damaged file can raise anything
         raise ValueError(f"file {path} is not a readable {path.suffix} file: {error}") from error
     if other := [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]:
-        raise ValueError(f"file must hold numbers in all columns except the label column, not text as in {other[0]!r}")
+        raise ValueError(f"file must hold numbers in all columns except the label column, got text in {other[0]!r}")
     if labels.isna().any():
         raise ValueError(f"file must hold a label in every row, but row {int(labels.isna().argmax())} has none")
     text = not pd.api.types.is_numeric_dtype(labels)
@@ -115,15 +115,15 @@ def _features(X: ArrayLike) -> np.ndarray:
     """Return X as float64, or refuse it."""
     array = plain_array("X", X)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"X must hold numbers, not {array.dtype}")
+        raise TypeError(f"X must hold numbers, got {array.dtype}")
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"X must be a table of rows and columns, not of shape {array.shape}")
+        raise ValueError(f"X must be a table of rows and columns, got shape {array.shape}")
     array = np.ascontiguousarray(array, np.float64)  # sums depend on the layout
     bad = ~(np.abs(array) < _LIMIT)  # this form finds NaN too
     if bad.any():
         row, column = np.argwhere(bad)[0]
         allowed = f"finite numbers below {_LIMIT:g} in size"
-        raise ValueError(f"X must hold {allowed}, not {array[row, column]} at row {row}, column {column}")
+        raise ValueError(f"X must hold {allowed}, got {array[row, column]} at row {row}, column {column}")
     return array
 
 
@@ -131,13 +131,13 @@ def _labels(y: ArrayLike) -> np.ndarray:
     """Return y as int64, or refuse it."""
     array = plain_array("y", y)
     if array.dtype.kind not in "biu":
-        raise TypeError(f"y must have an integer or bool dtype, not {array.dtype}")
+        raise TypeError(f"y must have an integer or bool dtype, got {array.dtype}")
     if array.ndim != 1:
-        raise ValueError(f"y must have one dimension, not shape {array.shape}")
+        raise ValueError(f"y must have one dimension, got shape {array.shape}")
     labels, counts = np.unique(array, return_counts=True)
     if len(labels) < 2 or labels[0] != 0 or labels[-1] != len(labels) - 1:
         shown = ", ".join(map(str, labels[:8].tolist())) + (", ..." if len(labels) > 8 else "")
-        raise ValueError(f"y must hold every label 0, 1, ... up to its largest, at least two of them, not [{shown}]")
+        raise ValueError(f"y must hold every label 0, 1, ... up to its largest, at least two of them, got [{shown}]")
     if counts.max() < 3:
-        raise ValueError(f"y must hold some label at least three times to be split in three, not {counts.max()} times")
+        raise ValueError(f"y must hold some label at least three times to be split in three, got {counts.max()} times")
     return array.astype(np.int64)

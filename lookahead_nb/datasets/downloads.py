@@ -135,7 +135,7 @@ def published(name: str) -> dict[str, Any]:
     return {PurePosixPath(file.path).name: read(folder, file) for file in FILES[name]}
 
 
-def at_hand(name: str) -> bool:
+def is_available(name: str) -> bool:
     """Return whether all files of a data set are available locally; their sha256 is not checked.
 
     Parameters

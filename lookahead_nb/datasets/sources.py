@@ -20,7 +20,7 @@ import numpy as np
 
 from lookahead_nb.checks import extra, one_of
 from lookahead_nb.datasets.dataset import Dataset, _seed
-from lookahead_nb.datasets.downloads import FILES, at_hand, published
+from lookahead_nb.datasets.downloads import FILES, is_available, published
 from lookahead_nb.datasets.features import log_mel, token_counts
 from lookahead_nb.datasets.split import (
     Fit,
@@ -112,7 +112,7 @@ def available(name: str) -> bool:
     >>> lnb.datasets.available("checkerboard")
     True
     """
-    return one_of("name", name, NAMES) not in DOWNLOADED or at_hand(_UNWEIGHTED.get(name, name))
+    return one_of("name", name, NAMES) not in DOWNLOADED or is_available(_UNWEIGHTED.get(name, name))
 
 
 @lru_cache(2)

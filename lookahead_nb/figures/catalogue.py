@@ -151,7 +151,7 @@ def entry(name: str) -> Entry:
     """
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, n=3, cutoff=0.4) or [*FIGURES]
-        raise ValueError(f"NAME must be a figure, such as {', '.join(near)}, not {name!r}")
+        raise ValueError(f"NAME must be a figure, such as {', '.join(near)}, got {name!r}")
     return FIGURES[name]
 
 
@@ -163,7 +163,7 @@ def committed() -> list[str]:
     list of str
         The names, in the order of ``FIGURES``.
     """
-    return [name for name in FIGURES if _manifest(name).is_file()]
+    return [name for name in FIGURES if _manifest_path(name).is_file()]
 
 
 def captions(notebook: str) -> dict[str, str]:
@@ -179,7 +179,7 @@ def captions(notebook: str) -> dict[str, str]:
     dict of str
         The captions by name of the figure.
     """
-    return {name: told(name)["caption"] for name in committed() if FIGURES[name].notebook == notebook}
+    return {name: manifest_of(name)["caption"] for name in committed() if FIGURES[name].notebook == notebook}
 
 
 def draw(name: str, *, folder: pathlib.Path | None = None) -> bool:
@@ -208,7 +208,7 @@ def draw(name: str, *, folder: pathlib.Path | None = None) -> bool:
     -----
     The caption and the alternative text are those that the notebook gave.
     """
-    drawn, manifest = entry(name), told(name)
+    drawn, manifest = entry(name), manifest_of(name)
     frames = [_read(path) for path in drawn.paths()]
     figures.use_style()
     figures.save(drawn.draw(*frames), name, manifest["caption"], manifest["alt"], folder=folder)
@@ -227,7 +227,7 @@ def _read(path: pathlib.Path) -> pd.DataFrame:
     return with_parameters(frame, {name: claim.problems[name] for claim in register.values() for name in claim.tasks})
 
 
-def told(name: str) -> dict[str, Any]:
+def manifest_of(name: str) -> dict[str, Any]:
     """Return the manifest of a committed figure.
 
     Parameters
@@ -248,9 +248,9 @@ def told(name: str) -> dict[str, Any]:
         If the notebook has not drawn the figure yet.
     """
     entry(name)
-    if not _manifest(name).is_file():
+    if not _manifest_path(name).is_file():
         raise OSError(f"{name} has not been drawn by its notebook yet: paper/figures/{name}.json is missing")
-    return json.loads(_manifest(name).read_text(encoding="utf-8"))
+    return json.loads(_manifest_path(name).read_text(encoding="utf-8"))
 
 
 def where(name: str) -> Iterator[str]:
@@ -271,7 +271,7 @@ def where(name: str) -> Iterator[str]:
     ValueError, OSError
         As :func:`draw` does.
     """
-    drawn, manifest = entry(name), told(name)
+    drawn, manifest = entry(name), manifest_of(name)
     yield f"figure    paper/figures/{name}.svg and .pdf: {manifest['caption']}"
     yield f"notebook  notebooks/{drawn.notebook}.ipynb, made from notebooks/source/{drawn.notebook}.py"
     for path in drawn.paths():
@@ -293,5 +293,5 @@ def where(name: str) -> Iterator[str]:
         yield "  and with those of a GPU         make bench DEVICE=cuda, then the same"
 
 
-def _manifest(name: str) -> pathlib.Path:
+def _manifest_path(name: str) -> pathlib.Path:
     return tables.checkout() / "paper/figures" / f"{name}.json"

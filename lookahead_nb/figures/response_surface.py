@@ -64,7 +64,7 @@ def above_control(surface: pd.DataFrame) -> pd.DataFrame:
     if (at_chance := control["test_loss"] >= control["chance"]).any():
         task = at_chance.idxmax()
         loss, chance = control.loc[task, ["test_loss", "chance"]]
-        raise ValueError(f"surface must have AdamW below the loss of chance, {chance:g}, on {task!r}, not at {loss:g}")
+        raise ValueError(f"surface must have AdamW below the loss of chance, {chance:g}, on {task!r}, got {loss:g}")
     lr, loss = (surface["task"].map(control[name]) for name in ("lr", "test_loss"))
     gap = 100 * (surface["test_loss"] - loss) / (surface["chance"] - loss)
     return surface.assign(best=best, at_control=surface["lr"] == lr, gap=gap)

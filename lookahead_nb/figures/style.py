@@ -186,7 +186,7 @@ def save(fig: Figure, name: str, caption: str, alt: str, *, folder: str | os.Pat
     """
     for parameter, text in (("caption", caption), ("alt", alt)):
         if not text.strip():
-            raise ValueError(f"{parameter} must say something about the figure {name!r}, not {text!r}")
+            raise ValueError(f"{parameter} must say something about the figure {name!r}, got {text!r}")
     folder = pathlib.Path(folder) if folder else build_folder("figures")
     svg, pdf = folder / f"{name}.svg", folder / f"{name}.pdf"
     fig.savefig(svg, metadata={"Date": None, "Creator": None})

@@ -233,12 +233,12 @@ class DenseNetwork(ABC):
 
     def _check_params(self, params: np.ndarray) -> None:
         if not isinstance(params, np.ndarray):
-            raise TypeError(f"params must be a NumPy array, not {type(params).__name__}")
+            raise TypeError(f"params must be a NumPy array, got {type(params).__name__}")
         if params.dtype not in (np.float32, np.float64):
-            raise TypeError(f"params must be float32 or float64, not {params.dtype}")
+            raise TypeError(f"params must be float32 or float64, got {params.dtype}")
         if params.shape != (self.size,) or not params.flags.c_contiguous:
             layout = "" if params.flags.c_contiguous else " in another layout"
-            raise ValueError(f"params must be a contiguous ({self.size},) array, not {params.shape}{layout}")
+            raise ValueError(f"params must be a contiguous ({self.size},) array, got {params.shape}{layout}")
         within_width("l2", self.l2, params.dtype)
 
     def _checked(self, params: np.ndarray, X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -354,9 +354,9 @@ class MLP(DenseNetwork):
         try:
             widths = tuple(widths)
         except TypeError:
-            raise TypeError(f"widths must be a sequence such as (64, 32, 10), not {widths!r}") from None
+            raise TypeError(f"widths must be a sequence such as (64, 32, 10), got {widths!r}") from None
         if len(widths) < 2:
-            raise ValueError(f"widths must hold at least features and classes, not {widths!r}")
+            raise ValueError(f"widths must hold at least features and classes, got {widths!r}")
         last = len(widths) - 1
         checked = [whole_number(f"widths[{i}]", w, 2 if i == last else 1) for i, w in enumerate(widths)]
         super().__init__(checked, one_of("activation", activation, tuple(ACTIVATIONS)), 0.0)
@@ -401,9 +401,9 @@ def checked_features(X: ArrayLike, n_features: int, dtype: DTypeLike) -> np.ndar
     """
     table = plain_array("X", X)
     if table.dtype.kind not in "fiub":
-        raise TypeError(f"X must hold numbers, not {table.dtype}")
+        raise TypeError(f"X must hold numbers, got {table.dtype}")
     if table.ndim != 2 or table.shape[1] != n_features or not len(table):
-        raise ValueError(f"X must be (rows, {n_features}) with at least one row, not {table.shape}")
+        raise ValueError(f"X must be (rows, {n_features}) with at least one row, got {table.shape}")
     with np.errstate(over="ignore"):
         matrix = np.ascontiguousarray(table, dtype)
     if not np.isfinite(matrix).all():
@@ -411,8 +411,8 @@ def checked_features(X: ArrayLike, n_features: int, dtype: DTypeLike) -> np.ndar
         place, value = f"in row {row}, column {column}", table[row, column].item()
         if np.isfinite(table[row, column]):
             largest = float(np.finfo(matrix.dtype).max)
-            raise ValueError(f"X must be at most {largest} in size for {np.dtype(dtype)} params, not {value!r} {place}")
-        raise ValueError(f"X must be finite, not {value!r} {place}")
+            raise ValueError(f"X must be at most {largest} in size for {np.dtype(dtype)} params, got {value!r} {place}")
+        raise ValueError(f"X must be finite, got {value!r} {place}")
     return matrix
 
 
@@ -442,11 +442,11 @@ def checked_labels(y: ArrayLike, n_classes: int, rows: int) -> np.ndarray:
     """
     labels = plain_array("y", y)
     if labels.dtype.kind not in "iub":
-        raise TypeError(f"y must hold whole numbers, not {labels.dtype}")
+        raise TypeError(f"y must hold whole numbers, got {labels.dtype}")
     if labels.shape != (rows,):
-        raise ValueError(f"y must be ({rows},), one label for each row of X, not {labels.shape}")
+        raise ValueError(f"y must be ({rows},), one label for each row of X, got {labels.shape}")
     outside = (labels < 0) | (labels >= n_classes)
     if outside.any():
         row = int(np.argmax(outside))
-        raise ValueError(f"y must hold labels 0 to {n_classes - 1}, not {labels[row].item()!r} in row {row}")
+        raise ValueError(f"y must hold labels 0 to {n_classes - 1}, got {labels[row].item()!r} in row {row}")
     return np.ascontiguousarray(labels, np.int64)

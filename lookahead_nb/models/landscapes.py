@@ -193,7 +193,7 @@ class Landscape(ABC):
         """
         array = plain_array("points", points)
         if not array.ndim or array.shape[-1] != self.n:
-            raise ValueError(f"points must be (..., {self.n}), not {array.shape}")
+            raise ValueError(f"points must be (..., {self.n}), got {array.shape}")
         return self._mean_heights(_floats("points", array))
 
     def loss(self, params: ArrayLike, step: int = 0) -> np.ndarray | np.float64:
@@ -319,13 +319,13 @@ class Landscape(ABC):
     def _buffers(self, params: ArrayLike) -> np.ndarray:
         buffers = _floats("params", plain_array("params", params))
         if not buffers.ndim or buffers.shape[-1] != self.size:
-            raise ValueError(f"params must be (..., {self.size}), not {buffers.shape}")
+            raise ValueError(f"params must be (..., {self.size}), got {buffers.shape}")
         return buffers
 
     def _buffer(self, params: ArrayLike) -> np.ndarray:
         buffer = self._buffers(params)
         if buffer.ndim != 1:
-            raise ValueError(f"params must be ({self.size},), not {buffer.shape}")
+            raise ValueError(f"params must be ({self.size},), got {buffer.shape}")
         return np.ascontiguousarray(buffer)
 
 
@@ -380,10 +380,10 @@ class Quadratic(Landscape):
         replicas: int = 1,
     ) -> None:
         if not np.iterable(curvatures):
-            raise TypeError(f"curvatures must be a sequence of positive numbers, not {curvatures!r}")
+            raise TypeError(f"curvatures must be a sequence of positive numbers, got {curvatures!r}")
         checked = [real_number(f"curvatures[{i}]", c, 0, open_low=True) for i, c in enumerate(curvatures)]
         if not checked:
-            raise ValueError("curvatures must hold at least one number, not none")
+            raise ValueError("curvatures must hold at least one number, got none")
         super().__init__(len(checked), [(c, 0.0) for c in checked], noise, start, spread, replicas)
         drift = _for_each("drift", real_numbers("drift", drift, -np.inf), self.n)
         if drift.any():
@@ -635,7 +635,7 @@ class Rosenbrock(Landscape):
 def _for_each(name: str, numbers: np.ndarray, n: int) -> np.ndarray:
     """Return one number for each coordinate."""
     if numbers.shape not in ((), (n,)):
-        raise ValueError(f"{name} must be a number or ({n},), one for each coordinate, not {numbers.shape}")
+        raise ValueError(f"{name} must be a number or ({n},), one for each coordinate, got {numbers.shape}")
     return np.broadcast_to(numbers, (n,))
 
 
@@ -649,7 +649,7 @@ def _floats(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype in (np.float32, np.float64):
         return array
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must hold real numbers, not {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got {array.dtype}")
     return array.astype(np.float64)
 
 
@@ -700,13 +700,13 @@ def trace(
     """
     steps = whole_number("steps", steps, 0)
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, not {optimizer!r}")
+        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {optimizer!r}")
     params = np.array(start)
     state = optimizer.init(params)
     opt: Any = optimizer
     sync, has_slow = opt.sync, opt.has_slow_weights
     if sync and not all(step for step, _ in sync.slow_steps):
-        raise ValueError("slow_step_size must be above 0 to trace the fast weights, not 0.0")
+        raise ValueError("slow_step_size must be above 0 to trace the fast weights, got 0.0")
     fast, slow = [params.copy()], [params.copy()]
     for t in range(1, steps + 1):
         optimizer.step(params, landscape.loss_and_grad(params, t)[1], state)

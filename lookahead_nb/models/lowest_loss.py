@@ -43,12 +43,12 @@ def lowest_loss(model: LogisticRegression, data: Dataset) -> float:
     from scipy.optimize import minimize  # at module level it would double the import time of the package
 
     if not isinstance(model, LogisticRegression) or model.l2:
-        raise TypeError(f"model must be a LogisticRegression with l2 0, which has one lowest loss, not {model!r}")
+        raise TypeError(f"model must be a LogisticRegression with l2 0, which has one lowest loss, got {model!r}")
     start, rows = model.init(0, "float64"), (data.X_train, data.y_train)
     options = {"ftol": 0, "xtol": 0, "gtol": 1e-8, "maxfun": 10_000}  # TNC calls no BLAS; its threads would cost more
     fit = minimize(model.loss_and_grad, start, rows, method="TNC", jac=True, options=options)
     if (model.predict(fit.x, data.X_train) == data.y_train).all():
-        raise ValueError(f"data must have classes that overlap, not be separable by {model!r}: no loss is the lowest")
+        raise ValueError(f"data must have overlapping classes, got classes that {model!r} separates")
     if np.abs(fit.jac).max() > 1e-7:
         raise RuntimeError(f"the search for the lowest loss of {model!r} did not end: {fit.message}")
     return float(fit.fun)

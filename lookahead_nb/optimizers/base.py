@@ -239,7 +239,7 @@ class State:
         numbers, arrays = self._parts()
         expected = {"settings", "size", "width", *numbers, *arrays}
         if set(stored) != expected:
-            raise ValueError(f"arrays must hold exactly {sorted(expected)}, not {sorted(stored)}")
+            raise ValueError(f"arrays must hold exactly {sorted(expected)}, got {sorted(stored)}")
         read: dict[str, Any] = {}
         for name, attribute in numbers.items():
             number = np.asarray(stored[name])[()]
@@ -248,7 +248,7 @@ class State:
             array = np.asarray(stored[name])
             if array.shape != (self._size,) or array.dtype != self._width:
                 expected_array = f"a ({self._size},) {self._width} array"
-                raise ValueError(f"arrays[{name!r}] must be {expected_array}, not {array.shape} {array.dtype}")
+                raise ValueError(f"arrays[{name!r}] must be {expected_array}, got {array.shape} {array.dtype}")
             with self._backend.on(self._device):
                 read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
         for attribute, value in read.items():
@@ -426,7 +426,7 @@ class Optimizer:
         stored = _mapping(arrays)
         settings, expected = str(np.asarray(stored.get("settings", ""))[()]), _canonical(self)
         if settings != expected:
-            raise ValueError(f"arrays must hold a state of {expected}, not of {settings or 'nothing'}")
+            raise ValueError(f"arrays must hold a state of {expected}, got a state of {settings or 'nothing'}")
         size = whole_number("arrays['size']", np.asarray(stored.get("size", -1))[()], 0)
         width = one_of("arrays['width']", str(np.asarray(stored.get("width", ""))[()]), ("float32", "float64"))
         place = None if like is None else Buffer("like", like, writes=False)
@@ -456,27 +456,27 @@ class Optimizer:
         p, g = Buffer("params", params, writes=True), Buffer("grad", grad, writes=False)
         self._check_state(p, state)
         if (g.size, g.dtype, g.on_device) != (p.size, p.dtype, p.on_device):
-            raise ValueError(f"grad must be {p.describe()} like params, not {g.describe()}")
+            raise ValueError(f"grad must be {p.describe()} like params, got {g.describe()}")
         if g.device != p.device:
-            raise ValueError(f"grad must be on CUDA device {p.device} like params, not on {g.device}")
+            raise ValueError(f"grad must be on CUDA device {p.device} like params, got device {g.device}")
         if p.overlaps(g):
-            raise ValueError("params must be memory of its own, not shared with grad")
+            raise ValueError("params and grad overlap in memory; pass separate arrays")
         for part in state._buffers():
             for argument in (p, g):
                 if argument.overlaps(part):
-                    raise ValueError(f"{argument.name} must be memory of its own, not shared with {part.name}")
+                    raise ValueError(f"{argument.name} and {part.name} overlap in memory; pass separate arrays")
         return p.array(), g.array()
 
     def _check_state(self, p: Buffer, state: Any) -> None:
         if not isinstance(state, State):
-            raise TypeError(f"state must come from init or restore, not {type(state).__name__}")
+            raise TypeError(f"state must come from init or restore, got {type(state).__name__}")
         if state._optimizer is not self and state._optimizer != self:
-            raise ValueError(f"state must belong to {self!r}, not to {state._optimizer!r}")
+            raise ValueError(f"state must belong to {self!r}, got a state of {state._optimizer!r}")
         if (state._size, state._width, state._on_device) != (p.size, p.dtype, p.on_device):
             expected = f"({state._size},) {state._width} array on {place_in_words(state._on_device)}"
-            raise ValueError(f"params must be a {expected} like the state, not {p.describe()}")
+            raise ValueError(f"params must be a {expected} like the state, got {p.describe()}")
         if state._device != p.device:
-            raise ValueError(f"params must be on CUDA device {state._device} like the state, not on {p.device}")
+            raise ValueError(f"params must be on CUDA device {state._device} like the state, got device {p.device}")
         if state._shows_slow:
             raise RuntimeError("params hold the slow weights: leave the block `with slow_weights(...)` first")
 
@@ -549,4 +549,4 @@ def _mapping(arrays: Any) -> dict[str, Any]:
     try:
         return {str(name): arrays[name] for name in arrays}
     except (TypeError, KeyError, IndexError):
-        raise TypeError(f"arrays must be a mapping of names to arrays, not {type(arrays).__name__}") from None
+        raise TypeError(f"arrays must be a mapping of names to arrays, got {type(arrays).__name__}") from None

@@ -61,15 +61,15 @@ class Buffer:
             flat = memory.ndim == 1 and memory.flags.c_contiguous and memory.flags.aligned
             self.address = memory.ctypes.data
         else:
-            raise TypeError(f"{name} must be a NumPy array or a CUDA array, not {type(memory).__name__}")
+            raise TypeError(f"{name} must be a NumPy array or a CUDA array, got {type(memory).__name__}")
         if dtype not in WIDTHS or not dtype.isnative:
-            raise TypeError(f"{name} must be float32 or float64, not {dtype}")
+            raise TypeError(f"{name} must be float32 or float64, got {dtype}")
         self.size, self.dtype = math.prod(shape), dtype
         self.end = self.address + self.size * dtype.itemsize
         if not flat:
-            raise ValueError(f"{name} must be 1-D, contiguous and aligned, not {shape} in another layout")
+            raise ValueError(f"{name} must be 1-D, contiguous and aligned, got {shape} in another layout")
         if writes and readonly:
-            raise ValueError(f"{name} must be writeable, not read-only")
+            raise ValueError(f"{name} must be writeable, got a read-only array")
 
     @cached_property
     def device(self) -> int | None:

@@ -46,9 +46,9 @@ def with_controls(opt: Lookahead) -> dict[str, Optimizer]:
     0.005
     """
     if not isinstance(opt, Lookahead):
-        raise TypeError(f"opt must be a Lookahead, not {opt!r}")
+        raise TypeError(f"opt must be a Lookahead, got {opt!r}")
     if not isinstance(opt.slow_step_size, float):
-        raise ValueError(f"opt must have one slow_step_size, not {opt.slow_step_size!r}")
+        raise ValueError(f"opt must have one slow_step_size, got {opt.slow_step_size!r}")
     inner, schedule = opt.inner, opt.inner.schedule
     slower = replace(schedule, peak=schedule.peak * opt.slow_step_size)
     return {

@@ -48,7 +48,7 @@ class LookaheadState(State):
         self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
         self.slow_steps: list[float] = []
         if optimizer.adapts and backend.is_device:
-            raise ValueError("slow_step_size must be a number or numbers for params on a GPU, not 'adaptive'")
+            raise ValueError("slow_step_size must be a number or numbers for params on a GPU, got 'adaptive'")
 
     @property
     def slow(self) -> Any:
@@ -207,10 +207,10 @@ class Lookahead(WithSlowWeights):
     ) -> None:
         if not isinstance(inner, InnerOptimizer) or inner.has_slow_weights:
             allowed = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
-            raise TypeError(f"inner must be one of {', '.join(allowed)}, not {inner!r}")
+            raise TypeError(f"inner must be one of {', '.join(allowed)}, got {inner!r}")
         if slow_step_size is not None and retention is not None:
             both = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
-            raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), not {both}")
+            raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), got {both}")
         if retention is not None:
             slow_step_size = _complement(real_number("retention", retention, 0, 1))
         step = _slow_step_size(0.5 if slow_step_size is None else slow_step_size)
@@ -221,14 +221,14 @@ class Lookahead(WithSlowWeights):
         set_(self, "inner_state", one_of("inner_state", inner_state, tuple(INNER_STATES)))
         set_(self, "pull_back", flag("pull_back", pull_back))
         if not self.pull_back and inner_state != "keep":
-            raise ValueError(f"inner_state must be 'keep' without pull-back, not {inner_state!r}")
+            raise ValueError(f"inner_state must be 'keep' without pull-back, got {inner_state!r}")
         if self.adapts:
             if type(inner) is not AdamW:
-                raise ValueError(f"inner must be AdamW for an adaptive slow_step_size, not {inner!r}")
+                raise ValueError(f"inner must be AdamW for an adaptive slow_step_size, got {inner!r}")
             if not self.pull_back:
-                raise ValueError("pull_back must be True for an adaptive slow_step_size, not False")
+                raise ValueError("pull_back must be True for an adaptive slow_step_size, got False")
             if inner_state != "keep":
-                raise ValueError(f"inner_state must be 'keep' for an adaptive slow_step_size, not {inner_state!r}")
+                raise ValueError(f"inner_state must be 'keep' for an adaptive slow_step_size, got {inner_state!r}")
 
     @property
     def adapts(self) -> bool:
@@ -294,7 +294,7 @@ def _slow_step_size(value: Any) -> float | tuple[float, ...] | Adaptive:
     if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
         steps = tuple(real_number(f"slow_step_size[{i}]", step, 0, 1) for i, step in enumerate(value))
         if not steps:
-            raise ValueError("slow_step_size must hold at least one number, not none")
+            raise ValueError("slow_step_size must hold at least one number, got none")
         return steps if len(set(steps)) > 1 else steps[0]  # one form for one meaning
     return real_number("slow_step_size", value, 0, 1)
 

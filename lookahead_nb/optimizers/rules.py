@@ -116,13 +116,13 @@ class InnerOptimizer(Optimizer):
         limits = np.finfo(dtype)
         for name in ("eps", "weight_decay"):
             if getattr(self, name, 0.0) > limits.max:
-                raise ValueError(f"{name} must be at most {limits.max} for {dtype} params, not {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be at most {limits.max} for {dtype} params, got {getattr(self, name)!r}")
         eps: Any = self.settings().get("eps", 1.0)
         if eps < limits.smallest_subnormal:
-            raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, not {eps!r}")
+            raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, got {eps!r}")
         peak = self.schedule.peak
         if max(self.scalars(peak, *self.betas, 1)) > float(limits.max):
-            raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, not {peak!r}")
+            raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, got {peak!r}")
 
     def settings(self) -> dict[str, object]:
         """Return all settings as a flat dict of strings and numbers, the learning rate as its schedule.
@@ -182,7 +182,7 @@ class SGD(InnerOptimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov must be False without momentum, not True at momentum 0.0")
+            raise ValueError("nesterov must be False without momentum, got True at momentum 0.0")
 
     @property
     def rule(self) -> str:
@@ -480,7 +480,7 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
         real_number("beta1", self.beta1, 0, 1, open_low=True, open_high=True)  # at 0 y would not depend on x
         super().__post_init__()
         if self.schedule.kind != "constant":
-            raise ValueError(f"lr must be a number or a constant schedule, with or without warm-up, not {self.lr!r}")
+            raise ValueError(f"lr must be a number or a constant schedule, with or without warm-up, got {self.lr!r}")
 
     @property
     def outward(self) -> float:

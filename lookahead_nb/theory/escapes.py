@@ -136,7 +136,7 @@ def crossings(
     """
     _check_well(well)
     if not well.tilt:
-        raise ValueError("well must have a tilt, which makes one of its basins the deeper one, not 0.0")
+        raise ValueError("well must have a tilt, which makes one of its basins the deeper one, got 0.0")
     at = rising_steps("at", at)
     if isinstance(configs, Iterator):
         configs = list(configs)  # they are read three times, as seeds are
@@ -251,7 +251,7 @@ def kramers_rates(well: DoubleWell, lr: float) -> tuple[float, float]:
     _check_well(well)
     lr, noise = real_number("lr", lr, 0, open_low=True), float(well.noise[0])
     if not noise:
-        raise ValueError("well must have noise above 0, without which no basin is ever left, not 0.0")
+        raise ValueError("well must have noise above 0, without which no basin is ever left, got 0.0")
     minima, top = np.array(well.minima), np.array([well.ridge])
     climbs = well.heights(top) - well.heights(minima[:, None])
     bends = [4 * well.barrier * (3 * x**2 - 1) for x in (minima, top)]
@@ -261,4 +261,4 @@ def kramers_rates(well: DoubleWell, lr: float) -> tuple[float, float]:
 
 def _check_well(well: object) -> None:
     if not isinstance(well, DoubleWell):
-        raise TypeError(f"well must be a DoubleWell, not {well!r}")
+        raise TypeError(f"well must be a DoubleWell, got {well!r}")

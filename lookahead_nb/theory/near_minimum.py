@@ -116,15 +116,15 @@ class CoupledCycle:
         for name in ("hessian", "noise"):
             matrix = real_numbers(name, getattr(self, name), -np.inf)
             if matrix.ndim != 2 or matrix.shape != (matrix.shape[0],) * 2 or not len(matrix):
-                raise ValueError(f"{name} must be a square matrix, not {matrix.shape}")
+                raise ValueError(f"{name} must be a square matrix, got {matrix.shape}")
             set_(self, name, matrix)
         if self.hessian.shape != self.noise.shape:
-            raise ValueError(f"noise must be {self.hessian.shape} like hessian, not {self.noise.shape}")
+            raise ValueError(f"noise must be {self.hessian.shape} like hessian, got {self.noise.shape}")
         ranges = {"preconditioner": (0, True), "minimum": (-np.inf, False)}
         for name, (low, open_low) in ranges.items():
             numbers = real_numbers(name, getattr(self, name), low, open_low=open_low)
             if numbers.shape not in ((), (self.n,)):
-                raise ValueError(f"{name} must be a number or ({self.n},), not {numbers.shape}")
+                raise ValueError(f"{name} must be a number or ({self.n},), got {numbers.shape}")
             set_(self, name, np.broadcast_to(numbers, (self.n,)))
         set_(self, "epoch", whole_number("epoch", self.epoch, 1))
         least = -1 / max(self.epoch - 1, 1)
@@ -287,7 +287,7 @@ class Minimum(NamedTuple):
             If no minimum was found.
         """
         if not isinstance(model, LogisticRegression):
-            raise TypeError(f"model must be a LogisticRegression, whose loss is convex, not {model!r}")
+            raise TypeError(f"model must be a LogisticRegression, whose loss is convex, got {model!r}")
         X, y, params = data.X_train.astype(np.float64), data.y_train, np.zeros(model.size)
         for _ in range(_ROUNDS):
             gradient = model.loss_and_grad(params, X, y)[1]

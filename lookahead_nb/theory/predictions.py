@@ -109,7 +109,7 @@ def by_phase(opts: Iterable[Lookahead], clouds: pd.DataFrame) -> pd.DataFrame:
         settings, cycle = settings_frame([opt]).dropna(axis=1).iloc[0], Cycle.of(opt, noise=1.0)
         rows = late[(late[settings.index] == settings).all(axis=1)]
         if rows.empty:
-            raise ValueError(f"opts must be configurations of clouds, not {opt!r}")
+            raise ValueError(f"opts must be configurations of clouds, got {opt!r}")
         for (kind, phase), losses in rows.groupby(["weights", "phase"])["train_loss"]:
             predicted = cycle.covariance(int(phase))[place[kind], place[kind]]
             results.append((float(cycle.beta1), kind, int(phase), predicted, 2 * losses.mean()))
@@ -141,7 +141,7 @@ def overtaking(opts: Sequence[Lookahead], rows: pd.DataFrame) -> pd.DataFrame:
     runs = rows["run"].drop_duplicates()
     if len(runs) != 2 * len(opts):
         wanted = f"{2 * len(opts)} runs, an inner optimizer and a Lookahead in turn"
-        raise ValueError(f"rows must hold {wanted}, not {len(runs)}")
+        raise ValueError(f"rows must hold {wanted}, got {len(runs)}")
     losses = rows.drop_duplicates(["run", "step"], keep="last").pivot(index="step", columns="run", values="train_loss")
     frames = []
     for opt, alone, ours in zip(opts, runs[::2], runs[1::2], strict=True):
@@ -414,5 +414,5 @@ def _slow_losses(rows: pd.DataFrame, runs: int) -> list[pd.Series]:
     slow = rows[rows["weights"] == "slow"]
     losses = [run.set_index("step")["train_loss"] for _, run in slow.groupby("run", sort=False)]
     if len(losses) != runs:
-        raise ValueError(f"opts must be the {len(losses)} configurations of a sweep over one seed, not {runs}")
+        raise ValueError(f"opts must be the {len(losses)} configurations of a sweep over one seed, got {runs}")
     return losses

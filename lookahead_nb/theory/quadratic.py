@@ -129,14 +129,14 @@ class Cycle:
             arrays = np.broadcast_arrays(*numbers.values())
         except ValueError:
             shapes = ", ".join(f"{name} {value.shape}" for name, value in numbers.items())
-            raise ValueError(f"lr and the other numbers must have shapes that broadcast, not {shapes}") from None
+            raise ValueError(f"lr and the other numbers must have shapes that broadcast, got {shapes}") from None
         for name, array in zip(numbers, arrays, strict=True):
             set_(self, name, array)
         set_(self, "sync_period", whole_number("sync_period", self.sync_period, 1))
         one_of("inner_state", self.inner_state, tuple(INNER_STATES))
         set_(self, "pull_back", flag("pull_back", self.pull_back))
         if not self.pull_back and self.inner_state != "keep":
-            raise ValueError(f"inner_state must be 'keep' without pull-back, not {self.inner_state!r}")
+            raise ValueError(f"inner_state must be 'keep' without pull-back, got {self.inner_state!r}")
 
     @classmethod
     def of(cls, optimizer: Optimizer, *, curvature: ArrayLike = 1.0, noise: ArrayLike = 0.0) -> Cycle:
@@ -168,17 +168,17 @@ class Cycle:
         (1.0, 0.9, 5)
         """
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an inner optimizer or Lookahead, not {optimizer!r}")
+            raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {optimizer!r}")
         inner, sync = optimizer.inner, optimizer.sync
         wrapper: Any = optimizer
         linear = type(inner) in (SGD, Adam, AdamW) and not getattr(inner, "nesterov", False)
         if not linear or inner.weight_decay or not isinstance(inner.lr, float):
             wanted = "SGD, Adam or AdamW at a constant lr, without Nesterov momentum and weight decay"
-            raise ValueError(f"optimizer must be {wanted}, not {inner!r}")
+            raise ValueError(f"optimizer must be {wanted}, got {inner!r}")
         beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
         lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
         if sync and len(sync.slow_steps) != 1:
-            raise ValueError(f"optimizer must have one slow_step_size, not {wrapper.slow_step_size!r}")
+            raise ValueError(f"optimizer must have one slow_step_size, got {wrapper.slow_step_size!r}")
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
         cycle = {name: getattr(optimizer, name) for name in names} if sync else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)
@@ -453,7 +453,7 @@ def best_lr(
     """
     curvatures = np.ravel(real_numbers("curvatures", curvatures, 0, open_low=True))
     if not curvatures.size:
-        raise ValueError("curvatures must hold at least one number, not none")
+        raise ValueError("curvatures must hold at least one number, got none")
     settings = _settings(beta1, sync_period, slow_step_size, inner_state, pull_back)
 
     def slowest(lr: np.ndarray) -> np.ndarray:

@@ -206,7 +206,7 @@ class Portion:
         DeviceError
             If the GPU fails.
         """
-        with self.gpu.failures_told(f"{len(self.opts)} runs were trained"):
+        with self.gpu.explained_failures(f"{len(self.opts)} runs were trained"):
             return self._train(keep_going)
 
     def fetched(self, name: str) -> np.ndarray:

@@ -49,14 +49,14 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
     outer = set(_OUTER) if base.sync else set()
     for name, values in axes.items():
         if name not in inner | outer:
-            raise TypeError(f"an axis must be one of {', '.join(sorted(inner | outer))} for {base!r}, not {name!r}")
+            raise TypeError(f"an axis must be one of {', '.join(sorted(inner | outer))} for {base!r}, got {name!r}")
         if isinstance(values, str) or not np.iterable(values):
-            raise TypeError(f"{name} must be a list of values, not {values!r}")
+            raise TypeError(f"{name} must be a list of values, got {values!r}")
         axes[name] = tuple(values)  # an iterator can be read only once
         if not axes[name]:
-            raise ValueError(f"{name} must hold at least one value, not none: the grid would be empty")
+            raise ValueError(f"{name} must hold at least one value, got none: the grid would be empty")
     if {"slow_step_size", "retention"} <= axes.keys():
-        raise ValueError("slow_step_size must come without retention (one is 1 minus the other), not as two axes")
+        raise ValueError("slow_step_size and retention cannot both be axes: one is 1 minus the other")
     points = itertools.product(*axes.values())
     return [_changed(base, dict(zip(axes, point, strict=True)), outer) for point in points]
 

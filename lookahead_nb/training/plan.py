@@ -315,10 +315,10 @@ def _train_group(
 
 def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     if isinstance(configs, Optimizer) or not np.iterable(configs):
-        raise TypeError(f"configs must be a list of optimizers, as grid() returns it, not {configs!r}")
+        raise TypeError(f"configs must be a list of optimizers, as grid() returns it, got {configs!r}")
     checked = [setup.accepted(f"configs[{i}]", opt) for i, opt in enumerate(configs)]
     if not checked:
-        raise ValueError("configs must hold at least one optimizer, not none: the grid is empty")
+        raise ValueError("configs must hold at least one optimizer, got none: the grid is empty")
     different = list(dict.fromkeys(checked))
     for opt in different:
         opt.inner.check_width(setup.dtype)
@@ -335,7 +335,7 @@ def _checked_seeds(seeds: Any) -> list[int]:
         seeds = range(whole_number("seeds", seeds, 1))
     checked = [whole_number(f"seeds[{i}]", seed, 0, HIGHEST_SEED) for i, seed in enumerate(seeds)]
     if not checked:
-        raise ValueError("seeds must hold at least one seed, not none")
+        raise ValueError("seeds must hold at least one seed, got none")
     if len(set(checked)) < len(checked):
-        raise ValueError(f"seeds must all differ, not hold {next(s for s in checked if checked.count(s) > 1)} twice")
+        raise ValueError(f"seeds must all differ, got {next(s for s in checked if checked.count(s) > 1)} twice")
     return checked

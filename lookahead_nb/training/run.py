@@ -222,9 +222,9 @@ def weights_at(
         If an argument has another type or lies out of range.
     """
     if not isinstance(landscape, Landscape):
-        raise TypeError(f"landscape must be a landscape, not {landscape!r}")
+        raise TypeError(f"landscape must be a landscape, got {landscape!r}")
     if isinstance(opts, Optimizer) or not np.iterable(opts):
-        raise TypeError(f"opts must be a list of optimizers, not {opts!r}")
+        raise TypeError(f"opts must be a list of optimizers, got {opts!r}")
     opts = [check_optimizer(f"opts[{i}]", opt) for i, opt in enumerate(opts)]
     at, seed = rising_steps("at", at), whole_number("seed", seed, 0, HIGHEST_SEED)
     setup = Setup(landscape, None, Training(steps=at[-1], eval_every=at[-1], dtype=dtype))

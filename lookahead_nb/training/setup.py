@@ -86,7 +86,7 @@ class Training:
         if self.eval_at is not None:
             set_(self, "eval_at", tuple(_steps_to_evaluate(self.eval_at, self.steps)))
         elif self.eval_every > max(self.steps, EVAL_EVERY):
-            raise ValueError(f"eval_every must be at most the {self.steps} steps of a run, not {self.eval_every}")
+            raise ValueError(f"eval_every must be at most the {self.steps} steps of a run, got {self.eval_every}")
 
     @cached_property
     def eval_steps(self) -> np.ndarray:
@@ -101,7 +101,7 @@ def _steps_to_evaluate(eval_at: Any, steps: int) -> list[int]:
     except TypeError as error:
         if "iterable" not in str(error):
             raise
-        raise TypeError(f"eval_at must be a list of steps, not {eval_at!r}") from None
+        raise TypeError(f"eval_at must be a list of steps, got {eval_at!r}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +158,10 @@ class Setup:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, (DenseNetwork, Landscape)):
-            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, not {self.model!r}")
+            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, got {self.model!r}")
         if not self.model.needs_data:
             if self.data is not None:
-                raise TypeError(f"data must be None for a landscape, not {type(self.data).__name__}")
+                raise TypeError(f"data must be None for a landscape, got {type(self.data).__name__}")
             # Not used, and therefore no part of the configuration.
             object.__setattr__(self, "training", replace(self.training, batch_size=1, eval_rows=1))
 
@@ -261,7 +261,7 @@ class Setup:
         """
         check_optimizer(name, opt)
         if self.training.backend == "cuda" and opt.adapts:
-            raise ValueError(f"{name} must have given slow steps with backend='cuda', not slow_step_size='adaptive'")
+            raise ValueError(f"{name} must have numbers as slow_step_size with backend='cuda', got 'adaptive'")
         replicas = getattr(self.model, "replicas", 1)
         if replicas > 1 and opt.adapts:
             reason = "an adaptive slow_step_size would couple the replicas of a landscape"
@@ -388,7 +388,7 @@ def check_optimizer(name: str, opt: Any) -> Optimizer:
         If opt is no optimizer.
     """
     if not isinstance(opt, Optimizer):
-        raise TypeError(f"{name} must be an inner optimizer or Lookahead, not {opt!r}")
+        raise TypeError(f"{name} must be an inner optimizer or Lookahead, got {opt!r}")
     return opt
 
 
@@ -417,24 +417,24 @@ def rising_steps(name: str, steps: Any) -> list[int]:
     [1, 5, 20]
     """
     if not np.iterable(steps):
-        raise TypeError(f"{name} must be a list of steps, not {steps!r}")
+        raise TypeError(f"{name} must be a list of steps, got {steps!r}")
     checked = [whole_number(f"{name}[{i}]", t, 1) for i, t in enumerate(steps)]
     if not checked or sorted({*checked}) != checked:
-        raise ValueError(f"{name} must hold at least one step, each above the one before, not {checked}")
+        raise ValueError(f"{name} must hold at least one step, each above the one before, got {checked}")
     return checked
 
 
 def _check_data(model: Any, data: Any, batch_size: int) -> None:
     if not isinstance(data, Dataset):
         raise TypeError(
-            f"data must be a Dataset, or a function of the seed that returns one, not {type(data).__name__}"
+            f"data must be a Dataset, or a function of the seed that returns one, got {type(data).__name__}"
         )
     if (data.n_features, data.n_classes) != (model.n_features, model.n_classes):
         has = f"{data.n_features} features and {data.n_classes} classes"
-        raise ValueError(f"data must have the features and classes of {model!r}, not {has}")
+        raise ValueError(f"data must have the features and classes of {model!r}, got {has}")
     if batch_size > len(data.X_train):
         raise ValueError(
-            f"batch_size must be at most the {len(data.X_train)} rows of the training part, not {batch_size}"
+            f"batch_size must be at most the {len(data.X_train)} rows of the training part, got {batch_size}"
         )
 
 

@@ -119,7 +119,7 @@ class Store:
         expected = None if configuration is None else _manifest(configuration, units)
         with _explained(f"the store {path} cannot be opened"):
             if path.exists() and not path.is_dir():
-                raise ValueError(f"path must be a folder, not the file {path}")
+                raise ValueError(f"path must be a folder, got the file {path}")
             if not (path / MANIFEST).is_file():
                 if not expected:
                     raise FileNotFoundError(f"{path} holds no {MANIFEST}")
@@ -163,7 +163,7 @@ class Store:
             If the part cannot be written, for example on a full disk; the store is then as before.
         """
         if _name(unit) not in self._parts:
-            raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, not {unit!r}")
+            raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, got {unit!r}")
         part = self._part(unit, frame)
         path = self.path / _name(unit)
         problem = f"the store {self.path} could not keep unit {unit}"
@@ -172,7 +172,7 @@ class Store:
                 stored = path.read_bytes()
                 if not self._damage(unit, stored):
                     if self._part(unit, _rows(_table(stored), _header(stored)["dtypes"])) != part:
-                        raise ValueError(f"{path} must hold the rows just computed, not others: the runs do not repeat")
+                        raise ValueError(f"{path} differs from the rows just computed: the runs do not repeat")
                     return
             with _appearing(path) as file:
                 file.write(part)
@@ -235,9 +235,9 @@ class Store:
         """
         path = pathlib.Path(path)
         if path.suffix not in (".parquet", ".csv"):
-            raise ValueError(f"path must end in .parquet or .csv, not {path.name!r}")
+            raise ValueError(f"path must end in .parquet or .csv, got {path.name!r}")
         if path.resolve().parent == self.path.resolve():
-            raise ValueError(f"path must lie outside of the store, not be {path}")
+            raise ValueError(f"path must lie outside of the store, got {path}")
         units = self._present(partial)
         kinds: dict[str, set[str]] = {}
         dtypes: dict[str, str] = {}
@@ -338,10 +338,10 @@ class Store:
             header = _header(part)
             first = first or (unit, header["dtypes"])
             if header["dtypes"] != first[1]:
-                raise ValueError(f"{self.path / _name(unit)} must have the columns of {_name(first[0])}, not others")
+                raise ValueError(f"{self.path / _name(unit)} differs in its columns from {_name(first[0])}")
             shown = [name for name in header["dtypes"] if name != ORDER]
             if unknown := [name for name in chosen or [] if name not in shown]:
-                raise ValueError(f"columns must be among {', '.join(shown)}, not {unknown[0]!r}")
+                raise ValueError(f"columns must be among {', '.join(shown)}, got {unknown[0]!r}")
             yield _table(part, chosen), header
 
     def _load(self, unit: str) -> bytes:
@@ -389,12 +389,12 @@ class Store:
         """Return the bytes of a part: parquet, the header with its checksum last in the metadata."""
         pa, pq = _arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
-            raise TypeError(f"the columns of frame must be different names, not {list(frame)}")
+            raise TypeError(f"the columns of frame must be different names, got {list(frame)}")
         columns = {name: _column(name, frame[name]) for name in frame}
         dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
-            raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, not {dtypes}")
+            raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, got {dtypes}")
         table = pa.table({name: values for name, (values, _) in columns.items()})
         header = {
             "format": FORMAT,
@@ -448,13 +448,13 @@ def _column(name: str, values: pd.Series) -> tuple[Any, list[str]]:
         different = {id(value): value for value in plain}  # few, repeated often: json takes a microsecond for each
         kinds = {_KINDS.get(type(value), "") for value in different.values() if value == value}  # NaN has no kind
         if "" in kinds:
-            raise TypeError(f"column {name!r} must hold numbers, truth values, strings and NaN, not other objects")
+            raise TypeError(f"column {name!r} must hold numbers, truth values, strings and NaN, got other objects")
         words = {key: json.dumps(value) for key, value in different.items()}
         return pa.array([words[id(value)] for value in plain], pa.string()), sorted(kinds)
     if values.dtype == "str":
         return pa.array(values, pa.string(), from_pandas=True), ["text"]
     if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "biuf":
-        raise TypeError(f"column {name!r} must hold numbers, truth values or strings, not {values.dtype}")
+        raise TypeError(f"column {name!r} must hold numbers, truth values or strings, got {values.dtype}")
     array = values.to_numpy()
     kind = {"b": "truth", "f": "number"}.get(values.dtype.kind, "whole")
     return pa.array(array), [kind] * (kind != "number" or not np.isnan(array).all())  # NaN is a value here, not a null
@@ -534,15 +534,15 @@ def _exported(values: pd.Series, kind: Any) -> Any:
 def _manifest(configuration: dict[str, Any], units: Iterable[str] | None) -> dict[str, Any]:
     """Return the manifest of a new store, or refuse what it cannot hold."""
     if not isinstance(configuration, dict):
-        raise TypeError(f"configuration must be a dict, not {configuration!r}")
+        raise TypeError(f"configuration must be a dict, got {configuration!r}")
     if units is None or isinstance(units, str):
-        raise TypeError(f"units must be a list of names with a configuration, not {units!r}")
+        raise TypeError(f"units must be a list of names with a configuration, got {units!r}")
     units = list(units)
     bad = [unit for unit in units if not (isinstance(unit, str) and re.fullmatch("[0-9a-f]{16,64}", unit))]
     if bad:
-        raise ValueError(f"units must be names of 16 to 64 hex digits, not {bad[0]!r}")
+        raise ValueError(f"units must be names of 16 to 64 hex digits, got {bad[0]!r}")
     if len(set(units)) < len(units):
-        raise ValueError(f"units must all differ, not hold {next(u for u in units if units.count(u) > 1)!r} twice")
+        raise ValueError(f"units must all differ, got {next(u for u in units if units.count(u) > 1)!r} twice")
     try:
         text = json.dumps(configuration, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -571,7 +571,7 @@ def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
         raise DamageError(f"{path / MANIFEST} is {DAMAGED}: {advice}")
     manifest: dict[str, Any] = json.loads(text)
     if manifest["format"] != FORMAT:
-        raise ValueError(f"{path} must have format {FORMAT}, not {manifest['format']}, which another version wrote")
+        raise ValueError(f"{path} must have format {FORMAT}, got {manifest['format']}, which another version wrote")
     return manifest
 
 

@@ -105,15 +105,15 @@ def sweep(
     training |= {"eval_rows": eval_rows, "dtype": dtype, "backend": backend}
     plan = _plan(model, data, configs, seeds, training)
     if not flag("frame", frame) and store is None:
-        raise ValueError("frame must be True without a store, where the results would be lost, not False")
+        raise ValueError("frame must be True without a store, where the results would be lost, got False")
     if not callable(progress) and not isinstance(progress, bool):
-        raise TypeError(f"progress must be True, False or a function of two numbers, not {progress!r}")
+        raise TypeError(f"progress must be True, False or a function of two numbers, got {progress!r}")
     if frame:
         _check_memory(plan)
     if executor is not None and not isinstance(executor, Executor):
-        raise TypeError(f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}")
+        raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
     if executor is not None and backend == "cuda":
-        raise ValueError(f"executor must be None with backend='cuda', whose units run on the GPU, not {executor!r}")
+        raise ValueError(f"executor must be None with backend='cuda', whose units run on the GPU, got {executor!r}")
     names = [unit.name for unit in plan.units]
     stored = None if store is None else Store.open(store, plan.configuration(), names)
     finished = stored.done() if stored else set()
@@ -153,7 +153,7 @@ def _plan(model: Any, data: Data, configs: Any, seeds: Any, training: dict[str, 
     if isinstance(model, (DenseNetwork, Landscape)) or not np.iterable(model):
         return Plan(Setup(model, data, Training(**training)), configs, seeds)
     if data is not None:
-        raise TypeError(f"data must be None with a list of tasks, which have their own, not {type(data).__name__}")
+        raise TypeError(f"data must be None with a list of tasks, which have their own, got {type(data).__name__}")
     return Tasks(model, training, configs, seeds)
 
 

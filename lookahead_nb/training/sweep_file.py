@@ -252,7 +252,7 @@ def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) 
     training = _training(tables["training"])
     stored_in = tables.get("store")
     if stored_in is not None and not (isinstance(stored_in, str) and stored_in):
-        raise ValueError(f"store must be the path of a folder, not {stored_in!r}")
+        raise ValueError(f"store must be the path of a folder, got {stored_in!r}")
     model = _model(tables["model"])
     return Configuration(
         model,
@@ -266,12 +266,12 @@ def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) 
 def _training(table: dict[str, Any]) -> dict[str, Any]:
     known_keys("training.", table, TRAINING)
     if "seeds" not in table:
-        raise ValueError("training.seeds must be a number of seeds or a list of them, not missing")
+        raise ValueError("training.seeds must be a number of seeds or a list of them, got nothing")
     for name, most in {"seeds": MOST_POINTS, "steps": MOST_STEPS}.items():
         if isinstance(table.get(name), int) and table[name] > most:
-            raise ValueError(f"training.{name} must be at most {most:,}, not {table[name]:,}, to fit in memory")
+            raise ValueError(f"training.{name} must be at most {most:,}, got {table[name]:,}, to fit in memory")
     if {"eval_every", "eval_at"} <= table.keys():
-        raise ValueError("training.eval_at must replace eval_every, not come with it")
+        raise ValueError("training.eval_at and training.eval_every cannot both be given")
     return table
 
 
@@ -282,7 +282,7 @@ def _model(table: dict[str, Any]) -> Any:
     known_keys("model.", settings, parameters)
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in settings:
-            raise ValueError(f"model.{name} must be given for {kind.__name__}, not missing")
+            raise ValueError(f"model.{name} must be given for {kind.__name__}, got nothing")
     with inside("model"):
         return kind(**settings)
 
@@ -311,7 +311,7 @@ def _data(table: Any, folder: Path, model: Any) -> Any:
 
 def _own_rows(name: Any, label: Any, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(name, str):
-        raise ValueError(f"data.file must be the path of an .npz or .csv file, not {name!r}")
+        raise ValueError(f"data.file must be the path of an .npz or .csv file, got {name!r}")
     try:
         with inside("data"):
             return datasets.read_rows(folder / name, label)
@@ -322,7 +322,7 @@ def _own_rows(name: Any, label: Any, folder: Path) -> tuple[np.ndarray, np.ndarr
 def _grids(tables: Any, steps: Any) -> list[optimizers.Optimizer]:
     if not isinstance(tables, list) or not tables:
         shown = repr(tables) if tables else "none"
-        raise ValueError(f"grid must hold at least one table [[grid]] with an optimizer, not {shown}")
+        raise ValueError(f"grid must hold at least one table [[grid]] with an optimizer, got {shown}")
     return [opt for i, table in enumerate(tables) for opt in _grid(f"grid[{i}]", table, steps)]
 
 
@@ -347,7 +347,7 @@ def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
     points = math.prod(map(len, axes.values()))
     if points > MOST_POINTS:
         raise ValueError(
-            f"{key} must have at most {MOST_POINTS:,} points, not {points:,}: split it into several sweeps"
+            f"{key} must have at most {MOST_POINTS:,} points, got {points:,}: split it into several sweeps"
         )
     with inside(key):
         return grid(optimizers.Lookahead(base) if lookahead else base, **axes)

@@ -94,7 +94,7 @@ class Tasks:
         for i, task in enumerate(entries):
             own = {name: getattr(task, name) for name in SETTINGS if getattr(task, name) is not None}
             if task.configs is None and shared is None:
-                raise TypeError(f"configs must be a list of optimizers, since tasks[{i}] has none of its own, not None")
+                raise TypeError(f"configs must be a list of optimizers, since tasks[{i}] has none of its own, got None")
             chosen: Any = shared if task.configs is None else task.configs
             try:
                 setup = Setup(task.model, task.data, Training(**training | own))
@@ -185,12 +185,12 @@ class Tasks:
 def _checked(tasks: Any) -> list[Task]:
     entries, names = list(tasks), set[str]()
     if not entries:
-        raise ValueError("tasks must hold at least one task, not none")
+        raise ValueError("tasks must hold at least one task, got none")
     for i, task in enumerate(entries):
         if not isinstance(task, Task):
-            raise TypeError(f"tasks[{i}] must be a Task, not {task!r}")
+            raise TypeError(f"tasks[{i}] must be a Task, got {task!r}")
         if not isinstance(task.name, str) or not task.name:
-            raise TypeError(f"tasks[{i}] must have a name, not {task.name!r}")
+            raise TypeError(f"tasks[{i}] must have a name, got {task.name!r}")
         if task.name in names:
             raise ValueError(f"tasks[{i}] must have a name of its own, but an earlier task is called {task.name!r} too")
         names.add(task.name)

@@ -317,7 +317,7 @@ def dask_executor(address: str, *, timeout: float = 5) -> Iterator[Executor]:
         place = get_address_host_port(address if "://" in address else f"tcp://{address}", strict=True)
     except (TypeError, ValueError):
         raise ValueError(
-            f'address must be that of a Dask scheduler, such as "tcp://host:8786", not {address!r}'
+            f'address must be that of a Dask scheduler, such as "tcp://host:8786", got {address!r}'
         ) from None
     try:
         socket.create_connection(place, timeout).close()  # Client would retry until its timeout

@@ -239,7 +239,7 @@ def _stream_of(array: Any) -> Any:
 
 
 @contextmanager
-def failures_told(what: str) -> Iterator[None]:
+def explained_failures(what: str) -> Iterator[None]:
     """Turn an error of the driver inside the block into a DeviceError that says what was under way.
 
     Parameters
