@@ -562,7 +562,7 @@ def test_results_belong_to_their_entry(register, tmp_path):
     keep(claim, frame, tmp_path)
     assert claims.results(claim, folder=tmp_path)[[*frame]].equals(frame)
     other = registers.read(tmp_path, ("margin = 1.25", "margin = 1.2"))["C01"]
-    with pytest.raises(ValueError, match=r"C01.csv must belong to the registered C01 .*, not to another entry"):
+    with pytest.raises(ValueError, match=r"C01.csv must belong to the registered C01 .*not to another entry"):
         claims.results(other, folder=tmp_path)
 
 

@@ -602,7 +602,7 @@ def test_each_set_is_read_once(monkeypatch, fresh):
 def test_what_needs_no_download_is_available(monkeypatch, tmp_path):
     monkeypatch.setenv("LOOKAHEAD_NB_DATA", str(tmp_path))
     assert [name for name in NAMES if available(name)] == LOCAL
-    with pytest.raises(ValueError, match=r"^name must be one of 'digits', .* not 'mnist'$"):
+    with pytest.raises(ValueError, match=r"^name must be one of 'digits', .*got 'mnist'$"):
         available("mnist")
 
 

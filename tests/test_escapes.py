@@ -141,22 +141,22 @@ def test_gradient_descent_leaves_basins_at_about_the_rates_of_kramers():
 
 
 BAD = {
-    "shares": (lambda: escape_rates(0.2, [0.1, 1.5], 5), ValueError, r"from_right\[1\] must .*not 1\.5"),
+    "shares": (lambda: escape_rates(0.2, [0.1, 1.5], 5), ValueError, r"from_right\[1\] must .*got 1\.5"),
     "share text": (lambda: escape_rates("0.1", 0.1, 5), TypeError, "from_left must .*'0.1'"),
     "steps": (lambda: escape_rates(0.2, 0.1, 0), ValueError, "steps must .*above 0, got 0"),
     "crossings of a bowl": (lambda: crossings(Quadratic([1.0]), CONFIGS, at=[1], seeds=1), TypeError, "well must be"),
     "crossings of no tilt": (lambda: crossings(DoubleWell(0), CONFIGS, at=[1], seeds=1), ValueError, "well .* tilt"),
     "law of a bowl": (lambda: kramers_rates(Quadratic([1.0], noise=1.0), 0.1), TypeError, "well must be a DoubleWell"),
-    "law without noise": (lambda: kramers_rates(DoubleWell(), 0.1), ValueError, "well must have noise .*not 0"),
+    "law without noise": (lambda: kramers_rates(DoubleWell(), 0.1), ValueError, "well must have noise .*got 0"),
     "law at lr 0": (lambda: kramers_rates(WELL, 0), ValueError, "lr must be .*above 0, got 0"),
     "well": (
         lambda: occupancy(Quadratic([1.0]), CONFIGS, at=[1], seeds=1),
         TypeError,
         "well must be a DoubleWell, not",
     ),
-    "at": (lambda: occupancy(WELL, CONFIGS, at=[3, 3], seeds=1), ValueError, r"at must .*not \[3, 3\]"),
+    "at": (lambda: occupancy(WELL, CONFIGS, at=[3, 3], seeds=1), ValueError, r"at must .*got \[3, 3\]"),
     "configs": (lambda: occupancy(WELL, SGD, at=[1], seeds=1), TypeError, "configs must be a list"),
-    "seeds": (lambda: occupancy(WELL, CONFIGS, at=[1], seeds=0), ValueError, "seeds must .*not 0"),
+    "seeds": (lambda: occupancy(WELL, CONFIGS, at=[1], seeds=0), ValueError, "seeds must .*got 0"),
     "dtype": (lambda: occupancy(WELL, CONFIGS, at=[1], seeds=1, dtype="int8"), ValueError, "dtype must .*'int8'"),
 }
 

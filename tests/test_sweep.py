@@ -227,12 +227,11 @@ def test_r1_among_runs_of_other_seeds(name, own_data, dtype):
     assert_alone(frame, model, data, opts, seeds, how)
 
 
-def formed(counts, rows=None, opts=None):
+def formed(counts, opts, rows=None):
     """The groups of runs of several seeds, with so many runs each."""
     model, data = MODELS["perceptron"], problem()
     here = Setup(model, data, Training(steps=5, batch_size=4))
     seeds = [seed for seed, count in enumerate(counts) for _ in range(count)]
-    opts = opts or list(many(40))[: len(seeds)] * 3
     rows = rows or {seed: here.rows(seed) for seed in seeds}
     found = plan.groups(here, opts[: len(seeds)], seeds, rows)
     assert sorted(itertools.chain.from_iterable(found)) == list(range(len(seeds)))
@@ -241,12 +240,12 @@ def formed(counts, rows=None, opts=None):
 
 @pytest.mark.jit
 def test_groups_have_one_seed_where_it_fills_them_and_several_where_not():
-    assert [len(group) for group in formed([40], opts=[lnb.AdamW(0.01)] * 40)] == [16, 16, 8]
+    assert [len(group) for group in formed([40], [lnb.AdamW(0.01)] * 40)] == [16, 16, 8]
     five = [lnb.AdamW(0.01)] * 100
-    assert [len(group) for group in formed([5] * 10, opts=five)] == [16, 16, 16, 1, 1]
-    mixed = formed([20, 4, 14, 9], opts=five)
+    assert [len(group) for group in formed([5] * 10, five)] == [16, 16, 16, 1, 1]
+    mixed = formed([20, 4, 14, 9], five)
     assert sorted((len(group), len({*group})) for group in mixed) == [(1, 1), (14, 1), (16, 1), (16, 3)]
-    assert all(len(group) == 1 for group in formed([3, 2], opts=five))
+    assert all(len(group) == 1 for group in formed([3, 2], five))
 
 
 @pytest.mark.jit
@@ -254,11 +253,11 @@ def test_data_of_other_shapes_or_large_data_is_not_mixed(monkeypatch):
     opts = [lnb.AdamW(0.01)] * 16
     setups = [Setup(MODELS["perceptron"], alike(seed=seed), Training(steps=5, batch_size=4)) for seed in range(2)]
     rows = {seed: here.rows(0) for seed, here in enumerate(setups)}
-    assert [len({*group}) for group in formed([8, 8], rows, opts)] == [2]
+    assert [len({*group}) for group in formed([8, 8], opts, rows)] == [2]
     shorter = replace(rows[1], X=rows[1].X[:-1], y=rows[1].y[:-1])
-    assert [{*group} for group in formed([8, 8], {0: rows[0], 1: shorter}, opts)] == [{0}, {1}]
+    assert [{*group} for group in formed([8, 8], opts, {0: rows[0], 1: shorter})] == [{0}, {1}]
     monkeypatch.setattr(plan, "MOST_COPIED", 16 * rows[0].nbytes - 1)
-    assert [{*group} for group in formed([8, 8], rows, opts)] == [{0}, {1}]
+    assert [{*group} for group in formed([8, 8], opts, rows)] == [{0}, {1}]
 
 
 def in_frame(**changes):
@@ -426,8 +425,8 @@ def test_a_number_for_lr_is_the_peak_of_the_schedule_of_the_base():
 
 BAD_GRIDS = {
     "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer or Lookahead, got 'adamw'"),
-    "unknown axis": ((lnb.SGD(),), {"lrr": [1]}, TypeError, "an axis must be one of lr, .* not 'lrr'"),
-    "axis of Lookahead": ((lnb.SGD(),), {"retention": [0.5]}, TypeError, "an axis must be one of .* not 'retention'"),
+    "unknown axis": ((lnb.SGD(),), {"lrr": [1]}, TypeError, "an axis must be one of lr, .*got 'lrr'"),
+    "axis of Lookahead": ((lnb.SGD(),), {"retention": [0.5]}, TypeError, "an axis must be one of .*got 'retention'"),
     "no list": ((lnb.SGD(),), {"lr": 0.1}, TypeError, "lr must be a list of values, got 0.1"),
     "a word": ((lnb.Lookahead(lnb.SGD()),), {"inner_state": "keep"}, TypeError, "inner_state must be a list"),
     "empty": ((lnb.SGD(),), {"lr": []}, ValueError, "lr must hold at least one value, got none: the grid would be"),
@@ -688,7 +687,7 @@ def test_tasks_resume_from_a_store(tmp_path, monkeypatch):
 def test_the_task_with_the_most_work_is_trained_first():
     executor = Recording()
     lnb.sweep(tasks(), None, list(many(2)), executor=executor, **OF_TASKS)
-    work = [unit.size * unit.setup.operations for unit in executor.units]
+    work = [unit.work for unit in executor.units]
     assert work == sorted(work, reverse=True)
     assert len({unit.task for unit in executor.units}) == 4
 

@@ -471,26 +471,26 @@ def test_game_grows_without_lookahead_and_shrinks_with_it():
 
 NAN = float("nan")
 BAD = {
-    "lr": (lambda: Cycle(lr=-1), ValueError, "lr must be .*not -1"),
-    "one lr": (lambda: Cycle(lr=[0.1, NAN]), ValueError, r"lr\[1\] must be .*not .*nan"),
+    "lr": (lambda: Cycle(lr=-1), ValueError, "lr must be .*got -1"),
+    "one lr": (lambda: Cycle(lr=[0.1, NAN]), ValueError, r"lr\[1\] must be .*got .*nan"),
     "lr text": (lambda: Cycle(lr="1"), TypeError, "lr must be .*'1'"),
     "curvature": (lambda: Cycle(lr=1, curvature=0), ValueError, "curvature must be .*above 0, got 0"),
-    "beta1": (lambda: Cycle(lr=1, beta1=1), ValueError, "beta1 must be .*not 1"),
-    "noise": (lambda: Cycle(lr=1, noise=-0.5), ValueError, r"noise must be .*not -0\.5"),
-    "slow_step_size": (lambda: Cycle(lr=1, slow_step_size=1.5), ValueError, r"slow_step_size must be .*not 1\.5"),
-    "sync_period": (lambda: Cycle(lr=1, sync_period=2.5), TypeError, r"sync_period must be .*not 2\.5"),
+    "beta1": (lambda: Cycle(lr=1, beta1=1), ValueError, "beta1 must be .*got 1"),
+    "noise": (lambda: Cycle(lr=1, noise=-0.5), ValueError, r"noise must be .*got -0\.5"),
+    "slow_step_size": (lambda: Cycle(lr=1, slow_step_size=1.5), ValueError, r"slow_step_size must be .*got 1\.5"),
+    "sync_period": (lambda: Cycle(lr=1, sync_period=2.5), TypeError, r"sync_period must be .*got 2\.5"),
     "inner_state": (lambda: Cycle(lr=1, inner_state="none"), ValueError, "inner_state must be .*'none'"),
-    "pull_back": (lambda: Cycle(lr=1, pull_back=1), TypeError, "pull_back must be .*not 1"),
+    "pull_back": (lambda: Cycle(lr=1, pull_back=1), TypeError, "pull_back must be .*got 1"),
     "no pull-back": (lambda: Cycle(lr=1, pull_back=False, inner_state="reset"), ValueError, "inner_state .*'reset'"),
     "shapes": (lambda: Cycle(lr=[1, 2], noise=[1, 2, 3]), ValueError, r"lr .*broadcast, not lr \(2,\)"),
-    "phase": (lambda: Cycle(lr=1, sync_period=3).covariance(3), ValueError, "phase must be .*not 3"),
-    "steps": (lambda: Cycle(lr=1).transient(-1), ValueError, "steps must be .*not -1"),
+    "phase": (lambda: Cycle(lr=1, sync_period=3).covariance(3), ValueError, "phase must be .*got 3"),
+    "steps": (lambda: Cycle(lr=1).transient(-1), ValueError, "steps must be .*got -1"),
     "start": (lambda: Cycle(lr=1).transient(1, start=NAN), ValueError, "start must be .*nan"),
-    "spread": (lambda: Cycle(lr=1).transient(1, spread=-1), ValueError, "spread must be .*not -1"),
+    "spread": (lambda: Cycle(lr=1).transient(1, spread=-1), ValueError, "spread must be .*got -1"),
     "optimizer": (lambda: Cycle.of("SGD"), TypeError, "optimizer must be .*'SGD'"),
     "nesterov": (lambda: Cycle.of(lnb.SGD(1, momentum=0.9, nesterov=True)), ValueError, "Nesterov"),
     "decay": (lambda: Cycle.of(lnb.AdamW()), ValueError, "optimizer must be .*without .*weight decay, got AdamW"),
-    "adagrad": (lambda: Cycle.of(lnb.Lookahead(lnb.Adagrad())), ValueError, "optimizer must be .*not Adagrad"),
+    "adagrad": (lambda: Cycle.of(lnb.Lookahead(lnb.Adagrad())), ValueError, "optimizer must be .*got Adagrad"),
     "steps in turn": (
         lambda: Cycle.of(lnb.Lookahead(lnb.SGD(1), slow_step_size=(0.5, 0.2))),
         ValueError,
@@ -499,8 +499,8 @@ BAD = {
     "schedule": (lambda: Cycle.of(lnb.SGD(lnb.schedules.linear(1, 9))), ValueError, "constant lr"),
     "limit": (lambda: theory.stability_limit(slow_step_size=0), ValueError, "slow_step_size must be .*above 0|\\(0"),
     "curvatures": (lambda: theory.best_lr([]), ValueError, "curvatures must hold at least one"),
-    "closed lr": (lambda: theory.sgd_variance(0, 1, 1), ValueError, "lr must be .*not 0"),
-    "closed period": (lambda: theory.sgd_rate(1, 1, 0, 0.5), ValueError, "sync_period must be .*not 0"),
+    "closed lr": (lambda: theory.sgd_variance(0, 1, 1), ValueError, "lr must be .*got 0"),
+    "closed period": (lambda: theory.sgd_rate(1, 1, 0, 0.5), ValueError, "sync_period must be .*got 0"),
 }
 
 

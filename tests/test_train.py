@@ -598,33 +598,33 @@ def test_training_twice_gives_the_same_and_changes_nothing_it_was_given():
 
 BAD = {
     "steps 0": ({"steps": 0}, ValueError, "steps must be .*at least 1, got 0"),
-    "steps 2.5": ({"steps": 2.5}, TypeError, r"steps must be a whole number .*not 2\.5"),
-    "steps True": ({"steps": True}, TypeError, "steps must be a whole number .*not True"),
-    "steps NaN": ({"steps": np.nan}, TypeError, "steps must be a whole number .*not nan"),
+    "steps 2.5": ({"steps": 2.5}, TypeError, r"steps must be a whole number .*got 2\.5"),
+    "steps True": ({"steps": True}, TypeError, "steps must be a whole number .*got True"),
+    "steps NaN": ({"steps": np.nan}, TypeError, "steps must be a whole number .*got nan"),
     "batch_size 0": ({"batch_size": 0}, ValueError, "batch_size must be .*at least 1, got 0"),
-    "batch_size above the rows": ({"batch_size": 61}, ValueError, r"batch_size must be at most the \d+ rows .*not 61"),
-    "batch_size None": ({"batch_size": None}, TypeError, "batch_size must be .*not None"),
-    "seed -1": ({"seed": -1}, ValueError, "seed must be .*not -1"),
-    "seed 2**63": ({"seed": 2**63}, ValueError, "seed must be .*not 9223372036854775808"),
-    "seed 1.0": ({"seed": 1.0}, TypeError, r"seed must be .*not 1\.0"),
-    "eval_every 0": ({"eval_every": 0}, ValueError, "eval_every must be .*not 0"),
-    "eval_every NaN": ({"eval_every": np.nan}, TypeError, "eval_every must be .*not nan"),
+    "batch_size above the rows": ({"batch_size": 61}, ValueError, r"batch_size must be at most the \d+ rows .*got 61"),
+    "batch_size None": ({"batch_size": None}, TypeError, "batch_size must be .*got None"),
+    "seed -1": ({"seed": -1}, ValueError, "seed must be .*got -1"),
+    "seed 2**63": ({"seed": 2**63}, ValueError, "seed must be .*got 9223372036854775808"),
+    "seed 1.0": ({"seed": 1.0}, TypeError, r"seed must be .*got 1\.0"),
+    "eval_every 0": ({"eval_every": 0}, ValueError, "eval_every must be .*got 0"),
+    "eval_every NaN": ({"eval_every": np.nan}, TypeError, "eval_every must be .*got nan"),
     "eval_at after the end": ({"eval_at": [1, 6]}, ValueError, r"eval_at\[1\] must be .*from 0 to 5, got 6"),
-    "eval_at negative": ({"eval_at": [-1]}, ValueError, r"eval_at\[0\] must be .*not -1"),
-    "eval_at 1.5": ({"eval_at": [1.5]}, TypeError, r"eval_at\[0\] must be .*not 1\.5"),
+    "eval_at negative": ({"eval_at": [-1]}, ValueError, r"eval_at\[0\] must be .*got -1"),
+    "eval_at 1.5": ({"eval_at": [1.5]}, TypeError, r"eval_at\[0\] must be .*got 1\.5"),
     "eval_at a number": ({"eval_at": 3}, TypeError, "eval_at must be a list of steps, got 3"),
-    "eval_rows 0": ({"eval_rows": 0}, ValueError, "eval_rows must be .*not 0"),
+    "eval_rows 0": ({"eval_rows": 0}, ValueError, "eval_rows must be .*got 0"),
     "dtype float16": ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64', got 'float16'"),
     "dtype None": ({"dtype": None}, ValueError, "dtype must be one of .*None"),
-    "backend unknown": ({"backend": "tpu"}, ValueError, "backend must be .*not 'tpu'"),
-    "no optimizer": ({"opt": "adamw"}, TypeError, "opt must be .*not 'adamw'"),
+    "backend unknown": ({"backend": "tpu"}, ValueError, "backend must be .*got 'tpu'"),
+    "no optimizer": ({"opt": "adamw"}, TypeError, "opt must be .*got 'adamw'"),
     "an optimizer class": ({"opt": lnb.AdamW}, TypeError, "opt must be .*AdamW"),
-    "no model": ({"model": "mlp"}, TypeError, "model must be .*not 'mlp'"),
-    "no data": ({"data": None}, TypeError, "data must be a Dataset.*not NoneType"),
-    "arrays as data": ({"data": (np.ones((9, 4)), np.ones(9))}, TypeError, "data must be a Dataset.*not tuple"),
-    "function without data": ({"data": lambda seed: seed}, TypeError, "data must be a Dataset.*not int"),
-    "features that do not fit": ({"model": lnb.MLP((5, 3))}, ValueError, r"data must .*\(5, 3\).*not 4 features and 3"),
-    "classes that do not fit": ({"model": lnb.MLP((4, 2))}, ValueError, r"data must .*\(4, 2\).*not 4 features and 3"),
+    "no model": ({"model": "mlp"}, TypeError, "model must be .*got 'mlp'"),
+    "no data": ({"data": None}, TypeError, "data must be a Dataset.*got NoneType"),
+    "arrays as data": ({"data": (np.ones((9, 4)), np.ones(9))}, TypeError, "data must be a Dataset.*got tuple"),
+    "function without data": ({"data": lambda seed: seed}, TypeError, "data must be a Dataset.*got int"),
+    "features that do not fit": ({"model": lnb.MLP((5, 3))}, ValueError, r"data must .*\(5, 3\).*got 4 features and 3"),
+    "classes that do not fit": ({"model": lnb.MLP((4, 2))}, ValueError, r"data must .*\(4, 2\).*got 4 features and 3"),
 }
 
 
@@ -659,6 +659,25 @@ def test_a_run_is_shown_in_one_line():
 def test_scalars_of_a_long_run_take_constant_memory():
     landscape = lnb.landscapes.Quadratic([1.0])
     long = setup.Setup(landscape, None, setup.Training(steps=10**7))
-    assert long.stride == setup.STEPS_AT_ONCE
+    assert max(last - first for first, last in long.stretches(long.rows(0))) == setup.STEPS_AT_ONCE
+
+
+@pytest.mark.parametrize("eval_at", [range(1, 1001), [3, 500, 501, 502], [], [1000]])
+@pytest.mark.parametrize("ends", [[], [7, 500]])
+def test_a_stretch_ends_early_where_evaluations_are_the_work(eval_at, ends, monkeypatch):
     data, model = problem()
-    assert setup.Setup(model, data, setup.Training(steps=10**7, batch_size=1)).stride <= setup.STEPS_AT_ONCE
+    here = setup.Setup(model, data, setup.Training(steps=1000, batch_size=BATCH, eval_at=eval_at))
+    rows = here.rows(0)
+    evaluation = 2 * 2 * model.size * int(rows.bounds[-1])
+    most = 5 * evaluation
+    monkeypatch.setattr(setup, "OPERATIONS_AT_ONCE", most)
+    stretches = list(here.stretches(rows, 400, ends))
+    assert stretches[0][0] == 0
+    assert stretches[-1][1] == 1000
+    assert [last for _, last in stretches[:-1]] == [first for first, _ in stretches[1:]]
+    assert {*ends} <= {last for _, last in stretches}
+    step = here.operations / here.steps
+    for first, last in stretches:
+        evaluations = sum(first < t <= last for t in eval_at)
+        assert first < last <= first + 400
+        assert (last - first) * step + evaluations * evaluation <= most + evaluation

@@ -6,8 +6,7 @@ stretch, so that a run can be stopped between two stretches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -21,24 +20,6 @@ from lookahead_nb.optimizers import Optimizer, RunNumbers, State, StepScalars, r
 from lookahead_nb.training.setup import Outcome, Rows, Setup, always
 
 NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them stays in the cache of a core
-
-
-def stretches(setup: Setup, stride: int, snapshot_at: Collection[int] = ()) -> Iterator[tuple[int, int]]:
-    """Return the stretches in which a run is trained; one of them ends at each step of snapshot_at.
-
-    Parameters
-    ----------
-    setup : Setup
-    stride : int
-        The most steps of a stretch.
-    snapshot_at : steps
-
-    Returns
-    -------
-    iterator of (int, int)
-        The steps ahead of and at the end of each stretch.
-    """
-    return pairwise(sorted({*range(0, setup.steps, stride), *snapshot_at, setup.steps}))
 
 
 class OneRun:
@@ -118,7 +99,7 @@ def train_network(
     state : State
         From ``opt.init(params)``, changed in place; the slow steps of its syncs are added to it.
     keep_going : function
-        Called every ``Setup.stride`` steps; returning False stops the run.
+        Called ahead of every stretch of ``Setup.stretches``; returning False stops the run.
     snapshot_at : steps
         ``snapshot()`` is called after each of them; params and slow weights are then those of a run that ends there.
     snapshot : function without arguments, optional
@@ -133,7 +114,7 @@ def train_network(
     run = OneRun(setup, opt, params, state, rows)
     work = np.empty(network.work_size(model.sizes, max(setup.training.batch_size, network.ROWS_AT_ONCE)), setup.dtype)
     arguments = bundles.network_of(model, width), bundles.batches_of(rows, setup.training.batch_size, seed)
-    for first, last in stretches(setup, setup.stride, snapshot_at):
+    for first, last in setup.stretches(rows, ends=snapshot_at):
         if run.diverged or not keep_going():
             break
         run.advance(runs.advance, first, last, *arguments, work)
@@ -176,9 +157,9 @@ def train_on_landscape(
     rows = setup.rows(seed)
     runs_ = [OneRun(setup, *run, rows) for run in zip(opts, params, states, strict=True)]
     surface = bundles.surface_of(model, setup.dtype.type)
-    stride = min(setup.stride, setup.steps, max(1, NUMBERS_AT_ONCE // model.size))
-    normals = np.empty((stride, model.size if model.noise.any() else 0))
-    for first, last in stretches(setup, stride, snapshot_at):
+    most = min(setup.steps, max(1, NUMBERS_AT_ONCE // model.size))
+    normals = np.empty((most, model.size if model.noise.any() else 0))
+    for first, last in setup.stretches(rows, most, snapshot_at):
         if not keep_going():
             break
         surfaces.draw(np.uint64(seed), first, normals[: last - first])
@@ -244,7 +225,7 @@ def train_side_by_side(
     arguments = bundles.network_of(model, width), batches
     scalars = [StepScalars(opt, width) for opt in opts]
     taken = 0
-    for first, last in stretches(setup, setup.stride):
+    for first, last in setup.stretches(rows[0]):
         if not keep_going():
             break
         table = lined_up((last - first, 8), width)

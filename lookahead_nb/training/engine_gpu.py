@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookahead_nb.optimizers import Optimizer, StepScalars, run_numbers, step_table
-from lookahead_nb.training.setup import Outcome, Rows, Setup, always
+from lookahead_nb.training.setup import STEPS_AT_ONCE, Outcome, Rows, Setup, always
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -226,14 +226,13 @@ class Portion:
         steps = runs.steps_of(numbers, (step_table(opt, setup.steps, width) for opt in self.opts))
         self.weights = runs.weights_of(numbers, self._start())
         evaluation = runs.evaluation_of(self.rows, setup.eval_steps, len(self.opts))
-        stride, advance = self._on_network() if setup.model.needs_data else self._on_landscape()
+        most, advance = self._on_network() if setup.model.needs_data else self._on_landscape()
         moving = self.weights, runs.syncs_of(numbers, width), evaluation
         taken = np.zeros(len(self.opts), np.int64)
-        for first in range(0, setup.steps, stride):
+        for first, last in setup.stretches(self.rows, most):
             diverged_at = self.gpu.to_host(evaluation.diverged_at)
             if (diverged_at >= 0).all() or not keep_going():
                 break
-            last = min(first + stride, setup.steps)
             stretch = steps._replace(first=np.int64(first), last=np.int64(last))
             taken = np.maximum(taken, advance(numbers.rule, stretch, *moving))
         return Outcome(self.gpu.to_host(evaluation.results), self.gpu.to_host(evaluation.diverged_at), taken)
@@ -246,7 +245,7 @@ class Portion:
         return np.stack([drawn[seed] for seed in self.seeds])
 
     def _on_network(self) -> tuple[int, Callable]:
-        """Return the steps of a stretch, and the function that takes all runs through one."""
+        """Return the most steps of a stretch, and the function that takes all runs through one."""
         from lookahead_nb.kernels.gpu import runs
 
         setup, network, width = self.setup, self._model, self.setup.dtype.type
@@ -258,10 +257,10 @@ class Portion:
         def advance(rule: str, steps: Any, weights: Any, syncs: Any, evaluation: Any) -> np.ndarray:
             return runs.advance(rule, weights, steps, syncs, model, batches, evaluation, work)
 
-        return setup.stride, advance
+        return STEPS_AT_ONCE, advance
 
     def _on_landscape(self) -> tuple[int, Callable]:
-        """Return the steps of a stretch, and the function that takes all runs through one."""
+        """Return the most steps of a stretch, and the function that takes all runs through one."""
         from lookahead_nb.kernels.gpu import surfaces
 
         setup, landscape, width = self.setup, self._model, self.setup.dtype.type

@@ -49,6 +49,8 @@ class Unit:
         One item for each run.
     which : (runs,) int64 array
         The number of each run's configuration.
+    work : float
+        Its floating-point operations, evaluations included.
     task : str
         The name of the task; empty in a sweep of one.
     """
@@ -58,6 +60,7 @@ class Unit:
     opts: list[Optimizer]
     seeds: list[int]
     which: np.ndarray
+    work: float
     task: str = ""
 
     @property
@@ -95,8 +98,9 @@ class Plan:
     def __init__(self, setup: Setup, configs: Iterable[Optimizer], seeds: Iterable[int] | int, task: str = "") -> None:
         self.setup, self.configs, self.seeds = setup, _checked_configs(configs, setup), _checked_seeds(seeds)
         self.task = task
-        _rows(setup, self.seeds[0], task)  # checks model, batches and data against each other
+        rows = _rows(setup, self.seeds[0], task)  # checks model, batches and data against each other
         self.has_slow = slow_rows(self.configs)
+        self.work_of_a_run = setup.work(rows, slow=bool(self.has_slow.any()))
         self.size = len(self.configs) * len(self.seeds)
         self._place = {seed: at for at, seed in enumerate(self.seeds)}
 
@@ -136,7 +140,7 @@ class Plan:
     @cached_property
     def units(self) -> list[Unit]:
         """The units; the runs of one kernel and seed are neighbours."""
-        groups_in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.setup.operations), 1, -(-self.size // (16 * UNITS))))
+        groups_in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.work_of_a_run), 1, -(-self.size // (16 * UNITS))))
         in_one = min(UNIT_RUNS, 16 * groups_in_one)
         common = self.setup.settings() | {"eval": self.setup.eval_steps.tolist()}
         base = hashlib.sha256(json.dumps(common | ({"task": self.task} if self.task else {})).encode())
@@ -146,7 +150,8 @@ class Plan:
             name.update(json.dumps([[seed, settings[i]] for seed, i in part]).encode())
             which, seeds = [i for _, i in part], [seed for seed, _ in part]
             opts = [self.configs[i] for i in which]
-            units.append(Unit(name.hexdigest()[:32], self.setup, opts, seeds, np.array(which), self.task))
+            work = len(part) * self.work_of_a_run
+            units.append(Unit(name.hexdigest()[:32], self.setup, opts, seeds, np.array(which), work, self.task))
         return units
 
     def _in_order(self, in_one: int) -> Iterator[tuple[int, int]]:
@@ -196,7 +201,7 @@ def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[lis
     ----------
     unit : Unit
     keep_going : function
-        Called every ``Setup.stride`` steps; returning False stops the runs.
+        Called ahead of every stretch of ``Setup.stretches``; returning False stops the runs.
 
     Returns
     -------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
@@ -285,10 +285,54 @@ class Setup:
         exists[0, 0] = True
         return exists
 
-    @property
-    def stride(self) -> int:
-        """The steps of one run between two checks for Ctrl-C."""
-        return int(np.clip(OPERATIONS_AT_ONCE / self._operations_of_a_step, 1, STEPS_AT_ONCE))
+    def work(self, rows: Rows, *, slow: bool = True) -> float:
+        """Return the floating-point operations of one run, evaluations included.
+
+        Parameters
+        ----------
+        rows : Rows
+            Of any seed.
+        slow : bool
+            Whether slow weights are evaluated in addition to the fast ones.
+
+        Returns
+        -------
+        float
+        """
+        return self.operations + self._evaluation(rows, slow) * len(self.eval_steps)
+
+    def _evaluation(self, rows: Rows, slow: bool) -> float:
+        return 2.0 * (1 + slow) * self.model.size * int(rows.bounds[-1])
+
+    def stretches(self, rows: Rows, most: int = STEPS_AT_ONCE, ends: Collection[int] = ()) -> Iterator[tuple[int, int]]:
+        """Yield the stretches in which a run is trained; between two of them it can be stopped.
+
+        Parameters
+        ----------
+        rows : Rows
+            Of the run; its evaluations count as work.
+        most : int
+            The most steps of a stretch.
+        ends : steps
+            At each of them a stretch ends.
+
+        Yields
+        ------
+        (int, int)
+            The steps ahead of and at the end of a stretch.
+        """
+        most = min(most, STEPS_AT_ONCE)
+        evaluated, cost = self.eval_steps[1:], self._evaluation(rows, slow=True) / self._operations_of_a_step
+        at_once, first = OPERATIONS_AT_ONCE / self._operations_of_a_step, 0  # work, in that of a step
+        for end in sorted({*ends, self.steps} - {0}):
+            while first < end:
+                last = min(first + int(np.clip(at_once, 1, most)), end)
+                inside = evaluated[slice(*np.searchsorted(evaluated, (first, last), "right"))]
+                too_much = inside - first + cost * np.arange(1, len(inside) + 1) > at_once
+                if too_much.any():  # the first evaluation is never cut off, however large
+                    last = int(inside[max(1, int(too_much.argmax())) - 1])
+                yield first, last
+                first = last
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the results depend on, except optimizer, seed and data.

@@ -23,7 +23,7 @@ from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys, toml_file
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.plan import Plan, Unit, train_unit
-from lookahead_nb.training.setup import Rows, Setup, Training
+from lookahead_nb.training.setup import Setup, Training
 from lookahead_nb.training.sweep import sweep
 
 LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
@@ -202,16 +202,10 @@ def estimate(plan: Plan) -> Estimate:
     steps = int(np.clip(TRIAL_OPERATIONS * setup.steps // (setup.operations * unit.size), 1, setup.steps))
     start = time.perf_counter()
     train_unit(trial(steps))
-    rate = _work(trial(steps).setup, unit.opts, rows) / (time.perf_counter() - start)
-    operations = _work(setup, plan.configs, rows) * len(plan.seeds)
+    seconds = time.perf_counter() - start
+    rate = sum(trial(steps).setup.work(rows, slow=opt.has_slow_weights) for opt in unit.opts) / seconds
+    operations = sum(setup.work(rows, slow=opt.has_slow_weights) for opt in plan.configs) * len(plan.seeds)
     return Estimate(plan.size, len(plan.units), plan.frame_rows, operations, rate, steps, plan.frame_bytes)
-
-
-def _work(setup: Setup, opts: list[optimizers.Optimizer], rows: Rows) -> float:
-    """Return the operations of runs with these optimizers: six per weight and row, two in an evaluation."""
-    evaluation = 2.0 * setup.model.size * int(rows.bounds[-1]) * len(setup.eval_steps)
-    kinds = sum(1 + opt.has_slow_weights for opt in opts)
-    return len(opts) * setup.operations + evaluation * kinds
 
 
 # ----------------------------------------------------------------------------------------------------------- reading

@@ -129,7 +129,7 @@ class Tasks:
     def units(self) -> list[Unit]:
         """The units of all tasks, those with the most work first, so that no thread is left alone with a long one."""
         units = [unit for plan in self.plans.values() for unit in plan.units]
-        return sorted(units, key=lambda unit: -unit.size * unit.setup.operations)
+        return sorted(units, key=lambda unit: -unit.work)
 
     def configuration(self) -> dict[str, Any]:
         """Return everything that the results depend on, for the manifest of a store.
