@@ -100,7 +100,7 @@ SUPPORTED, EFFECTS = 'supported = ["slower", "not better"]', '[[C01.effects]]\nn
         (
             "times = [0.5, 0.2]",
             'times = 0.5\ntasks = ["wine"]',
-            "C01.arms.lower.tasks must be one of 'iris', 'bowl', not",
+            "C01.arms.lower.tasks must be one of 'iris', 'bowl', got",
         ),
         ("times = [0.5, 0.2]", 'times = [0.5]\ntasks = ["iris"]', "C01.effects[1].control must be trained on the task"),
         (

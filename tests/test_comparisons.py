@@ -25,7 +25,7 @@ def test_the_control_scales_a_schedule_at_its_peak():
 
 
 def test_controls_of_a_plain_rule_are_refused():
-    with pytest.raises(ValueError, match=r"opt must have one slow_step_size, not Adaptive"):
+    with pytest.raises(ValueError, match=r"opt must have one slow_step_size, got Adaptive"):
         with_controls(lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive"))
     with pytest.raises(TypeError, match=r"opt must be a Lookahead, got AdamW"):
         with_controls(lnb.AdamW())

@@ -123,7 +123,7 @@ CASES = [
     ({"model": []}, "model must be a table, got nothing"),
     ({"model": [], "head": 'model = "MLP"'}, "model must be a table, got 'MLP'"),
     ({"model": "widths = [20, 10]"}, "model.kind must be one of 'MLP', 'LogisticRegression', 'Quadratic', "),
-    ({"model": 'kind = "mlp"'}, "'Rosenbrock', not 'mlp'"),
+    ({"model": 'kind = "mlp"'}, "'Rosenbrock', got 'mlp'"),
     ({"model": 'kind = "MLP"'}, "model.widths must be given for MLP, got nothing"),
     ({"model": 'kind = "MLP"\nwidths = 3'}, "model.widths must be a sequence such as (64, 32, 10), got 3"),
     ({"model": 'kind = "MLP"\nwidths = [20, 2.5, 10]'}, "model.widths[1] must be a whole number"),
@@ -138,7 +138,7 @@ CASES = [
     ({"data": 'nam = "digits"'}, 'data must have either a name, such as "digits", or the file of your own data'),
     ({"data": 'name = "digits"\nfile = "x.npz"'}, "data must have either a name"),
     ({"data": 'name = "digit"'}, "data.name must be one of 'digits', "),
-    ({"data": 'file = "mine.npz"\nsplit_seed = "per sed"'}, "data.split_seed must be one of 'per seed', not"),
+    ({"data": 'file = "mine.npz"\nsplit_seed = "per sed"'}, "data.split_seed must be one of 'per seed', got"),
     ({"data": 'file = "mine.npz"\nsplit_seed = -1'}, "data.split_seed must be a whole number from 0"),
     ({"data": 'name = "gaussian_blobs"\nlabel = "y"'}, "data.label is not known; allowed: name, split_seed"),
     ({"data": 'file = "x.txt"'}, "data.file must be the path of an .npz or .csv file, got 'x.txt'"),
@@ -173,7 +173,7 @@ CASES = [
     ),
     (
         {"grid": 'optimizer = "Lookahead"\ninner = "ScheduleFreeAdamW"'},
-        "grid[0].inner must be one of SGD, Adagrad, RMSprop, Adam, AdamW, not ScheduleFreeAdamW(",
+        "grid[0].inner must be one of SGD, Adagrad, RMSprop, Adam, AdamW, got ScheduleFreeAdamW(",
     ),
     ({"grid": 'optimizer = "Adamw"'}, "grid[0].optimizer must be one of"),
     ({"grid": 'optimizer = "Lookahead"'}, "grid[0].inner must be one of 'SGD', "),
@@ -183,7 +183,7 @@ CASES = [
         "grid[1].epsilon is not known (did you mean ep",
     ),
     ({"grid": 'optimizer = "AdamW"\nretention = 0.5'}, "grid[0].retention is not known; allowed: beta1, "),
-    ({"grid": 'optimizer = "AdamW"\nlr = ' + str([1] * 1001) + "\neps = " + str([1] * 1000)}, "not 1,001,000: split"),
+    ({"grid": 'optimizer = "AdamW"\nlr = ' + str([1] * 1001) + "\neps = " + str([1] * 1000)}, "got 1,001,000: split"),
     (
         {"training": "seeds = 1\nsteps = 1_000_000_000"},
         "training.steps must be at most 10,000,000, got 1,000,000,000",
@@ -203,7 +203,7 @@ CASES = [
     ({"grid": 'optimizer = "AdamW"\nschedule = { king = "x" }'}, "grid[0].schedule.king is not known (did you mean ki"),
     (
         {"grid": 'optimizer = "Lookahead"\ninner = "SGD"\nretention = 0.5\nslow_step_size = 0.5'},
-        "grid[0].slow_step_size must come without retention",
+        "grid[0].slow_step_size and retention cannot both be given",
     ),
 ]
 

@@ -329,7 +329,7 @@ def test_the_arrays_of_the_user_are_left_alone():
             with_value(-np.inf),
             Y,
             ValueError,
-            "X must hold finite numbers below 1e+100 in size, not -inf at row 3, column 1",
+            "X must hold finite numbers below 1e+100 in size, got -inf at row 3, column 1",
         ),
         (
             with_value(1e200),

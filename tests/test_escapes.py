@@ -152,7 +152,7 @@ BAD = {
     "well": (
         lambda: occupancy(Quadratic([1.0]), CONFIGS, at=[1], seeds=1),
         TypeError,
-        "well must be a DoubleWell, not",
+        "well must be a DoubleWell, got",
     ),
     "at": (lambda: occupancy(WELL, CONFIGS, at=[3, 3], seeds=1), ValueError, r"at must .*got \[3, 3\]"),
     "configs": (lambda: occupancy(WELL, SGD, at=[1], seeds=1), TypeError, "configs must be a list"),

@@ -601,15 +601,15 @@ NAN, INF = X.copy(), X.copy().astype("f")
 NAN[2, 1], INF[3, 0] = np.nan, np.inf
 
 BAD_DATA = {
-    "label too large": (PARAMS, X, np.where(Y == 2, 3, Y), ValueError, r"y must hold labels 0 to 2, not .*3.* row \d"),
+    "label too large": (PARAMS, X, np.where(Y == 2, 3, Y), ValueError, r"y must hold labels 0 to 2, got .*3.* row \d"),
     "label negative": (PARAMS, X, -Y, ValueError, r"y must .*-[12]"),
     "label huge": (PARAMS, X, Y.astype("u8") + 2**63, ValueError, r"y must .*92233720368547758"),
     "label float": (PARAMS, X, Y.astype(float), TypeError, "y must .*float64"),
     "label object": (PARAMS, X, Y.astype(object), TypeError, "y must .*object"),
     "labels missing": (PARAMS, X, Y[:-1], ValueError, r"y must be \(9,\).*\(8,\)"),
     "labels 2-D": (PARAMS, X, Y[:, None], ValueError, r"y must be \(9,\).*\(9, 1\)"),
-    "NaN": (PARAMS, NAN, Y, ValueError, "X must be finite, not .*nan.* in row 2, column 1"),
-    "inf": (PARAMS, INF, Y, ValueError, "X must be finite, not .*inf.* in row 3, column 0"),
+    "NaN": (PARAMS, NAN, Y, ValueError, "X must be finite, got .*nan.* in row 2, column 1"),
+    "inf": (PARAMS, INF, Y, ValueError, "X must be finite, got .*inf.* in row 3, column 0"),
     "too large for float32": (
         PARAMS.astype("f"),
         X + 1e39,
@@ -622,7 +622,7 @@ BAD_DATA = {
         X.astype("g") - np.ldexp(np.longdouble(1), 1100),
         Y,
         ValueError,
-        r"X must be at most 1\.7976931348623157e\+308 in size for float64 params, not .*-1\.35.*e\+331.* in row 0",
+        r"X must be at most 1\.7976931348623157e\+308 in size for float64 params, got .*-1\.35.*e\+331.* in row 0",
     ),
     "no rows": (PARAMS, X[:0], Y[:0], ValueError, r"X must be \(rows, 3\) with at least one row, got \(0, 3\)"),
     "too few columns": (PARAMS, X[:, :2], Y, ValueError, r"X must be \(rows, 3\).*\(9, 2\)"),
@@ -636,7 +636,7 @@ BAD_DATA = {
     "params strided": (np.repeat(PARAMS, 2)[::2], X, Y, ValueError, "params must be a contiguous"),
     "params float16": (PARAMS.astype("e"), X, Y, TypeError, "params must be float32 or float64, got float16"),
     "params int": (PARAMS.astype(int), X, Y, TypeError, "params must be float32 or float64, got int64"),
-    "params big-endian": (PARAMS.astype(">f8"), X, Y, TypeError, "params must be float32 or float64, not >f8"),
+    "params big-endian": (PARAMS.astype(">f8"), X, Y, TypeError, "params must be float32 or float64, got >f8"),
     "params list": (PARAMS.tolist(), X, Y, TypeError, "params must be a NumPy array, got list"),
 }
 

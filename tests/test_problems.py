@@ -359,7 +359,7 @@ def test_a_bad_arm_is_refused_by_name(tables, sentence):
         ({"times": -1}, "times must be a finite number of at least 0, got -1"),
         ({"weight_decay": -1}, "weight_decay must be"),
         ({"retention": 1.5}, "retention must be"),
-        ({"retention": 0.5, "slow_step_size": 0.5}, "slow_step_size must"),
+        ({"retention": 0.5, "slow_step_size": 0.5}, "slow_step_size and retention cannot both be given"),
         ({"sync_period": 0}, "sync_period must be"),
         ({"pull_back": False, "inner_state": "reset"}, "inner_state must be 'keep'"),
         ({"lr": "given"}, "lr must be given by the task 'net', got nothing"),

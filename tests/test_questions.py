@@ -170,7 +170,7 @@ def test_rates_on_the_edge_come_first():
         ({"retention": [1.0]}, "retention[0] must be a finite number in (0, 1), got 1.0"),
         ({"retention": []}, "retention must hold one value or more, none of them twice, got []"),
         ({"retention": 0.5}, "retention must be a list of values, got 0.5"),
-        ({"retention": np.float64(0.5)}, "retention must be a list of values, not np.float64(0.5)"),
+        ({"retention": np.float64(0.5)}, "retention must be a list of values, got np.float64(0.5)"),
         ({"sync_period": [0]}, "sync_period[0] must be a whole number of at least 1, got 0"),
         ({"sync_period": 5}, "sync_period must be a list of values, got 5"),
         ({"sync_period": "5"}, "sync_period must be a list of values, got '5'"),

@@ -617,7 +617,8 @@ def test_a_part_is_on_the_disk_before_it_has_its_name_and_its_name_before_write_
 def script(*arguments, limit=None):
     resource = pytest.importorskip("resource")
     before = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
-    environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
+    folder = str(Path(store_module.__file__).parent.parent)
+    environment = os.environ | {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}  # Python would leave cut files
     command = [sys.executable, __file__, *map(str, arguments)]
     return subprocess.Popen(
         command, env=environment, preexec_fn=before, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -766,7 +767,8 @@ def test_command_verify(copied, capsys):
 
 def test_command_is_that_of_the_module(whole):
     command = [sys.executable, "-m", "lookahead_nb", "store", "verify", str(whole.path)]
-    environment = os.environ | {"PYTHONPATH": str(Path(store_module.__file__).parent.parent)}
+    folder = str(Path(store_module.__file__).parent.parent)
+    environment = os.environ | {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}  # Python would leave cut files
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         0,

@@ -435,7 +435,7 @@ BAD_GRIDS = {
         (lnb.Lookahead(lnb.SGD()),),
         {"retention": [0.5], "slow_step_size": [0.5]},
         ValueError,
-        "slow_step_size must come without retention",
+        "slow_step_size and retention cannot both be given",
     ),
 }
 

@@ -482,7 +482,7 @@ BAD = {
     "inner_state": (lambda: Cycle(lr=1, inner_state="none"), ValueError, "inner_state must be .*'none'"),
     "pull_back": (lambda: Cycle(lr=1, pull_back=1), TypeError, "pull_back must be .*got 1"),
     "no pull-back": (lambda: Cycle(lr=1, pull_back=False, inner_state="reset"), ValueError, "inner_state .*'reset'"),
-    "shapes": (lambda: Cycle(lr=[1, 2], noise=[1, 2, 3]), ValueError, r"lr .*broadcast, not lr \(2,\)"),
+    "shapes": (lambda: Cycle(lr=[1, 2], noise=[1, 2, 3]), ValueError, r"lr .*broadcast, got lr \(2,\)"),
     "phase": (lambda: Cycle(lr=1, sync_period=3).covariance(3), ValueError, "phase must be .*got 3"),
     "steps": (lambda: Cycle(lr=1).transient(-1), ValueError, "steps must be .*got -1"),
     "start": (lambda: Cycle(lr=1).transient(1, start=NAN), ValueError, "start must be .*nan"),

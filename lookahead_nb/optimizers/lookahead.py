@@ -210,7 +210,7 @@ class Lookahead(WithSlowWeights):
             raise TypeError(f"inner must be one of {', '.join(allowed)}, got {inner!r}")
         if slow_step_size is not None and retention is not None:
             both = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
-            raise ValueError(f"slow_step_size must come without retention (one is 1 minus the other), got {both}")
+            raise ValueError(f"slow_step_size and retention cannot both be given: one is 1 minus the other, got {both}")
         if retention is not None:
             slow_step_size = _complement(real_number("retention", retention, 0, 1))
         step = _slow_step_size(0.5 if slow_step_size is None else slow_step_size)

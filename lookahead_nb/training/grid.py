@@ -56,7 +56,7 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
         if not axes[name]:
             raise ValueError(f"{name} must hold at least one value, got none: the grid would be empty")
     if {"slow_step_size", "retention"} <= axes.keys():
-        raise ValueError("slow_step_size and retention cannot both be axes: one is 1 minus the other")
+        raise ValueError("slow_step_size and retention cannot both be given: one is 1 minus the other")
     points = itertools.product(*axes.values())
     return [_changed(base, dict(zip(axes, point, strict=True)), outer) for point in points]
 

@@ -328,9 +328,10 @@ class Setup:
             while first < end:
                 last = min(first + int(np.clip(at_once, 1, most)), end)
                 inside = evaluated[slice(*np.searchsorted(evaluated, (first, last), "right"))]
-                too_much = inside - first + cost * np.arange(1, len(inside) + 1) > at_once
-                if too_much.any():  # the first evaluation is never cut off, however large
-                    last = int(inside[max(1, int(too_much.argmax())) - 1])
+                work = inside - first + cost * np.arange(1, len(inside) + 1)  # up to each evaluation
+                if len(inside):  # the first one is never cut off, however large
+                    fit = max(1, int(np.searchsorted(work, at_once, "right")))
+                    last = min(last, max(int(inside[fit - 1]), int(first + at_once - fit * cost)))
                 yield first, last
                 first = last
 

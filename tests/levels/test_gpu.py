@@ -273,7 +273,7 @@ def test_arrays_on_two_devices_are_refused(monkeypatch):
     monkeypatch.setattr(gpu, "on", lambda device: made_on.append(device) or cuda.gpus[0])
     state = opt.init(here)
     before = picture(gpu.to_host(here.array), state)
-    with pytest.raises(ValueError, match="grad must be on CUDA device 0 like params, not on 1"):
+    with pytest.raises(ValueError, match="grad must be on CUDA device 0 like params, got device 1"):
         opt.step(here, there, state)
     with pytest.raises(ValueError, match="params must be on CUDA device 0 like the state, not on 1"):
         opt.step(there, there, state)
