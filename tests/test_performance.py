@@ -24,22 +24,24 @@ def committed(name):
     return tables.read_table(ROOT / f"data/timings/{name}.csv")
 
 
-def flat_step(sizes, rivals, **seconds):
-    """Times of a flat step by a rule one can follow: a microsecond a weight, unless said otherwise."""
+def flat_step(sizes, rivals):
+    """Times of a flat step: of each (optimizer, library, variant) its seconds per weight."""
     rows = [
-        {"n": n, "rival": rival, "seconds": s * n, "seconds_low": 0.9 * s * n, "seconds_high": 1.2 * s * n,
-         "bytes": (29.6 if "Lookahead" in rival else 28.0) * n, "times_ours": s / 1e-6, "times_ours_adamw": s / 1e-6}
-        for n in sizes for rival in rivals for s in [seconds.get(rival, 1e-6)]
+        {"n": n, "optimizer": optimizer, "library": library, "variant": variant,
+         "seconds": s * n, "seconds_low": 0.9 * s * n, "seconds_high": 1.2 * s * n,
+         "bytes": (29.6 if optimizer == "Lookahead" else 28.0) * n,
+         "times_ours": s / 1e-6, "times_ours_adamw": s / 1e-6}
+        for n in sizes for (optimizer, library, variant), s in rivals.items()
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
     return frame.assign(bytes_per_second=frame["bytes"] / frame["seconds"])
 
 
-def sweep(problems, *rivals):
+def sweep(problems, *libraries, variant=None):
     rows = [
-        {"problem": problem, "runs": 64, "rival": rival, "seconds": 2.0, "seconds_low": 1.0, "seconds_high": 4.0,
-         "operations": 8 * 10**9, "operations_per_second": 4e9, "times_ours": 1.0}
-        for problem in problems for rival in rivals
+        {"problem": problem, "runs": 64, "library": library, "variant": variant, "seconds": 2.0, "seconds_low": 1.0,
+         "seconds_high": 4.0, "operations": 8 * 10**9, "operations_per_second": 4e9, "times_ours": 1.0}
+        for problem in problems for library in libraries
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -85,9 +87,9 @@ def test_bytes_and_operations_of_the_pass_are_those_of_the_benchmark():
 
 
 def test_intensity_and_speed_of_a_step_by_hand():
-    times = flat_step([100], ["AdamW, ours", "Lookahead, ours"])
-    plain, synced = (performance.counted(performance.quickest(times, f"{what}, ours", "n")).iloc[0]
-                     for what in ("AdamW", "Lookahead"))  # fmt: skip
+    times = flat_step([100], dict.fromkeys([("AdamW", "ours", None), ("Lookahead", "ours", None)], 1e-6))
+    plain, synced = (performance.counted(performance.quickest(times, "n", library="ours", optimizer=optimizer)).iloc[0]
+                     for optimizer in ("AdamW", "Lookahead"))  # fmt: skip
     assert (plain["intensity"], plain["flops"]) == pytest.approx((15 / 28, 15e6))
     assert (synced["intensity"], synced["flops"]) == pytest.approx((15.6 / 29.6, 15.6e6))  # a sync in five steps
 
@@ -95,56 +97,85 @@ def test_intensity_and_speed_of_a_step_by_hand():
 # ------------------------------------------------------------------------------------------------ what is compared
 
 
-def test_the_quickest_variant_counts_at_every_size_and_a_full_name_is_no_prefix():
-    times = flat_step([10, 20], ["AdamW, ours", "AdamW, ours checking", "AdamW, torch a", "AdamW, torch b"])
-    times.loc[(times["rival"] == "AdamW, torch b") & (times["n"] == 20), "seconds"] /= 2
-    times.loc[times["rival"] == "AdamW, ours checking", "seconds"] /= 2
-    assert [*performance.quickest(times, "AdamW, torch", "n")["rival"]] == ["AdamW, torch a", "AdamW, torch b"]
-    assert [*performance.quickest(times, "AdamW, ours", "n")["rival"]] == ["AdamW, ours"] * 2
-    assert performance.quickest(times, "AdamW, nobody", "n").empty
+def test_the_quickest_of_the_named_variants_counts_at_every_size():
+    names = ("AdamW", "ours", None), ("AdamW", "ours", "checking"), ("AdamW", "torch", "a"), ("AdamW", "torch", "b")
+    times = flat_step([10, 20], dict.fromkeys(names, 1e-6) | {("Lookahead", "torch", "a"): 1e-7})
+    times.loc[(times["variant"] == "b") & (times["n"] == 20), "seconds"] /= 2
+    times.loc[times["variant"] == "checking", "seconds"] /= 2
+
+    def variants(library, variant=None, optimizer="AdamW"):
+        found = performance.quickest(times, "n", library=library, optimizer=optimizer, variant=variant)
+        return [*found["variant"].fillna("")]
+
+    assert variants("torch") == ["a", "b"]
+    assert variants("torch", "a") == ["a", "a"]
+    assert variants("torch", optimizer=None) == ["a", "a"]  # those of Lookahead
+    assert variants("ours") == ["checking"] * 2
+    assert variants("ours", "") == ["", ""]
+    assert variants("ours", "c") == variants("nobody") == []
 
 
 def test_a_range_reaches_from_quartile_to_quartile_of_both():
-    times = flat_step([10, 20], ["Lookahead, ours", "Lookahead, optax"], **{"Lookahead, optax": 3e-6})
-    found = performance.ratios(times, "Lookahead, optax", "Lookahead, ours", "n")
+    times = flat_step([10, 20], {("Lookahead", "ours", None): 1e-6, ("Lookahead", "optax", None): 3e-6})
+    found = performance.ratios(times, "n", library="optax", optimizer="Lookahead")
     assert [*found.index] == [10, 20]
     assert found.iloc[0].to_numpy() == pytest.approx([3, 3 * 0.9 / 1.2, 3 * 1.2 / 0.9])
 
 
-@pytest.mark.parametrize(("table", "at", "ours"), [("flat_step", "n", "Lookahead, ours"), ("sweep", "problem", "ours")])
-def test_every_committed_ratio_lies_in_its_range(table, at, ours):
-    times = committed(table)
-    for rival in times["rival"].unique():
-        found = performance.ratios(times, rival, ours, at)
-        assert found["ratio"].between(found["low"], found["high"]).all(), rival
+def test_a_ratio_is_that_to_the_optimizer_it_is_compared_with():
+    names = [("AdamW", "ours", None), ("Lookahead", "ours", None), (None, "memory", None)]
+    times = flat_step([10], dict(zip(names, (1e-6, 2e-6, 3e-6), strict=True)))
+    times = times.assign(times_ours=[0.5, 1.0, 1.5], times_ours_adamw=[1.0, 2.0, 3.0])
+    sync = {"library": "ours", "optimizer": "Lookahead"}
+    for rival, against, ratio in ((sync, None, 1), (sync, "AdamW", 2), ({"library": "memory"}, "AdamW", 3)):
+        found = performance.ratios(times, "n", **rival, against=against).iloc[0]
+        assert found.to_numpy() == pytest.approx([ratio, ratio * 0.9 / 1.2, ratio * 1.2 / 0.9])
 
 
 @pytest.mark.parametrize(
-    ("table", "columns", "rivals", "ours", "at"),
+    ("table", "at", "against"),
+    [("flat_step", "n", "AdamW"), ("flat_step", "n", "Lookahead"), ("sweep", "problem", None)],
+)
+def test_every_committed_ratio_lies_in_its_range(table, at, against):
+    times = committed(table)
+    columns = [name for name in ("optimizer", "library", "variant") if name in times]
+    for (threads, *rival), _ in times.groupby(["thread_limit", *columns], dropna=False):
+        limited = times[times["thread_limit"].isna() | (times["thread_limit"] == threads)]  # ours among them
+        named = {name: "" if pd.isna(value) else value for name, value in zip(columns, rival, strict=True)}
+        found = performance.ratios(limited, at, **named, against=against)
+        assert len(found) == times[at].nunique()
+        assert found["ratio"].between(found["low"], found["high"]).all(), named
+
+
+@pytest.mark.parametrize(
+    ("table", "at", "columns"),
     [
-        ("flat_step", (2, 3, 5), ("torch", "optax", "ours checking"), "Lookahead, ours", "n"),
-        ("sweep", (3, 4), ("JAX", "torch"), "ours", "problem"),
+        ("flat_step", "n", {2: ("torch", None), 3: ("optax", None), 5: ("ours", "checking")}),
+        ("sweep", "problem", {3: ("JAX", None), 4: ("torch", None)}),
     ],
 )
-def test_ratios_are_those_that_the_readme_tells(table, columns, rivals, ours, at):
+def test_ratios_are_those_that_the_readme_tells(table, at, columns):
     block = re.search(rf"<!-- bench {table} -->\n(.*?)<!-- /bench -->", README, re.S)[1]
     cells = [line.strip("| ").split("|") for line in block.splitlines()[2:]]
-    prefix = ours.rpartition(" ")[0]
-    for column, rival in zip(columns, rivals, strict=True):
-        found = performance.ratios(committed(table), f"{prefix} {rival}".strip(), ours, at)["ratio"]
+    optimizer = "Lookahead" if table == "flat_step" else None
+    for column, (library, variant) in columns.items():
+        rival = {"library": library, "variant": variant, "optimizer": optimizer}
+        found = performance.ratios(committed(table), at, **rival)["ratio"]
         told = [float(line[column].strip().rstrip("×")) for line in cells]
         assert told == pytest.approx([float(f"{ratio:.3g}") for ratio in found])
 
 
 # ----------------------------------------------------------------------------------------------------- what is drawn
 
-RIVALS = ["Lookahead, ours", "Lookahead, torch fused", "Lookahead, optax"]
-ON_GPU = [*RIVALS, *(name.replace("Lookahead", "AdamW") for name in RIVALS), "copy"]
+OURS, MEMORY, COPY = ("Lookahead", "ours", None), (None, "memory", None), (None, "copy", None)
+ONE = 1e-6  # seconds per weight
+LOOKAHEAD = {OURS: ONE, ("Lookahead", "torch", "fused"): ONE, ("Lookahead", "optax", None): ONE}
+BOTH = LOOKAHEAD | {("AdamW", library, variant): ONE for _, library, variant in LOOKAHEAD}
 
 
 def test_markers_of_the_roofline_lie_at_their_speed_and_the_limit_at_what_was_measured(drawn):
-    times = flat_step([1000], [*RIVALS, "memory"], **{"Lookahead, ours": 2e-6, "memory": 1e-6})
-    fig = drawn(performance.roofline(times, sweep(["a, b"], "ours", "sgemm 1")))
+    times = flat_step([1000], LOOKAHEAD | {OURS: 2e-6, MEMORY: 1e-6})
+    fig = drawn(performance.roofline(times, sweep(["a, b"], "ours", "sgemm")))
     (ax,) = fig.axes
     assert markers(ax, "o") == [pytest.approx((15.6 / 29.6, 15.6e6 / 2 / 1e9))]
     assert markers(ax, "s") == markers(ax, "D") == [pytest.approx((15.6 / 29.6, 15.6e6 / 1e9))]
@@ -156,26 +187,27 @@ def test_markers_of_the_roofline_lie_at_their_speed_and_the_limit_at_what_was_me
 
 
 def test_the_limit_is_level_where_arithmetic_decides(drawn):
-    times = flat_step([1000], [*RIVALS, "memory"])
-    slow = sweep(["a, b"], "ours", "sgemm 1", "sgemm 2").assign(operations_per_second=[9e9, 1e7, 2e7])
+    times = flat_step([1000], LOOKAHEAD | {MEMORY: ONE})
+    slow = sweep(["a, b"], "ours", "sgemm", "sgemm").assign(operations_per_second=[9e9, 1e7, 2e7])
     limit = drawn(performance.roofline(times, slow)).axes[0].lines[0].get_xydata()
     assert limit[1:] == pytest.approx(np.array([[2e7 / 28e6, 0.02], [20, 0.02]]))
 
 
 def test_a_step_is_drawn_beside_ours_with_its_range(drawn):
-    names = [*ON_GPU[:-1], "Lookahead, ours checking", "AdamW, ours checking", "memory"]
-    times = flat_step([10, 1000], names, **{"Lookahead, torch fused": 4e-6, "memory": 5e-7})
+    rivals = BOTH | {("Lookahead", "torch", "fused"): 4e-6, ("Lookahead", "ours", "checking"): ONE, MEMORY: 5e-7}
+    times = flat_step([10, 1000], rivals)
     plain, synced = drawn(performance.steps(times)).axes
     assert markers(synced, "s") == [pytest.approx((n, 4)) for n in (10, 1000)]
     assert markers(plain, "x") == [pytest.approx((n, 0.5)) for n in (10, 1000)]
     assert markers(synced, "x") == []
+    assert (len(markers(synced, "v")), markers(plain, "v")) == (2, [])
     ranges = [path for bars in synced.collections for path in bars.get_segments()]
     assert any(ends[:, 1] == pytest.approx([4 * 0.9 / 1.2, 4 * 1.2 / 0.9]) for ends in ranges)
 
 
 def test_a_sweep_is_drawn_by_its_runs_and_operations(drawn):
-    names = "ours", "JAX", "torch 1", "sgemm 1"
-    fig = drawn(performance.sweeps(sweep(["digits, MLP, 32 settings, 8 seeds", "the same, often"], *names)))
+    libraries = "ours", "JAX", "torch", "sgemm"
+    fig = drawn(performance.sweeps(sweep(["digits, MLP, 32 settings, 8 seeds", "the same, often"], *libraries)))
     runs, speed = fig.axes
     assert markers(runs, "o") == [(32, 0), (32, 1)]
     assert markers(speed, "D") == [(4, 0), (4, 1)]
@@ -187,7 +219,7 @@ def test_a_sweep_is_drawn_by_its_runs_and_operations(drawn):
 
 
 def test_scaling_is_drawn_per_run_and_in_mebibytes(drawn):
-    rows = {"what": ["sweep"] * 2 + ["cold start"], "rival": ["ours", "JAX", "ours"], "runs": [100, 100, 16],
+    rows = {"what": ["sweep"] * 2 + ["cold start"], "library": ["ours", "JAX", "ours"], "runs": [100, 100, 16],
             "seconds": [1.0, 2.0, 9.0], "added_bytes": [2.0**20, 2.0**21, np.nan]}  # fmt: skip
     time, memory = drawn(performance.scaling(pd.DataFrame(rows))).axes
     assert (markers(time, "o"), markers(time, "D")) == ([(100, 10)], [(100, 20)])
@@ -196,7 +228,7 @@ def test_scaling_is_drawn_per_run_and_in_mebibytes(drawn):
 
 def test_times_of_a_gpu_are_drawn_below_where_there_are_some(drawn):
     step, whole = committed("flat_step"), committed("sweep")
-    few = flat_step([2**20, 2**24], ON_GPU, copy=5e-7)
+    few = flat_step([2**20, 2**24], BOTH | {COPY: 5e-7})
     fig = drawn(performance.roofline(step, whole, few))
     assert len(fig.axes) == 3 + 2
     assert fig.axes[3].get_ylabel() == "Gflop per second, on a GPU"
@@ -206,7 +238,8 @@ def test_times_of_a_gpu_are_drawn_below_where_there_are_some(drawn):
     fig = drawn(performance.steps(step, few))
     assert [ax.get_title() for ax in fig.axes] == ["AdamW", "Lookahead", "AdamW on a GPU", "Lookahead on a GPU"]
     assert markers(fig.axes[2], "x") == [pytest.approx((n, 0.5)) for n in (2**20, 2**24)]
-    large = sweep(["digits, MLP, 65,536 runs"], "ours", "ours, CPU")  # JAX ran out of memory
+    problem = "digits, MLP, 65,536 runs"  # JAX ran out of memory
+    large = pd.concat([sweep([problem], "ours"), sweep([problem], "ours", variant="CPU")], ignore_index=True)
     fig = drawn(performance.sweeps(whole, large))
     assert fig.axes[2].get_xlabel() == "runs per second, on a GPU"
     assert (markers(fig.axes[2], "v"), markers(fig.axes[2], "D")) == ([(32, 0)], [])

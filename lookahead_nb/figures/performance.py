@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,39 +19,60 @@ STEP_OPERATIONS, SYNC_OPERATIONS = 15, 3
 STEP_BYTES, SYNC_BYTES = 28, 8  # read weight, gradient, two moments, write all except the gradient; read and write slow
 PASS_OPERATIONS = 3  # of the bare pass over the same arrays: one addition per written array
 
-RIVALS = {  # colour, marker, dashes; colours of no arm in other figures
-    "ours": ("0.1", "o", ()),
-    "torch": ("#D55E00", "s", (4, 1.5)),
-    "optax": ("#CA9161", "D", (1, 1)),
-    "JAX": ("#CA9161", "D", (1, 1)),
-    "ours checking": ("0.45", "v", (6, 1, 1, 1)),
-    "ours, CPU": ("0.45", "v", (6, 1, 1, 1)),
-    "memory": ("#949494", "x", ()),
-    "copy": ("#949494", "x", ()),
-    "sgemm": ("#949494", "|", ()),
-}
-LABELS = {
-    "torch": "PyTorch",
-    "JAX": "JAX vmap",
-    "ours checking": "ours, checking",
-    "memory": "bare pass over the arrays",
-    "copy": "copy of as many bytes",
-    "sgemm": "NumPy's products alone",
-    "ours, CPU": "ours on the CPU",
-}
+
+class Look(NamedTuple):
+    """A rival in the figures: which rows are its own, and how it is drawn.
+
+    Parameters
+    ----------
+    library : str
+        As in the column ``library`` of the tables.
+    variant : str or None
+        As in the column ``variant``: "" for no variant, None for the quickest of all.
+    label : str
+        The name in the legend.
+    colour : str
+        The colour, that of no arm in other figures.
+    marker : str
+        The marker.
+    dashes : tuple of float, optional
+        The dashes of its line, solid by default.
+    """
+
+    library: str
+    variant: str | None
+    label: str
+    colour: str
+    marker: str
+    dashes: tuple[float, ...] = ()
 
 
-def quickest(times: pd.DataFrame, rival: str, at: str) -> pd.DataFrame:
-    """Return the rows of a rival, or of the quickest of its variants at each size or problem.
+OURS = Look("ours", "", "ours", "0.1", "o")
+CHECKING = Look("ours", "checking", "ours, checking", "0.45", "v", (6, 1, 1, 1))
+ON_CPU = Look("ours", "CPU", "ours on the CPU", "0.45", "v", (6, 1, 1, 1))
+TORCH = Look("torch", None, "PyTorch", "#D55E00", "s", (4, 1.5))
+OPTAX = Look("optax", None, "optax", "#CA9161", "D", (1, 1))
+JAX = Look("JAX", None, "JAX vmap", "#CA9161", "D", (1, 1))
+MEMORY = Look("memory", None, "bare pass over the arrays", "#949494", "x")
+COPY = Look("copy", None, "copy of as many bytes", "#949494", "x")
+PRODUCTS = Look("sgemm", None, "NumPy's products alone", "#949494", "|")
+
+
+def quickest(
+    times: pd.DataFrame, at: str, *, library: str, optimizer: str | None = None, variant: str | None = None
+) -> pd.DataFrame:
+    """Return the quickest row of a library at each size or problem.
 
     Parameters
     ----------
     times : DataFrame
         A table of ``data/timings``.
-    rival : str
-        The name of the rival, or the prefix of its variants: "AdamW, torch" for "AdamW, torch fused 1" and others.
     at : str
         The column to compare at, "n" or "problem".
+    library : str
+        Rows with this ``library``.
+    optimizer, variant : str, optional
+        Only rows with this ``optimizer`` or ``variant``, "" for those without one; any by default.
 
     Returns
     -------
@@ -60,30 +81,40 @@ def quickest(times: pd.DataFrame, rival: str, at: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> times = pd.DataFrame({"rival": ["torch 1", "torch 2"], "n": [10, 10], "seconds": [3.0, 2.0]})
-    >>> quickest(times, "torch", "n")["rival"].tolist()
-    ['torch 2']
+    >>> times = pd.DataFrame({"library": "torch", "thread_limit": [1, 2], "n": 10, "seconds": [3.0, 2.0]})
+    >>> quickest(times, "n", library="torch")["thread_limit"].tolist()
+    [2]
     """
-    named = times["rival"] == rival
-    rows = times[named if named.any() else times["rival"].str.startswith(f"{rival} ")]
+    rows = times[times["library"] == library]
+    for column, wanted in (("optimizer", optimizer), ("variant", variant)):
+        if wanted is not None:
+            rows = rows[rows[column].fillna("") == wanted]
     return rows.loc[rows.groupby(at, sort=False)["seconds"].idxmin()].set_index(at)
 
 
-def ratios(times: pd.DataFrame, rival: str, ours: str, at: str, column: str = "times_ours") -> pd.DataFrame:
-    """Return how many times as long a rival takes as ours.
+def ratios(
+    times: pd.DataFrame,
+    at: str,
+    *,
+    library: str,
+    optimizer: str | None = None,
+    variant: str | None = None,
+    against: str | None = None,
+) -> pd.DataFrame:
+    """Return how many times as long a library takes as ours.
 
     Parameters
     ----------
     times : DataFrame
         A table of ``data/timings``.
-    rival : str
-        A name in the column ``rival``, or the prefix of variants, as in :func:`quickest`.
-    ours : str
-        Our name in the column ``rival``.
     at : str
         The column that becomes the index.
-    column : str
-        The column that holds the ratio, by default "times_ours".
+    library : str
+        The ``library`` of the rival.
+    optimizer, variant : str, optional
+        Its ``optimizer`` and ``variant``, as in :func:`quickest`.
+    against : str, optional
+        The optimizer of ours that it is compared with, by default the same one.
 
     Returns
     -------
@@ -95,8 +126,11 @@ def ratios(times: pd.DataFrame, rival: str, ours: str, at: str, column: str = "t
     ``low`` is the lower quartile of the rival over our upper one, ``high`` its upper quartile over our lower one. That
     range is wider than the quartiles of the ratios of single rounds, which the tables do not hold.
     """
-    rows, reference = quickest(times, rival, at), times[times["rival"] == ours].set_index(at)
+    against = against or optimizer
+    rows = quickest(times, at, library=library, optimizer=optimizer, variant=variant)
+    reference = quickest(times, at, library="ours", optimizer=against, variant="")
     low, high = rows["seconds_low"] / reference["seconds_high"], rows["seconds_high"] / reference["seconds_low"]
+    column = "times_ours_adamw" if against == "AdamW" else "times_ours"
     return pd.DataFrame({"ratio": rows[column], "low": low, "high": high}).loc[rows.index]
 
 
@@ -139,8 +173,8 @@ def roofline(flat_step: pd.DataFrame, sweep: pd.DataFrame, gpu: pd.DataFrame | N
     Figure
         One panel for each buffer size. On a GPU, arithmetic sets no limit, because no benchmark measures it alone.
     """
-    products = sweep.loc[sweep["rival"].str.startswith("sgemm"), "operations_per_second"].max()
-    rows = [(flat_step, "memory", products)] + ([(gpu, "copy", np.inf)] if gpu is not None else [])
+    products = sweep.loc[sweep["library"] == PRODUCTS.library, "operations_per_second"].max()
+    rows = [(flat_step, MEMORY, products)] + ([(gpu, COPY, np.inf)] if gpu is not None else [])
     columns = max(times["n"].nunique() for times, *_ in rows)
     size = PAGE, 0.3 + 2.5 * len(rows)
     fig, grid = plt.subplots(len(rows), columns, figsize=size, sharey="row", squeeze=False)
@@ -156,17 +190,17 @@ def roofline(flat_step: pd.DataFrame, sweep: pd.DataFrame, gpu: pd.DataFrame | N
     return fig
 
 
-def _roof(ax: Axes, times: pd.DataFrame, limit: str, most: float) -> None:
-    (bandwidth,) = quickest(times, limit, "n")["bytes_per_second"]
+def _roof(ax: Axes, times: pd.DataFrame, limit: Look, most: float) -> None:
+    (bandwidth,) = quickest(times, "n", library=limit.library)["bytes_per_second"]
     at = PASS_OPERATIONS / STEP_BYTES
     x = np.array([at / 2, min(most / bandwidth, 20), 20])
-    ax.plot(x, np.minimum(bandwidth * x, most) / 1e9, color=RIVALS[limit][0], label="limit", zorder=0)
-    if limit == "memory":  # a copy computes nothing
-        ax.plot(at, bandwidth * at / 1e9, "x", color=RIVALS[limit][0], ms=5, label=LABELS[limit])
-    for rival in ("optax", "torch", "ours"):
-        step = counted(quickest(times, f"Lookahead, {rival}", "n"))
-        colour, marker, _ = RIVALS[rival]
-        ax.plot(step["intensity"], step["flops"] / 1e9, marker, color=colour, ms=4.5, label=LABELS.get(rival, rival))
+    ax.plot(x, np.minimum(bandwidth * x, most) / 1e9, color=limit.colour, label="limit", zorder=0)
+    if limit is MEMORY:  # a copy computes nothing
+        ax.plot(at, bandwidth * at / 1e9, limit.marker, color=limit.colour, ms=5, label=limit.label)
+    for rival in (OPTAX, TORCH, OURS):
+        step = counted(quickest(times, "n", library=rival.library, optimizer="Lookahead", variant=rival.variant))
+        speed = step["flops"] / 1e9
+        ax.plot(step["intensity"], speed, rival.marker, color=rival.colour, ms=4.5, label=rival.label)
     share = step["flops"].iloc[0] / min(bandwidth * step["intensity"].iloc[0], most)
     position = step["intensity"].iloc[0] * 1.25, step["flops"].iloc[0] / 1e9
     ax.text(*position, f"{100 * share:.0f} % of\nthe limit", va="top", fontsize=7)
@@ -190,17 +224,16 @@ def steps(flat_step: pd.DataFrame, gpu: pd.DataFrame | None = None) -> Figure:
     Figure
         Times over the buffer size, on the left of AdamW and on the right of Lookahead.
     """
-    rows = [(flat_step, "memory")] + ([(gpu, "copy")] if gpu is not None else [])
+    rows = [(flat_step, MEMORY)] + ([(gpu, COPY)] if gpu is not None else [])
     fig, grid = plt.subplots(len(rows), 2, figsize=(PAGE, 0.3 + 2.6 * len(rows)), sharey="row", squeeze=False)
     for axs, (times, limit) in zip(grid, rows, strict=True):
-        for ax, optimizer, column in zip(axs, ("AdamW", "Lookahead"), ("times_ours_adamw", "times_ours"), strict=True):
-            ours = f"{optimizer}, ours"
-            for rival in ("torch", "optax", "ours checking"):
-                if times["rival"].str.startswith(f"{optimizer}, {rival}").any():
-                    _line(ax, ratios(times, f"{optimizer}, {rival}", ours, "n", column), rival)
+        for ax, optimizer in zip(axs, ("AdamW", "Lookahead"), strict=True):
+            for rival in (TORCH, OPTAX, CHECKING):
+                found = ratios(times, "n", library=rival.library, optimizer=optimizer, variant=rival.variant)
+                _line(ax, found, rival)
             if optimizer == "AdamW":
-                _line(ax, ratios(times, limit, ours, "n", column), limit)
-            ax.axhline(1, color=RIVALS["ours"][0], lw=0.8, zorder=0)
+                _line(ax, ratios(times, "n", library=limit.library, against=optimizer), limit)
+            ax.axhline(1, color=OURS.colour, lw=0.8, zorder=0)
             ax.set(xscale="log", yscale="log", xlabel="weights")
             ax.set_title(optimizer + (" on a GPU" if times is gpu else ""))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
@@ -212,16 +245,17 @@ def steps(flat_step: pd.DataFrame, gpu: pd.DataFrame | None = None) -> Figure:
     return fig
 
 
-def _line(ax: Axes, table: pd.DataFrame, rival: str) -> None:
-    colour, marker, dashes = RIVALS[rival]
+def _line(ax: Axes, table: pd.DataFrame, rival: Look) -> None:
+    if table.empty:
+        return
     errors = [table["ratio"] - table["low"], table["high"] - table["ratio"]]
     look: dict[str, Any] = {
-        "color": colour,
-        "marker": marker,
+        "color": rival.colour,
+        "marker": rival.marker,
         "ms": 4,
-        "dashes": dashes,
+        "dashes": rival.dashes,
         "lw": 1,
-        "label": LABELS.get(rival, rival),
+        "label": rival.label,
     }
     ax.errorbar(table.index, table["ratio"], yerr=np.maximum(errors, 0), elinewidth=1, **look)
 
@@ -248,17 +282,16 @@ def sweeps(sweep: pd.DataFrame, gpu: pd.DataFrame | None = None) -> Figure:
     )
     for axs, times in zip(grid, rows, strict=True):
         problems = times["problem"].unique()
-        for rival in ("sgemm", "torch", "JAX", "ours, CPU", "ours"):
-            best = quickest(times, rival, "problem")
-            colour, marker, _ = RIVALS[rival]
-            look = {"color": colour, "marker": marker, "ls": "none", "clip_on": False}
-            look |= {"ms": 11, "mew": 1.5} if marker == "|" else {"ms": 4.5}
+        for rival in (PRODUCTS, TORCH, JAX, ON_CPU, OURS):
+            best = quickest(times, "problem", library=rival.library, variant=rival.variant)
+            look: dict[str, Any] = {"color": rival.colour, "marker": rival.marker, "ls": "none", "clip_on": False}
+            look |= {"ms": 11, "mew": 1.5} if rival is PRODUCTS else {"ms": 4.5}
             at = [[*problems].index(name) for name in best.index]
             for ax, per, unit in zip(axs, ("runs", "operations"), (1, 1e9), strict=True):
                 ends = best[per] / best["seconds_high"] / unit, best[per] / best["seconds_low"] / unit
                 if len(best):
-                    ax.hlines(at, *ends, color=colour, lw=1.2)
-                    ax.plot(best[per] / best["seconds"] / unit, at, **look, label=LABELS.get(rival, rival))
+                    ax.hlines(at, *ends, color=rival.colour, lw=1.2)
+                    ax.plot(best[per] / best["seconds"] / unit, at, **look, label=rival.label)
         axs[0].set(xscale="log", xlabel="runs per second" + (", on a GPU" if times is gpu else ""))
         axs[0].set_yticks(range(len(problems)), [_in_two_lines(name) for name in problems])
         axs[0].set_ylim(len(problems) - 0.5, -0.5)
@@ -289,9 +322,10 @@ def scaling(times: pd.DataFrame) -> Figure:
         Milliseconds per run on the left, the memory that the sweep adds, in MiB, on the right.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.5))
-    for rival, rows in times[times["what"] == "sweep"].groupby("rival", sort=False):
-        colour, marker, dashes = RIVALS[rival]
-        look = {"color": colour, "marker": marker, "ms": 4.5, "dashes": dashes, "label": LABELS.get(rival, rival)}
+    for rival in (OURS, JAX):
+        rows = times[(times["what"] == "sweep") & (times["library"] == rival.library)]
+        look: dict[str, Any] = {"color": rival.colour, "marker": rival.marker, "dashes": rival.dashes, "ms": 4.5}
+        look["label"] = rival.label
         axs[0].plot(rows["runs"], 1e3 * rows["seconds"] / rows["runs"], **look)
         axs[1].plot(rows["runs"], rows["added_bytes"] / 2**20, **look)
     axs[0].set(ylabel="milliseconds per run", ylim=(0, None))

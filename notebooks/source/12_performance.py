@@ -70,10 +70,14 @@ print(f"Measured on a GPU: {', '.join(on_gpu)}." if on_gpu else "No GPU has been
 # finite before it changes anything. The last one is the price of the sync: our Lookahead over our AdamW.
 
 # %%
-rivals = {who: f"Lookahead, {who}" for who in ("torch", "optax", "ours checking")}
-step = {who: performance.ratios(times["flat_step"], name, "Lookahead, ours", "n") for who, name in rivals.items()}
-inside = "Lookahead, ours", "AdamW, ours", "n", "times_ours_adamw"
-step["sync"] = performance.ratios(times["flat_step"], *inside)
+flat = times["flat_step"]
+rivals = {
+    "torch": {"library": "torch"},
+    "optax": {"library": "optax"},
+    "ours checking": {"library": "ours", "variant": "checking"},
+    "sync": {"library": "ours", "variant": "", "against": "AdamW"},
+}
+step = {who: performance.ratios(flat, "n", optimizer="Lookahead", **rival) for who, rival in rivals.items()}
 pd.concat(step, axis=1).round(2)
 
 # %% [markdown]
@@ -128,8 +132,7 @@ figures.save(performance.steps(times["flat_step"], times.get("cuda-flat_step")),
 # suits it best. The table says how many times as long each takes as ours.
 
 # %%
-rivals = {who: who for who in ("JAX", "torch", "sgemm")}
-whole = {who: performance.ratios(times["sweep"], name, "ours", "problem") for who, name in rivals.items()}
+whole = {who: performance.ratios(times["sweep"], "problem", library=who) for who in ("JAX", "torch", "sgemm")}
 pd.concat(whole, axis=1).round(2)
 
 # %%
@@ -157,10 +160,10 @@ figures.save(performance.sweeps(times["sweep"], times.get("cuda-sweep")), "perfo
 # quartiles.
 
 # %%
-scaling = times["scaling"].set_index(["what", "runs", "rival"])
+scaling = times["scaling"].set_index(["what", "runs", "library"])
 each = {"milliseconds per run": 1e3 * scaling.seconds / scaling.index.get_level_values("runs")}
 each |= {"MiB added": scaling.added_bytes / 2**20}
-by_size = pd.DataFrame(each).loc["sweep"].unstack("rival")
+by_size = pd.DataFrame(each).loc["sweep"].unstack("library")
 print(times["scaling"].query("what != 'sweep'")[["what", "runs", "seconds"]].round(2).to_string(index=False))
 by_size.round(2)
 
@@ -179,7 +182,7 @@ figures.save(performance.scaling(times["scaling"]), "performance_scaling", capti
 
 # %%
 ratio = {who: found["ratio"] for who, found in (step | whole).items() if who != "torch"}
-share = performance.ratios(times["flat_step"], "memory", "AdamW, ours", "n", "times_ours_adamw")["ratio"]
+share = performance.ratios(flat, "n", library="memory", against="AdamW")["ratio"]
 assert made_on["flat_step"] == made_on["sweep"]  # whose limits one figure combines
 assert step["torch"]["ratio"].iloc[0] > 4 > 1.25 > step["torch"]["ratio"].iloc[-1]
 assert share.iloc[1:].between(0.85, 1.1).all()

@@ -20,19 +20,21 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would tak
 
 import jax
 import numpy as np
-import pandas as pd
 from numba import config
 
 import lookahead_nb as lnb
 from lookahead_nb.kernels import gpu
 from tests.benchmarks import flat_step, sweep
-from tests.benchmarks.measure import QUICK, alternate, markdown, publish, ratio, significant
+from tests.benchmarks.flat_step import ADAMW, OPTAX, OURS
+from tests.benchmarks.measure import QUICK, Rival, alternate, frame_of, markdown, publish, ratio, significant
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # to try it without a card: PyTorch and JAX then work on the CPU
 ON_CPU = 256  # runs that the CPU trains
 COMPARED_RUNS = 64
 PRODUCTS_PER_CLOCK = {(7, 5): 64, (8, 0): 64}  # float32 fused multiply-adds of a processor; all later ones have 128
-ARRAYS = {"AdamW": 4, "Lookahead": 5, "AdamW, optax": 5, "Lookahead, optax": 6, "copy": 7}  # float32 per weight
+ARRAYS = {"AdamW": 4, "Lookahead": 5, None: 7}  # float32 per weight by optimizer, None for a copy; optax has one more
+NARROW, FUSED = Rival("Lookahead", "ours", "4 bytes at a time"), Rival("Lookahead", "torch", "fused")
+COPY, OUR_CPU = Rival(None, "copy"), Rival(None, "ours", "CPU")
 
 jax.config.update("jax_default_matmul_precision", "highest")
 
@@ -80,50 +82,37 @@ def beside(array):
 
 
 def makers(params, grad):
-    """Return name -> a function that makes the rival, ready to step."""
+    """Return rival -> a function that makes what takes its steps, ready for the first."""
     device, wait = "cpu" if SIMULATED else "cuda", gpu.cuda.synchronize
 
     def ours(opt, place=gpu.cuda.to_device):
         return lambda: flat_step.Ours(params, grad, opt, place=place, sync=wait)
 
     return {
-        "AdamW, ours": ours(flat_step.INNER),
-        "Lookahead, ours": ours(flat_step.LOOKAHEAD),
-        "Lookahead, ours 4 bytes at a time": ours(flat_step.LOOKAHEAD, beside),
-        "AdamW, torch fused": lambda: flat_step.Torch(params, grad, False, 1, device, fused=True),
-        "Lookahead, torch fused": lambda: flat_step.Torch(params, grad, True, 1, device, fused=True),
-        "AdamW, optax": lambda: flat_step.Optax(params, grad, False),
-        "Lookahead, optax": lambda: flat_step.Optax(params, grad, True),
+        ADAMW: ours(flat_step.INNER),
+        OURS: ours(flat_step.LOOKAHEAD),
+        NARROW: ours(flat_step.LOOKAHEAD, beside),
+        Rival("AdamW", "torch", "fused"): lambda: flat_step.Torch(params, grad, False, 1, device, fused=True),
+        FUSED: lambda: flat_step.Torch(params, grad, True, 1, device, fused=True),
+        Rival("AdamW", "optax"): lambda: flat_step.Optax(params, grad, False),
+        OPTAX: lambda: flat_step.Optax(params, grad, True),
     }
 
 
-def needed(names, n):
+def needed(rivals, n):
     """Return the bytes of memory that these rivals hold at once for n weights."""
-    floats = sum(ARRAYS.get(name, ARRAYS.get(name.split(",")[0])) for name in names)
+    floats = sum(ARRAYS[rival.optimizer] + (rival.library == "optax") for rival in rivals)
     return 4 * n * floats
 
 
 def measured_steps(n, steps, rounds):
-    """Return name -> seconds per step in every round; all rivals are on the card at once and take turns."""
-    made = {name: make() for name, make in makers(*flat_step.problem(n)).items()}
+    """Return rival -> seconds per step in every round; all rivals are on the card at once and take turns."""
+    made = {rival: make() for rival, make in makers(*flat_step.problem(n)).items()}
     if not (differ := flat_step.difference(made)) <= flat_step.AGREEMENT:
         raise AssertionError(f"weights must agree within {flat_step.AGREEMENT}, not differ by {differ:.2g}")
-    made["copy"] = Copy(n)
-    seconds = alternate({name: (flat_step.rounds_of(rival, steps), 1) for name, rival in made.items()}, rounds)
-    return {name: values / steps for name, values in seconds.items()}
-
-
-def step_rows(n, seconds):
-    """Return the rows of the table of data, one for each rival."""
-    rows = []
-    for name, values in seconds.items():
-        moved = flat_step.traffic(name, n)
-        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-        rows.append({"n": n, "rival": name, "seconds": median, "seconds_low": low, "seconds_high": high,
-                     "bytes": moved, "bytes_per_second": moved / median,
-                     "times_ours": ratio(seconds, name, "Lookahead, ours"),
-                     "times_ours_adamw": ratio(seconds, name, "AdamW, ours")})  # fmt: skip
-    return rows
+    made[COPY] = Copy(n)
+    seconds = alternate({rival: (flat_step.rounds_of(made[rival], steps), 1) for rival in made}, rounds)
+    return {rival: values / steps for rival, values in seconds.items()}
 
 
 STEP_HEAD = ["weights", "our step", "torch", "optax", "sync", "4 bytes at a time", "copy", "of copy"]
@@ -131,16 +120,15 @@ STEP_HEAD = ["weights", "our step", "torch", "optax", "sync", "4 bytes at a time
 
 def step_line(n, seconds):
     """Return the line of the README's table."""
-    ours = "Lookahead, ours"
     return [
         f"{n:,}",
-        f"{significant(1e6 * np.median(seconds[ours]))} µs",
-        significant(ratio(seconds, "Lookahead, torch fused", ours)) + "×",
-        significant(ratio(seconds, "Lookahead, optax", ours)) + "×",
-        significant(ratio(seconds, ours, "AdamW, ours")) + "×",
-        significant(ratio(seconds, "Lookahead, ours 4 bytes at a time", ours)) + "×",
-        f"{significant(flat_step.BYTES * n / np.median(seconds['copy']) / 1e9)} GB/s",
-        f"{100 * ratio(seconds, 'copy', 'AdamW, ours'):.0f} %",
+        f"{significant(1e6 * np.median(seconds[OURS]))} µs",
+        significant(ratio(seconds, FUSED, OURS)) + "×",
+        significant(ratio(seconds, OPTAX, OURS)) + "×",
+        significant(ratio(seconds, OURS, ADAMW)) + "×",
+        significant(ratio(seconds, NARROW, OURS)) + "×",
+        f"{significant(flat_step.BYTES * n / np.median(seconds[COPY]) / 1e9)} GB/s",
+        f"{100 * ratio(seconds, COPY, ADAMW):.0f} %",
     ]
 
 
@@ -149,14 +137,14 @@ def steps(about):
     plan = [(64, 2, 2), (67, 2, 2)] if QUICK else [(2**20, 200, 21), (2**24, 50, 21), (2**28, 10, 9)]
     rows, lines = [], []
     for n, times, rounds in plan:
-        if (wanted := needed([*makers(None, None), "copy"], n)) > 0.9 * about["total"]:
+        if (wanted := needed([*makers(None, None), COPY], n)) > 0.9 * about["total"]:
             print(f"n = {n:,} is left out: it needs {wanted / 2**30:.0f} GiB of device memory")
             continue
         seconds = measured_steps(n, times, rounds)
-        rows += step_rows(n, seconds)
+        rows += flat_step.step_rows(n, seconds)
         lines.append(step_line(n, seconds))
         print(f"n = {n:,} is measured", flush=True)
-    publish(pd.DataFrame(rows), "cuda-flat_step", markdown(STEP_HEAD, lines), gpu=about)
+    publish(frame_of(rows), "cuda-flat_step", markdown(STEP_HEAD, lines), gpu=about)
 
 
 # ------------------------------------------------------------------------------------------------------------- sweeps
@@ -192,23 +180,23 @@ def fewer(problem, runs):
 
 
 def measured_sweep(problem, rounds, backend="cuda"):
-    """Return name -> seconds of the whole sweep in every round, by how much losses differ, and what did not run."""
+    """Return rival -> seconds of the whole sweep in every round, by how much losses differ, and what did not run."""
     differ = sweep.difference(fewer(problem, COMPARED_RUNS), backend)
     if not differ <= sweep.AGREEMENT:
         raise AssertionError(f"loss curves must agree within {sweep.AGREEMENT}, not differ by {differ:.2g}")
     few = fewer(problem, ON_CPU)
-    rivals = {"ours": (lambda: sweep.ours(problem, backend), 1), "ours, CPU": (lambda: sweep.ours(few), 1)}
+    rivals = {sweep.OURS: (lambda: sweep.ours(problem, backend), 1), OUR_CPU: (lambda: sweep.ours(few), 1)}
     failed = None
     try:
         compiled = sweep.Jax(problem)
         compiled()
-        rivals["JAX"] = compiled, 1
+        rivals[sweep.JAX] = compiled, 1
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         failed = "JAX ran out of memory"
     seconds = alternate(rivals, rounds)
-    seconds["ours, CPU"] *= problem.runs / few.runs
+    seconds[OUR_CPU] *= problem.runs / few.runs
     return seconds, differ, failed
 
 
@@ -217,14 +205,14 @@ SWEEP_HEAD = ["sweep", "runs/s", "GFLOP/s", "of the card's float32 rate", "JAX `
 
 def sweep_line(name, problem, seconds, rate):
     """Return the line of the README's table; rate : float32 operations per second of the card at the most."""
-    median = np.median(seconds["ours"])
+    median = np.median(seconds[sweep.OURS])
     return [
         name,
         significant(problem.runs / median),
         significant(problem.operations / median / 1e9),
         f"{100 * problem.operations / median / rate:.1f} %",
-        significant(ratio(seconds, "JAX", "ours")) + "×" if "JAX" in seconds else "out of memory",
-        significant(ratio(seconds, "ours, CPU", "ours")) + "×",
+        significant(ratio(seconds, sweep.JAX, sweep.OURS)) + "×" if sweep.JAX in seconds else "out of memory",
+        significant(ratio(seconds, OUR_CPU, sweep.OURS)) + "×",
     ]
 
 
@@ -236,7 +224,7 @@ def sweeps(about):
         rows += sweep.sweep_rows(name, problem, seconds, differ)
         lines.append(sweep_line(name, problem, seconds, about["float32_per_second"]))
         print(f"{name}: losses agree within {differ:.1g}{f'; {failed}' if failed else ''}", flush=True)
-    publish(pd.DataFrame(rows), "cuda-sweep", markdown(SWEEP_HEAD, lines), gpu=about)
+    publish(frame_of(rows), "cuda-sweep", markdown(SWEEP_HEAD, lines), gpu=about)
 
 
 def main():

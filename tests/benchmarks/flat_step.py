@@ -11,12 +11,11 @@ import functools
 import jax
 import numpy as np
 import optax
-import pandas as pd
 import torch
 from numba import get_num_threads, njit, prange
 
 import lookahead_nb as lnb
-from tests.benchmarks.measure import QUICK, alternate, best, markdown, publish, ratio, significant
+from tests.benchmarks.measure import QUICK, Rival, alternate, best, frame_of, markdown, publish, ratio, significant
 
 PERIOD, STEP = 5, 0.5
 INNER = lnb.AdamW(lr=1e-3, weight_decay=1e-2)
@@ -26,6 +25,8 @@ AGREEMENT = 1e-5  # per weight after some steps, relative to 1; each rounds its 
 BYTES = 28  # per float32 weight: read p, g, m, v; write p, m, v
 CACHES = 2**28  # bytes no cache holds; below, a pass says little about memory
 SYNC_BYTES = 8  # read and write the slow weights, once in PERIOD steps
+ADAMW, OURS, CHECKING = Rival("AdamW", "ours"), Rival("Lookahead", "ours"), Rival("Lookahead", "ours", "checking")
+OPTAX, MEMORY = Rival("Lookahead", "optax"), Rival(None, "memory")
 
 
 class Ours:
@@ -117,42 +118,42 @@ class Memory:
 
 
 def rivals(params, grad):
-    """Return name -> a rival that is ready to step; names say what it does, who does it and how."""
+    """Return rival -> what takes its steps, ready for the first."""
     made = {
-        "AdamW, ours": Ours(params, grad, INNER),
-        "Lookahead, ours": Ours(params, grad, LOOKAHEAD),
-        "Lookahead, ours checking": Ours(params, grad, LOOKAHEAD, check_finite=True),
-        "AdamW, optax": Optax(params, grad, False),
-        "Lookahead, optax": Optax(params, grad, True),
+        ADAMW: Ours(params, grad, INNER),
+        OURS: Ours(params, grad, LOOKAHEAD),
+        CHECKING: Ours(params, grad, LOOKAHEAD, check_finite=True),
+        Rival("AdamW", "optax"): Optax(params, grad, False),
+        OPTAX: Optax(params, grad, True),
     }
     for form in ("fused", "foreach"):
         for threads in sorted({1, torch.get_num_threads()}):
             for what in ("AdamW", "Lookahead"):
-                rival = Torch(params, grad, what == "Lookahead", threads, **{form: True})
-                made[f"{what}, torch {form} {threads}"] = rival
+                stepper = Torch(params, grad, what == "Lookahead", threads, **{form: True})
+                made[Rival(what, "torch", form, threads)] = stepper
     return made
 
 
 def difference(made):
     """Take all rivals through two syncs and a step; return the largest difference of a weight, relative to 1."""
-    for rival in made.values():
-        rounds_of(rival, 2 * PERIOD + 1)()
+    for stepper in made.values():
+        rounds_of(stepper, 2 * PERIOD + 1)()
     differences = []
-    for name, rival in made.items():
-        expected = made["AdamW, ours" if name.startswith("AdamW") else "Lookahead, ours"].weights()
-        differences.append((np.abs(rival.weights() - expected) / np.maximum(1, np.abs(expected))).max())
+    for rival, stepper in made.items():
+        expected = made[Rival(rival.optimizer, "ours")].weights()
+        differences.append((np.abs(stepper.weights() - expected) / np.maximum(1, np.abs(expected))).max())
     return max(differences)
 
 
-def rounds_of(rival, steps):
+def rounds_of(stepper, steps):
     """Return a function that takes some steps of a rival and waits for them, on the threads it wants."""
 
     def take():
-        if isinstance(rival, Torch):
-            torch.set_num_threads(rival.threads)
+        if isinstance(stepper, Torch):
+            torch.set_num_threads(stepper.threads)
         for _ in range(steps):
-            rival.step()
-        rival.sync()
+            stepper.step()
+        stepper.sync()
 
     return take
 
@@ -163,22 +164,36 @@ def problem(n):
     return rng.standard_normal(n, np.float32), rng.standard_normal(n, np.float32)
 
 
-def traffic(name, n):
-    """Return the bytes that a step of this name has to move at the least, for n float32 weights."""
-    return BYTES * n + (SYNC_BYTES * n / PERIOD if "Lookahead" in name else 0)
+def traffic(rival, n):
+    """Return the bytes that a step of this rival has to move at the least, for n float32 weights."""
+    return BYTES * n + (SYNC_BYTES * n / PERIOD if rival.optimizer == "Lookahead" else 0)
 
 
 def measured(n, steps, rounds):
-    """Return name -> seconds per step in every round."""
+    """Return rival -> seconds per step in every round."""
     params, grad = problem(n)
     made = rivals(params, grad)
     if not (differ := difference(made)) <= AGREEMENT:
         raise AssertionError(f"weights must agree within {AGREEMENT}, not differ by {differ:.2g}: unequal work")
-    made["memory"] = Memory(params, grad)
+    made[MEMORY] = Memory(params, grad)
     default = torch.get_num_threads()
-    seconds = alternate({name: (rounds_of(rival, steps), 1) for name, rival in made.items()}, rounds, settle=True)
+    seconds = alternate({rival: (rounds_of(made[rival], steps), 1) for rival in made}, rounds, settle=True)
     torch.set_num_threads(default)
-    return {name: values / steps for name, values in seconds.items()}
+    return {rival: values / steps for rival, values in seconds.items()}
+
+
+def step_rows(n, seconds):
+    """Return the rows of the table of data, one for each rival."""
+    rows = []
+    for rival, values in seconds.items():
+        moved = traffic(rival, n)
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+        rows.append({"n": n, "optimizer": rival.optimizer, "library": rival.library, "variant": rival.variant,
+                     "thread_limit": rival.thread_limit, "seconds": median, "seconds_low": low, "seconds_high": high,
+                     "bytes": moved, "bytes_per_second": moved / median,
+                     "times_ours": ratio(seconds, rival, OURS),
+                     "times_ours_adamw": ratio(seconds, rival, ADAMW)})  # fmt: skip
+    return rows
 
 
 def main():
@@ -187,27 +202,20 @@ def main():
     rows, lines = [], []
     for n, steps, rounds in plan:
         seconds = measured(n, steps, rounds)
-        for name, values in seconds.items():
-            moved = traffic(name, n)
-            low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-            rows.append({"n": n, "rival": name, "seconds": median, "seconds_low": low, "seconds_high": high,
-                         "bytes": moved, "bytes_per_second": moved / median,
-                         "times_ours": ratio(seconds, name, "Lookahead, ours"),
-                         "times_ours_adamw": ratio(seconds, name, "AdamW, ours")})  # fmt: skip
-        torch_best = best(seconds, [name for name in seconds if name.startswith("Lookahead, torch")])
-        ours = "Lookahead, ours"
+        rows += step_rows(n, seconds)
+        torch_best = best(seconds, optimizer="Lookahead", library="torch")
         lines.append([
             f"{n:,}",
-            f"{significant(1e6 * np.median(seconds[ours]))} µs",
-            significant(ratio(seconds, torch_best, ours)) + "×",
-            significant(ratio(seconds, "Lookahead, optax", ours)) + "×",
-            significant(ratio(seconds, ours, "AdamW, ours")) + "×",
-            significant(ratio(seconds, "Lookahead, ours checking", ours)) + "×",
-            f"{100 * ratio(seconds, 'memory', 'AdamW, ours'):.0f} %" if BYTES * n > CACHES else "",
+            f"{significant(1e6 * np.median(seconds[OURS]))} µs",
+            significant(ratio(seconds, torch_best, OURS)) + "×",
+            significant(ratio(seconds, OPTAX, OURS)) + "×",
+            significant(ratio(seconds, OURS, ADAMW)) + "×",
+            significant(ratio(seconds, CHECKING, OURS)) + "×",
+            f"{100 * ratio(seconds, MEMORY, ADAMW):.0f} %" if BYTES * n > CACHES else "",
         ])  # fmt: skip
-        print(f"n = {n:,}: the quickest torch is {torch_best!r}", flush=True)
+        print(f"n = {n:,}: the quickest torch is {torch_best}", flush=True)
     head = ["weights", "our step", "torch", "optax", "sync", "check", "of memory"]
-    publish(pd.DataFrame(rows).assign(threads=get_num_threads()), "flat_step", markdown(head, lines))
+    publish(frame_of(rows).assign(threads=get_num_threads()), "flat_step", markdown(head, lines))
 
 
 if __name__ == "__main__":

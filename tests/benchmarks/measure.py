@@ -8,9 +8,11 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from importlib.metadata import distributions, version
 
 import numpy as np
+import pandas as pd
 import threadpoolctl
 
 from lookahead_nb.provenance import write_table
@@ -19,29 +21,48 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ("torch", "jax", "jaxlib", "optax")
 ON_CUDA = ("numba-cuda", "cuda-toolkit", "jax-cuda13-plugin")
 QUICK = "--quick" in sys.argv
+TYPES = {"optimizer": "str", "library": "str", "variant": "str", "thread_limit": "Int64"}  # of columns with gaps
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Who is timed, and how: the key of its times; its fields are columns of the tables, None is an empty cell.
+
+    optimizer : "AdamW" or "Lookahead"; None where nothing is stepped, and in sweeps, where all have the same ones.
+    library : who does it. variant : which of several ways. thread_limit : the threads it is held to, if it is.
+    """
+
+    optimizer: str | None
+    library: str
+    variant: str | None = None
+    thread_limit: int | None = None
+
+    def __str__(self):
+        threads = self.thread_limit and f"{self.thread_limit} thread{'s' if self.thread_limit > 1 else ''}"
+        return ", ".join(filter(None, (self.optimizer, self.library, self.variant, threads)))
 
 
 def alternate(rivals, rounds, *, settle=False):
-    """Time the rivals in turn, round by round; return name -> seconds of every round, (rounds,) each.
+    """Time the rivals in turn, round by round; return rival -> seconds of every round, (rounds,) each.
 
-    rivals : name -> (function, times it is called in one round). Each has run once before, so nothing is compiled and
+    rivals : rival -> (function, times it is called in one round). Each has run once before, so nothing is compiled and
     no page is touched for the first time inside. A busy machine disturbs neighbours alike, so ratios are taken round
     by round: see :func:`ratio`. settle : whether each waits, before its turn, until the threads of the one before have
     gone to sleep, and is called once untimed; for calls of less than a second.
     """
     for function, _ in rivals.values():
         function()
-    seconds = {name: [] for name in rivals}
+    seconds = {rival: [] for rival in rivals}
     for _ in range(rounds):
-        for name, (function, times) in rivals.items():
+        for rival, (function, times) in rivals.items():
             if settle:
                 time.sleep(0.02)
                 function()
             start = time.perf_counter()
             for _ in range(times):
                 function()
-            seconds[name].append((time.perf_counter() - start) / times)
-    return {name: np.array(values) for name, values in seconds.items()}
+            seconds[rival].append((time.perf_counter() - start) / times)
+    return {rival: np.array(values) for rival, values in seconds.items()}
 
 
 def ratio(seconds, of, to):
@@ -49,9 +70,16 @@ def ratio(seconds, of, to):
     return statistics.median(seconds[of] / seconds[to])
 
 
-def best(seconds, names):
-    """Return the one of these rivals with the smallest median."""
-    return min(names, key=lambda name: statistics.median(seconds[name]))
+def best(seconds, **fields):
+    """Return the rival with the smallest median among those with these fields."""
+    chosen = [rival for rival in seconds if all(getattr(rival, name) == value for name, value in fields.items())]
+    return min(chosen, key=lambda rival: statistics.median(seconds[rival]))
+
+
+def frame_of(rows):
+    """Return the rows of a table as a frame in which the columns of a rival have the same types in any table."""
+    frame = pd.DataFrame(rows)
+    return frame.astype({name: TYPES[name] for name in frame.columns if name in TYPES})
 
 
 def peers():

@@ -41,11 +41,11 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def one_size(rival, runs):
+def one_size(library, runs):
     """Train one sweep a second time; return seconds and the memory that both times added to the process."""
     ours(problem(32))  # loads what every sweep needs
     before = peak()
-    train = partial(ours, problem(runs)) if rival == "ours" else Jax(problem(runs))
+    train = partial(ours, problem(runs)) if library == "ours" else Jax(problem(runs))
     train()
     start = time.perf_counter()
     train()
@@ -57,13 +57,12 @@ def main():
     rows, lines = [], []
     for runs in (64, 128) if QUICK else (256, 2048, 16384):
         line = [f"{runs:,}"]
-        for rival in ("ours", "JAX"):
-            found = [
-                in_a_new_process("-m", "tests.benchmarks.scaling", "one", rival, runs) for _ in range(1 if QUICK else 3)
-            ]
+        for library in ("ours", "JAX"):
+            command = "-m", "tests.benchmarks.scaling", "one", library, runs
+            found = [in_a_new_process(*command) for _ in range(1 if QUICK else 3)]
             seconds = np.median([one["seconds"] for one in found])
             added = np.median([one["added"] for one in found])
-            rows.append({"what": "sweep", "rival": rival, "runs": runs, "seconds": seconds, "added_bytes": added})
+            rows.append({"what": "sweep", "library": library, "runs": runs, "seconds": seconds, "added_bytes": added})
             line += [f"{significant(1e3 * seconds / runs)} ms", f"{added / 2**20:.0f} MiB"]
         lines.append(line)
     with tempfile.TemporaryDirectory() as cache:
@@ -71,7 +70,7 @@ def main():
             start = time.perf_counter()
             in_a_new_process("-c", FIRST_RESULT, NUMBA_CACHE_DIR=cache)
             seconds = time.perf_counter() - start
-            rows.append({"what": what, "rival": "ours", "runs": 16, "seconds": seconds, "added_bytes": np.nan})
+            rows.append({"what": what, "library": "ours", "runs": 16, "seconds": seconds, "added_bytes": np.nan})
             lines.append([f"{what}, 16 runs", f"{significant(seconds)} s", "", "", ""])
     head = ["runs", "ours, per run", "added memory", "JAX `vmap`, per run", "added memory"]
     publish(pd.DataFrame(rows).assign(steps=STEPS), "scaling", markdown(head, lines))
@@ -79,7 +78,7 @@ def main():
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["one", rival, runs]:
-            print(json.dumps(one_size(rival, int(runs))))
+        case ["one", library, runs]:
+            print(json.dumps(one_size(library, int(runs))))
         case _:
             main()

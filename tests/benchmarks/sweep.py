@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
-import pandas as pd
 import threadpoolctl
 import torch
 from jax import numpy as jnp
@@ -25,11 +24,12 @@ from jax import numpy as jnp
 import lookahead_nb as lnb
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.models.dense import DenseNetwork
-from tests.benchmarks.measure import QUICK, alternate, best, markdown, publish, ratio, significant
+from tests.benchmarks.measure import QUICK, Rival, alternate, best, frame_of, markdown, publish, ratio, significant
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = [f"{split}_{what}" for split in SPLITS for what in ("loss", "accuracy")]
 SGEMM = 2048
+OURS, JAX = Rival(None, "ours"), Rival(None, "JAX")
 COMPARED = (0, 1, 7, 20, 41)  # steps whose losses must agree, syncs and others among them
 # In float32 two orders of summation drift apart: mostly 1e-6, but 1e-4 has been seen where a ReLU opened in one of them
 # only. A sync left out or a decay not applied is seen at 1e-2.
@@ -280,19 +280,21 @@ def difference(problem, backend="cpu"):
 
 
 def measured(problem, rounds):
-    """Return name -> seconds of the whole sweep in every round, and by how much losses differ."""
+    """Return rival -> seconds of the whole sweep in every round, and by how much losses differ."""
     if not (differ := difference(problem)) <= AGREEMENT:
         raise AssertionError(f"loss curves must agree within {AGREEMENT}, not differ by {differ:.2g}: unequal work")
     compiled = Jax(problem)
     threads = sorted({1, torch.get_num_threads()})
     by_threads = {n: Torch(problem, n) for n in threads}
     first = problem.configs[0], problem.seeds[0]
-    rivals = {"ours": (lambda: ours(problem), 1), "JAX": (compiled, 1)}
-    rivals |= {f"torch {n}": (functools.partial(each.run, *first), 1) for n, each in by_threads.items()}
-    rivals |= {f"sgemm {n}": (sgemm(n), 3) for n in threads}
+    rivals = {OURS: (lambda: ours(problem), 1), JAX: (compiled, 1)}
+    for n, each in by_threads.items():
+        rivals[Rival(None, "torch", thread_limit=n)] = functools.partial(each.run, *first), 1
+    for n in threads:
+        rivals[Rival(None, "sgemm", thread_limit=n)] = sgemm(n), 3
     seconds = alternate(rivals, rounds)
     scale = {"torch": problem.runs, "sgemm": problem.operations / (2 * SGEMM**3)}
-    return {name: values * scale.get(name.split()[0], 1) for name, values in seconds.items()}, differ
+    return {rival: values * scale.get(rival.library, 1) for rival, values in seconds.items()}, differ
 
 
 def lookaheads(*counts):
@@ -344,11 +346,12 @@ def sweep_rows(name, problem, seconds, differ):
     rows = []
     for rival, values in seconds.items():
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-        rows.append({"problem": name, "runs": problem.runs, "steps": problem.steps, "rival": rival,
+        rows.append({"problem": name, "runs": problem.runs, "steps": problem.steps, "library": rival.library,
+                     "variant": rival.variant, "thread_limit": rival.thread_limit,
                      "seconds": median, "seconds_low": low, "seconds_high": high,
                      "runs_per_second": problem.runs / median, "operations": problem.operations,
                      "operations_per_second": problem.operations / median,
-                     "times_ours": ratio(seconds, rival, "ours"), "losses_differ_by": differ})  # fmt: skip
+                     "times_ours": ratio(seconds, rival, OURS), "losses_differ_by": differ})  # fmt: skip
     return rows
 
 
@@ -357,21 +360,20 @@ def main():
     rows, lines = [], []
     for name, problem, rounds in problems():
         seconds, differ = measured(problem, rounds)
-        torch_best = best(seconds, [rival for rival in seconds if rival.startswith("torch")])
-        sgemm_best = best(seconds, [rival for rival in seconds if rival.startswith("sgemm")])
+        torch_best, sgemm_best = best(seconds, library="torch"), best(seconds, library="sgemm")
         rows += sweep_rows(name, problem, seconds, differ)
-        median = np.median(seconds["ours"])
+        median = np.median(seconds[OURS])
         lines.append([
             name,
             f"{significant(problem.runs / median)}",
             f"{significant(problem.operations / median / 1e9)}",
-            significant(ratio(seconds, "JAX", "ours")) + "×",
-            significant(ratio(seconds, torch_best, "ours")) + "×",
-            f"{100 * ratio(seconds, sgemm_best, 'ours'):.0f} %",
+            significant(ratio(seconds, JAX, OURS)) + "×",
+            significant(ratio(seconds, torch_best, OURS)) + "×",
+            f"{100 * ratio(seconds, sgemm_best, OURS):.0f} %",
         ])  # fmt: skip
-        print(f"{name}: losses agree within {differ:.1g}; quickest are {torch_best!r} and {sgemm_best!r}", flush=True)
+        print(f"{name}: losses agree within {differ:.1g}; quickest are {torch_best} and {sgemm_best}", flush=True)
     head = ["sweep", "runs/s", "GFLOP/s", "JAX `vmap`", "torch, run by run", "of sgemm's speed"]
-    publish(pd.DataFrame(rows), "sweep", markdown(head, lines))
+    publish(frame_of(rows), "sweep", markdown(head, lines))
 
 
 if __name__ == "__main__":

@@ -35,13 +35,14 @@ def problem(runs=32, steps=3, **options):
 
 
 def test_a_copy_moves_the_bytes_of_a_step():
-    assert cuda.Copy(64).bytes == flat_step.traffic("AdamW, ours", 64) == 28 * 64
-    assert flat_step.traffic("Lookahead, ours", 100) == 28 * 100 + 8 * 100 / 5
+    assert cuda.Copy(64).bytes == flat_step.traffic(flat_step.ADAMW, 64) == 28 * 64
+    assert flat_step.traffic(flat_step.OURS, 100) == 28 * 100 + 8 * 100 / 5
 
 
 def test_memory_that_all_rivals_hold():
-    assert cuda.needed(["AdamW, ours", "copy"], 10) == 4 * 10 * (4 + 7)
-    everyone = [*cuda.makers(None, None), "copy"]
+    assert cuda.needed([flat_step.ADAMW, cuda.COPY], 10) == 4 * 10 * (4 + 7)
+    assert cuda.needed([flat_step.OPTAX, cuda.FUSED], 10) == 4 * 10 * (6 + 5)
+    everyone = [*cuda.makers(None, None), cuda.COPY]
     assert cuda.needed(everyone, 2**28) < 60 * 2**30
 
 
@@ -52,20 +53,20 @@ def test_wide_and_narrow_rivals_take_the_paths_they_are_named_after(monkeypatch)
     width = step._width
     monkeypatch.setattr(step, "_width", lambda *arrays: taken.append(width(*arrays)) or taken[-1])
     made = cuda.makers(*flat_step.problem(64))
-    made["Lookahead, ours"]().step()
-    made["Lookahead, ours 4 bytes at a time"]().step()
+    made[flat_step.OURS]().step()
+    made[cuda.NARROW]().step()
     assert taken == [np.float32, None]
 
 
 def test_all_rivals_take_the_same_steps():
-    made = {name: make() for name, make in cuda.makers(*flat_step.problem(67)).items()}
+    made = {rival: make() for rival, make in cuda.makers(*flat_step.problem(67)).items()}
     assert flat_step.difference(made) <= flat_step.AGREEMENT
 
 
-@pytest.mark.parametrize("name", ["AdamW, ours", "Lookahead, torch fused"])
-def test_a_rival_that_does_less_is_found(name, monkeypatch):
-    made = {name: make() for name, make in cuda.makers(*flat_step.problem(64)).items()}
-    monkeypatch.setattr(made[name], "step", lambda: None)
+@pytest.mark.parametrize("rival", [flat_step.ADAMW, cuda.FUSED], ids=str)
+def test_a_rival_that_does_less_is_found(rival, monkeypatch):
+    made = {rival: make() for rival, make in cuda.makers(*flat_step.problem(64)).items()}
+    monkeypatch.setattr(made[rival], "step", lambda: None)
     assert flat_step.difference(made) > flat_step.AGREEMENT
 
 
@@ -74,11 +75,12 @@ def test_tables_of_the_flat_step(capsys):
     printed = capsys.readouterr().out
     table = [line for line in printed.splitlines() if line.startswith("|")]
     assert [len(line.split("|")) - 2 for line in table] == [len(cuda.STEP_HEAD)] * 4
-    seconds = {name: np.array([1.0, 2.0, 4.0]) for name in [*cuda.makers(None, None), "copy"]}
-    seconds["copy"] = seconds["AdamW, ours"] / 2
+    seconds = {rival: np.array([1.0, 2.0, 4.0]) for rival in [*cuda.makers(None, None), cuda.COPY]}
+    seconds[cuda.COPY] = seconds[flat_step.ADAMW] / 2
     assert cuda.step_line(2**20, seconds)[-2:] == ["0.0294 GB/s", "50 %"]
-    row = cuda.step_rows(100, seconds)[0]
-    assert (row["rival"], row["seconds"], row["bytes"], row["bytes_per_second"]) == ("AdamW, ours", 2.0, 2800, 1400)
+    row = flat_step.step_rows(100, seconds)[0]
+    assert [row[name] for name in ("optimizer", "library", "variant", "thread_limit")] == ["AdamW", "ours", None, None]
+    assert (row["seconds"], row["bytes"], row["bytes_per_second"]) == (2.0, 2800, 1400)
 
 
 def test_results_and_the_card_are_written_down(tmp_path, monkeypatch):
@@ -89,7 +91,9 @@ def test_results_and_the_card_are_written_down(tmp_path, monkeypatch):
     cuda.steps(cuda.card() | {"driver": "1.2.3, serves CUDA 13.0"})
     table = tmp_path / "data/timings/cuda-flat_step.csv"
     machine = json.loads(table.with_suffix(".json").read_text())["machine"]
-    assert len(read_table(table)) == 2 * len([*cuda.makers(None, None), "copy"])
+    assert len(read_table(table)) == 2 * len([*cuda.makers(None, None), cuda.COPY])
+    committed = read_table(ROOT / "data/timings/flat_step.csv").drop(columns="threads")
+    assert read_table(table).dtypes.equals(committed.dtypes)  # columns with gaps among them
     assert machine["gpu"]["name"] == "Numba's simulator"
     assert machine["gpu"]["driver"] == "1.2.3, serves CUDA 13.0"
     assert {"torch", "jax", "optax"} <= machine["peers"]["versions"].keys()
@@ -125,9 +129,9 @@ def test_sweeps_of_all_rivals_have_the_same_losses_and_fewer_runs_are_scaled(mon
     assert failed is None
     assert differ <= sweep.AGREEMENT
     assert {*asked} == {(32, "device"), (16, "cpu")}
-    rows = {row["rival"]: row for row in sweep.sweep_rows("x", given, seconds, differ)}
-    assert rows.keys() == {"ours", "ours, CPU", "JAX"}
-    line = cuda.sweep_line("x", given, {"ours": np.array([2.0]), "ours, CPU": np.array([6.0])}, given.operations)
+    rows = [(row["library"], row["variant"]) for row in sweep.sweep_rows("x", given, seconds, differ)]
+    assert rows == [("ours", None), ("ours", "CPU"), ("JAX", None)]
+    line = cuda.sweep_line("x", given, {sweep.OURS: np.array([2.0]), cuda.OUR_CPU: np.array([6.0])}, given.operations)
     assert len(line) == len(cuda.SWEEP_HEAD)
     assert line[1] == "16"
     assert line[3:] == ["50.0 %", "out of memory", "3×"]
@@ -165,7 +169,7 @@ def test_memory_that_jax_lacks_is_a_result_and_other_errors_are_not(monkeypatch)
     monkeypatch.setattr(sweep.Jax, "__call__", fails("RESOURCE_EXHAUSTED: Out of memory"))
     seconds, _, failed = cuda.measured_sweep(problem(16), 1, "cpu")
     assert failed == "JAX ran out of memory"
-    assert seconds.keys() == {"ours", "ours, CPU"}
+    assert seconds.keys() == {sweep.OURS, cuda.OUR_CPU}
     monkeypatch.setattr(sweep.Jax, "__call__", fails("INTERNAL"))
     with pytest.raises(cuda.jax.errors.JaxRuntimeError):
         cuda.measured_sweep(problem(16), 1, "cpu")

@@ -217,7 +217,7 @@ def test_rivals_of_the_flat_step_do_the_same_work(in_float32, rng):
     params, gradients = rng.standard_normal(SIZE, np.float32), rng.standard_normal(SIZE, np.float32)
     made = flat_step.rivals(params, gradients)
     assert flat_step.difference(made) < flat_step.AGREEMENT
-    assert np.abs(made["AdamW, ours"].weights() - made["Lookahead, ours"].weights()).max() > 1e-3
+    assert np.abs(made[flat_step.ADAMW].weights() - made[flat_step.OURS].weights()).max() > 1e-3
 
 
 @pytest.mark.parametrize("seeds", [range(1), range(3)], ids=["one seed", "seeds"])
