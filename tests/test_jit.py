@@ -124,7 +124,7 @@ import lookahead_nb as lnb
 from lookahead_nb.kernels.cpu import step
 opt, params = lnb.SGD(lr=1.0), np.zeros(1)
 opt.step(params, np.ones(1), opt.init(params), check_finite=False)
-print(params[0], *step.plain_loop("sgd", np.float64).stats.cache_hits.values())
+print(params[0], *step.step_loop("sgd", np.float64, False).stats.cache_hits.values())
 """
 
 
