@@ -16,7 +16,7 @@ on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/lev
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS) && EMULATED_CUDA=1 .venv-ptx/bin/python -m pytest tests/levels/test_emulated.py $(on_device) $(ARGS)
 tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py $(ARGS)
 tests.classes = .venv/bin/python -m pytest tests/levels/test_cpu_classes.py $(ARGS)
-tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_clusters.py $(ARGS)
+tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_interrupted.py tests/levels/test_clusters.py $(ARGS)
 
 $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers, classes, faults or gpu))
 # The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.

@@ -1,5 +1,6 @@
 """The compiler's door: one rounding in every fma, no silent float64, a cache that notices an edited formula."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -124,7 +125,7 @@ import lookahead_nb as lnb
 from lookahead_nb.kernels.cpu import step
 opt, params = lnb.SGD(lr=1.0), np.zeros(1)
 opt.step(params, np.ones(1), opt.init(params), check_finite=False)
-print(params[0], *step.plain_loop("sgd", np.float64).stats.cache_hits.values())
+print(params[0], *step.step_loop("sgd", np.float64, False).stats.cache_hits.values())
 """
 
 
@@ -198,3 +199,16 @@ def test_a_terminal_is_told_once_what_takes_so_long(monkeypatch, capsys):
         jit.compiled(types.float64(types.float64[::1]))(loop_of(name))
     line = "lookahead_nb is compiling its kernels for this CPU (told, ...). This takes seconds and happens once.\n"
     assert capsys.readouterr().err == line
+
+
+def test_ctrl_c_as_compiling_begins_leaves_garbage_collection_on(monkeypatch):
+    disable = gc.disable
+
+    def interrupted():
+        disable()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gc, "disable", interrupted)
+    with pytest.raises(KeyboardInterrupt), jit._without_garbage_collection():
+        pass
+    assert gc.isenabled()

@@ -224,7 +224,7 @@ def test_first_beyond_of_nothing(width):
 @pytest.mark.jit
 @pytest.mark.parametrize("rule", RULES)
 def test_no_new_specialisation_after_compiling(rule, width):
-    loops = kernels.plain_loop(rule, width), kernels.fused_loop(rule, width), kernels.sync_loop(width)
+    loops = kernels.step_loop(rule, width, False), kernels.fused_loop(rule, width, False), kernels.sync_loop(width)
     for mode, seed in itertools.product((KEEP, INTERPOLATE), (1, 2)):
         b = Buffers(rule, 5, width, mode, seed)
         b.step(kernels, rule)

@@ -10,7 +10,8 @@ import lookahead_nb
 PACKAGE = Path(lookahead_nb.__file__).parent / "kernels"
 CPU, GPU = (ast.parse((PACKAGE / room / "step.py").read_text(encoding="utf-8")) for room in ("cpu", "gpu"))
 # What other compiled code takes from the loops of its side.
-FOR_COMPILED_CODE = {"width_types", "signatures", "plain_loop", "fused_loop", "sync_loop", "average_all", "sync_slot"}
+FOR_COMPILED_CODE = {"width_types", "signatures", "plain_loop", "step_loop", "fused_loop", "sync_loop", "average_all"}
+FOR_COMPILED_CODE |= {"sync_slot"}
 ARRAYS = {"p", "g", "s1", "s2", "slow", "a1", "a2", "s", "a"}
 ARRAYS |= {f"{name}_" for name in ARRAYS}  # what a thread on a GPU holds of them
 VALUES = {"fast", "first", "second"}
@@ -38,7 +39,7 @@ def test_public_functions_have_the_same_names_order_and_parameters():
 @pytest.mark.parametrize("builder", ["_plain", "_fused"])
 def test_loops_and_kernels_have_the_same_parameters(builder):
     loop, kernel = (functions(functions(tree)[builder])[name] for tree, name in ((CPU, "loop"), (GPU, "kernel")))
-    assert parameters(loop) == parameters(kernel)
+    assert [*parameters(loop), "clock", "t"] == parameters(kernel)
     assert parameters(functions(CPU)["_sync"]) == parameters(functions(GPU)["_sync"])
 
 

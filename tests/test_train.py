@@ -543,9 +543,10 @@ def test_no_two_rules_share_a_symbol(dtype):
     # A run calls a loop by the address of its symbol. Numba tells symbols apart by qualified name, argument types and a
     # count that starts anew in every process: loops that two processes left in the cache may differ in the name alone.
     width = np.dtype(dtype).type
-    for loop in (cpu_step.plain_loop, cpu_step.fused_loop):
-        names = [next(iter(loop(rule, width).overloads.values())).fndesc.qualname for rule in RULES]
-        assert len(set(names)) == len(RULES)
+    loops = [cpu_step.plain_loop(rule, width) for rule in RULES]
+    loops += [loop(rule, width, False) for loop in (cpu_step.step_loop, cpu_step.fused_loop) for rule in RULES]
+    names = [next(iter(loop.overloads.values())).fndesc.qualname for loop in loops]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.jit

@@ -140,8 +140,8 @@ def _formulas_as_bitcode() -> Iterator[None]:
 def _without_garbage_collection() -> Iterator[None]:
     """Suspend the search for reference cycles: over the objects of Numba's compiler it takes a tenth of the time."""
     was_on = gc.isenabled()
-    gc.disable()
-    try:
+    try:  # around disable too: Ctrl-C may come right after it
+        gc.disable()
         yield
     finally:
         if was_on:

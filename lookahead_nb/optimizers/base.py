@@ -1,14 +1,19 @@
 """The common base of all optimizers: settings that make a state, a step in place, exact checkpoints.
 
 All arguments are checked here, once; the kernels check nothing. An error leaves arrays and state unchanged.
+
+A step is all or nothing for every exception, Ctrl-C too. On the host it is one compiled call that counts itself. All
+else that a step changes follows from the count, or is replaced by one assignment. On a GPU, interrupted work leaves a
+mark. The next use of the state then reads from the device whether the step was launched.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -28,6 +33,7 @@ from lookahead_nb.optimizers.coefficients import (
 )
 
 STEPS_AHEAD = 256  # their scalars are computed together: one by one they would cost as much as a step on 10,000 weights
+MOST_STEPS = 2**62  # of a checkpoint: beyond any run, and with STEPS_AHEAD still an int64
 
 
 class Slots(NamedTuple):
@@ -51,27 +57,52 @@ class Slots(NamedTuple):
 
 
 class UpcomingStep(NamedTuple):
-    """The numbers of the next step, computed ahead.
+    """The numbers of a step, computed ahead.
 
     Attributes
     ----------
     row : (8,) array
         The scalars of the step.
     sync : tuple or None
-        The last four arguments of ``step_and_sync``, () where the slow step is fitted, None without a sync.
-    slow_step : float
-        The slow step of the sync, NaN where it is fitted.
+        The settings of the sync as ``step_and_sync`` accepts them. Where the slow step is fitted, only its place in
+        ``Stretch.slow_steps``. None without a sync.
     t : int
         Steps taken after the step.
-    powers : tuple of 4 float
-        As :attr:`State.powers`, after the step.
     """
 
     row: np.ndarray
     sync: tuple | None
-    slow_step: float
     t: int
-    powers: Powers
+
+
+class Stretch(NamedTuple):
+    """A stretch of consecutive steps, computed ahead; a state moves on to the next one by a single assignment.
+
+    Attributes
+    ----------
+    clock : (1,) int64 array
+        Steps taken.
+    counter : (1,) int64 array
+        Where a kernel counts its step: the clock itself, on a GPU the state's marker.
+    first : int
+        Steps taken ahead of the stretch.
+    steps : list of UpcomingStep
+        Empty ahead of the first step of a state.
+    scalars : StepScalars
+        Gives the powers after each step of the stretch.
+    slow_steps : (syncs,) float64 array
+        The slow steps of the syncs in the stretch. A fitted one is NaN until its sync writes it.
+    syncs : int
+        Syncs ahead of the stretch, since the state was made.
+    """
+
+    clock: np.ndarray
+    counter: Any
+    first: int
+    steps: list[UpcomingStep]
+    scalars: StepScalars
+    slow_steps: np.ndarray
+    syncs: int
 
 
 # -------------------------------------------------------------------------------------------------------------- state
@@ -93,20 +124,41 @@ class State:
     def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
         self._device, self._done = device, None  # on a GPU: its number, and the event after which all work is done
-        self.t = 0
-        self.power1, self.power2, self._synced_power1, self._synced_power2 = FRESH
-        self._shows_slow = False
+        self._marker = backend.zeros(1, np.int64) if backend.is_device else None  # the last step that was launched
+        self._under_way = False  # on a GPU: work may be queued that is neither counted nor followed by the event
+        self._slow_steps: list[float] = []  # of the syncs ahead of the stretch
+        self._stretch = self._standing_at(0, FRESH, 0)
+        self._shown: tuple[Any, Any] | None = None  # while params hold the slow weights: the fast ones, and the block
         inner = optimizer.inner
         self._rule, self._slot_names = inner.rule, RULES[inner.rule][1]
         self._gradient_limit = self._width.type(gradient_limit(optimizer, width))
         self._s1 = backend.zeros(size if len(self._slot_names) > 0 else 0, width)
         self._s2 = backend.zeros(size if len(self._slot_names) > 1 else 0, width)
-        self._upcoming: list[UpcomingStep] = []  # the next step last
         self._own_buffers: list[Buffer] | None = None
         self._own_memory: tuple | None = None
 
     def __getstate__(self) -> dict[str, Any]:  # a copy has its own memory
-        return self.__dict__ | {"_own_buffers": None, "_own_memory": None, "_upcoming": [], "_done": None}
+        slow_steps, shown = self._taken_slow_steps(), self._shown
+        fresh: dict[str, Any] = {"_own_buffers": None, "_own_memory": None, "_done": None, "_slow_steps": slow_steps}
+        fresh["_stretch"] = self._standing_at(self.t, self.powers, len(slow_steps))
+        fresh["_shown"] = shown and (shown[0], None)  # no block surrounds a copy
+        return self.__dict__ | fresh
+
+    @property
+    def t(self) -> int:
+        """Steps taken."""
+        self._recover()
+        return int(self._stretch.clock[0])
+
+    @property
+    def power1(self) -> float:
+        """The power beta1**t for the bias corrections."""
+        return self.powers[0]
+
+    @property
+    def power2(self) -> float:
+        """The power beta2**t for the bias corrections."""
+        return self.powers[1]
 
     @property
     def optimizer(self) -> Any:
@@ -120,13 +172,38 @@ class State:
     @contextmanager
     def _turn(self, *arrays: Any) -> Iterator[None]:
         """On a GPU: queue the block on the stream of the first array, after all work on the state and the arrays."""
+        self._recover()
+        self._under_way = self._on_device
         with self._backend.turn(self._device, arrays, self._done) as self._done:
             yield
+        self._under_way = False
+
+    def _recover(self) -> None:
+        """On a GPU, after an exception inside a turn: wait, and count the step if it was launched."""
+        if self._under_way:
+            with self._backend.on(self._device):
+                self._backend.synchronize()
+                launched = int(self._backend.to_host(self._marker)[0])
+            self._stretch.clock[0] = max(launched, int(self._stretch.clock[0]))
+            self._under_way = False
 
     def _settle(self) -> None:
         """Wait until the work on the state is done, so that its arrays may be read on any stream."""
+        self._recover()
         if self._done is not None:
             self._done.synchronize()
+
+    def _take_back(self, p: Buffer) -> None:
+        """Return the fast weights to params once the block of ``slow_weights`` is left, in whatever way."""
+        if self._shown is None:
+            return
+        fast, block = self._shown
+        if block is not None and (inside := block()) is not None and inside.entered:
+            raise RuntimeError("params hold the slow weights: leave the block `with slow_weights(...)` first")
+        array = p.array()  # it may be on another stream now
+        with self._turn(array):
+            self._backend.assign(array, fast)
+        self._shown = None
 
     def _buffers(self) -> list[Buffer]:
         """Return the memory of the state, to compare with the arguments of a step; computed once."""
@@ -148,7 +225,7 @@ class State:
             and params.flags.carray  # contiguous, aligned and writeable
             and grad.flags.c_contiguous
             and grad.flags.aligned
-            and not (self._on_device or self._shows_slow)
+            and not (self._on_device or self._shown)
             and are_apart(params, grad, memory)
         )
 
@@ -166,7 +243,19 @@ class State:
     @property
     def powers(self) -> Powers:
         """Powers of beta1 and beta2 to the t, now and at the last sync."""
-        return self.power1, self.power2, self._synced_power1, self._synced_power2
+        self._recover()
+        return self._powers()
+
+    def _powers(self) -> Powers:
+        return self._stretch.scalars.powers_after(int(self._stretch.clock[0]))
+
+    @property
+    def _synced_power1(self) -> float:
+        return self.powers[2]
+
+    @property
+    def _synced_power2(self) -> float:
+        return self.powers[3]
 
     def _start_at(self, params: Any) -> None:
         """Fill the arrays that start as a copy of the weights."""
@@ -177,27 +266,65 @@ class State:
     def _slot_attributes(self) -> dict[str, str]:
         return dict(zip(self._slot_names, ("_s1", "_s2"), strict=False))
 
+    def _standing_at(self, t: int, powers: Powers, syncs: int) -> Stretch:
+        """Return the stretch of a state that has taken t steps, with none computed ahead."""
+        scalars = StepScalars(self._optimizer, self._width.type, t, powers)
+        return self._stretch_of(np.array([t], np.int64), [], scalars, [], syncs)
+
+    def _stretch_of(
+        self, clock: np.ndarray, steps: list, scalars: StepScalars, slow_steps: list, syncs: int
+    ) -> Stretch:
+        counter = self._marker if self._on_device else clock
+        return Stretch(clock, counter, int(clock[0]), steps, scalars, np.array(slow_steps, np.float64), syncs)
+
     def _next_step(self) -> UpcomingStep:
-        if not self._upcoming:
-            width, sync = self._width.type, self._optimizer.sync or NO_SYNC
-            scalars = StepScalars(self._optimizer, width, self.t, self.powers)
-            for t, row in enumerate(scalars.stretch(STEPS_AHEAD), self.t + 1):
-                arguments: tuple | None = None
-                slow_step = math.nan
-                if sync.period and t % sync.period == 0:
-                    arguments = ()
-                    if sync.slow_steps:
-                        slow_step, rest = sync.slow_steps[(t // sync.period - 1) % len(sync.slow_steps)]
-                        arguments = width(slow_step), width(rest), sync.pull_back, INNER_STATES[sync.inner_state]
-                self._upcoming.append(UpcomingStep(row, arguments, slow_step, t, scalars.powers_after(t)))
-            self._upcoming.reverse()
-        return self._upcoming[-1]
+        stretch = self._stretch
+        ahead = stretch.clock.item() - stretch.first
+        if ahead < len(stretch.steps):
+            return stretch.steps[ahead]
+        return self._next_stretch().steps[0]
+
+    def _next_stretch(self) -> Stretch:
+        """Compute the next steps; nothing of the state changes but the last assignment."""
+        width, sync, clock = self._width.type, self._optimizer.sync or NO_SYNC, self._stretch.clock.copy()
+        first = int(clock[0])
+        scalars = StepScalars(self._optimizer, width, first, self._powers())
+        steps, slow_steps = list[UpcomingStep](), list[float]()
+        for t, row in enumerate(scalars.stretch(STEPS_AHEAD), first + 1):
+            arguments: tuple | None = None
+            if sync.period and t % sync.period == 0:
+                slow_step, arguments = math.nan, (len(slow_steps),)
+                if sync.slow_steps:
+                    slow_step, rest = sync.slow_steps[(t // sync.period - 1) % len(sync.slow_steps)]
+                    arguments = width(slow_step), width(rest), sync.pull_back, INNER_STATES[sync.inner_state]
+                slow_steps.append(slow_step)
+            steps.append(UpcomingStep(row, arguments, t))
+        syncs = self._keep_slow_steps(self._stretch_of_slow_steps())
+        self._stretch = self._stretch_of(clock, steps, scalars, slow_steps, syncs)
+        return self._stretch
+
+    def _stretch_of_slow_steps(self) -> list[float]:
+        """Return the slow steps of the syncs that the stretch has taken so far."""
+        period, stretch = (self._optimizer.sync or NO_SYNC).period, self._stretch
+        count = int(stretch.clock[0]) // period - stretch.first // period if period else 0
+        return stretch.slow_steps[:count].tolist()
+
+    def _keep_slow_steps(self, slow_steps: list[float]) -> int:
+        """Add slow steps to those ahead of the stretch and return their number; a second time it changes nothing."""
+        syncs = self._stretch.syncs  # what lies beyond comes from an interrupted call
+        self._slow_steps[syncs:] = slow_steps
+        return syncs + len(slow_steps)
+
+    def _taken_slow_steps(self) -> list[float]:
+        self._recover()
+        return self._slow_steps[: self._stretch.syncs] + self._stretch_of_slow_steps()
 
     def _take(self, p: Any, g: Any, step: UpcomingStep) -> None:
-        """Take a step on arrays of the backend, without moving the clock."""
-        kernels_of(self._on_device).step(self._rule, p, g, self._s1, self._s2, step.row)
+        """Take a step on arrays of the backend."""
+        counter = self._stretch.counter
+        kernels_of(self._on_device).step(self._rule, p, g, self._s1, self._s2, step.row, counter, step.t)
 
-    def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:  # noqa: ARG002
+    def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:
         """Set the clock after a compiled run has moved the arrays.
 
         Parameters
@@ -207,13 +334,10 @@ class State:
         powers : tuple of 4 float
             As :attr:`powers`.
         slow_steps : list of float, optional
-            The slow steps of the syncs of that run; used by Lookahead.
+            The slow steps of the syncs of that run.
         """
-        self._move_clock(t, powers)
-        self._upcoming = []
-
-    def _move_clock(self, t: int, powers: Powers) -> None:
-        self.t, (self.power1, self.power2, self._synced_power1, self._synced_power2) = t, powers
+        syncs = self._keep_slow_steps(self._stretch_of_slow_steps() + (slow_steps or []))
+        self._stretch = self._standing_at(t, powers, syncs)
 
     def _parts(self) -> tuple[dict[str, str], dict[str, str]]:
         """Return (numbers, arrays): the attributes of the state by their names in a checkpoint."""
@@ -240,10 +364,11 @@ class State:
         expected = {"settings", "size", "width", *numbers, *arrays}
         if set(stored) != expected:
             raise ValueError(f"arrays must hold exactly {sorted(expected)}, got {sorted(stored)}")
-        read: dict[str, Any] = {}
+        read: dict[str, Any] = {"_synced_power1": 1.0, "_synced_power2": 1.0}
         for name, attribute in numbers.items():
             number = np.asarray(stored[name])[()]
-            read[attribute] = whole_number(name, number, 0) if name == "t" else real_number(name, number, 0, 1)
+            at_most = MOST_STEPS if name == "t" else 1
+            read[attribute] = (whole_number if name == "t" else real_number)(name, number, 0, at_most)
         for name, attribute in arrays.items():
             array = np.asarray(stored[name])
             if array.shape != (self._size,) or array.dtype != self._width:
@@ -251,9 +376,10 @@ class State:
                 raise ValueError(f"arrays[{name!r}] must be {expected_array}, got {array.shape} {array.dtype}")
             with self._backend.on(self._device):
                 read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
-        for attribute, value in read.items():
-            setattr(self, attribute, value)
-        self._own_buffers, self._own_memory, self._upcoming = None, None, []
+        for attribute in arrays.values():
+            setattr(self, attribute, read[attribute])
+        powers = read["power1"], read["power2"], read["_synced_power1"], read["_synced_power2"]
+        self._stretch = self._standing_at(read["t"], powers, 0)
         return self
 
 
@@ -372,6 +498,11 @@ class Optimizer:
             If the gradient is refused; the message names the step.
         RuntimeError
             Inside ``slow_weights``.
+
+        Notes
+        -----
+        The step is taken as a whole or not at all, whatever exception comes, KeyboardInterrupt too. ``state.t`` shows
+        which.
         """
         flag("check_finite", check_finite)
         if isinstance(state, State) and state._optimizer is self and state._fits(params, grad):  # nearly always
@@ -391,8 +522,8 @@ class Optimizer:
                 raise FloatingPointError(f"grad[{at}] = {value!r} {fault} at step {state.t + 1}; nothing was changed")
         step = state._next_step()
         state._take(p, g, step)
-        state._upcoming.pop()
-        state._move_clock(step.t, step.powers)
+        if state._on_device:
+            state._stretch.clock[0] = step.t
 
     def restore(self, arrays: Mapping[str, Any], *, like: Any = None) -> Any:
         """Return the state that ``to_arrays`` stored, for an exact resume at any step between two syncs.
@@ -477,8 +608,7 @@ class Optimizer:
             raise ValueError(f"params must be a {expected} like the state, got {p.describe()}")
         if state._device != p.device:
             raise ValueError(f"params must be on CUDA device {state._device} like the state, got device {p.device}")
-        if state._shows_slow:
-            raise RuntimeError("params hold the slow weights: leave the block `with slow_weights(...)` first")
+        state._take_back(p)
 
 
 class WithSlowWeights(Optimizer):
@@ -489,21 +619,20 @@ class WithSlowWeights(Optimizer):
         """Whether there is a second set of weights to evaluate: yes."""
         return True
 
-    @contextmanager
-    def slow_weights(self, params: Any, state: Any) -> Iterator[None]:
+    def slow_weights(self, params: Any, state: Any) -> AbstractContextManager[None]:
         """Return a context in which params hold the slow weights, and exactly the fast ones again after it.
 
-        The fast weights return after an exception too. Inside the block ``step`` and a second ``slow_weights`` raise
-        RuntimeError.
+        The fast weights return after an exception too. If a Ctrl-C at the very end of the block prevents that, the next
+        ``step`` or ``slow_weights`` returns them. Inside the block both raise RuntimeError.
 
         Parameters
         ----------
         params, state
             As in :meth:`step`.
 
-        Yields
-        ------
-        None
+        Returns
+        -------
+        context manager
 
         Raises
         ------
@@ -523,22 +652,34 @@ class WithSlowWeights(Optimizer):
         >>> params.tolist()
         [2.0]
         """
-        p = Buffer("params", params, writes=True)
-        self._check_state(p, state)
-        backend, array = state._backend, p.array()
+        return _SlowBlock(self, params, state)
+
+
+class _SlowBlock(AbstractContextManager[None]):
+    """The block of ``slow_weights``. The state refers to it weakly, so that a block that was left cannot hold it up."""
+
+    def __init__(self, optimizer: Optimizer, params: Any, state: Any) -> None:
+        self.optimizer, self.params, self.state, self.entered = optimizer, params, state, False
+
+    def __enter__(self) -> None:
+        self.p, state = Buffer("params", self.params, writes=True), self.state
+        self.optimizer._check_state(self.p, state)
+        array = self.p.array()
         with state._turn(array):
-            fast = backend.copy(array)
-            slow = self.slow_from(fast, state)
-        state._shows_slow = True
+            fast = state._backend.copy(array)
+            slow = self.optimizer.slow_from(fast, state)
         try:
+            state._shown = fast, weakref.ref(self)
             with state._turn(array):
-                backend.assign(array, slow)
-            yield
-        finally:
-            array = p.array()  # it may be on another stream now
-            with state._turn(array):
-                backend.assign(array, fast)
-            state._shows_slow = False
+                state._backend.assign(array, slow)
+            self.entered = True
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        self.entered = False  # an exception below is made good by the next use of the state
+        self.state._take_back(self.p)
 
 
 def _canonical(optimizer: Optimizer) -> str:

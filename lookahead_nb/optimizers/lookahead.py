@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb.checks import flag, one_of, real_number, whole_number
-from lookahead_nb.kernels.cpu.adaptive import fitted
-from lookahead_nb.kernels.formulas import KEEP
+from lookahead_nb.kernels.cpu.adaptive import step_fit_and_sync
 from lookahead_nb.optimizers.base import Slots, State, UpcomingStep, WithSlowWeights
 from lookahead_nb.optimizers.buffers import kernels_of
-from lookahead_nb.optimizers.coefficients import INNER_STATES, Powers, Sync
+from lookahead_nb.optimizers.coefficients import INNER_STATES, Sync
 from lookahead_nb.optimizers.rules import INNER_RULES, AdamW, InnerOptimizer
 
 
@@ -30,7 +29,7 @@ class LookaheadState(State):
     slow : (n,) array
         The slow weights, a read-only view on the host.
     slow_steps : list of float
-        The slow steps of all syncs since ``init`` or ``restore``.
+        The slow steps of all syncs since ``init`` or ``restore``, a new list every time.
     t, slots, power1, power2
         As in :class:`State`.
 
@@ -46,7 +45,6 @@ class LookaheadState(State):
         self._slow = backend.zeros(size, width)
         self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
         self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
-        self.slow_steps: list[float] = []
         if optimizer.adapts and backend.is_device:
             raise ValueError("slow_step_size must be a number or numbers for params on a GPU, got 'adaptive'")
 
@@ -65,16 +63,10 @@ class LookaheadState(State):
         """All arrays of the state, as the kernels of whole runs accept them."""
         return Slots(self._s1, self._s2, self._slow, self._a1, self._a2)
 
-    def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:
-        """Set the clock after a compiled run has moved the arrays.
-
-        Parameters
-        ----------
-        t, powers, slow_steps
-            As in :meth:`State.arrive`.
-        """
-        super().arrive(t, powers)
-        self.slow_steps += slow_steps or []
+    @property
+    def slow_steps(self) -> list[float]:
+        """The slow steps of all syncs since ``init`` or ``restore``."""
+        return self._taken_slow_steps()
 
     def _start_at(self, params: Any) -> None:
         super()._start_at(params)
@@ -84,22 +76,18 @@ class LookaheadState(State):
         if step.sync is None:
             super()._take(p, g, step)
         elif self._optimizer.adapts:
-            self._step_and_fit(p, g, step.row)
+            self._step_and_fit(p, g, step, *step.sync)
         else:
             slots = self._s1, self._s2, step.row
             anchors = self._slow, self._a1, self._a2
-            kernels_of(self._on_device).step_and_sync(self._rule, p, g, slots, anchors, step.sync)
-            self.slow_steps.append(step.slow_step)
+            counted = self._stretch.counter, step.t
+            kernels_of(self._on_device).step_and_sync(self._rule, p, g, slots, anchors, step.sync, *counted)
 
-    def _step_and_fit(self, p: np.ndarray, g: np.ndarray, row: np.ndarray) -> None:
+    def _step_and_fit(self, p: np.ndarray, g: np.ndarray, step: UpcomingStep, n: int) -> None:
         """Take a step, fit the slow step and sync with it; slow steps are fitted on the host only."""
-        opt, kernels, width, before = self._optimizer, kernels_of(False), self._width.type, p.copy()
-        kernels.step(self._rule, p, g, self._s1, self._s2, row)
-        lr, lowest = opt.inner.schedule(self.t + 1), opt.slow_step_size.lowest
-        slow_step, rest = fitted(before, p, self._slow, g, self._s2, row, lr, lowest)
-        anchors = (self._slow, self._a1, self._a2)
-        kernels.sync(p, self._s1, self._s2, *anchors, width(slow_step), width(rest), opt.pull_back, KEEP)
-        self.slow_steps.append(slow_step)
+        opt, slots = self._optimizer, (self._s1, self._s2, step.row)
+        fit = opt.inner.schedule(step.t), opt.slow_step_size.lowest, self._stretch.slow_steps, n
+        step_fit_and_sync(self._rule, p, g, slots, self._slow, fit, self._stretch.counter, step.t)
 
     def _parts(self) -> tuple[dict[str, str], dict[str, str]]:
         numbers, arrays = super()._parts()

@@ -135,9 +135,9 @@ def test_more_weights_than_32_bits_can_count():
         p[edge : edge + size].copy_to_device(weights)
         g[edge : edge + size].copy_to_device(gradient)
     none, row = cuda.device_array(0, np.float32), Buffers("sgd", 1, np.float32).row
-    gpu_step.step("sgd", p, g, none, none, row)
+    gpu_step.step("sgd", p, g, none, none, row, cuda.to_device(np.zeros(1, np.int64)), 1)
     for edge, (weights, gradient) in values.items():
-        cpu_step.step("sgd", weights, gradient, weights[:0], weights[:0], row)
+        cpu_step.step("sgd", weights, gradient, weights[:0], weights[:0], row, np.zeros(1, np.int64), 1)
         assert gpu.to_host(p[edge : edge + size]).tobytes() == weights.tobytes()
 
 
@@ -298,7 +298,8 @@ def test_a_thread_counts_beyond_32_bits(monkeypatch):
         monkeypatch.setattr(gpu_step, "cuda", there)
         p = Sparse()
         formula, slots = formulas.RULES["sgd"]
-        gpu_step._plain(formula, len(slots), np.float32)(p, Sparse(), Sparse(), Sparse(), (np.float32(0.5),) * 8)
+        kernel = gpu_step._plain(formula, len(slots), np.float32)
+        kernel(p, Sparse(), Sparse(), Sparse(), (np.float32(0.5),) * 8, [0], 1)
         return sorted(p)
 
     class Local:

@@ -57,6 +57,9 @@ def linked(ptx):
     return core.Linker(code, options=core.LinkerOptions(arch="sm_90")).link("cubin").code
 
 
+CLOCK = types.int64[::1], types.int64  # of a step: the array in which it counts itself, and its number
+
+
 def arguments(width, vectors):
     scalar = SCALARS[width]
     return [scalar[::1]] * vectors, [scalar, scalar, types.boolean, types.int64]
@@ -65,14 +68,15 @@ def arguments(width, vectors):
 def plain(rule, width, accessed):
     formula, slots = formulas.RULES[rule]
     vectors, _ = arguments(width, 4)
-    return compiled(kernels._plain(formula, len(slots), accessed), *vectors, types.UniTuple(SCALARS[width], 8))
+    row = types.UniTuple(SCALARS[width], 8)
+    return compiled(kernels._plain(formula, len(slots), accessed), *vectors, row, *CLOCK)
 
 
 def fused(rule, width, accessed):
     formula, slots = formulas.RULES[rule]
     vectors, how = arguments(width, 4)
     row = types.UniTuple(SCALARS[width], 8)
-    return compiled(kernels._fused(formula, len(slots), accessed), *vectors, row, *vectors[:3], *how)
+    return compiled(kernels._fused(formula, len(slots), accessed), *vectors, row, *vectors[:3], *how, *CLOCK)
 
 
 def accesses(ptx):

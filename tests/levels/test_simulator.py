@@ -14,7 +14,9 @@ from lookahead_nb.kernels import gpu
 from lookahead_nb.kernels.cpu import step as cpu_step
 from lookahead_nb.kernels.gpu import cuda
 from lookahead_nb.kernels.gpu import step as gpu_step
+from lookahead_nb.optimizers import base
 from tests.support.cases import INNER, INNER_STATES, MODES, RULES, WRAPPED, Buffers, how, picture, problem, run
+from tests.support.interrupts import each_boundary, everything
 
 pytestmark = [
     pytest.mark.gpu,
@@ -160,6 +162,57 @@ def test_slow_weights_on_a_device(rng, device_arrays):
         with pytest.raises(RuntimeError, match="slow"):
             opt.step(params, device_arrays(gradients[0]), state)
     assert params.copy_to_host().tobytes() == fast.tobytes()
+
+
+def test_an_interrupted_step_on_a_device_is_all_or_nothing(rng, device_arrays, monkeypatch):
+    monkeypatch.setattr(base, "STEPS_AHEAD", 2)
+    opt = lnb.Lookahead(INNER["sgd_momentum"], sync_period=3, inner_state="interpolate")
+    start, gradients = problem(rng, 4, 3)
+    before, after, end = (everything(*run(opt, start, gradients[:n])) for n in (2, 3, None))
+    gradients, counts = [device_arrays(g) for g in gradients], [0, 0]
+
+    def attempt():
+        params = device_arrays(start)
+        state = opt.init(params)
+        for g in gradients[:2]:
+            opt.step(params, g, state)
+
+        def compare_and_go_on():
+            assert everything(params.copy_to_host(), state) in (before, after)
+            counts[state.t - 2] += 1
+            for g in gradients[state.t :]:
+                opt.step(params, g, state)
+            assert everything(params.copy_to_host(), state) == end
+
+        return lambda: opt.step(params, gradients[2], state), compare_and_go_on
+
+    each_boundary(attempt, every=3)
+    assert min(counts) > 10
+
+
+def test_fast_weights_on_a_device_outlive_an_interrupt_of_slow_weights(rng, device_arrays):
+    opt = lnb.Lookahead(INNER["sgd_momentum"], sync_period=2)
+    start, gradients = problem(rng, 4, 3)
+    expected = everything(*run(opt, start, gradients))
+    gradients = [device_arrays(g) for g in gradients]
+
+    def attempt():
+        params = device_arrays(start)
+        state = opt.init(params)
+        for g in gradients[:3]:
+            opt.step(params, g, state)
+
+        def look():
+            with opt.slow_weights(params, state):
+                pass
+
+        def go_on():
+            opt.step(params, gradients[3], state)
+            assert everything(params.copy_to_host(), state) == expected
+
+        return look, go_on
+
+    assert each_boundary(attempt, every=3) > 300
 
 
 def test_average_of_schedule_free_on_a_device(rng, width, device_arrays):

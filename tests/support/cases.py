@@ -121,21 +121,25 @@ class Buffers:
             self.outer[name] = place(outer)
             self.inner[name] = self.outer[name][guard : guard + size]
         self.guard, self.row = guard, step_table(INNER[rule], 3, width)[2]
+        self.clock, self.t = place(np.zeros(1, np.int64)), 0
 
     def __getattr__(self, name):
         return self.inner[name]
 
     def step(self, kernels, rule):
-        kernels.step(rule, self.p, self.g, self.s1, self.s2, self.row)
+        self.t += 1
+        kernels.step(rule, self.p, self.g, self.s1, self.s2, self.row, self.clock, self.t)
 
     def step_and_sync(self, kernels, rule, *how):
         slots, anchors = (self.s1, self.s2, self.row), (self.slow, self.a1, self.a2)
-        kernels.step_and_sync(rule, self.p, self.g, slots, anchors, how)
+        self.t += 1
+        kernels.step_and_sync(rule, self.p, self.g, slots, anchors, how, self.clock, self.t)
 
     def sync(self, kernels, *how):
         kernels.sync(self.p, self.s1, self.s2, self.slow, self.a1, self.a2, *how)
 
     def everything(self, to_host=lambda array: array):
+        assert int(to_host(self.clock)[0]) == self.t * (self.p.size > 0 or isinstance(self.clock, np.ndarray))
         return b"".join(to_host(outer).tobytes() for outer in self.outer.values())
 
     def guards_are_intact(self, to_host=lambda array: array):

@@ -75,6 +75,10 @@ def turn(device: None, arrays: Any, before: Any = None) -> nullcontext:
     return nullcontext()
 
 
+def synchronize() -> None:
+    """Wait for nothing: on the host all work is done when its call returns."""
+
+
 def adopt(array: np.ndarray) -> np.ndarray:
     """Return the array in the form that this backend's kernels accept, without a copy.
 

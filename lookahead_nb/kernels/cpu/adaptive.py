@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import types
+from numba import prange, types
 
-from lookahead_nb.kernels.compiler import compiled, formula
-from lookahead_nb.kernels.cpu.step import width_types
-from lookahead_nb.kernels.formulas import lowest_point, model_sums
+from lookahead_nb.kernels.compiler import compiled, formula, like, named
+from lookahead_nb.kernels.cpu import step
+from lookahead_nb.kernels.formulas import KEEP, RULES, lowest_point, model_sums
 
 
 @formula
@@ -31,45 +31,88 @@ def _fitted(before, p, slow, g, v, c, lr, lowest):
     return lowest_point(along, curvature, lowest)
 
 
+@formula
+def _fit_and_sync(before, p, g, s1, s2, c, slow, lr, lowest, slow_steps, n):
+    size, rest = _fitted(before, p, slow, g, s2, c, lr, lowest)
+    sync = like(c[0], size), like(c[0], rest), True, KEEP
+    step._sync(p, s1, s2, slow, s1[:0], s2[:0], *sync)
+    slow_steps[n] = size
+
+
+def _adapting(loop):
+    def adapting(p, g, s1, s2, c, slow, before, lr, lowest, slow_steps, n, clock, t):
+        for i in range(p.size):
+            before[i] = p[i]
+        loop(p, g, s1, s2, c)
+        _fit_and_sync(before, p, g, s1, s2, c, slow, lr, lowest, slow_steps, n)
+        clock[0] = t
+
+    return named(f"adapting_{loop.__name__}", adapting)
+
+
+def _chunked_adapting(loop):
+    def adapting(p, g, s1, s2, c, slow, before, lr, lowest, slow_steps, n, clock, t):
+        for chunk in prange((p.size + step.CHUNK - 1) // step.CHUNK):
+            lo = chunk * step.CHUNK
+            hi = min(lo + step.CHUNK, p.size)
+            for i in range(lo, hi):
+                before[i] = p[i]
+            loop(p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c)
+        _fit_and_sync(before, p, g, s1, s2, c, slow, lr, lowest, slow_steps, n)
+        clock[0] = t
+
+    return named(f"chunked_adapting_{loop.__name__}", adapting)
+
+
 @lru_cache(None)
-def _fitted_loop(width):
-    _, _, readonly = width_types(width)
-    number = types.float64
-    return compiled(types.UniTuple(number, 2)(*[readonly] * 6, number, number), nogil=True)(_fitted)
+def _adapting_loop(rule, width, parallel):
+    update, slots = RULES[rule]
+    loop = formula(step._plain(update, len(slots)))
+    _, vector, readonly = step.width_types(width)
+    of_rule, numbers = (vector, readonly, vector, vector, readonly), types.float64[::1]
+    of_fit = (vector, vector, types.float64, types.float64, numbers, types.int64)
+    signature = types.void(*of_rule, *of_fit, types.int64[::1], types.int64)
+    function = (_chunked_adapting if parallel else _adapting)(loop)
+    return compiled(signature, nogil=True, parallel=parallel)(function)
 
 
-def fitted(
-    before: np.ndarray,
+def step_fit_and_sync(
+    rule: str,
     p: np.ndarray,
-    slow: np.ndarray,
     g: np.ndarray,
-    v: np.ndarray,
-    c: np.ndarray,
-    lr: float,
-    lowest: float,
-) -> tuple[float, float]:
-    """Return the slow step at which the model is lowest, and 1 minus it.
+    slots: tuple,
+    slow: np.ndarray,
+    fit: tuple,
+    clock: np.ndarray,
+    t: int,
+) -> None:
+    """Take one step of the rule, fit the slow step and sync with it, all in one compiled call that counts itself.
 
     Parameters
     ----------
-    before, p : (n,) array
-        The fast weights ahead of the step that syncs and after it, float32 or float64.
-    slow, g, v : (n,) array
-        The slow weights, the gradient at ``before``, and AdamW's second moment after the step.
-    c : (8,) array
-        The scalars of the step.
-    lr : float64
-        Its learning rate.
-    lowest : float64
-        The smallest slow step, in (0, 1].
-
-    Returns
-    -------
-    tuple of 2 float64
-        The slow step, in [lowest, 1], and 1 minus it.
+    rule : str
+        A key of ``formulas.RULES`` with AdamW's second moment as its second slot.
+    p : (n,) array
+        The fast weights, float32 or float64; changed in place.
+    g : (n,) array
+        The gradient.
+    slots : tuple
+        s1, s2, c as in ``step.step``.
+    slow : (n,) array
+        The slow weights, changed in place.
+    fit : tuple
+        lr, lowest : float, the learning rate of the step and the smallest slow step, in (0, 1]; slow_steps : float64
+        array, in which element n : int becomes the slow step, in [lowest, 1].
+    clock, t
+        As in ``step.step``.
     """
     width: Any = p.dtype.type
-    return _fitted_loop(width)(before, p, slow, g, v, c, lr, lowest)
+    before = np.empty_like(p)
+    if p.size < step.PARALLEL_FROM:
+        _adapting_loop(rule, width, False)(p, g, *slots, slow, before, *fit, clock, t)
+    else:
+        with step._one_launch:
+            _adapting_loop(rule, width, True)(p, g, *slots, slow, before, *fit, clock, t)
 
 
 @formula
@@ -82,8 +125,12 @@ def step_of_sync(n, syncs, p, slow, g, v, c):
         The number of the sync, from 0.
     syncs : bundles.SyncsOfOneRun
         The given slow steps, or the place for fitted ones.
-    p, slow, g, v, c : array
-        As in :func:`fitted`.
+    p : (n,) array
+        The fast weights after the step that syncs.
+    slow, g, v : (n,) array
+        The slow weights, the gradient of the step, and AdamW's second moment after it.
+    c : (8,) array
+        The scalars of the step.
 
     Returns
     -------

@@ -3,6 +3,9 @@
 The mirror of ``gpu/step.py``: same names, order and arguments. Only one thread touches element i, and no element
 depends on another, so the result does not depend on the number of threads. Arguments are checked in ``optimizers``.
 The public functions describe them.
+
+A step counts itself: the compiled call that moves the arrays sets the clock last. So no Python instruction, at which an
+interrupt could arrive, lies between the two.
 """
 
 from __future__ import annotations
@@ -75,6 +78,22 @@ def _fused(rule, slots):
     return named(f"fused_{rule.__name__}", loop)
 
 
+def _counted_plain(loop):
+    def step(p, g, s1, s2, c, clock, t):
+        loop(p, g, s1, s2, c)
+        clock[0] = t
+
+    return named(f"counted_{loop.__name__}", step)
+
+
+def _counted_fused(loop):
+    def step(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t):
+        loop(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state)
+        clock[0] = t
+
+    return named(f"counted_{loop.__name__}", step)
+
+
 @formula
 def _sync_slot(s, a, size, rest, inner_state):
     if inner_state == RESET:
@@ -86,6 +105,7 @@ def _sync_slot(s, a, size, rest, inner_state):
             s[i] = a[i]
 
 
+@formula
 def _sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
     for i in range(p.size):
         slow[i] = pull(slow[i], p[i], size, rest)
@@ -133,9 +153,13 @@ def signatures(width: Any) -> tuple[Any, Any, Any]:
     )
 
 
+def _counted(signature):
+    return types.void(*signature.args, types.int64[::1], types.int64)
+
+
 @lru_cache(None)
 def plain_loop(rule: str, width: Any) -> Callable:
-    """Return the compiled serial loop of a rule.
+    """Return the compiled serial loop of a rule, for other compiled code.
 
     Parameters
     ----------
@@ -153,9 +177,10 @@ def plain_loop(rule: str, width: Any) -> Callable:
     return compiled(signatures(width)[0], nogil=True)(_plain(update, len(slots)))
 
 
+# These use formulas, not the serial loops: a closure over a compiled function never hits Numba's cache.
 @lru_cache(None)
-def fused_loop(rule: str, width: Any) -> Callable:
-    """Return the compiled serial loop of a rule and a sync.
+def step_loop(rule: str, width: Any, parallel: bool) -> Callable:
+    """Return the compiled step of a rule, which counts itself.
 
     Parameters
     ----------
@@ -163,14 +188,42 @@ def fused_loop(rule: str, width: Any) -> Callable:
         A key of ``formulas.RULES``.
     width : type
         ``np.float32`` or ``np.float64``.
+    parallel : bool
+        Whether several threads share the loop.
 
     Returns
     -------
     function
-        ``loop(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state)``.
+        ``step(p, g, s1, s2, c, clock, t)``.
     """
     update, slots = RULES[rule]
-    return compiled(signatures(width)[1], nogil=True)(_fused(update, len(slots)))
+    loop = formula(_plain(update, len(slots)))
+    function = _chunked_plain(loop) if parallel else _counted_plain(loop)
+    return compiled(_counted(signatures(width)[0]), nogil=True, parallel=parallel)(function)
+
+
+@lru_cache(None)
+def fused_loop(rule: str, width: Any, parallel: bool) -> Callable:
+    """Return the compiled step of a rule with a sync, which counts itself.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    width : type
+        ``np.float32`` or ``np.float64``.
+    parallel : bool
+        Whether several threads share the loop.
+
+    Returns
+    -------
+    function
+        ``step(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t)``.
+    """
+    update, slots = RULES[rule]
+    loop = formula(_fused(update, len(slots)))
+    function = _chunked_fused(loop) if parallel else _counted_fused(loop)
+    return compiled(_counted(signatures(width)[1]), nogil=True, parallel=parallel)(function)
 
 
 @lru_cache(None)
@@ -197,17 +250,18 @@ def _average_loop(width):
 
 
 def _chunked_plain(loop):
-    def driver(p, g, s1, s2, c):
+    def driver(p, g, s1, s2, c, clock, t):
         for chunk in prange((p.size + CHUNK - 1) // CHUNK):
             lo = chunk * CHUNK
             hi = min(lo + CHUNK, p.size)
             loop(p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c)
+        clock[0] = t
 
     return named(f"chunked_{loop.__name__}", driver)
 
 
 def _chunked_fused(loop):
-    def driver(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
+    def driver(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t):
         for chunk in prange((p.size + CHUNK - 1) // CHUNK):
             lo = chunk * CHUNK
             hi = min(lo + CHUNK, p.size)
@@ -215,26 +269,21 @@ def _chunked_fused(loop):
                 p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c,
                 slow[lo:hi], a1[lo:hi], a2[lo:hi], size, rest, pull_back, inner_state,
             )  # fmt: skip
+        clock[0] = t
 
     return named(f"chunked_{loop.__name__}", driver)
 
 
-# Both use formulas, not the serial loops: a closure over a compiled function never hits Numba's cache.
-@lru_cache(None)
-def _parallel_plain_loop(rule, width):
-    update, slots = RULES[rule]
-    driver = _chunked_plain(formula(_plain(update, len(slots))))
-    return compiled(signatures(width)[0], nogil=True, parallel=True)(driver)
-
-
-@lru_cache(None)
-def _parallel_fused_loop(rule, width):
-    update, slots = RULES[rule]
-    driver = _chunked_fused(formula(_fused(update, len(slots))))
-    return compiled(signatures(width)[1], nogil=True, parallel=True)(driver)
-
-
-def step(rule: str, p: np.ndarray, g: np.ndarray, s1: np.ndarray, s2: np.ndarray, c: np.ndarray) -> None:
+def step(
+    rule: str,
+    p: np.ndarray,
+    g: np.ndarray,
+    s1: np.ndarray,
+    s2: np.ndarray,
+    c: np.ndarray,
+    clock: np.ndarray,
+    t: int,
+) -> None:
     """Take one step of the rule; the slow weights are neither read nor written.
 
     Parameters
@@ -249,16 +298,29 @@ def step(rule: str, p: np.ndarray, g: np.ndarray, s1: np.ndarray, s2: np.ndarray
         The inner state, changed in place; without elements where the rule has no such slot.
     c : (8,) array
         The scalars of the step.
+    clock : (1,) int64 array
+        Becomes t, after all other arrays have changed.
+    t : int
+        The number of the step.
     """
     width: Any = p.dtype.type
     if p.size < PARALLEL_FROM:
-        plain_loop(rule, width)(p, g, s1, s2, c)
+        step_loop(rule, width, False)(p, g, s1, s2, c, clock, t)
     else:
         with _one_launch:
-            _parallel_plain_loop(rule, width)(p, g, s1, s2, c)
+            step_loop(rule, width, True)(p, g, s1, s2, c, clock, t)
 
 
-def step_and_sync(rule: str, p: np.ndarray, g: np.ndarray, slots: tuple, anchors: tuple, sync_arguments: tuple) -> None:
+def step_and_sync(
+    rule: str,
+    p: np.ndarray,
+    g: np.ndarray,
+    slots: tuple,
+    anchors: tuple,
+    sync_arguments: tuple,
+    clock: np.ndarray,
+    t: int,
+) -> None:
     """Take one step of the rule and sync in one pass over memory.
 
     The result is bit-for-bit that of :func:`step` and then :func:`sync`.
@@ -277,13 +339,15 @@ def step_and_sync(rule: str, p: np.ndarray, g: np.ndarray, slots: tuple, anchors
         slow, a1, a2 as in :func:`sync`.
     sync_arguments : tuple
         size, rest, pull_back, inner_state as in :func:`sync`.
+    clock, t
+        As in :func:`step`.
     """
     width: Any = p.dtype.type
     if p.size < PARALLEL_FROM:
-        fused_loop(rule, width)(p, g, *slots, *anchors, *sync_arguments)
+        fused_loop(rule, width, False)(p, g, *slots, *anchors, *sync_arguments, clock, t)
     else:
         with _one_launch:
-            _parallel_fused_loop(rule, width)(p, g, *slots, *anchors, *sync_arguments)
+            fused_loop(rule, width, True)(p, g, *slots, *anchors, *sync_arguments, clock, t)
 
 
 def sync(

@@ -292,6 +292,11 @@ def free_memory() -> int:
     return cuda.current_context().get_memory_info().free
 
 
+def synchronize() -> None:
+    """Wait until the device has finished all its work, on every stream."""
+    cuda.synchronize()
+
+
 def adopt(array: Any) -> Any:
     """Return the array in the form that this backend's kernels accept, with its stream and without a copy.
 

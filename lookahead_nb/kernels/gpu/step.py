@@ -4,8 +4,9 @@ The mirror of ``cpu/step.py``: same names, order and arguments. A thread works o
 and strides over the grid; where an array is not aligned to that, it works on one element. So the result does not depend
 on the launch configuration, and no float is ever added atomically.
 
-The scalars of a step are arguments of the launch: a copy to the device would wait for it. Kernels run on the stream of
-the weights. They carry no signature: an eager one would fail on import where there is no driver.
+The scalars of a step are arguments of the launch: a copy to the device would wait for it. A step sets a clock on the
+device, which shows after an interrupt whether it was launched. Kernels run on the stream of the weights. They carry no
+signature: an eager one would fail on import where there is no driver.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def _plain(rule, slots, width=None):
         if slots > 1:
             s2[i] = second
 
-    def kernel(p, g, s1, s2, c):
+    def kernel(p, g, s1, s2, c, clock, t):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         wide = 0
         if lanes > 1:
@@ -70,6 +71,8 @@ def _plain(rule, slots, width=None):
                 store_slots(s1, s2, i, s1_, s2_)
         for i in range(wide + cuda.grid(1), p.size, cuda.gridsize(1)):
             element(p, g, s1, s2, row, i)
+        if cuda.grid(1) == 0:
+            clock[0] = t
 
     return named(f"plain_{rule.__name__}_{lanes}", kernel)
 
@@ -93,7 +96,7 @@ def _fused(rule, slots, width=None):
             s2[i] = second
             sync_slot(s2, a2, i, size, rest, inner_state)
 
-    def kernel(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
+    def kernel(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
         sync_arguments = size, rest, pull_back, inner_state
         wide = 0
@@ -122,6 +125,8 @@ def _fused(rule, slots, width=None):
                     store_slots(a1, a2, i, a1_, a2_)
         for i in range(wide + cuda.grid(1), p.size, cuda.gridsize(1)):
             element(p, g, s1, s2, row, slow, a1, a2, sync_arguments, i)
+        if cuda.grid(1) == 0:
+            clock[0] = t
 
     return named(f"fused_{rule.__name__}_{lanes}", kernel)
 
@@ -198,7 +203,7 @@ def _launch(kernel, size, *arguments, lanes=1):
         kernel[min(MOST_BLOCKS, blocks), THREADS, arguments[0].stream](*arguments)
 
 
-def step(rule: str, p: Any, g: Any, s1: Any, s2: Any, c: np.ndarray) -> None:
+def step(rule: str, p: Any, g: Any, s1: Any, s2: Any, c: np.ndarray, clock: Any, t: int) -> None:
     """Take one step of the rule; the slow weights are neither read nor written.
 
     Parameters
@@ -213,12 +218,18 @@ def step(rule: str, p: Any, g: Any, s1: Any, s2: Any, c: np.ndarray) -> None:
         The inner state, changed in place; without elements where the rule has no such slot.
     c : (8,) np.ndarray
         The scalars of the step.
+    clock : (1,) int64 array
+        Becomes t, unless there are no weights.
+    t : int
+        The number of the step.
     """
     width = _width(p, g, s1, s2)
-    _launch(_kernel(_plain, rule, width), p.size, p, g, s1, s2, tuple(c), lanes=lanes_of(width))
+    _launch(_kernel(_plain, rule, width), p.size, p, g, s1, s2, tuple(c), clock, t, lanes=lanes_of(width))
 
 
-def step_and_sync(rule: str, p: Any, g: Any, slots: tuple, anchors: tuple, sync_arguments: tuple) -> None:
+def step_and_sync(
+    rule: str, p: Any, g: Any, slots: tuple, anchors: tuple, sync_arguments: tuple, clock: Any, t: int
+) -> None:
     """Take one step of the rule and sync in one pass over memory.
 
     The result is bit-for-bit that of :func:`step` and then :func:`sync`.
@@ -237,10 +248,12 @@ def step_and_sync(rule: str, p: Any, g: Any, slots: tuple, anchors: tuple, sync_
         slow, a1, a2 as in :func:`sync`.
     sync_arguments : tuple
         size, rest, pull_back, inner_state as in :func:`sync`.
+    clock, t
+        As in :func:`step`.
     """
     (s1, s2, c), (slow, a1, a2) = slots, anchors
     width = _width(p, g, s1, s2, slow, a1, a2)
-    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, *sync_arguments)
+    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, *sync_arguments, clock, t)
     _launch(_kernel(_fused, rule, width), p.size, *arguments, lanes=lanes_of(width))
 
 
