@@ -64,7 +64,10 @@ def numbered(y, split_seed=0):
     data = from_arrays(np.arange(len(y))[:, None], y, split_seed)
     column = np.concatenate([data.X_train, data.X_validation, data.X_test])[:, 0]
     ranks = np.argsort(np.argsort(column))
-    return data, np.split(ranks, np.cumsum([len(data.y_train), len(data.y_validation)]))
+    rows = np.split(ranks, np.cumsum([len(data.y_train), len(data.y_validation)]))
+    for part, there in zip(PARTS, rows, strict=True):
+        np.testing.assert_array_equal(getattr(data, f"rows_{part}"), there)
+    return data, rows
 
 
 def one_sentence(error):
@@ -166,24 +169,27 @@ def test_a_constant_column_becomes_zero():
 
 def test_bytes_are_scaled_together(rng):
     X, train = rng.integers(0, 256, (1203, 7)).astype(np.uint8), np.arange(0, 1203, 2)
-    scaled = split._all_bytes(X, train)
+    scaling = split._all_bytes(X, train)
     expected = (X - X[train].mean()) / X[train].std()
-    np.testing.assert_allclose(scaled(np.arange(1203)), expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(scaling.apply(X), expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(scaling(X.tolist()), scaling.apply(X))
+    before = scaling.apply(X[train])
     X[1::2] = 0
-    np.testing.assert_array_equal(split._all_bytes(X, train)(train), scaled(train))
+    np.testing.assert_array_equal(split._all_bytes(X, train).apply(X[train]), before)
 
 
 def test_words_are_weighted_and_scaled_by_the_training_part_alone(rng):
     counts, train = rng.poisson(0.5, (300, 8)).astype(np.float64), np.arange(0, 300, 2)
     counts[7] = 0  # an empty text
-    scaled = split._all_words(csr_array(counts), train)
+    scaling = split._all_words(csr_array(counts), train)
     weights = counts * (1 + np.log((1 + 150) / (1 + (counts[train] > 0).sum(axis=0))))
     length = np.sqrt((weights**2).sum(axis=1, keepdims=True))
     weights /= np.where(length > 0, length, 1)
     expected = (weights - weights[train].mean()) / weights[train].std()
-    np.testing.assert_allclose(scaled(np.arange(300)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scaling.apply(csr_array(counts)), expected, rtol=1e-5, atol=1e-6)
+    before = scaling.apply(csr_array(counts)[train])
     counts[1::2] = 1
-    np.testing.assert_array_equal(split._all_words(csr_array(counts), train)(train), scaled(train))
+    np.testing.assert_array_equal(split._all_words(csr_array(counts), train).apply(csr_array(counts)[train]), before)
 
 
 # ------------------------------------------------------------------------------------------------------------- subset
@@ -200,6 +206,9 @@ def test_subset_takes_stratified_training_rows():
     assert small.X_test is data.X_test
     assert small.n_classes == 10
     assert not small.X_train.flags.writeable
+    assert small.scaling is data.scaling
+    rows = [np.flatnonzero(data.rows_train == row).item() for row in small.rows_train]
+    np.testing.assert_array_equal(small.X_train, data.X_train[rows])
     assert small.fingerprint == data.subset(200, seed=0).fingerprint
     assert len({data.fingerprint, small.fingerprint, data.subset(200, seed=1).fingerprint}) == 3
     assert data.subset(len(data.y_train), seed=5).fingerprint == data.fingerprint
@@ -418,6 +427,9 @@ def test_arrays_are_read_only(made):
     for name in ARRAYS:
         with pytest.raises(ValueError, match="read-only"):
             getattr(data, name)[0] = 0
+    for array in (*(getattr(data, f"rows_{part}") for part in PARTS), data.classes, data.scaling.mean):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
     with pytest.raises(AttributeError):
         data.name = "other"
     assert data.fingerprint == FINGERPRINTS["iris"]

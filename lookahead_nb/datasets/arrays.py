@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lookahead_nb.checks import plain_array
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.split import _each_column, _split_and_scaled, _Table
-
-_LIMIT = 1e100  # squares of larger numbers overflow
+from lookahead_nb.datasets.tables import labels_of, numbers_of
 
 
 def from_arrays(X: ArrayLike, y: ArrayLike, split_seed: int = 0) -> Dataset:
@@ -41,18 +39,26 @@ def from_arrays(X: ArrayLike, y: ArrayLike, split_seed: int = 0) -> Dataset:
 
     Notes
     -----
-    The module's docstring describes splitting and scaling.
+    The module's docstring describes splitting and scaling. ``data.X_train`` is scaled, your own X is not.
+    ``run.predict`` and ``data.scaling`` scale raw rows, so pass these your own rows. ``model.predict`` expects scaled
+    ones.
 
     Examples
     --------
+    From your own rows to predictions for raw ones:
+
     >>> import numpy as np
     >>> import lookahead_nb as lnb
-    >>> X = np.arange(20.0).reshape(10, 2)
-    >>> data = lnb.datasets.from_arrays(X, [0, 1] * 5)
+    >>> X = np.random.default_rng(0).normal(50, 20, (100, 2))
+    >>> y = (X[:, 0] > X[:, 1]).astype(int)
+    >>> data = lnb.datasets.from_arrays(X, y)
     >>> len(data.y_train), len(data.y_validation), len(data.y_test)
-    (6, 2, 2)
+    (60, 20, 20)
+    >>> run = lnb.train(lnb.LogisticRegression(2), data, lnb.AdamW(0.1), steps=200, batch_size=20)
+    >>> run.predict([[70, 20], [20, 70]])
+    array([1, 0])
     """
-    features, labels = _features(X), _labels(y)
+    features, labels = numbers_of(X), labels_of(y)
     if len(features) != len(labels):
         raise ValueError(f"y must have one label for each of the {len(features)} rows of X, got {len(labels)}")
     return _split_and_scaled(
@@ -109,35 +115,3 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[np.ndarray, n
         raise ValueError(f"file must hold a label in every row, but row {int(labels.isna().argmax())} has none")
     text = not pd.api.types.is_numeric_dtype(labels)
     return frame.to_numpy(), np.unique(labels, return_inverse=True)[1] if text else labels.to_numpy()
-
-
-def _features(X: ArrayLike) -> np.ndarray:
-    """Return X as float64, or refuse it."""
-    array = plain_array("X", X)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"X must hold numbers, got {array.dtype}")
-    if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"X must be a table of rows and columns, got shape {array.shape}")
-    array = np.ascontiguousarray(array, np.float64)  # sums depend on the layout
-    bad = ~(np.abs(array) < _LIMIT)  # this form finds NaN too
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        allowed = f"finite numbers below {_LIMIT:g} in size"
-        raise ValueError(f"X must hold {allowed}, got {array[row, column]} at row {row}, column {column}")
-    return array
-
-
-def _labels(y: ArrayLike) -> np.ndarray:
-    """Return y as int64, or refuse it."""
-    array = plain_array("y", y)
-    if array.dtype.kind not in "biu":
-        raise TypeError(f"y must have an integer or bool dtype, got {array.dtype}")
-    if array.ndim != 1:
-        raise ValueError(f"y must have one dimension, got shape {array.shape}")
-    labels, counts = np.unique(array, return_counts=True)
-    if len(labels) < 2 or labels[0] != 0 or labels[-1] != len(labels) - 1:
-        shown = ", ".join(map(str, labels[:8].tolist())) + (", ..." if len(labels) > 8 else "")
-        raise ValueError(f"y must hold every label 0, 1, ... up to its largest, at least two of them, got [{shown}]")
-    if counts.max() < 3:
-        raise ValueError(f"y must hold some label at least three times to be split in three, got {counts.max()} times")
-    return array.astype(np.int64)
