@@ -356,24 +356,7 @@ def test_the_arrays_of_the_user_are_left_alone():
         (np.ma.masked_array(X), Y, TypeError, "X must be a plain array, not a masked one, whose mask would be lost"),
         (X, Y[1:], ValueError, "y must have one label for each of the 10 rows of X, got 9"),
         (X, [Y], ValueError, "y must have one dimension, got shape (1, 10)"),
-        (X, np.array(Y, float), TypeError, "y must have an integer or bool dtype, got float64"),
-        (X, list("ab" * 5), TypeError, "y must have an integer or bool dtype, got <U1"),
-        *(
-            (
-                X,
-                y,
-                ValueError,
-                f"y must hold every label 0, 1, ... up to its largest, at least two of them, got [{shown}]",
-            )
-            for y, shown in [
-                (np.zeros(10, int), "0"),
-                ([1, 2] * 5, "1, 2"),
-                ([-1, 0] * 5, "-1, 0"),
-                ([0, 2] * 5, "0, 2"),
-                ([0, 10**18] * 5, "0, 1000000000000000000"),
-                (range(1, 11), "1, 2, 3, 4, 5, 6, 7, 8, ..."),
-            ]
-        ),
+        (X, np.zeros(10, int), ValueError, "y must hold at least two different labels, got 0 alone"),
         (
             X,
             np.arange(10) // 2,
@@ -496,7 +479,8 @@ def test_a_small_network_gets_stuck_on_exclusive_or_at_the_stated_losses():
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch, fresh):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    for module in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ModuleNotFoundError, match=r"^digits needs scikit-learn: install the extra reproduce") as error:
         load("digits")
     assert one_sentence(error)

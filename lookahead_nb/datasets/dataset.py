@@ -39,7 +39,8 @@ class Dataset:
         ``data.scaling(X)`` scales raw rows like the training part: numbers as the table holds them, texts for
         "sms_spam" and "banking77".
     classes : (n_classes,) array
-        The label of each class: ``classes[y]`` are the labels of the table.
+        The label of each class, in sorted order: ``classes[y]`` are the labels of the table. 0, 1, ... for the sets of
+        ``load``.
     reload : function or None
         Loads exactly this data set by name and split_seed; None for one that ``load`` does not return.
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lookahead_nb.datasets.features import token_counts
-from lookahead_nb.datasets.tables import numbers_of
+from lookahead_nb.datasets.tables import column_names, place, table_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +27,15 @@ class Scaling:
         One number for each column, or a single one if all columns are scaled together; read-only. ``origin`` is the
         first row of the training part, or 0. ``mean`` and ``std`` are those of the training part, the mean counted from
         the origin. ``std`` is 1 for a column that is constant in the training part.
+    columns : tuple or None
+        The names of the columns; None for a table without names.
     """
 
     n_features: int
     origin: np.ndarray
     mean: np.ndarray
     std: np.ndarray
+    columns: tuple[Hashable, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("origin", "mean", "std"):
@@ -51,8 +55,9 @@ class Scaling:
 
         Parameters
         ----------
-        X : (rows, n_features) array
-            As in :func:`from_arrays`, with at least one row.
+        X : (rows, n_features) array or table
+            As in :func:`from_arrays`, with at least one row. If this table and that of the data set have names, columns
+            are found by name, in any order; otherwise by position.
 
         Returns
         -------
@@ -62,9 +67,15 @@ class Scaling:
         Raises
         ------
         TypeError, ValueError
-            If X has another type or shape, or holds a value out of range. The message gives its row.
+            If X has another type, shape or columns, or holds a value out of range. The message names row and column.
         """
-        numbers = numbers_of(X)
+        names = column_names(X)
+        if self.columns and names:
+            for name in (*self.columns, *names):
+                if name not in names or name not in self.columns:
+                    fault = "one too many" if name in names else "none"
+                    raise ValueError(f"X must have the columns of the data set, got {fault} called {name!r}")
+        numbers = table_of(X, self.columns).values
         if numbers.shape[1] != self.n_features:
             raise ValueError(f"X must have the {self.n_features} columns of the data set, got {numbers.shape[1]}")
         return self.fitting(numbers, np.arange(len(numbers)))
@@ -110,8 +121,8 @@ class Scaling:
         scaled = self.apply(numbers)
         if not np.isfinite(scaled).all():
             i, column = np.argwhere(~np.isfinite(scaled))[0]
-            place = f"row {rows[i]}, column {column} overflows"
-            raise ValueError(f"X must fit float32 after scaling by the training part, but {place}")
+            where = f"row {rows[i]}, {place(column, self.columns)}"
+            raise ValueError(f"X must fit float32 after scaling by the training part, but {where} overflows")
         return scaled
 
 
@@ -121,13 +132,13 @@ class TextScaling(Scaling):
 
     Attributes
     ----------
-    n_features, origin, mean, std
+    n_features, origin, mean, std, columns
         As in :class:`Scaling`, of the counts or weights.
     weighting : object or None
         What :func:`.features.tf_idf` returns; None for plain counts.
     """
 
-    weighting: Any
+    weighting: Any = None
 
     def __call__(self, X: Any) -> np.ndarray:
         """Return texts as scaled rows.

@@ -13,7 +13,8 @@ All randomness comes from ``philox``, so splits and synthetic data do not depend
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,8 @@ class _Table(NamedTuple):
     y: np.ndarray
     fit: Fit  # called with X and the training rows
     test: np.ndarray | None = None  # rows of an official test set
+    classes: np.ndarray | None = None  # the label of each class; 0, 1, ... by default
+    names: tuple[Hashable, ...] | None = None  # of the columns
 
 
 def _split_and_scaled(
@@ -55,9 +58,9 @@ def _split_and_scaled(
     else:
         others = np.setdiff1d(np.arange(len(y)), table.test)
         parts = [*(others[part] for part in _split(y[others], (5, 1), split_seed)), table.test]
-    scaling = table.fit(table.X, parts[0])
+    scaling = replace(table.fit(table.X, parts[0]), columns=table.names)
     train, validation, test = ((scaling.fitting(table.X[rows], rows), y[rows], rows) for rows in parts)
-    classes = np.arange(int(y.max()) + 1)
+    classes = np.arange(int(y.max()) + 1) if table.classes is None else table.classes
     official_test = table.test is not None
     return Dataset(
         *train, *validation, *test, name, len(classes), official_test, split_seed, source, scaling, classes, reload
@@ -87,12 +90,12 @@ def _all_words(counts: Any, train: np.ndarray) -> Scaling:
     """Weight word counts by TF-IDF and scale all columns together."""
     weighting = tf_idf(counts[train])
     mean, std = _moments(weighting.transform(counts[train]))
-    return TextScaling(counts.shape[1], *_together(mean, std), weighting)
+    return TextScaling(counts.shape[1], *_together(mean, std), weighting=weighting)
 
 
 def _all_counts(counts: Any, train: np.ndarray) -> Scaling:
     """Scale all columns together, around 0, so that they stay sparse."""
-    return TextScaling(counts.shape[1], *_together(0, _moments(counts[train])[1]), None)
+    return TextScaling(counts.shape[1], *_together(0, _moments(counts[train])[1]))
 
 
 def _together(mean: float, std: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
