@@ -10,6 +10,7 @@ import scipy.sparse
 
 import lookahead_nb as lnb
 from lookahead_nb.datasets import from_arrays, read_rows
+from lookahead_nb.datasets.arrays import splitter
 
 N = 30
 TEXT = np.array(["red", "amber", "blue"] * 10)
@@ -270,8 +271,8 @@ def read(folder, text, label="kind"):
 
 def test_a_csv_file_keeps_names_truth_values_and_labels(tmp_path):
     X, y = read(tmp_path, "size,kind,flag\n1.5,NA,True\n2,NL,False\n3,NA,True\n7,NA,True\n")
-    data = from_arrays(X, y)
-    assert data.scaling.columns == ("size", "flag")
+    assert [*X] == ["size", "flag"]
+    assert from_arrays(X[["size"]], y).classes.tolist() == ["NA", "NL"]
     assert X.to_numpy(float).tolist() == [[1.5, 1], [2, 0], [3, 1], [7, 1]]
     assert y.tolist() == ["NA", "NL", "NA", "NA"]
 
@@ -331,3 +332,80 @@ def test_a_csv_file_leads_to_predicted_words(tmp_path, rng):
     run = lnb.train(lnb.LogisticRegression(data.n_features), data, lnb.AdamW(0.1), steps=40, batch_size=12)
     assert run.predict(pd.DataFrame({"noise": [0, 0], "size": [90, 10]})).tolist() == ["large", "small"]
     assert np.mean(run.predict(X)[data.rows_test] == kinds[data.rows_test]) == run.history.iloc[-1]["test_accuracy"]
+
+
+# ------------------------------------------------------------------------------------- columns that are no features
+
+
+def test_an_index_that_pandas_wrote_is_refused(tmp_path, numbers):
+    path = tmp_path / "mine.csv"
+    pd.DataFrame(numbers).assign(kind=TEXT).to_csv(path)
+    with pytest.raises(ValueError, match=r"^file must have a name for every column, got a column without one: drop it"):
+        read_rows(path, "kind")
+    frame = pd.read_csv(path)
+    with pytest.raises(ValueError, match=r"^X must have a name for every column, got a column without one: drop it"):
+        from_arrays(frame.drop(columns="kind"), frame["kind"])
+    frame = pd.read_csv(path, index_col=0)
+    assert from_arrays(frame.drop(columns="kind"), frame["kind"]).scaling.columns == ("size", "count", "flag")
+
+
+@pytest.mark.parametrize("text", ["size,kind\n0,1.5,red\n1,2,blue\n", "size,kind,\n1,red,\n2,blue,\n"])
+def test_values_without_a_name_are_refused(tmp_path, text):
+    with pytest.raises(ValueError, match=r"^file must have a name for every column, got a column without one"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", [None, "", " ", np.nan])
+def test_a_column_without_a_name_is_refused(numbers, name):
+    frame = pd.DataFrame(numbers)
+    frame.columns = ["size", name, "flag"]
+    with pytest.raises(ValueError, match=r"^X must have a name for every column, got a column without one"):
+        from_arrays(frame, TEXT)
+
+
+def test_columns_of_one_name_are_refused(tmp_path, numbers):
+    frame = pd.DataFrame(numbers)
+    frame.columns = ["size", "count", "size"]
+    with pytest.raises(ValueError, match=r"^X must have columns of different names, got 'size' 2 times$"):
+        from_arrays(frame, TEXT)
+    with pytest.raises(ValueError, match=r"^file must have columns of different names, got 'size' 2 times$"):
+        read(tmp_path, "size,size,kind\n1,2,red\n")
+    with pytest.raises(ValueError, match=r"^file must have columns of different names, got 'kind' 2 times$"):
+        read(tmp_path, "kind,size,kind\n1,2,red\n")
+
+
+@pytest.mark.parametrize("start", [0, 1, 1000])
+@pytest.mark.parametrize("order", [np.arange(N), np.arange(N)[::-1], np.arange(N) * 7 % N])
+def test_a_column_that_numbers_the_rows_is_reported_by_name(numbers, start, order):
+    said = f"^column 'id' of X numbers the rows from {start} to {start + N - 1}, as an index does: drop it unless it is"
+    with pytest.warns(UserWarning, match=said) as caught:
+        from_arrays(pd.DataFrame(numbers | {"id": start + order}), TEXT)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("codes", [[2, 0, 1], [-5.5, 7, 1e9]])
+def test_a_column_equal_to_the_label_is_reported(numbers, codes):
+    X = np.column_stack([numbers["size"], np.array(codes * 10)])
+    with pytest.warns(
+        UserWarning, match=r"^column 1 of X has one value for each label, so it gives the label away: drop"
+    ):
+        from_arrays(X, TEXT)
+
+
+def test_columns_that_are_nearly_so_are_features(numbers):
+    twice, half, off = np.arange(N), np.arange(N) + 0.5, np.array([2.0, 0.0, 1.0] * 10)
+    twice[3], off[4] = 4, 1.0
+    indicator = TEXT == "red"  # of one label of three: the others share a value
+    columns = {"twice": twice, "half": half, "off": off, "indicator": indicator, "constant": np.ones(N)}
+    data = from_arrays(pd.DataFrame(numbers | columns), TEXT)
+    assert data.n_features == 8
+    assert not data.X_train[:, -1].any()
+
+
+def test_the_rows_of_a_file_are_checked_once(tmp_path, numbers):
+    """Every seed splits them again, without another warning."""
+    pd.DataFrame(numbers).assign(id=range(N), kind=TEXT).to_csv(tmp_path / "mine.csv", index=False)
+    with pytest.warns(UserWarning, match="column 'id'") as caught:
+        load = splitter(*read_rows(tmp_path / "mine.csv", "kind"))
+    assert len(caught) == 1
+    assert load(1).fingerprint != load(2).fingerprint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.split import _each_column, _split_and_scaled, _Table
-from lookahead_nb.datasets.tables import check_names, check_order, labels_of, table_of
+from lookahead_nb.datasets.tables import check_names, check_order, labels_of, suspicions, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +55,16 @@ def from_arrays(X: Any, y: Any, split_seed: int = 0) -> Dataset:
     ones, and returns the numbers of classes; ``run.predict`` returns labels.
 
     Labels 0, 1, ... up to the largest are their own numbers.
+
+    A constant column becomes 0 and changes no loss, so it is accepted without a warning. The model learns nothing from
+    it, so rows to predict should hold the same constant. Columns without a name, or with the name of another, are
+    refused.
+
+    Warns
+    -----
+    UserWarning
+        If a column numbers the rows, as an index does, or has one value for each label. Such columns give labels away:
+        on rows sorted by label, an index alone reaches full test accuracy.
 
     Examples
     --------
@@ -101,6 +112,8 @@ def _own_table(X: Any, y: Any) -> _Table:
     if len(table.values) != len(labels):
         raise ValueError(f"y must have one label for each of the {len(table.values)} rows of X, got {len(labels)}")
     check_order(X, y)
+    for sentence in suspicions(table, labels):
+        warnings.warn(sentence, stacklevel=3)
     return _Table(table.values, labels, _each_column, classes=classes, names=table.names)
 
 

@@ -167,6 +167,36 @@ def _missing(column: Any) -> np.ndarray:
     return np.zeros(len(column), bool) if find is None else np.asarray(find(), bool)
 
 
+def suspicions(table: Table, labels: np.ndarray) -> list[str]:
+    """Return a warning for each column that should not be a feature.
+
+    Parameters
+    ----------
+    table : Table
+    labels : (rows,) int64 array
+        The number of the class of each row.
+
+    Returns
+    -------
+    list of str
+        For columns that hold consecutive whole numbers, each once, and for those with one value for each class.
+    """
+    values, names = table
+    low, high = values.min(axis=0), values.max(axis=0)
+    found = []
+    for i in np.flatnonzero(high - low == len(values) - 1).tolist():
+        if (np.sort(values[:, i]) == low[i] + np.arange(len(values))).all() and low[i] % 1 == 0:
+            what = f"numbers the rows from {low[i]:.0f} to {high[i]:.0f}, as an index does"
+            found.append(f"{place(i, names)} of X {what}: drop it unless it is a measurement")
+    first, last = (np.unique(order, return_index=True)[1] for order in (labels, labels[::-1]))
+    for i in np.flatnonzero((values[first] == values[::-1][last]).all(axis=0)).tolist():
+        each = values[first, i]
+        if len({*each}) == len(each) and (values[:, i] == each[labels]).all():
+            what = "has one value for each label, so it gives the label away"
+            found.append(f"{place(i, names)} of X {what}: drop it unless it is known ahead of the label")
+    return found
+
+
 def check_order(X: Any, y: Any) -> None:
     """Refuse pandas objects whose rows are in a different order.
 
