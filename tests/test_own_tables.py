@@ -243,6 +243,7 @@ def test_a_table_that_is_not_in_memory_is_refused(numbers):
         ([10**30, 1] * 15, ValueError, f"y must hold whole numbers of at most 64 bits as labels, got {10**30}"),
         (["a"] * N, ValueError, "y must hold at least two different labels, got 'a' alone"),
         (pd.DataFrame({"y": [0, 1] * 15}), ValueError, "y must have one dimension, got a table of shape (30, 1)"),
+        ([" red", "red"] * 15, ValueError, "y must hold labels that differ by more than spaces, got ' red' and 'red'"),
         ("red", ValueError, "y must have one dimension, got shape ()"),
     ],
 )
@@ -308,6 +309,7 @@ def test_a_missing_label_of_a_csv_file_is_refused(tmp_path, labels):
         ("size\tkind\n1\tred\n", "file must separate columns by commas, but .* separates them by tabs"),
         ("size, kind\n1,red\n", "file must hold a column 'kind', but .* has 'size', ' kind'"),
         ("size,kind\n1,red\n?,blue\n", "file must hold numbers in all columns .*, got '\\?' at row 1, column 'size'"),
+        ("size,kind\n1,red\n2,blue,3\n", "file .* is not a readable .csv file: .*saw 3"),
         ("", "file .* is not a readable .csv file: it is empty"),
         ("\n\n", "file .* is not a readable .csv file: it is empty"),
     ],

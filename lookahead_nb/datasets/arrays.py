@@ -197,7 +197,8 @@ def _readable(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OSError(f"file {path} cannot be read: {error.strerror}") from error
     except Exception as error:
-        raise ValueError(f"file {path} is not a readable {path.suffix} file: {error}") from error
+        reason = " ".join(str(error).split())  # in one line
+        raise ValueError(f"file {path} is not a readable {path.suffix} file: {reason}") from error
 
 
 def _check_header(path: Path, header: list[str], label: Any) -> None:

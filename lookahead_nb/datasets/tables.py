@@ -244,6 +244,11 @@ def labels_of(y: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"y must hold at least two different labels, got {labels[first[0]].item()!r} alone")
     if counts.max() < 3:
         raise ValueError(f"y must hold some label at least three times to be split in three, got {counts.max()} times")
+    if labels.dtype.kind == "U":
+        names: dict[str, str] = {}
+        for name in classes.tolist():
+            if (other := names.setdefault(name.strip(), name)) != name:
+                raise ValueError(f"y must hold labels that differ by more than spaces, got {other!r} and {name!r}")
     return codes.astype(np.int64), classes
 
 
