@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lookahead_nb as lnb
-from lookahead_nb import datasets
 from lookahead_nb.training import sweep_file as configuration
 
 SMALL = {
@@ -248,9 +247,15 @@ def test_any_value_anywhere_is_taken_or_refused_in_words(data, value):
         ("a.npz", b"not a zip", "is not a readable"),
         ("b.csv", b"", "is not a readable"),
         ("c.csv", b"x,y\n1,0\n", "data.file must hold a column 'kind'"),
-        ("d.csv", b"x,kind\nred,0\nblue,1\n", "data.file must hold numbers in all columns except the label column"),
+        ("d.csv", b"x,kind\nred,0\nblue,1\n", "except the label column, got 'red' at row 0, column 'x'"),
         ("e.csv", b"x,kind\n1,red\n2,\n", "data.file must hold a label in every row, but row 1 has none"),
-        ("f.csv", b"x,kind\n1,0.5\n2,1.5\n", "data.y must have an integer or bool dtype"),
+        (
+            "f.csv",
+            b"x,kind\n1,0.5\n2,1.5\n",
+            "data.y must hold text, bool or whole numbers as labels, got 0.5 at row 0",
+        ),
+        ("g.csv", b"x;kind\n1,5;red\n", "data.file must separate columns by commas, but "),
+        ("h.csv", b"x,kind\n1,red\n,blue\n3,red\n4,red\n", "got a missing value at row 1, column 'x'"),
     ],
 )
 def test_broken_data_of_the_user_is_named(tmp_path, name, content, sentence):
@@ -262,11 +267,13 @@ def test_broken_data_of_the_user_is_named(tmp_path, name, content, sentence):
 
 
 def test_labels_in_words_are_numbered_by_the_alphabet(tmp_path):
-    rows = "".join(f"{i},{2 * i},{kind}\n" for i, kind in enumerate(["red", "blue", "red", "amber", "blue", "red"]))
+    kinds = ["red", "blue", "red", "amber", "blue", "red"] * 3
+    rows = "".join(f"{3 * i},{2 * i},{kind}\n" for i, kind in enumerate(kinds))
     (tmp_path / "mine.csv").write_text("x,y,kind\n" + rows)
-    X, y = datasets.read_rows(tmp_path / "mine.csv", "kind")
-    assert X.tolist() == [[i, 2 * i] for i in range(6)]
-    assert y.tolist() == [2, 1, 2, 0, 1, 2]
+    data = read(tmp_path, data='file = "mine.csv"\nlabel = "kind"').data
+    assert data.scaling.columns == ("x", "y")
+    assert data.classes.tolist() == ["amber", "blue", "red"]
+    assert data.y_test.tolist() == [["amber", "blue", "red"].index(kinds[row]) for row in data.rows_test]
 
 
 def test_pickled_data_is_never_loaded(tmp_path):

@@ -61,10 +61,13 @@ def fresh():
 
 def numbered(y, split_seed=0):
     """A data set of one column that numbers its rows, and the row numbers of its three parts."""
-    data = from_arrays(np.arange(len(y))[:, None], y, split_seed)
+    data = from_arrays(2 * np.arange(len(y))[:, None], y, split_seed)  # not 0, 1, 2, ..., which is an index
     column = np.concatenate([data.X_train, data.X_validation, data.X_test])[:, 0]
     ranks = np.argsort(np.argsort(column))
-    return data, np.split(ranks, np.cumsum([len(data.y_train), len(data.y_validation)]))
+    rows = np.split(ranks, np.cumsum([len(data.y_train), len(data.y_validation)]))
+    for part, there in zip(PARTS, rows, strict=True):
+        np.testing.assert_array_equal(getattr(data, f"rows_{part}"), there)
+    return data, rows
 
 
 def one_sentence(error):
@@ -158,7 +161,7 @@ def test_training_columns_are_standard(name):
 
 
 def test_a_constant_column_becomes_zero():
-    X = np.column_stack([np.full(10, 0.1), np.arange(10)])
+    X = np.column_stack([np.full(10, 0.1), np.arange(10) ** 2])
     data = from_arrays(X, np.arange(10) % 2)
     for part in PARTS:
         assert (getattr(data, f"X_{part}")[:, 0] == 0).all()
@@ -166,24 +169,27 @@ def test_a_constant_column_becomes_zero():
 
 def test_bytes_are_scaled_together(rng):
     X, train = rng.integers(0, 256, (1203, 7)).astype(np.uint8), np.arange(0, 1203, 2)
-    scaled = split._all_bytes(X, train)
+    scaling = split._all_bytes(X, train)
     expected = (X - X[train].mean()) / X[train].std()
-    np.testing.assert_allclose(scaled(np.arange(1203)), expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(scaling.apply(X), expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(scaling(X.tolist()), scaling.apply(X))
+    before = scaling.apply(X[train])
     X[1::2] = 0
-    np.testing.assert_array_equal(split._all_bytes(X, train)(train), scaled(train))
+    np.testing.assert_array_equal(split._all_bytes(X, train).apply(X[train]), before)
 
 
 def test_words_are_weighted_and_scaled_by_the_training_part_alone(rng):
     counts, train = rng.poisson(0.5, (300, 8)).astype(np.float64), np.arange(0, 300, 2)
     counts[7] = 0  # an empty text
-    scaled = split._all_words(csr_array(counts), train)
+    scaling = split._all_words(csr_array(counts), train)
     weights = counts * (1 + np.log((1 + 150) / (1 + (counts[train] > 0).sum(axis=0))))
     length = np.sqrt((weights**2).sum(axis=1, keepdims=True))
     weights /= np.where(length > 0, length, 1)
     expected = (weights - weights[train].mean()) / weights[train].std()
-    np.testing.assert_allclose(scaled(np.arange(300)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scaling.apply(csr_array(counts)), expected, rtol=1e-5, atol=1e-6)
+    before = scaling.apply(csr_array(counts)[train])
     counts[1::2] = 1
-    np.testing.assert_array_equal(split._all_words(csr_array(counts), train)(train), scaled(train))
+    np.testing.assert_array_equal(split._all_words(csr_array(counts), train).apply(csr_array(counts)[train]), before)
 
 
 # ------------------------------------------------------------------------------------------------------------- subset
@@ -200,6 +206,9 @@ def test_subset_takes_stratified_training_rows():
     assert small.X_test is data.X_test
     assert small.n_classes == 10
     assert not small.X_train.flags.writeable
+    assert small.scaling is data.scaling
+    rows = [np.flatnonzero(data.rows_train == row).item() for row in small.rows_train]
+    np.testing.assert_array_equal(small.X_train, data.X_train[rows])
     assert small.fingerprint == data.subset(200, seed=0).fingerprint
     assert len({data.fingerprint, small.fingerprint, data.subset(200, seed=1).fingerprint}) == 3
     assert data.subset(len(data.y_train), seed=5).fingerprint == data.fingerprint
@@ -347,24 +356,7 @@ def test_the_arrays_of_the_user_are_left_alone():
         (np.ma.masked_array(X), Y, TypeError, "X must be a plain array, not a masked one, whose mask would be lost"),
         (X, Y[1:], ValueError, "y must have one label for each of the 10 rows of X, got 9"),
         (X, [Y], ValueError, "y must have one dimension, got shape (1, 10)"),
-        (X, np.array(Y, float), TypeError, "y must have an integer or bool dtype, got float64"),
-        (X, list("ab" * 5), TypeError, "y must have an integer or bool dtype, got <U1"),
-        *(
-            (
-                X,
-                y,
-                ValueError,
-                f"y must hold every label 0, 1, ... up to its largest, at least two of them, got [{shown}]",
-            )
-            for y, shown in [
-                (np.zeros(10, int), "0"),
-                ([1, 2] * 5, "1, 2"),
-                ([-1, 0] * 5, "-1, 0"),
-                ([0, 2] * 5, "0, 2"),
-                ([0, 10**18] * 5, "0, 1000000000000000000"),
-                (range(1, 11), "1, 2, 3, 4, 5, 6, 7, 8, ..."),
-            ]
-        ),
+        (X, np.zeros(10, int), ValueError, "y must hold at least two different labels, got 0 alone"),
         (
             X,
             np.arange(10) // 2,
@@ -388,7 +380,7 @@ def test_what_overflows_float32_is_refused():
 
 
 def test_the_smallest_data_have_four_rows():
-    data = from_arrays([[0], [1], [2], [3]], [0, 0, 0, 1])
+    data = from_arrays([[0], [1], [2], [5]], [0, 0, 0, 1])
     assert [len(getattr(data, f"y_{part}")) for part in PARTS] == [2, 1, 1]
 
 
@@ -418,6 +410,9 @@ def test_arrays_are_read_only(made):
     for name in ARRAYS:
         with pytest.raises(ValueError, match="read-only"):
             getattr(data, name)[0] = 0
+    for array in (*(getattr(data, f"rows_{part}") for part in PARTS), data.classes, data.scaling.mean):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
     with pytest.raises(AttributeError):
         data.name = "other"
     assert data.fingerprint == FINGERPRINTS["iris"]
@@ -484,7 +479,8 @@ def test_a_small_network_gets_stuck_on_exclusive_or_at_the_stated_losses():
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch, fresh):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    for module in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ModuleNotFoundError, match=r"^digits needs scikit-learn: install the extra reproduce") as error:
         load("digits")
     assert one_sentence(error)

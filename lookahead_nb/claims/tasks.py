@@ -14,6 +14,7 @@ import numpy as np
 
 from lookahead_nb import datasets
 from lookahead_nb.checks import one_of, real_number, whole_number
+from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.models.lowest_loss import lowest_loss
 from lookahead_nb.optimizers.schedules import Schedule
@@ -136,9 +137,9 @@ class Problem:
         TypeError, ValueError
             If the rows or a field are wrong.
         """
-        datasets.from_arrays(X, y)  # refuses bad rows now, not at the first run
+        load = splitter(X, y)  # refuses bad rows now, not at the first run
         fields = {"data": text("name", name)} | fields
-        return cls._checked(name, fields, partial(datasets.from_arrays, X, y), name)
+        return cls._checked(name, fields, load, name)
 
     @classmethod
     def _checked(cls, name: str, fields: dict[str, Any], load: Callable[[int], Any] | None, entry: str) -> Problem:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb.checks import real_number, whole_number
+from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.philox import FLIPS, SUBSETS, permutation, uniforms
 
 _ARRAYS = ("X_train", "y_train", "X_validation", "y_validation", "X_test", "y_test")
+_NOTES = ("rows_train", "rows_validation", "rows_test", "classes")  # no part of the fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,9 @@ class Dataset:
     Attributes
     ----------
     X_train, y_train, X_validation, y_validation, X_test, y_test : arrays
-        X: (rows, n_features) float32, C-contiguous. y: (rows,) int64, labels 0..n_classes-1.
+        X: (rows, n_features) float32, scaled, C-contiguous. y: (rows,) int64, labels 0..n_classes-1.
+    rows_train, rows_validation, rows_test : (rows,) int64 arrays
+        The row numbers of each part in the table that was split, from 0. The rows of an official test set come last.
     name : str
     n_classes : int
     official_test : bool
@@ -31,25 +35,36 @@ class Dataset:
     split_seed : int
     source : str
         Origin and licence.
+    scaling : Scaling
+        ``data.scaling(X)`` scales raw rows like the training part: numbers as the table holds them, texts for
+        "sms_spam" and "banking77".
+    classes : (n_classes,) array
+        The label of each class, in sorted order: ``classes[y]`` are the labels of the table. 0, 1, ... for the sets of
+        ``load``.
     reload : function or None
         Loads exactly this data set by name and split_seed; None for one that ``load`` does not return.
     """
 
     X_train: np.ndarray = field(repr=False)
     y_train: np.ndarray = field(repr=False)
+    rows_train: np.ndarray = field(repr=False)
     X_validation: np.ndarray = field(repr=False)
     y_validation: np.ndarray = field(repr=False)
+    rows_validation: np.ndarray = field(repr=False)
     X_test: np.ndarray = field(repr=False)
     y_test: np.ndarray = field(repr=False)
+    rows_test: np.ndarray = field(repr=False)
     name: str
     n_classes: int
     official_test: bool
     split_seed: int
     source: str
+    scaling: Scaling = field(repr=False)
+    classes: np.ndarray = field(repr=False)
     reload: Callable[[str, int], Dataset] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in _ARRAYS:
+        for name in (*_ARRAYS, *_NOTES):
             getattr(self, name).flags.writeable = False
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -102,7 +117,8 @@ class Dataset:
         Source: :func:`stratified_rows`.
         """
         rows = stratified_rows(self.y_train, n, seed)
-        return replace(self, X_train=self.X_train[rows], y_train=self.y_train[rows], reload=None)
+        X, y, numbers = self.X_train[rows], self.y_train[rows], self.rows_train[rows]
+        return replace(self, X_train=X, y_train=y, rows_train=numbers, reload=None)
 
     def with_flipped_labels(self, share: float, seed: int) -> Dataset:
         """Return the data set with wrong labels on a share of its training part, for studies of label noise.

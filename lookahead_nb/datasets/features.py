@@ -48,22 +48,21 @@ def token_counts(texts: Iterable[str], columns: int) -> Any:
     return hashing(token_pattern=TOKEN, n_features=columns, alternate_sign=False, norm=None).transform(texts)
 
 
-def tf_idf(counts: Any, train: np.ndarray) -> Any:
-    """Return counts weighted by the rarity of their column, with every row scaled to length 1.
+def tf_idf(counts: Any) -> Any:
+    """Return the weighting of counts by the rarity of their column, with every row scaled to length 1.
 
     The weight is ``count * (1 + ln((1 + n)/(1 + d)))``. Here d of the n training rows have a count in that column. An
     empty row stays 0.
 
     Parameters
     ----------
-    counts : (rows, columns) sparse matrix
-        Of :func:`token_counts`.
-    train : (n,) int64 array
-        The rows to fit on.
+    counts : (n, columns) sparse matrix
+        The training rows, of :func:`token_counts`.
 
     Returns
     -------
-    (rows, columns) float64 sparse matrix
+    object
+        Its ``transform`` weights a sparse matrix of counts.
 
     Raises
     ------
@@ -75,7 +74,7 @@ def tf_idf(counts: Any, train: np.ndarray) -> Any:
     Source: Sparck Jones 1972, smoothed as in scikit-learn.
     """
     weighting = extra("sklearn.feature_extraction.text", "scikit-learn", "weighting words").TfidfTransformer
-    return weighting().fit(counts[train]).transform(counts)
+    return weighting().fit(counts)
 
 
 def mel_filters(bands: int, length: int, rate: int) -> np.ndarray:

@@ -5,7 +5,7 @@ the test set, the other rows go to training and validation as 5 : 1.
 
 Scaling: ``(x - mean)/std`` in float64, rounded once to float32. Mean and std are those of the training part alone, for
 each column. If all columns have one unit (pixels, indicators, word weights), they share one mean and std. Otherwise a
-rare word would become a huge number.
+rare word would become a huge number. The data set keeps its scaling for raw rows, in ``Dataset.scaling``.
 
 All randomness comes from ``philox``, so splits and synthetic data do not depend on the version of NumPy.
 """
@@ -13,13 +13,15 @@ All randomness comes from ``philox``, so splits and synthetic data do not depend
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lookahead_nb.datasets.dataset import Dataset, _by_class, _turns
 from lookahead_nb.datasets.features import tf_idf
+from lookahead_nb.datasets.scaling import Scaling, TextScaling
 from lookahead_nb.kernels.philox import SPLITS, permutation
 
 
@@ -33,8 +35,7 @@ def _split(y: np.ndarray, shares: Sequence[int], seed: int) -> list[np.ndarray]:
     return [order[part[order] == p] for p in range(len(shares))]
 
 
-Scaled = Callable[[np.ndarray], np.ndarray]  # from row numbers to features in float32
-Fit = Callable[[Any, np.ndarray], Scaled]
+Fit = Callable[[Any, np.ndarray], Scaling]
 
 
 class _Table(NamedTuple):
@@ -44,6 +45,8 @@ class _Table(NamedTuple):
     y: np.ndarray
     fit: Fit  # called with X and the training rows
     test: np.ndarray | None = None  # rows of an official test set
+    classes: np.ndarray | None = None  # the label of each class; 0, 1, ... by default
+    names: tuple[Hashable, ...] | None = None  # of the columns
 
 
 def _split_and_scaled(
@@ -55,28 +58,24 @@ def _split_and_scaled(
     else:
         others = np.setdiff1d(np.arange(len(y)), table.test)
         parts = [*(others[part] for part in _split(y[others], (5, 1), split_seed)), table.test]
-    scaled = table.fit(table.X, parts[0])
-    train, validation, test = ((scaled(rows), y[rows]) for rows in parts)
-    n_classes, official_test = int(y.max()) + 1, table.test is not None
-    return Dataset(*train, *validation, *test, name, n_classes, official_test, split_seed, source, reload)
+    scaling = replace(table.fit(table.X, parts[0]), columns=table.names)
+    train, validation, test = ((scaling.fitting(table.X[rows], rows), y[rows], rows) for rows in parts)
+    classes = np.arange(int(y.max()) + 1) if table.classes is None else table.classes
+    official_test = table.test is not None
+    return Dataset(
+        *train, *validation, *test, name, len(classes), official_test, split_seed, source, scaling, classes, reload
+    )
 
 
-def _each_column(X: np.ndarray, train: np.ndarray) -> Scaled:
+def _each_column(X: np.ndarray, train: np.ndarray) -> Scaling:
     """Scale every column of numbers by itself."""
-    X = X - X[train[0]]  # makes a constant column exactly 0, however its mean would round
-    fitted = X[train]
+    origin = X[train[0]]  # makes a constant column exactly 0, however its mean would round
+    fitted = X[train] - origin
     mean, std = fitted.mean(axis=0), fitted.std(axis=0)
-    with np.errstate(over="ignore"):
-        scaled = ((X - mean) / np.where(std > 0, std, 1)).astype(np.float32)
-    if not np.isfinite(scaled).all():
-        row, column = np.argwhere(~np.isfinite(scaled))[0]
-        raise ValueError(
-            f"X must fit float32 after scaling by its training part, but row {row}, column {column} overflows"
-        )
-    return lambda rows: scaled[rows]
+    return Scaling(X.shape[1], origin, mean, np.where(std > 0, std, 1))
 
 
-def _all_bytes(X: np.ndarray, train: np.ndarray) -> Scaled:
+def _all_bytes(X: np.ndarray, train: np.ndarray) -> Scaling:
     """Scale all columns of bytes together."""
     counts = np.zeros(256, np.int64)
     for rows in np.array_split(train, math.ceil(len(train) / 500)):
@@ -84,28 +83,24 @@ def _all_bytes(X: np.ndarray, train: np.ndarray) -> Scaled:
     values = np.arange(256)
     n, total, squares = int(counts.sum()), int(counts @ values), int(counts @ values**2)
     mean, std = total / n, math.sqrt(n * squares - total**2) / n  # from exact whole numbers
-    scaled = ((values - mean) / std).astype(np.float32)  # of each byte
-    return lambda rows: scaled[X[rows]]
+    return Scaling(X.shape[1], *_together(mean, std))
 
 
-def _all_words(counts: Any, train: np.ndarray) -> Scaled:
+def _all_words(counts: Any, train: np.ndarray) -> Scaling:
     """Weight word counts by TF-IDF and scale all columns together."""
-    weights = tf_idf(counts, train)
-    mean, std = _moments(weights[train])
-
-    def scaled(rows: np.ndarray) -> np.ndarray:
-        entries = weights[rows].tocoo()
-        X = np.full(entries.shape, -mean / std, np.float32)
-        X[entries.coords] = (entries.data - mean) / std
-        return X
-
-    return scaled
+    weighting = tf_idf(counts[train])
+    mean, std = _moments(weighting.transform(counts[train]))
+    return TextScaling(counts.shape[1], *_together(mean, std), weighting=weighting)
 
 
-def _all_counts(counts: Any, train: np.ndarray) -> Scaled:
+def _all_counts(counts: Any, train: np.ndarray) -> Scaling:
     """Scale all columns together, around 0, so that they stay sparse."""
-    scaled = (counts / _moments(counts[train])[1]).astype(np.float32)
-    return lambda rows: scaled[rows].toarray()
+    return TextScaling(counts.shape[1], *_together(0, _moments(counts[train])[1]))
+
+
+def _together(mean: float, std: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return origin, mean and std of all columns together."""
+    return np.array(0.0), np.array(mean), np.array(std)
 
 
 def _moments(sparse: Any) -> tuple[float, float]:

@@ -207,7 +207,8 @@ class DenseNetwork(ABC):
         params : (size,) float32 or float64 array
             C-contiguous.
         X : (rows, n_features) array
-            Finite numbers, at least one row; cast to the dtype of params.
+            Finite numbers, at least one row; cast to the dtype of params. Scaled like the rows of the training: for raw
+            rows use ``run.predict``, or ``data.scaling(X)``.
 
         Returns
         -------
@@ -224,6 +225,35 @@ class DenseNetwork(ABC):
         width: Any = params.dtype.type
         out = np.empty(len(X), np.int64)
         network.predict(width)(params, X, self.sizes, self.activation_code, out, self._work(X))
+        return out
+
+    def predict_proba(self, params: np.ndarray, X: ArrayLike) -> np.ndarray:
+        """Return the probability of each class for each row.
+
+        Parameters
+        ----------
+        params : (size,) float32 or float64 array
+            C-contiguous.
+        X : (rows, n_features) array
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        (rows, n_classes) array
+            In the dtype of params. Each row adds up to 1 within rounding. The largest entry is that of the class that
+            :meth:`predict` returns; probabilities that differ by less than rounding are equal here.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :meth:`loss_and_grad`.
+        """
+        self._check_params(params)
+        X = checked_features(X, self.n_features, params.dtype)
+        width: Any = params.dtype.type
+        out = np.empty((len(X), self.n_classes), params.dtype)
+        y = np.zeros(len(X), np.int64)
+        network.probabilities(width)(params, X, y, self.sizes, self.activation_code, out, self._work(X))
         return out
 
     @property

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import whole_number
+from lookahead_nb.checks import one_of, whole_number
+from lookahead_nb.datasets import Dataset
+from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.bundles import readonly
+from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer, State
 from lookahead_nb.training import engine_cpu
@@ -48,18 +51,100 @@ class Run:
         The optimizer's state, ready for further steps by hand.
     diverged_at : int or None
         The step at which the run diverged.
+    model : LogisticRegression, MLP or landscape
+    scaling : Scaling or None
+        That of the data set; None for a landscape.
+    classes : (n_classes,) array or None
+        The labels that :meth:`predict` returns; None for a landscape.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> data = lnb.datasets.load("checkerboard")
+    >>> run = lnb.train(lnb.MLP((2, 8, 2)), data, lnb.AdamW(0.01), steps=50)
+    >>> run.predict([[0.5, 0.5], [0.5, 1.5], [3.5, 2.5]]).shape  # raw rows: places on the board
+    (3,)
     """
 
     history: pd.DataFrame
     params: np.ndarray
     state: Any
     diverged_at: int | None
+    model: Model
+    scaling: Scaling | None
+    classes: np.ndarray | None
 
     @property
     def slow(self) -> np.ndarray | None:
         """The slow weights at the end, for Schedule-Free the average; None where there are none."""
         slow = self.state.optimizer.slow_from(self.params, self.state)
         return None if slow is None else readonly(slow)
+
+    def predict(self, X: Any, *, weights: str = "fast") -> np.ndarray:
+        """Return the label of the most probable class of each raw row.
+
+        Parameters
+        ----------
+        X : (rows, n_features) array
+            Raw rows, as they were given to ``from_arrays``, before any scaling; a list of texts for a set of texts.
+            At least one row.
+        weights : str
+            "fast" for the weights in ``params``, or "slow" for those in ``slow``.
+
+        Returns
+        -------
+        (rows,) array
+            Labels as the user gave them: entries of ``classes``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X does not fit the data set, weights is unknown or the run has no such weights, the run diverged, or the
+            model is a landscape.
+
+        Notes
+        -----
+        On the rows of a part, the share of right labels is the accuracy in the last row of the history of these
+        weights. One case differs: if the last step has a sync, the fast row of the history describes the weights ahead
+        of the pull. ``params`` are then those after it; with ``pull_back`` they equal the slow weights.
+        """
+        numbers = self._predicted(DenseNetwork.predict, X, weights)
+        return np.asarray(self.classes)[numbers]
+
+    def predict_proba(self, X: Any, *, weights: str = "fast") -> np.ndarray:
+        """Return the probability of each class for each raw row.
+
+        Parameters
+        ----------
+        X : (rows, n_features) array
+            As in :meth:`predict`.
+        weights : str
+            "fast" or "slow", as in :meth:`predict`.
+
+        Returns
+        -------
+        (rows, n_classes) array
+            In the dtype of the weights. Column i belongs to ``classes[i]``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :meth:`predict`.
+        """
+        return self._predicted(DenseNetwork.predict_proba, X, weights)
+
+    def _predicted(self, predict: Callable[..., np.ndarray], X: Any, weights: str) -> np.ndarray:
+        """Return what a method of the network predicts for raw rows, or refuse."""
+        if not isinstance(self.model, DenseNetwork) or self.scaling is None:
+            raise TypeError(f"predict needs a run of a network, got a run on {self.model!r}")
+        if self.diverged_at is not None:
+            at = f"this run diverged at step {self.diverged_at}"
+            raise ValueError(f"predict needs finite weights, but {at}: train with a lower learning rate")
+        chosen = self.params if one_of("weights", weights, KINDS) == "fast" else self.slow
+        if chosen is None:
+            kind = type(self.state.optimizer).__name__
+            raise ValueError(f"weights must be 'fast' for {kind}, which has no slow weights, got 'slow'")
+        return predict(self.model, chosen, self.scaling(X))
 
     def __repr__(self) -> str:
         last = self.history.iloc[-1]
@@ -159,7 +244,8 @@ def train(
     run_ids = [setup.run_id(opt, seed, rows)]
     runs = settings_frame([opt]), slow_rows([opt]), np.array([0]), run_ids, [seed]
     history = histories(setup, *runs, results, diverged_at)
-    return Run(history, params, state, None if diverged_at[0] < 0 else int(diverged_at[0]))
+    scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
+    return Run(history, params, state, None if diverged_at[0] < 0 else int(diverged_at[0]), model, scaling, classes)
 
 
 def train_in_place(

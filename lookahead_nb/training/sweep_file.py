@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,7 @@ import numpy as np
 
 from lookahead_nb import datasets, optimizers
 from lookahead_nb.checks import one_of
+from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models import landscapes
 from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.optimizers import INNER_RULES
@@ -292,9 +293,13 @@ def _data(table: Any, folder: Path, model: Any) -> Any:
         raise ValueError('data must have either a name, such as "digits", or the file of your own data')
     known_keys("data.", table, ("name", "split_seed") if "name" in table else ("file", "label", "split_seed"))
     if "name" in table:
-        load = partial(datasets.load, choice("data.name", table["name"], datasets.NAMES))
+        load: Callable[[int], datasets.Dataset] = partial(
+            datasets.load, choice("data.name", table["name"], datasets.NAMES)
+        )
     else:
-        load = partial(datasets.from_arrays, *_own_rows(table["file"], table.get("label"), folder))
+        X, y = _own_rows(table["file"], table.get("label"), folder)
+        with inside("data"):
+            load = splitter(X, y)
     split_seed = table.get("split_seed", 0)
     if isinstance(split_seed, str):
         one_of("data.split_seed", split_seed, (PER_SEED,))
@@ -303,7 +308,7 @@ def _data(table: Any, folder: Path, model: Any) -> Any:
     return load if split_seed == PER_SEED else first
 
 
-def _own_rows(name: Any, label: Any, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def _own_rows(name: Any, label: Any, folder: Path) -> tuple[Any, np.ndarray]:
     if not isinstance(name, str):
         raise ValueError(f"data.file must be the path of an .npz or .csv file, got {name!r}")
     try:

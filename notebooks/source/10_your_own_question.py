@@ -37,7 +37,7 @@ path, label = os.environ.get("LOOKAHEAD_NB_TABLE"), os.environ.get("LOOKAHEAD_NB
 path, label = (path, label) if path else questions.example(tables.build_folder("own"))
 X, y = datasets.read_rows(path, label)
 problem = Problem.of("own table", X, y, hidden=[16], steps=300, batch_size=32)
-print(len(X), "rows,", X.shape[1], "columns,", y.max() + 1, "classes; a", problem.model)
+print(len(X), "rows,", X.shape[1], "columns,", problem.model.n_classes, "classes; a", problem.model)
 
 # %% [markdown]
 # `hidden` holds the widths of a network; an empty list asks for logistic regression. Give it as many `steps` as you

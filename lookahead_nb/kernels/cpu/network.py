@@ -372,6 +372,25 @@ def _predict(params, X, sizes, activation, out, work):
             out[first + r] = np.int64(label[r])
 
 
+def _probabilities(params, X, y, sizes, activation, out, work):
+    rows = X.shape[0]
+    for first in range(0, rows, ROWS_AT_ONCE):
+        count = min(ROWS_AT_ONCE, rows - first)
+        at = _forward(params, X, first, count, sizes, activation, work)
+        logits = _block(work, at, sizes[sizes.size - 1], count)
+        end = at + logits.size
+        if logits.shape[0] == 1:
+            for r in range(count):
+                out[first + r, 0] = sigmoid(-logits[0, r])
+                out[first + r, 1] = sigmoid(logits[0, r])
+        else:
+            losses, space = work[end : end + count], work[end + count :]
+            cross_entropy(logits, y, first, True, space, losses)
+            for r in range(count):
+                for c in range(logits.shape[0]):
+                    out[first + r, c] = logits[c, r]
+
+
 def signatures(width: Any) -> tuple[Any, Any, Any]:
     """Return the signatures of (loss_and_grad, evaluate, predict), for other compiled code.
 
@@ -445,6 +464,28 @@ def predict(width: Any) -> Callable:
         ``(params, X, sizes, activation, out, work)``; out, (rows,) int64, is overwritten by the predicted labels.
     """
     return compiled(signatures(width)[2], nogil=True)(_predict)
+
+
+@lru_cache(None)
+def probabilities(width: Any) -> Callable:
+    """Return the compiled function that computes the probability of each class.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, X, y, sizes, activation, out, work)``; out, (rows, classes) of the same width, is overwritten by the
+        probabilities. The labels y may be any; only losses, which are dropped, depend on them.
+    """
+    scalar, vector, readonly = width_types(width)
+    matrix = types.Array(scalar, 2, "C", readonly=True)
+    labels = types.Array(types.int64, 1, "C", readonly=True)
+    signature = types.void(readonly, matrix, labels, labels, types.int64, scalar[:, ::1], vector)
+    return compiled(signature, nogil=True)(_probabilities)
 
 
 @lru_cache(None)

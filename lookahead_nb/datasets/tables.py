@@ -1,0 +1,299 @@
+"""The user's own tables and labels, as numbers: what is accepted, and errors that name row and column."""
+
+from __future__ import annotations
+
+import numbers
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lookahead_nb.checks import plain_array
+
+_LIMIT = 1e100  # squares of larger numbers overflow
+_RANGE = f"X must hold finite numbers below {_LIMIT:g} in size"
+_NAMELESS = "Unnamed: "  # what pandas calls a column without a name
+
+
+class Table(NamedTuple):
+    """A table of checked numbers.
+
+    Attributes
+    ----------
+    values : (rows, columns) float64 array
+        C-contiguous.
+    names : tuple or None
+        The names of the columns; None if the table has none.
+    """
+
+    values: np.ndarray
+    names: tuple[Hashable, ...] | None
+
+
+def column_names(X: Any) -> tuple[Hashable, ...] | None:
+    """Return the names of the columns of a table, or refuse them.
+
+    Parameters
+    ----------
+    X : object
+        A data frame of pandas or polars, a pyarrow table, or anything else.
+
+    Returns
+    -------
+    tuple or None
+        None for a table without names. The names 0, 1, 2, ..., which pandas gives to nameless columns, are none.
+
+    Raises
+    ------
+    TypeError
+        If X is a table that is not in memory.
+    ValueError
+        If a column has no name, or two have the same.
+    """
+    names = getattr(X, "column_names", getattr(X, "columns", None))
+    if names is None or isinstance(X, np.ndarray):
+        return None
+    if not hasattr(X, "shape"):
+        raise TypeError(f"X must be a table in memory, got {type(X).__name__}: collect it first")
+    names = tuple(names)
+    if names == (*range(len(names)),):
+        return None
+    check_names("X", names)
+    return names
+
+
+def check_names(what: str, names: Iterable[Any]) -> None:
+    """Refuse columns without a name, and two columns of the same name.
+
+    Parameters
+    ----------
+    what : str
+        Whose names they are, for the message.
+    names : iterable
+
+    Raises
+    ------
+    ValueError
+        If a name is missing or occurs twice.
+    """
+    for name, count in Counter(names).items():
+        text = "" if name is None or name != name else str(name)  # NaN
+        if not text.strip() or text.startswith(_NAMELESS):
+            advice = "drop it if it is an index that pandas wrote (to_csv(index=False) writes none), otherwise name it"
+            raise ValueError(f"{what} must have a name for every column, got a column without one: {advice}")
+        if count > 1:
+            raise ValueError(f"{what} must have columns of different names, got {name!r} {count} times")
+
+
+def table_of(X: Any, select: tuple[Hashable, ...] | None = None) -> Table:
+    """Return a table as numbers.
+
+    Parameters
+    ----------
+    X : (rows, columns) array or table
+        As in :func:`from_arrays`.
+    select : tuple, optional
+        The names of the columns to return, in this order, of a table with names. All by default.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X has another dtype or shape, or holds a value out of range. The message names row and column.
+    """
+    names = column_names(X)
+    framed = hasattr(X, "columns") and not isinstance(X, np.ndarray)
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):  # a sparse matrix of SciPy
+        X = X.toarray()
+    array: Any = X if framed else plain_array("X", X)
+    if not framed and array.dtype.kind not in "biuf":
+        raise TypeError(f"X must hold numbers, got {array.dtype}")
+    if len(array.shape) != 2 or 0 in array.shape:
+        raise ValueError(f"X must be a table of rows and columns, got shape {tuple(array.shape)}")
+    if framed:
+        names = names and (select or names)
+        values = np.empty(array.shape if names is None else (array.shape[0], len(names)))
+        for i in range(values.shape[1]):
+            values[:, i] = _column(array[i if names is None else names[i]], place(i, names))
+    else:
+        values = np.ascontiguousarray(array, np.float64)  # sums depend on the layout
+    bad = ~(np.abs(values) < _LIMIT)  # this form finds NaN too
+    if bad.any():
+        row, i = np.argwhere(bad)[0]
+        raise ValueError(f"{_RANGE}, got {values[row, i]} at row {row}, {place(i, names)}")
+    return Table(values, names)
+
+
+def place(column: int, names: tuple[Hashable, ...] | None) -> str:
+    """Return how an error calls a column.
+
+    Parameters
+    ----------
+    column : int
+    names : tuple or None
+        As in :class:`Table`.
+
+    Returns
+    -------
+    str
+    """
+    return f"column {column if names is None else repr(names[column])}"
+
+
+def _column(column: Any, where: str) -> np.ndarray:
+    """Return a column of a data frame as an array that casts to float64, or refuse it."""
+    missing = _missing(column)
+    if missing.any():
+        raise ValueError(f"{_RANGE}, got a missing value at row {int(missing.argmax())}, {where}")
+    dtype = getattr(column, "dtype", getattr(column, "type", None))  # pyarrow has types
+    array = np.asarray(column)
+    if str(dtype) == "category" or array.dtype.kind not in "biufO":
+        raise TypeError(f"X must hold numbers, got {dtype} in {where}: encode it, as pandas.get_dummies does")
+    if array.dtype.kind == "O":
+        for row, value in enumerate(array):
+            if not isinstance(value, (numbers.Real, np.bool_, Decimal)):
+                raise TypeError(f"X must hold numbers, got {value!r:.80} at row {row}, {where}")
+    return array.astype(np.float64)
+
+
+def _missing(column: Any) -> np.ndarray:
+    """Return a mask of the missing values of a column of pandas, polars or pyarrow."""
+    find = getattr(column, "isna", None) or getattr(column, "is_null", None)
+    return np.zeros(len(column), bool) if find is None else np.asarray(find(), bool)
+
+
+def suspicions(table: Table, labels: np.ndarray) -> list[str]:
+    """Return a warning for each column that should not be a feature.
+
+    Parameters
+    ----------
+    table : Table
+    labels : (rows,) int64 array
+        The number of the class of each row.
+
+    Returns
+    -------
+    list of str
+        For columns that hold consecutive whole numbers, each once, and for those with one value for each class.
+    """
+    values, names = table
+    low, high = values.min(axis=0), values.max(axis=0)
+    found = []
+    for i in np.flatnonzero(high - low == len(values) - 1).tolist():
+        if (np.sort(values[:, i]) == low[i] + np.arange(len(values))).all() and low[i] % 1 == 0:
+            what = f"numbers the rows from {low[i]:.0f} to {high[i]:.0f}, as an index does"
+            found.append(f"{place(i, names)} of X {what}: drop it unless it is a measurement")
+    first, last = (np.unique(order, return_index=True)[1] for order in (labels, labels[::-1]))
+    for i in np.flatnonzero((values[first] == values[::-1][last]).all(axis=0)).tolist():
+        each = values[first, i]
+        if len({*each}) == len(each) and (values[:, i] == each[labels]).all():
+            what = "has one value for each label, so it gives the label away"
+            found.append(f"{place(i, names)} of X {what}: drop it unless it is known ahead of the label")
+    return found
+
+
+def check_order(X: Any, y: Any) -> None:
+    """Refuse pandas objects whose rows are in a different order.
+
+    Parameters
+    ----------
+    X, y : object
+        Rows are compared by index if both have one.
+
+    Raises
+    ------
+    ValueError
+        If the index of y holds that of X in another order.
+    """
+    index: Any = getattr(X, "index", None)
+    other: Any = getattr(y, "index", None)
+    if not hasattr(index, "equals") or not hasattr(other, "equals") or len(index) != len(other):
+        return
+    if not index.equals(other) and index.isin(other).all():
+        raise ValueError("y must have its rows in the order of X, got the same index in another order: use y[X.index]")
+
+
+def labels_of(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels as numbers, and what they mean.
+
+    Parameters
+    ----------
+    y : (rows,) array
+        As in :func:`from_arrays`.
+
+    Returns
+    -------
+    numbers : (rows,) int64 array
+        The position of each label in classes.
+    classes : (n_classes,) array
+        The different labels in sorted order, in the dtype of y; text as ``str``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If y has another dtype or shape, misses a label, or cannot be split in three.
+    """
+    labels = _plain_labels(y)
+    classes, first, codes, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    if len(classes) < 2:
+        raise ValueError(f"y must hold at least two different labels, got {labels[first[0]].item()!r} alone")
+    if counts.max() < 3:
+        raise ValueError(f"y must hold some label at least three times to be split in three, got {counts.max()} times")
+    if labels.dtype.kind == "U":
+        names: dict[str, str] = {}
+        for name in classes.tolist():
+            if (other := names.setdefault(name.strip(), name)) != name:
+                raise ValueError(f"y must hold labels that differ by more than spaces, got {other!r} and {name!r}")
+    return codes.astype(np.int64), classes
+
+
+def _plain_labels(y: Any) -> np.ndarray:
+    """Return labels as an array of bool, whole numbers or text, or refuse them."""
+    if hasattr(y, "columns") and hasattr(y, "shape"):
+        raise ValueError(f"y must have one dimension, got a table of shape {tuple(y.shape)}: choose one column")
+    if hasattr(y, "to_numpy") and (missing := _missing(y)).any():
+        raise ValueError(f"y must hold a label in every row, but row {int(missing.argmax())} has none")
+    array = plain_array("y", y)
+    if array.ndim != 1:
+        raise ValueError(f"y must have one dimension, got shape {array.shape}")
+    if array.dtype.kind in "US" and not isinstance(y, np.ndarray):
+        array = np.array([*y], object)  # NumPy turns 1 into "1" in ["a", 1]
+    if array.dtype.kind == "O":
+        array = _of_one_type(array)
+    if array.dtype.kind == "T":
+        array = np.array(array.tolist())
+    if array.dtype.kind == "f":
+        bad = ~(np.isfinite(array) & (array == np.round(array)))
+        if bad.any():
+            row = int(bad.argmax())
+            if np.isnan(array[row]):
+                raise ValueError(f"y must hold a label in every row, but row {row} has none")
+            raise ValueError(f"y must hold text, bool or whole numbers as labels, got {array[row]} at row {row}")
+    elif array.dtype.kind not in "biuU":
+        raise TypeError(f"y must hold text, bool or whole numbers as labels, got {array.dtype}")
+    return array
+
+
+def _of_one_type(labels: np.ndarray) -> np.ndarray:
+    """Return Python objects as an array of text, bool or numbers, or refuse them."""
+    for row, label in enumerate(labels):
+        if label is None or label != label:  # NaN
+            raise ValueError(f"y must hold a label in every row, but row {row} has none")
+    for kind, dtype in ((str, str), ((bool, np.bool_), bool), (numbers.Integral, np.int64), (numbers.Real, float)):
+        if not isinstance(labels[0], kind):
+            continue
+        others = [row for row, label in enumerate(labels) if not isinstance(label, kind)]
+        if not others:
+            if dtype is np.int64 and (wide := [label for label in labels if not -(2**63) <= label < 2**63]):
+                raise ValueError(f"y must hold whole numbers of at most 64 bits as labels, got {wide[0]}")
+            return labels.astype(dtype)
+        if dtype is np.int64 and all(isinstance(label, numbers.Real) for label in labels):
+            return labels.astype(float)
+        shown = f"{labels[0]!r:.40} at row 0 and {labels[others[0]]!r:.40} at row {others[0]}"
+        raise TypeError(f"y must hold labels of one type, got {shown}")
+    raise TypeError(f"y must hold text, bool or whole numbers as labels, got {labels[0]!r:.80} at row 0")
