@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 __all__ = ["DeviceError", "NoDeviceError"]  # for users to catch; the checks serve the other modules
+
+
+# What other libraries and papers call a setting: the alternatives, each of one name or more.
+OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "k": (("sync_period",),),
+    "la_steps": (("sync_period",),),
+    "alpha": (("slow_step_size",), ("retention",), ("rho",)),
+    "la_alpha": (("slow_step_size",),),
+    "betas": (("beta1", "beta2"),),
+    "b1": (("beta1",),),
+    "b2": (("beta2",),),
+    "learning_rate": (("lr",),),
+    "epsilon": (("eps",),),
+    "decay": (("weight_decay",), ("rho",)),
+}
+
+Class = TypeVar("Class", bound=type)
 
 
 class NoDeviceError(RuntimeError):
@@ -77,6 +97,35 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
+
+
+def meant(name: str, allowed: Collection[str]) -> str:
+    """Return " (did you mean X?)" for a name that is not allowed, or "" if no allowed one is like it."""
+    near = [" and ".join(names) for names in OTHER_NAMES.get(name, ()) if {*names} <= {*allowed}]
+    near = near or get_close_matches(name, allowed, 1)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def named_settings(kind: Class) -> Class:
+    """Make a class refuse settings that it does not have in one sentence that names the right ones."""
+    made: Any = kind.__init__  # type: ignore[misc] # replaced below by a function with the same parameters
+    parameters = [*inspect.signature(made).parameters.values()][1:]
+    names = [parameter.name for parameter in parameters]
+    positional = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+
+    @functools.wraps(made)
+    def checked(self: Any, *values: Any, **settings: Any) -> None:
+        for name in settings:
+            if name not in names:
+                listed = f"{meant(name, names)}; its settings are {', '.join(names)}"
+                raise TypeError(f"{kind.__name__} has no setting {name}{listed}")
+        if len(values) > len(positional):
+            only = f"only {', '.join(positional)} as positional argument"
+            raise TypeError(f"{kind.__name__} accepts {only}, got {len(values)} arguments: write the others by name")
+        made(self, *values, **settings)
+
+    kind.__init__ = checked  # type: ignore[misc]
+    return kind
 
 
 def flag(name: str, value: Any) -> bool:
