@@ -69,6 +69,23 @@ def _version(package: str, absent: str = "not installed") -> str:
         return absent  # of this package too, where it runs from a folder of sources
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result may depend on.
+
+    Returns
+    -------
+    dict
+        By name; "not installed" where a package runs from a folder of sources.
+
+    Examples
+    --------
+    >>> from lookahead_nb.provenance import versions
+    >>> list(versions())
+    ['python', 'lookahead-nb', 'numpy', 'numba', 'llvmlite', 'scipy', 'pandas']
+    """
+    return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
+
+
 def machine(gpu: str | None = None) -> dict[str, Any]:
     """Return everything about this machine that a result may depend on.
 
@@ -96,13 +113,12 @@ def machine(gpu: str | None = None) -> dict[str, Any]:
     listed = pathlib.Path("/proc/cpuinfo")
     model = re.search(r"^model name\s*: (.*)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
     cpu = model[1] if model else cpu
-    versions = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
     return {
         "cpu": cpu,
         "cpu_class": config.CPU_NAME or get_host_cpu_name(),
         "gpu": gpu,
         "threads": get_num_threads(),
-        "versions": versions,
+        "versions": versions(),
         "stream": STREAM_ID,
     }
 

@@ -226,7 +226,7 @@ def test_other_rows_for_a_unit_that_is_there_are_refused(copied):
 
 def test_the_same_rows_of_another_machine_are_the_same(copied, monkeypatch):
     before = contents(copied.path)
-    monkeypatch.setattr(store_module, "_maker", lambda _gpu: {"cpu": "another"})
+    monkeypatch.setattr(store_module, "maker", lambda _gpu: {"cpu": "another"})
     copied.write(UNITS[0], rows(0))
     assert contents(copied.path) == before
     part(copied, 1).unlink()
@@ -237,7 +237,7 @@ def test_the_same_rows_of_another_machine_are_the_same(copied, monkeypatch):
 def test_a_store_that_another_version_made_goes_on(copied, monkeypatch):
     before = contents(copied.path)
     monkeypatch.setattr(tables, "_version", lambda _package: "9.9.9")
-    monkeypatch.setattr(store_module, "_maker", store_module._maker.__wrapped__)  # without what it has kept
+    monkeypatch.setattr(store_module, "maker", store_module.maker.__wrapped__)  # without what it has kept
     again = Store.open(copied.path, CONFIGURATION, UNITS)
     assert again.done() == set(UNITS)
     again.write(UNITS[0], rows(0))

@@ -149,7 +149,7 @@ class Store:
         with _explained(f"the store {self.path} cannot be read"):
             return {self._parts[name] for name in _files(self.path) if name in self._parts}
 
-    def write(self, unit: str, frame: pd.DataFrame) -> None:
+    def write(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None = None) -> None:
         """Write the rows of a unit as its part; do nothing if the part exists with the same rows.
 
         Parameters
@@ -159,6 +159,8 @@ class Store:
         frame : frame
             Columns of floats, whole numbers, truth values and strings, with NaN where a value does not apply. The
             column ``order`` holds the places of the rows among those of the whole sweep.
+        trained_on : dict, optional
+            The machine that trained the unit, as :func:`maker` returns it there; default: this one.
 
         Raises
         ------
@@ -169,14 +171,14 @@ class Store:
         """
         if _name(unit) not in self._parts:
             raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, got {unit!r}")
-        part = self._part(unit, frame)
+        part = self._part(unit, frame, trained_on)
         path = self.path / _name(unit)
         problem = f"the store {self.path} could not keep unit {unit}"
         with _explained(problem, "nothing else is lost; run the sweep again to continue from here"):
             if path.is_file():
                 stored = path.read_bytes()
                 if not self._damage(unit, stored):
-                    if self._part(unit, _rows(_table(stored), _header(stored)["dtypes"])) != part:
+                    if self._part(unit, _rows(_table(stored), _header(stored)["dtypes"]), trained_on) != part:
                         raise ValueError(f"{path} differs from the rows just computed: the runs do not repeat")
                     return
             with _appearing(path) as file:
@@ -390,7 +392,7 @@ class Store:
             return "foreign, a part of another configuration"
         return None if header["unit"] == unit else f"foreign, the part of unit {header['unit']}"
 
-    def _part(self, unit: str, frame: pd.DataFrame) -> bytes:
+    def _part(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None) -> bytes:
         """Return the bytes of a part: parquet, the header with its checksum last in the metadata."""
         pa, pq = _arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
@@ -405,7 +407,7 @@ class Store:
             "format": FORMAT,
             "unit": unit,
             "configuration": self.sha256,
-            "machine": _maker(_gpu_of(self.configuration)),
+            "machine": trained_on or maker(_gpu_of(self.configuration)),
             "dtypes": dtypes,
         }
         header |= {"kinds": {name: kinds for name, (_, kinds) in columns.items()}, "seal": _BLANK.decode()}
@@ -422,8 +424,19 @@ def _name(unit: str) -> str:
 
 
 @cache
-def _maker(gpu: str | None) -> dict[str, Any]:
-    """Return the machine as a part records it."""
+def maker(gpu: str | None = None) -> dict[str, Any]:
+    """Return this machine as a part records it.
+
+    Parameters
+    ----------
+    gpu : str, optional
+        The name of the GPU that trains.
+
+    Returns
+    -------
+    dict
+        That of :func:`lookahead_nb.provenance.machine` without the number of threads.
+    """
     return {name: value for name, value in machine(gpu).items() if name != "threads"}  # their number changes no bit
 
 
