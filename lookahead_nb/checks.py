@@ -7,8 +7,9 @@ import importlib
 import inspect
 import math
 import numbers
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 Class = TypeVar("Class", bound=type)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class NoDeviceError(RuntimeError):
@@ -99,11 +101,32 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     return value
 
 
+def user_path(name: str, value: Any) -> Path:
+    """Return the value as a path, with ~ as the home folder, or refuse anything else."""
+    try:
+        return Path(value).expanduser()
+    except TypeError:
+        raise TypeError(f"{name} must be a path, got {value!r}") from None
+    except RuntimeError:
+        raise ValueError(f"{name} must begin with a known home folder, got {str(value)!r}") from None
+
+
 def meant(name: str, allowed: Collection[str]) -> str:
     """Return " (did you mean X?)" for a name that is not allowed, or "" if no allowed one is like it."""
     near = [" and ".join(names) for names in OTHER_NAMES.get(name, ()) if {*names} <= {*allowed}]
     near = near or get_close_matches(name, allowed, 1)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def default_errors(function: Function) -> Function:
+    """Make a function compute with NumPy's default error state, whatever ``np.seterr`` of the user's program says."""
+
+    @functools.wraps(function)
+    def computed(*values: Any, **named: Any) -> Any:
+        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+            return function(*values, **named)
+
+    return computed  # type: ignore[return-value] # of the same signature
 
 
 def named_settings(kind: Class) -> Class:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import whole_number
+from lookahead_nb.checks import default_errors, whole_number
 from lookahead_nb.kernels.bundles import readonly
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer, State
@@ -70,6 +70,7 @@ class Run:
         )
 
 
+@default_errors
 def train(
     model: Model,
     data: Data,
