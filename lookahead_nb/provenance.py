@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.core.registry import cpu_target
 
+from lookahead_nb.checks import user_path
 from lookahead_nb.kernels.cpu.product import vector_bytes
 from lookahead_nb.kernels.philox import STREAM_ID
 
@@ -57,7 +58,7 @@ def build_folder(kind: str) -> pathlib.Path:
     OSError
         If the folder cannot be made.
     """
-    folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or checkout() / "build") / kind
+    folder = user_path("LOOKAHEAD_NB_BUILD", os.environ.get("LOOKAHEAD_NB_BUILD") or checkout() / "build") / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lookahead_nb.checks import extra
+from lookahead_nb.checks import extra, user_path
 from lookahead_nb.provenance import machine
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Store:
         Parameters
         ----------
         path : path
-            The folder.
+            The folder; ~ is the home folder.
         configuration : dict, optional
             Everything that the results depend on, nested, of values that JSON can hold. It must equal that of an
             existing store. None only opens an existing store.
@@ -120,7 +120,7 @@ class Store:
         OSError
             If the folder cannot be read or written, or holds no store and configuration is None.
         """
-        path = pathlib.Path(path)
+        path = user_path("path", path)
         expected = None if configuration is None else _manifest(configuration, units)
         with _explained(f"the store {path} cannot be opened"):
             if path.exists() and not path.is_dir():
@@ -240,7 +240,7 @@ class Store:
         OSError
             If a part cannot be read or the file cannot be written.
         """
-        path = pathlib.Path(path)
+        path = user_path("path", path)
         if path.suffix not in (".parquet", ".csv"):
             raise ValueError(f"path must end in .parquet or .csv, got {path.name!r}")
         if path.resolve().parent == self.path.resolve():
