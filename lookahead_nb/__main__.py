@@ -39,7 +39,7 @@ To train on a Dask cluster, start the scheduler, and then workers on every machi
     dask scheduler --port 8786
     dask worker tcp://HOST:8786 --nworkers auto --nthreads 1
 
-Then pass --dask tcp://HOST:8786. This needs the extra "cluster": pip install "lookahead-nb[cluster]".
+Then pass --dask tcp://HOST:8786. This needs the extra "cluster": pip install ".[cluster]" in a checkout.
 """
 
 

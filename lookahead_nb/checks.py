@@ -194,5 +194,5 @@ def extra(module: str, package: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        advice = 'install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"'
+        advice = 'install the extra reproduce, as in: pip install ".[reproduce]" in a checkout'
         raise ModuleNotFoundError(f"{name} needs {package}: {advice}", name=error.name) from error

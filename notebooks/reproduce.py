@@ -66,9 +66,7 @@ try:
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
 except ModuleNotFoundError as error:
-    print(
-        f'{error.name} is missing: run "make reproduce", which installs all, or pip install "lookahead-nb[reproduce]".'
-    )
+    print(f'{error.name} is missing: run "make reproduce" or pip install ".[reproduce]" in a checkout.')
     sys.exit(2)
 except KeyboardInterrupt:
     sys.exit(130)

@@ -933,7 +933,8 @@ def test_command_ends_with_130_after_ctrl_c(whole, capsys, monkeypatch):
 def test_without_pyarrow_the_extra_is_named(whole, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     advice = (
-        'the store of a sweep needs pyarrow: install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"'
+        "the store of a sweep needs pyarrow: install the extra reproduce, "
+        'as in: pip install ".[reproduce]" in a checkout'
     )
     with pytest.raises(ModuleNotFoundError) as caught:
         whole.frame()

@@ -382,7 +382,10 @@ def test_something_else_at_an_address_is_reported():
 
 def test_without_the_extra_dask_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ModuleNotFoundError, match=r"lookahead-nb\[cluster\]"), dask_executor("tcp://127.0.0.1:1"):
+    with (
+        pytest.raises(ModuleNotFoundError, match=r"pip install \"\.\[cluster\]\" in a checkout"),
+        dask_executor("tcp://127.0.0.1:1"),
+    ):
         pass
 
 

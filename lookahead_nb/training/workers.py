@@ -317,7 +317,7 @@ def dask_executor(address: str, *, timeout: float = 5) -> Iterator[Executor]:
         from distributed import Client
         from distributed.comm import get_address_host_port
     except ModuleNotFoundError as error:
-        advice = 'install the extra cluster, as in: pip install "lookahead-nb[cluster]"'
+        advice = 'install the extra cluster, as in: pip install ".[cluster]" in a checkout'
         raise ModuleNotFoundError(f"a Dask cluster needs distributed: {advice}", name=error.name) from error
     try:
         place = get_address_host_port(address if "://" in address else f"tcp://{address}", strict=True)
