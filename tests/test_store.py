@@ -174,7 +174,7 @@ def test_units_with_other_columns_or_dtypes_are_refused(tmp_path):
             store.write(UNITS[1], frame)
     Store.open(tmp_path).write(UNITS[1], frames[1])
     for read in (store.frame, lambda **how: store.export(tmp_path.parent / "all.csv", **how)):
-        with pytest.raises(ValueError, match=f"{UNITS[1]}.parquet must have the columns of {UNITS[0]}.parquet"):
+        with pytest.raises(ValueError, match=f"{UNITS[1]}.parquet differs in its columns from {UNITS[0]}.parquet"):
             read(partial=True)
 
 
@@ -357,7 +357,7 @@ def test_a_folder_that_holds_other_things_is_refused(tmp_path):
 def test_a_file_is_no_store(tmp_path):
     (tmp_path / "file").touch()
     for how in ((), (CONFIGURATION, UNITS)):
-        with pytest.raises(ValueError, match="path must be a folder, not the file"):
+        with pytest.raises(ValueError, match="path must be a folder, got the file"):
             Store.open(tmp_path / "file", *how)
         with pytest.raises(OSError, match=r"the store .* cannot be opened \(.*\)$"):
             Store.open(tmp_path / "file" / "store", *how)
@@ -909,7 +909,7 @@ def test_command_export(whole, tmp_path, capsys):
         (["store", "verify", "absent"], "the store absent cannot be opened (absent holds no manifest.json)"),
         (["store", "show", "absent"], "the store absent cannot be opened (absent holds no manifest.json)"),
         (["store", "export", "{whole}", "all.xlsx"], "path must end in .parquet or .csv, got 'all.xlsx'"),
-        (["store", "export", "{part}", "all.csv"], "path must be a folder, not the file"),
+        (["store", "export", "{part}", "all.csv"], "path must be a folder, got the file"),
     ],
 )
 def test_command_with_bad_input_ends_in_one_line(whole, tmp_path, monkeypatch, capsys, arguments, said):
