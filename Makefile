@@ -26,6 +26,7 @@ level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(fi
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo 'Commands such as lookahead-nb lie in .venv, which make builds: ". .venv/bin/activate" puts them on your PATH.'
 
 test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx, peers, classes or faults runs another level, ARGS="-k sync" goes to pytest
 	$(tests.$(LEVEL))
@@ -47,7 +48,7 @@ api: .venv/.ready ## write the reference of the library into build/api/, from it
 	.venv/bin/python paper/api.py
 
 bench: .venv-$(if $(filter cuda,$(DEVICE)),ptx,peers)/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
-	$(or $(bench.$(DEVICE)),$(error DEVICE=$(DEVICE) is nothing to measure on: choose cpu or cuda))
+	$(bench.$(DEVICE))
 
 bench.cpu  = $(foreach one,flat_step sweep groups scaling,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
 # The peers with their CUDA libraries are gigabytes: they are fetched only where there is a device to use them on.
@@ -55,6 +56,9 @@ bench.cuda = @.venv-ptx/bin/python -c "$(has_device)" && $(MAKE) --no-print-dire
 	.venv-gpu/bin/python -m tests.benchmarks.cuda $(ARGS)
 has_device = import sys; from lookahead_nb.kernels.gpu import problem; \
 	sys.exit(problem() and f'nothing was measured, since no CUDA device can be used: {problem()}')
+
+# Here and not in the rule, so that a mistyped device is refused before an environment is built.
+$(if $(filter cpu cuda,$(DEVICE)),,$(error DEVICE=$(DEVICE) is nothing to measure on: choose cpu or cuda))
 
 check: .venv/.ready ## lint, formatting and types
 	.venv/bin/python -m ruff check .
@@ -98,3 +102,4 @@ clean: ## empty build/ and the caches; ALL=1 removes the environments too
 %/.ready: %/.locked pyproject.toml lookahead_nb/__init__.py
 	@$*/bin/python -m pip install -qq --no-build-isolation $(if $(extras),,--no-deps) --editable '.$(extras)'
 	@touch $@
+	@echo '$* is ready: ". $*/bin/activate" puts lookahead-nb and its Python on your PATH.'

@@ -19,12 +19,12 @@ from typing import Any, NoReturn
 import numba
 
 from lookahead_nb import __version__
-from lookahead_nb.checks import DeviceError, NoDeviceError, whole_number
+from lookahead_nb.checks import DeviceError, NoDeviceError, user_path, whole_number
 from lookahead_nb.settings_file import choice
 from lookahead_nb.training import sweep_file as configuration
 from lookahead_nb.training.plan import Plan
 from lookahead_nb.training.progress import Progress, duration
-from lookahead_nb.training.store import DamageError, Store
+from lookahead_nb.training.store import MANIFEST, DamageError, Store
 from lookahead_nb.training.workers import LostWorkerError, WorkerPool, dask_executor
 
 SWEEP_HELP = f"""\
@@ -39,7 +39,7 @@ To train on a Dask cluster, start the scheduler, and then workers on every machi
     dask scheduler --port 8786
     dask worker tcp://HOST:8786 --nworkers auto --nthreads 1
 
-Then pass --dask tcp://HOST:8786. This needs the extra "cluster": pip install "lookahead-nb[cluster]".
+Then pass --dask tcp://HOST:8786. This needs the extra "cluster": pip install ".[cluster]" in a checkout.
 """
 
 
@@ -82,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_store(commands)
     _add_figures(commands)
     _add_devices(commands)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell, as in >&-
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (until the process ends)
     options = parser.parse_args(arguments)
     try:
         with _stoppable():
@@ -147,7 +150,9 @@ def _add_sweep(commands: Any) -> None:
     place = command.add_mutually_exclusive_group()
     place.add_argument("--workers", type=int, metavar="N", help="train in N processes; default: threads of this one")
     place.add_argument("--dask", metavar="ADDRESS", help="train on the Dask cluster of the scheduler at this address")
-    command.add_argument("--dry-run", action="store_true", help="only print the estimated work, memory and time")
+    command.add_argument(
+        "--dry-run", action="store_true", help="only print the estimated work, memory and time, and what is stored"
+    )
     command.add_argument("--store", type=Path, metavar="FOLDER", help="the store, instead of that of the file")
     command.add_argument("--export", type=Path, metavar="FILE", help="also write all rows to one .csv or .parquet file")
     command.set_defaults(run=_sweep)
@@ -161,7 +166,9 @@ def _sweep(options: argparse.Namespace) -> int:
     config = configuration.read(options.config, store=options.store)
     with _noted():
         if options.dry_run:
-            print("\n".join(_estimate(config.plan(), options)))
+            plan = config.plan()
+            stored = _stored(plan, config.store)
+            print("\n".join([*_estimate(plan, options), *stored]))
             return 0
         if config.store is None:
             raise ValueError("store must be given, in the file or by --store, or the results would be lost")
@@ -183,6 +190,14 @@ def _executor(options: argparse.Namespace) -> AbstractContextManager[Any]:
     if options.dask is not None:
         return dask_executor(options.dask)
     return nullcontext() if options.workers is None else WorkerPool(options.workers)
+
+
+def _stored(plan: Plan, path: Path | None) -> Iterator[str]:
+    """Yield a line about the runs that the store already holds, if there is one."""
+    if path is not None and (path / MANIFEST).is_file():
+        done = Store.open(path, plan.configuration(), [unit.name for unit in plan.units]).done()
+        runs = sum(unit.size for unit in plan.units if unit.name in done)
+        yield f"stored  {runs:,} of the {plan.size:,} runs are in {path}; only the others are trained"
 
 
 def _estimate(plan: Plan, options: argparse.Namespace) -> Iterator[str]:
@@ -232,7 +247,7 @@ def _claims(options: argparse.Namespace) -> int:
 
     register = claims.read()
     if options.id is not None:
-        choice("ID", options.id, register)
+        options.id = choice("ID", _claim_id(options.id), register)
     if options.fresh is not None:
         print("\n".join(_fresh(register, options)))
         return 0
@@ -254,6 +269,12 @@ def _claims(options: argparse.Namespace) -> int:
     return 0
 
 
+def _claim_id(text: str) -> str:
+    """Return the ID of a claim that is written in short, such as c5 or 5 for C05."""
+    number = text.upper().removeprefix("C")
+    return f"C{number:0>2}" if number.isdecimal() and number.isascii() else text
+
+
 def _fresh(register: dict[str, Any], options: argparse.Namespace) -> Iterator[str]:
     from lookahead_nb import claims
     from lookahead_nb.claims import measure as trials
@@ -266,7 +287,7 @@ def _fresh(register: dict[str, Any], options: argparse.Namespace) -> Iterator[st
     tasks = claims.available_tasks(claim)
     absent = [name for name in claim.tasks if name not in tasks]
     if not tasks:
-        raise ValueError(f"{claim.id} needs data that must be downloaded: set FULL=1")
+        raise ValueError(_missing_data(claim))
     try:  # ahead of any training, since they may belong to another entry
         committed = claims.results(claim)
     except OSError:
@@ -276,6 +297,16 @@ def _fresh(register: dict[str, Any], options: argparse.Namespace) -> Iterator[st
     registered = None if committed is None else claims.judge(claim, committed)
     yield f"{claim.id}, attempt {attempt}: trained on {', '.join(tasks)}; left out: {', '.join(absent) or 'none'}"
     yield from report.compared(claim, claims.judge(claim, measured.runs), registered)
+
+
+def _missing_data(claim: Any) -> str:
+    """Say why no task of a claim can be trained."""
+    if os.environ.get("FULL") != "1":
+        return f"{claim.id} needs data that must be downloaded: set FULL=1"
+    names = sorted({problem.fields["data"] for problem in claim.problems.values() if not problem.is_available})
+    load = "; ".join(f"lnb.datasets.load({name!r})" for name in names)
+    advice = f'python -c "import lookahead_nb as lnb; {load}" downloads it, or set LOOKAHEAD_NB_DATA to its folder'
+    return f"{claim.id} needs data that is not available locally, {', '.join(names)}: {advice}"
 
 
 # -------------------------------------------------------------------------------------------------------------- store
@@ -336,7 +367,9 @@ def _add_figures(commands: Any) -> None:
     )
     mode = command.add_mutually_exclusive_group()
     mode.add_argument("--where", action="store_true", help="only print notebook, tables, their hashes, and commands")
-    mode.add_argument("--folder", type=Path, help="folder for the figures; default: build/figures")
+    mode.add_argument(
+        "--folder", type=lambda text: user_path("FOLDER", text), help="folder for the figures; default: build/figures"
+    )
     command.set_defaults(run=_figures)
 
 

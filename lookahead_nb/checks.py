@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 __all__ = ["DeviceError", "NoDeviceError"]  # for users to catch; the checks serve the other modules
+
+
+# What other libraries and papers call a setting: the alternatives, each of one name or more.
+OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "k": (("sync_period",),),
+    "la_steps": (("sync_period",),),
+    "alpha": (("slow_step_size",), ("retention",), ("rho",)),
+    "la_alpha": (("slow_step_size",),),
+    "betas": (("beta1", "beta2"),),
+    "b1": (("beta1",),),
+    "b2": (("beta2",),),
+    "learning_rate": (("lr",),),
+    "epsilon": (("eps",),),
+    "decay": (("weight_decay",), ("rho",)),
+}
+
+Class = TypeVar("Class", bound=type)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class NoDeviceError(RuntimeError):
@@ -79,6 +101,56 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     return value
 
 
+def user_path(name: str, value: Any) -> Path:
+    """Return the value as a path, with ~ as the home folder, or refuse anything else."""
+    try:
+        return Path(value).expanduser()
+    except TypeError:
+        raise TypeError(f"{name} must be a path, got {value!r}") from None
+    except RuntimeError:
+        raise ValueError(f"{name} must begin with a known home folder, got {str(value)!r}") from None
+
+
+def meant(name: str, allowed: Collection[str]) -> str:
+    """Return " (did you mean X?)" for a name that is not allowed, or "" if no allowed one is like it."""
+    near = [" and ".join(names) for names in OTHER_NAMES.get(name, ()) if {*names} <= {*allowed}]
+    near = near or get_close_matches(name, allowed, 1)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def default_errors(function: Function) -> Function:
+    """Make a function compute with NumPy's default error state, whatever ``np.seterr`` of the user's program says."""
+
+    @functools.wraps(function)
+    def computed(*values: Any, **named: Any) -> Any:
+        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+            return function(*values, **named)
+
+    return computed  # type: ignore[return-value] # of the same signature
+
+
+def named_settings(kind: Class) -> Class:
+    """Make a class refuse settings that it does not have in one sentence that names the right ones."""
+    made: Any = kind.__init__  # type: ignore[misc] # replaced below by a function with the same parameters
+    parameters = [*inspect.signature(made).parameters.values()][1:]
+    names = [parameter.name for parameter in parameters]
+    positional = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+
+    @functools.wraps(made)
+    def checked(self: Any, *values: Any, **settings: Any) -> None:
+        for name in settings:
+            if name not in names:
+                listed = f"{meant(name, names)}; its settings are {', '.join(names)}"
+                raise TypeError(f"{kind.__name__} has no setting {name}{listed}")
+        if len(values) > len(positional):
+            only = f"only {', '.join(positional)} as positional argument"
+            raise TypeError(f"{kind.__name__} accepts {only}, got {len(values)} arguments: write the others by name")
+        made(self, *values, **settings)
+
+    kind.__init__ = checked  # type: ignore[misc]
+    return kind
+
+
 def flag(name: str, value: Any) -> bool:
     """Return the value as bool, or refuse anything but True and False."""
     if not isinstance(value, (bool, np.bool_)):
@@ -122,5 +194,5 @@ def extra(module: str, package: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        advice = 'install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"'
+        advice = 'install the extra reproduce, as in: pip install ".[reproduce]" in a checkout'
         raise ModuleNotFoundError(f"{name} needs {package}: {advice}", name=error.name) from error

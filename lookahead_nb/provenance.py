@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.core.registry import cpu_target
 
+from lookahead_nb.checks import user_path
 from lookahead_nb.kernels.cpu.product import vector_bytes
 from lookahead_nb.kernels.philox import STREAM_ID
 
@@ -57,7 +58,7 @@ def build_folder(kind: str) -> pathlib.Path:
     OSError
         If the folder cannot be made.
     """
-    folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or checkout() / "build") / kind
+    folder = user_path("LOOKAHEAD_NB_BUILD", os.environ.get("LOOKAHEAD_NB_BUILD") or checkout() / "build") / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -67,6 +68,23 @@ def _version(package: str, absent: str = "not installed") -> str:
         return version(package)
     except PackageNotFoundError:
         return absent  # of this package too, where it runs from a folder of sources
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result may depend on.
+
+    Returns
+    -------
+    dict
+        By name; "not installed" where a package runs from a folder of sources.
+
+    Examples
+    --------
+    >>> from lookahead_nb.provenance import versions
+    >>> list(versions())
+    ['python', 'lookahead-nb', 'numpy', 'numba', 'llvmlite', 'scipy', 'pandas']
+    """
+    return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
 
 
 def machine(gpu: str | None = None) -> dict[str, Any]:
@@ -96,13 +114,12 @@ def machine(gpu: str | None = None) -> dict[str, Any]:
     listed = pathlib.Path("/proc/cpuinfo")
     model = re.search(r"^model name\s*: (.*)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
     cpu = model[1] if model else cpu
-    versions = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
     return {
         "cpu": cpu,
         "cpu_class": config.CPU_NAME or get_host_cpu_name(),
         "gpu": gpu,
         "threads": get_num_threads(),
-        "versions": versions,
+        "versions": versions(),
         "stream": STREAM_ID,
     }
 

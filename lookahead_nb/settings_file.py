@@ -5,11 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from lookahead_nb.checks import one_of
+from lookahead_nb.checks import meant, one_of
 
 __all__: list[str] = []  # these checks are for the other modules
 
@@ -53,10 +52,8 @@ def known_keys(prefix: str, table: Iterable[str], allowed: Collection[str]) -> N
     """Refuse a table with an unknown key; prefix : its dotted name with a final dot, or "" for the whole file."""
     for key in table:
         if key not in allowed:
-            near = get_close_matches(key, allowed, 1)
-            meant = f" (did you mean {near[0]}?)" if near else ""
             shown = key if key.isidentifier() else repr(key)
-            raise ValueError(f"{prefix}{shown} is not known{meant}; allowed: {', '.join(allowed)}")
+            raise ValueError(f"{prefix}{shown} is not known{meant(key, allowed)}; allowed: {', '.join(allowed)}")
 
 
 def choice(key: str, value: Any, allowed: Iterable[Any]) -> Any:

@@ -5,9 +5,9 @@ the first word on stderr, stops everything. No committed file is touched, unless
 replace them, and the README gets the tables of the verdicts. LOOKAHEAD_NB_BUILD names another folder than ``build``.
 
 Exit code: 0; 1 if a notebook failed or a committed table is not the one of its manifest (other numbers than the
-committed ones are only reported); 2 for a call that makes no sense; 130 after Ctrl-C. With --verify also 1 if anything
-that is committed is not what its sources give. Every number must then be the same bits, except those of ``INEXACT``,
-which follow the class of the CPU in their last digits.
+committed ones are only reported); 2 for a call that makes no sense, and under PYTHONOPTIMIZE; 130 after Ctrl-C.
+With --verify also 1 if anything committed is not what its sources give. Every number must then be the same bits,
+except those of ``INEXACT``, which follow the class of the CPU in their last digits.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "nam
 PROVENANCE = re.compile(r"trained here: .*")  # depends on which data sets are available locally
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
+if sys.flags.optimize:
+    print("notebooks check results with assert, which PYTHONOPTIMIZE removes: unset it and try again", file=sys.stderr)
+    sys.exit(2)
+
 try:
     import jupytext
     import nbformat
@@ -62,9 +66,7 @@ try:
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
 except ModuleNotFoundError as error:
-    print(
-        f'{error.name} is missing: run "make reproduce", which installs all, or pip install "lookahead-nb[reproduce]".'
-    )
+    print(f'{error.name} is missing: run "make reproduce" or pip install ".[reproduce]" in a checkout.')
     sys.exit(2)
 except KeyboardInterrupt:
     sys.exit(130)

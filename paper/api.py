@@ -27,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         import pdoc
     except ModuleNotFoundError:
         print(
-            'pdoc is missing: run "make api", which installs it, or pip install "lookahead-nb[docs]".', file=sys.stderr
+            'pdoc is missing: run "make api", which installs it, or pip install ".[docs]" in a checkout.',
+            file=sys.stderr,
         )
         return 2
     folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or ROOT / "build").resolve() / "api"

@@ -31,7 +31,7 @@ def main(arguments=None):
             return say(broken, 1)
         document = compiled(root)
     except ModuleNotFoundError as error:
-        advice = 'run "make paper", which installs it, or pip install "lookahead-nb[reproduce]"'
+        advice = 'run "make paper", which installs it, or pip install ".[reproduce]" in a checkout'
         return say(f"{error.name} is missing: {advice}.", 2)
     except (OSError, ValueError) as error:
         return say(error, 1)

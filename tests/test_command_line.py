@@ -152,6 +152,54 @@ def test_a_dry_run_says_how_much_it_is_and_touches_nothing(config, call):
     assert sorted(config.parent.rglob("*")) == before
 
 
+def test_a_dry_run_says_what_is_stored(config, call):
+    assert call(config)[0] == 0
+    store = config.parent / "kept"
+    next(iter(store.glob("*.parquet"))).unlink()
+    runs = sum(len(set(pd.read_parquet(part, columns=["run"])["run"])) for part in store.glob("*.parquet"))
+    before = parts(store)
+    code, out, err = call(config, "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"stored  {runs} of the 36 runs are in {store}; only the others are trained"
+    assert parts(store) == before
+    edit(config, "steps = 6", "steps = 9")
+    assert "but differs in" in call(config, "--dry-run")[2]
+
+
+@pytest.mark.parametrize("place", ["file", "option", "Python"])
+def test_a_tilde_is_the_home_folder(config, call, monkeypatch, tmp_path, place):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    edit(config, 'store = "kept"', 'store = "~/kept"' if place == "file" else "")
+    if place == "Python":
+        lnb.sweep(lnb.landscapes.Quadratic([1.0]), None, [lnb.SGD()], seeds=1, steps=2, store="~/kept")
+    else:
+        option = ["--store", "~/kept"] if place == "option" else []
+        assert call(config, *option, "--export", "~/rows.csv")[0] == 0
+        assert (tmp_path / "home/rows.csv").is_file()
+    assert (tmp_path / "home/kept/manifest.json").is_file()
+    assert not list(tmp_path.rglob("~*"))
+    assert main(["store", "show", "~/kept"]) == 0
+
+
+def test_an_unknown_home_folder_is_refused(config, call):
+    code, _, err = call(config, "--store", "~nobody-of-this-name/kept")
+    assert code == 2
+    assert err == ("lookahead-nb: store must begin with a known home folder, got '~nobody-of-this-name/kept'\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output_changes_nothing_but_the_output(config, closed):
+    command = f'"{sys.executable}" -m lookahead_nb sweep "{config}" {closed}'
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert ended.returncode == 0
+    assert "Error" not in ended.stderr
+    assert Store.open(config.parent / "kept").verify() == []
+
+
 def test_a_dry_run_needs_no_store_and_a_sweep_does(config, call):
     edit(config, 'store = "kept"', "")
     assert call(config, "--dry-run")[0] == 0
@@ -540,6 +588,25 @@ def test_data_that_must_be_downloaded_is_left_out(ask, monkeypatch):
     monkeypatch.setattr(claims, "available_tasks", lambda claim: [])
     said = "lookahead-nb: C01 needs data that must be downloaded: set FULL=1\n"
     assert ask("C01", "--fresh") == (2, "", said)
+    monkeypatch.setenv("FULL", "1")
+    monkeypatch.setattr(datasets, "available", lambda name: name != "iris")
+    assert ask("C01", "--fresh") == (
+        2,
+        "",
+        "lookahead-nb: C01 needs data that is not available locally, iris: python -c "
+        "\"import lookahead_nb as lnb; lnb.datasets.load('iris')\" "
+        "downloads it, or set LOOKAHEAD_NB_DATA to its folder\n",
+    )
+
+
+@pytest.mark.parametrize("short", ["c01", "1", "01", "C1"])
+def test_the_id_of_a_claim_may_be_short(ask, short):
+    assert ask(short) == ask("C01")
+
+
+def test_what_is_no_id_is_named(ask):
+    assert "ID must be one of 'C01'" in ask("first")[2]
+    assert "got 'C77'" in ask("77")[2]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def machine(monkeypatch):
 
 
 PROBLEMS = {
-    "no package": ({"implementation": "Built-in"}, r"numba-cuda is missing \(.*pip install \"lookahead-nb\[cuda\]\""),
+    "no package": ({"implementation": "Built-in"}, r"numba-cuda is missing \(.*pip install \"\.\[cuda\]\""),
     "no driver": (
         {"error": "\nCUDA driver library cannot be found.\nInstall it.\n"},
         r"\(CUDA driver library .* it\);",

@@ -181,3 +181,28 @@ def test_help_lists_what_make_can_do():
     targets = re.findall(r"^([a-z]+):", makefile, re.M)
     assert re.findall(r"^make (\w+)", listed, re.M) == targets
     assert re.search(r"^\.PHONY: (.*)", makefile, re.M)[1].split() == targets
+    assert '". .venv/bin/activate" puts them on your PATH' in listed
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("target", ["bench", "help"])
+def test_a_mistyped_device_is_refused_before_anything_is_built(target):
+    refused = subprocess.run(
+        ["make", "--dry-run", target, "DEVICE=gpu"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert "DEVICE=gpu is nothing to measure on: choose cpu or cuda" in refused.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(("device", "first"), [("cpu", ".venv-peers"), ("cuda", ".venv-ptx")])
+def test_a_device_is_measured_in_its_environment(device, first):
+    command = ["make", "--dry-run", "bench", f"DEVICE={device}"]
+    planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"{first}/bin/python" in planned
+
+
+def test_no_text_names_a_package_that_is_on_no_index():
+    texts = [*ROOT.glob("*.md"), *(ROOT / "lookahead_nb").rglob("*.py"), *ROOT.glob("paper/*.py")]
+    assert [path.name for path in texts if 'install "lookahead-nb' in path.read_text(encoding="utf-8")] == []

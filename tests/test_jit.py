@@ -1,21 +1,26 @@
 """The compiler's door: one rounding in every fma, no silent float64, a cache that notices an edited formula."""
 
+import errno
 import gc
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numba import njit, types
-from numba.core import codegen, config
+from numba.core import caching, codegen, config
 from numba.core.errors import TypingError
 
 import lookahead_nb
 from lookahead_nb.kernels import compiler as jit
+from lookahead_nb.kernels import formulas
 from lookahead_nb.kernels.cpu import step as kernels
 
 INTEGER = {np.float32: np.uint32, np.float64: np.uint64}
@@ -127,37 +132,266 @@ opt, params = lnb.SGD(lr=1.0), np.zeros(1)
 opt.step(params, np.ones(1), opt.init(params), check_finite=False)
 print(params[0], *step.step_loop("sgd", np.float64, False).stats.cache_hits.values())
 """
+SIGN = "fma(-lr, fma(l2, p, g), p), s1", "fma(lr, fma(l2, p, g), p), s1"  # of a step, right and wrong
+FORMULAS = Path("kernels/formulas/optimizers.py")
+
+
+def copy_of_package(folder):
+    source = Path(lookahead_nb.__file__).parent
+    return Path(shutil.copytree(source, folder / "lookahead_nb", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def stepped(path, **environment):
+    """What a new process prints after one step from 0 along -1, and its warnings. path : where the package lies."""
+    environment = os.environ | {"PYTHONPATH": str(path)} | environment
+    child = subprocess.run(
+        [sys.executable, "-c", STEP], cwd=path.parent, env=environment, capture_output=True, text=True
+    )
+    assert child.returncode == 0, child.stderr
+    return child.stdout.split(), child.stderr
 
 
 @pytest.mark.jit
 def test_edited_formula_is_compiled_anew_and_an_unedited_one_is_not(tmp_path):
-    package = shutil.copytree(Path(lookahead_nb.__file__).parent, tmp_path / "lookahead_nb",
-                              ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-
-    def stepped():
-        child = subprocess.run(
-            [sys.executable, "-c", STEP], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert child.returncode == 0, child.stderr
-        return child.stdout.split()
-
-    assert stepped() == ["-1.0"]
-    assert stepped() == ["-1.0", "1"]
-    formulas = package / "kernels/formulas/optimizers.py"
-    text = formulas.read_text(encoding="utf-8")
-    formulas.write_text(
-        text.replace("fma(-lr, fma(l2, p, g), p), s1", "fma(lr, fma(l2, p, g), p), s1"), encoding="utf-8"
-    )
-    assert stepped() == ["1.0"]
+    package, cache = copy_of_package(tmp_path), str(tmp_path / "cache")
+    assert stepped(tmp_path, NUMBA_CACHE_DIR=cache) == (["-1.0"], "")
+    assert stepped(tmp_path, NUMBA_CACHE_DIR=cache) == (["-1.0", "1"], "")
+    text = (package / FORMULAS).read_text(encoding="utf-8")
+    (package / FORMULAS).write_text(text.replace(*SIGN), encoding="utf-8")
+    assert stepped(tmp_path, NUMBA_CACHE_DIR=cache) == (["1.0"], "")
     assert not list(package.rglob("*.nbi"))  # NUMBA_CACHE_DIR is where the cache went
 
 
+def zipped(package, place, change=("", "")):
+    """Pack a package into a .zip, its formulas changed, and every file dated alike."""
+    with zipfile.ZipFile(place, "w") as archive:
+        for file in sorted(package.rglob("*")):
+            if file.is_file():
+                name = file.relative_to(package.parent).as_posix()
+                content = file.read_bytes()
+                if name.endswith(FORMULAS.as_posix()):
+                    content = content.replace(*(text.encode() for text in change))
+                archive.writestr(zipfile.ZipInfo(name), content)
+
+
 @pytest.mark.jit
-def test_where_no_cache_can_be_written_loops_compile_in_memory(monkeypatch):
-    monkeypatch.setattr(config, "CACHE_LOCATOR_CLASSES", "IPythonCacheLocator")  # finds no place for a file
+def test_a_replaced_zip_is_compiled_anew_and_an_unchanged_one_is_not(tmp_path):
+    package, place, cache = copy_of_package(tmp_path / "source"), tmp_path / "package.zip", str(tmp_path / "cache")
+    zipped(package, place)
+    assert stepped(place, NUMBA_CACHE_DIR=cache) == (["-1.0"], "")
+    assert stepped(place, NUMBA_CACHE_DIR=cache) == (["-1.0", "1"], "")
+    zipped(package, place, SIGN)
+    assert stepped(place, NUMBA_CACHE_DIR=cache) == (["1.0"], "")
+
+
+@pytest.mark.jit
+def test_sources_that_cannot_be_read_are_not_cached(monkeypatch, tmp_path):
+    monkeypatch.setattr(jit, "_sources", lambda *_: iter([(jit.__name__, None)]))
+    assert jit._source_stamp() is None
+    monkeypatch.setattr(jit, "_sources", lambda *_: iter([]))  # a loader that lists no modules
+    assert jit._source_stamp() is None
+    monkeypatch.setattr(jit, "_STAMP", None)
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    assert synced_once() == [1.5]
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_only_loops_of_the_package_are_cacheable():
+    rule = jit.formula(lambda p, g, s1, s2, c: (p - c[0] * g, s1, s2))
+    assert jit._is_cacheable(kernels._plain(formulas.RULES["sgd"][0], 0))
+    assert not jit._is_cacheable(kernels._plain(rule, 0))
+    assert not jit._is_cacheable(test_only_loops_of_the_package_are_cacheable)
+
+
+@pytest.mark.jit
+def test_a_loop_around_a_formula_from_elsewhere_is_not_cached(monkeypatch, tmp_path):
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    rule = jit.formula(lambda p, g, s1, s2, c: (p - c[0] * g, s1, s2))
+    assert rule.__module__ == __name__
+    loop = jit.compiled(kernels.signatures(np.float64)[0])(kernels._plain(rule, 0))
+    params = np.ones(1)
+    loop(params, np.ones(1), *np.zeros((2, 0)), np.full(8, 0.5))
+    assert params.tolist() == [0.5]
+    assert not list(tmp_path.rglob("*"))
+
+
+def synced_once():
+    """Compile a loop and return the slow weight 1 after half a step to 2."""
     loop = jit.compiled(kernels.signatures(np.float64)[2])(kernels._sync)
-    assert len(loop.signatures) == 1
+    slow, none = np.ones(1), np.zeros(0)
+    loop(np.full(1, 2.0), none, none, slow, none, none, 0.5, 0.5, False, 0)
+    return slow.tolist()
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """A cache folder that holds the loop of `synced_once`; nothing was reported yet."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(jit, "_reported", threading.Event())
+    assert synced_once() == [1.5]
+    return tmp_path / "cache"
+
+
+def flipped(content):
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut in the stamp": lambda content: content[:20],
+    "cut in the checksum": lambda content: content[:50],
+    "cut in the middle": lambda content: content[: len(content) // 2],
+    "one bit": flipped,
+    "longer": lambda content: content + b"\0",
+}
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+def test_a_damaged_cache_file_is_replaced_with_one_warning(cache, ending, damage):
+    [file] = cache.rglob(f"*.{ending}")
+    whole = file.read_bytes()
+    file.write_bytes(DAMAGES[damage](whole))
+    with pytest.warns(RuntimeWarning, match=f"{file.name} is damaged and was compiled again") as told:
+        assert synced_once() == [1.5]
+    assert len(told) == 1
+    assert synced_once() == [1.5]  # warns no more, since it is whole
+    jit._reported.clear()
+    assert synced_once() == [1.5]
+
+
+def test_only_what_was_written_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(jit, "_problems", [])
+    files = jit._CacheFiles(str(tmp_path), "loop", b"s" * 32)
+    files.save("float64", {"code": 1})
+    assert files.load("float64") == {"code": 1}
+    assert files.load("float32") is None
+    assert jit._CacheFiles(str(tmp_path), "loop", b"t" * 32).load("float64") is None
+    assert jit._problems == []
+    [file] = tmp_path.glob("*.nbc")
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert files.load("float64") is None
+        file.write_bytes(whole[:place])
+        assert files.load("float64") is None
+
+
+def test_the_stamp_follows_every_source_and_switch(monkeypatch):
+    sources = dict(jit._sources(sys.modules[jit.__package__].__path__, f"{jit.__package__}."))
+    assert {"compiler", "formulas", "formulas.optimizers", "cpu.step", "gpu.step"} <= {
+        name.removeprefix(f"{jit.__package__}.") for name in sources
+    }
+    stamps = {jit._STAMP}
+    for name in sources:
+        changed = sources | {name: sources[name] + b"#"}
+        monkeypatch.setattr(jit, "_sources", lambda *_, changed=changed: iter(changed.items()))
+        stamps.add(jit._source_stamp())
+    monkeypatch.setattr(config, "CPU_NAME", "another")
+    stamps.add(jit._source_stamp())
+    assert len(stamps) == len(sources) + 2
+
+
+@pytest.mark.jit
+def test_a_file_of_other_sources_is_replaced_in_silence(cache):
+    for file in cache.rglob("*.nb?"):
+        file.write_bytes(bytes(32) + file.read_bytes()[32:])
+    assert synced_once() == [1.5]
+    assert all(file.read_bytes()[:32] == jit._STAMP for file in cache.rglob("*.nb?"))
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+def test_a_full_cache_folder_is_one_warning(cache, monkeypatch, ending):
+    for file in cache.rglob("*.nb?"):
+        file.unlink()
+
+    def full(self, path, opened=caching.IndexDataCacheFile._open_for_write):
+        if path.endswith(ending):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return opened(self, path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(caching.IndexDataCacheFile, "_open_for_write", full)
+        with pytest.warns(
+            RuntimeWarning, match=r"cannot be written \(No space left on device\).*NUMBA_CACHE_DIR"
+        ) as told:
+            assert synced_once() == [1.5]
+        assert synced_once() == [1.5]
+    assert len(told) == 1
+    assert synced_once() == [1.5]  # what was half written does no harm
+    assert len(list(cache.rglob("*.nb?"))) == 2
+
+
+@pytest.mark.jit
+def test_a_cache_that_cannot_be_read_is_one_warning(cache):
+    [file] = cache.rglob("*.nbi")
+    file.unlink()
+    file.mkdir()
+    with pytest.warns(RuntimeWarning, match="cannot be read"):
+        assert synced_once() == [1.5]
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """Only folders below the temporary one can be written; returned is that one."""
+    ensure = caching._CacheLocator.ensure_cache_path
+
+    def only_there(locator):
+        if not locator.get_cache_path().startswith(str(tmp_path)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), locator.get_cache_path())
+        ensure(locator)
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", only_there)
+    monkeypatch.setattr(config, "CACHE_DIR", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(jit, "_reported", threading.Event())
+    return tmp_path
+
+
+@pytest.mark.jit
+def test_where_no_other_folder_can_be_written_the_cache_is_temporary(nowhere):
+    assert synced_once() == [1.5]
+    [folder] = nowhere.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert len(list(folder.rglob("*.nb?"))) == 2
+    loop = jit.compiled(kernels.signatures(np.float64)[2])(kernels._sync)
+    assert list(loop.stats.cache_hits.values()) == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX permissions")
+def test_the_temporary_folder_is_the_users_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = jit._InTemporaryFolder(kernels._sync, kernels.__file__)
+    place.ensure_cache_path()
+    [folder] = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    place.ensure_cache_path()
+    folder.chmod(0o720)
+    with pytest.raises(PermissionError):
+        place.ensure_cache_path()
+
+
+@pytest.mark.jit
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX permissions")
+@pytest.mark.parametrize("foreign", ["open to others", "link", "of another user"])
+def test_a_temporary_folder_that_others_may_write_is_not_used(nowhere, foreign, monkeypatch):
+    folder = nowhere / f"lookahead_nb-{os.getuid()}"
+    if foreign == "link":
+        (nowhere / "elsewhere").mkdir(0o700)
+        folder.symlink_to(nowhere / "elsewhere")
+    else:
+        folder.mkdir()
+        folder.chmod(0o777 if foreign == "open to others" else 0o700)
+    if foreign == "of another user":
+        theirs = os.getuid() + 1
+        folder = folder.rename(nowhere / f"lookahead_nb-{theirs}")
+        monkeypatch.setattr(os, "getuid", lambda: theirs)
+    with pytest.warns(RuntimeWarning, match="no folder for compiled code can be written.*NUMBA_CACHE_DIR"):
+        assert synced_once() == [1.5]  # compiled in memory
+    assert synced_once() == [1.5]
+    assert not list(nowhere.rglob("*.nb?"))
 
 
 # ------------------------------------------------------------------------------------------------------- first start

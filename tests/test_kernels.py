@@ -1,6 +1,7 @@
 """The loops of ``cpu/step.py``: sizes, borders, fusion, threads, types, machine code."""
 
 import itertools
+import os
 import platform
 import re
 import subprocess
@@ -79,6 +80,50 @@ def test_pull_at_the_ends_is_a_choice_not_a_sum(size, rest, width):
 
 
 # ------------------------------------------------------------------------------------------------------- threads
+
+FORKED = """
+import multiprocessing, sys, threading
+import numpy as np
+import lookahead_nb as lnb
+from lookahead_nb.kernels.cpu import step
+from lookahead_nb.training import setup
+
+def stepped(n=step.PARALLEL_FROM + 77):
+    opt = lnb.Lookahead(lnb.AdamW(), sync_period=2)
+    params = np.linspace(-1, 1, n, dtype=np.float32)
+    state = opt.init(params)
+    for _ in range(3):
+        opt.step(params, np.sin(params), state)
+    return params.tobytes()
+
+def trained():
+    rows = lnb.datasets.from_arrays(np.arange(80.0).reshape(40, 2), np.arange(40) % 2)
+    return lnb.train(lnb.MLP((2, 2)), rows, lnb.SGD(0.5), steps=2, batch_size=4).params.tolist()
+
+def child(pipe):
+    pipe.send((stepped(), trained()))
+
+here = stepped(), trained()  # starts the threads
+held = [step._one_launch, setup._loading]
+[lock.acquire() for lock in held]  # as another thread does that is at work while this one forks
+forks = multiprocessing.get_context("fork")
+mine, theirs = forks.Pipe()
+process = forks.Process(target=child, args=(theirs,))
+process.start()
+theirs.close()
+answer = mine.recv() if mine.poll(60) else None
+process.kill() if answer is None else process.join()
+sys.exit(0 if answer == here and process.exitcode == 0 else f"{process.exitcode}: {answer and answer[1]}")
+"""
+
+
+@pytest.mark.jit
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_a_forked_process_takes_the_same_steps(layer):
+    environment = os.environ | {"NUMBA_THREADING_LAYER": layer}
+    ended = subprocess.run([sys.executable, "-c", FORKED], env=environment, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def _on_threads(count, work):

@@ -3,6 +3,7 @@
 import dataclasses
 import decimal
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -392,6 +393,34 @@ def test_settings_are_frozen():
     for opt, name in [(lnb.AdamW(), "lr"), (lnb.Lookahead(lnb.AdamW()), "sync_period")]:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(opt, name, 1)
+
+
+MISNAMED = {
+    "k": (lambda: lnb.Lookahead(lnb.AdamW(), k=5), "Lookahead has no setting k (did you mean sync_period?); its"),
+    "alpha": (
+        lambda: lnb.Lookahead(lnb.AdamW(), alpha=0.5),
+        "Lookahead has no setting alpha (did you mean slow_step_size or retention?); its settings are inner, sync_p",
+    ),
+    "betas": (
+        lambda: lnb.AdamW(1e-3, betas=(0.9, 0.999)),
+        "AdamW has no setting betas (did you mean beta1 and beta2?); its settings are lr, beta1, beta2, eps",
+    ),
+    "alpha of RMSprop": (lambda: lnb.RMSprop(alpha=0.9), "RMSprop has no setting alpha (did you mean rho?); its"),
+    "learning_rate": (lambda: lnb.SGD(learning_rate=0.1), "SGD has no setting learning_rate (did you mean lr?); its"),
+    "typo": (
+        lambda: lnb.SGD(momentun=0.1),
+        "SGD has no setting momentun (did you mean momentum?); its settings are lr",
+    ),
+    "nothing like it": (lambda: lnb.SGD(amsgrad=True), "SGD has no setting amsgrad; its settings are lr, momentum,"),
+    "axis": (lambda: lnb.grid(lnb.Lookahead(lnb.SGD()), k=[5]), "got 'k' (did you mean sync_period?)"),
+}
+
+
+@pytest.mark.parametrize("case", MISNAMED)
+def test_a_setting_by_another_name_is_told_its_own(case):
+    make, said = MISNAMED[case]
+    with pytest.raises(TypeError, match=re.escape(said)):
+        make()
 
 
 def test_only_the_first_argument_is_positional():

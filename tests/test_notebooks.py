@@ -328,6 +328,17 @@ def test_runner_stops_cleanly_on_ctrl_c(start, tmp_path):
     assert process.returncode == 130
 
 
+def test_runner_refuses_to_run_without_asserts():
+    ended = subprocess.run(
+        [sys.executable, RUNNER, "--verify"],
+        env=os.environ | {"PYTHONOPTIMIZE": "1"}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "notebooks check results with assert, which PYTHONOPTIMIZE removes: unset it and try again\n"
+    )
+
+
 def test_runner_refuses_names_it_does_not_know(reproduce, capsys):
     with pytest.raises(SystemExit) as stop:
         reproduce.main(["99"])

@@ -130,7 +130,7 @@ def test_the_library_works_with_its_dependencies_alone(environment, tmp_path):
     assert missing == [
         "digits",
         "needs",
-        'scikit-learn: install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"',
+        'scikit-learn: install the extra reproduce, as in: pip install ".[reproduce]" in a checkout',
     ]
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -83,7 +84,7 @@ def part(store, number=0):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return {path.name: path.read_bytes() if path.is_file() else None for path in Path(folder).iterdir()}
 
 
 def assert_same(frame, expected):
@@ -225,7 +226,7 @@ def test_other_rows_for_a_unit_that_is_there_are_refused(copied):
 
 def test_the_same_rows_of_another_machine_are_the_same(copied, monkeypatch):
     before = contents(copied.path)
-    monkeypatch.setattr(store_module, "_maker", lambda _gpu: {"cpu": "another"})
+    monkeypatch.setattr(store_module, "maker", lambda _gpu: {"cpu": "another"})
     copied.write(UNITS[0], rows(0))
     assert contents(copied.path) == before
     part(copied, 1).unlink()
@@ -236,7 +237,7 @@ def test_the_same_rows_of_another_machine_are_the_same(copied, monkeypatch):
 def test_a_store_that_another_version_made_goes_on(copied, monkeypatch):
     before = contents(copied.path)
     monkeypatch.setattr(tables, "_version", lambda _package: "9.9.9")
-    monkeypatch.setattr(store_module, "_maker", store_module._maker.__wrapped__)  # without what it has kept
+    monkeypatch.setattr(store_module, "maker", store_module.maker.__wrapped__)  # without what it has kept
     again = Store.open(copied.path, CONFIGURATION, UNITS)
     assert again.done() == set(UNITS)
     again.write(UNITS[0], rows(0))
@@ -537,7 +538,7 @@ class Faults:
 
     def __init__(self, monkeypatch, folder, fails_at, lasting, code):
         self.calls, self.folder, self.fails_at, self.lasting, self.code = [], folder, fails_at, lasting, code
-        for name in ("fsync", "replace", "link", "listdir", "mkdir", "open", "close", "unlink"):
+        for name in ("fsync", "replace", "rename", "listdir", "mkdir", "open", "close", "unlink"):
             monkeypatch.setattr(os, name, self.wrapped(name, getattr(os, name)))
         self.opened = self.wrapped("open", Path.open)
         monkeypatch.setattr(Path, "open", lambda *arguments, **named: self.file(*arguments, **named))
@@ -617,7 +618,7 @@ def test_a_part_is_on_the_disk_before_it_has_its_name_and_its_name_before_write_
 def script(*arguments, limit=None):
     resource = pytest.importorskip("resource")
     before = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
-    folder = str(Path(store_module.__file__).parent.parent)
+    folder = str(Path(store_module.__file__).parent.parent.parent)
     environment = os.environ | {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}  # Python would leave cut files
     command = [sys.executable, __file__, *map(str, arguments)]
     return subprocess.Popen(
@@ -664,6 +665,114 @@ def test_of_two_configurations_the_first_keeps_the_folder(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=r"differs in seeds\.0: here 0, there 7"):
         Store.open(tmp_path / "store", CONFIGURATION, UNITS)
     assert list(contents(tmp_path / "store")) == [MANIFEST]
+
+
+FIRST, SECOND = b"the first manifest", b"the second one"
+
+
+class Stop(BaseException):
+    """The end of a process, after which it does nothing more."""
+
+
+def at_each_call(monkeypatch, action):
+    """Run an action ahead of every call of the file layer, with the number of the call."""
+    number = 0
+
+    def hooked(call):
+        def ahead(*arguments, **named):
+            nonlocal number
+            number += 1
+            action(number)
+            return call(*arguments, **named)
+
+        return ahead
+
+    for name in ("fsync", "replace", "rename", "mkdir", "open", "close", "unlink", "rmdir", "stat"):
+        monkeypatch.setattr(os, name, hooked(getattr(os, name)))
+
+
+def test_a_manifest_stays_whenever_another_process_comes(tmp_path, monkeypatch):
+    for when in range(1, 1000):
+        path, between = tmp_path / f"{when}" / MANIFEST, []
+        path.parent.mkdir()
+        with monkeypatch.context() as patch:
+
+            def other(number, path=path, when=when, patch=patch, between=between):
+                if number == when:
+                    patch.undo()
+                    store_module._publish(path, SECOND)
+                    between.append(path.read_bytes())
+
+            at_each_call(patch, other)
+            store_module._publish(path, FIRST)
+        assert contents(path.parent) == {MANIFEST: between[0] if between else FIRST}
+        if not between:
+            break
+    assert 15 < when < 200
+
+
+def test_a_process_that_dies_while_it_makes_a_manifest_leaves_a_whole_one_or_none(tmp_path, monkeypatch):
+    kept = set()
+    for when in range(1, 1000):
+        path = tmp_path / f"{when}" / MANIFEST
+        path.parent.mkdir()
+
+        def die(number, when=when):
+            if number >= when:
+                raise Stop
+
+        try:
+            with monkeypatch.context() as patch:
+                at_each_call(patch, die)
+                store_module._publish(path, FIRST)
+        except Stop:
+            left = path.read_bytes() if path.is_file() else None
+            store_module._publish(path, SECOND)
+            assert path.read_bytes() == (left or path.read_bytes())
+            kept.add(path.read_bytes())
+            store_module._publish(path, SECOND)
+            assert not (path.parent / f"{MANIFEST}.{store_module._CLAIM}.tmp").exists() or left
+        else:
+            break
+    assert kept == {FIRST, SECOND}
+
+
+def without_fsync_of_folders(monkeypatch, code):
+    fsync = os.fsync
+
+    def of_files(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", of_files)
+
+
+def test_a_file_system_without_links_and_without_fsync_of_folders_holds_a_store(tmp_path, monkeypatch, whole):
+    def refused(*_, **__):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "symlink", refused)
+    without_fsync_of_folders(monkeypatch, errno.EINVAL)
+    store = made(tmp_path / "store")
+    assert contents(store.path) == contents(whole.path)
+    store.export(tmp_path / "all.csv")
+
+
+def test_a_folder_that_fails_to_reach_the_disk_is_an_error(tmp_path, monkeypatch):
+    store = made(tmp_path / "store", wanted=[])
+    without_fsync_of_folders(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="could not keep unit"):
+        store.write(UNITS[0], rows(0))
+
+
+def test_half_made_folders_are_removed_like_files(copied):
+    folder = copied.path / f"{MANIFEST}.0123456789abcdef.tmp"
+    folder.mkdir()
+    (folder / MANIFEST).write_text("{")
+    assert copied.verify(remove=True) == [f"{folder.name}: half-written, by a process that was stopped (removed)"]
+    assert copied.verify() == []
 
 
 # ------------------------------------------------------------------------------------------------ export and show
@@ -767,7 +876,7 @@ def test_command_verify(copied, capsys):
 
 def test_command_is_that_of_the_module(whole):
     command = [sys.executable, "-m", "lookahead_nb", "store", "verify", str(whole.path)]
-    folder = str(Path(store_module.__file__).parent.parent)
+    folder = str(Path(store_module.__file__).parent.parent.parent)
     environment = os.environ | {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}  # Python would leave cut files
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (
@@ -824,7 +933,8 @@ def test_command_ends_with_130_after_ctrl_c(whole, capsys, monkeypatch):
 def test_without_pyarrow_the_extra_is_named(whole, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     advice = (
-        'the store of a sweep needs pyarrow: install the extra reproduce, as in: pip install "lookahead-nb[reproduce]"'
+        "the store of a sweep needs pyarrow: install the extra reproduce, "
+        'as in: pip install ".[reproduce]" in a checkout'
     )
     with pytest.raises(ModuleNotFoundError) as caught:
         whole.frame()

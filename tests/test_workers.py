@@ -8,16 +8,30 @@ import sys
 import textwrap
 import threading
 import time
-from concurrent.futures import CancelledError, as_completed, wait
+import types
+from concurrent.futures import CancelledError, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
+from functools import partial
 from pathlib import Path
 
 import numba
 import pytest
 
-from lookahead_nb.training.workers import LostWorkerError, WorkerPool, dask_executor
+import lookahead_nb as lnb
+from lookahead_nb.provenance import versions
+from lookahead_nb.training.store import Store, maker
+from lookahead_nb.training.workers import (
+    LostWorkerError,
+    WorkerPool,
+    check_sendable,
+    check_versions,
+    dask_executor,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60  # seconds after which a test counts as hanging; nothing here comes near
+
+
+SMALL = lnb.landscapes.Quadratic([1.0]), None, [lnb.SGD(0.5)]
 
 
 class Unit:
@@ -257,6 +271,82 @@ def test_bad_numbers_of_workers_are_refused(argument, error):
         WorkerPool(**argument)
 
 
+LAMBDA = lambda seed: lnb.datasets.load("digits", split_seed=seed)  # noqa: E731 (as users write it)
+
+
+@pytest.mark.parametrize("kind", [WorkerPool, ProcessPoolExecutor])
+@pytest.mark.parametrize("data", [LAMBDA, partial(LAMBDA)], ids=["lambda", "partial"])
+def test_data_that_cannot_be_sent_is_refused_before_anything_is_made(kind, data, tmp_path):
+    said = r"^data must be a function that worker processes can import, got .*lambda.*: write functools\.partial\(lnb"
+    with kind(1) as executor, pytest.raises(TypeError, match=said):
+        lnb.sweep(lnb.MLP((64, 10)), data, [lnb.SGD()], seeds=2, store=tmp_path / "store", executor=executor)
+    assert not (tmp_path / "store").exists()
+
+
+def test_data_of_a_task_that_cannot_be_sent_names_the_task():
+    tasks = [lnb.Task("small", lnb.MLP((64, 10)), LAMBDA, steps=2)]
+    with WorkerPool(1) as pool, pytest.raises(TypeError, match=r"^data of task 'small' must be a function that worker"):
+        lnb.sweep(tasks, None, [lnb.SGD()], seeds=1, executor=pool)
+
+
+def test_a_function_of_a_notebook_cannot_be_sent(monkeypatch):
+    def load(seed):
+        return seed
+
+    check_sendable("data", partial(lnb.datasets.load, "digits"))
+    monkeypatch.setattr(load, "__module__", "__main__")
+    monkeypatch.setattr(load, "__qualname__", "load")
+    notebook = types.ModuleType("__main__")
+    notebook.load = load
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    with pytest.raises(TypeError, match="worker processes can import"):
+        check_sendable("data", load)
+    notebook.__file__ = "script.py"
+    check_sendable("data", load)
+
+
+@pytest.mark.parametrize("package", ["numba", "lookahead-nb"])
+def test_a_worker_with_other_versions_is_refused_with_both(package):
+    check_versions("the worker", versions())
+    for found, there in ((versions() | {package: "0.1"}, "0.1"), ({**versions(), package: None}, "not installed")):
+        with pytest.raises(
+            ValueError, match=f"^the worker has {package} {there}, but here it is {versions()[package]}: "
+        ):
+            check_versions("the worker", found)
+
+
+class Elsewhere(ThreadPoolExecutor):
+    """Trains as another machine would."""
+
+    def __init__(self, **changes):
+        super().__init__(1)
+        self.changes = changes
+
+    def submit(self, fn, *args):
+        def there():
+            result, machine = fn(*args)
+            return result, machine | self.changes
+
+        return super().submit(there)
+
+
+def test_a_part_records_the_machine_that_trained_it(tmp_path):
+    with Elsewhere(cpu="another") as executor:
+        lnb.sweep(*SMALL, seeds=1, steps=2, store=tmp_path, executor=executor)
+    shown = Store.open(tmp_path).show()
+    assert shown["written by.1.cpu"] == "another"
+    assert shown["made by.cpu"] == maker()["cpu"]
+
+
+def test_a_worker_that_joins_with_other_versions_adds_no_row(tmp_path):
+    with (
+        Elsewhere(versions=versions() | {"numba": "0.1"}) as executor,
+        pytest.raises(ValueError, match=r"numba 0\.1, but"),
+    ):
+        lnb.sweep(*SMALL, seeds=1, steps=2, store=tmp_path, executor=executor)
+    assert Store.open(tmp_path).done() == set()
+
+
 @pytest.mark.parametrize("address", ["nowhere", "", "http://127.0.0.1:1", "tcp://127.0.0.1", None, 8786])
 def test_what_is_no_address_is_refused(address):
     pytest.importorskip("distributed")
@@ -291,5 +381,8 @@ def test_something_else_at_an_address_is_reported():
 
 def test_without_the_extra_dask_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ModuleNotFoundError, match=r"lookahead-nb\[cluster\]"), dask_executor("tcp://127.0.0.1:1"):
+    with (
+        pytest.raises(ModuleNotFoundError, match=r"pip install \"\.\[cluster\]\" in a checkout"),
+        dask_executor("tcp://127.0.0.1:1"),
+    ):
         pass

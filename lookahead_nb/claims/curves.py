@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from lookahead_nb.checks import real_number
+from lookahead_nb.checks import default_errors, real_number
 
 if TYPE_CHECKING:
     pass
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Losses = TypeVar("Losses", pd.Series, pd.DataFrame)
 
 
+@default_errors
 def first_below(losses: pd.DataFrame, threshold: float) -> pd.Series:
     """Return the step at which each run first falls below a threshold.
 
@@ -53,6 +54,7 @@ def first_below(losses: pd.DataFrame, threshold: float) -> pd.Series:
     return pd.Series(first).rename_axis(losses.columns.names)
 
 
+@default_errors
 def log_losses(losses: Losses) -> Losses:
     """Return the natural logarithms of losses, finite also for a loss of 0.
 
@@ -83,6 +85,7 @@ def _first_root(height: pd.Series) -> float:
     return steps[after] - overshoot * (steps[after] - steps[after - 1])
 
 
+@default_errors
 def noise_floor(losses: pd.DataFrame) -> pd.DataFrame:
     """Return mean, fluctuation and drift of losses over the second half of their steps.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from lookahead_nb.checks import default_errors
 from lookahead_nb.claims import statistics
 from lookahead_nb.claims.arms import Arm, with_parameters
 from lookahead_nb.claims.metrics import METRICS, Curves
@@ -49,6 +50,7 @@ class Measured(NamedTuple):
     tuning: pd.DataFrame
 
 
+@default_errors
 def measure(
     claim: Claim,
     *,

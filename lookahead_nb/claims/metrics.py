@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
+from lookahead_nb.checks import default_errors
 from lookahead_nb.claims.curves import first_below, log_losses, noise_floor
 from lookahead_nb.settings_file import choice
 from lookahead_nb.theory import FAST, SLOW, Cycle, expected_loss
@@ -153,7 +154,7 @@ def metric(function: Callable | None = None, *, needs: str = "") -> Callable:
     Returns
     -------
     function
-        The function itself.
+        The function, with the default error state of NumPy.
 
     Raises
     ------
@@ -162,6 +163,7 @@ def metric(function: Callable | None = None, *, needs: str = "") -> Callable:
     """
     if function is None:
         return lambda function: metric(function, needs=needs)
+    function = default_errors(function)
     METRICS[function.__name__] = Metric(function, _display_name(function), needs and choice("needs", needs, NEEDS))
     return function
 
@@ -181,8 +183,9 @@ def exact_metric(function: Callable) -> Callable:
     Returns
     -------
     function
-        The function itself.
+        The function, with the default error state of NumPy.
     """
+    function = default_errors(function)
     METRICS[function.__name__] = Metric(function, _display_name(function), "a quadratic", exact=True)
     return function
 
@@ -200,8 +203,9 @@ def crossing_metric(function: Callable) -> Callable:
     Returns
     -------
     function
-        The function itself.
+        The function, with the default error state of NumPy.
     """
+    function = default_errors(function)
     METRICS[function.__name__] = Metric(function, _display_name(function), "a deeper basin of two", crosses=True)
     return function
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lookahead_nb.checks import one_of, plain_array, real_number, real_numbers, whole_number
+from lookahead_nb.checks import default_errors, one_of, plain_array, real_number, real_numbers, whole_number
 
 BLOCK = 1000  # resamples held at once: 6 MB for 8 tasks of 100 seeds
 
@@ -38,6 +38,7 @@ class Estimate(NamedTuple):
 # ------------------------------------------------------------------------------------------------------------- gaps
 
 
+@default_errors
 def paired(values: pd.DataFrame, arm: str, control: str, scale: str = "difference") -> pd.Series:
     """Return the gaps ``arm - control``, or ``log(arm) - log(control)``, of runs that share task and seed.
 
@@ -98,6 +99,7 @@ def paired(values: pd.DataFrame, arm: str, control: str, scale: str = "differenc
     )  # the difference of two infinities is not a number
 
 
+@default_errors
 def capped(losses: Any, chance: Any) -> Any:
     """Return losses no higher than the chance-level loss; a diverged run (inf or NaN) is at chance level.
 
@@ -128,6 +130,7 @@ def capped(losses: Any, chance: Any) -> Any:
     return np.fmin(losses, real_numbers("chance", chance, 0, open_low=True)[()])
 
 
+@default_errors
 def chance_gap(runs: pd.DataFrame, metric: str) -> pd.Series:
     """Return the gap between the chance-level loss and the best loss, the lowest mean loss of an arm, by task.
 
@@ -147,6 +150,7 @@ def chance_gap(runs: pd.DataFrame, metric: str) -> pd.Series:
     return runs.groupby("task")["chance"].first() - best
 
 
+@default_errors
 def task_means(gaps: pd.Series) -> pd.Series:
     """Return the mean gap of each task, as if it were a seed of a single task.
 
@@ -208,6 +212,7 @@ def _mean(values: np.ndarray) -> Any:
         return values.mean(-1)
 
 
+@default_errors
 def mean_of_tasks(gaps: Any) -> Any:
     """Return the mean over tasks of the mean over seeds: inf with a gap of inf, NaN with inf and -inf.
 
@@ -232,6 +237,7 @@ def mean_of_tasks(gaps: Any) -> Any:
 # -------------------------------------------------------------------------------------------------------- intervals
 
 
+@default_errors
 def student(gaps: Any, level: float = 0.95) -> Estimate:
     """Return the mean of tasks with the Student t interval for these very tasks; seeds are the random sample.
 
@@ -277,6 +283,7 @@ def _mean_and_error(tasks: list[np.ndarray]) -> tuple[float, float, float]:
     return mean, math.sqrt(parts.sum()), float(freedom)
 
 
+@default_errors
 def by_task(gaps: pd.Series, level: float = 0.95) -> pd.DataFrame:
     """Return mean, Student interval and number of seeds of each task.
 
@@ -306,6 +313,7 @@ def by_task(gaps: pd.Series, level: float = 0.95) -> pd.DataFrame:
     return rows.assign(n=[len(task) for task in tasks])
 
 
+@default_errors
 def over_tasks(gaps: pd.Series, level: float = 0.95) -> Estimate:
     """Return the mean of tasks with the Student interval over the means of tasks, the task being a random effect.
 
@@ -337,6 +345,7 @@ def _generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(whole_number("seed", seed, 0)))
 
 
+@default_errors
 def ratios_to(
     values: pd.DataFrame, control: str | Mapping[str, str], level: float = 0.95, over: str = "tasks"
 ) -> pd.DataFrame:
@@ -387,6 +396,7 @@ def ratios_to(
 # ------------------------------------------------------------------------------------------------------------ tests
 
 
+@default_errors
 def sign_flip(
     gaps: Any, shift: float = 0.0, alternative: str = "two-sided", n_resamples: int = 10_000, seed: int = 0
 ) -> float:
@@ -450,6 +460,7 @@ def _extremity(parts: np.ndarray, alternative: str) -> Any:
     return {"two-sided": abs(mean), "less": -mean, "greater": mean}[alternative]
 
 
+@default_errors
 def holm(p_values: Any) -> Any:
     """Return p-values adjusted for their number by Holm's method.
 
@@ -492,6 +503,7 @@ def holm(p_values: Any) -> Any:
 # ------------------------------------------------------------------------------------------------ tuning and times
 
 
+@default_errors
 def best_of(validation: Any, test: Any, n: int = 64) -> pd.DataFrame:
     """Return the expected test value of the best of 1 to n trials, the best being the lowest on validation.
 
@@ -538,6 +550,7 @@ def best_of(validation: Any, test: Any, n: int = 64) -> pd.DataFrame:
     return pd.DataFrame((share * values).sum(-1), validation.index, range(1, n + 1))
 
 
+@default_errors
 def kaplan_meier(times: Any, horizon: float, level: float = 0.95) -> pd.DataFrame:
     """Return the share of runs that have not yet reached a threshold, after each time at which one did.
 

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from lookahead_nb import provenance as tables
+from lookahead_nb.checks import default_errors
 from lookahead_nb.claims import statistics
 from lookahead_nb.claims.records import OutdatedError, _results_path, results
 from lookahead_nb.claims.statements import LEVEL, Claim, Effect
 
 
+@default_errors
 def judge(claim: Claim, runs: pd.DataFrame) -> pd.DataFrame:
     """Judge the effects of a claim in measured runs.
 
@@ -212,6 +214,7 @@ def _as_listed(claim: Claim, effects: pd.DataFrame) -> dict[str, str]:
     return {name: outcome_of(name) for name in (*claim.supported, *claim.conditional)} if outcomes else {}
 
 
+@default_errors
 def judge_all(
     register: dict[str, Claim],
     *,

@@ -5,23 +5,41 @@ Formulas are plain Python functions marked with :func:`formula`; loops are compi
 
 from __future__ import annotations
 
+import errno
 import gc
+import getpass
 import hashlib
+import inspect
 import math
+import os
 import pathlib
+import pickle
+import pkgutil
+import stat
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
+from types import FunctionType
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import _dynfunc, njit, types
 from numba.core import codegen, config, cpu, typed_passes
-from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    InTreeCacheLocator,
+    UserProvidedCacheLocator,
+    UserWideCacheLocator,
+)
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, overload, register_jitable
 
@@ -32,51 +50,164 @@ FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
 
 formula = register_jitable  # compiled once per caller with the caller's flags, and still callable Python
 
-_PACKAGE = pathlib.Path(__file__).resolve().parent
+# --------------------------------------------------------------------------------------------------------------- cache
 
 
-def _source_stamp() -> bytes:
+def _source_stamp() -> bytes | None:
+    """Return the sha256 of all that machine code is made from; None where the sources cannot be read."""
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-    # Switches that change the machine code but are missing in Numba's own cache key.
-    digest.update(repr((config.BOUNDSCHECK, str(config.OPT), config.CPU_NAME, config.CPU_FEATURES)).encode())
+    files = dict(_sources(sys.modules[__package__].__path__, f"{__package__}."))
+    if __name__ not in files or None in files.values():
+        return None
+    for name, content in sorted(files.items()):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    # The compiler, and switches that change the machine code but are missing in Numba's own cache key.
+    switches = config.BOUNDSCHECK, str(config.OPT), config.CPU_NAME, config.CPU_FEATURES
+    digest.update(repr((numba.__version__, *switches)).encode())
     return digest.digest()
+
+
+def _sources(path: Iterable[str], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the name of every module below a package and its file as its loader reads it, or None; import nothing."""
+    for finder, name, is_package in pkgutil.iter_modules(path, prefix):
+        spec = finder.find_spec(name, None)
+        read = getattr(spec and spec.loader, "get_data", None)
+        yield name, read(spec.origin) if spec and spec.origin and read else None
+        if spec and is_package:
+            yield from _sources(spec.submodule_search_locations or (), f"{name}.")
 
 
 _STAMP = _source_stamp()
 
 
-class _PackageStamp:
-    """Stamp a cached function with all compiled sources, not with its own file only as Numba does."""
+class _CacheFiles(IndexDataCacheFile):
+    """The files of a cached function. Each begins with the stamp of the sources and the sha256 of the rest.
 
-    def get_source_stamp(self) -> bytes:
-        return _STAMP
+    A damaged file is as good as none: Numba compiles again and replaces it. A file with another stamp is out of date.
+    """
 
-    @classmethod
-    def from_function(cls, py_func: Callable, py_file: str) -> Any:
-        if _PACKAGE not in pathlib.Path(py_file).resolve().parents:
+    def _load_index(self) -> dict:
+        try:
+            return self._read(self._index_path) or {}
+        except FileNotFoundError:
+            return {}
+
+    def _save_index(self, overloads: dict) -> None:
+        with self._open_for_write(self._index_path) as file:
+            file.write(self._dump(overloads))
+
+    def _load_data(self, name: str) -> Any:
+        return self._read(self._data_path(name))
+
+    def _dump(self, content: Any) -> bytes:
+        data = super()._dump(content)
+        return self._source_stamp + hashlib.sha256(data).digest() + data
+
+    def _read(self, path: str) -> Any:
+        content = pathlib.Path(path).read_bytes()
+        size = len(self._source_stamp)
+        stamp, checksum, data = content[:size], content[size : size + 32], content[size + 32 :]
+        if stamp == self._source_stamp and checksum == hashlib.sha256(data).digest():
+            return pickle.loads(data)
+        if stamp == self._source_stamp or len(content) < size:
+            _problems.append(f"{path} is damaged and was compiled again: nothing needs to be done")
+        return None
+
+
+class _CacheImpl(CompileResultCacheImpl):
+    """Names the cached functions and their folder."""
+
+    def __init__(self, function: Callable) -> None:
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _locator(function)
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
+
+
+class _Cache(FunctionCache):
+    """The machine code of one function on the disk. No failure of the disk is one of the function.
+
+    Raises
+    ------
+    OSError
+        If no folder is writable.
+    """
+
+    _impl_class = _CacheImpl
+
+    def __init__(self, function: Callable) -> None:
+        self._name, self._py_func, self._impl = repr(function), function, _CacheImpl(function)
+        self._cache_path = self._impl.locator.get_cache_path()
+        self._cache_file = _CacheFiles(self._cache_path, self._impl.filename_base, _STAMP)
+        self.enable()
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a file that cannot be read, or that another build of LLVM wrote
+            _problems.append(f"the cache {self.cache_path} cannot be read ({error}): {_ADVICE}")
             return None
-        return super().from_function(py_func, py_file)  # type: ignore[misc] # of the locator that it is mixed into
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            _problems.append(f"the cache {self.cache_path} cannot be written ({reason}): {_ADVICE}")
 
 
-class CacheInGivenFolder(_PackageStamp, UserProvidedCacheLocator):
-    """Cache in NUMBA_CACHE_DIR, where it is set."""
+_ADVICE = "every process compiles for many seconds; free space there, or set NUMBA_CACHE_DIR to a writable folder"
+
+_problems: list[str] = []  # of the cache, until the first one is reported
 
 
-class CacheInTree(_PackageStamp, InTreeCacheLocator):
-    """Cache next to the source, where that is writable."""
+def _locator(function: Callable) -> Any:
+    """Return Numba's locator of the first folder that is writable.
+
+    These are NUMBA_CACHE_DIR, if it is set, the folder of the source, the user's cache folder, and one of the user
+    below the temporary folder.
+    """
+    file = inspect.getfile(function)
+    places = [InTreeCacheLocator, UserWideCacheLocator, _InTemporaryFolder]
+    for place in [UserProvidedCacheLocator, *places] if config.CACHE_DIR else places:
+        try:
+            locator = place(function, file)
+            locator.ensure_cache_path()
+        except OSError as error:
+            problem = error
+        else:
+            return locator
+    raise problem
 
 
-class CacheOfUser(_PackageStamp, UserWideCacheLocator):
-    """Cache in the user's cache folder, for a read-only installation."""
+class _InTemporaryFolder(UserWideCacheLocator):
+    """A folder that only its owner can enter, since whoever writes there chooses the machine code that runs."""
+
+    def __init__(self, function: Callable, file: str) -> None:
+        super().__init__(function, file)
+        user = getpass.getuser() if not hasattr(os, "getuid") else os.getuid()
+        self._root = pathlib.Path(tempfile.gettempdir(), f"lookahead_nb-{user}")
+        self._cache_path = str(self._root / self.get_suitable_cache_subpath(file))
+
+    def ensure_cache_path(self) -> None:
+        with suppress(FileExistsError):
+            self._root.mkdir(0o700)
+        status = self._root.lstat()
+        ours = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+        if not (stat.S_ISDIR(status.st_mode) and ours):
+            raise PermissionError(errno.EPERM, "only its owner may be able to enter it", str(self._root))
+        super().ensure_cache_path()
 
 
-_OWN_LOCATORS = ",".join(f"{__name__}.{c.__name__}" for c in (CacheInGivenFolder, CacheInTree, CacheOfUser))
-_OTHER_LOCATORS = config.CACHE_LOCATOR_CLASSES or (
-    "UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator,ZipCacheLocator"
-)
-config.CACHE_LOCATOR_CLASSES = f"{_OWN_LOCATORS},{_OTHER_LOCATORS}"  # process-wide, so other packages keep theirs
+def _is_cacheable(function: Callable) -> bool:
+    """Return whether all sources of a loop are in the stamp: its own, and those of the formulas that it encloses."""
+    enclosed = (cell.cell_contents for cell in function.__closure__ or ())
+    functions = (getattr(part, "py_func", part) for part in (function, *enclosed))
+    modules = [part.__module__ for part in functions if isinstance(part, FunctionType)]
+    return _STAMP is not None and all(f"{module}.".startswith(f"{__package__}.") for module in modules)
+
+
+# ------------------------------------------------------------------------------------------------------------- compiler
 
 
 _is_formula = [False]  # for each function that is being lowered, the innermost last
@@ -178,7 +309,8 @@ def _announced(function: Callable) -> Iterator[None]:
 def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     """Return a decorator that compiles a loop for the CPU with the flags of this module.
 
-    The machine code comes from the disk cache if one can be written.
+    The machine code comes from the disk cache if one can be written. The first problem of the cache in a process is a
+    warning, after the loop is compiled.
 
     Parameters
     ----------
@@ -191,24 +323,35 @@ def compiled(signature: Any, **options: Any) -> Callable[[Callable], Any]:
     -------
     function
         Takes the Python function and returns the compiled one.
-
-    Raises
-    ------
-    RuntimeError
-        If Numba refuses the cache for any reason except a missing writable folder.
     """
 
     def decorate(function: Callable) -> Any:
-        cache = function.__module__.startswith(__package__)  # in another package an edited formula would go unnoticed
-        try:
-            with _announced(function), _formulas_as_bitcode(), _without_garbage_collection():
-                return njit([signature], cache=cache, **FLAGS, **options)(function)
-        except RuntimeError as error:
-            if "no locator available" not in str(error):
-                raise
-            return njit([signature], **FLAGS, **options)(function)  # nothing is writable: compile in memory
+        loop = njit(**FLAGS, **options)(function)
+        if config.DISABLE_JIT:
+            return loop
+        if _is_cacheable(function):
+            try:
+                loop._cache = _Cache(function)
+            except OSError as error:
+                _problems.append(f"no folder for compiled code can be written ({error}): {_ADVICE}")
+        with _announced(function), _formulas_as_bitcode(), _without_garbage_collection():
+            loop.compile(signature)
+        loop.disable_compile()
+        _report_problem()
+        return loop
 
     return decorate
+
+
+_reported = threading.Event()
+
+
+def _report_problem() -> None:
+    """Warn of the first problem of the cache in this process."""
+    if _problems and not _reported.is_set():
+        _reported.set()
+        warnings.warn(_problems[0], RuntimeWarning, stacklevel=2)
+    _problems.clear()
 
 
 def named(name: str, function: Callable) -> Callable:

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lookahead_nb.checks import float_dtype, one_of, plain_array, real_number, whole_number, within_width
+from lookahead_nb.checks import (
+    default_errors,
+    float_dtype,
+    one_of,
+    plain_array,
+    real_number,
+    whole_number,
+    within_width,
+)
 from lookahead_nb.kernels.cpu import network
 from lookahead_nb.kernels.formulas import RELU, SIGMOID, TANH
 from lookahead_nb.kernels.philox import WEIGHTS, uniforms
@@ -72,6 +80,7 @@ class DenseNetwork(ABC):
     def __hash__(self) -> int:
         return hash(tuple(self.settings().values()))
 
+    @default_errors
     def init(self, seed: int = 0, dtype: DTypeLike = "float32") -> np.ndarray:
         """Return fresh parameters: W from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), b = 0.
 
@@ -139,6 +148,7 @@ class DenseNetwork(ABC):
             offset += fan_out
         return views
 
+    @default_errors
     def loss_and_grad(self, params: np.ndarray, X: ArrayLike, y: ArrayLike) -> tuple[float, np.ndarray]:
         """Return the loss and its gradient.
 
@@ -171,6 +181,7 @@ class DenseNetwork(ABC):
         loss = network.loss_and_grad(width)(params, X, y, self.sizes, self.activation_code, width(self.l2), grad, work)
         return loss, grad
 
+    @default_errors
     def loss(self, params: np.ndarray, X: ArrayLike, y: ArrayLike) -> float:
         """Return the loss of :meth:`loss_and_grad` alone.
 
@@ -199,6 +210,7 @@ class DenseNetwork(ABC):
             loss += np.float64(width(self.l2)) * network.half_square(width)(params, self.sizes)
         return float(loss)
 
+    @default_errors
     def predict(self, params: np.ndarray, X: ArrayLike) -> np.ndarray:
         """Return the most probable class of each row.
 
@@ -406,6 +418,7 @@ class MLP(DenseNetwork):
         return {"model": "MLP", "widths": "-".join(map(str, self.widths)), "activation": self.activation}
 
 
+@default_errors
 def checked_features(X: ArrayLike, n_features: int, dtype: DTypeLike) -> np.ndarray:
     """Return X as a C-contiguous matrix of the dtype.
 

@@ -16,7 +16,15 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lookahead_nb.checks import float_dtype, plain_array, real_number, real_numbers, whole_number, within_width
+from lookahead_nb.checks import (
+    default_errors,
+    float_dtype,
+    plain_array,
+    real_number,
+    real_numbers,
+    whole_number,
+    within_width,
+)
 from lookahead_nb.kernels.cpu import surfaces
 from lookahead_nb.kernels.philox import NOISE, WEIGHTS, normals
 from lookahead_nb.optimizers import Optimizer, WithSlowWeights
@@ -120,6 +128,7 @@ class Landscape(ABC):
     def __hash__(self) -> int:
         return hash(tuple(self.settings().values()))
 
+    @default_errors
     def init(self, seed: int = 0, dtype: DTypeLike = "float32") -> np.ndarray:
         """Return the starting points of all replicas: start, or ``start + spread*normal``.
 
@@ -168,6 +177,7 @@ class Landscape(ABC):
         params = self._buffers(params)
         return params.reshape(*params.shape[:-1], self.replicas, self.n)
 
+    @default_errors
     def heights(self, points: ArrayLike) -> np.ndarray | np.float64:
         """Return the height of each point.
 
@@ -196,6 +206,7 @@ class Landscape(ABC):
             raise ValueError(f"points must be (..., {self.n}), got {array.shape}")
         return self._mean_heights(_floats("points", array))
 
+    @default_errors
     def loss(self, params: ArrayLike, step: int = 0) -> np.ndarray | np.float64:
         """Return the expected loss, the mean height over the replicas.
 
@@ -217,6 +228,7 @@ class Landscape(ABC):
         """
         return self._mean_heights(self._buffers(params), whole_number("step", step, 0, HIGHEST_STEP))
 
+    @default_errors
     def loss_and_grad(self, params: ArrayLike, step: int = 0) -> tuple[float, np.ndarray]:
         """Return the expected loss and the slope of each replica at its point.
 
@@ -249,6 +261,7 @@ class Landscape(ABC):
         params = self._buffer(params)
         return float(self.loss(params, step)), self._grad(params, np.empty(0), step)
 
+    @default_errors
     def noisy_grad(self, params: ArrayLike, seed: int, step: int) -> np.ndarray:
         """Return the slope with the noise of a step, ``slope + noise*normal``: the gradient that ``train`` follows.
 
@@ -484,6 +497,7 @@ class DoubleWell(Landscape):
         """The maximum between the basins."""
         return self._flat_point(1)
 
+    @default_errors
     def basin(self, params: ArrayLike) -> np.ndarray:
         """Return the basin of each replica.
 
@@ -661,6 +675,7 @@ def trace(
 def trace(
     landscape: Landscape, optimizer: Optimizer, start: ArrayLike, steps: int
 ) -> tuple[np.ndarray, np.ndarray | None]: ...
+@default_errors
 def trace(
     landscape: Landscape, optimizer: Optimizer, start: ArrayLike, steps: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -718,6 +733,7 @@ def trace(
     return np.array(fast), np.array(slow) if has_slow else None
 
 
+@default_errors
 def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarray]) -> np.ndarray:
     """Step an optimizer along a list of gradients and return its path.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lookahead_nb.checks import default_errors
 from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, RESET, RULES
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class StepScalars:
         self._first, self._last = t, t
         self._powers = np.array([powers])
 
+    @default_errors
     def stretch(self, count: int) -> np.ndarray:
         """Return the scalars of the next steps.
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lookahead_nb.checks import one_of, real_number, whole_number
+from lookahead_nb.checks import default_errors, one_of, real_number, whole_number
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Schedule:
             return self.peak * t / self.warmup
         return self.peak * _fall(self.kind, self.steps, self.warmup, t)
 
+    @default_errors
     def rates(self, n: int, after: int = 0) -> np.ndarray:
         """Return the learning rates of consecutive steps, bit-for-bit identical to calling the schedule for each.
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lookahead_nb.checks import real_numbers, whole_number
+from lookahead_nb.checks import default_errors, real_numbers, whole_number
 from lookahead_nb.theory.quadratic import expected_loss
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+@default_errors
 def sgd_variance(lr: ArrayLike, curvature: ArrayLike, noise: ArrayLike) -> np.ndarray:
     """Return the steady-state variance V_SGD of gradient descent: ``lr*noise**2/(curvature*(2 - lr*curvature))``.
 
@@ -50,6 +51,7 @@ def sgd_variance(lr: ArrayLike, curvature: ArrayLike, noise: ArrayLike) -> np.nd
         return np.where(margin > 0, lr * noise**2 / (curvature * np.maximum(margin, 0)), np.inf)
 
 
+@default_errors
 def sgd_variance_ratio(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return R, the steady-state variance of the slow weight over V_SGD: ``s(1+q)/(2 - s(1-q))``.
 
@@ -88,6 +90,7 @@ def sgd_variance_ratio(lr: ArrayLike, curvature: ArrayLike, sync_period: int, sl
     return s * (1 + q) / (2 - s * (1 - q))
 
 
+@default_errors
 def sgd_rate(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the rate per inner step, ``abs(1 - s + s r^k)^(1/k)``.
 
@@ -124,6 +127,7 @@ def sgd_rate(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_si
     return np.abs(1 - s * (1 - q)) ** (1 / sync_period)
 
 
+@default_errors
 def sgd_moments(
     syncs: int | np.ndarray,
     lr: ArrayLike,
@@ -170,6 +174,7 @@ def sgd_moments(
     return m**syncs * start, variance * (1 - m ** (2 * syncs))
 
 
+@default_errors
 def sgd_crossing_time(
     lr: ArrayLike,
     curvature: ArrayLike,
@@ -222,6 +227,7 @@ def sgd_crossing_time(
     return np.maximum(time, 0)
 
 
+@default_errors
 def sgd_matched_lr(
     lr: ArrayLike, curvatures: ArrayLike, noise: ArrayLike, sync_period: int, slow_step_size: float
 ) -> np.ndarray:
@@ -272,6 +278,7 @@ def sgd_matched_lr(
     return np.where(high < end, low, np.nan)
 
 
+@default_errors
 def sgd_matched_loss(
     steps: ArrayLike,
     lr: ArrayLike,
@@ -306,6 +313,7 @@ def sgd_matched_loss(
     return expected_loss(curvatures, *sgd_moments(syncs, matched, curvatures, sync_period, slow_step_size, noise))
 
 
+@default_errors
 def game_multiplier(lr: ArrayLike, strength: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the complex factor of x + iy per cycle in the game min_x max_y strength*x*y.
 
@@ -347,6 +355,7 @@ def game_multiplier(lr: ArrayLike, strength: ArrayLike, sync_period: int, slow_s
     return 1 - s + s * (1 + 1j * lr * strength) ** k
 
 
+@default_errors
 def optimal_slow_step(curvatures: ArrayLike, start: ArrayLike, end: ArrayLike) -> np.ndarray:
     """Return the slow step that minimises the loss on the line from start through end.
 
@@ -386,6 +395,7 @@ def optimal_slow_step(curvatures: ArrayLike, start: ArrayLike, end: ArrayLike) -
         return (a * before * (before - after)).sum(-1) / (a * np.square(before - after)).sum(-1)
 
 
+@default_errors
 def averaged(slow: ArrayLike, fast: ArrayLike, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the averaged sequence y = (1-s)*slow + s*fast.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from lookahead_nb.checks import real_number, real_numbers
+from lookahead_nb.checks import default_errors, real_number, real_numbers
 from lookahead_nb.models.landscapes import DoubleWell
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.plan import Plan
@@ -25,6 +25,7 @@ CROSSED = 0.75  # above it, the logarithm in a rate magnifies the noise of the s
 SIDE_BY_SIDE = 16  # optimizers that share the normal numbers of a seed, since drawing costs as much as a few of them
 
 
+@default_errors
 def occupancy(
     well: DoubleWell,
     configs: Iterable[Optimizer],
@@ -87,6 +88,7 @@ def occupancy(
     return plan.settings.take(which).reset_index(drop=True).assign(**columns)
 
 
+@default_errors
 def crossings(
     well: DoubleWell,
     configs: Iterable[Optimizer],
@@ -164,6 +166,7 @@ def crossings(
     return rows.assign(**columns)
 
 
+@default_errors
 def escape_rates(from_left: ArrayLike, from_right: ArrayLike, steps: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return the rates per step at which replicas leave the left and the right basin, though some come back.
 
@@ -210,6 +213,7 @@ def escape_rates(from_left: ArrayLike, from_right: ArrayLike, steps: ArrayLike) 
     return np.where(known, left, np.nan)[()], np.where(known, right, np.nan)[()]
 
 
+@default_errors
 def kramers_rates(well: DoubleWell, lr: float) -> tuple[float, float]:
     """Return the rates per step at which gradient descent leaves the left and the right basin: Kramers' law.
 

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from lookahead_nb.checks import real_number, real_numbers, whole_number
+from lookahead_nb.checks import default_errors, real_number, real_numbers, whole_number
 from lookahead_nb.models.dense import LogisticRegression
 from lookahead_nb.optimizers import Adam, AdamW, Lookahead, Optimizer
 from lookahead_nb.theory import ANCHOR, FAST, MOMENTUM, SLOW, Cycle
@@ -111,6 +111,7 @@ class CoupledCycle:
     correlation: float = 0.0
     minimum: Any = field(default=0.0, repr=False)
 
+    @default_errors
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         for name in ("hessian", "noise"):
@@ -143,6 +144,7 @@ class CoupledCycle:
         return inner.weight_decay if isinstance(inner, AdamW) else 0.0
 
     @cached_property
+    @default_errors
     def _alone(self) -> Cycle:
         """The cycle of one mode, which holds the settings and the map of a sync."""
         inner = self.opt.inner
@@ -150,6 +152,7 @@ class CoupledCycle:
         return Cycle.of(_around(self.opt, bare) if self.opt.sync else bare)
 
     @cached_property
+    @default_errors
     def _maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The map F of an inner step, (p n, p n), the place q of its noise, (p n, n), and the map S of a sync."""
         lr, beta1, n = float(self._alone.lr), float(self._alone.beta1), self.n
@@ -166,11 +169,13 @@ class CoupledCycle:
         return F.reshape(parts * n, -1), q.reshape(-1, n), S
 
     @cached_property
+    @default_errors
     def _whole(self) -> np.ndarray:
         F, _, S = self._maps
         return S @ np.linalg.matrix_power(F, self._alone.sync_period)
 
     @cached_property
+    @default_errors
     def rate(self) -> float:
         """The factor by which the mean shrinks per inner step in the long run. Above 1 the mean grows."""
         return float(np.abs(np.linalg.eigvals(self._whole)).max() ** (1 / self._alone.sync_period))
@@ -181,6 +186,7 @@ class CoupledCycle:
         return math.lcm(self._alone.sync_period, self.epoch)
 
     @cached_property
+    @default_errors
     def centre(self) -> np.ndarray:
         """The point at which the mean of the weights settles, (n,): the minimum, or nearer to 0 with a decay."""
         pull = np.diag(self.weight_decay / self.preconditioner)
@@ -206,6 +212,7 @@ class CoupledCycle:
         return V
 
     @cached_property
+    @default_errors
     def _steady(self) -> tuple[np.ndarray, ...]:
         """The covariances of fast, slow and gradient at every step of the period, each (period, n, n)."""
         if self.rate >= 1:
@@ -216,6 +223,7 @@ class CoupledCycle:
             V, L = V + L @ V @ L.T, L @ L
         return tuple(np.array(matrices) for matrices in zip(*self._period(V), strict=True))
 
+    @default_errors
     def covariance(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the steady-state covariances of fast and slow weights after so many steps of a long run.
 
@@ -238,6 +246,7 @@ class CoupledCycle:
         return self._steady[FAST][at], self._steady[SLOW][at]
 
     @property
+    @default_errors
     def mean_square_gradient(self) -> np.ndarray:
         """The mean of the squared gradient over steps and noise, (n,). Adam's v settles there."""
         mean = self.hessian @ (self.centre - self.minimum)
@@ -265,6 +274,7 @@ class Minimum(NamedTuple):
     rows: int
 
     @classmethod
+    @default_errors
     def of(cls, model: LogisticRegression, data: Dataset) -> Minimum:
         """Return the minimum of a logistic regression on the training part, by Newton's method in float64.
 
@@ -300,6 +310,7 @@ class Minimum(NamedTuple):
             params = params - np.linalg.lstsq(hessian, gradient)[0]
         raise RuntimeError(f"the search for the minimum of {model!r} found none; an l2 above 0 makes sure of one")
 
+    @default_errors
     def cycle(self, opt: Optimizer, batch_size: int, *, independent: bool = False) -> CoupledCycle:
         """Return the linear cycle of an optimizer here, with the preconditioner at which Adam settles.
 
@@ -352,6 +363,7 @@ class Weights(NamedTuple):
     slow: np.ndarray
 
 
+@default_errors
 def weights_along(
     model: LogisticRegression | MLP,
     data: Dataset,

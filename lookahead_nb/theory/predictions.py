@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
+from lookahead_nb.checks import default_errors
 from lookahead_nb.models.landscapes import Landscape, replay, trace
 from lookahead_nb.optimizers import INNER_STATES, Lookahead
 from lookahead_nb.optimizers.controls import with_controls
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 # ------------------------------------------------------------------------------------------------------- one mode
 
 
+@default_errors
 def with_theory(opts: Sequence[Lookahead], clouds: pd.DataFrame, falls: pd.DataFrame) -> pd.DataFrame:
     """Return rate and variance of the slow weight on one mode of a quadratic, predicted and measured.
 
@@ -83,6 +85,7 @@ def with_theory(opts: Sequence[Lookahead], clouds: pd.DataFrame, falls: pd.DataF
     return pd.DataFrame(results)
 
 
+@default_errors
 def by_phase(opts: Iterable[Lookahead], clouds: pd.DataFrame) -> pd.DataFrame:
     """Return the variance of fast and slow weights by phase of the cycle, predicted and measured.
 
@@ -116,6 +119,7 @@ def by_phase(opts: Iterable[Lookahead], clouds: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(results, columns=["beta1", "weights", "phase", "predicted", "measured"])
 
 
+@default_errors
 def overtaking(opts: Sequence[Lookahead], rows: pd.DataFrame) -> pd.DataFrame:
     """Return the expected loss of Lookahead over that of gradient descent at the same lr, on one mode, by step.
 
@@ -159,6 +163,7 @@ def overtaking(opts: Sequence[Lookahead], rows: pd.DataFrame) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------------------ many modes
 
 
+@default_errors
 def at_matched_risk(
     steps: int,
     lrs: ArrayLike,
@@ -204,6 +209,7 @@ def at_matched_risk(
     return frame.rename_axis(columns=["slow_step_size", "sync_period"])
 
 
+@default_errors
 def gaps_around_momentum(
     conditions: Sequence[float],
     modes: Sequence[int],
@@ -253,6 +259,7 @@ def gaps_around_momentum(
 # ------------------------------------------------------------------------------------------------------ real runs
 
 
+@default_errors
 def averaged_path(landscape: Landscape, opt: Lookahead, start: np.ndarray, steps: int) -> pd.DataFrame:
     """Return the paths that the averaged-sequence identity is about.
 
@@ -303,6 +310,7 @@ def averaged_path(landscape: Landscape, opt: Lookahead, start: np.ndarray, steps
     return pd.DataFrame(columns).rename_axis("step")
 
 
+@default_errors
 def compare(cycle: CoupledCycle, weights: np.ndarray, at: Sequence[int], *, directions: int = 5) -> pd.DataFrame:
     """Return predicted and measured sizes of the cloud of slow weights, averaged over steps.
 
@@ -343,6 +351,7 @@ def compare(cycle: CoupledCycle, weights: np.ndarray, at: Sequence[int], *, dire
     return frame.assign(ratio=frame["measured"] / frame["predicted"])
 
 
+@default_errors
 def floors(minimum: Minimum, clouds: Mapping[Lookahead, Weights], at: Iterable[int], batch_size: int) -> pd.DataFrame:
     """Return :func:`compare` for many optimizers as one frame, with their settings.
 
@@ -382,6 +391,7 @@ def floors(minimum: Minimum, clouds: Mapping[Lookahead, Weights], at: Iterable[i
     return pd.concat(frames, ignore_index=True)
 
 
+@default_errors
 def through_epoch(cycle: CoupledCycle, weights: Weights, at: Iterable[int]) -> pd.DataFrame:
     """Return the total variance of fast and slow weights step by step through an epoch, predicted and measured.
 

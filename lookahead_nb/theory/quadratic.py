@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import flag, one_of, real_number, real_numbers, whole_number
+from lookahead_nb.checks import default_errors, flag, one_of, real_number, real_numbers, whole_number
 from lookahead_nb.optimizers import INNER_STATES, SGD, Adam, AdamW, Optimizer
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Cycle:
     inner_state: str = "keep"
     pull_back: bool = True
 
+    @default_errors
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         numbers = {
@@ -139,6 +140,7 @@ class Cycle:
             raise ValueError(f"inner_state must be 'keep' without pull-back, got {self.inner_state!r}")
 
     @classmethod
+    @default_errors
     def of(cls, optimizer: Optimizer, *, curvature: ArrayLike = 1.0, noise: ArrayLike = 0.0) -> Cycle:
         """Return the cycle of an optimizer's settings.
 
@@ -184,6 +186,7 @@ class Cycle:
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)
 
     @cached_property
+    @default_errors
     def _step(self) -> tuple[np.ndarray, np.ndarray]:
         """The map F of an inner step, (..., 4, 4), and its noise covariance q q'."""
         fresh = 1 - self.beta1
@@ -198,6 +201,7 @@ class Cycle:
         return F, q @ _transposed(q)
 
     @cached_property
+    @default_errors
     def _sync(self) -> np.ndarray:
         """The map S of a sync, (..., 4, 4)."""
         size = self.slow_step_size
@@ -212,11 +216,13 @@ class Cycle:
         return S
 
     @cached_property
+    @default_errors
     def _whole(self) -> np.ndarray:
         """The map L of a whole cycle, (..., 4, 4)."""
         return self._sync @ np.linalg.matrix_power(self._step[0], self.sync_period)
 
     @cached_property
+    @default_errors
     def rate(self) -> np.ndarray:
         """The factor by which the mean shrinks per inner step in the long run, (...). Above 1 the mean grows."""
         # Right after a sync fast equals slow and the anchor equals m, so the map of a cycle has only two eigenvalues.
@@ -239,6 +245,7 @@ class Cycle:
         return self.rate < 1
 
     @cached_property
+    @default_errors
     def _synced(self) -> np.ndarray:
         """The covariance of z after a sync in the steady state, (..., 4, 4), NaN where there is none."""
         L, S = self._whole, self._sync
@@ -257,6 +264,7 @@ class Cycle:
             V = F @ V @ _transposed(F) + noise
         return V
 
+    @default_errors
     def covariance(self, phase: int = 0) -> np.ndarray:
         """Return the steady-state covariance of (fast, slow, m) at a phase of the cycle.
 
@@ -282,6 +290,7 @@ class Cycle:
             reads[..., SLOW:, :] = self._sync[..., SLOW:ANCHOR, :]
         return reads @ self._after(self._synced, phase or self.sync_period) @ _transposed(reads)
 
+    @default_errors
     def transient(self, steps: int, *, start: ArrayLike = 1.0, spread: ArrayLike = 0.0) -> Transient:
         """Return the exact means and variances of a run from fast = slow = start and m = 0.
 
@@ -326,6 +335,7 @@ class Cycle:
         return path
 
 
+@default_errors
 def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> np.ndarray:
     """Return the expected loss ``sum(curvature*(mean**2 + variance))/2`` over the last axis, the modes.
 
@@ -348,6 +358,7 @@ def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) ->
     return (np.asarray(curvature) * (np.square(mean) + variance)).sum(-1) / 2
 
 
+@default_errors
 def stability_limit(
     *,
     beta1: float = 0.0,
@@ -402,6 +413,7 @@ def stability_limit(
     return float(low)
 
 
+@default_errors
 def best_lr(
     curvatures: ArrayLike,
     *,

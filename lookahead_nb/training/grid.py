@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lookahead_nb.checks import meant
 from lookahead_nb.optimizers import Lookahead, Optimizer
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training.setup import check_optimizer
@@ -49,7 +50,8 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
     outer = set(_OUTER) if base.sync else set()
     for name, values in axes.items():
         if name not in inner | outer:
-            raise TypeError(f"an axis must be one of {', '.join(sorted(inner | outer))} for {base!r}, got {name!r}")
+            names = sorted(inner | outer)
+            raise TypeError(f"an axis must be one of {', '.join(names)} for {base!r}, got {name!r}{meant(name, names)}")
         if isinstance(values, str) or not np.iterable(values):
             raise TypeError(f"{name} must be a list of values, got {values!r}")
         axes[name] = tuple(values)  # an iterator can be read only once

@@ -330,7 +330,7 @@ def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     if len(different) < len(checked):
         duplicates = len(checked) - len(different)
         warnings.warn(
-            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=5
+            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=6
         )
     return different
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import one_of, whole_number
+from lookahead_nb.checks import default_errors, one_of, whole_number
 from lookahead_nb.datasets import Dataset
 from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.bundles import readonly
@@ -155,6 +155,7 @@ class Run:
         )
 
 
+@default_errors
 def train(
     model: Model,
     data: Data,

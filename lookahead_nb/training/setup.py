@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -412,6 +413,15 @@ def always() -> bool:
 
 _loaded: OrderedDict[tuple, Rows] = OrderedDict()
 _loading = Lock()
+
+
+def _in_forked_child() -> None:
+    global _loading
+    _loading = Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
 
 
 def check_optimizer(name: str, opt: Any) -> Optimizer:

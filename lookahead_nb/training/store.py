@@ -7,11 +7,13 @@ sha256, which reveals any changed bit. Equal rows give equal bytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import pathlib
 import re
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lookahead_nb.checks import extra
+from lookahead_nb.checks import extra, user_path
 from lookahead_nb.provenance import machine
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ SHOWN = 3  # differences, names and columns that a message lists
 DAMAGED = "damaged, its sha256 is not the checksum that it holds"
 
 _BLANK = b"sha256:" + b"0" * 64
+_CLAIM = "0" * 16  # the token of a folder that holds the manifest of the process that was first
+_UNSUPPORTED = {getattr(errno, name, 0) for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF", "EISDIR")}
+_UNSUPPORTED |= {errno.EACCES, errno.EPERM}  # a folder may also be closed to reading, and on Windows each one is
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")
 _KINDS = {bool: "truth", int: "whole", float: "number", str: "text"}
 
@@ -95,7 +100,7 @@ class Store:
         Parameters
         ----------
         path : path
-            The folder.
+            The folder; ~ is the home folder.
         configuration : dict, optional
             Everything that the results depend on, nested, of values that JSON can hold. It must equal that of an
             existing store. None only opens an existing store.
@@ -115,7 +120,7 @@ class Store:
         OSError
             If the folder cannot be read or written, or holds no store and configuration is None.
         """
-        path = pathlib.Path(path)
+        path = user_path("path", path)
         expected = None if configuration is None else _manifest(configuration, units)
         with _explained(f"the store {path} cannot be opened"):
             if path.exists() and not path.is_dir():
@@ -144,7 +149,7 @@ class Store:
         with _explained(f"the store {self.path} cannot be read"):
             return {self._parts[name] for name in _files(self.path) if name in self._parts}
 
-    def write(self, unit: str, frame: pd.DataFrame) -> None:
+    def write(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None = None) -> None:
         """Write the rows of a unit as its part; do nothing if the part exists with the same rows.
 
         Parameters
@@ -154,6 +159,8 @@ class Store:
         frame : frame
             Columns of floats, whole numbers, truth values and strings, with NaN where a value does not apply. The
             column ``order`` holds the places of the rows among those of the whole sweep.
+        trained_on : dict, optional
+            The machine that trained the unit, as :func:`maker` returns it there; default: this one.
 
         Raises
         ------
@@ -164,14 +171,14 @@ class Store:
         """
         if _name(unit) not in self._parts:
             raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, got {unit!r}")
-        part = self._part(unit, frame)
+        part = self._part(unit, frame, trained_on)
         path = self.path / _name(unit)
         problem = f"the store {self.path} could not keep unit {unit}"
         with _explained(problem, "nothing else is lost; run the sweep again to continue from here"):
             if path.is_file():
                 stored = path.read_bytes()
                 if not self._damage(unit, stored):
-                    if self._part(unit, _rows(_table(stored), _header(stored)["dtypes"])) != part:
+                    if self._part(unit, _rows(_table(stored), _header(stored)["dtypes"]), trained_on) != part:
                         raise ValueError(f"{path} differs from the rows just computed: the runs do not repeat")
                     return
             with _appearing(path) as file:
@@ -233,7 +240,7 @@ class Store:
         OSError
             If a part cannot be read or the file cannot be written.
         """
-        path = pathlib.Path(path)
+        path = user_path("path", path)
         if path.suffix not in (".parquet", ".csv"):
             raise ValueError(f"path must end in .parquet or .csv, got {path.name!r}")
         if path.resolve().parent == self.path.resolve():
@@ -275,7 +282,7 @@ class Store:
             problem, ours = self._problem(name)
             if problem and ours and remove:
                 with _explained(f"{self.path / name} cannot be removed"):
-                    (self.path / name).unlink()
+                    shutil.rmtree(self.path / name) if (self.path / name).is_dir() else (self.path / name).unlink()
                 problem += " (removed)"
             if problem:
                 problems.append(f"{name}: {problem}")
@@ -385,7 +392,7 @@ class Store:
             return "foreign, a part of another configuration"
         return None if header["unit"] == unit else f"foreign, the part of unit {header['unit']}"
 
-    def _part(self, unit: str, frame: pd.DataFrame) -> bytes:
+    def _part(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None) -> bytes:
         """Return the bytes of a part: parquet, the header with its checksum last in the metadata."""
         pa, pq = _arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
@@ -400,7 +407,7 @@ class Store:
             "format": FORMAT,
             "unit": unit,
             "configuration": self.sha256,
-            "machine": _maker(_gpu_of(self.configuration)),
+            "machine": trained_on or maker(_gpu_of(self.configuration)),
             "dtypes": dtypes,
         }
         header |= {"kinds": {name: kinds for name, (_, kinds) in columns.items()}, "seal": _BLANK.decode()}
@@ -417,8 +424,19 @@ def _name(unit: str) -> str:
 
 
 @cache
-def _maker(gpu: str | None) -> dict[str, Any]:
-    """Return the machine as a part records it."""
+def maker(gpu: str | None = None) -> dict[str, Any]:
+    """Return this machine as a part records it.
+
+    Parameters
+    ----------
+    gpu : str, optional
+        The name of the GPU that trains.
+
+    Returns
+    -------
+    dict
+        That of :func:`lookahead_nb.provenance.machine` without the number of threads.
+    """
     return {name: value for name, value in machine(gpu).items() if name != "threads"}  # their number changes no bit
 
 
@@ -559,8 +577,7 @@ def _make(path: pathlib.Path, manifest: dict[str, Any]) -> None:
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
-    with _appearing(path / MANIFEST, first=True) as file:
-        file.write(_with_checksum(json.dumps(manifest, indent=1).encode()))
+    _publish(path / MANIFEST, _with_checksum(json.dumps(manifest, indent=1).encode()))
     _sync(path.parent)
 
 
@@ -623,31 +640,76 @@ def _files(folder: pathlib.Path) -> set[str]:
 
 
 @contextmanager
-def _appearing(path: pathlib.Path, *, first: bool = False) -> Iterator[BinaryIO]:
-    """Yield a file that gets its name when the block ends, complete and on the disk; with first, unless one has it."""
-    temporary = path.with_name(f"{path.name}.{token_hex(8)}.tmp")
+def _appearing(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Yield a file that gets its name when the block ends, complete and on the disk."""
+    temporary = _temporary(path)
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if first:
-            with suppress(FileExistsError):
-                os.link(temporary, path)
-        else:
-            temporary.replace(path)
+        temporary.replace(path)
         _sync(path.parent)
     finally:
-        with suppress(OSError):  # it is gone, or the disk fails
-            temporary.unlink()
+        _remove(temporary)
+
+
+def _temporary(path: pathlib.Path, token: str | None = None) -> pathlib.Path:
+    """Return a name for an unfinished file, by default one that no other process has."""
+    return path.with_name(f"{path.name}.{token or token_hex(8)}.tmp")
+
+
+def _publish(path: pathlib.Path, content: bytes) -> None:
+    """Write a file, unless it exists; of several processes that try, the first one wins.
+
+    No file system renames a folder onto one that holds a file, while some have no hard links. So a process wins by
+    renaming a folder with its content to the claim. Whoever finds a claim finishes it, since its owner may be dead.
+    """
+    claim, ours = _temporary(path, _CLAIM), _temporary(path)
+    ours.mkdir()
+    try:
+        with _appearing(ours / path.name) as file:
+            file.write(content)
+        while not path.is_file():
+            try:
+                ours.rename(claim)
+            except OSError:
+                if not ((claim / path.name).is_file() or path.is_file()):  # no other process has won
+                    raise
+            _finish(claim, path)
+    finally:
+        _remove(ours)
+
+
+def _finish(claim: pathlib.Path, path: pathlib.Path) -> None:
+    """Give a file the content that a claim holds for it, unless it exists, and drop the claim."""
+    with suppress(FileNotFoundError):  # another process has finished it
+        content = (claim / path.name).read_bytes()
+        if not path.is_file():  # in this order, since a later claim comes after the file
+            with _appearing(path) as file:
+                file.write(content)
+        dropped = _temporary(path)
+        claim.rename(dropped)
+        _remove(dropped)
+
+
+def _remove(temporary: pathlib.Path) -> None:
+    """Remove an unfinished file or folder, if it is there and the disk allows it."""
+    with suppress(OSError):
+        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
 def _sync(folder: pathlib.Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+    """Bring the names in a folder to the disk, where the system has a way to do so."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import itertools
 import re
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,19 +16,23 @@ from typing import Any
 import numba
 import numpy as np
 
-from lookahead_nb.checks import DeviceError, flag
+from lookahead_nb.checks import DeviceError, default_errors, flag
 from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.plan import Plan, Unit, train_unit
 from lookahead_nb.training.progress import Progress
 from lookahead_nb.training.setup import Data, Model, Setup, Training
-from lookahead_nb.training.store import ORDER, Store
+from lookahead_nb.training.store import ORDER, Store, maker
 from lookahead_nb.training.tasks import Task, Tasks
+from lookahead_nb.training.workers import WorkerPool, check_sendable, check_versions
+
+_Trained = tuple[Unit, Any, Any]  # a unit, its result or exception, and its machine, or None for this one
 
 UNDER_WAY = 64  # units submitted at once, so that memory does not grow with their number
 
 
+@default_errors
 def sweep(
     model: Model | Iterable[Task],
     data: Data,
@@ -114,6 +118,10 @@ def sweep(
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
     if executor is not None and backend == "cuda":
         raise ValueError(f"executor must be None with backend='cuda', whose units run on the GPU, got {executor!r}")
+    if isinstance(executor, (WorkerPool, ProcessPoolExecutor)):
+        for unit in {unit.task: unit for unit in plan.units}.values():
+            if callable(unit.setup.data):
+                check_sendable(f"data of task {unit.task!r}" if unit.task else "data", unit.setup.data)
     names = [unit.name for unit in plan.units]
     stored = None if store is None else Store.open(store, plan.configuration(), names)
     finished = stored.done() if stored else set()
@@ -126,14 +134,14 @@ def sweep(
         report(done, plan.size)
         results: list[tuple[Unit, Any]] = []
         failures: list[Exception] = []
-        for unit, result in trained:
+        for unit, result, trained_on in trained:
             if isinstance(result, Exception):
                 failures.append(result)
                 if not stored:
                     break  # the results of the others would be lost
                 continue
             if stored:
-                stored.write(unit.name, plan.rows([(unit, result)]))
+                stored.write(unit.name, plan.rows([(unit, result)]), trained_on)
             else:
                 results.append((unit, result))
             done += unit.size
@@ -198,10 +206,10 @@ def _check_memory(plan: Plan | Tasks) -> None:
         )
 
 
-def _trained(units: list[Unit], executor: Executor | None) -> Generator[tuple[Unit, Any], None, None]:
-    """Yield (unit, result or exception) as units end; they stop soon after the caller closes the generator."""
+def _trained(units: list[Unit], executor: Executor | None) -> Generator[_Trained, None, None]:
+    """Yield units as they end; they stop soon after the caller closes the generator."""
     stop = Event()
-    train = train_unit if executor else partial(train_unit, keep_going=lambda: not stop.is_set())
+    train = _train_elsewhere if executor else partial(_train_here, lambda: not stop.is_set())
     pool = executor or ThreadPoolExecutor(numba.get_num_threads())
     waiting = iter(units)
     running: dict[Future, Unit] = {}
@@ -214,7 +222,7 @@ def _trained(units: list[Unit], executor: Executor | None) -> Generator[tuple[Un
             ended = wait(running, return_when=FIRST_COMPLETED).done
             for future in ended:
                 unit = running.pop(future)
-                yield unit, future.exception() or future.result()
+                yield unit, *_outcome(unit, future)
     finally:
         stop.set()
         for future in running:
@@ -223,7 +231,29 @@ def _trained(units: list[Unit], executor: Executor | None) -> Generator[tuple[Un
             pool.shutdown()
 
 
-def _trained_on_device(units: list[Unit]) -> Generator[tuple[Unit, Any], None, None]:
+def _train_here(keep_going: Callable[[], bool], unit: Unit) -> tuple[Any, None]:
+    return train_unit(unit, keep_going), None
+
+
+def _train_elsewhere(unit: Unit) -> tuple[Any, dict[str, Any]]:
+    """Return the result of a unit and the machine that trained it."""
+    return train_unit(unit), maker()
+
+
+def _outcome(unit: Unit, future: Future) -> tuple[Any, Any]:
+    """Return the result of a unit, or why there is none that counts, and the machine that trained it."""
+    if error := future.exception():
+        return error, None
+    result, trained_on = future.result()
+    try:
+        if trained_on:
+            check_versions(f"the worker of {unit}", trained_on["versions"])
+    except ValueError as error:  # it joined the cluster after the sweep began
+        return error, None
+    return result, trained_on
+
+
+def _trained_on_device(units: list[Unit]) -> Generator[_Trained, None, None]:
     """Yield as :func:`_trained`, with many units per launch; a failed GPU ends it, since it can run nothing more."""
     from lookahead_nb.training import engine_gpu as on_device
 
@@ -239,10 +269,10 @@ def _trained_on_device(units: list[Unit]) -> Generator[tuple[Unit, Any], None, N
         try:
             run_ids, results, diverged_at = on_device.train_runs(setup, opts, seeds)
         except Exception as error:
-            yield batch[0], error
+            yield batch[0], error, None
             return
         first = 0
         for unit in batch:
             part = slice(first, first + unit.size)
             first += unit.size
-            yield unit, (run_ids[part], results[part], diverged_at[part])
+            yield unit, (run_ids[part], results[part], diverged_at[part]), None

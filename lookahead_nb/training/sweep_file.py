@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb import datasets, optimizers
-from lookahead_nb.checks import one_of
+from lookahead_nb.checks import one_of, user_path
 from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models import landscapes
 from lookahead_nb.models.dense import MLP, LogisticRegression
@@ -235,7 +235,7 @@ def read(path: str | Path, *, store: str | Path | None = None) -> Configuration:
     ModuleNotFoundError
         If an extra is missing.
     """
-    path = Path(path)
+    path = user_path("path", path)
     return _understood(toml_file(path), path.parent, store)
 
 
@@ -254,8 +254,15 @@ def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) 
         _data(tables.get("data"), folder, model),
         _grids(tables.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
         training,
-        Path(store) if store is not None else folder / stored_in if stored_in else None,
+        _store(store, stored_in, folder),
     )
+
+
+def _store(given: Any, written: str | None, folder: Path) -> Path | None:
+    """Return the store that is given, or the one of the file in a folder."""
+    if given is not None:
+        return user_path("store", given)
+    return folder / user_path("store", written) if written else None
 
 
 def _training(table: dict[str, Any]) -> dict[str, Any]:
@@ -313,7 +320,7 @@ def _own_rows(name: Any, label: Any, folder: Path) -> tuple[Any, np.ndarray]:
         raise ValueError(f"data.file must be the path of an .npz or .csv file, got {name!r}")
     try:
         with inside("data"):
-            return datasets.read_rows(folder / name, label)
+            return datasets.read_rows(folder / user_path("file", name), label)
     except OSError as error:
         raise OSError(f"data.{error}") from error
 

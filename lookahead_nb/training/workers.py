@@ -11,8 +11,10 @@ import os
 import pickle
 import signal
 import socket
+import sys
 import threading
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
@@ -23,6 +25,10 @@ from typing import Any
 import numba
 
 from lookahead_nb.checks import real_number, whole_number
+from lookahead_nb.provenance import versions
+
+WORKER_SECONDS = 10  # without a worker on a cluster, after which a warning says what is missing
+SAME_BITS = ("lookahead-nb", "numba", "llvmlite", "numpy", "scipy")  # packages that must not differ among workers
 
 _spawn = multiprocessing.get_context("spawn")  # a forked child would inherit the threads of Numba half-way
 
@@ -294,7 +300,7 @@ def dask_executor(address: str, *, timeout: float = 5) -> Iterator[Executor]:
     TypeError
         If timeout is not a number.
     ValueError
-        If address is not an address or timeout is out of range.
+        If address is not an address, timeout is out of range, or a worker has other versions of the packages.
     ModuleNotFoundError
         Without the extra ``cluster``.
     OSError
@@ -302,16 +308,16 @@ def dask_executor(address: str, *, timeout: float = 5) -> Iterator[Executor]:
 
     Notes
     -----
-    Dask itself repeats a unit whose worker died. The workers need the same version of this package, and one thread
-    each. Start ``dask scheduler --port 8786``, and on every machine
-    ``dask worker ADDRESS --nworkers auto --nthreads 1``.
+    Dask itself repeats a unit whose worker died. Without a worker this waits for one, and a warning says so after ten
+    seconds. The workers need the same versions of the packages in ``SAME_BITS``, and one thread each. Start
+    ``dask scheduler --port 8786``, and on every machine ``dask worker ADDRESS --nworkers auto --nthreads 1``.
     """
     real_number("timeout", timeout, 0, open_low=True)
     try:
         from distributed import Client
         from distributed.comm import get_address_host_port
     except ModuleNotFoundError as error:
-        advice = 'install the extra cluster, as in: pip install "lookahead-nb[cluster]"'
+        advice = 'install the extra cluster, as in: pip install ".[cluster]" in a checkout'
         raise ModuleNotFoundError(f"a Dask cluster needs distributed: {advice}", name=error.name) from error
     try:
         place = get_address_host_port(address if "://" in address else f"tcp://{address}", strict=True)
@@ -325,6 +331,69 @@ def dask_executor(address: str, *, timeout: float = 5) -> Iterator[Executor]:
     except Exception as error:  # another program may listen there and answer anything
         raise OSError(f"no Dask scheduler answers at {address}: {error}") from error
     try:
+        _wait_for_worker(client, address)
+        answers: Any = client.get_versions(packages=SAME_BITS)
+        for worker, answer in answers["workers"].items():
+            check_versions(f"the Dask worker {worker}", answer["packages"])
         yield client.get_executor(pure=False)
     finally:
         client.close()
+
+
+def _wait_for_worker(client: Any, address: str) -> None:
+    """Wait until a cluster has a worker; warn after WORKER_SECONDS."""
+    try:
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
+    except TimeoutError:
+        command = f"dask worker {address} --nworkers auto --nthreads 1"
+        message = f"the Dask scheduler at {address} has no workers; the sweep waits for one: start it with {command!r}"
+        warnings.warn(message, stacklevel=4)
+        client.wait_for_workers(1)
+
+
+def check_versions(worker: str, found: dict[str, Any]) -> None:
+    """Refuse the results of a worker whose packages could give other bits.
+
+    Parameters
+    ----------
+    worker : str
+        Its name, for the message.
+    found : dict
+        The versions of its packages by name.
+
+    Raises
+    ------
+    ValueError
+        If a package of ``SAME_BITS`` has another version than here.
+    """
+    here = versions()
+    for package in SAME_BITS:
+        there = found.get(package) or "not installed"
+        if there != here[package]:
+            both = f"{package} {there}, but here it is {here[package]}"
+            raise ValueError(f"{worker} has {both}: install the same version on both, or the rows could differ")
+
+
+def check_sendable(name: str, function: Any) -> None:
+    """Refuse a function that worker processes cannot import.
+
+    Parameters
+    ----------
+    name : str
+        The name of the argument, for the message.
+    function : function
+
+    Raises
+    ------
+    TypeError
+        If it cannot be pickled, or was defined in a notebook or at a prompt.
+    """
+    try:
+        pickle.dumps(function)
+        module = getattr(function, "func", function).__module__  # that of a partial's function
+        is_lost = module == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+    except Exception:  # whatever it holds may refuse
+        is_lost = True
+    if is_lost:
+        advice = 'write functools.partial(lnb.datasets.load, "digits"), or a function at the top of a module'
+        raise TypeError(f"{name} must be a function that worker processes can import, got {function!r}: {advice}")

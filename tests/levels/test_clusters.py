@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import lookahead_nb as lnb
+from lookahead_nb.provenance import versions
+from lookahead_nb.training import workers
 from lookahead_nb.training.store import Store
 from lookahead_nb.training.workers import WorkerPool, dask_executor
 
@@ -101,6 +103,39 @@ def test_a_killed_dask_worker_changes_nothing(cluster, undisturbed):
         found = sweep(executor=executor, progress=killer)
     check_counts(killer.counts)
     assert found.equals(undisturbed)
+
+
+@pytest.fixture
+def quiet_cluster():
+    """A scheduler without workers."""
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        yield cluster
+
+
+def test_a_scheduler_without_workers_says_what_is_missing_and_waits(quiet_cluster, monkeypatch):
+    monkeypatch.setattr(workers, "WORKER_SECONDS", 0.1)
+
+    def join(message, *_, **__):
+        told.append(str(message))
+        quiet_cluster.scale(1)
+
+    told = []
+    monkeypatch.setattr(workers.warnings, "warn", join)
+    with dask_executor(quiet_cluster.scheduler_address) as executor:
+        assert executor.submit(abs, -9).result(PATIENCE) == 9
+    address = quiet_cluster.scheduler_address
+    assert told == [
+        f"the Dask scheduler at {address} has no workers; the sweep waits for one: "
+        f"start it with 'dask worker {address} --nworkers auto --nthreads 1'"
+    ]
+
+
+def test_a_dask_worker_with_another_numba_is_refused_before_the_first_unit(quiet_cluster, monkeypatch):
+    quiet_cluster.scale(1)
+    monkeypatch.setattr(workers, "versions", lambda: versions() | {"numba": "0.1"})
+    said = r"^the Dask worker .* has numba .*, but here it is 0\.1: install the same version on both"
+    with pytest.raises(ValueError, match=said), dask_executor(quiet_cluster.scheduler_address):
+        pass
 
 
 # --------------------------------------------------------------------------------------------------- the command line

@@ -108,7 +108,7 @@ def step_fit_and_sync(
     """
     width: Any = p.dtype.type
     before = np.empty_like(p)
-    if p.size < step.PARALLEL_FROM:
+    if step._is_serial(p.size):
         _adapting_loop(rule, width, False)(p, g, *slots, slow, before, *fit, clock, t)
     else:
         with step._one_launch:

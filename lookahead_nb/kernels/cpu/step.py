@@ -10,6 +10,7 @@ interrupt could arrive, lies between the two.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,6 +26,22 @@ CHUNK = 4096  # five float32 slices of this size fit into the cache of a core be
 PARALLEL_FROM = 1 << 17  # for fewer elements, waking threads costs more than the pass
 
 _one_launch = threading.Lock()  # Numba's workqueue layer aborts the process on two launches at once
+_is_forked = False
+
+
+def _in_forked_child() -> None:
+    """Let a forked process compute with one thread: its parent's threads are gone, and GNU OpenMP would kill it."""
+    global _one_launch, _is_forked
+    _one_launch, _is_forked = threading.Lock(), True  # another thread of the parent may have held the lock
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
+
+
+def _is_serial(elements: int) -> bool:
+    """Return whether one thread passes over that many elements. No bit depends on it."""
+    return elements < PARALLEL_FROM or _is_forked
 
 
 def width_types(width: Any) -> tuple[Any, Any, Any]:
@@ -304,7 +321,7 @@ def step(
         The number of the step.
     """
     width: Any = p.dtype.type
-    if p.size < PARALLEL_FROM:
+    if _is_serial(p.size):
         step_loop(rule, width, False)(p, g, s1, s2, c, clock, t)
     else:
         with _one_launch:
@@ -343,7 +360,7 @@ def step_and_sync(
         As in :func:`step`.
     """
     width: Any = p.dtype.type
-    if p.size < PARALLEL_FROM:
+    if _is_serial(p.size):
         fused_loop(rule, width, False)(p, g, *slots, *anchors, *sync_arguments, clock, t)
     else:
         with _one_launch:
@@ -434,7 +451,7 @@ def first_beyond(g: np.ndarray, limit: Any) -> int:
         -1 if all elements are within.
     """
     width: Any = g.dtype.type
-    if g.size < PARALLEL_FROM:
+    if _is_serial(g.size):
         count = _counting_loop(width, False)(g, limit)
     else:
         with _one_launch:

@@ -23,7 +23,7 @@ from lookahead_nb.checks import DeviceError, NoDeviceError
 is_device = True
 
 LEAST_CAPABILITY = (7, 5)  # the lowest that CUDA 13 compiles for
-INSTALL = 'install the extra cuda, as in: pip install "lookahead-nb[cuda]"'
+INSTALL = 'install the extra cuda, as in: pip install ".[cuda]" in a checkout'
 
 
 # ----------------------------------------------------------------------------------------------- driver and devices
