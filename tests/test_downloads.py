@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import logging
 import pickle
 import re
 import struct
@@ -339,7 +338,6 @@ def test_without_pooch_the_extra_is_named(name, monkeypatch):
 def cache(tmp_path, monkeypatch, name):
     """An empty cache folder, no mirror, and an address on this machine where nobody listens."""
     pooch = pytest.importorskip("pooch")
-    pooch.get_logger().setLevel(logging.WARNING)
     monkeypatch.delenv("LOOKAHEAD_NB_DATA", raising=False)
     for variable in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(variable, "127.0.0.1")
@@ -388,9 +386,12 @@ def left_in(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_files_are_downloaded_once(server, cache, name):
+def test_files_are_downloaded_once_and_in_silence(server, cache, name, monkeypatch):
+    said = []
+    monkeypatch.setattr(pytest.importorskip("pooch").get_logger(), "handle", said.append)
     assert not available(name)
     first = loaded_anew(name)
+    assert not said
     assert available(name)
     assert server.asked == list(server.sent)
     folder = cache / Path(downloads.FILES[name][0].path).parent

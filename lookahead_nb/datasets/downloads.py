@@ -210,12 +210,17 @@ def _from_network(folder: Path, file: File) -> Content:
         path.unlink()  # it is damaged, or another version
     pooch, requests = importlib.import_module("pooch"), importlib.import_module("requests")
     path, advice = _downloaded(folder, file), f"set LOOKAHEAD_NB_DATA to a folder that holds {file.path}"
+    logger = pooch.get_logger()
+    level = logger.level
     try:
+        logger.setLevel("WARNING")  # a notebook may not write to stderr
         pooch.create(path.parent, "", registry={path.name: None}, urls={path.name: file.url}).fetch(path.name)
     except requests.RequestException as error:
         if error.response is not None:
             error.response.close()  # pooch leaves the socket of a refusal open
         raise OSError(f"could not download {file.url} ({type(error).__name__}): connect, or {advice}") from error
+    finally:
+        logger.setLevel(level)
     content = _content(path, file)
     if content is None:
         path.unlink()
