@@ -305,7 +305,9 @@ class Setup:
     def _evaluation(self, rows: Rows, slow: bool) -> float:
         return 2.0 * (1 + slow) * self.model.size * int(rows.bounds[-1])
 
-    def stretches(self, rows: Rows, most: int = STEPS_AT_ONCE, ends: Collection[int] = ()) -> Iterator[tuple[int, int]]:
+    def stretches(
+        self, rows: Rows, most: int = STEPS_AT_ONCE, ends: Collection[int] = (), *, alone: float = 1
+    ) -> Iterator[tuple[int, int]]:
         """Yield the stretches in which a run is trained; between two of them it can be stopped.
 
         Parameters
@@ -316,6 +318,8 @@ class Setup:
             The most steps of a stretch.
         ends : steps
             At each of them a stretch ends.
+        alone : float
+            So many runs alone take as long as the runs of this stretch side by side.
 
         Yields
         ------
@@ -324,7 +328,7 @@ class Setup:
         """
         most = min(most, STEPS_AT_ONCE)
         evaluated, cost = self.eval_steps[1:], self._evaluation(rows, slow=True) / self._operations_of_a_step
-        at_once, first = OPERATIONS_AT_ONCE / self._operations_of_a_step, 0  # work, in that of a step
+        at_once, first = OPERATIONS_AT_ONCE / alone / self._operations_of_a_step, 0  # work, in that of a step
         for end in sorted({*ends, self.steps} - {0}):
             while first < end:
                 last = min(first + int(np.clip(at_once, 1, most)), end)
