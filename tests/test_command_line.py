@@ -324,10 +324,10 @@ SLOW = """
     sweep = sys.modules["lookahead_nb.training.sweep"]
     train_unit = sweep.train_unit
 
-    def slow(unit, **how):
+    def slow(unit, *how):
         open("running", "w").close()
         time.sleep({seconds})
-        return train_unit(unit, **how)
+        return train_unit(unit, *how)
 
     sweep.train_unit = slow
     if __name__ == "__main__":

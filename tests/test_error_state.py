@@ -41,7 +41,7 @@ def test_steps_go_on_below_the_least_power(opt, state):
 
 
 def test_training_goes_on_below_the_least_power(state):
-    X, y = np.array([[1.0, 1e-3], [2.0, 1.0]] * 20), np.arange(40) % 2
+    X, y = np.array([[1.0, 1e-3], [2.0, 1.0]] * 20), np.arange(40) // 3 % 2
     data = lnb.datasets.from_arrays(X, y)
     how = {"steps": UNDERFLOWS + 20, "batch_size": 1, "eval_every": UNDERFLOWS}
     run = lnb.train(lnb.MLP((2, 2)), data, lnb.AdamW(), **how)

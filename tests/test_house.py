@@ -188,7 +188,11 @@ def test_help_lists_what_make_can_do():
 @pytest.mark.parametrize("target", ["bench", "help"])
 def test_a_mistyped_device_is_refused_before_anything_is_built(target):
     refused = subprocess.run(
-        ["make", "--dry-run", target, "DEVICE=gpu"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", "--dry-run", target, "DEVICE=gpu"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert refused.returncode == 2
     assert refused.stdout == ""

@@ -280,7 +280,9 @@ def test_runner_names_a_package_that_is_missing(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         load_runner()
     assert end.value.code == 2
-    assert re.fullmatch(r'typst is missing: run "make reproduce", .*\n', capsys.readouterr().out)
+    assert re.fullmatch(
+        r'typst is missing: run "make reproduce" or pip install .* in a checkout\.\n', capsys.readouterr().out
+    )
 
 
 @pytest.fixture
