@@ -20,6 +20,7 @@ import lookahead_nb as lnb
 from lookahead_nb.datasets import from_arrays, stratified_rows
 from lookahead_nb.kernels.cpu import step as cpu_step
 from lookahead_nb.kernels.formulas import RULES, pull
+from lookahead_nb.optimizers import coefficients, schedules, step_table
 from lookahead_nb.training import setup, train
 from tests.support import reference_network as reference
 from tests.support.cases import INNER, INNER_STATES, WRAPPED, picture
@@ -661,6 +662,16 @@ def test_scalars_of_a_long_run_take_constant_memory():
     landscape = lnb.landscapes.Quadratic([1.0])
     long = setup.Setup(landscape, None, setup.Training(steps=10**7))
     assert max(last - first for first, last in long.stretches(long.rows(0))) == setup.STEPS_AT_ONCE
+
+
+def test_long_tables_of_scalars_are_not_kept():
+    """64 of them would be hundreds of megabytes."""
+    for caches in (coefficients._powers, schedules._falls):
+        caches.cache_clear()
+    step_table(lnb.AdamW(lnb.schedules.linear(1e-3, 10_000)), 10_000, np.float64)
+    assert coefficients._powers.cache_info().currsize == schedules._falls.cache_info().currsize == 0
+    step_table(lnb.AdamW(lnb.schedules.linear(1e-3, 100)), 100, np.float64)
+    assert coefficients._powers.cache_info().currsize == 2
 
 
 @pytest.mark.parametrize("eval_at", [range(1, 1001), [3, 500, 501, 502], [], [1000]])

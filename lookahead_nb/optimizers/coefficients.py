@@ -10,6 +10,7 @@ import numpy as np
 
 from lookahead_nb.checks import default_errors
 from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, RESET, RULES
+from lookahead_nb.optimizers.schedules import MOST_KEPT
 
 if TYPE_CHECKING:
     from lookahead_nb.optimizers.base import Optimizer
@@ -192,8 +193,9 @@ class StepScalars:
         schedule = sync.inner_state, sync.period, interpolated
         start = self._powers[-1].tolist()
         beta1, beta2 = inner.betas
-        used1, after1, synced1 = _powers(beta1, count, *schedule, t, start[0], start[2])
-        used2, after2, synced2 = _powers(beta2, count, *schedule, t, start[1], start[3])
+        powers = _powers if count <= MOST_KEPT else _powers.__wrapped__
+        used1, after1, synced1 = powers(beta1, count, *schedule, t, start[0], start[2])
+        used2, after2, synced2 = powers(beta2, count, *schedule, t, start[1], start[3])
         table: np.ndarray = np.zeros((count, 8), self._width)  # computed in float64 and rounded once
         rates = inner.schedule.rates(count, after=t)
         for i, scalar in enumerate(inner.scalars(rates, used1, used2, np.arange(t + 1, t + count + 1))):

@@ -10,6 +10,8 @@ import numpy as np
 
 from lookahead_nb.checks import default_errors, one_of, real_number, whole_number
 
+MOST_KEPT = 4096  # steps of which rates and powers stay in a cache: 64 entries of at most 128 KiB
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -95,7 +97,8 @@ class Schedule:
         array([0.25, 0.5 , 0.75, 1.  , 1.  , 1.  ])
         """
         rising = self.peak * np.arange(after + 1, min(self.warmup, after + n + 1)) / max(self.warmup, 1)
-        return np.concatenate([rising, self.peak * _falls(self.kind, self.steps, self.warmup, after, n)])
+        falls = _falls if n <= MOST_KEPT else _falls.__wrapped__
+        return np.concatenate([rising, self.peak * falls(self.kind, self.steps, self.warmup, after, n)])
 
 
 def _fall(kind: str, steps: int | None, warmup: int, t: int) -> float:
