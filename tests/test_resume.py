@@ -1,5 +1,7 @@
 """Checkpoints: a run stopped at any phase goes on with the same bits, also in another process."""
 
+import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -218,3 +220,21 @@ def test_state_of_another_optimizer_is_refused_by_step():
     state = lnb.AdamW(lr=0.1).init(params)
     with pytest.raises(ValueError, match="state must belong to"):
         lnb.AdamW(lr=0.2).step(params, np.ones(SIZE), state)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda state: pickle.loads(pickle.dumps(state))])
+def test_a_copied_state_and_mapped_weights_step_as_quickly_as_any(copied, tmp_path, monkeypatch):
+    opt = lnb.Lookahead(lnb.AdamW(), sync_period=K)
+    start, grad = np.ones(SIZE), np.full(SIZE, 0.1)
+    params = np.memmap(tmp_path / "weights", np.float64, "w+", shape=SIZE)
+    params[:] = start
+    state = copied(opt.init(params))
+    opt.step(params, grad, state)
+    monkeypatch.setattr(lnb.optimizers.Optimizer, "_enter", None)  # the way of the first step with a foreign state
+    other = opt.init(start)
+    opt.step(start, grad, other)
+    for _ in range(STEPS):
+        opt.step(params, grad, state)
+        opt.step(start, grad, other)
+    assert (params == start).all()
+    assert same_state(state, other)

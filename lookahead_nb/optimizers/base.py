@@ -507,6 +507,9 @@ class Optimizer:
         flag("check_finite", check_finite)
         if isinstance(state, State) and state._optimizer is self and state._fits(params, grad):  # nearly always
             self._checked_step(params, grad, state, check_finite)
+        elif isinstance(params, np.memmap) or isinstance(grad, np.memmap):
+            plain = (array.view(np.ndarray) if isinstance(array, np.memmap) else array for array in (params, grad))
+            self.step(*plain, state, check_finite=check_finite)
         else:
             p, g = self._enter(params, grad, state)
             with state._turn(p, g):
@@ -603,6 +606,7 @@ class Optimizer:
             raise TypeError(f"state must come from init or restore, got {type(state).__name__}")
         if state._optimizer is not self and state._optimizer != self:
             raise ValueError(f"state must belong to {self!r}, got a state of {state._optimizer!r}")
+        state._optimizer = self  # an equal one, so that the next step is quick for a copied state too
         if (state._size, state._width, state._on_device) != (p.size, p.dtype, p.on_device):
             expected = f"({state._size},) {state._width} array on {place_in_words(state._on_device)}"
             raise ValueError(f"params must be a {expected} like the state, got {p.describe()}")
