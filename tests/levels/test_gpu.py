@@ -275,7 +275,7 @@ def test_arrays_on_two_devices_are_refused(monkeypatch):
     before = picture(gpu.to_host(here.array), state)
     with pytest.raises(ValueError, match="grad must be on CUDA device 0 like params, got device 1"):
         opt.step(here, there, state)
-    with pytest.raises(ValueError, match="params must be on CUDA device 0 like the state, not on 1"):
+    with pytest.raises(ValueError, match="params must be on CUDA device 0 like the state, got device 1"):
         opt.step(there, there, state)
     assert picture(gpu.to_host(here.array), state) == before
     made_on.clear()

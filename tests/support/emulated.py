@@ -526,7 +526,8 @@ def pretend(monkeypatch):
     """Put this device in the place of a real one."""
     there = Device()
     given = {"jit": jit, "to_device": to_device, "device_array": device_array, "gpus": [there]}
-    for name, value in (given | {"current_context": lambda: there}).items():
+    given |= {"current_context": lambda: there, "synchronize": lambda: None}  # every launch is over when it returns
+    for name, value in given.items():
         monkeypatch.setattr(cuda, name, value)
     pretended = SimpleNamespace(compute_capability=CAPABILITY, id=0)
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: pretended)
