@@ -339,7 +339,7 @@ def test_largest_gradient_taken_leaves_everything_finite(rule, width):
 # --------------------------------------------------------------------------------------------------- slow weights
 
 
-def test_step_and_nesting_inside_slow_weights_are_refused():
+def test_step_nesting_and_checkpoint_inside_slow_weights_are_refused():
     opt = lnb.Lookahead(lnb.AdamW(), sync_period=3)
     params, grad = np.ones(SIZE), np.ones(SIZE)
     state = opt.init(params)
@@ -348,6 +348,7 @@ def test_step_and_nesting_inside_slow_weights_are_refused():
     with opt.slow_weights(params, state):
         slow = params.tobytes()
         refused(RuntimeError, ["slow"], opt.step, params, grad, state)
+        refused(RuntimeError, ["params hold the slow weights"], state.to_arrays)
         with pytest.raises(RuntimeError, match="slow"), opt.slow_weights(params, state):
             pass
         assert params.tobytes() == slow

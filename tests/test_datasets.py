@@ -311,7 +311,8 @@ def test_anything_numpy_takes_gives_the_same():
     rng = np.random.default_rng(0)
     table, y = rng.normal(size=(500, 3)), np.arange(500) % 2
     fingerprint = from_arrays(table, y).fingerprint
-    frame, series = pandas.DataFrame(table, index=range(7, 507)), pandas.Series(y)
+    frame = pandas.DataFrame(table, index=range(7, 507))
+    series = pandas.Series(y, index=frame.index)
     for other, labels in [(np.asfortranarray(table), y.astype(bool)), (table.tolist(), y.tolist()), (frame, series)]:
         assert from_arrays(other, labels).fingerprint == fingerprint
 
@@ -346,9 +347,9 @@ def test_the_arrays_of_the_user_are_left_alone():
             ValueError,
             "X must hold finite numbers below 1e+100 in size, got 1e+200 at row 3, column 1",
         ),
-        (X[:, 0], Y, ValueError, "X must be a table of rows and columns, got shape (10,)"),
-        (X[:, :0], Y, ValueError, "X must be a table of rows and columns, got shape (10, 0)"),
-        (X[:0], np.zeros(0, int), ValueError, "X must be a table of rows and columns, got shape (0, 2)"),
+        (X[:, 0], Y, ValueError, "X must be a table of at least one row and one column, got shape (10,)"),
+        (X[:, :0], Y, ValueError, "X must be a table of at least one row and one column, got shape (10, 0)"),
+        (X[:0], np.zeros(0, int), ValueError, "X must be a table of at least one row and one column, got shape (0, 2)"),
         (X.astype(str), Y, TypeError, "X must hold numbers, got <U32"),
         (X.astype(object), Y, TypeError, "X must hold numbers, got object"),
         (X * 1j, Y, TypeError, "X must hold numbers, got complex128"),

@@ -164,8 +164,8 @@ def test_rows_to_predict_are_matched_by_name(numbers):
     np.testing.assert_array_equal(data.scaling(frame[["flag", "size", "count"]]), expected)
     np.testing.assert_array_equal(data.scaling(frame.to_numpy()), expected)  # without names: by position
     for other, sentence in [
-        (frame.rename(columns={"size": "sise"}), "X must have the columns of the data set, got none called 'size'"),
-        (frame.assign(kind=TEXT), "X must have the columns of the data set, got one too many called 'kind'"),
+        (frame.rename(columns={"size": "sise"}), "X must have the columns of the data set, lacks 'size'"),
+        (frame.assign(kind=TEXT), "X must have the columns of the data set, got an unknown column 'kind'"),
         (frame.assign(flag=np.nan), "X must hold finite numbers below 1e+100 in size, got a missing value at row 0, "),
         (frame * 1e60, "X must fit float32 after scaling by the training part, but row 0, column 'size' overflows"),
     ]:
@@ -175,7 +175,10 @@ def test_rows_to_predict_are_matched_by_name(numbers):
 
 def test_names_from_zero_on_are_no_names(numbers):
     X = np.column_stack([*numbers.values()])
-    assert from_arrays(pd.DataFrame(X), TEXT).scaling.columns is None
+    data = from_arrays(pd.DataFrame(X), TEXT)
+    assert data.scaling.columns is None
+    with pytest.raises(ValueError, match=r"^X must have its columns in the order of the data set, got \(2, 1, 0\)"):
+        data.scaling(pd.DataFrame(X)[[2, 1, 0]])
     assert from_arrays(pd.DataFrame(X, columns=[7, 8, 9]), TEXT).scaling.columns == (7, 8, 9)
 
 
@@ -255,10 +258,9 @@ def test_labels_are_refused(numbers, y, error, sentence):
 def test_rows_in_another_order_than_their_labels_are_refused(numbers):
     frame = pd.DataFrame(numbers)
     mixed, y = frame.sample(frac=1, random_state=0), pd.Series(TEXT)
-    with pytest.raises(
-        ValueError, match=r"^y must have its rows in the order of X, got the same index in another order"
-    ):
-        from_arrays(mixed, y)
+    for other in (y, y.set_axis(range(1, len(y) + 1)), y.sample(frac=1, random_state=1)):
+        with pytest.raises(ValueError, match=r"^y must have the index of X, got another one"):
+            from_arrays(mixed, other)
     assert from_arrays(mixed, y[mixed.index]).fingerprint == from_arrays(mixed.to_numpy(), y[mixed.index]).fingerprint
 
 

@@ -186,8 +186,8 @@ def test_what_cannot_be_predicted_is_refused(table):
     run = lnb.train(model_of(data), data, lnb.AdamW(0.03), steps=2)
     for bad, error, message in [
         (X[:, :3], ValueError, "X must have the 4 columns of the data set, got 3"),
-        (X[0], ValueError, r"X must be a table of rows and columns, got shape \(4,\)"),
-        (X[:0], ValueError, r"X must be a table of rows and columns, got shape \(0, 4\)"),
+        (X[0], ValueError, r"X must be a table of at least one row and one column, got shape \(4,\)"),
+        (X[:0], ValueError, r"X must be a table of at least one row and one column, got shape \(0, 4\)"),
         (np.where(X[7, 1] == X, np.nan, X), ValueError, "X must hold finite numbers .* got nan at row 7, column 1"),
         (X * [1, 1, 1e60, 1], ValueError, "X must fit float32 .* row 0, column 2 overflows"),
         (X.astype(str), TypeError, "X must hold numbers, got <U"),
@@ -195,6 +195,10 @@ def test_what_cannot_be_predicted_is_refused(table):
         for predict in (run.predict, run.predict_proba):
             with pytest.raises(error, match=f"^{message}"):
                 predict(bad)
+    run.params[3] = np.nan
+    with pytest.raises(ValueError, match=r"^the fast weights of this run must be finite to predict"):
+        run.predict(X)
+    run.params[3] = 0
     with pytest.raises(ValueError, match=r"^weights must be one of 'fast', 'slow', got 'average'$"):
         run.predict(X, weights="average")
     with pytest.raises(ValueError, match=r"^weights must be 'fast' for AdamW, which has no slow weights, got 'slow'$"):

@@ -718,6 +718,7 @@ BAD_TASKS = {
     "none": ([], {}, ValueError, "tasks must hold at least one task, got none"),
     "no task": ([3], {}, TypeError, r"tasks\[0\] must be a Task, got 3"),
     "no name": ([lnb.Task("", MODELS["deep"], None)], {}, TypeError, r"tasks\[0\] must have a name, got ''"),
+    "one task": (tasks()[0], {}, TypeError, "tasks must be a list, got the task .* alone"),
     "same name": ([*tasks(), tasks()[1]], {}, ValueError, r"tasks\[4\] must have a name of its own.*'per seed' too"),
     "bad steps": (tasks(own={"steps": 0}), {}, ValueError, r"tasks\[3\] \('own'\): steps must be a whole number"),
     "bad data": (tasks(own={"data": problem(2)}), {}, ValueError, r"tasks\[3\] \('own'\): data must have the features"),

@@ -137,7 +137,7 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarr
         A DataFrame with the names of the columns for a .csv file.
     y : (rows,) array
         The labels as they are in the file: numbers, bool or text. "NA" is a name like any other among text, and a
-        missing label among numbers.
+        missing label among numbers. Numbers count by value: 007 and 7 are one label, unless a label is text.
 
     Raises
     ------

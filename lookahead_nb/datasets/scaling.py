@@ -73,8 +73,10 @@ class Scaling:
         if self.columns and names:
             for name in (*self.columns, *names):
                 if name not in names or name not in self.columns:
-                    fault = "one too many" if name in names else "none"
-                    raise ValueError(f"X must have the columns of the data set, got {fault} called {name!r}")
+                    fault = "got an unknown column" if name in names else "lacks"
+                    raise ValueError(f"X must have the columns of the data set, {fault} {name!r}")
+        elif names and {*names} == {*range(self.n_features)}:
+            raise ValueError(f"X must have its columns in the order of the data set, got {names}: use X[sorted(X)]")
         numbers = table_of(X, self.columns).values
         if numbers.shape[1] != self.n_features:
             raise ValueError(f"X must have the {self.n_features} columns of the data set, got {numbers.shape[1]}")

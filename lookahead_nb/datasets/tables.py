@@ -114,7 +114,7 @@ def table_of(X: Any, select: tuple[Hashable, ...] | None = None) -> Table:
     if not framed and array.dtype.kind not in "biuf":
         raise TypeError(f"X must hold numbers, got {array.dtype}")
     if len(array.shape) != 2 or 0 in array.shape:
-        raise ValueError(f"X must be a table of rows and columns, got shape {tuple(array.shape)}")
+        raise ValueError(f"X must be a table of at least one row and one column, got shape {tuple(array.shape)}")
     if framed:
         names = names and (select or names)
         values = np.empty(array.shape if names is None else (array.shape[0], len(names)))
@@ -198,7 +198,7 @@ def suspicions(table: Table, labels: np.ndarray) -> list[str]:
 
 
 def check_order(X: Any, y: Any) -> None:
-    """Refuse pandas objects whose rows are in a different order.
+    """Refuse pandas objects whose rows have different indexes.
 
     Parameters
     ----------
@@ -208,14 +208,15 @@ def check_order(X: Any, y: Any) -> None:
     Raises
     ------
     ValueError
-        If the index of y holds that of X in another order.
+        If the index of y is not that of X.
     """
     index: Any = getattr(X, "index", None)
     other: Any = getattr(y, "index", None)
     if not hasattr(index, "equals") or not hasattr(other, "equals") or len(index) != len(other):
         return
-    if not index.equals(other) and index.isin(other).all():
-        raise ValueError("y must have its rows in the order of X, got the same index in another order: use y[X.index]")
+    if not index.equals(other):
+        advice = "y[X.index] pairs rows by index, y.to_numpy() as they come"
+        raise ValueError(f"y must have the index of X, got another one, so the rows may not belong together: {advice}")
 
 
 def labels_of(y: Any) -> tuple[np.ndarray, np.ndarray]:

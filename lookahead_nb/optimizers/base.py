@@ -350,7 +350,15 @@ class State:
         -------
         dict
             By name; see :meth:`Optimizer.restore`.
+
+        Raises
+        ------
+        RuntimeError
+            Inside ``slow_weights``, where params to be stored with the state hold the slow weights.
         """
+        if self._shown is not None:
+            advice = "leave the block `with slow_weights(...)`, or take a step if Ctrl-C interrupted its end"
+            raise RuntimeError(f"params hold the slow weights, and a checkpoint needs the fast ones: {advice}")
         numbers, arrays = self._parts()
         stored = {"settings": np.array(_canonical(self._optimizer)), "size": self._size, "width": str(self._width)}
         stored |= {name: getattr(self, attribute) for name, attribute in numbers.items()}
@@ -508,8 +516,8 @@ class Optimizer:
         if isinstance(state, State) and state._optimizer is self and state._fits(params, grad):  # nearly always
             self._checked_step(params, grad, state, check_finite)
         elif isinstance(params, np.memmap) or isinstance(grad, np.memmap):
-            plain = (array.view(np.ndarray) if isinstance(array, np.memmap) else array for array in (params, grad))
-            self.step(*plain, state, check_finite=check_finite)
+            p, g = (array.view(np.ndarray) if isinstance(array, np.memmap) else array for array in (params, grad))
+            self.step(p, g, state, check_finite=check_finite)
         else:
             p, g = self._enter(params, grad, state)
             with state._turn(p, g):

@@ -144,6 +144,8 @@ class Run:
         if chosen is None:
             kind = type(self.state.optimizer).__name__
             raise ValueError(f"weights must be 'fast' for {kind}, which has no slow weights, got 'slow'")
+        if not np.isfinite(chosen).all():
+            raise ValueError(f"the {weights} weights of this run must be finite to predict, got NaN or infinity")
         return predict(self.model, chosen, self.scaling(X))
 
     def __repr__(self) -> str:

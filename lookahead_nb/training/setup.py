@@ -493,7 +493,8 @@ def _check_data(model: Any, data: Any, batch_size: int) -> None:
         raise ValueError(f"data must have the features and classes of {model!r}, got {has}")
     if batch_size > len(data.X_train):
         raise ValueError(
-            f"batch_size must be at most the {len(data.X_train)} rows of the training part, got {batch_size}"
+            f"batch_size must be at most the {len(data.X_train)} rows of the training part, got {batch_size}: "
+            "pass a smaller one"
         )
 
 

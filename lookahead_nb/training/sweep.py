@@ -158,6 +158,8 @@ def sweep(
 
 
 def _plan(model: Any, data: Data, configs: Any, seeds: Any, training: dict[str, Any]) -> Plan | Tasks:
+    if isinstance(model, Task):
+        raise TypeError(f"tasks must be a list, got the task {model.name!r} alone: write [task]")
     if isinstance(model, (DenseNetwork, Landscape)) or not np.iterable(model):
         return Plan(Setup(model, data, Training(**training)), configs, seeds)
     if data is not None:

@@ -347,7 +347,9 @@ def test_ctrl_c_between_launches_keeps_what_is_finished(tmp_path, launched, monk
 
 def test_what_a_gpu_does_not_do_is_refused():
     adaptive = lnb.Lookahead(ADAMW, slow_step_size="adaptive")
-    with pytest.raises(ValueError, match=r"opt must have numbers as slow_step_size with backend='cuda', got .*adaptive"):
+    with pytest.raises(
+        ValueError, match=r"opt must have numbers as slow_step_size with backend='cuda', got .*adaptive"
+    ):
         lnb.train(LANDSCAPES["quiet"], None, adaptive, steps=2, backend="cuda")
     with pytest.raises(ValueError, match=r"configs\[1\] must have numbers as slow_step_size with backend='cuda'"):
         swept(LANDSCAPES["quiet"], None, [ADAMW, adaptive], backend="cuda")
