@@ -225,7 +225,7 @@ def train_side_by_side(
     arguments = bundles.network_of(model, width), batches
     scalars = [StepScalars(opt, width) for opt in opts]
     taken = 0
-    for first, last in setup.stretches(rows[0], alone=lanes / 2):
+    for first, last in setup.stretches(rows[0], alone=lanes / 8):
         if not keep_going():
             break
         table = lined_up((last - first, 8), width)
