@@ -84,7 +84,7 @@ def test_weights_of_a_torch_tensor_are_stepped_where_they_lie(rng, width):
     for g in gradients:
         opt.step(tensor.numpy(), torch.from_numpy(g).numpy(), state)
     assert tensor.numpy().tobytes() == run(opt, params, gradients)[0].tobytes()
-    with pytest.raises(TypeError, match="params must be a NumPy array or a CUDA array, not Tensor"):
+    with pytest.raises(TypeError, match="params must be a NumPy array or a CUDA array, got Tensor"):
         opt.init(tensor)
 
 
@@ -234,5 +234,5 @@ def test_rivals_of_a_sweep_do_the_same_work(model, seeds, in_float32, rng):
 
 def test_a_tensor_on_the_cpu_is_refused_in_words():
     for tensor in (torch.zeros(3), torch.zeros(3, requires_grad=True)):
-        with pytest.raises(TypeError, match="params must be a NumPy array or a CUDA array, not Tensor"):
+        with pytest.raises(TypeError, match="params must be a NumPy array or a CUDA array, got Tensor"):
             lnb.AdamW().init(tensor)
