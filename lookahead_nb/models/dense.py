@@ -239,6 +239,7 @@ class DenseNetwork(ABC):
         network.predict(width)(params, X, self.sizes, self.activation_code, out, self._work(X))
         return out
 
+    @default_errors
     def predict_proba(self, params: np.ndarray, X: ArrayLike) -> np.ndarray:
         """Return the probability of each class for each row.
 

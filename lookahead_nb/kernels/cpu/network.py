@@ -391,8 +391,8 @@ def _probabilities(params, X, y, sizes, activation, out, work):
                     out[first + r, c] = logits[c, r]
 
 
-def signatures(width: Any) -> tuple[Any, Any, Any]:
-    """Return the signatures of (loss_and_grad, evaluate, predict), for other compiled code.
+def signatures(width: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the signatures of (loss_and_grad, evaluate, predict, probabilities), for other compiled code.
 
     Parameters
     ----------
@@ -401,7 +401,7 @@ def signatures(width: Any) -> tuple[Any, Any, Any]:
 
     Returns
     -------
-    tuple of 3 signatures
+    tuple of 4 signatures
     """
     scalar, vector, readonly = width_types(width)
     matrix = types.Array(scalar, 2, "C", readonly=True)
@@ -411,6 +411,7 @@ def signatures(width: Any) -> tuple[Any, Any, Any]:
         types.float64(readonly, matrix, labels, *shape, scalar, vector, vector),
         types.UniTuple(types.float64, 2)(readonly, matrix, labels, *shape, vector),
         types.void(readonly, matrix, *shape, types.int64[::1], vector),
+        types.void(readonly, matrix, labels, *shape, scalar[:, ::1], vector),
     )
 
 
@@ -481,11 +482,7 @@ def probabilities(width: Any) -> Callable:
         ``(params, X, y, sizes, activation, out, work)``; out, (rows, classes) of the same width, is overwritten by the
         probabilities. The labels y may be any; only losses, which are dropped, depend on them.
     """
-    scalar, vector, readonly = width_types(width)
-    matrix = types.Array(scalar, 2, "C", readonly=True)
-    labels = types.Array(types.int64, 1, "C", readonly=True)
-    signature = types.void(readonly, matrix, labels, labels, types.int64, scalar[:, ::1], vector)
-    return compiled(signature, nogil=True)(_probabilities)
+    return compiled(signatures(width)[3], nogil=True)(_probabilities)
 
 
 @lru_cache(None)

@@ -53,7 +53,7 @@ _advance = control_loop(
 def _advance_loop(width):
     scalar, vector, _ = step.width_types(width)
     plain, _, sync = step.signatures(width)
-    loss_and_grad, evaluate, _ = network.signatures(width)
+    loss_and_grad, evaluate, *_ = network.signatures(width)
     signature = types.int64(
         *(types.FunctionType(s) for s in (plain, sync, loss_and_grad, evaluate)),
         bundles.weights_type(scalar, 1),
