@@ -13,6 +13,8 @@ import pytest
 import lookahead_nb as lnb
 from lookahead_nb.kernels.cpu import step
 from lookahead_nb.optimizers import base
+from lookahead_nb.training import setup
+from lookahead_nb.training.store import Store
 from tests.support.cases import INNER, INNER_STATES, problem
 from tests.support.interrupts import assert_all_or_nothing, boundaries, everything
 
@@ -113,6 +115,10 @@ def sampled(count, size=60):
     return sorted({*np.random.default_rng(3).integers(0, count, size).tolist(), 0, count - 1})
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def small(opt):
     rng = np.random.default_rng(0)
     data = lnb.datasets.from_arrays(rng.normal(0, 1, (60, 4)), np.arange(60) % 2)
@@ -128,3 +134,21 @@ def test_a_run_interrupted_anywhere_leaves_no_trace(name):
         run = lnb.train(**settings)
         assert everything(run.params, run.state) == everything(expected.params, expected.state)
         pd.testing.assert_frame_equal(run.history, expected.history, check_exact=True)
+
+
+def test_a_sweep_interrupted_anywhere_goes_on_to_the_same_store(tmp_path, monkeypatch):
+    # As above: nor does a signal reach the place between this lock and its release.
+    monkeypatch.setattr(setup, "_loading", contextlib.nullcontext())
+    settings = small(None)
+    model, data, _ = (settings.pop(name) for name in ("model", "data", "opt"))
+    opts = [OPTIMIZERS[name] for name in ("adamw", "interpolate", "adaptive")]
+
+    def sweep(store):
+        return lnb.sweep(model, data, opts, seeds=3, store=store, progress=False, **settings)
+
+    expected = sweep(tmp_path / "undisturbed")
+    for at in sampled(boundaries(lambda: sweep(tmp_path / "counted"))):
+        boundaries(lambda at=at: sweep(tmp_path / str(at)), at)
+        pd.testing.assert_frame_equal(sweep(tmp_path / str(at)), expected, check_exact=True)
+        Store.open(tmp_path / str(at)).verify(remove=True)
+        assert contents(tmp_path / str(at)) == contents(tmp_path / "undisturbed")
