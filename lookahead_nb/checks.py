@@ -32,6 +32,9 @@ OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "decay": (("weight_decay",), ("rho",)),
 }
 
+# The error state of NumPy unless a program changes it.
+DEFAULT_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -119,11 +122,16 @@ def meant(name: str, allowed: Collection[str]) -> str:
 
 
 def default_errors(function: Function) -> Function:
-    """Make a function compute with NumPy's default error state, whatever ``np.seterr`` of the user's program says."""
+    """Make a function compute with NumPy's default error state, except for what the user's program ignores.
+
+    So ``np.seterr(all="raise")`` of a program stops no computation.
+    """
 
     @functools.wraps(function)
     def computed(*values: Any, **named: Any) -> Any:
-        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+        ignored = [kind for kind, now in np.geterr().items() if now == "ignore"]
+        state: dict[str, Any] = DEFAULT_ERRORS | dict.fromkeys(ignored, "ignore")
+        with np.errstate(**state):
             return function(*values, **named)
 
     return computed  # type: ignore[return-value] # of the same signature

@@ -337,6 +337,7 @@ class Setup:
                 if len(inside):  # the first one is never cut off, however large
                     fit = max(1, int(np.searchsorted(work, at_once, "right")))
                     last = min(last, max(int(inside[fit - 1]), int(first + at_once - fit * cost)))
+                    last = min(last, int(inside[fit]) - 1) if fit < len(inside) else last
                 yield first, last
                 first = last
 
