@@ -108,7 +108,7 @@ def test_a_killed_dask_worker_changes_nothing(cluster, undisturbed):
 @pytest.fixture
 def quiet_cluster():
     """A scheduler without workers."""
-    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster:
         yield cluster
 
 
