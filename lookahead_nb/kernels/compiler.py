@@ -141,6 +141,9 @@ class _Cache(FunctionCache):
         self._cache_file = _CacheFiles(self._cache_path, self._impl.filename_base, _STAMP)
         self.enable()
 
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        return sig, codegen.magic_tuple(), repr(_identity(self._py_func))
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
@@ -197,6 +200,19 @@ class _InTemporaryFolder(UserWideCacheLocator):
         if not (stat.S_ISDIR(status.st_mode) and ours):
             raise PermissionError(errno.EPERM, "only its owner may be able to enter it", str(self._root))
         super().ensure_cache_path()
+
+
+def _identity(value: Any) -> Any:
+    """Return what tells a function, or what it encloses, from others of the same sources.
+
+    Numba pickles what is enclosed. The bytes differ between a module that was compiled and one that a .pyc gave, so a
+    second process would compile again.
+    """
+    function = getattr(value, "py_func", value)
+    if not isinstance(function, FunctionType):
+        return repr(value)
+    enclosed = [_identity(cell.cell_contents) for cell in function.__closure__ or ()]
+    return function.__module__, function.__qualname__, function.__code__.co_firstlineno, enclosed
 
 
 def _is_cacheable(function: Callable) -> bool:
