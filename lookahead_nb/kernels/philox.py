@@ -115,19 +115,26 @@ def shuffled(position, n, left_bits, right_bits, low_keys, high_keys):
     -----
     Source: Black & Rogaway 2002, cycle-walking cipher.
     """
-    left_mask = (_1 << left_bits) - _1
-    right_mask = (_1 << right_bits) - _1
-    x = position
-    while True:
-        left, right = x >> right_bits, x & right_mask
-        for keys in (low_keys, high_keys):
-            left ^= _mixed(right, keys[0]) & left_mask
-            right ^= _mixed(left, keys[1]) & right_mask
-            left ^= _mixed(right, keys[2]) & left_mask
-            right ^= _mixed(left, keys[3]) & right_mask
-        x = (left << right_bits) | right
-        if x < n:
-            return x
+    left_mask, right_mask = (_1 << left_bits) - _1, (_1 << right_bits) - _1
+    x = _eight_rounds(position, right_bits, left_mask, right_mask, low_keys, high_keys)
+    while x >= n:
+        x = _eight_rounds(x, right_bits, left_mask, right_mask, low_keys, high_keys)
+    return x
+
+
+@formula
+def _eight_rounds(x, right_bits, left_mask, right_mask, low_keys, high_keys):
+    """Return the image of x in the whole domain. A loop over this is vectorized if the masks come from outside."""
+    left, right = x >> right_bits, x & right_mask
+    left ^= _mixed(right, low_keys[0]) & left_mask
+    right ^= _mixed(left, low_keys[1]) & right_mask
+    left ^= _mixed(right, low_keys[2]) & left_mask
+    right ^= _mixed(left, low_keys[3]) & right_mask
+    left ^= _mixed(right, high_keys[0]) & left_mask
+    right ^= _mixed(left, high_keys[1]) & right_mask
+    left ^= _mixed(right, high_keys[2]) & left_mask
+    right ^= _mixed(left, high_keys[3]) & right_mask
+    return (left << right_bits) | right
 
 
 @formula
@@ -216,8 +223,12 @@ def _epoch_keys(seed, epoch, stream):
 def _shuffle(n, first, seed, epoch, stream, out):
     rows, (low_keys, high_keys) = _u64(n), _epoch_keys(seed, epoch, stream)
     left_bits, right_bits = domain_bits(rows)
+    left_mask, right_mask = (_1 << left_bits) - _1, (_1 << right_bits) - _1
     for i in range(out.size):
-        out[i] = np.int64(shuffled(_u64(first + i), rows, left_bits, right_bits, low_keys, high_keys))
+        out[i] = np.int64(_eight_rounds(_u64(first + i), right_bits, left_mask, right_mask, low_keys, high_keys))
+    for i in range(out.size):
+        while out[i] >= n:
+            out[i] = np.int64(_eight_rounds(_u64(out[i]), right_bits, left_mask, right_mask, low_keys, high_keys))
 
 
 @formula

@@ -320,6 +320,14 @@ def _evaluate_parts(measure, p, model, evaluation, scratch, work, t, results):
 def _draw(batches, t, scratch):
     """Draw the minibatches of step t; neighbours with the same seed have the same rows."""
     rows, seeds, count, size = scratch.rows, batches.seeds, batches.X.shape[1], batches.batch_size
+    if batches.shared:
+        minibatch(count, size, seeds[0], t - 1, rows[0, :size])
+        gather(batches.X[0], rows[0, :size], scratch.batch)
+        for r in range(size):
+            label = batches.y[0, rows[0, r]]
+            for i in range(r * seeds.size, (r + 1) * seeds.size):
+                scratch.labels[i] = label
+        return
     for lane in range(seeds.size):
         if lane > 0 and seeds[lane] == seeds[lane - 1]:
             for r in range(size):
@@ -327,10 +335,7 @@ def _draw(batches, t, scratch):
         else:
             minibatch(count, size, seeds[lane], t - 1, rows[lane, :size])
     _gather_labels(batches.y, batches.sets, rows, size, scratch.labels)
-    if batches.shared:
-        gather(batches.X[0], rows[0, :size], scratch.batch)
-    else:
-        gather_lanes(batches.X, batches.sets, rows, size, scratch.inputs)
+    gather_lanes(batches.X, batches.sets, rows, size, scratch.inputs)
 
 
 @formula

@@ -461,6 +461,9 @@ def lane_product(A, B, C):
 @formula
 def _all_bands(A, B, C):
     i = 0
+    while B.ndim == 3 and A.shape[0] - i > 8:  # lines of B come from the second cache: more rows use each of them
+        _lane_band(A, B, C, i, 6)
+        i += 6
     while A.shape[0] - i > 6:
         _lane_band(A, B, C, i, 4)
         i += 4
