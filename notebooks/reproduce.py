@@ -1,8 +1,9 @@
 """Recompute notebooks, tables and figures from nothing into build/, and compare them with the committed ones.
 
-Each notebook of ``notebooks/source`` runs from top to bottom in a fresh kernel of this interpreter. The first error, or
-the first word on stderr, stops everything. No committed file is touched, unless WRITE=1 is set: then the results
-replace them, and the README gets the tables of the verdicts. LOOKAHEAD_NB_BUILD names another folder than ``build``.
+Each notebook of ``notebooks/source`` runs from top to bottom in a fresh kernel of this interpreter, two at a time. The
+first error, or the first word on stderr, stops everything. No committed file is touched, unless WRITE=1 is set: then
+the results replace them, and the README gets the tables of the verdicts. LOOKAHEAD_NB_BUILD names another folder than
+``build``.
 
 Exit code: 0; 1 if a notebook failed or a committed table is not the one of its manifest (other numbers than the
 committed ones are only reported); 2 for a call that makes no sense, and under PYTHONOPTIMIZE; 130 after Ctrl-C.
@@ -22,16 +23,19 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from decimal import Decimal
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMMITTED = {"notebooks": ROOT / "notebooks", "results": ROOT / "data/results", "figures": ROOT / "paper/figures"}
 WORDS = {"notebooks": "notebook", "results": "table", "figures": "figure"}
 ENDINGS = {"notebooks": [".ipynb"], "results": [".csv", ".json"], "figures": [".svg", ".pdf", ".json"]}
+AT_ONCE = 2  # notebooks: while one computes on one core, imports or draws, the other trains
+LAST = ("11_verdicts",)  # it reads the tables that the others recompute
 TOLERANCE = 1e-9  # relative; classes of CPU were seen to differ by up to 5e-12, and a wrong formula differs by more
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 PROVENANCE = re.compile(r"trained here: .*")  # depends on which data sets are available locally
@@ -108,24 +112,6 @@ class Kernel(AsyncKernelManager):
         return KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], **KERNELSPEC)
 
 
-class Client(NotebookClient):
-    """Runs a notebook; Ctrl-C cancels it and takes the kernel down, which nbclient would report as a dead kernel."""
-
-    interrupted = False
-
-    async def async_start_new_kernel(self, **settings):
-        """Start the kernel, with Ctrl-C under control from here on."""
-        task = asyncio.current_task()
-
-        def interrupt():
-            self.interrupted = True
-            task.cancel()
-
-        with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C arrives by itself
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
-        await super().async_start_new_kernel(**settings)
-
-
 def main(arguments=None):
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,7 +137,7 @@ def main(arguments=None):
     except FailedNotebookError as failure:
         console.print(f"[bold red]FAILED[/] {escape(str(failure))}", soft_wrap=True)
         return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         console.print("Stopped. No committed file was touched.")
         return 130
     table = Table("", "against the committed one", box=None, padding=(0, 2, 0, 0))
@@ -187,20 +173,50 @@ def chosen(parser, folder, names):
 
 
 def run_all(console, sources, build):
-    """Run the notebooks one after the other, with a bar for each on a terminal and a line for each elsewhere."""
+    """Run the notebooks, with a bar for each on a terminal and a line for each elsewhere."""
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"), TimeElapsedColumn(),
         console=console, disable=not console.is_terminal,
     )  # fmt: skip
+    last = [source for source in sources if source.stem in LAST]
     with bars:
-        for source in sources:
-            notebook = prepared(source)
-            count = sum(cell.cell_type == "code" for cell in notebook.cells)
-            bar, start = bars.add_task(source.stem, total=count), time.perf_counter()
-            run(source.stem, notebook, build, lambda bar=bar: bars.advance(bar))
-            if not console.is_terminal:
-                console.print(f"{source.stem}: {count} cells in {time.perf_counter() - start:.0f} s")
-                sys.stdout.flush()
+        for some in ([source for source in sources if source not in last], last):
+            _run_some(console, some, build, bars)
+
+
+def _run_some(console, sources, build, bars):
+    """Run notebooks ``AT_ONCE`` at a time; where one fails, or after Ctrl-C, end the kernels of the others."""
+    started, stop, pool = [], threading.Event(), ThreadPoolExecutor(AT_ONCE)
+
+    def begin(task):
+        started.append(task)
+        if stop.is_set():
+            task.cancel()
+
+    def run_one(source):
+        if stop.is_set():
+            return
+        notebook = prepared(source)
+        count = sum(cell.cell_type == "code" for cell in notebook.cells)
+        bar, start = bars.add_task(source.stem, total=count), time.perf_counter()
+        try:
+            asyncio.run(run(source.stem, notebook, build, lambda: bars.advance(bar), begin))
+        except BaseException:
+            stop.set()  # ahead of the next notebook, which this thread would begin
+            raise
+        if not console.is_terminal:
+            console.print(f"{source.stem}: {count} cells in {time.perf_counter() - start:.0f} s")
+            sys.stdout.flush()
+
+    try:
+        for future in as_completed([pool.submit(run_one, source) for source in sources]):
+            future.result()
+    finally:
+        stop.set()
+        for task in started:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: the notebook has ended
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        pool.shutdown(cancel_futures=True)
 
 
 def prepared(source):
@@ -218,11 +234,15 @@ def metadata():
     return nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
 
 
-def run(name, notebook, build, advance):
-    """Run a notebook in a fresh kernel and save it, also as far as it got; errors: FailedNotebookError."""
-    at = -1
+async def run(name, notebook, build, advance, begin):
+    """Run a notebook in a fresh kernel and save it, also as far as it got; errors: FailedNotebookError.
 
-    def begin(cell, **_):
+    begin gets the task of this call; cancelling it takes the kernel down.
+    """
+    at, task = -1, asyncio.current_task()
+    begin(task)
+
+    def count(cell, **_):
         nonlocal at
         at += cell.cell_type == "code"
 
@@ -234,24 +254,24 @@ def run(name, notebook, build, advance):
             "PYTHONHASHSEED": "0",
         }
         files = {"connection_file": f"{folder}/kernel.json"} | ({"transport": "ipc"} if os.name == "posix" else {})
-        client = Client(
+        client = NotebookClient(
             notebook,
             kernel_manager_class=Kernel,
             config=Config({"ConnectionFileMixin": files}),  # files instead of network ports
             timeout=None,
             record_timing=False,
             resources={"metadata": {"path": str(ROOT / "notebooks")}},
-            on_cell_start=begin,
+            on_cell_start=count,
             on_cell_executed=lambda **_: advance(),
         )
         try:
-            client.execute(env=environment, stderr=words)
+            await client.async_execute(env=environment, stderr=words)
         except CellExecutionError as error:
             summary = f"{error.ename}: {error.evalue}".strip().rstrip(":")
             raise FailedNotebookError(failure(name, notebook, at, summary)) from None
         except DeadKernelError:
-            if client.interrupted:
-                raise KeyboardInterrupt from None
+            if task.cancelling():  # which nbclient takes for a dead kernel
+                raise asyncio.CancelledError from None
             words.seek(0)
             last = "".join(words.readlines()[-10:]).strip()
             raise FailedNotebookError(failure(name, notebook, at, f"the kernel died {last}".strip())) from None

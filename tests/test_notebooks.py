@@ -302,13 +302,18 @@ def start(tmp_path):
 
 
 def test_runner_stops_at_the_first_error_and_names_notebook_and_cell(start, tmp_path):
-    process = start(a_good=GOOD, b_bad=BAD, c_never=GOOD)
+    # One notebook ends, then the next one fails, the third is ended while it runs, and the last one never begins.
+    waits = "# %%\nimport pathlib, time\nwhile not pathlib.Path({!r}).exists():\n    time.sleep(0.05)\n"
+    bad = waits.format(str(tmp_path / "begun")) + BAD
+    slow = f"# %%\nimport pathlib, time\npathlib.Path({str(tmp_path / 'begun')!r}).touch()\ntime.sleep(60)\n"
+    process = start(a_good=GOOD, b_bad=bad, c_slow=slow, d_never=GOOD)
     told, complaint = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.search(r"^a_good: 1 cells", told, re.M)
-    assert "FAILED b_bad, code cell 2: ZeroDivisionError: division by zero\n    x / 0\n" in told
+    assert "FAILED b_bad, code cell 3: ZeroDivisionError: division by zero\n    x / 0\n" in told
     assert complaint == ""
-    assert sorted(path.name for path in (tmp_path / "build/notebooks").iterdir()) == ["a_good.ipynb", "b_bad.ipynb"]
+    built = sorted(path.stem for path in (tmp_path / "build/notebooks").iterdir())
+    assert built == ["a_good", "b_bad", "c_slow"]
     assert [path.name for path in sorted((tmp_path / "build/results").iterdir())] == ["tiny.csv", "tiny.json"]
 
 
