@@ -51,6 +51,7 @@ MOST_USED = {
     "theory": ["Cycle", "best_lr"],
     "optimizers.controls": ["with_controls"],
     "claims.curves": ["first_below"],
+    "claims.population": ["generated", "population"],
 }
 
 
