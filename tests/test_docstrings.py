@@ -52,6 +52,11 @@ MOST_USED = {
     "optimizers.controls": ["with_controls"],
     "claims.curves": ["first_below"],
     "claims.population": ["generated", "population"],
+    "claims.inference": [
+        *("mean_benefit", "clopper_pearson", "benjamini_hochberg", "verdict_by_mean", "verdict", "steps_worth"),
+        "agreement",
+    ],
+    "claims.tuning": ["tuned", "regimes"],
 }
 
 
