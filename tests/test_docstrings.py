@@ -53,7 +53,7 @@ MOST_USED = {
     "claims.curves": ["first_below"],
     "claims.population": ["generated", "population"],
     "claims.inference": [
-        *("mean_benefit", "clopper_pearson", "benjamini_hochberg", "verdict_by_mean", "verdict", "steps_worth"),
+        *("mean_benefit", "clopper_pearson", "benjamini_hochberg", "verdict_by_mean", "verdict_on", "steps_worth"),
         "agreement",
     ],
     "claims.tuning": ["tuned", "regimes"],

@@ -249,11 +249,11 @@ def test_several_contrasts_share_one_level_of_error(benefits):
     assert inference.deciding_level(1) == 0.95
     assert inference.deciding_level(4) == 1 - 0.05 / 4
     margin = inference.mean_benefit(benefits, 0.96).low  # the mean is above it at .95, and not at .99
-    assert inference.verdict(benefits, "advice", margin) == "it costs"
-    assert inference.verdict(benefits, "advice", margin, contrasts=5) == "cannot tell"
+    assert inference.verdict_on(benefits, "advice", margin) == "it costs"
+    assert inference.verdict_on(benefits, "advice", margin, contrasts=5) == "cannot tell"
     positive = np.repeat(np.r_[np.ones(16), -np.ones(5)][:, None], 2, axis=1)  # 76 % up: shown at .95, not at .99
-    assert inference.verdict(positive, "plain", 2.0) == "holds, but is too small to matter"
-    assert inference.verdict(positive, "plain", 2.0, contrasts=5) == "no difference that matters"
+    assert inference.verdict_on(positive, "plain", 2.0) == "holds, but is too small to matter"
+    assert inference.verdict_on(positive, "plain", 2.0, contrasts=5) == "no difference that matters"
 
 
 @pytest.mark.parametrize("modality", ["plain", "usually", "may", "can", "some cases", "advice"])
@@ -261,7 +261,7 @@ def test_each_modality_has_its_rule(modality):
     benefits = 0.05 + 0.001 * EVEN + np.zeros((40, 1))
     expected = {"plain": "holds, and matters", "may": "holds, on a share of tasks", "advice": "it costs"}
     same = {"usually": "plain", "can": "may", "some cases": "may"}
-    assert inference.verdict(benefits, modality, 0.01) == expected[same.get(modality, modality)]
+    assert inference.verdict_on(benefits, modality, 0.01) == expected[same.get(modality, modality)]
 
 
 def test_the_tasks_needed_make_the_interval_as_wide_as_the_margin():
@@ -279,7 +279,7 @@ def verdicts_of(seed, true, modality="usually", replicates=4, noise=0.01, tasks=
     generator, counts = np.random.default_rng([20240301, seed]), {}
     for _ in range(populations):
         benefits = true(generator, tasks)[:, None] + generator.normal(0, noise, (tasks, replicates))
-        reached = inference.verdict(benefits, modality, MARGIN)
+        reached = inference.verdict_on(benefits, modality, MARGIN)
         counts[reached] = counts.get(reached, 0) + 1
     return {name: count / populations for name, count in counts.items()}
 
@@ -357,7 +357,7 @@ def test_an_arm_against_itself_is_seldom_called_different(modality, tails):
     same = 0.01 * generator.standard_t(tails, (400, 1)) + 0.01 * generator.normal(size=(400, 4)) + 0.003
     margin = 0.001 if modality == "plain" else 0.01
     populations = inference.pseudo_populations(same, 1500, size=100, seed=5, swap=True)
-    false = sum(inference.verdict(each, modality, margin).startswith(SWAPPED[modality]) for each in populations)
+    false = sum(inference.verdict_on(each, modality, margin).startswith(SWAPPED[modality]) for each in populations)
     _, high = inference.clopper_pearson(false, 1500)
     assert high <= 0.05
 
@@ -485,7 +485,7 @@ def test_estimates_that_agree_do_so_as_often_as_they_say():
 
 def test_rows_that_a_verdict_depends_on():
     benefits = np.array([[10.0], [1], [1], [1], [1], [1]]) + 0.01 * EVEN
-    judge = partial(inference.verdict, modality="advice", margin=3.0)
+    judge = partial(inference.verdict_on, modality="advice", margin=3.0)
     assert judge(benefits) == "cannot tell"
     assert inference.changed_without(judge, benefits) == [0]
     assert inference.changed_without(judge, benefits[1:]) == []
@@ -504,8 +504,11 @@ def test_rows_that_a_verdict_depends_on():
         (lambda: inference.stratified(BY_HAND, [1], {1: 1}), "strata must have one for each of the 2 tasks, got shape"),
         (lambda: inference.stratified(BY_HAND, [1, 2], {1: 1, 2: 1}), "with 2 tasks or more, got {1: 1, 2: 1}"),
         (lambda: inference.stratified(BY_HAND, [1, 1], {2: 1}), r"strata must be those of frequencies, \[2\], with"),
-        (lambda: inference.verdict(BY_HAND, "always", 1), "modality must be one of 'plain', 'usually', .*got 'always'"),
-        (lambda: inference.verdict(BY_HAND, "plain", 0), "margin must be a finite number above 0, got 0"),
+        (
+            lambda: inference.verdict_on(BY_HAND, "always", 1),
+            "modality must be one of 'plain', 'usually', .*got 'always'",
+        ),
+        (lambda: inference.verdict_on(BY_HAND, "plain", 0), "margin must be a finite number above 0, got 0"),
         (lambda: inference.deciding_level(0), "contrasts must be a whole number of at least 1, got 0"),
         (lambda: inference.steps_worth([1, 2], np.ones((2, 2)), [0.5, 2]), "multiples must rise and contain 1"),
         (

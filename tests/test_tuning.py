@@ -21,12 +21,14 @@ def test_each_replicate_is_tuned_by_its_own_validation_loss(rng):
 
 
 def test_the_limit_is_the_best_rate_of_all_other_replicates(rng):
-    validation, test = rng.normal(size=(2, 5, 6))
+    validation, test = rng.normal(size=(2, 20, 5, 6))
     chosen, taken = tuning.tuned_by_others(validation, test)
-    for replicate in range(5):
-        means = [sum(validation[r, rate] for r in range(5) if r != replicate) / 4 for rate in range(6)]
-        assert chosen[replicate] == means.index(min(means))
-        assert taken[replicate] == test[replicate, chosen[replicate]]
+    for task in range(20):
+        for replicate in range(5):
+            means = [sum(validation[task, r, rate] for r in range(5) if r != replicate) / 4 for rate in range(6)]
+            best = means.index(min(means))
+            assert chosen[task, replicate] == best
+            assert taken[task, replicate] == test[task, replicate, best]
 
 
 def test_a_diverged_rate_is_never_chosen():

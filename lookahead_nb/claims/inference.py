@@ -659,7 +659,7 @@ def deciding_level(contrasts: int) -> float:
 
 
 @default_errors
-def verdict(benefits: Any, modality: str, margin: float, contrasts: int = 1) -> str:
+def verdict_on(benefits: Any, modality: str, margin: float, contrasts: int = 1) -> str:
     """Return the verdict on a sentence by its modality alone.
 
     Parameters
@@ -685,10 +685,10 @@ def verdict(benefits: Any, modality: str, margin: float, contrasts: int = 1) -> 
 
     Examples
     --------
-    >>> from lookahead_nb.claims.inference import verdict
+    >>> from lookahead_nb.claims.inference import verdict_on
     >>> import numpy as np
     >>> benefits = np.random.default_rng(0).normal(0.03, 0.01, (50, 4))
-    >>> verdict(benefits, "usually", margin=0.01)
+    >>> verdict_on(benefits, "usually", margin=0.01)
     'holds, and matters'
     """
     rule, level = MODALITIES[one_of("modality", modality, MODALITIES)], deciding_level(contrasts)
@@ -941,7 +941,7 @@ def changed_without(judge: Callable[[np.ndarray], str], benefits: Any) -> list[i
     Parameters
     ----------
     judge : function
-        Maps benefits to a verdict, for example ``partial(verdict, modality="plain", margin=0.01)``.
+        Maps benefits to a verdict, for example ``partial(verdict_on, modality="plain", margin=0.01)``.
     benefits : (tasks, replicates) array
         At least 3 tasks.
 
