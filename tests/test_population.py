@@ -339,17 +339,22 @@ def test_labels_are_wrong_as_often_as_asked_and_rows_stay(task):
         assert stats.chisquare(further[1:]).pvalue > P_VALUE
 
 
-@pytest.mark.parametrize("skew", [1.0, 8.0])
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("skew", [1.0, 10.0])
 @pytest.mark.parametrize("sharpness", [1.0, 12.0])
-@every_teacher(**SMALL, label_noise=0.0)
-def test_classes_are_as_skewed_as_asked(task, sharpness, skew):
-    task = replace(task, skew=skew, sharpness=sharpness)
-    shares = np.bincount(pooled(task)[1], minlength=task.classes) / (5 * (4000 + 1333 + 2000))
-    expected = skew ** (-np.arange(task.classes) / (task.classes - 1))
+@pytest.mark.parametrize("teacher", population.TEACHERS)
+def test_classes_are_as_skewed_as_asked(teacher, sharpness, skew, classes):
+    task = replace(tasks.generated(2), **SMALL, label_noise=0.0, teacher=teacher, sharpness=sharpness, skew=skew)
+    task = replace(task, classes=classes)
+    shares = np.bincount(pooled(task)[1], minlength=classes) / (5 * (4000 + 1333 + 2000))
+    expected = skew ** (-np.arange(classes) / (classes - 1))
     expected /= expected.sum()
     np.testing.assert_allclose(task.class_shares, expected, rtol=1e-14)
     # The weights of the classes are fitted on 4096 rows, whose own error is added.
     assert (np.abs(shares - expected) < SIGMAS * np.sqrt(expected / 4096)).all()
+    if teacher != "clusters":
+        known = task._probabilities(task._normals(3, 4096, 12)).mean(axis=0)
+        np.testing.assert_allclose(known, expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("conditioning", [0.0, 1.0, 2.0])
