@@ -52,10 +52,8 @@ MOST_USED = {
     "optimizers.controls": ["with_controls"],
     "claims.curves": ["first_below"],
     "claims.population": ["generated", "population"],
-    "claims.inference": [
-        *("mean_benefit", "clopper_pearson", "benjamini_hochberg", "verdict_by_mean", "verdict_on", "steps_worth"),
-        "agreement",
-    ],
+    "claims.inference": ["mean_benefit", "clopper_pearson", "benjamini_hochberg", "steps_worth", "agreement"],
+    "claims.modality": ["verdict_by_mean", "verdict_on"],
     "claims.tuning": ["tuned", "regimes"],
 }
 
