@@ -51,6 +51,10 @@ MOST_USED = {
     "theory": ["Cycle", "best_lr"],
     "optimizers.controls": ["with_controls"],
     "claims.curves": ["first_below"],
+    "claims.population": ["generated", "population"],
+    "claims.inference": ["mean_benefit", "clopper_pearson", "benjamini_hochberg", "steps_worth", "agreement"],
+    "claims.modality": ["verdict_by_mean", "verdict_on"],
+    "claims.tuning": ["tuned", "regimes"],
 }
 
 

@@ -14,6 +14,9 @@ import numpy as np
 
 from lookahead_nb import datasets
 from lookahead_nb.checks import one_of, real_number, whole_number
+from lookahead_nb.claims.population import PILOTS as PILOTS
+from lookahead_nb.claims.population import generated as generated
+from lookahead_nb.claims.population import population as population
 from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.models.lowest_loss import lowest_loss

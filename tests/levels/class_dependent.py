@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_info
 import lookahead_nb as lnb
 from lookahead_nb import claims, theory
 from lookahead_nb import provenance as tables
+from lookahead_nb.claims import tasks
 from lookahead_nb.claims.metrics import METRICS
 from lookahead_nb.optimizers import step_table
 from lookahead_nb.theory import near_minimum, predictions
@@ -100,10 +101,13 @@ def noise_floor():
 def start_of_training(register):
     """Return data and loss of chance of every task that needs no download, and a hash of the steps of tuned settings.
 
+    Tasks of the generated population are among them.
+
     Rates that are spread over a range differ in their last digit from class to class, but not the float32 scalars of
     the steps that follow from them.
     """
-    digest, start = sha256(), {}
+    digest = sha256()
+    start = {f"G{i}": tasks.generated(i).replicate(i).fingerprint for i in range(20)}
     for claim in register.values():
         start |= {name: (claim.problems[name].fingerprint, claim.problems[name].chance) for name in claim.bundled}
         for arm in claim.arms.values():

@@ -1,0 +1,182 @@
+"""Tuning inside a replicate, as a user tunes, and what AdamW alone says about a task.
+
+An arm with more settings than its partner is compared at equal numbers of trials by :func:`.statistics.best_of`, on the
+logarithms of the test losses.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lookahead_nb.checks import default_errors, plain_array, real_numbers, whole_number
+
+# Regimes of a task, by AdamW alone.
+HOPELESS_ABOVE = 0.95  # of the chance-level loss
+STEP_LIMITED_ABOVE, OVERFITTING_BELOW = 0.02, -0.01  # mean log-ratio of the losses at T and 2T steps
+REGIMES = ("hopeless", "step-limited", "saturated", "overfitting")
+
+
+class Tuned(NamedTuple):
+    """The choices of replicates among the settings of a grid.
+
+    Attributes
+    ----------
+    chosen : int array
+        The number of the chosen setting.
+    test : float array
+        Its test loss.
+    """
+
+    chosen: np.ndarray
+    test: np.ndarray
+
+
+@default_errors
+def tuned(validation: Any, test: Any) -> Tuned:
+    """Return what each replicate gets by its own validation loss, as a user would choose.
+
+    Parameters
+    ----------
+    validation, test : (..., replicates, settings) array
+        Losses at the end; NaN and inf (diverged) are never chosen as long as another setting is finite.
+
+    Returns
+    -------
+    Tuned
+        Arrays (..., replicates). The first of equally good settings is chosen.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays have different shapes or none.
+
+    Notes
+    -----
+    Source: Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks".
+
+    Examples
+    --------
+    >>> from lookahead_nb.claims.tuning import tuned
+    >>> tuned([[0.3, 0.2], [0.1, 0.4]], [[5.0, 6.0], [7.0, 8.0]]).test.tolist()
+    [6.0, 7.0]
+    """
+    losses, test = _losses(validation, test)
+    return _taken(losses.argmin(axis=-1), test)
+
+
+@default_errors
+def tuned_by_others(validation: Any, test: Any) -> Tuned:
+    """Return what each replicate gets at the setting with the best mean validation loss of all other replicates.
+
+    This is the limit of careful tuning. The choices of replicates depend on each other: print no interval for it on a
+    single task.
+
+    Parameters
+    ----------
+    validation, test : (..., replicates, settings) array
+        As in :func:`tuned`, with at least 2 replicates.
+
+    Returns
+    -------
+    Tuned
+        Arrays (..., replicates).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays have different shapes or a single replicate.
+    """
+    losses, test = _losses(validation, test)
+    replicates = losses.shape[-2]
+    if replicates < 2:
+        raise ValueError(f"validation must have at least 2 replicates, got {replicates}")
+    others = [np.delete(losses, r, axis=-2).mean(axis=-2).argmin(axis=-1) for r in range(replicates)]
+    return _taken(np.stack(others, axis=-1), test)
+
+
+def _losses(validation: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
+    losses, test = (
+        np.asarray(plain_array(*given), np.float64) for given in (("validation", validation), ("test", test))
+    )
+    if losses.shape != test.shape or losses.ndim < 2 or not losses.size:
+        raise ValueError(
+            f"validation and test must have the same replicates and settings, got {losses.shape} and {test.shape}"
+        )
+    return np.where(np.isnan(losses), np.inf, losses), test
+
+
+def _taken(chosen: np.ndarray, test: np.ndarray) -> Tuned:
+    return Tuned(chosen, np.take_along_axis(test, chosen[..., None], axis=-1)[..., 0])
+
+
+@default_errors
+def edge_shares(chosen: Any, settings: int) -> tuple[float, float]:
+    """Return the shares of choices at both ends of a grid; above .02 the grid is too narrow.
+
+    Parameters
+    ----------
+    chosen : int array
+        Of :func:`tuned`.
+    settings : int
+        The number of rates of the grid, at least 2.
+
+    Returns
+    -------
+    lowest, highest : float
+        In [0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        If settings is wrong, or chosen is empty or holds a number beyond it.
+    """
+    settings = whole_number("settings", settings, 2)
+    numbers = real_numbers("chosen", chosen, 0, settings - 1)
+    if not numbers.size:
+        raise ValueError("chosen must hold at least one choice, got none")
+    return float((numbers == 0).mean()), float((numbers == settings - 1).mean())
+
+
+@default_errors
+def regimes(losses: Any, losses_twice: Any, chance: Any) -> np.ndarray:
+    """Return the regime of each task by AdamW alone, on screening replicates that nothing else uses.
+
+    Parameters
+    ----------
+    losses, losses_twice : (tasks, replicates) array
+        Above 0: AdamW's tuned test losses after T and after 2T steps.
+    chance : (tasks,) array
+        The chance-level loss, above 0.
+
+    Returns
+    -------
+    (tasks,) array of str
+        Items of :data:`REGIMES`. "hopeless": the mean loss is above .95 of chance at both lengths; "step-limited": the
+        mean of ``log(loss) - log(loss_twice)`` is above .02; "overfitting": it is below -.01; "saturated": the rest.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> from lookahead_nb.claims.tuning import regimes
+    >>> regimes([[1.0, 1.0], [0.5, 0.5]], [[1.0, 1.0], [0.4, 0.4]], [1.0, 1.0]).tolist()
+    ['hopeless', 'step-limited']
+    """
+    once, twice = (
+        real_numbers(*given, 0, open_low=True) for given in (("losses", losses), ("losses_twice", losses_twice))
+    )
+    chance = real_numbers("chance", chance, 0, open_low=True)
+    if once.ndim != 2 or once.shape != twice.shape or chance.shape != once.shape[:1] or not once.size:
+        raise ValueError(
+            "losses, losses_twice and chance must be of the same tasks and replicates, "
+            f"got {once.shape}, {twice.shape} and {chance.shape}"
+        )
+    gain = (np.log(once) - np.log(twice)).mean(axis=1)
+    hopeless = np.minimum(once.mean(axis=1), twice.mean(axis=1)) > HOPELESS_ABOVE * chance
+    conditions = [hopeless, gain > STEP_LIMITED_ABOVE, gain < OVERFITTING_BELOW]
+    return np.select(conditions, ["hopeless", "step-limited", "overfitting"], "saturated")
