@@ -201,14 +201,14 @@ def test_no_decay_is_lost_or_applied_twice(decays, cuts, sync_period, slow_steps
     # The same decays in any stretches, inside Lookahead too.
     least, pairs, edges = 2.0**-17, np.array([(s, 1 - s) for s in slow_steps]), sorted({0, len(decays), *cuts})
     edges = [edge for edge in edges if edge <= len(decays)]
-    whole, after = coefficients.decay_lumps(np.array(decays), least, 0, sync_period, pairs, (0.0, 0.0))
+    whole, after = coefficients.decay_lumps(np.array(decays), 1.0, least, 0, sync_period, pairs, (0.0, 0.0))
     carried, pieces = (0.0, 0.0), [np.empty(0)]
     for low, high in pairwise(edges):
-        piece, then = coefficients.decay_lumps(np.array(decays[low:high]), least, low, sync_period, pairs, carried)
+        piece, then = coefficients.decay_lumps(np.array(decays[low:high]), 1.0, least, low, sync_period, pairs, carried)
         pieces.append(piece)
-        carried = tuple(then[-1])
+        carried = tuple(then[:, -1])
     assert np.concatenate(pieces).tobytes() == whole.tobytes()
-    assert carried == tuple(after[-1])
+    assert carried == tuple(after[:, -1])
 
 
 @pytest.mark.parametrize("decay", [2.0**-17, 1e-3 * 1e-2, 0.02, 0.0])
@@ -270,9 +270,9 @@ def test_pending_decay_out_of_range_is_refused(name, value):
 def test_r1_runs_in_a_sweep_alone_and_by_hand_have_the_same_lumps():
     data, model = lnb.datasets.load("iris"), lnb.MLP((4, 3, 3))
     how = {"steps": 25, "batch_size": 8, "eval_every": 6}
-    falling = lnb.schedules.linear(1e-4, 30)
-    inner = [TINY, lnb.AdamW(lr=1e-4, weight_decay=0.01), lnb.AdamW(lr=falling, weight_decay=0.1)]
-    opts = [*inner, *(lnb.Lookahead(one, sync_period=3, slow_step_size=(0.25, 1.0)) for one in inner)]
+    falling = lnb.AdamW(lr=lnb.schedules.linear(1e-4, 30), weight_decay=0.1)
+    how_of_syncs = {"sync_period": 3, "slow_step_size": (0.25, 1.0)}
+    opts = [TINY, lnb.AdamW(lr=1e-4, weight_decay=0.01), *(lnb.Lookahead(o, **how_of_syncs) for o in (TINY, falling))]
     rows = lnb.sweep(model, data, opts, seeds=range(2), progress=False, **how)
     for opt in opts:
         for seed in range(2):

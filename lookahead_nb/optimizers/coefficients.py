@@ -210,7 +210,7 @@ class StepScalars:
     def __init__(self, optimizer: Optimizer, width: type, t: int = 0, carried: Carried = FRESH) -> None:
         self._optimizer, self._width = optimizer, width
         self._first, self._last = t, t
-        self._carried = np.array([carried])
+        self._carried: tuple[np.ndarray, ...] = tuple(np.array([number]) for number in carried)
 
     @default_errors
     def stretch(self, count: int) -> np.ndarray:
@@ -230,33 +230,33 @@ class StepScalars:
         inner, sync = optimizer.inner, optimizer.sync or NO_SYNC
         interpolated = sync.slow_steps if sync.inner_state == "interpolate" else ()
         schedule = sync.inner_state, sync.period, interpolated
-        start = Carried(*self._carried[-1].tolist())
+        start = self.carried_after(t)
         beta1, beta2 = inner.betas
         powers = _powers if count <= MOST_KEPT else _powers.__wrapped__
         used1, after1, synced1 = powers(beta1, count, *schedule, t, start.power1, start.synced_power1)
         used2, after2, synced2 = powers(beta2, count, *schedule, t, start.power2, start.synced_power2)
         table: np.ndarray = np.zeros((count, 8), self._width)  # computed in float64 and rounded once
         rates = inner.schedule.rates(count, after=t)
-        weight_decay, pending = self._weight_decay(rates, start)
+        weight_decay, *pending = self._weight_decay(rates, start)
         for i, scalar in enumerate(inner.scalars(rates, weight_decay, used1, used2, np.arange(t + 1, t + count + 1))):
             table[:, i] = scalar
         self._first, self._last = t, t + count
-        self._carried = np.column_stack([after1, after2, synced1, synced2, pending])
+        self._carried = after1, after2, synced1, synced2, *pending
         return table
 
-    def _weight_decay(self, rates: np.ndarray, start: Carried) -> tuple[Any, np.ndarray]:
+    def _weight_decay(self, rates: np.ndarray, start: Carried) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return the weight decay that each step applies, and the decays pending ahead of the first and after each."""
         inner, sync, least = self._optimizer.inner, self._optimizer.sync or NO_SYNC, least_decay(self._width)
         setting, pending = getattr(inner, "weight_decay", 0.0), (start.pending_decay, start.synced_pending_decay)
-        decays = rates * setting if inner.decouples_decay else np.zeros(len(rates))
-        if not any(pending) and ((decays >= least) | (decays == 0)).all():  # nearly always
-            return setting, np.zeros((len(rates) + 1, 2))
+        has_lumps = inner.decouples_decay and setting
+        if not has_lumps or (pending == (0, 0) and rates.min(initial=math.inf) * setting >= least):
+            nothing = np.zeros(len(rates) + 1)
+            return setting, nothing, nothing
         # A lump is pulled like the weights, by a fitted slow step too, which nobody knows yet.
         period = sync.period if sync.pull_back and sync.slow_steps else 0
         slow_steps = np.array(sync.slow_steps or NO_SYNC.slow_steps)
-        applied, after = decay_lumps(decays, least, self._last, period, slow_steps, pending)
-        is_other = applied != decays  # elsewhere the setting itself, to the last bit
-        return np.divide(applied, rates, out=np.full(len(rates), setting), where=is_other), after
+        applied, (fast, slow) = decay_lumps(rates, setting, least, self._last, period, slow_steps, pending)
+        return applied, fast, slow
 
     def carried_after(self, t: int) -> Carried:
         """Return what the scalars of the next step depend on, after a step.
@@ -270,7 +270,7 @@ class StepScalars:
         -------
         Carried
         """
-        return Carried(*self._carried[t - self._first].tolist())
+        return Carried(*[numbers.item(t - self._first) for numbers in self._carried])
 
 
 def step_table(optimizer: Optimizer, steps: int, width: type) -> np.ndarray:
