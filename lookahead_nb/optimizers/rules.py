@@ -472,8 +472,8 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
     Notes
     -----
     Defaults are those of the authors. Source: Defazio et al. 2024, Algorithm 1; the bias correction as in
-    :func:`formulas.schedule_free_adamw`. A small decay is taken off z and y in lumps, as in :class:`AdamW`. In float32
-    x follows z in full only where c*(z - y) is not lost next to y, thus not after 1e5 steps without gradient.
+    :func:`formulas.schedule_free_adamw`. A small decay is taken off z in lumps, as in :class:`AdamW`, and then in
+    full. In float32 y and x lag behind such a z without gradient: after 1e5 steps c*(z - y) is lost next to y.
 
     Examples
     --------
