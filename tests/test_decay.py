@@ -230,7 +230,10 @@ def test_a_coupled_decay_is_never_kept_back():
 # ----------------------------------------------------------------------------------------------- the same bits
 
 
-@pytest.mark.parametrize("opt", [TINY, *(lnb.Lookahead(TINY, **how) for how in LOOKAHEADS.values())])
+FITTED = {"sync_period": 4, "slow_step_size": "adaptive"}
+
+
+@pytest.mark.parametrize("opt", [TINY, *(lnb.Lookahead(TINY, **how) for how in (*LOOKAHEADS.values(), FITTED))])
 def test_resume_is_exact_between_lumps(opt, rng, monkeypatch):
     monkeypatch.setattr(base, "STEPS_AHEAD", 4)
     gradients = rng.standard_normal((25, 3)).astype(np.float32) * np.array([1, 0, 1], np.float32)
