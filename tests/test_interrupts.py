@@ -17,9 +17,10 @@ from tests.support.interrupts import assert_all_or_nothing, boundaries, each_bou
 K, SIZE = 3, 5
 INTERPOLATE = lnb.Lookahead(INNER["adamw"], sync_period=K, retention=0.7, inner_state="interpolate")
 IN_TURN = lnb.Lookahead(lnb.SGD(0.1), sync_period=1, slow_step_size=(0.3, 0.9, 0.5))
+LUMPS = lnb.Lookahead(lnb.AdamW(0.1, weight_decay=5e-14), sync_period=K)  # step 3 applies the decay of all three
 
 
-@pytest.mark.parametrize("opt", [INTERPOLATE, IN_TURN], ids=["interpolate", "in turn"])
+@pytest.mark.parametrize("opt", [INTERPOLATE, IN_TURN, LUMPS], ids=["interpolate", "in turn", "lumps"])
 def test_a_step_is_all_or_nothing(opt, rng, monkeypatch):
     monkeypatch.setattr(base, "STEPS_AHEAD", 2)  # step 3 syncs and begins a stretch
     missed, taken = assert_all_or_nothing(opt, K - 1, *problem(rng, K + 2, SIZE))

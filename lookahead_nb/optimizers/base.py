@@ -26,10 +26,11 @@ from lookahead_nb.optimizers.coefficients import (
     FRESH,
     INNER_STATES,
     NO_SYNC,
-    Powers,
+    Carried,
     StepScalars,
     Sync,
     gradient_limit,
+    least_decay,
 )
 
 STEPS_AHEAD = 256  # their scalars are computed together: one by one they would cost as much as a step on 10,000 weights
@@ -89,7 +90,7 @@ class Stretch(NamedTuple):
     steps : list of UpcomingStep
         Empty ahead of the first step of a state.
     scalars : StepScalars
-        Gives the powers after each step of the stretch.
+        Gives what is carried over after each step of the stretch.
     slow_steps : (syncs,) float64 array
         The slow steps of the syncs in the stretch. A fitted one is NaN until its sync writes it.
     syncs : int
@@ -119,6 +120,8 @@ class State:
         The inner state by the names of ``formulas.RULES``.
     power1, power2 : float
         beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
+    pending_decay : float
+        The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32.
     """
 
     def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
@@ -140,7 +143,7 @@ class State:
     def __getstate__(self) -> dict[str, Any]:  # a copy has its own memory
         slow_steps, shown = self._taken_slow_steps(), self._shown
         fresh: dict[str, Any] = {"_own_buffers": None, "_own_memory": None, "_done": None, "_slow_steps": slow_steps}
-        fresh["_stretch"] = self._standing_at(self.t, self.powers, len(slow_steps))
+        fresh["_stretch"] = self._standing_at(self.t, self.carried, len(slow_steps))
         fresh["_shown"] = shown and (shown[0], None)  # no block surrounds a copy
         return self.__dict__ | fresh
 
@@ -153,12 +156,17 @@ class State:
     @property
     def power1(self) -> float:
         """The power beta1**t for the bias corrections."""
-        return self.powers[0]
+        return self.carried.power1
 
     @property
     def power2(self) -> float:
         """The power beta2**t for the bias corrections."""
-        return self.powers[1]
+        return self.carried.power2
+
+    @property
+    def pending_decay(self) -> float:
+        """The decay that is not yet applied to the fast weights, as a fraction of them."""
+        return self.carried.pending_decay
 
     @property
     def optimizer(self) -> Any:
@@ -241,21 +249,13 @@ class State:
         return Slots(self._s1, self._s2, self._s1[:0], self._s1[:0], self._s1[:0])
 
     @property
-    def powers(self) -> Powers:
-        """Powers of beta1 and beta2 to the t, now and at the last sync."""
+    def carried(self) -> Carried:
+        """What the scalars of the next step depend on: powers of beta1 and beta2, and pending decays."""
         self._recover()
-        return self._powers()
+        return self._carried()
 
-    def _powers(self) -> Powers:
-        return self._stretch.scalars.powers_after(int(self._stretch.clock[0]))
-
-    @property
-    def _synced_power1(self) -> float:
-        return self.powers[2]
-
-    @property
-    def _synced_power2(self) -> float:
-        return self.powers[3]
+    def _carried(self) -> Carried:
+        return self._stretch.scalars.carried_after(int(self._stretch.clock[0]))
 
     def _start_at(self, params: Any) -> None:
         """Fill the arrays that start as a copy of the weights."""
@@ -266,9 +266,9 @@ class State:
     def _slot_attributes(self) -> dict[str, str]:
         return dict(zip(self._slot_names, ("_s1", "_s2"), strict=False))
 
-    def _standing_at(self, t: int, powers: Powers, syncs: int) -> Stretch:
+    def _standing_at(self, t: int, carried: Carried, syncs: int) -> Stretch:
         """Return the stretch of a state that has taken t steps, with none computed ahead."""
-        scalars = StepScalars(self._optimizer, self._width.type, t, powers)
+        scalars = StepScalars(self._optimizer, self._width.type, t, carried)
         return self._stretch_of(np.array([t], np.int64), [], scalars, [], syncs)
 
     def _stretch_of(
@@ -288,7 +288,7 @@ class State:
         """Compute the next steps; nothing of the state changes but the last assignment."""
         width, sync, clock = self._width.type, self._optimizer.sync or NO_SYNC, self._stretch.clock.copy()
         first = int(clock[0])
-        scalars = StepScalars(self._optimizer, width, first, self._powers())
+        scalars = StepScalars(self._optimizer, width, first, self._carried())
         steps, slow_steps = list[UpcomingStep](), list[float]()
         for t, row in enumerate(scalars.stretch(STEPS_AHEAD), first + 1):
             arguments: tuple | None = None
@@ -324,24 +324,25 @@ class State:
         counter = self._stretch.counter
         kernels_of(self._on_device).step(self._rule, p, g, self._s1, self._s2, step.row, counter, step.t)
 
-    def arrive(self, t: int, powers: Powers, slow_steps: list[float] | None = None) -> None:
+    def arrive(self, t: int, carried: Carried, slow_steps: list[float] | None = None) -> None:
         """Set the clock after a compiled run has moved the arrays.
 
         Parameters
         ----------
         t : int
             Steps taken in all.
-        powers : tuple of 4 float
-            As :attr:`powers`.
+        carried : Carried
+            As :attr:`carried`.
         slow_steps : list of float, optional
             The slow steps of the syncs of that run.
         """
         syncs = self._keep_slow_steps(self._stretch_of_slow_steps() + (slow_steps or []))
-        self._stretch = self._standing_at(t, powers, syncs)
+        self._stretch = self._standing_at(t, carried, syncs)
 
-    def _parts(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Return (numbers, arrays): the attributes of the state by their names in a checkpoint."""
-        return {"t": "t", "power1": "power1", "power2": "power2"}, self._slot_attributes()
+    def _parts(self) -> tuple[list[str], dict[str, str]]:
+        """Return (numbers, arrays): the fields of ``carried``, and the attributes by their names in a checkpoint."""
+        pending = ["pending_decay"] if self._optimizer.inner.decouples_decay else []
+        return ["power1", "power2", *pending], self._slot_attributes()
 
     def to_arrays(self) -> dict[str, Any]:
         """Return a checkpoint: copies of the state as plain arrays and numbers, for ``np.savez`` without pickle.
@@ -361,7 +362,8 @@ class State:
             raise RuntimeError(f"params hold the slow weights, and a checkpoint needs the fast ones: {advice}")
         numbers, arrays = self._parts()
         stored = {"settings": np.array(_canonical(self._optimizer)), "size": self._size, "width": str(self._width)}
-        stored |= {name: getattr(self, attribute) for name, attribute in numbers.items()}
+        carried = self.carried._asdict()
+        stored |= {"t": self.t} | {name: carried[name] for name in numbers}
         self._settle()
         with self._backend.on(self._device):
             return stored | {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
@@ -369,14 +371,15 @@ class State:
     def _fill(self, stored: Mapping[str, Any]) -> State:
         """Fill the state from a checkpoint, or refuse it without any change."""
         numbers, arrays = self._parts()
-        expected = {"settings", "size", "width", *numbers, *arrays}
+        pending = {name: 0.0 for name in numbers if name.endswith("pending_decay")}
+        stored = pending | dict(stored)  # version 1.0.0 applied all decay at once
+        expected = {"settings", "size", "width", "t", *numbers, *arrays}
         if set(stored) != expected:
             raise ValueError(f"arrays must hold exactly {sorted(expected)}, got {sorted(stored)}")
-        read: dict[str, Any] = {"_synced_power1": 1.0, "_synced_power2": 1.0}
-        for name, attribute in numbers.items():
-            number = np.asarray(stored[name])[()]
-            at_most = MOST_STEPS if name == "t" else 1
-            read[attribute] = (whole_number if name == "t" else real_number)(name, number, 0, at_most)
+        t = whole_number("t", np.asarray(stored["t"])[()], 0, MOST_STEPS)
+        at_most = dict.fromkeys(pending, least_decay(self._width))
+        carried = {name: real_number(name, np.asarray(stored[name])[()], 0, at_most.get(name, 1.0)) for name in numbers}
+        read: dict[str, Any] = {}
         for name, attribute in arrays.items():
             array = np.asarray(stored[name])
             if array.shape != (self._size,) or array.dtype != self._width:
@@ -386,8 +389,7 @@ class State:
                 read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
         for attribute in arrays.values():
             setattr(self, attribute, read[attribute])
-        powers = read["power1"], read["power2"], read["_synced_power1"], read["_synced_power2"]
-        self._stretch = self._standing_at(read["t"], powers, 0)
+        self._stretch = self._standing_at(t, Carried(**carried), 0)
         return self
 
 
@@ -542,7 +544,7 @@ class Optimizer:
         Parameters
         ----------
         arrays : mapping
-            What ``to_arrays`` returned, or ``np.load`` of it.
+            What ``to_arrays`` returned, or ``np.load`` of it. In one of version 1.0.0 no decay is pending.
         like : array, optional
             The params, to place the state on their device; by default the state lies on the host.
 

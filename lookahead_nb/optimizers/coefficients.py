@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lookahead_nb.checks import default_errors
-from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, RESET, RULES
+from lookahead_nb.kernels.cpu.decay import decay_lumps
+from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, LEAST_DECAY, RESET, RULES
 from lookahead_nb.optimizers.schedules import MOST_KEPT
 
 if TYPE_CHECKING:
     from lookahead_nb.optimizers.base import Optimizer
 
 INNER_STATES = {"keep": KEEP, "reset": RESET, "interpolate": INTERPOLATE}
-Powers = tuple[float, float, float, float]  # beta1**t and beta2**t, now and at the last sync
-FRESH: Powers = (1.0, 1.0, 1.0, 1.0)
+
+
+class Carried(NamedTuple):
+    """What the scalars of the next step depend on, besides the settings and the number of the step.
+
+    Attributes
+    ----------
+    power1, power2 : float
+        beta1**t and beta2**t for the bias corrections.
+    synced_power1, synced_power2 : float
+        The same at the last sync.
+    pending_decay, synced_pending_decay : float
+        The decay that is not yet applied to the fast and to the slow weights, see ``formulas.decay_lump``.
+    """
+
+    power1: float = 1.0
+    power2: float = 1.0
+    synced_power1: float = 1.0
+    synced_power2: float = 1.0
+    pending_decay: float = 0.0
+    synced_pending_decay: float = 0.0
+
+
+FRESH = Carried()
 
 
 class Sync(NamedTuple):
@@ -138,6 +161,22 @@ def run_numbers(optimizers: list[Optimizer], dtype: np.dtype) -> RunNumbers:
     )
 
 
+def least_decay(dtype: np.dtype | type) -> float:
+    """Return the smallest decay of one step that weights of a dtype take at once: 2**-17, in float64 2**-46.
+
+    Parameters
+    ----------
+    dtype : np.dtype or type
+        The dtype of the weights.
+
+    Returns
+    -------
+    float
+        ``formulas.LEAST_DECAY`` times eps.
+    """
+    return float(LEAST_DECAY * np.finfo(dtype).eps)
+
+
 def gradient_limit(optimizer: Optimizer, dtype: np.dtype | str) -> float:
     """Return the largest gradient that a step accepts: above it g, or with a second moment g**2, is not finite.
 
@@ -164,14 +203,14 @@ class StepScalars:
     width : np.float32 or np.float64
     t : int
         Steps taken so far.
-    powers : tuple of 4 float
-        beta1**t and beta2**t for the bias corrections, now and at the last sync.
+    carried : Carried
+        As these steps have left it.
     """
 
-    def __init__(self, optimizer: Optimizer, width: type, t: int = 0, powers: Powers = FRESH) -> None:
+    def __init__(self, optimizer: Optimizer, width: type, t: int = 0, carried: Carried = FRESH) -> None:
         self._optimizer, self._width = optimizer, width
         self._first, self._last = t, t
-        self._powers = np.array([powers])
+        self._carried: tuple[np.ndarray, ...] = tuple(np.array([number]) for number in carried)
 
     @default_errors
     def stretch(self, count: int) -> np.ndarray:
@@ -191,21 +230,36 @@ class StepScalars:
         inner, sync = optimizer.inner, optimizer.sync or NO_SYNC
         interpolated = sync.slow_steps if sync.inner_state == "interpolate" else ()
         schedule = sync.inner_state, sync.period, interpolated
-        start = self._powers[-1].tolist()
+        start = self.carried_after(t)
         beta1, beta2 = inner.betas
         powers = _powers if count <= MOST_KEPT else _powers.__wrapped__
-        used1, after1, synced1 = powers(beta1, count, *schedule, t, start[0], start[2])
-        used2, after2, synced2 = powers(beta2, count, *schedule, t, start[1], start[3])
+        used1, after1, synced1 = powers(beta1, count, *schedule, t, start.power1, start.synced_power1)
+        used2, after2, synced2 = powers(beta2, count, *schedule, t, start.power2, start.synced_power2)
         table: np.ndarray = np.zeros((count, 8), self._width)  # computed in float64 and rounded once
         rates = inner.schedule.rates(count, after=t)
-        for i, scalar in enumerate(inner.scalars(rates, used1, used2, np.arange(t + 1, t + count + 1))):
+        weight_decay, *pending = self._weight_decay(rates, start)
+        for i, scalar in enumerate(inner.scalars(rates, weight_decay, used1, used2, np.arange(t + 1, t + count + 1))):
             table[:, i] = scalar
         self._first, self._last = t, t + count
-        self._powers = np.stack([after1, after2, synced1, synced2], axis=1)
+        self._carried = after1, after2, synced1, synced2, *pending
         return table
 
-    def powers_after(self, t: int) -> Powers:
-        """Return the powers after a step.
+    def _weight_decay(self, rates: np.ndarray, start: Carried) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return the weight decay that each step applies, and the decays pending ahead of the first and after each."""
+        inner, sync, least = self._optimizer.inner, self._optimizer.sync or NO_SYNC, least_decay(self._width)
+        setting, pending = getattr(inner, "weight_decay", 0.0), (start.pending_decay, start.synced_pending_decay)
+        has_lumps = inner.decouples_decay and setting
+        if not has_lumps or (pending == (0, 0) and rates.min(initial=math.inf) * setting >= least):
+            nothing = np.zeros(len(rates) + 1)
+            return setting, nothing, nothing
+        # A lump is pulled like the weights, by a fitted slow step too, which nobody knows yet.
+        period = sync.period if sync.pull_back and sync.slow_steps else 0
+        slow_steps = np.array(sync.slow_steps or NO_SYNC.slow_steps)
+        applied, (fast, slow) = decay_lumps(rates, setting, least, self._last, period, slow_steps, pending)
+        return applied, fast, slow
+
+    def carried_after(self, t: int) -> Carried:
+        """Return what the scalars of the next step depend on, after a step.
 
         Parameters
         ----------
@@ -214,10 +268,9 @@ class StepScalars:
 
         Returns
         -------
-        tuple of 4 float
-            beta1**t and beta2**t for the bias corrections, now and at the last sync.
+        Carried
         """
-        return tuple(self._powers[t - self._first].tolist())
+        return Carried(*[numbers.item(t - self._first) for numbers in self._carried])
 
 
 def step_table(optimizer: Optimizer, steps: int, width: type) -> np.ndarray:

@@ -30,7 +30,7 @@ class LookaheadState(State):
         The slow weights, a read-only view on the host.
     slow_steps : list of float
         The slow steps of all syncs since ``init`` or ``restore``, a new list every time.
-    t, slots, power1, power2
+    t, slots, power1, power2, pending_decay
         As in :class:`State`.
 
     Raises
@@ -89,10 +89,12 @@ class LookaheadState(State):
         fit = opt.inner.schedule(step.t), opt.slow_step_size.lowest, self._stretch.slow_steps, n
         step_fit_and_sync(self._rule, p, g, slots, self._slow, fit, self._stretch.counter, step.t)
 
-    def _parts(self) -> tuple[dict[str, str], dict[str, str]]:
+    def _parts(self) -> tuple[list[str], dict[str, str]]:
         numbers, arrays = super()._parts()
+        if self._optimizer.inner.decouples_decay:
+            numbers.append("synced_pending_decay")
         if self._optimizer.inner_state == "interpolate":
-            numbers |= {"synced_power1": "_synced_power1", "synced_power2": "_synced_power2"}
+            numbers += ["synced_power1", "synced_power2"]
             arrays |= {f"synced_{name}": f"_a{i}" for i, name in enumerate(arrays, 1)}
         return numbers, arrays | {"slow": "_slow"}
 

@@ -28,6 +28,8 @@ class InnerOptimizer(Optimizer):
         The name of the update rule in ``formulas.RULES``, without its variants.
     squares_gradient : bool
         Whether the rule squares the gradient, whose square must then be finite.
+    decouples_decay : bool
+        Whether a step takes lr*weight_decay off the weights themselves. Otherwise the decay is part of the gradient.
     """
 
     lr: float | Schedule
@@ -35,6 +37,7 @@ class InnerOptimizer(Optimizer):
 
     family: ClassVar[str]
     squares_gradient: ClassVar[bool] = False
+    decouples_decay: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         INNER_RULES[cls.__name__] = cls
@@ -77,13 +80,16 @@ class InnerOptimizer(Optimizer):
         """The learning rate as a schedule."""
         return self.lr if isinstance(self.lr, Schedule) else constant(self.lr)
 
-    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:
+    def scalars(self, lr: Any, weight_decay: Any, power1: Any, power2: Any, t: Any) -> tuple:
         """Return the scalars of one step in float64, in the order of the update rule.
 
         Parameters
         ----------
         lr : float or (steps,) array
             The learning rate of the step.
+        weight_decay : float or (steps,) array
+            The setting. With ``decouples_decay`` it is 0 at a step that applies no decay, and larger at one that makes
+            up for it.
         power1, power2 : float or (steps,) array
             beta1**t and beta2**t as the step uses them.
         t : int or (steps,) array
@@ -121,7 +127,7 @@ class InnerOptimizer(Optimizer):
         if eps < limits.smallest_subnormal:
             raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, got {eps!r}")
         peak = self.schedule.peak
-        if max(self.scalars(peak, *self.betas, 1)) > float(limits.max):
+        if max(self.scalars(peak, getattr(self, "weight_decay", 0.0), *self.betas, 1)) > float(limits.max):
             raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, got {peak!r}")
 
     def settings(self) -> dict[str, object]:
@@ -190,19 +196,19 @@ class SGD(InnerOptimizer):
         """The name of the update rule in ``formulas.RULES``."""
         return "sgd_nesterov" if self.nesterov else "sgd_momentum" if self.momentum else "sgd"
 
-    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002 (one signature for all rules)
+    def scalars(self, lr: Any, weight_decay: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002 (one for all)
         """Return lr, weight_decay, momentum.
 
         Parameters
         ----------
-        lr, power1, power2, t
+        lr, weight_decay, power1, power2, t
             As in :meth:`InnerOptimizer.scalars`.
 
         Returns
         -------
         tuple
         """
-        return lr, self.weight_decay, self.momentum
+        return lr, weight_decay, self.momentum
 
 
 @named_settings
@@ -237,19 +243,19 @@ class Adagrad(InnerOptimizer):
     family = "adagrad"
     squares_gradient = True
 
-    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+    def scalars(self, lr: Any, weight_decay: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
         """Return lr, weight_decay, eps.
 
         Parameters
         ----------
-        lr, power1, power2, t
+        lr, weight_decay, power1, power2, t
             As in :meth:`InnerOptimizer.scalars`.
 
         Returns
         -------
         tuple
         """
-        return lr, self.weight_decay, self.eps
+        return lr, weight_decay, self.eps
 
 
 @named_settings
@@ -297,19 +303,19 @@ class RMSprop(InnerOptimizer):
         """The name of the update rule in ``formulas.RULES``."""
         return "rmsprop_momentum" if self.momentum else "rmsprop"
 
-    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+    def scalars(self, lr: Any, weight_decay: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
         """Return lr, weight_decay, eps, rho, 1 - rho, momentum.
 
         Parameters
         ----------
-        lr, power1, power2, t
+        lr, weight_decay, power1, power2, t
             As in :meth:`InnerOptimizer.scalars`.
 
         Returns
         -------
         tuple
         """
-        return lr, self.weight_decay, self.eps, self.rho, 1 - self.rho, self.momentum
+        return lr, weight_decay, self.eps, self.rho, 1 - self.rho, self.momentum
 
 
 @named_settings
@@ -354,19 +360,19 @@ class Adam(InnerOptimizer):
     family = "adam"
     squares_gradient = True
 
-    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+    def scalars(self, lr: Any, weight_decay: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
         """Return the scalars of ``formulas.adam_update``.
 
         Parameters
         ----------
-        lr, power1, power2, t
+        lr, weight_decay, power1, power2, t
             As in :meth:`InnerOptimizer.scalars`.
 
         Returns
         -------
         tuple
         """
-        return self._moments(lr, power1, power2, self.weight_decay)
+        return self._moments(lr, power1, power2, weight_decay)
 
     def _moments(self, lr: Any, power1: Any, power2: Any, decay: Any) -> tuple:
         root = math.sqrt if isinstance(power2, float) else np.sqrt  # of one step, or of all at once
@@ -398,8 +404,10 @@ class AdamW(Adam):
 
     Notes
     -----
-    Decay and update are added before they touch p, so that lr*weight_decay = 1e-8 is not lost in float32. Source:
-    Loshchilov & Hutter 2019, Algorithm 2.
+    Decay and update are added before they touch p, so that lr*weight_decay = 1e-8 is not lost in float32. Where the
+    gradient is zero (a dead unit, an absent word), rounding would lose it. A decay below 2**-17 = 7.6e-6 a step
+    (float64: 2**-46) therefore waits in the state until 2**-17 is pending, and is applied as one lump, to all weights.
+    At most that much is pending at the end of a run. Source: Loshchilov & Hutter 2019, Algorithm 2.
 
     Examples
     --------
@@ -416,20 +424,21 @@ class AdamW(Adam):
     weight_decay: float = 1e-2
 
     family = "adamw"
+    decouples_decay = True
 
-    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+    def scalars(self, lr: Any, weight_decay: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
         """Return the scalars of ``formulas.adam_update``.
 
         Parameters
         ----------
-        lr, power1, power2, t
+        lr, weight_decay, power1, power2, t
             As in :meth:`InnerOptimizer.scalars`.
 
         Returns
         -------
         tuple
         """
-        return self._moments(lr, power1, power2, lr * self.weight_decay)
+        return self._moments(lr, power1, power2, lr * weight_decay)
 
 
 @named_settings
@@ -463,7 +472,8 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
     Notes
     -----
     Defaults are those of the authors. Source: Defazio et al. 2024, Algorithm 1; the bias correction as in
-    :func:`formulas.schedule_free_adamw`.
+    :func:`formulas.schedule_free_adamw`. A small decay is taken off z in lumps, as in :class:`AdamW`, and then in
+    full. In float32 y and x lag behind such a z without gradient: after 1e5 steps c*(z - y) is lost next to y.
 
     Examples
     --------
@@ -481,6 +491,7 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
 
     family = "schedule_free_adamw"
     squares_gradient = True
+    decouples_decay = True
 
     def __post_init__(self) -> None:
         real_number("beta1", self.beta1, 0, 1, open_low=True, open_high=True)  # at 0 y would not depend on x
@@ -493,12 +504,12 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
         """The distance of x beyond y, seen from z, in units of y - z: (1-beta1)/beta1."""
         return (1 - self.beta1) / self.beta1
 
-    def scalars(self, lr: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
+    def scalars(self, lr: Any, weight_decay: Any, power1: Any, power2: Any, t: Any) -> tuple:  # noqa: ARG002
         """Return the scalars of ``formulas.schedule_free_adamw``.
 
         Parameters
         ----------
-        lr, power1, power2, t
+        lr, weight_decay, power1, power2, t
             As in :meth:`InnerOptimizer.scalars`.
 
         Returns
@@ -510,7 +521,7 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
         share = 1 / ((rising + 1) * (2 * rising + 1) / (6 * rising) + (t - rising))
         toward = lr * (1 - self.beta1 * (1 - share))
         root = 1 / np.sqrt(1 - power2)
-        return self.beta2, 1 - self.beta2, root, self.eps, self.weight_decay, lr, share, toward
+        return self.beta2, 1 - self.beta2, root, self.eps, weight_decay, lr, share, toward
 
     def slow_from(self, fast: Any, state: Any) -> Any:
         """Return the average x as an array of the backend.

@@ -74,7 +74,7 @@ class OneRun:
         """Bring the clock of the state, and the slow steps that it remembers, to where the run has ended."""
         period = int(self.syncs.period)
         slow_steps = np.resize(self.syncs.slow_steps[:, 0], self.taken // period).tolist() if period else []
-        self.state.arrive(self.taken, self.scalars.powers_after(self.taken), slow_steps)
+        self.state.arrive(self.taken, self.scalars.carried_after(self.taken), slow_steps)
 
 
 def train_network(

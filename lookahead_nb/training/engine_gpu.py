@@ -124,7 +124,7 @@ def train_one(
     scalars, sync, last = StepScalars(opt, setup.dtype.type), opt.sync, int(taken[0])
     scalars.stretch(last)
     slow_steps = np.resize([step for step, _ in sync.slow_steps], last // sync.period).tolist() if sync else []
-    state.arrive(last, scalars.powers_after(last), slow_steps)
+    state.arrive(last, scalars.carried_after(last), slow_steps)
     return Outcome(results, diverged_at, taken)
 
 

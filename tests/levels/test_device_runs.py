@@ -42,6 +42,7 @@ LOOKAHEADS = {
     "in turn": lnb.Lookahead(ADAMW, sync_period=1, slow_step_size=(0.3, 0.9)),
     "never moves": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=0),
     "all the way": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=1),
+    "decay in lumps": lnb.Lookahead(lnb.AdamW(1e-4, weight_decay=0.03), sync_period=2, slow_step_size=(0.3, 1)),
 }
 MODELS = {
     "one logit": lnb.LogisticRegression(n_features=3, n_classes=2, l2=0.1),

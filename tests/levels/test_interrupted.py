@@ -60,7 +60,7 @@ import numpy as np
 import lookahead_nb as lnb
 
 rng, chance = np.random.default_rng(0), random.Random(0)
-adamw = lnb.AdamW(0.01)
+adamw = lnb.AdamW(0.01, weight_decay=3e-4)  # its decay comes in every third step
 opts = [adamw, *[lnb.Lookahead(adamw, sync_period=2, inner_state=mode) for mode in ("keep", "reset", "interpolate")]]
 opts += [lnb.Lookahead(adamw, sync_period=2, slow_step_size="adaptive"), lnb.ScheduleFreeAdamW()]
 signal.signal(signal.SIGALRM, signal.default_int_handler)

@@ -49,7 +49,7 @@ def each_boundary(attempt, every=1):
 
 def everything(params, state):
     """Return all that a step changes, to see whether it has moved."""
-    return [*picture(params, state), state.t, state.powers, getattr(state, "slow_steps", None)]
+    return [*picture(params, state), state.t, state.carried, getattr(state, "slow_steps", None)]
 
 
 def assert_all_or_nothing(opt, t, start, gradients, **options):

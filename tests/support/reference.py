@@ -147,6 +147,26 @@ def plain(rule, theta, gradients, lrs, settings):
         yield fast, state, power
 
 
+def decay_in_lumps(decays, least, sync_period=0, slow_step_size=1.0):
+    """Yield (applied, pending, synced) of each step: small decays wait until they add up to ``least``.
+
+    A weight without gradient decays twice over, at once and by what has been applied. What is pending on it, and on its
+    slow copy, is the gap as a share of the weight.
+    """
+    sizes, syncs = np.atleast_1d(slow_step_size), 0
+    exact = exact_slow = lumped = lumped_slow = 1.0
+    for t, decay in enumerate(decays, 1):
+        exact, applied = exact * (1 - decay), 0.0
+        if 1 - exact / lumped >= least:
+            applied, lumped = 1 - exact / lumped, exact
+        if sync_period and t % sync_period == 0:
+            a = sizes[syncs % len(sizes)]
+            exact = exact_slow = exact_slow + a * (exact - exact_slow)
+            lumped = lumped_slow = lumped_slow + a * (lumped - lumped_slow)
+            syncs += 1
+        yield applied, 1 - exact / lumped, 1 - exact_slow / lumped_slow
+
+
 # ------------------------------------------------------------------------------------------------- schedules
 
 

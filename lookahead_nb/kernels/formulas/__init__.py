@@ -21,6 +21,7 @@ from lookahead_nb.kernels.formulas.network import (
 from lookahead_nb.kernels.formulas.optimizers import (
     INTERPOLATE,
     KEEP,
+    LEAST_DECAY,
     RESET,
     RULES,
     STARTS_AT_WEIGHTS,
@@ -28,6 +29,7 @@ from lookahead_nb.kernels.formulas.optimizers import (
     adam,
     adam_update,
     adamw,
+    decay_lump,
     lowest_point,
     model_sums,
     pull,
@@ -70,6 +72,7 @@ from lookahead_nb.kernels.formulas.surfaces import (
 __all__ = [
     "INTERPOLATE",
     "KEEP",
+    "LEAST_DECAY",
     "RELU",
     "RESET",
     "RULES",
@@ -86,6 +89,7 @@ __all__ = [
     "back_through",
     "biased",
     "bilinear",
+    "decay_lump",
     "double_well",
     "drifted",
     "exp",

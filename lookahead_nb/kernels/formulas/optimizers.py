@@ -248,7 +248,8 @@ def adamw(p, g, s1, s2, c):
     p, g, s1, s2 : float
         See the module; s1 and s2 are the moments m and v, which start at 0.
     c : tuple of 8 floats
-        As in :func:`adam_update`, with decay = lr*weight_decay (PyTorch's scale, not Loshchilov & Hutter's eta alone).
+        As in :func:`adam_update`, with decay = lr*weight_decay (PyTorch's scale, not Loshchilov & Hutter's eta alone),
+        or a lump of it.
 
     Returns
     -------
@@ -258,7 +259,8 @@ def adamw(p, g, s1, s2, c):
     Notes
     -----
     Decay and update are added ahead of the subtraction from p. The form ``p*(1 - lr*wd)`` rounds ``1 - lr*wd`` and
-    loses lr*wd = 1e-8 altogether in float32. Source: Loshchilov & Hutter 2019, Algorithm 2.
+    loses lr*wd = 1e-8 altogether in float32. Where the update is 0, the subtraction loses it too: small decays come in
+    lumps, see :func:`decay_lump`. Source: Loshchilov & Hutter 2019, Algorithm 2.
 
     Examples
     --------
@@ -273,6 +275,46 @@ def adamw(p, g, s1, s2, c):
     decay = c[7]
     update, s1, s2 = adam_update(g, s1, s2, c)
     return p - fma(decay, p, update), s1, s2
+
+
+@formula
+def decay_lump(pending, decay, least):
+    """Return the decay that a step applies and what stays pending: ``1 - (1-pending)*(1-decay)`` once it is ``least``.
+
+    Rounding loses a small decay. Near 1, float32 has a number for every 2**-24, so a weight with gradient 0 would stay
+    at 1.0 forever for a decay of 1e-8 a step. Small decays therefore wait, and are applied in lumps.
+
+    Parameters
+    ----------
+    pending : float64
+        The decay that earlier steps have not applied, in [0, least).
+    decay : float64
+        The decay of the step as a fraction of the weight, at least 0.
+    least : float64
+        The smallest decay that is applied.
+
+    Returns
+    -------
+    tuple of 2 float64
+        The decay to apply, 0 or at least ``least``, and the decay that stays pending. One of them is 0.
+
+    Notes
+    -----
+    A decay of at least ``least`` is applied at once, bit for bit, if nothing is pending. A weight with gradient 0 has
+    decayed by ``prod(1 - decay)`` after each lump, as it would have without lumps.
+
+    Examples
+    --------
+    >>> from lookahead_nb.kernels.formulas import decay_lump
+    >>> decay_lump(0.0, 0.25, 0.5)
+    (0.0, 0.25)
+    >>> decay_lump(0.25, 0.5, 0.5)
+    (0.625, 0.0)
+    """
+    none = like(pending, 0)
+    pending = fma(decay, like(pending, 1) - pending, pending)
+    is_due = pending >= least
+    return select(is_due, pending, none), select(is_due, none, pending)
 
 
 @formula
@@ -425,6 +467,8 @@ def lowest_point(along, curvature, lowest):
     return parts / millions, (millions - parts) / millions
 
 
+# The smallest decay that is applied to a weight, in units of eps: one rounding then changes it by 1 % at most.
+LEAST_DECAY = 64
 # What a sync does to the inner state.
 KEEP, RESET, INTERPOLATE = 0, 1, 2
 # Name of a rule -> (formula, names of the slots it uses, in the order s1, s2).

@@ -1,0 +1,76 @@
+"""The weight decay that each step of a stretch applies: scalars of the steps, the same for every backend."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numba import types
+
+from lookahead_nb.kernels.compiler import compiled
+from lookahead_nb.kernels.cpu.loop import is_due
+from lookahead_nb.kernels.formulas import decay_lump, pull
+
+
+def _lumps(rates, weight_decay, least, t, period, slow_steps, applied, pending):
+    fast, slow = pending[0, 0], pending[1, 0]
+    for i in range(rates.size):
+        decay = rates[i] * weight_decay
+        lump, fast = decay_lump(fast, decay, least)
+        applied[i] = weight_decay if lump == decay else lump / rates[i]  # the setting itself, to the last bit
+        if is_due(period, t + i + 1):
+            turn = ((t + i + 1) // period - 1) % slow_steps.shape[0]
+            slow = pull(slow, fast, slow_steps[turn, 0], slow_steps[turn, 1])
+            fast = slow
+        pending[0, i + 1], pending[1, i + 1] = fast, slow
+
+
+@lru_cache(None)
+def _lumps_loop():
+    number, whole = types.float64, types.int64
+    signature = types.void(number[::1], number, number, whole, whole, number[:, ::1], number[::1], number[:, ::1])
+    return compiled(signature)(_lumps)
+
+
+def decay_lumps(
+    rates: np.ndarray,
+    weight_decay: float,
+    least: float,
+    t: int,
+    period: int,
+    slow_steps: np.ndarray,
+    pending: tuple[float, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight decay that consecutive steps apply, and the decays pending on the weights after each of them.
+
+    Parameters
+    ----------
+    rates : (count,) float64 array
+        The learning rate of each step.
+    weight_decay : float
+        The setting: a step takes ``rate*weight_decay`` off the weights, as a fraction of them.
+    least : float
+        The smallest such fraction that is applied.
+    t : int
+        The number of steps taken ahead of these.
+    period : int
+        Steps between two syncs that move the fast weights onto the slow ones; 0 for none.
+    slow_steps : (m, 2) float64 array
+        Pairs (slow_step_size, 1 - slow_step_size), used in turn by these syncs.
+    pending : tuple of 2 floats
+        The fractions pending on the fast and on the slow weights ahead of the first step.
+
+    Returns
+    -------
+    tuple
+        (applied, pending): a (count,) and a (2, count + 1) float64 array. Column 0 of ``pending`` is the argument.
+
+    Notes
+    -----
+    A decay that is applied moves the fast weights. A sync mixes it into the slow weights like everything else, and what
+    is pending on both kinds of weights likewise.
+    """
+    applied, after = np.empty(rates.size), np.empty((2, rates.size + 1))
+    after[:, 0] = pending
+    _lumps_loop()(rates, weight_decay, least, t, period, slow_steps, applied, after)
+    return applied, after
