@@ -3,12 +3,16 @@
 A part is complete or absent: it is written under another name, synced to the disk and renamed. So processes may be
 killed at any moment and may share a store; the next one trains the missing units. Every file holds a checksum, its own
 sha256, which reveals any changed bit. Equal rows give equal bytes.
+
+Nothing in a file depends on the version of pandas. Text is stored as text, whether pandas keeps it as ``str`` or as
+objects, and is read as the text of the installed pandas.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -34,6 +38,7 @@ HEADER = "lookahead_nb"  # the key of a part's header among the metadata of parq
 ORDER = "order"  # the column that sorts the rows of all parts, stably; it is not shown
 SHOWN = 3  # differences, names and columns that a message lists
 
+TEXT = "str"  # the dtype under which parts store text, in any version of pandas
 DAMAGED = "damaged, its sha256 is not the checksum that it holds"
 
 _BLANK = b"sha256:" + b"0" * 64
@@ -157,8 +162,9 @@ class Store:
         unit : str
             A name of the plan.
         frame : frame
-            Columns of floats, whole numbers, truth values and strings, with NaN where a value does not apply. The
-            column ``order`` holds the places of the rows among those of the whole sweep.
+            Columns of floats, whole numbers, truth values and strings, with NaN where a value does not apply. Text
+            comes back in the dtype that pandas gives to text. The column ``order`` holds the places of the rows among
+            those of the whole sweep.
         trained_on : dict, optional
             The machine that trained the unit, as :func:`maker` returns it there; default: this one.
 
@@ -178,7 +184,7 @@ class Store:
             if path.is_file():
                 stored = path.read_bytes()
                 if not self._damage(unit, stored):
-                    if self._part(unit, _rows(_table(stored), _header(stored)["dtypes"]), trained_on) != part:
+                    if not _same_rows(stored, part):
                         raise ValueError(f"{path} differs from the rows just computed: the runs do not repeat")
                     return
             with _appearing(path) as file:
@@ -213,7 +219,13 @@ class Store:
         parts = list(self._tables(self._present(partial), columns))
         if not parts:
             return pd.DataFrame()
-        frame = _rows(pa.concat_tables([table for table, _ in parts]), parts[0][1]["dtypes"])
+        dtypes, frames = _merged(header for _, header in parts), []
+        shown = [name for name in dtypes if name != ORDER]
+        if unknown := [name for name in columns or () if name not in shown]:
+            raise ValueError(f"columns must be among {', '.join(shown)}, got {unknown[0]!r}")
+        for stored, alike in itertools.groupby(parts, key=lambda part: [*part[1]["dtypes"].items()]):
+            frames.append(_rows(pa.concat_tables([table for table, _ in alike]), dict(stored), dtypes))
+        frame = pd.concat(frames, ignore_index=True)
         if ORDER in frame:
             frame = frame.take(np.argsort(frame[ORDER].to_numpy(), kind="stable")).drop(columns=ORDER)
         frame = frame.reset_index(drop=True)
@@ -246,24 +258,21 @@ class Store:
         if path.resolve().parent == self.path.resolve():
             raise ValueError(f"path must lie outside of the store, got {path}")
         units = self._present(partial)
-        kinds: dict[str, set[str]] = {}
-        dtypes: dict[str, str] = {}
-        for _, header in self._tables(units, []):
-            dtypes = {name: dtype for name, dtype in header["dtypes"].items() if name != ORDER}
-            for name in dtypes:
-                kinds.setdefault(name, set()).update(header["kinds"][name])
-        frames = (_rows(table, dtypes) for table, _ in self._tables(units, list(dtypes)))
+        headers = [header for _, header in self._tables(units, [])]
+        dtypes = {name: dtype for name, dtype in _merged(headers).items() if name != ORDER}
+        kinds = {name: {kind for header in headers for kind in header["kinds"].get(name, ())} for name in dtypes}
+        frames = (_rows(table, header["dtypes"], dtypes) for table, header in self._tables(units, list(dtypes)))
         with _explained(f"{path} cannot be written"), _appearing(path) as file:
             (_write_csv if path.suffix == ".csv" else _write_parquet)(file, frames, dtypes, kinds)
 
     def verify(self, *, remove: bool = False) -> list[str]:
-        """Return the problems of the store: damaged, foreign and half-written files, and missing units.
+        """Return the problems of the store: damaged, unreadable, foreign and half-written files, and missing units.
 
         Parameters
         ----------
         remove : bool
-            True deletes damaged parts and half-written files, so that the next sweep trains those units again. Do not
-            use it while a sweep is running: its unfinished files are half-written too.
+            True deletes damaged and unreadable parts and half-written files, so that the next sweep trains those units
+            again. Do not use it while a sweep is running: its unfinished files are half-written too.
 
         Returns
         -------
@@ -277,9 +286,9 @@ class Store:
         """
         with _explained(f"the store {self.path} cannot be read"):
             names = sorted(_files(self.path) | {MANIFEST})
-        problems = []
+        problems, firsts = [], dict[str, tuple]()
         for name in names:
-            problem, ours = self._problem(name)
+            problem, ours = self._problem(name, firsts)
             if problem and ours and remove:
                 with _explained(f"{self.path / name} cannot be removed"):
                     shutil.rmtree(self.path / name) if (self.path / name).is_dir() else (self.path / name).unlink()
@@ -339,16 +348,12 @@ class Store:
         self, units: Iterable[str], chosen: Collection[str] | None = None
     ) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Yield the arrow table and the header of each unit, with the chosen columns or all of them."""
-        first = None
+        firsts = dict[str, tuple]()
         for unit in units:
             part = self._load(unit)
             header = _header(part)
-            first = first or (unit, header["dtypes"])
-            if header["dtypes"] != first[1]:
-                raise ValueError(f"{self.path / _name(unit)} differs in its columns from {_name(first[0])}")
-            shown = [name for name in header["dtypes"] if name != ORDER]
-            if unknown := [name for name in chosen or [] if name not in shown]:
-                raise ValueError(f"columns must be among {', '.join(shown)}, got {unknown[0]!r}")
+            if problem := _difference(_name(unit), header, firsts):
+                raise ValueError(f"{self.path / _name(unit)} {problem}")
             yield _table(part, chosen), header
 
     def _load(self, unit: str) -> bytes:
@@ -363,14 +368,20 @@ class Store:
         advice = f'"lookahead-nb store verify {self.path} --remove" drops it, and the sweep trains it again'
         return DamageError(f"{self.path / _name(unit)} is {problem}: {advice}")
 
-    def _problem(self, name: str) -> tuple[str | None, bool]:
-        """Return the problem of a file of the folder, or None, and whether the file may be deleted."""
+    def _problem(self, name: str, firsts: dict[str, tuple]) -> tuple[str | None, bool]:
+        """Return the problem of a file of the folder, or None, and whether the file may be deleted.
+
+        For ``firsts`` see :func:`_difference`.
+        """
         try:
             if name == MANIFEST:
                 same = _load_manifest(self.path)["sha256"] == self.sha256
                 return (None if same else "foreign, that of another configuration"), False
             if name in self._parts:
-                return self._damage(self._parts[name], (self.path / name).read_bytes()), True
+                part = (self.path / name).read_bytes()
+                if problem := self._damage(self._parts[name], part) or _unreadable(part):
+                    return problem, True
+                return _difference(name, _header(part), firsts), False
         except DamageError:
             return DAMAGED, False
         except OSError as error:
@@ -402,15 +413,16 @@ class Store:
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
             raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, got {dtypes}")
-        table = pa.table({name: values for name, (values, _) in columns.items()})
+        table = pa.table({name: values for name, (values, *_) in columns.items()})
         header = {
             "format": FORMAT,
             "unit": unit,
             "configuration": self.sha256,
             "machine": trained_on or maker(_gpu_of(self.configuration)),
-            "dtypes": dtypes,
+            "dtypes": {name: dtype for name, (_, dtype, _) in columns.items()},
+            "kinds": {name: kinds for name, (*_, kinds) in columns.items()},
+            "seal": _BLANK.decode(),
         }
-        header |= {"kinds": {name: kinds for name, (_, kinds) in columns.items()}, "seal": _BLANK.decode()}
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
             writer.write_table(table)
@@ -458,8 +470,11 @@ def _arrow() -> list[Any]:
 # ---------------------------------------------------------------------------------------------------- columns and rows
 
 
-def _column(name: str, values: pd.Series) -> tuple[Any, list[str]]:
-    """Return a column as an arrow array, and the kinds of values that it holds, except NaN."""
+def _column(name: str, values: pd.Series) -> tuple[Any, str, list[str]]:
+    """Return a column as an arrow array, the dtype under which it is stored, and its kinds of values, except NaN.
+
+    Text is stored as "str" in any version of pandas. Other objects are stored as words of JSON.
+    """
     pa, _ = _arrow()
     if values.dtype == "object":
         plain = [value.item() if isinstance(value, np.generic) else value for value in values.to_numpy()]
@@ -467,32 +482,115 @@ def _column(name: str, values: pd.Series) -> tuple[Any, list[str]]:
         kinds = {_KINDS.get(type(value), "") for value in different.values() if value == value}  # NaN has no kind
         if "" in kinds:
             raise TypeError(f"column {name!r} must hold numbers, truth values, strings and NaN, got other objects")
+        if kinds == {"text"}:
+            return pa.array(plain, pa.string(), from_pandas=True), TEXT, ["text"]
         words = {key: json.dumps(value) for key, value in different.items()}
-        return pa.array([words[id(value)] for value in plain], pa.string()), sorted(kinds)
-    if values.dtype == "str":
-        return pa.array(values, pa.string(), from_pandas=True), ["text"]
+        return pa.array([words[id(value)] for value in plain], pa.string()), "object", sorted(kinds)
+    if values.dtype == TEXT:
+        return pa.array(values, pa.string(), from_pandas=True), TEXT, ["text"]
     if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "biuf":
         raise TypeError(f"column {name!r} must hold numbers, truth values or strings, got {values.dtype}")
     array = values.to_numpy()
     kind = {"b": "truth", "f": "number"}.get(values.dtype.kind, "whole")
-    return pa.array(array), [kind] * (kind != "number" or not np.isnan(array).all())  # NaN is a value here, not a null
+    kinds_ = [kind] * (kind != "number" or not np.isnan(array).all())  # NaN is a value here, not a null
+    return pa.array(array), str(values.dtype), kinds_
 
 
-def _rows(table: Any, dtypes: Mapping[str, str]) -> pd.DataFrame:
-    """Return an arrow table as the frame that was written."""
+def _merged(headers: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return the columns of all parts with dtypes that hold their values, as pandas infers them from all together."""
+    found: dict[str, set[tuple[str, bool]]] = {}  # of each column: (dtype, whether it holds a value that is not NaN)
+    different = {json.dumps([header["dtypes"], header["kinds"]]): header for header in headers}
+    for header in different.values():
+        names, kinds, last = list(found), header["kinds"], -1
+        for name, dtype in header["dtypes"].items():
+            if name not in found:
+                names.insert(last + 1, name)
+            last = names.index(name)
+            found.setdefault(name, set()).add((TEXT if kinds[name] == ["text"] else dtype, bool(kinds[name])))
+        found = {name: found[name] for name in names}
+    for name, of in found.items():
+        if not all(name in header["dtypes"] for header in different.values()):
+            of.add(("float64", False))  # as pandas fills the column with NaN
+    return {name: _common(of) for name, of in found.items()}
+
+
+def _common(found: set[tuple[str, bool]]) -> str:
+    """Return the dtype of a column whose parts have these, each with whether it holds a value that is not NaN."""
+    if len(dtypes := {dtype for dtype, _ in found}) == 1:
+        return dtypes.pop()
+    valued = {dtype for dtype, holds in found if holds}
+    if valued == {TEXT}:
+        return TEXT
+    numbers = all(dtype not in (TEXT, "object", "bool") for dtype in valued)
+    return "float64" if numbers else "object"
+
+
+def _difference(name: str, header: dict[str, Any], firsts: dict[str, tuple]) -> str | None:
+    """Return in words how the columns of a part differ from those of the first part of its configuration, or None.
+
+    How a version of pandas kept text is no difference. ``firsts`` holds (name, header) of the first part.
+    """
+    first, other = firsts.setdefault(header["configuration"], (name, header))
+    ours, theirs = header["dtypes"], other["dtypes"]
+    same = list(ours) == list(theirs) and all(
+        dtype == theirs[column] or {dtype, theirs[column]} == {"object", TEXT} for column, dtype in ours.items()
+    )
+    return None if same else f"differs in its columns from {first}"
+
+
+def _unreadable(part: bytes) -> str | None:
+    """Return in words why the rows of an undamaged part cannot be read here, or None."""
+    try:
+        header = _header(part)
+        _rows(_table(part), header["dtypes"], _merged([header]))
+    except Exception as error:  # whatever pyarrow and pandas raise
+        return f"unreadable here ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+    return None
+
+
+def _same_rows(part: bytes, other: bytes) -> bool:
+    """Return whether two parts hold the same rows, in every bit."""
+    headers = [_header(data) for data in (part, other)]
+    dtypes = _merged(headers)
+    if any(header["dtypes"].keys() != dtypes.keys() for header in headers):
+        return False
+    frames = (
+        _rows(_table(data), header["dtypes"], dtypes) for data, header in zip((part, other), headers, strict=True)
+    )
+    one, two = ([_bits(name, frame[name]) for name in dtypes] for frame in frames)
+    return one == two
+
+
+def _bits(name: str, values: pd.Series) -> Any:
+    """Return the values of a column in a form that is equal only for equal bits."""
+    array, dtype, _ = _column(name, values)
+    return array.to_pylist() if dtype in (TEXT, "object") else values.to_numpy().tobytes()
+
+
+def _rows(table: Any, stored: Mapping[str, str], dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """Return an arrow table as a frame; stored are the dtypes of its columns, dtypes those of the frame."""
     import pandas as pd
 
-    names = [name for name in dtypes if name in table.column_names]
-    return pd.DataFrame({name: pd.Series(_values(table[name], dtypes[name]), dtype=dtypes[name]) for name in names})
+    absent = np.full(table.num_rows, np.nan, object)
+    held = {
+        name: _values(table[name], stored[name]) if name in table.column_names else absent
+        for name in dtypes
+        if name in table.column_names or name not in stored
+    }
+    text = pd.Series(["text"]).dtype  # that of the installed pandas
+    return pd.DataFrame({
+        name: pd.Series(values, dtype=text if dtypes[name] == TEXT else dtypes[name]) for name, values in held.items()
+    })  # fmt: skip
 
 
 def _values(column: Any, dtype: str) -> Any:
     """Return an arrow column as the values that were written."""
     pa, _ = _arrow()
-    if dtype == "str":
-        return column.to_pandas()
-    if dtype != "object":
+    if dtype not in ("object", TEXT):
         return column.to_numpy()
+    if dtype == TEXT:
+        values = column.to_pandas()
+        return values.where(values.notna(), np.nan)  # pandas 2 has None there
     codes = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
     words = [json.loads(word) for word in codes.dictionary.to_pylist()]
     return np.array([*words, None], object)[codes.indices.to_numpy()]  # None keeps NumPy from looking inside
@@ -529,7 +627,7 @@ def _write_parquet(
     mixed = {"truth": pa.bool_(), "whole": whole, "number": number, "number whole": number}
     types = {
         name: mixed.get(" ".join(sorted(kinds[name])), pa.string())
-        if dtype in ("object", "str")
+        if dtype in ("object", TEXT)
         else pa.from_numpy_dtype(dtype)
         for name, dtype in dtypes.items()
     }
@@ -541,9 +639,9 @@ def _write_parquet(
 def _exported(values: pd.Series, kind: Any) -> Any:
     """Return a column as an arrow array of an arrow type."""
     pa, _ = _arrow()
-    if values.dtype == "object" and kind == pa.string():
-        values = values.map(str, na_action="ignore")  # settings that are numbers in some rows, words in others
-    return pa.array(values, kind, from_pandas=values.dtype in ("object", "str"))
+    if values.dtype == "object" and kind == pa.string():  # settings that are numbers in some rows, words in others
+        return pa.array([None if value != value else str(value) for value in values], kind)
+    return pa.array(values, kind, from_pandas=values.dtype in ("object", TEXT))
 
 
 # ------------------------------------------------------------------------------------------------------- the manifest
