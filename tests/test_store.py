@@ -31,7 +31,12 @@ from lookahead_nb.training.store import DAMAGED, HEADER, MANIFEST, ORDER, Damage
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
-CONFIGURATION = {"model": {"sizes": [3, 2]}, "training": {"steps": 20, "dtype": "float32"}, "seeds": [0, 1, 2]}
+CONFIGURATION = {
+    "model": {"sizes": [3, 2]},
+    "training": {"steps": 20, "dtype": "float32"},
+    "eval_steps": [0, 10, 20],
+    "seeds": [0, 1, 2],
+}
 UNITS = [sha256(bytes([number])).hexdigest()[:32] for number in range(6)]
 NAN = float("nan")
 
@@ -374,8 +379,8 @@ def test_a_store_is_opened_again_with_its_configuration_or_none(whole):
             'training.dtype: here "float64", there "float32"; training.steps: here 30, there 20$',
         ),
         ({"training": {"steps": 20.0, "dtype": "float32"}}, "training.steps: here 20.0, there 20$"),
-        ({"seeds": [0, 1]}, "seeds.2: here absent, there 2$"),
-        ({"seeds": [3, 4, 5], "new": {}}, "seeds.1: here 4, there 1 and 1 more$"),
+        ({"eval_steps": [0, 10]}, "eval_steps.2: here absent, there 20$"),
+        ({"eval_steps": [3, 4, 5], "new": {}}, "eval_steps.1: here 4, there 10; eval_steps.2: .* and 1 more$"),
         ({"model": None}, "model: here null, there absent; model.sizes.0: here absent, there 3"),
     ],
 )
@@ -386,9 +391,13 @@ def test_another_configuration_is_refused_by_its_differences(whole, change, said
     assert contents(whole.path) == before
 
 
-def test_other_units_are_refused(whole):
-    with pytest.raises(ValueError, match=f'differs in unit.5: here absent, there "{UNITS[5]}"$'):
-        Store.open(whole.path, CONFIGURATION, UNITS[:5])
+def test_a_store_keeps_its_units_and_says_whether_they_answer_a_request(whole):
+    other = CONFIGURATION | {"seeds": [7, 8], "configs": {"lr": [0.1]}}
+    for configuration, units in ((CONFIGURATION, UNITS), (CONFIGURATION, UNITS[:5]), (other, UNITS)):
+        store = Store.open(whole.path, configuration, units)
+        assert store.units == tuple(UNITS)
+        assert store.configuration == CONFIGURATION
+        assert store.answers(configuration, units) == (configuration == CONFIGURATION and units == UNITS)
 
 
 @pytest.mark.parametrize(
@@ -524,6 +533,7 @@ def test_a_truncated_part_is_found_at_every_length(copied):
 
 def test_a_flipped_bit_is_found_at_every_byte(copied, monkeypatch):
     monkeypatch.setattr(copied, "_parts", {part(copied).name: UNITS[0]})  # the others need no look, again and again
+    monkeypatch.setattr(copied, "units", (UNITS[0],))
     for path in set(copied.path.glob("*.parquet")) - {part(copied)}:
         path.unlink()
     missed = [at for at in flipped(part(copied)) if len(copied.verify()) != 1]
@@ -748,11 +758,11 @@ def test_of_two_configurations_the_first_keeps_the_folder(tmp_path, monkeypatch)
 
     def slower(path, manifest):
         monkeypatch.setattr(store_module, "_make", make)
-        Store.open(path, CONFIGURATION | {"seeds": [7]}, UNITS)
+        Store.open(path, CONFIGURATION | {"eval_steps": [7, 10, 20]}, UNITS)
         make(path, manifest)
 
     monkeypatch.setattr(store_module, "_make", slower)
-    with pytest.raises(ValueError, match=r"differs in seeds\.0: here 0, there 7"):
+    with pytest.raises(ValueError, match=r"differs in eval_steps\.0: here 0, there 7"):
         Store.open(tmp_path / "store", CONFIGURATION, UNITS)
     assert list(contents(tmp_path / "store")) == [MANIFEST]
 

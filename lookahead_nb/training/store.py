@@ -1,5 +1,8 @@
 """The store of a sweep: a folder of immutable parquet parts, one for each unit of runs, bound to one configuration.
 
+Later requests may ask for other seeds and optimizers. Each one that needs further runs adds a manifest, which lists the
+parts that are stored by then and the units to come; no file is ever changed.
+
 A part is complete or absent: it is written under another name, synced to the disk and renamed. So processes may be
 killed at any moment and may share a store; the next one trains the missing units. Every file holds a checksum, its own
 sha256, which reveals any changed bit. Equal rows give equal bytes.
@@ -18,7 +21,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from secrets import token_hex
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+REQUESTED = ("seeds", "configs")  # the keys of a configuration that may differ between requests
 HEADER = "lookahead_nb"  # the key of a part's header among the metadata of parquet
+RUN = ("task", "run", "seed")  # the columns that identify a run
 ORDER = "order"  # the column that sorts the rows of all parts, stably; it is not shown
 SHOWN = 3  # differences, names and columns that a message lists
 
@@ -46,6 +51,7 @@ _CLAIM = "0" * 16  # the token of a folder that holds the manifest of the proces
 _UNSUPPORTED = {getattr(errno, name, 0) for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF", "EISDIR")}
 _UNSUPPORTED |= {errno.EACCES, errno.EPERM}  # a folder may also be closed to reading, and on Windows each one is
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")
+_ADDED = re.compile(r"manifest\.([1-9][0-9]*)\.json")  # the manifest of a later request
 _KINDS = {bool: "truth", int: "whole", float: "number", str: "text"}
 
 
@@ -61,11 +67,15 @@ class Store:
     path : pathlib.Path
         The folder.
     configuration : dict
-        Everything that the results depend on, nested.
+        Everything that the results depend on, nested; seeds and configs are those of the last request.
     units : tuple of str
-        The names of all units, in the order of the plan.
+        The names of all units, those of earlier requests first, in the order of the plan.
+    added : tuple of str
+        Those of the last request alone.
     sha256 : str
         The hash of the configuration.
+    number : int
+        The number of the last request that needed further runs; 0 for the one that made the store.
     machine : dict
         The machine that made the store, as in :func:`lookahead_nb.provenance.machine`.
 
@@ -84,14 +94,27 @@ class Store:
     >>> folder.cleanup()
     """
 
-    def __init__(self, path: pathlib.Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: pathlib.Path, manifests: dict[int, dict[str, Any]]) -> None:
         self.path = path
-        self.configuration: dict[str, Any] = manifest["configuration"]
-        self.units: tuple[str, ...] = tuple(manifest["units"])
-        self.sha256: str = manifest["sha256"]
-        self.machine: dict[str, Any] = manifest["machine"]
-        self._parts = {_name(unit): unit for unit in self.units}
+        self.number = max(manifests)
+        first, last = manifests[0], manifests[self.number]
+        self.configuration: dict[str, Any] = last["configuration"]
+        self.units: tuple[str, ...] = tuple(last["units"])
+        self.added: tuple[str, ...] = tuple(last["added"]) if self.number else self.units
+        self.sha256: str = last["sha256"]
+        self._made_for: dict[str, Any] = first["configuration"]
+        self.machine: dict[str, Any] = first["machine"]
+        self._order: int = last.get("order", 0)  # that of the first row of the last request
+        self._parts = {_name(unit): unit for manifest in manifests.values() for unit in manifest["units"]}
+        self._sha256s = {manifest["sha256"] for manifest in manifests.values()} | {*last.get("earlier", ())}
         self._dtypes: dict[str, str] | None = None
+        self._chosen: tuple[str, ...] | None = None
+        self._arranged: Callable[[str, pd.DataFrame], pd.DataFrame] | None = None
+
+    @property
+    def first_seed(self) -> int:
+        """The first seed of the request that made the store; every configuration names the data of this seed."""
+        return int(self._made_for["seeds"][0])
 
     @classmethod
     def open(
@@ -108,9 +131,10 @@ class Store:
             The folder; ~ is the home folder.
         configuration : dict, optional
             Everything that the results depend on, nested, of values that JSON can hold. It must equal that of an
-            existing store. None only opens an existing store.
+            existing store, except in ``REQUESTED``, see :meth:`extend`. None only opens an existing store.
         units : iterable of str, optional
             The names of all units, 16 to 64 hex digits each, in the order of the plan; required with a configuration.
+            An existing store keeps its own.
 
         Returns
         -------
@@ -134,10 +158,96 @@ class Store:
                 if not expected:
                     raise FileNotFoundError(f"{path} holds no {MANIFEST}")
                 _make(path, expected)
-            manifest = _load_manifest(path)
+            manifests = _load_manifests(path)
         if expected:
-            _compare(path, expected, manifest)
-        return cls(path, manifest)
+            _compare(path, expected["configuration"], manifests[0]["configuration"])
+        return cls(path, manifests)
+
+    def answers(self, configuration: dict[str, Any], units: Iterable[str]) -> bool:
+        """Return whether the units of the last request are these, of this configuration.
+
+        Parameters
+        ----------
+        configuration, units
+            As in :meth:`open`.
+
+        Returns
+        -------
+        bool
+        """
+        return _canonical(configuration)[1] == self.sha256 and self.added == tuple(units)
+
+    def extend(self, configuration: dict[str, Any], units: Iterable[str], order: int) -> Store:
+        """Add units for a request with other seeds or configs; what is stored stays.
+
+        Of several processes that extend a store at once, the first one wins.
+
+        Parameters
+        ----------
+        configuration, units
+            As in :meth:`open`. No unit may be one of an earlier request.
+        order : int
+            Added to the column ``order`` of these units: larger than any that is stored, so that their rows come last.
+
+        Returns
+        -------
+        Store
+            The store with the request that has won: see :meth:`answers`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or form, or the configuration differs in more than ``REQUESTED``.
+        OSError
+            If the folder cannot be read or written.
+        """
+        added = _manifest(configuration, units)
+        _compare(self.path, added["configuration"], self.configuration)
+        with _explained(f"the store {self.path} cannot be read"):
+            present = _files(self.path)
+        more = {"order": order, "earlier": sorted(self._sha256s), "added": added["units"]}
+        added["units"] = [unit for name, unit in self._parts.items() if name in present] + added["units"]
+        with _explained(f"the store {self.path} cannot be extended"):
+            _publish(self.path / f"manifest.{self.number + 1}.json", _written(added | more))
+        return Store.open(self.path)
+
+    def columns(self, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+        """Yield every stored unit, of any request, and some of its columns.
+
+        Parameters
+        ----------
+        names : list of str
+            Columns; those that a unit lacks are left out. ``order`` comes in addition.
+
+        Yields
+        ------
+        (str, pyarrow.Table)
+
+        Raises
+        ------
+        DamageError
+            If a part is damaged; the message names it.
+        OSError
+            If a part cannot be read.
+        """
+        with _explained(f"the store {self.path} cannot be read"):
+            present = _files(self.path)
+        for name, unit in self._parts.items():
+            if name in present:
+                yield unit, _table(self._load(unit), names)
+
+    def arrange(self, units: Iterable[str], arranged: Callable[[str, pd.DataFrame], pd.DataFrame]) -> None:
+        """Choose the rows that :meth:`frame` and :meth:`export` return.
+
+        Parameters
+        ----------
+        units : iterable of str
+            The stored units that hold them, of any request, in order.
+        arranged : function
+            ``(unit, frame) -> frame``, returns the rows to take from a unit. All frames must have the same columns and
+            dtypes, and their own ``order``.
+        """
+        self._chosen, self._arranged = tuple(units), arranged
 
     def done(self) -> set[str]:
         """Return the names of the units that are stored; only names of files are read.
@@ -152,7 +262,8 @@ class Store:
             If the folder cannot be read.
         """
         with _explained(f"the store {self.path} cannot be read"):
-            return {self._parts[name] for name in _files(self.path) if name in self._parts}
+            present = _files(self.path)
+        return {unit for unit in self.units if _name(unit) in present}
 
     def write(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None = None) -> None:
         """Write the rows of a unit as its part; do nothing if the part exists with the same rows.
@@ -177,6 +288,8 @@ class Store:
         """
         if _name(unit) not in self._parts:
             raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, got {unit!r}")
+        if self._order and ORDER in frame:
+            frame = frame.assign(**{ORDER: frame[ORDER] + self._order})
         part = self._part(unit, frame, trained_on)
         path = self.path / _name(unit)
         problem = f"the store {self.path} could not keep unit {unit}"
@@ -295,7 +408,7 @@ class Store:
                 problem += " (removed)"
             if problem:
                 problems.append(f"{name}: {problem}")
-        missing = [unit for name, unit in self._parts.items() if name not in names]
+        missing = [unit for unit in self.units if _name(unit) not in names]
         if missing:
             problems.append(f"{len(missing)} of {len(self.units)} units are missing: {_few(missing)}")
         return problems
@@ -317,7 +430,8 @@ class Store:
         """
         _, pq = _arrow()
         done = self._present(partial=True)
-        rows, size, machines = 0, (self.path / MANIFEST).stat().st_size, []
+        manifests = [name for name in _files(self.path) if name == MANIFEST or _ADDED.fullmatch(name)]
+        rows, size, machines = 0, sum((self.path / name).stat().st_size for name in manifests), []
         for unit in done:
             path = self.path / _name(unit)
             try:
@@ -337,24 +451,35 @@ class Store:
 
     def _present(self, partial: bool) -> list[str]:
         """Return the units that are stored, in the order of the plan; refuse missing ones unless partial."""
-        done = self.done()
-        missing = [unit for unit in self.units if unit not in done]
-        if missing and not partial:
-            problem = f"{self.path} must hold all {len(self.units)} units, but {len(missing)} are missing"
+        with _explained(f"the store {self.path} cannot be read"):
+            present = _files(self.path)
+        units = self.units if self._chosen is None else self._chosen
+        done = [unit for unit in units if _name(unit) in present]
+        if (missing := len(units) - len(done)) and not partial:
+            problem = f"{self.path} must hold all {len(units)} units, but {missing} are missing"
             raise ValueError(f"{problem}: run the sweep again, which resumes, or ask for a partial result")
-        return [unit for unit in self.units if unit in done]
+        return done
 
     def _tables(
         self, units: Iterable[str], chosen: Collection[str] | None = None
     ) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Yield the arrow table and the header of each unit, with the chosen columns or all of them."""
-        firsts = dict[str, tuple]()
+        firsts, seen = dict[str, tuple](), set[tuple]()
         for unit in units:
             part = self._load(unit)
             header = _header(part)
             if problem := _difference(_name(unit), header, firsts):
                 raise ValueError(f"{self.path / _name(unit)} {problem}")
-            yield _table(part, chosen), header
+            if self._arranged is not None:
+                table, header = _encoded(self._arranged(unit, _rows(_table(part), header["dtypes"], header["dtypes"])))
+                yield (table if chosen is None else table.select(_among(table.column_names, chosen))), header
+                continue
+            table = _table(part, chosen)
+            if self.number:  # processes with different requests may have trained a run at the same time
+                runs = runs_of(_table(part, RUN).to_pandas())
+                table = table.filter([run not in seen for run in runs])
+                seen.update(runs)
+            yield table, header
 
     def _load(self, unit: str) -> bytes:
         with _explained(f"the store {self.path} cannot be read"):
@@ -374,8 +499,8 @@ class Store:
         For ``firsts`` see :func:`_difference`.
         """
         try:
-            if name == MANIFEST:
-                same = _load_manifest(self.path)["sha256"] == self.sha256
+            if name == MANIFEST or _ADDED.fullmatch(name):
+                same = _load_manifest(self.path / name)["sha256"] in self._sha256s
                 return (None if same else "foreign, that of another configuration"), False
             if name in self._parts:
                 part = (self.path / name).read_bytes()
@@ -385,7 +510,7 @@ class Store:
         except DamageError:
             return DAMAGED, False
         except OSError as error:
-            return f"unreadable ({_reason(error)})", name != MANIFEST
+            return f"unreadable ({_reason(error)})", name in self._parts
         if _TEMPORARY.fullmatch(name):
             return "half-written, by a process that was stopped", True
         return "foreign, no part of this sweep", False
@@ -399,7 +524,7 @@ class Store:
         header = _header(part)
         if header["format"] != FORMAT:
             return f"of format {header['format']}, not {FORMAT}"
-        if header["configuration"] != self.sha256:
+        if header["configuration"] not in self._sha256s:
             return "foreign, a part of another configuration"
         return None if header["unit"] == unit else f"foreign, the part of unit {header['unit']}"
 
@@ -408,21 +533,13 @@ class Store:
         pa, pq = _arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, got {list(frame)}")
-        columns = {name: _column(name, frame[name]) for name in frame}
+        table, columns = _encoded(frame)
         dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
             raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, got {dtypes}")
-        table = pa.table({name: values for name, (values, *_) in columns.items()})
-        header = {
-            "format": FORMAT,
-            "unit": unit,
-            "configuration": self.sha256,
-            "machine": trained_on or maker(_gpu_of(self.configuration)),
-            "dtypes": {name: dtype for name, (_, dtype, _) in columns.items()},
-            "kinds": {name: kinds for name, (*_, kinds) in columns.items()},
-            "seal": _BLANK.decode(),
-        }
+        header = {"format": FORMAT, "unit": unit, "configuration": self.sha256}
+        header |= {"machine": trained_on or maker(_gpu_of(self.configuration))} | columns | {"seal": _BLANK.decode()}
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
             writer.write_table(table)
@@ -496,6 +613,15 @@ def _column(name: str, values: pd.Series) -> tuple[Any, str, list[str]]:
     return pa.array(array), str(values.dtype), kinds_
 
 
+def _encoded(frame: pd.DataFrame) -> tuple[Any, dict[str, Any]]:
+    """Return a frame as an arrow table, and what the header of a part says of its columns."""
+    pa, _ = _arrow()
+    columns = {name: _column(name, frame[name]) for name in frame}
+    dtypes = {name: dtype for name, (_, dtype, _) in columns.items()}
+    kinds = {name: kinds for name, (*_, kinds) in columns.items()}
+    return pa.table({name: values for name, (values, *_) in columns.items()}), {"dtypes": dtypes, "kinds": kinds}
+
+
 def _merged(headers: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Return the columns of all parts with dtypes that hold their values, as pandas infers them from all together."""
     found: dict[str, set[tuple[str, bool]]] = {}  # of each column: (dtype, whether it holds a value that is not NaN)
@@ -554,11 +680,8 @@ def _same_rows(part: bytes, other: bytes) -> bool:
     dtypes = _merged(headers)
     if any(header["dtypes"].keys() != dtypes.keys() for header in headers):
         return False
-    frames = (
-        _rows(_table(data), header["dtypes"], dtypes) for data, header in zip((part, other), headers, strict=True)
-    )
-    one, two = ([_bits(name, frame[name]) for name in dtypes] for frame in frames)
-    return one == two
+    one, two = (_rows(_table(data), _header(data)["dtypes"], dtypes) for data in (part, other))
+    return all(_bits(name, one[name]) == _bits(name, two[name]) for name in dtypes)
 
 
 def _bits(name: str, values: pd.Series) -> Any:
@@ -605,8 +728,28 @@ def _table(part: bytes, chosen: Collection[str] | None = None) -> Any:
     """Return the chosen columns of a part, and its column ``order``, as an arrow table."""
     pa, pq = _arrow()
     file = pq.ParquetFile(pa.BufferReader(part))
-    names = [name for name in file.schema_arrow.names if chosen is None or name in (*chosen, ORDER)]
-    return file.read(names, use_threads=False)
+    return file.read(_among(file.schema_arrow.names, chosen), use_threads=False)
+
+
+def _among(names: list[str], chosen: Collection[str] | None) -> list[str]:
+    """Return the chosen ones of these columns, and ``order``."""
+    return [name for name in names if chosen is None or name in (*chosen, ORDER)]
+
+
+def runs_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the task, empty in a sweep of one, and the run of every row.
+
+    Parameters
+    ----------
+    rows : frame
+        With the columns of ``RUN``.
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    tasks = rows["task"] if "task" in rows else [""] * len(rows)
+    return [*zip(tasks, rows["run"], strict=True)]
 
 
 def _write_csv(
@@ -659,48 +802,73 @@ def _manifest(configuration: dict[str, Any], units: Iterable[str] | None) -> dic
         raise ValueError(f"units must be names of 16 to 64 hex digits, got {bad[0]!r}")
     if len(set(units)) < len(units):
         raise ValueError(f"units must all differ, got {next(u for u in units if units.count(u) > 1)!r} twice")
+    text, sha256 = _canonical(configuration)
+    manifest = {"format": FORMAT, "configuration": json.loads(text), "sha256": sha256, "units": units}
+    return manifest | {"machine": machine(_gpu_of(configuration))}
+
+
+def _canonical(configuration: dict[str, Any]) -> tuple[str, str]:
+    """Return a configuration as JSON, and its hash."""
     try:
         text = json.dumps(configuration, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"configuration must hold only what JSON knows: {error}") from None
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    manifest = {"format": FORMAT, "configuration": json.loads(text), "sha256": sha256, "units": units}
-    return manifest | {"machine": machine(_gpu_of(configuration)), "seal": _BLANK.decode()}
+    return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _written(manifest: dict[str, Any]) -> bytes:
+    """Return the content of a manifest's file."""
+    return _with_checksum(json.dumps(manifest | {"seal": _BLANK.decode()}, indent=1).encode())
 
 
 def _make(path: pathlib.Path, manifest: dict[str, Any]) -> None:
     """Make the folder and its manifest; of several processes that try, the first one wins."""
     path.mkdir(parents=True, exist_ok=True)
-    ours = {_name(unit) for unit in manifest["units"]} | {MANIFEST}
+    added = [name for name in _files(path) if _ADDED.fullmatch(name)]  # around a lost manifest
+    units = {unit for of in (manifest, *(_load_manifest(path / name) for name in added)) for unit in of["units"]}
+    ours = {_name(unit) for unit in units} | {*added, MANIFEST}
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
-    _publish(path / MANIFEST, _with_checksum(json.dumps(manifest, indent=1).encode()))
+    _publish(path / MANIFEST, _written(manifest))
     _sync(path.parent)
 
 
+def _load_manifests(folder: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """Return the manifests of a store by the numbers of their requests, rising; 0 is the one that made it."""
+    first = _load_manifest(folder / MANIFEST)
+    names = {int(found[1]): name for name in _files(folder) if (found := _ADDED.fullmatch(name))}
+    added = {number: _load_manifest(folder / names[number]) for number in sorted(names)}
+    for number, manifest in added.items():
+        if first["sha256"] not in manifest["earlier"]:
+            raise ValueError(f"{folder / names[number]} must belong to this store, but extends another: remove it")
+    return {0: first} | added
+
+
 def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
-    text = (path / MANIFEST).read_bytes()
+    text = path.read_bytes()
     if not (text.startswith(b"{") and _checksum_holds(text)):
-        advice = "delete it and run the sweep again, which keeps the parts"
-        raise DamageError(f"{path / MANIFEST} is {DAMAGED}: {advice}")
+        raise DamageError(f"{path} is {DAMAGED}: delete it and run the sweep again, which keeps the parts")
     manifest: dict[str, Any] = json.loads(text)
     if manifest["format"] != FORMAT:
-        raise ValueError(f"{path} must have format {FORMAT}, got {manifest['format']}, which another version wrote")
+        where, which = path.parent, manifest["format"]
+        raise ValueError(f"{where} must have format {FORMAT}, got {which}, which another version wrote")
     return manifest
 
 
 def _compare(path: pathlib.Path, expected: dict[str, Any], stored: dict[str, Any]) -> None:
-    """Refuse a store whose manifest has another configuration or other units than expected."""
-    if (expected["sha256"], expected["units"]) == (stored["sha256"], stored["units"]):
-        return
-    both = ({"unit": manifest["units"]} | manifest["configuration"] for manifest in (stored, expected))
-    old, new = ({name: json.dumps(value) for name, value in _flat(settings).items()} for settings in both)
-    names = [name for name in new | old if new.get(name) != old.get(name)]
-    names.sort(key=lambda name: name.startswith("unit."))  # other settings give other units: settings explain more
-    if names:
+    """Refuse a store whose configuration differs from the expected one in more than ``REQUESTED``."""
+    new, old = ({name: json.dumps(value) for name, value in _flat(_fixed(of)).items()} for of in (expected, stored))
+    if names := [name for name in new | old if new.get(name) != old.get(name)]:
         differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
         raise ValueError(f"configuration must be that of the store {path}, but differs in {_few(differences)}")
+
+
+def _fixed(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without ``REQUESTED``."""
+    fixed = {name: value for name, value in configuration.items() if name not in REQUESTED}
+    tasks = {name: _fixed(of) for name, of in configuration.get("tasks", {}).items()}
+    return fixed | ({"tasks": tasks} if tasks else {})
 
 
 def _flat(nested: Any, prefix: str = "", inside: type | tuple[type, ...] = (dict, list)) -> dict[str, Any]:
