@@ -861,7 +861,10 @@ def _compare(path: pathlib.Path, expected: dict[str, Any], stored: dict[str, Any
     new, old = ({name: json.dumps(value) for name, value in _flat(_fixed(of)).items()} for of in (expected, stored))
     if names := [name for name in new | old if new.get(name) != old.get(name)]:
         differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
-        raise ValueError(f"configuration must be that of the store {path}, but differs in {_few(differences)}")
+        advice = "only seeds and configs may differ; pass another folder for another sweep"
+        raise ValueError(
+            f"configuration must be that of the store {path}, but differs in {_few(differences)}: {advice}"
+        )
 
 
 def _fixed(configuration: dict[str, Any]) -> dict[str, Any]:
