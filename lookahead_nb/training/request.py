@@ -108,7 +108,8 @@ class Request:
         for unit, table in store.columns(RUN):
             rows = table.to_pandas().drop_duplicates()
             runs = runs_of(rows)
-            holders = dict.fromkeys(runs, unit) | holders
+            for run in runs:
+                holders.setdefault(run, unit)
             seeds.update(rows["seed"].tolist())
             self._order = max(self._order, 1 + int(rows[ORDER].max()))
             if unit in earlier:

@@ -306,6 +306,9 @@ class Store:
     def frame(self, columns: Collection[str] | None = None, *, partial: bool = False) -> pd.DataFrame:
         """Return the rows of all units in the order of the plan, with the values and dtypes that were written.
 
+        Runs that a later request has added follow those of earlier ones. Their columns and dtypes are then those of a
+        sweep over all configurations. The store that a sweep returns has the rows of that sweep alone.
+
         Parameters
         ----------
         columns : list of str, optional

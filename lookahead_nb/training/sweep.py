@@ -79,7 +79,7 @@ def sweep(
     progress : bool or function
         True displays it for sweeps longer than two seconds; a function is called with (runs done, runs in all).
     frame : bool
-        False returns the opened store instead of a frame.
+        False returns the opened store instead of a frame; its ``frame`` and ``export`` have the rows of this sweep.
 
     Returns
     -------

@@ -239,7 +239,8 @@ class Tasks:
         for first, plan in self._numbered():
             own = rows[rows["task"] == plan.task]
             if len(own):
-                trained += plan.stored(own, {run: at - first for run, at in numbers.items() if run[0] == plan.task})
+                runs = [(plan.task, run) for run in own["run"].unique()]
+                trained += plan.stored(own, {run: numbers[run] - first for run in runs})
         return trained
 
 
