@@ -24,12 +24,14 @@ from lookahead_nb.settings_file import choice
 from lookahead_nb.training import sweep_file as configuration
 from lookahead_nb.training.plan import Plan
 from lookahead_nb.training.progress import Progress, duration
+from lookahead_nb.training.request import Request
 from lookahead_nb.training.store import MANIFEST, DamageError, Store
 from lookahead_nb.training.workers import LostWorkerError, WorkerPool, dask_executor
 
 SWEEP_HELP = f"""\
 Train all runs that a TOML file describes. Finished runs are written to the store. After Ctrl-C, a crash or a power
-cut, run the same command again: it continues from there. Every run is bit-for-bit identical wherever it is trained.
+cut, run the same command again: it continues from there. Add seeds or optimizers to the file later, and only their
+runs are trained. Every run is bit-for-bit identical wherever it is trained.
 
 An example of a file with all tables (a missing key has the default of the Python function):
 
@@ -195,9 +197,8 @@ def _executor(options: argparse.Namespace) -> AbstractContextManager[Any]:
 def _stored(plan: Plan, path: Path | None) -> Iterator[str]:
     """Yield a line about the runs that the store already holds, if there is one."""
     if path is not None and (path / MANIFEST).is_file():
-        done = Store.open(path, plan.configuration(), [unit.name for unit in plan.units]).done()
-        runs = sum(unit.size for unit in plan.units if unit.name in done)
-        yield f"stored  {runs:,} of the {plan.size:,} runs are in {path}; only the others are trained"
+        done = Request(plan, path).done
+        yield f"stored  {done:,} of the {plan.size:,} runs are in {path}; only the others are trained"
 
 
 def _estimate(plan: Plan, options: argparse.Namespace) -> Iterator[str]:

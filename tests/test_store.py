@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+import warnings
 from hashlib import sha256
 from pathlib import Path
 
@@ -30,7 +31,12 @@ from lookahead_nb.training.store import DAMAGED, HEADER, MANIFEST, ORDER, Damage
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
-CONFIGURATION = {"model": {"sizes": [3, 2]}, "training": {"steps": 20, "dtype": "float32"}, "seeds": [0, 1, 2]}
+CONFIGURATION = {
+    "model": {"sizes": [3, 2]},
+    "training": {"steps": 20, "dtype": "float32"},
+    "eval_steps": [0, 10, 20],
+    "seeds": [0, 1, 2],
+}
 UNITS = [sha256(bytes([number])).hexdigest()[:32] for number in range(6)]
 NAN = float("nan")
 
@@ -44,7 +50,7 @@ def rows(number, size=4):
         "run": np.repeat([f"{number:016x}", f"{number + 99:016x}"], size // 2),
         "seed": number,
         "sync_period": [5.0, NAN] * (size // 2),
-        "inner_state": pd.Series(["keep", NAN] * (size // 2), dtype=object),
+        "inner_state": pd.Series(["keep", NAN] * (size // 2), dtype="str"),
         "pull_back": pd.Series([True, NAN] * (size // 2), dtype=object),
         "slow_step_size": pd.Series([0.5, "adaptive"] * (size // 2), dtype=object),
         "step": np.arange(size) % 2,
@@ -139,9 +145,8 @@ def test_every_kind_of_column_comes_back_bit_for_bit(tmp_path):
     frame["several"] = frame["several"].where(frame["several"].notna(), NAN)
     store = Store.open(tmp_path, CONFIGURATION, UNITS[:1])
     store.write(UNITS[0], frame)
-    expected = frame.assign(
-        several=pd.Series([v.item() if isinstance(v, np.generic) else v for v in frame["several"]], dtype=object)
-    )
+    several = pd.Series([v.item() if isinstance(v, np.generic) else v for v in frame["several"]], dtype=object)
+    expected = frame.assign(several=several, **{"word or nothing": frame["text or nothing"]})
     assert_same(store.frame(), expected)
     assert str(store.frame()["several"][6]) == "-0.0"
 
@@ -192,6 +197,96 @@ def test_columns_must_have_different_names(tmp_path, columns):
     store = Store.open(tmp_path, CONFIGURATION, UNITS)
     with pytest.raises(TypeError, match="must be different names"):
         store.write(UNITS[0], pd.DataFrame([[1, 2]], columns=columns))
+
+
+# ------------------------------------------------------------------------------------------------ versions of pandas
+
+
+def table_and_header(path):
+    return parquet.read_table(path), json.loads(parquet.read_metadata(path).metadata[HEADER.encode()])
+
+
+def write_part(path, table, header):
+    """Write a part with any columns, its checksum in order."""
+    sink = pa.BufferOutputStream()
+    with parquet.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({HEADER: json.dumps(header | {"seal": store_module._BLANK.decode()})})
+    path.write_bytes(store_module._with_checksum(sink.getvalue().to_pybytes()))
+
+
+def by_pandas_2(path):
+    """Write a part again as it was written with pandas 2: text as objects, and those as words of JSON."""
+    table, header = table_and_header(path)
+    columns = {}
+    for name in table.column_names:
+        columns[name] = table[name]
+        if header["dtypes"][name] == "str":
+            words = [NAN if word is None else word for word in table[name].to_pylist()]
+            header["dtypes"][name], header["kinds"][name] = "object", ["text"] * any(word == word for word in words)
+            columns[name] = pa.array([json.dumps(word) for word in words], pa.string())
+    write_part(path, pa.table(columns), header)
+
+
+def plain_rows(number):
+    """Rows of a unit without Lookahead, where no setting of its applies."""
+    return rows(number).assign(inner_state=pd.Series([NAN] * 4, dtype="str"))
+
+
+@pytest.mark.parametrize("by_2", [[0], [1], [0, 2, 4], [1, 3, 5], [*range(6)]])
+def test_a_store_begun_with_one_pandas_goes_on_with_another(tmp_path, by_2):
+    expected = [(plain_rows if number % 2 else rows)(number) for number in range(6)]
+    store, pure = (Store.open(tmp_path / name, CONFIGURATION, UNITS) for name in ("mixed", "pure"))
+    for unit, frame in zip(UNITS, expected, strict=True):
+        store.write(unit, frame)
+        pure.write(unit, frame)
+    for number in by_2:
+        by_pandas_2(part(store, number))
+    before = contents(store.path)
+    assert store.verify() == []
+    assert_same(store.frame(), in_order(expected))
+    assert_same(store.frame(["inner_state", "run"]), in_order(expected)[["inner_state", "run"]])
+    for name in ("all.csv", "all.parquet"):
+        store.export(tmp_path / name)
+        pure.export(tmp_path / f"pure_{name}")
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"pure_{name}").read_bytes()
+    for unit, frame in zip(UNITS, expected, strict=True):
+        store.write(unit, frame)  # the same rows
+    assert contents(store.path) == before
+    with pytest.raises(ValueError, match="differs from the rows just computed"):
+        store.write(UNITS[by_2[0]], expected[by_2[0]].assign(status="lost"))
+
+
+def test_the_bytes_of_a_part_do_not_depend_on_how_pandas_keeps_text(whole, tmp_path):
+    """Without ``infer_string`` pandas keeps text as objects, as version 2 does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the option will go
+        with pd.option_context("future.infer_string", False):
+            store = made(tmp_path / "store")
+            frame = store.frame()
+            expected = pd.DataFrame({"run": ["a"], "inner_state": ["keep"]})
+    assert set(expected.dtypes) == {np.dtype(object)}
+    assert contents(store.path) == contents(whole.path)
+    assert frame["run"].dtype == frame["inner_state"].dtype == object
+    assert frame["inner_state"].map(type).value_counts().to_dict() == {str: 12, float: 12}
+    texts = dict.fromkeys(("run", "inner_state", "status"), "str")
+    assert_same(frame.astype(texts).set_axis(list(frame), axis=1), whole.frame())
+
+
+def test_verify_finds_what_export_cannot_read(copied, tmp_path):
+    table, header = table_and_header(part(copied))
+    words = table.column_names.index("pull_back")
+    write_part(part(copied), table.set_column(words, "pull_back", pa.array(["no word of JSON"] * 4)), header)
+    with pytest.raises(ValueError, match="Expecting value"):
+        copied.export(tmp_path / "all.csv")
+    (problem,) = copied.verify()
+    assert problem.startswith(f"{part(copied).name}: unreadable here (JSONDecodeError: Expecting value")
+    assert copied.verify(remove=True) == [f"{problem} (removed)"]
+    Store.open(copied.path).write(UNITS[0], rows(0).drop(columns="status"))
+    with pytest.raises(ValueError, match="differs in its columns from"):
+        copied.export(tmp_path / "all.csv")
+    assert all("differs in its columns from" in problem for problem in copied.verify())
+    assert len(copied.verify(remove=True)) == len(copied.verify()) > 0
 
 
 # ------------------------------------------------------------------------------------------------ done, or absent
@@ -281,24 +376,31 @@ def test_a_store_is_opened_again_with_its_configuration_or_none(whole):
     [
         (
             {"training": {"steps": 30, "dtype": "float64"}},
-            'training.dtype: here "float64", there "float32"; training.steps: here 30, there 20$',
+            'training.dtype: here "float64", there "float32"; training.steps: here 30, there 20',
         ),
-        ({"training": {"steps": 20.0, "dtype": "float32"}}, "training.steps: here 20.0, there 20$"),
-        ({"seeds": [0, 1]}, "seeds.2: here absent, there 2$"),
-        ({"seeds": [3, 4, 5], "new": {}}, "seeds.1: here 4, there 1 and 1 more$"),
+        ({"training": {"steps": 20.0, "dtype": "float32"}}, "training.steps: here 20.0, there 20"),
+        ({"eval_steps": [0, 10]}, "eval_steps.2: here absent, there 20"),
+        ({"eval_steps": [3, 4, 5], "new": {}}, "eval_steps.1: here 4, there 10; eval_steps.2: .* and 1 more"),
         ({"model": None}, "model: here null, there absent; model.sizes.0: here absent, there 3"),
     ],
 )
 def test_another_configuration_is_refused_by_its_differences(whole, change, said):
     before = contents(whole.path)
-    with pytest.raises(ValueError, match="configuration must be that of the store .*, but differs in .*" + said):
+    with pytest.raises(
+        ValueError,
+        match="configuration must be that of the store .*, but differs in .*" + said + ".*: only seeds and configs may",
+    ):
         Store.open(whole.path, CONFIGURATION | change, UNITS)
     assert contents(whole.path) == before
 
 
-def test_other_units_are_refused(whole):
-    with pytest.raises(ValueError, match=f'differs in unit.5: here absent, there "{UNITS[5]}"$'):
-        Store.open(whole.path, CONFIGURATION, UNITS[:5])
+def test_a_store_keeps_its_units_and_says_whether_they_answer_a_request(whole):
+    other = CONFIGURATION | {"seeds": [7, 8], "configs": {"lr": [0.1]}}
+    for configuration, units in ((CONFIGURATION, UNITS), (CONFIGURATION, UNITS[:5]), (other, UNITS)):
+        store = Store.open(whole.path, configuration, units)
+        assert store.units == tuple(UNITS)
+        assert store.configuration == CONFIGURATION
+        assert store.answers(configuration, units) == (configuration == CONFIGURATION and units == UNITS)
 
 
 @pytest.mark.parametrize(
@@ -434,6 +536,7 @@ def test_a_truncated_part_is_found_at_every_length(copied):
 
 def test_a_flipped_bit_is_found_at_every_byte(copied, monkeypatch):
     monkeypatch.setattr(copied, "_parts", {part(copied).name: UNITS[0]})  # the others need no look, again and again
+    monkeypatch.setattr(copied, "units", (UNITS[0],))
     for path in set(copied.path.glob("*.parquet")) - {part(copied)}:
         path.unlink()
     missed = [at for at in flipped(part(copied)) if len(copied.verify()) != 1]
@@ -658,11 +761,11 @@ def test_of_two_configurations_the_first_keeps_the_folder(tmp_path, monkeypatch)
 
     def slower(path, manifest):
         monkeypatch.setattr(store_module, "_make", make)
-        Store.open(path, CONFIGURATION | {"seeds": [7]}, UNITS)
+        Store.open(path, CONFIGURATION | {"eval_steps": [7, 10, 20]}, UNITS)
         make(path, manifest)
 
     monkeypatch.setattr(store_module, "_make", slower)
-    with pytest.raises(ValueError, match=r"differs in seeds\.0: here 0, there 7"):
+    with pytest.raises(ValueError, match=r"differs in eval_steps\.0: here 0, there 7"):
         Store.open(tmp_path / "store", CONFIGURATION, UNITS)
     assert list(contents(tmp_path / "store")) == [MANIFEST]
 
@@ -800,14 +903,15 @@ def test_export_as_parquet_reads_back(whole, tmp_path):
 
 def test_export_finds_a_type_for_columns_of_objects(tmp_path):
     columns = {"whole": [5, NAN], "number": [5, 0.5], "word": ["a", NAN], "truth": [NAN, True], "mixed": [0.5, "b"]}
-    store = Store.open(tmp_path / "store", CONFIGURATION, UNITS[:1])
-    store.write(UNITS[0], pd.DataFrame({name: pd.Series(of, dtype=object) for name, of in columns.items()}))
+    store = Store.open(tmp_path / "store", CONFIGURATION, UNITS[:2])
+    for unit, values in zip(UNITS, (columns, {name: [NAN, NAN] for name in columns}), strict=False):
+        store.write(unit, pd.DataFrame({name: pd.Series(of, dtype=object) for name, of in values.items()}))
     store.export(tmp_path / "all.parquet")
     table = parquet.read_table(tmp_path / "all.parquet")
     assert [str(kind) for kind in table.schema.types] == ["int64", "double", "string", "bool", "string"]
-    assert table.to_pydict() == columns | {"whole": [5, None], "word": ["a", None], "truth": [None, True]} | {
-        "mixed": ["0.5", "b"]
-    }
+    expected = {"whole": [5, None], "number": [5, 0.5], "word": ["a", None], "truth": [None, True]}
+    expected |= {"mixed": ["0.5", "b"]}
+    assert table.to_pydict() == {name: [*of, None, None] for name, of in expected.items()}
 
 
 def test_export_twice_gives_the_same_bytes_and_replaces(whole, tmp_path):

@@ -491,19 +491,31 @@ def test_a_frame_from_a_store_is_that_from_memory(tmp_path):
 
 def test_a_store_of_another_sweep_is_refused_and_the_difference_named(tmp_path):
     opts = [lnb.SGD(0.1), lnb.SGD(0.2)]
-    sweep = partial(lnb.sweep, MODELS["perceptron"], problem(), store=tmp_path / "store", **HOW)
-    sweep(opts, seeds=2)
-    for args, how, name in (
-        ((opts,), {"seeds": 3}, "seeds.2"),
-        ((opts[:1],), {"seeds": 2}, "configs.*1: here absent"),
-        (([opts[0], lnb.SGD(0.3)],), {"seeds": 2}, "configs.lr.1: here 0.3, there 0.2"),
-        ((opts,), {"seeds": 2, "batch_size": 5}, "training.batch_size: here 5"),
-        ((opts,), {"seeds": 2, "eval_at": []}, "eval_steps"),
+    model, how = MODELS["perceptron"], {"seeds": 2, "store": tmp_path / "store", **HOW}
+    lnb.sweep(model, problem(), opts, **how)
+    for change, name in (
+        ({"batch_size": 5}, "training.batch_size: here 5, there"),
+        ({"steps": STEPS + 1}, "training.steps: here"),
+        ({"dtype": "float64"}, "training.dtype: here"),
+        ({"eval_rows": 7}, "training.eval_rows: here 7"),
+        ({"eval_at": []}, "eval_steps"),
     ):
-        with pytest.raises(ValueError, match=f"configuration must be that of the store .*{name}"):
-            lnb.sweep(MODELS["perceptron"], problem(), *args, store=tmp_path / "store", **{**HOW, **how})
+        for request in ({}, {"seeds": [5]}):
+            with pytest.raises(ValueError, match=f"configuration must be that of the store .*{name}"):
+                lnb.sweep(model, problem(), opts, **how | change | request)
     with pytest.raises(ValueError, match="data: here"):
-        lnb.sweep(MODELS["perceptron"], problem(3, 1), opts, seeds=2, store=tmp_path / "store", **HOW)
+        lnb.sweep(model, problem(3, 1), opts, **how)
+    with pytest.raises(ValueError, match=r"model.*: here"):
+        lnb.sweep(MODELS["deep"], problem(), opts, **how)
+    assert sorted(path.suffix for path in (tmp_path / "store").iterdir()) == [".json", ".parquet"]
+
+
+def test_a_store_whose_runs_may_have_other_bits_is_refused(tmp_path, monkeypatch):
+    how = {"store": tmp_path / "store", **HOW}
+    lnb.sweep(MODELS["perceptron"], problem(), [lnb.SGD(0.1)], seeds=1, **how)
+    monkeypatch.setattr("lookahead_nb.training.setup.FORMULAS_ID", "another")
+    with pytest.raises(ValueError, match=r"training\.formulas: here 'another', there"):
+        lnb.sweep(MODELS["perceptron"], problem(), [lnb.SGD(0.1)], seeds=2, **how)
 
 
 def test_data_may_be_a_function_of_the_seed():

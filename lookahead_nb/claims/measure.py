@@ -18,6 +18,7 @@ from lookahead_nb.claims import statistics
 from lookahead_nb.claims.arms import Arm, with_parameters
 from lookahead_nb.claims.metrics import METRICS, Curves
 from lookahead_nb.claims.tasks import Problem
+from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import SUBSETS, permutation
 from lookahead_nb.optimizers import AdamW, Lookahead
 from lookahead_nb.theory.escapes import crossings
@@ -447,7 +448,7 @@ class _Sweeps:
         """Return the rows of different optimizers as ``sweep`` orders them."""
         store = None
         if self.store is not None:
-            key = [problem.fields, problem.fingerprint, [opt.settings() for opt in different], list(seeds)]
+            key = [FORMULAS_ID, problem.fields, problem.fingerprint, [opt.settings() for opt in different], list(seeds)]
             store = Path(self.store) / sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         report = lambda done, _: self.report(self.done + done, self.total)  # noqa: E731
         rows = sweep(configs=different, seeds=seeds, store=store, progress=report, **problem.training())

@@ -32,7 +32,7 @@ class OneRun:
     params : (n,) array
         Changed in place.
     state : State
-        From ``opt.init(params)``, changed in place.
+        That of these weights, fresh or after ``state.t`` steps of a run; changed in place.
     rows : Rows
     """
 
@@ -45,8 +45,9 @@ class OneRun:
             arrays = arrays._replace(slow=np.empty_like(params))
         self.weights = bundles.Weights(params, np.empty_like(params), *arrays)
         self.syncs = _syncs_of_one_run(opt, setup, numbers, params)
-        self.scalars = StepScalars(opt, width)
-        self.results, self.diverged_at, self.taken = setup.blank_results(1), np.full(1, -1), 0
+        self.first = self.taken = state.t
+        self.scalars = StepScalars(opt, width, state.t, state.carried)
+        self.results, self.diverged_at = setup.blank_results(1), np.full(1, -1)
         self.evaluation = bundles.evaluation_of(rows, setup.eval_steps, self.results, self.diverged_at)
 
     @property
@@ -74,7 +75,8 @@ class OneRun:
         """Bring the clock of the state, and the slow steps that it remembers, to where the run has ended."""
         period = int(self.syncs.period)
         slow_steps = np.resize(self.syncs.slow_steps[:, 0], self.taken // period).tolist() if period else []
-        self.state.arrive(self.taken, self.scalars.carried_after(self.taken), slow_steps)
+        new = slow_steps[self.first // period :] if period else []
+        self.state.arrive(self.taken, self.scalars.carried_after(self.taken), new)
 
 
 def train_network(
@@ -88,7 +90,7 @@ def train_network(
     snapshot_at: Collection[int] = (),
     snapshot: Callable[[], None] | None = None,
 ) -> Outcome:
-    """Train one network from these weights, in place.
+    """Train one network from these weights up to the last step of the setup, in place.
 
     Parameters
     ----------
@@ -97,7 +99,8 @@ def train_network(
     params : (n,) array
         The weights, changed in place.
     state : State
-        From ``opt.init(params)``, changed in place; the slow steps of its syncs are added to it.
+        From ``opt.init(params)``, or after ``state.t`` steps of the run, from where it continues. Changed in place; the
+        slow steps of its syncs are added to it.
     keep_going : function
         Called ahead of every stretch of ``Setup.stretches``; returning False stops the run.
     snapshot_at : steps
@@ -114,7 +117,7 @@ def train_network(
     run = OneRun(setup, opt, params, state, rows)
     work = np.empty(network.work_size(model.sizes, max(setup.training.batch_size, network.ROWS_AT_ONCE)), setup.dtype)
     arguments = bundles.network_of(model, width), bundles.batches_of(rows, setup.training.batch_size, seed)
-    for first, last in setup.stretches(rows, ends=snapshot_at):
+    for first, last in setup.stretches(rows, ends=snapshot_at, first=run.first):
         if run.diverged or not keep_going():
             break
         run.advance(runs.advance, first, last, *arguments, work)
@@ -143,7 +146,7 @@ def train_on_landscape(
         One for each run.
     seed : int
     params, states : lists
-        One item for each run, changed in place.
+        One item for each run, changed in place. All states have taken the same number of steps.
     keep_going, snapshot_at
         As in :func:`train_network`.
     snapshot : function, optional
@@ -159,7 +162,7 @@ def train_on_landscape(
     surface = bundles.surface_of(model, setup.dtype.type)
     most = min(setup.steps, max(1, NUMBERS_AT_ONCE // model.size))
     normals = np.empty((most, model.size if model.noise.any() else 0))
-    for first, last in setup.stretches(rows, most, snapshot_at):
+    for first, last in setup.stretches(rows, most, snapshot_at, first=runs_[0].first):
         if not keep_going():
             break
         surfaces.draw(np.uint64(seed), first, normals[: last - first])

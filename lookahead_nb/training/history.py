@@ -104,3 +104,31 @@ def histories(
     columns["status"] = pd.Series(("ok", "diverged")).take(late.astype(int)).array
     columns["diverged_at"] = np.where(diverged_at[run] < 0, np.nan, diverged_at[run])
     return pd.concat([frame, pd.DataFrame(columns)], axis=1)
+
+
+def stored_results(setup: Setup, frame: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return what :func:`histories` made a frame of.
+
+    Parameters
+    ----------
+    setup : Setup
+        That of the frame.
+    frame : frame
+        Whole histories of runs, in any order.
+
+    Returns
+    -------
+    run_ids : list of str
+    results, diverged_at : arrays
+        As in ``setup.Outcome``, in the order of run_ids.
+    """
+    import pandas as pd
+
+    run, run_ids = pd.factorize(frame["run"])
+    results, diverged_at = setup.blank_results(len(run_ids)), np.full(len(run_ids), -1)
+    at, kind = np.searchsorted(setup.eval_steps, frame["step"]), (frame["weights"] == KINDS[1]).to_numpy(np.int64)
+    for measure, name in enumerate(("loss", "accuracy")):
+        for i, split in enumerate(SPLITS):
+            results[run, at, kind, i, measure] = frame[f"{split}_{name}"]
+    diverged_at[run] = frame["diverged_at"].fillna(-1)
+    return run_ids.tolist(), results, diverged_at

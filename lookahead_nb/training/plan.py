@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from lookahead_nb.checks import whole_number
 from lookahead_nb.kernels.cpu.lanes import lanes_of
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training import engine_cpu
-from lookahead_nb.training.history import histories, settings_frame, slow_rows
+from lookahead_nb.training.history import histories, settings_frame, slow_rows, stored_results
 from lookahead_nb.training.setup import HIGHEST_SEED, Outcome, Rows, Setup, always
 from lookahead_nb.training.store import ORDER
 
@@ -124,28 +124,52 @@ class Plan:
         frame = histories(self.setup, self.settings, self.has_slow, *runs)
         return self.frame_rows * float(frame.memory_usage(index=False, deep=True).sum()) / len(frame)
 
-    def configuration(self) -> dict[str, Any]:
+    def configuration(self, seed: int | None = None) -> dict[str, Any]:
         """Return everything that the results depend on, for the manifest of a store.
+
+        Parameters
+        ----------
+        seed : int, optional
+            The seed whose data is named; the first one by default.
 
         Returns
         -------
         dict
             Nested.
         """
-        data = self.setup.rows(self.seeds[0]).fingerprint
+        data = _rows(self.setup, self.seeds[0] if seed is None else seed, self.task).fingerprint
         configs = self.settings.astype(object).where(self.settings.notna(), None).to_dict("list")  # JSON has no NaN
         settings = {"eval_steps": self.setup.eval_steps.tolist(), "configs": configs}
         return self.setup.settings() | {"data": data, "seeds": self.seeds} | settings
 
     @cached_property
     def units(self) -> list[Unit]:
-        """The units; the runs of one kernel and seed are neighbours."""
-        groups_in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.work_of_a_run), 1, -(-self.size // (16 * UNITS))))
+        """The units of all runs; the runs of one kernel and seed are neighbours."""
+        return self.units_of(range(self.size))
+
+    def units_of(self, runs: Collection[int], request: str = "") -> list[Unit]:
+        """Return the units of some runs; the runs of one kernel and seed are neighbours.
+
+        Parameters
+        ----------
+        runs : numbers
+            Of the runs, in the order of the rows: by configuration, then seed.
+        request : str
+            Makes the names of the units those of one request for a store.
+
+        Returns
+        -------
+        list of Unit
+        """
+        most = max(1, -(-len(runs) // (16 * UNITS)))
+        groups_in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.work_of_a_run), 1, most))
         in_one = min(UNIT_RUNS, 16 * groups_in_one)
         common = self.setup.settings() | {"eval": self.setup.eval_steps.tolist()}
-        base = hashlib.sha256(json.dumps(common | ({"task": self.task} if self.task else {})).encode())
-        settings, units, runs = [json.dumps(opt.settings()) for opt in self.configs], [], self._in_order(in_one)
-        while part := list(itertools.islice(runs, in_one)):
+        common |= {name: value for name, value in (("task", self.task), ("request", request)) if value}
+        base = hashlib.sha256(json.dumps(common).encode())
+        settings, units = [json.dumps(opt.settings()) for opt in self.configs], list[Unit]()
+        in_order = self._in_order(runs, in_one)
+        while part := list(itertools.islice(in_order, in_one)):
             name = base.copy()
             name.update(json.dumps([[seed, settings[i]] for seed, i in part]).encode())
             which, seeds = [i for _, i in part], [seed for seed, _ in part]
@@ -154,15 +178,20 @@ class Plan:
             units.append(Unit(name.hexdigest()[:32], self.setup, opts, seeds, np.array(which), work, self.task))
         return units
 
-    def _in_order(self, in_one: int) -> Iterator[tuple[int, int]]:
+    def _in_order(self, runs: Collection[int], in_one: int) -> Iterator[tuple[int, int]]:
         """Yield (seed, configuration): few seeds at a time, kernel by kernel, so that units can fill all lanes."""
+        wanted = np.zeros((len(self.configs), len(self.seeds)), bool)
+        wanted.flat[np.fromiter(runs, np.int64)] = True
         by_kernel: dict[tuple, list[int]] = {}
-        for i in sorted(range(len(self.configs)), key=lambda i: self._neighbours(self.configs[i])):
+        for i in sorted(np.flatnonzero(wanted.any(axis=1)).tolist(), key=lambda i: self._neighbours(self.configs[i])):
             by_kernel.setdefault(self.configs[i].kernel, []).append(i)
-        at_once = -(-in_one // min(map(len, by_kernel.values())))
-        for first in range(0, len(self.seeds), at_once):
+        at_once = -(-in_one // min(map(len, by_kernel.values()), default=1))
+        places = np.flatnonzero(wanted.any(axis=0)).tolist()
+        for first in range(0, len(places), at_once):
             for members in by_kernel.values():
-                yield from itertools.product(self.seeds[first : first + at_once], members)
+                for place, i in itertools.product(places[first : first + at_once], members):
+                    if wanted[i, place]:
+                        yield self.seeds[place], i
 
     @staticmethod
     def _neighbours(opt: Optimizer) -> tuple:
@@ -192,6 +221,46 @@ class Plan:
         runs = (column[sort] for column in (which, run_ids, seeds, results, diverged_at))
         frame = histories(self.setup, self.settings, self.has_slow, *runs)
         return frame.assign(**{ORDER: frame["run"].map(pd.Series(order, run_ids))})
+
+    def run_ids(self, seeds: Collection[int]) -> dict[tuple[str, str], int]:
+        """Return the numbers of the runs of some seeds, by task and run as in the rows.
+
+        Parameters
+        ----------
+        seeds : ints
+            Their data is loaded.
+
+        Returns
+        -------
+        dict of (str, str) to int
+        """
+        numbers = {}
+        for place, seed in enumerate(self.seeds):
+            if seed in seeds:
+                rows = _rows(self.setup, seed, self.task)
+                for i, opt in enumerate(self.configs):
+                    numbers[self.task, self.setup.run_id(opt, seed, rows)] = i * len(self.seeds) + place
+        return numbers
+
+    def stored(self, rows: pd.DataFrame, numbers: dict[tuple[str, str], int]) -> list[tuple[Unit, tuple]]:
+        """Return rows of a store as a trained unit.
+
+        Parameters
+        ----------
+        rows : frame
+            Whole histories of runs of this plan, from :meth:`rows` of this plan or another one.
+        numbers : dict
+            Of :meth:`run_ids`.
+
+        Returns
+        -------
+        list of (Unit, result)
+            One, as :meth:`rows` accepts it.
+        """
+        result = stored_results(self.setup, rows)
+        which, places = np.divmod([numbers[self.task, run] for run in result[0]], len(self.seeds))
+        opts, seeds = [self.configs[i] for i in which], [self.seeds[place] for place in places]
+        return [(Unit("", self.setup, opts, seeds, which, 0.0, self.task), result)]
 
 
 def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[list[str], np.ndarray, np.ndarray]:

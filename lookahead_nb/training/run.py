@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from lookahead_nb.training.setup import (
     Setup,
     Training,
     always,
+    check_horizon,
     check_optimizer,
     rising_steps,
 )
@@ -56,6 +58,11 @@ class Run:
         That of the data set; None for a landscape.
     classes : (n_classes,) array or None
         The labels that :meth:`predict` returns; None for a landscape.
+    seed : int
+    setup : training.setup.Setup
+        All else that the run depends on, its data included; :meth:`train` continues with it.
+    outcome : training.setup.Outcome
+        The results from which the history is made.
 
     Examples
     --------
@@ -73,12 +80,56 @@ class Run:
     model: Model
     scaling: Scaling | None
     classes: np.ndarray | None
+    seed: int
+    setup: Setup
+    outcome: Outcome
 
     @property
     def slow(self) -> np.ndarray | None:
         """The slow weights at the end, for Schedule-Free the average; None where there are none."""
         slow = self.state.optimizer.slow_from(self.params, self.state)
         return None if slow is None else readonly(slow)
+
+    @default_errors
+    def train(self, more_steps: int) -> Run:
+        """Continue this run and return the longer one; this one stays as it is.
+
+        History, params and state are bit-for-bit those of one run of all steps, at any phase between two syncs. The
+        history has the evaluations of that run: every ``eval_every`` steps, or at the steps of ``eval_at``, and at the
+        end.
+
+        Parameters
+        ----------
+        more_steps : int
+            At least 1.
+
+        Returns
+        -------
+        Run
+
+        Raises
+        ------
+        TypeError, ValueError
+            If more_steps is no such number, the learning rate has fallen to 0 ahead of the new end, the state has been
+            changed since training, or the run was trained on a GPU.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(0.5), steps=1, eval_every=1)
+        >>> run.train(1).history["train_loss"].tolist()
+        [0.5, 0.125, 0.03125]
+        """
+        opt, taken = self.state.optimizer, int(self.outcome.taken[0])
+        steps = self.setup.steps + whole_number("more_steps", more_steps, 1)
+        check_horizon(opt, steps)
+        if self.setup.training.backend != "cpu":
+            raise ValueError(f"train can only continue a run of backend='cpu', got {self.setup.training.backend!r}")
+        if self.state.t != taken:
+            raise ValueError(f"state must be as training has left it, at step {taken}, got one at step {self.state.t}")
+        setup = replace(self.setup, training=replace(self.setup.training, steps=steps))
+        params, state = self.params.copy(), copy.deepcopy(self.state, {id(opt): opt})
+        return _trained(setup, opt, self.seed, params, state, self)
 
     def predict(self, X: Any, *, weights: str = "fast") -> np.ndarray:
         """Return the label of the most probable class of each raw row.
@@ -240,15 +291,28 @@ def train(
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
     setup.accepted("opt", opt)
     setup = setup.for_seed(seed)
-    rows = setup.rows(seed)
     params = model.init(seed, setup.dtype)
-    state = opt.init(params)
-    results, diverged_at, _ = train_in_place(setup, opt, seed, rows, params, state)
+    return _trained(setup, opt, seed, params, opt.init(params))
+
+
+def _trained(
+    setup: Setup, opt: Optimizer, seed: int, params: np.ndarray, state: State, shorter: Run | None = None
+) -> Run:
+    """Train these weights in place and return the run, whose first steps are those of a shorter one."""
+    rows = setup.rows(seed)
+    if shorter is None or shorter.diverged_at is None:
+        outcome = train_in_place(setup, opt, seed, rows, params, state)
+    else:
+        outcome = shorter.outcome._replace(results=setup.blank_results(1))
+    if shorter is not None:
+        _, here, there = np.intersect1d(setup.eval_steps, shorter.setup.eval_steps, return_indices=True)
+        outcome.results[:, here] = shorter.outcome.results[:, there]
+    diverged_at = None if outcome.diverged_at[0] < 0 else int(outcome.diverged_at[0])
     run_ids = [setup.run_id(opt, seed, rows)]
     runs = settings_frame([opt]), slow_rows([opt]), np.array([0]), run_ids, [seed]
-    history = histories(setup, *runs, results, diverged_at)
+    history = histories(setup, *runs, outcome.results, outcome.diverged_at)
     scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
-    return Run(history, params, state, None if diverged_at[0] < 0 else int(diverged_at[0]), model, scaling, classes)
+    return Run(history, params, state, diverged_at, setup.model, scaling, classes, seed, setup, outcome)
 
 
 def train_in_place(

@@ -18,6 +18,7 @@ import numpy as np
 
 from lookahead_nb.checks import float_dtype, one_of, whole_number
 from lookahead_nb.datasets import Dataset, stratified_rows
+from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import STREAM_ID
 from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
@@ -306,7 +307,7 @@ class Setup:
         return 2.0 * (1 + slow) * self.model.size * int(rows.bounds[-1])
 
     def stretches(
-        self, rows: Rows, most: int = STEPS_AT_ONCE, ends: Collection[int] = (), *, alone: float = 1
+        self, rows: Rows, most: int = STEPS_AT_ONCE, ends: Collection[int] = (), *, first: int = 0, alone: float = 1
     ) -> Iterator[tuple[int, int]]:
         """Yield the stretches in which a run is trained; between two of them it can be stopped.
 
@@ -318,6 +319,8 @@ class Setup:
             The most steps of a stretch.
         ends : steps
             At each of them a stretch ends.
+        first : int
+            Steps that are taken already.
         alone : float
             So many runs alone take as long as the runs of this stretch side by side.
 
@@ -328,7 +331,7 @@ class Setup:
         """
         most = min(most, STEPS_AT_ONCE)
         evaluated, cost = self.eval_steps[1:], self._evaluation(rows, slow=True) / self._operations_of_a_step
-        at_once, first = OPERATIONS_AT_ONCE / alone / self._operations_of_a_step, 0  # work, in that of a step
+        at_once = OPERATIONS_AT_ONCE / alone / self._operations_of_a_step  # work, in that of a step
         for end in sorted({*ends, self.steps} - {0}):
             while first < end:
                 last = min(first + int(np.clip(at_once, 1, most)), end)
@@ -351,7 +354,7 @@ class Setup:
         """
         run = self.training
         training: dict[str, object] = {"steps": run.steps, "batch_size": run.batch_size, "eval_rows": run.eval_rows}
-        training |= {"dtype": str(run.dtype), "stream": STREAM_ID}
+        training |= {"dtype": str(run.dtype), "stream": STREAM_ID, "formulas": FORMULAS_ID}
         training |= {"backend": run.backend} if run.backend != "cpu" else {}  # results may differ in bits there
         return {"model": self.model.settings(), "training": training}
 
@@ -450,6 +453,28 @@ def check_optimizer(name: str, opt: Any) -> Optimizer:
     if not isinstance(opt, Optimizer):
         raise TypeError(f"{name} must be an inner optimizer or Lookahead, got {opt!r}")
     return opt
+
+
+def check_horizon(opt: Optimizer, steps: int) -> None:
+    """Refuse an optimizer whose learning rate falls to 0 ahead of the end of a longer run.
+
+    Parameters
+    ----------
+    opt : Optimizer
+    steps : int
+        Those of the longer run.
+
+    Raises
+    ------
+    ValueError
+        If the schedule has fewer steps.
+    """
+    schedule = opt.inner.schedule
+    if schedule.steps is not None and schedule.steps < steps:
+        raise ValueError(
+            f"lr must be above 0 in all {steps} steps to train longer, got the {schedule.kind} schedule of "
+            f"{schedule.steps} steps: train from the start with a schedule of {steps}"
+        )
 
 
 def rising_steps(name: str, steps: Any) -> list[int]:

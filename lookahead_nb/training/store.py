@@ -1,20 +1,27 @@
 """The store of a sweep: a folder of immutable parquet parts, one for each unit of runs, bound to one configuration.
 
+Later requests may ask for other seeds and optimizers. Each one that needs further runs adds a manifest, which lists the
+parts that are stored by then and the units to come; no file is ever changed.
+
 A part is complete or absent: it is written under another name, synced to the disk and renamed. So processes may be
 killed at any moment and may share a store; the next one trains the missing units. Every file holds a checksum, its own
 sha256, which reveals any changed bit. Equal rows give equal bytes.
+
+Nothing in a file depends on the version of pandas. Text is stored as text, whether pandas keeps it as ``str`` or as
+objects, and is read as the text of the installed pandas.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import pathlib
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from secrets import token_hex
@@ -30,10 +37,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+REQUESTED = ("seeds", "configs")  # the keys of a configuration that may differ between requests
 HEADER = "lookahead_nb"  # the key of a part's header among the metadata of parquet
+RUN = ("task", "run", "seed")  # the columns that identify a run
 ORDER = "order"  # the column that sorts the rows of all parts, stably; it is not shown
 SHOWN = 3  # differences, names and columns that a message lists
 
+TEXT = "str"  # the dtype under which parts store text, in any version of pandas
 DAMAGED = "damaged, its sha256 is not the checksum that it holds"
 
 _BLANK = b"sha256:" + b"0" * 64
@@ -41,6 +51,7 @@ _CLAIM = "0" * 16  # the token of a folder that holds the manifest of the proces
 _UNSUPPORTED = {getattr(errno, name, 0) for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF", "EISDIR")}
 _UNSUPPORTED |= {errno.EACCES, errno.EPERM}  # a folder may also be closed to reading, and on Windows each one is
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")
+_ADDED = re.compile(r"manifest\.([1-9][0-9]*)\.json")  # the manifest of a later request
 _KINDS = {bool: "truth", int: "whole", float: "number", str: "text"}
 
 
@@ -56,11 +67,15 @@ class Store:
     path : pathlib.Path
         The folder.
     configuration : dict
-        Everything that the results depend on, nested.
+        Everything that the results depend on, nested; seeds and configs are those of the last request.
     units : tuple of str
-        The names of all units, in the order of the plan.
+        The names of all units, those of earlier requests first, in the order of the plan.
+    added : tuple of str
+        Those of the last request alone.
     sha256 : str
         The hash of the configuration.
+    number : int
+        The number of the last request that needed further runs; 0 for the one that made the store.
     machine : dict
         The machine that made the store, as in :func:`lookahead_nb.provenance.machine`.
 
@@ -79,14 +94,27 @@ class Store:
     >>> folder.cleanup()
     """
 
-    def __init__(self, path: pathlib.Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: pathlib.Path, manifests: dict[int, dict[str, Any]]) -> None:
         self.path = path
-        self.configuration: dict[str, Any] = manifest["configuration"]
-        self.units: tuple[str, ...] = tuple(manifest["units"])
-        self.sha256: str = manifest["sha256"]
-        self.machine: dict[str, Any] = manifest["machine"]
-        self._parts = {_name(unit): unit for unit in self.units}
+        self.number = max(manifests)
+        first, last = manifests[0], manifests[self.number]
+        self.configuration: dict[str, Any] = last["configuration"]
+        self.units: tuple[str, ...] = tuple(last["units"])
+        self.added: tuple[str, ...] = tuple(last["added"]) if self.number else self.units
+        self.sha256: str = last["sha256"]
+        self._made_for: dict[str, Any] = first["configuration"]
+        self.machine: dict[str, Any] = first["machine"]
+        self._order: int = last.get("order", 0)  # that of the first row of the last request
+        self._parts = {_name(unit): unit for manifest in manifests.values() for unit in manifest["units"]}
+        self._sha256s = {manifest["sha256"] for manifest in manifests.values()} | {*last.get("earlier", ())}
         self._dtypes: dict[str, str] | None = None
+        self._chosen: tuple[str, ...] | None = None
+        self._arranged: Callable[[str, pd.DataFrame], pd.DataFrame] | None = None
+
+    @property
+    def first_seed(self) -> int:
+        """The first seed of the request that made the store; every configuration names the data of this seed."""
+        return int(self._made_for["seeds"][0])
 
     @classmethod
     def open(
@@ -103,9 +131,10 @@ class Store:
             The folder; ~ is the home folder.
         configuration : dict, optional
             Everything that the results depend on, nested, of values that JSON can hold. It must equal that of an
-            existing store. None only opens an existing store.
+            existing store, except in ``REQUESTED``, see :meth:`extend`. None only opens an existing store.
         units : iterable of str, optional
             The names of all units, 16 to 64 hex digits each, in the order of the plan; required with a configuration.
+            An existing store keeps its own.
 
         Returns
         -------
@@ -129,10 +158,96 @@ class Store:
                 if not expected:
                     raise FileNotFoundError(f"{path} holds no {MANIFEST}")
                 _make(path, expected)
-            manifest = _load_manifest(path)
+            manifests = _load_manifests(path)
         if expected:
-            _compare(path, expected, manifest)
-        return cls(path, manifest)
+            _compare(path, expected["configuration"], manifests[0]["configuration"])
+        return cls(path, manifests)
+
+    def answers(self, configuration: dict[str, Any], units: Iterable[str]) -> bool:
+        """Return whether the units of the last request are these, of this configuration.
+
+        Parameters
+        ----------
+        configuration, units
+            As in :meth:`open`.
+
+        Returns
+        -------
+        bool
+        """
+        return _canonical(configuration)[1] == self.sha256 and self.added == tuple(units)
+
+    def extend(self, configuration: dict[str, Any], units: Iterable[str], order: int) -> Store:
+        """Add units for a request with other seeds or configs; what is stored stays.
+
+        Of several processes that extend a store at once, the first one wins.
+
+        Parameters
+        ----------
+        configuration, units
+            As in :meth:`open`. No unit may be one of an earlier request.
+        order : int
+            Added to the column ``order`` of these units: larger than any that is stored, so that their rows come last.
+
+        Returns
+        -------
+        Store
+            The store with the request that has won: see :meth:`answers`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or form, or the configuration differs in more than ``REQUESTED``.
+        OSError
+            If the folder cannot be read or written.
+        """
+        added = _manifest(configuration, units)
+        _compare(self.path, added["configuration"], self.configuration)
+        with _explained(f"the store {self.path} cannot be read"):
+            present = _files(self.path)
+        more = {"order": order, "earlier": sorted(self._sha256s), "added": added["units"]}
+        added["units"] = [unit for name, unit in self._parts.items() if name in present] + added["units"]
+        with _explained(f"the store {self.path} cannot be extended"):
+            _publish(self.path / f"manifest.{self.number + 1}.json", _written(added | more))
+        return Store.open(self.path)
+
+    def columns(self, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+        """Yield every stored unit, of any request, and some of its columns.
+
+        Parameters
+        ----------
+        names : list of str
+            Columns; those that a unit lacks are left out. ``order`` comes in addition.
+
+        Yields
+        ------
+        (str, pyarrow.Table)
+
+        Raises
+        ------
+        DamageError
+            If a part is damaged; the message names it.
+        OSError
+            If a part cannot be read.
+        """
+        with _explained(f"the store {self.path} cannot be read"):
+            present = _files(self.path)
+        for name, unit in self._parts.items():
+            if name in present:
+                yield unit, _table(self._load(unit), names)
+
+    def arrange(self, units: Iterable[str], arranged: Callable[[str, pd.DataFrame], pd.DataFrame]) -> None:
+        """Choose the rows that :meth:`frame` and :meth:`export` return.
+
+        Parameters
+        ----------
+        units : iterable of str
+            The stored units that hold them, of any request, in order.
+        arranged : function
+            ``(unit, frame) -> frame``, returns the rows to take from a unit. All frames must have the same columns and
+            dtypes, and their own ``order``.
+        """
+        self._chosen, self._arranged = tuple(units), arranged
 
     def done(self) -> set[str]:
         """Return the names of the units that are stored; only names of files are read.
@@ -147,7 +262,8 @@ class Store:
             If the folder cannot be read.
         """
         with _explained(f"the store {self.path} cannot be read"):
-            return {self._parts[name] for name in _files(self.path) if name in self._parts}
+            present = _files(self.path)
+        return {unit for unit in self.units if _name(unit) in present}
 
     def write(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None = None) -> None:
         """Write the rows of a unit as its part; do nothing if the part exists with the same rows.
@@ -157,8 +273,9 @@ class Store:
         unit : str
             A name of the plan.
         frame : frame
-            Columns of floats, whole numbers, truth values and strings, with NaN where a value does not apply. The
-            column ``order`` holds the places of the rows among those of the whole sweep.
+            Columns of floats, whole numbers, truth values and strings, with NaN where a value does not apply. Text
+            comes back in the dtype that pandas gives to text. The column ``order`` holds the places of the rows among
+            those of the whole sweep.
         trained_on : dict, optional
             The machine that trained the unit, as :func:`maker` returns it there; default: this one.
 
@@ -171,6 +288,8 @@ class Store:
         """
         if _name(unit) not in self._parts:
             raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, got {unit!r}")
+        if self._order and ORDER in frame:
+            frame = frame.assign(**{ORDER: frame[ORDER] + self._order})
         part = self._part(unit, frame, trained_on)
         path = self.path / _name(unit)
         problem = f"the store {self.path} could not keep unit {unit}"
@@ -178,7 +297,7 @@ class Store:
             if path.is_file():
                 stored = path.read_bytes()
                 if not self._damage(unit, stored):
-                    if self._part(unit, _rows(_table(stored), _header(stored)["dtypes"]), trained_on) != part:
+                    if not _same_rows(stored, part):
                         raise ValueError(f"{path} differs from the rows just computed: the runs do not repeat")
                     return
             with _appearing(path) as file:
@@ -186,6 +305,9 @@ class Store:
 
     def frame(self, columns: Collection[str] | None = None, *, partial: bool = False) -> pd.DataFrame:
         """Return the rows of all units in the order of the plan, with the values and dtypes that were written.
+
+        Runs that a later request has added follow those of earlier ones. Their columns and dtypes are then those of a
+        sweep over all configurations. The store that a sweep returns has the rows of that sweep alone.
 
         Parameters
         ----------
@@ -213,7 +335,13 @@ class Store:
         parts = list(self._tables(self._present(partial), columns))
         if not parts:
             return pd.DataFrame()
-        frame = _rows(pa.concat_tables([table for table, _ in parts]), parts[0][1]["dtypes"])
+        dtypes, frames = _merged(header for _, header in parts), []
+        shown = [name for name in dtypes if name != ORDER]
+        if unknown := [name for name in columns or () if name not in shown]:
+            raise ValueError(f"columns must be among {', '.join(shown)}, got {unknown[0]!r}")
+        for stored, alike in itertools.groupby(parts, key=lambda part: [*part[1]["dtypes"].items()]):
+            frames.append(_rows(pa.concat_tables([table for table, _ in alike]), dict(stored), dtypes))
+        frame = pd.concat(frames, ignore_index=True)
         if ORDER in frame:
             frame = frame.take(np.argsort(frame[ORDER].to_numpy(), kind="stable")).drop(columns=ORDER)
         frame = frame.reset_index(drop=True)
@@ -246,24 +374,21 @@ class Store:
         if path.resolve().parent == self.path.resolve():
             raise ValueError(f"path must lie outside of the store, got {path}")
         units = self._present(partial)
-        kinds: dict[str, set[str]] = {}
-        dtypes: dict[str, str] = {}
-        for _, header in self._tables(units, []):
-            dtypes = {name: dtype for name, dtype in header["dtypes"].items() if name != ORDER}
-            for name in dtypes:
-                kinds.setdefault(name, set()).update(header["kinds"][name])
-        frames = (_rows(table, dtypes) for table, _ in self._tables(units, list(dtypes)))
+        headers = [header for _, header in self._tables(units, [])]
+        dtypes = {name: dtype for name, dtype in _merged(headers).items() if name != ORDER}
+        kinds = {name: {kind for header in headers for kind in header["kinds"].get(name, ())} for name in dtypes}
+        frames = (_rows(table, header["dtypes"], dtypes) for table, header in self._tables(units, list(dtypes)))
         with _explained(f"{path} cannot be written"), _appearing(path) as file:
             (_write_csv if path.suffix == ".csv" else _write_parquet)(file, frames, dtypes, kinds)
 
     def verify(self, *, remove: bool = False) -> list[str]:
-        """Return the problems of the store: damaged, foreign and half-written files, and missing units.
+        """Return the problems of the store: damaged, unreadable, foreign and half-written files, and missing units.
 
         Parameters
         ----------
         remove : bool
-            True deletes damaged parts and half-written files, so that the next sweep trains those units again. Do not
-            use it while a sweep is running: its unfinished files are half-written too.
+            True deletes damaged and unreadable parts and half-written files, so that the next sweep trains those units
+            again. Do not use it while a sweep is running: its unfinished files are half-written too.
 
         Returns
         -------
@@ -277,16 +402,16 @@ class Store:
         """
         with _explained(f"the store {self.path} cannot be read"):
             names = sorted(_files(self.path) | {MANIFEST})
-        problems = []
+        problems, firsts = [], dict[str, tuple]()
         for name in names:
-            problem, ours = self._problem(name)
+            problem, ours = self._problem(name, firsts)
             if problem and ours and remove:
                 with _explained(f"{self.path / name} cannot be removed"):
                     shutil.rmtree(self.path / name) if (self.path / name).is_dir() else (self.path / name).unlink()
                 problem += " (removed)"
             if problem:
                 problems.append(f"{name}: {problem}")
-        missing = [unit for name, unit in self._parts.items() if name not in names]
+        missing = [unit for unit in self.units if _name(unit) not in names]
         if missing:
             problems.append(f"{len(missing)} of {len(self.units)} units are missing: {_few(missing)}")
         return problems
@@ -308,7 +433,8 @@ class Store:
         """
         _, pq = _arrow()
         done = self._present(partial=True)
-        rows, size, machines = 0, (self.path / MANIFEST).stat().st_size, []
+        manifests = [name for name in _files(self.path) if name == MANIFEST or _ADDED.fullmatch(name)]
+        rows, size, machines = 0, sum((self.path / name).stat().st_size for name in manifests), []
         for unit in done:
             path = self.path / _name(unit)
             try:
@@ -328,28 +454,35 @@ class Store:
 
     def _present(self, partial: bool) -> list[str]:
         """Return the units that are stored, in the order of the plan; refuse missing ones unless partial."""
-        done = self.done()
-        missing = [unit for unit in self.units if unit not in done]
-        if missing and not partial:
-            problem = f"{self.path} must hold all {len(self.units)} units, but {len(missing)} are missing"
+        with _explained(f"the store {self.path} cannot be read"):
+            present = _files(self.path)
+        units = self.units if self._chosen is None else self._chosen
+        done = [unit for unit in units if _name(unit) in present]
+        if (missing := len(units) - len(done)) and not partial:
+            problem = f"{self.path} must hold all {len(units)} units, but {missing} are missing"
             raise ValueError(f"{problem}: run the sweep again, which resumes, or ask for a partial result")
-        return [unit for unit in self.units if unit in done]
+        return done
 
     def _tables(
         self, units: Iterable[str], chosen: Collection[str] | None = None
     ) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Yield the arrow table and the header of each unit, with the chosen columns or all of them."""
-        first = None
+        firsts, seen = dict[str, tuple](), set[tuple]()
         for unit in units:
             part = self._load(unit)
             header = _header(part)
-            first = first or (unit, header["dtypes"])
-            if header["dtypes"] != first[1]:
-                raise ValueError(f"{self.path / _name(unit)} differs in its columns from {_name(first[0])}")
-            shown = [name for name in header["dtypes"] if name != ORDER]
-            if unknown := [name for name in chosen or [] if name not in shown]:
-                raise ValueError(f"columns must be among {', '.join(shown)}, got {unknown[0]!r}")
-            yield _table(part, chosen), header
+            if problem := _difference(_name(unit), header, firsts):
+                raise ValueError(f"{self.path / _name(unit)} {problem}")
+            if self._arranged is not None:
+                table, header = _encoded(self._arranged(unit, _rows(_table(part), header["dtypes"], header["dtypes"])))
+                yield (table if chosen is None else table.select(_among(table.column_names, chosen))), header
+                continue
+            table = _table(part, chosen)
+            if self.number:  # processes with different requests may have trained a run at the same time
+                runs = runs_of(_table(part, RUN).to_pandas())
+                table = table.filter([run not in seen for run in runs])
+                seen.update(runs)
+            yield table, header
 
     def _load(self, unit: str) -> bytes:
         with _explained(f"the store {self.path} cannot be read"):
@@ -363,18 +496,24 @@ class Store:
         advice = f'"lookahead-nb store verify {self.path} --remove" drops it, and the sweep trains it again'
         return DamageError(f"{self.path / _name(unit)} is {problem}: {advice}")
 
-    def _problem(self, name: str) -> tuple[str | None, bool]:
-        """Return the problem of a file of the folder, or None, and whether the file may be deleted."""
+    def _problem(self, name: str, firsts: dict[str, tuple]) -> tuple[str | None, bool]:
+        """Return the problem of a file of the folder, or None, and whether the file may be deleted.
+
+        For ``firsts`` see :func:`_difference`.
+        """
         try:
-            if name == MANIFEST:
-                same = _load_manifest(self.path)["sha256"] == self.sha256
+            if name == MANIFEST or _ADDED.fullmatch(name):
+                same = _load_manifest(self.path / name)["sha256"] in self._sha256s
                 return (None if same else "foreign, that of another configuration"), False
             if name in self._parts:
-                return self._damage(self._parts[name], (self.path / name).read_bytes()), True
+                part = (self.path / name).read_bytes()
+                if problem := self._damage(self._parts[name], part) or _unreadable(part):
+                    return problem, True
+                return _difference(name, _header(part), firsts), False
         except DamageError:
             return DAMAGED, False
         except OSError as error:
-            return f"unreadable ({_reason(error)})", name != MANIFEST
+            return f"unreadable ({_reason(error)})", name in self._parts
         if _TEMPORARY.fullmatch(name):
             return "half-written, by a process that was stopped", True
         return "foreign, no part of this sweep", False
@@ -388,7 +527,7 @@ class Store:
         header = _header(part)
         if header["format"] != FORMAT:
             return f"of format {header['format']}, not {FORMAT}"
-        if header["configuration"] != self.sha256:
+        if header["configuration"] not in self._sha256s:
             return "foreign, a part of another configuration"
         return None if header["unit"] == unit else f"foreign, the part of unit {header['unit']}"
 
@@ -397,20 +536,13 @@ class Store:
         pa, pq = _arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, got {list(frame)}")
-        columns = {name: _column(name, frame[name]) for name in frame}
+        table, columns = _encoded(frame)
         dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
             raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, got {dtypes}")
-        table = pa.table({name: values for name, (values, _) in columns.items()})
-        header = {
-            "format": FORMAT,
-            "unit": unit,
-            "configuration": self.sha256,
-            "machine": trained_on or maker(_gpu_of(self.configuration)),
-            "dtypes": dtypes,
-        }
-        header |= {"kinds": {name: kinds for name, (_, kinds) in columns.items()}, "seal": _BLANK.decode()}
+        header = {"format": FORMAT, "unit": unit, "configuration": self.sha256}
+        header |= {"machine": trained_on or maker(_gpu_of(self.configuration))} | columns | {"seal": _BLANK.decode()}
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
             writer.write_table(table)
@@ -458,8 +590,11 @@ def _arrow() -> list[Any]:
 # ---------------------------------------------------------------------------------------------------- columns and rows
 
 
-def _column(name: str, values: pd.Series) -> tuple[Any, list[str]]:
-    """Return a column as an arrow array, and the kinds of values that it holds, except NaN."""
+def _column(name: str, values: pd.Series) -> tuple[Any, str, list[str]]:
+    """Return a column as an arrow array, the dtype under which it is stored, and its kinds of values, except NaN.
+
+    Text is stored as "str" in any version of pandas. Other objects are stored as words of JSON.
+    """
     pa, _ = _arrow()
     if values.dtype == "object":
         plain = [value.item() if isinstance(value, np.generic) else value for value in values.to_numpy()]
@@ -467,32 +602,121 @@ def _column(name: str, values: pd.Series) -> tuple[Any, list[str]]:
         kinds = {_KINDS.get(type(value), "") for value in different.values() if value == value}  # NaN has no kind
         if "" in kinds:
             raise TypeError(f"column {name!r} must hold numbers, truth values, strings and NaN, got other objects")
+        if kinds == {"text"}:
+            return pa.array(plain, pa.string(), from_pandas=True), TEXT, ["text"]
         words = {key: json.dumps(value) for key, value in different.items()}
-        return pa.array([words[id(value)] for value in plain], pa.string()), sorted(kinds)
-    if values.dtype == "str":
-        return pa.array(values, pa.string(), from_pandas=True), ["text"]
+        return pa.array([words[id(value)] for value in plain], pa.string()), "object", sorted(kinds)
+    if values.dtype == TEXT:
+        return pa.array(values, pa.string(), from_pandas=True), TEXT, ["text"]
     if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "biuf":
         raise TypeError(f"column {name!r} must hold numbers, truth values or strings, got {values.dtype}")
     array = values.to_numpy()
     kind = {"b": "truth", "f": "number"}.get(values.dtype.kind, "whole")
-    return pa.array(array), [kind] * (kind != "number" or not np.isnan(array).all())  # NaN is a value here, not a null
+    kinds_ = [kind] * (kind != "number" or not np.isnan(array).all())  # NaN is a value here, not a null
+    return pa.array(array), str(values.dtype), kinds_
 
 
-def _rows(table: Any, dtypes: Mapping[str, str]) -> pd.DataFrame:
-    """Return an arrow table as the frame that was written."""
+def _encoded(frame: pd.DataFrame) -> tuple[Any, dict[str, Any]]:
+    """Return a frame as an arrow table, and what the header of a part says of its columns."""
+    pa, _ = _arrow()
+    columns = {name: _column(name, frame[name]) for name in frame}
+    dtypes = {name: dtype for name, (_, dtype, _) in columns.items()}
+    kinds = {name: kinds for name, (*_, kinds) in columns.items()}
+    return pa.table({name: values for name, (values, *_) in columns.items()}), {"dtypes": dtypes, "kinds": kinds}
+
+
+def _merged(headers: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return the columns of all parts with dtypes that hold their values, as pandas infers them from all together."""
+    found: dict[str, set[tuple[str, bool]]] = {}  # of each column: (dtype, whether it holds a value that is not NaN)
+    different = {json.dumps([header["dtypes"], header["kinds"]]): header for header in headers}
+    for header in different.values():
+        names, kinds, last = list(found), header["kinds"], -1
+        for name, dtype in header["dtypes"].items():
+            if name not in found:
+                names.insert(last + 1, name)
+            last = names.index(name)
+            found.setdefault(name, set()).add((TEXT if kinds[name] == ["text"] else dtype, bool(kinds[name])))
+        found = {name: found[name] for name in names}
+    for name, of in found.items():
+        if not all(name in header["dtypes"] for header in different.values()):
+            of.add(("float64", False))  # as pandas fills the column with NaN
+    return {name: _common(of) for name, of in found.items()}
+
+
+def _common(found: set[tuple[str, bool]]) -> str:
+    """Return the dtype of a column whose parts have these, each with whether it holds a value that is not NaN."""
+    if len(dtypes := {dtype for dtype, _ in found}) == 1:
+        return dtypes.pop()
+    valued = {dtype for dtype, holds in found if holds}
+    if valued == {TEXT}:
+        return TEXT
+    numbers = all(dtype not in (TEXT, "object", "bool") for dtype in valued)
+    return "float64" if numbers else "object"
+
+
+def _difference(name: str, header: dict[str, Any], firsts: dict[str, tuple]) -> str | None:
+    """Return in words how the columns of a part differ from those of the first part of its configuration, or None.
+
+    How a version of pandas kept text is no difference. ``firsts`` holds (name, header) of the first part.
+    """
+    first, other = firsts.setdefault(header["configuration"], (name, header))
+    ours, theirs = header["dtypes"], other["dtypes"]
+    same = list(ours) == list(theirs) and all(
+        dtype == theirs[column] or {dtype, theirs[column]} == {"object", TEXT} for column, dtype in ours.items()
+    )
+    return None if same else f"differs in its columns from {first}"
+
+
+def _unreadable(part: bytes) -> str | None:
+    """Return in words why the rows of an undamaged part cannot be read here, or None."""
+    try:
+        header = _header(part)
+        _rows(_table(part), header["dtypes"], _merged([header]))
+    except Exception as error:  # whatever pyarrow and pandas raise
+        return f"unreadable here ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+    return None
+
+
+def _same_rows(part: bytes, other: bytes) -> bool:
+    """Return whether two parts hold the same rows, in every bit."""
+    headers = [_header(data) for data in (part, other)]
+    dtypes = _merged(headers)
+    if any(header["dtypes"].keys() != dtypes.keys() for header in headers):
+        return False
+    one, two = (_rows(_table(data), _header(data)["dtypes"], dtypes) for data in (part, other))
+    return all(_bits(name, one[name]) == _bits(name, two[name]) for name in dtypes)
+
+
+def _bits(name: str, values: pd.Series) -> Any:
+    """Return the values of a column in a form that is equal only for equal bits."""
+    array, dtype, _ = _column(name, values)
+    return array.to_pylist() if dtype in (TEXT, "object") else values.to_numpy().tobytes()
+
+
+def _rows(table: Any, stored: Mapping[str, str], dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """Return an arrow table as a frame; stored are the dtypes of its columns, dtypes those of the frame."""
     import pandas as pd
 
-    names = [name for name in dtypes if name in table.column_names]
-    return pd.DataFrame({name: pd.Series(_values(table[name], dtypes[name]), dtype=dtypes[name]) for name in names})
+    absent = np.full(table.num_rows, np.nan, object)
+    held = {
+        name: _values(table[name], stored[name]) if name in table.column_names else absent
+        for name in dtypes
+        if name in table.column_names or name not in stored
+    }
+    text = pd.Series(["text"]).dtype  # that of the installed pandas
+    return pd.DataFrame({
+        name: pd.Series(values, dtype=text if dtypes[name] == TEXT else dtypes[name]) for name, values in held.items()
+    })  # fmt: skip
 
 
 def _values(column: Any, dtype: str) -> Any:
     """Return an arrow column as the values that were written."""
     pa, _ = _arrow()
-    if dtype == "str":
-        return column.to_pandas()
-    if dtype != "object":
+    if dtype not in ("object", TEXT):
         return column.to_numpy()
+    if dtype == TEXT:
+        values = column.to_pandas()
+        return values.where(values.notna(), np.nan)  # pandas 2 has None there
     codes = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
     words = [json.loads(word) for word in codes.dictionary.to_pylist()]
     return np.array([*words, None], object)[codes.indices.to_numpy()]  # None keeps NumPy from looking inside
@@ -507,8 +731,28 @@ def _table(part: bytes, chosen: Collection[str] | None = None) -> Any:
     """Return the chosen columns of a part, and its column ``order``, as an arrow table."""
     pa, pq = _arrow()
     file = pq.ParquetFile(pa.BufferReader(part))
-    names = [name for name in file.schema_arrow.names if chosen is None or name in (*chosen, ORDER)]
-    return file.read(names, use_threads=False)
+    return file.read(_among(file.schema_arrow.names, chosen), use_threads=False)
+
+
+def _among(names: list[str], chosen: Collection[str] | None) -> list[str]:
+    """Return the chosen ones of these columns, and ``order``."""
+    return [name for name in names if chosen is None or name in (*chosen, ORDER)]
+
+
+def runs_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the task, empty in a sweep of one, and the run of every row.
+
+    Parameters
+    ----------
+    rows : frame
+        With the columns of ``RUN``.
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    tasks = rows["task"] if "task" in rows else [""] * len(rows)
+    return [*zip(tasks, rows["run"], strict=True)]
 
 
 def _write_csv(
@@ -529,7 +773,7 @@ def _write_parquet(
     mixed = {"truth": pa.bool_(), "whole": whole, "number": number, "number whole": number}
     types = {
         name: mixed.get(" ".join(sorted(kinds[name])), pa.string())
-        if dtype in ("object", "str")
+        if dtype in ("object", TEXT)
         else pa.from_numpy_dtype(dtype)
         for name, dtype in dtypes.items()
     }
@@ -541,9 +785,9 @@ def _write_parquet(
 def _exported(values: pd.Series, kind: Any) -> Any:
     """Return a column as an arrow array of an arrow type."""
     pa, _ = _arrow()
-    if values.dtype == "object" and kind == pa.string():
-        values = values.map(str, na_action="ignore")  # settings that are numbers in some rows, words in others
-    return pa.array(values, kind, from_pandas=values.dtype in ("object", "str"))
+    if values.dtype == "object" and kind == pa.string():  # settings that are numbers in some rows, words in others
+        return pa.array([None if value != value else str(value) for value in values], kind)
+    return pa.array(values, kind, from_pandas=values.dtype in ("object", TEXT))
 
 
 # ------------------------------------------------------------------------------------------------------- the manifest
@@ -561,48 +805,76 @@ def _manifest(configuration: dict[str, Any], units: Iterable[str] | None) -> dic
         raise ValueError(f"units must be names of 16 to 64 hex digits, got {bad[0]!r}")
     if len(set(units)) < len(units):
         raise ValueError(f"units must all differ, got {next(u for u in units if units.count(u) > 1)!r} twice")
+    text, sha256 = _canonical(configuration)
+    manifest = {"format": FORMAT, "configuration": json.loads(text), "sha256": sha256, "units": units}
+    return manifest | {"machine": machine(_gpu_of(configuration))}
+
+
+def _canonical(configuration: dict[str, Any]) -> tuple[str, str]:
+    """Return a configuration as JSON, and its hash."""
     try:
         text = json.dumps(configuration, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"configuration must hold only what JSON knows: {error}") from None
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    manifest = {"format": FORMAT, "configuration": json.loads(text), "sha256": sha256, "units": units}
-    return manifest | {"machine": machine(_gpu_of(configuration)), "seal": _BLANK.decode()}
+    return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _written(manifest: dict[str, Any]) -> bytes:
+    """Return the content of a manifest's file."""
+    return _with_checksum(json.dumps(manifest | {"seal": _BLANK.decode()}, indent=1).encode())
 
 
 def _make(path: pathlib.Path, manifest: dict[str, Any]) -> None:
     """Make the folder and its manifest; of several processes that try, the first one wins."""
     path.mkdir(parents=True, exist_ok=True)
-    ours = {_name(unit) for unit in manifest["units"]} | {MANIFEST}
+    added = [name for name in _files(path) if _ADDED.fullmatch(name)]  # around a lost manifest
+    units = {unit for of in (manifest, *(_load_manifest(path / name) for name in added)) for unit in of["units"]}
+    ours = {_name(unit) for unit in units} | {*added, MANIFEST}
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
-    _publish(path / MANIFEST, _with_checksum(json.dumps(manifest, indent=1).encode()))
+    _publish(path / MANIFEST, _written(manifest))
     _sync(path.parent)
 
 
+def _load_manifests(folder: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """Return the manifests of a store by the numbers of their requests, rising; 0 is the one that made it."""
+    first = _load_manifest(folder / MANIFEST)
+    names = {int(found[1]): name for name in _files(folder) if (found := _ADDED.fullmatch(name))}
+    added = {number: _load_manifest(folder / names[number]) for number in sorted(names)}
+    for number, manifest in added.items():
+        if first["sha256"] not in manifest["earlier"]:
+            raise ValueError(f"{folder / names[number]} must belong to this store, but extends another: remove it")
+    return {0: first} | added
+
+
 def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
-    text = (path / MANIFEST).read_bytes()
+    text = path.read_bytes()
     if not (text.startswith(b"{") and _checksum_holds(text)):
-        advice = "delete it and run the sweep again, which keeps the parts"
-        raise DamageError(f"{path / MANIFEST} is {DAMAGED}: {advice}")
+        raise DamageError(f"{path} is {DAMAGED}: delete it and run the sweep again, which keeps the parts")
     manifest: dict[str, Any] = json.loads(text)
     if manifest["format"] != FORMAT:
-        raise ValueError(f"{path} must have format {FORMAT}, got {manifest['format']}, which another version wrote")
+        where, which = path.parent, manifest["format"]
+        raise ValueError(f"{where} must have format {FORMAT}, got {which}, which another version wrote")
     return manifest
 
 
 def _compare(path: pathlib.Path, expected: dict[str, Any], stored: dict[str, Any]) -> None:
-    """Refuse a store whose manifest has another configuration or other units than expected."""
-    if (expected["sha256"], expected["units"]) == (stored["sha256"], stored["units"]):
-        return
-    both = ({"unit": manifest["units"]} | manifest["configuration"] for manifest in (stored, expected))
-    old, new = ({name: json.dumps(value) for name, value in _flat(settings).items()} for settings in both)
-    names = [name for name in new | old if new.get(name) != old.get(name)]
-    names.sort(key=lambda name: name.startswith("unit."))  # other settings give other units: settings explain more
-    if names:
+    """Refuse a store whose configuration differs from the expected one in more than ``REQUESTED``."""
+    new, old = ({name: json.dumps(value) for name, value in _flat(_fixed(of)).items()} for of in (expected, stored))
+    if names := [name for name in new | old if new.get(name) != old.get(name)]:
         differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
-        raise ValueError(f"configuration must be that of the store {path}, but differs in {_few(differences)}")
+        advice = "only seeds and configs may differ; pass another folder for another sweep"
+        raise ValueError(
+            f"configuration must be that of the store {path}, but differs in {_few(differences)}: {advice}"
+        )
+
+
+def _fixed(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without ``REQUESTED``."""
+    fixed = {name: value for name, value in configuration.items() if name not in REQUESTED}
+    tasks = {name: _fixed(of) for name, of in configuration.get("tasks", {}).items()}
+    return fixed | ({"tasks": tasks} if tasks else {})
 
 
 def _flat(nested: Any, prefix: str = "", inside: type | tuple[type, ...] = (dict, list)) -> dict[str, Any]:

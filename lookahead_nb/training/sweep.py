@@ -22,8 +22,9 @@ from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.plan import Plan, Unit, train_unit
 from lookahead_nb.training.progress import Progress
+from lookahead_nb.training.request import Request
 from lookahead_nb.training.setup import Data, Model, Setup, Training
-from lookahead_nb.training.store import ORDER, Store, maker
+from lookahead_nb.training.store import ORDER, maker
 from lookahead_nb.training.tasks import Task, Tasks
 from lookahead_nb.training.workers import WorkerPool, check_sendable, check_versions
 
@@ -69,7 +70,8 @@ def sweep(
         As in :func:`lookahead_nb.train`.
     store : path, optional
         The folder to which finished units are written and from which a sweep resumes, see ``store.Store``; without it
-        they stay in memory.
+        they stay in memory. It may hold a sweep with other seeds or configurations: what is stored is used, and only
+        the rest is trained. Anything else that differs, such as model, data or steps, is refused by name.
     backend : str
         "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; it allows no executor.
     executor : concurrent.futures.Executor, optional
@@ -77,7 +79,7 @@ def sweep(
     progress : bool or function
         True displays it for sweeps longer than two seconds; a function is called with (runs done, runs in all).
     frame : bool
-        False returns the opened store instead of a frame.
+        False returns the opened store instead of a frame; its ``frame`` and ``export`` have the rows of this sweep.
 
     Returns
     -------
@@ -122,11 +124,10 @@ def sweep(
         for unit in {unit.task: unit for unit in plan.units}.values():
             if callable(unit.setup.data):
                 check_sendable(f"data of task {unit.task!r}" if unit.task else "data", unit.setup.data)
-    names = [unit.name for unit in plan.units]
-    stored = None if store is None else Store.open(store, plan.configuration(), names)
-    finished = stored.done() if stored else set()
-    todo = [unit for unit in plan.units if unit.name not in finished]
-    done = plan.size - sum(unit.size for unit in todo)
+    stored = None if store is None else Request(plan, store)
+    if stored:
+        stored.begin()
+    todo, done = (stored.todo, stored.done) if stored else (plan.units, 0)
     trained = _trained_on_device(todo) if backend == "cuda" else _trained(todo, executor)
     shown = Progress() if progress is True else nullcontext(progress or _silent)
     # Closed here, since the garbage collector might do it in a thread of the pool.
@@ -141,7 +142,7 @@ def sweep(
                     break  # the results of the others would be lost
                 continue
             if stored:
-                stored.write(unit.name, plan.rows([(unit, result)]), trained_on)
+                stored.write(unit, result, trained_on)
             else:
                 results.append((unit, result))
             done += unit.size
@@ -154,7 +155,7 @@ def sweep(
         raise failures[0]
     if not stored:
         return plan.rows(results).drop(columns=ORDER)
-    return stored.frame() if frame else stored
+    return stored.answered().frame() if frame else stored.answered()
 
 
 def _plan(model: Any, data: Data, configs: Any, seeds: Any, training: dict[str, Any]) -> Plan | Tasks:

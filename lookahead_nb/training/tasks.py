@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -128,18 +128,47 @@ class Tasks:
     @cached_property
     def units(self) -> list[Unit]:
         """The units of all tasks, those with the most work first, so that no thread is left alone with a long one."""
-        units = [unit for plan in self.plans.values() for unit in plan.units]
+        return self.units_of(range(self.size))
+
+    def units_of(self, runs: Collection[int], request: str = "") -> list[Unit]:
+        """Return the units of some runs, those with the most work first.
+
+        Parameters
+        ----------
+        runs, request
+            As in :meth:`Plan.units_of`; runs are numbered task by task.
+
+        Returns
+        -------
+        list of Unit
+        """
+        units = []
+        for first, plan in self._numbered():
+            own = [run - first for run in runs if first <= run < first + plan.size]
+            units += plan.units_of(own, request)
         return sorted(units, key=lambda unit: -unit.work)
 
-    def configuration(self) -> dict[str, Any]:
+    def _numbered(self) -> Iterator[tuple[int, Plan]]:
+        """Yield the number of the first run of each task, and its plan."""
+        first = 0
+        for plan in self.plans.values():
+            yield first, plan
+            first += plan.size
+
+    def configuration(self, seed: int | None = None) -> dict[str, Any]:
         """Return everything that the results depend on, for the manifest of a store.
+
+        Parameters
+        ----------
+        seed : int, optional
+            As in :meth:`Plan.configuration`.
 
         Returns
         -------
         dict
             Nested.
         """
-        of_tasks = {name: plan.configuration() for name, plan in self.plans.items()}
+        of_tasks = {name: plan.configuration(seed) for name, plan in self.plans.items()}
         first = next(iter(of_tasks.values()))
         common = {
             key: first[key] for key in ("seeds", "configs") if all(c[key] == first[key] for c in of_tasks.values())
@@ -171,15 +200,48 @@ class Tasks:
         by_task: dict[str, list] = {name: [] for name in self.plans}
         for unit, result in trained:
             by_task[unit.task].append((unit, result))
-        frames, first = [], 0
-        for name, plan in self.plans.items():
-            if by_task[name]:
-                frame = plan.rows(by_task[name])
+        frames = []
+        for first, plan in self._numbered():
+            if by_task[plan.task]:
+                frame = plan.rows(by_task[plan.task])
                 frame[ORDER] += first
-                frame.insert(0, "task", name)
+                frame.insert(0, "task", plan.task)
                 frames.append(frame)
-            first += plan.size
         return pd.concat(frames, ignore_index=True)
+
+    def run_ids(self, seeds: Collection[int]) -> dict[tuple[str, str], int]:
+        """Return the numbers of the runs of some seeds, by task and run as in the rows.
+
+        Parameters
+        ----------
+        seeds : ints
+            Their data is loaded.
+
+        Returns
+        -------
+        dict of (str, str) to int
+        """
+        return {run: first + at for first, plan in self._numbered() for run, at in plan.run_ids(seeds).items()}
+
+    def stored(self, rows: pd.DataFrame, numbers: dict[tuple[str, str], int]) -> list[tuple[Unit, tuple]]:
+        """Return rows of a store as trained units, one for each task.
+
+        Parameters
+        ----------
+        rows, numbers
+            As in :meth:`Plan.stored`.
+
+        Returns
+        -------
+        list of (Unit, result)
+        """
+        trained = []
+        for first, plan in self._numbered():
+            own = rows[rows["task"] == plan.task]
+            if len(own):
+                runs = [(plan.task, run) for run in own["run"].unique()]
+                trained += plan.stored(own, {run: numbers[run] - first for run in runs})
+        return trained
 
 
 def _checked(tasks: Any) -> list[Task]:

@@ -29,7 +29,7 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["lookahead_nb", "pandas", "pyarrow.parquet"])  # so that each starts at once
 
 
-def trained(folder, told=lambda *_: None):
+def trained(folder, told=lambda *_: None, seeds=SEEDS):
     """Train the example into a store; told is called with the runs done and the runs in all."""
     rng = np.random.default_rng(0)
     data = lnb.datasets.from_arrays(rng.normal(0, 1, (60, 4)), np.arange(60) % 2)
@@ -38,7 +38,7 @@ def trained(folder, told=lambda *_: None):
     configs = lnb.grid(opt, slow_step_size=steps, sync_period=[5, 10]) + lnb.grid(lnb.AdamW(), lr=[0.01, 1e6])
     how = {"steps": 200, "batch_size": 8, "eval_every": 20, "progress": told, "frame": False}
     with mock.patch.object(plan, "UNIT_RUNS", len(configs)):
-        return lnb.sweep(lnb.MLP((4, 2)), data, configs, seeds=SEEDS, store=folder, **how)
+        return lnb.sweep(lnb.MLP((4, 2)), data, configs, seeds=seeds, store=folder, **how)
 
 
 def train_and_tell(folder, pipe):
@@ -147,6 +147,28 @@ def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_store(tmp_path, undist
     assert in_mid_sweep >= IN_MID_SWEEP
     assert torn >= 3, "no kill fell into the writing of a part"
     assert_same_in_the_end(folder, undisturbed)
+
+
+def test_an_extension_killed_at_any_moment_goes_on_to_the_same_rows(tmp_path, undisturbed):
+    rng = np.random.default_rng(20190720)
+    folder = tmp_path / "store"
+    trained(folder, seeds=range(SEEDS - 50, 49, -1))  # in another order, and without 50 at either end
+    before, in_mid_sweep, done = contents(folder), 0, 0
+    for kill in range(6):
+        sweeping = Sweeping(folder)
+        sweeping.wait_for(int(rng.integers(2, 8)) if kill % 3 else 0)  # 0: while it searches the store
+        time.sleep(rng.uniform(0, 0.1 if kill % 3 else 1))
+        status = sweeping.stop(signal.SIGKILL)
+        assert_sound(folder)
+        in_mid_sweep += status == -signal.SIGKILL and len(contents(folder)) > done
+        done = len(contents(folder))
+    assert in_mid_sweep >= 3
+    assert len([path for path in folder.iterdir() if path.suffix == ".json"]) == 2
+    store = trained(folder)
+    pd.testing.assert_frame_equal(store.frame(), undisturbed.frame(), check_exact=True)
+    store.verify(remove=True)
+    assert Store.open(folder).verify() == []
+    assert before.items() <= contents(folder).items()
 
 
 def test_an_interrupted_sweep_leaves_nothing_half_written(tmp_path, undisturbed):

@@ -69,7 +69,10 @@ from lookahead_nb.kernels.formulas.surfaces import (
     rosenbrock,
 )
 
+FORMULAS_ID = "2"  # stored with every sweep; a change that gives any run other bits needs a new one
+
 __all__ = [
+    "FORMULAS_ID",
     "INTERPOLATE",
     "KEEP",
     "LEAST_DECAY",

@@ -1,0 +1,165 @@
+"""Finished runs that are trained further: the bits of one longer run."""
+
+import copy
+import pickle
+from functools import cache
+
+import numba
+import numpy as np
+import pandas as pd
+import pytest
+
+import lookahead_nb as lnb
+from lookahead_nb.datasets import from_arrays
+from tests.support.cases import INNER, INNER_STATES, picture
+
+COMPILED = not numba.config.DISABLE_JIT
+BATCH, ROWS = (8, 60) if COMPILED else (4, 25)
+LENGTHS = [(1, 1), (5, 2), (7, 13), (9, 9)] if COMPILED else [(4, 3)]  # of 3 steps between syncs: at and off a sync
+each_width = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+ADAMW = INNER["adamw"]
+OPTIMIZERS = {
+    **INNER,
+    "warm-up": lnb.AdamW(lnb.schedules.constant(0.02, warmup=6)),
+    **{mode: lnb.Lookahead(ADAMW, sync_period=3, retention=0.7, inner_state=mode) for mode in INNER_STATES},
+    "no pull-back": lnb.Lookahead(ADAMW, sync_period=3, pull_back=False),
+    "steps in turn": lnb.Lookahead(ADAMW, sync_period=3, slow_step_size=(0.3, 0.9), inner_state="interpolate"),
+    "adaptive": lnb.Lookahead(lnb.AdamW(0.05), sync_period=3, slow_step_size="adaptive"),
+    "momentum": lnb.Lookahead(INNER["sgd_momentum"], sync_period=4, inner_state="reset"),
+    "never synced": lnb.Lookahead(ADAMW, sync_period=1000),
+    "pending decay": lnb.Lookahead(lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, retention=0.7),  # lumps of 4 steps
+}
+
+
+@cache
+def problem():
+    """Data that a line does not separate, with a model for them."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(0, 1, (ROWS, 4))
+    return lnb.MLP((4, 5 if COMPILED else 3, 2), activation="tanh"), from_arrays(X, (X[:, 0] * X[:, 1] > 0).astype(int))
+
+
+def assert_same_run(run, expected):
+    pd.testing.assert_frame_equal(run.history, expected.history, check_exact=True)
+    for name in run.history.select_dtypes("float"):
+        assert run.history[name].to_numpy().tobytes() == expected.history[name].to_numpy().tobytes(), name
+    assert picture(run.params, run.state) == picture(expected.params, expected.state)
+    assert getattr(run.state, "slow_steps", None) == getattr(expected.state, "slow_steps", None)
+    assert (run.slow is None) == (expected.slow is None)
+    assert run.slow is None or run.slow.tobytes() == expected.slow.tobytes()
+    assert run.diverged_at == expected.diverged_at
+    assert repr(run) == repr(expected)
+
+
+@each_width
+@pytest.mark.parametrize("opt", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_run_trained_further_has_the_bits_of_one_longer_run(opt, dtype):
+    model, data = problem()
+    how = {"batch_size": BATCH, "seed": 2**40, "eval_every": 2, "dtype": dtype}
+    for first, more in LENGTHS:
+        run = lnb.train(model, data, opt, steps=first, **how | ({"eval_every": 1} if first == 1 else {}))
+        whole = lnb.train(model, data, opt, steps=first + more, **how | ({"eval_every": 1} if first == 1 else {}))
+        assert_same_run(run.train(more), whole)
+
+
+def test_a_run_may_be_trained_further_again_and_again():
+    model, data = problem()
+    run = lnb.train(model, data, OPTIMIZERS["interpolate"], steps=1, batch_size=BATCH, eval_every=1)
+    for more in (1, 2, 3, 4):
+        run = run.train(more)
+    assert_same_run(run, lnb.train(model, data, OPTIMIZERS["interpolate"], steps=11, batch_size=BATCH, eval_every=1))
+
+
+@pytest.mark.parametrize("opt", [ADAMW, OPTIMIZERS["interpolate"], OPTIMIZERS["adaptive"]], ids=["adamw", "la", "fit"])
+@pytest.mark.parametrize("drift", [0.0, 0.01])
+def test_a_run_on_a_landscape_goes_on_with_its_noise_and_drift(opt, drift):
+    landscape = lnb.landscapes.Quadratic([1.0, 0.1], noise=1.0, drift=drift)
+    run, whole = (lnb.train(landscape, None, opt, steps=steps, seed=3, eval_every=4) for steps in (10, 27))
+    assert_same_run(run.train(17), whole)
+
+
+def test_evaluations_are_those_of_the_longer_run():
+    model, data = problem()
+    how = {"batch_size": BATCH, "eval_rows": 10}
+    for when in ({"eval_at": [1, 4]}, {"eval_every": 3}, {}):
+        run = lnb.train(model, data, OPTIMIZERS["keep"], steps=5, **how | when)
+        longer = run.train(6)
+        assert_same_run(longer, lnb.train(model, data, OPTIMIZERS["keep"], steps=11, **how | when))
+        assert 5 in run.history["step"].tolist()
+        assert 5 not in longer.history["step"].tolist()
+
+
+def test_data_of_the_seed_and_words_stay_with_the_run():
+    model, data = problem()
+    words = from_arrays(data.X_train, np.array(["no", "yes"])[data.y_train])
+    how = {"batch_size": 4, "seed": 5, "eval_every": 1}
+    run = lnb.train(model, lambda seed: {5: words}[seed], ADAMW, steps=3, **how)
+    longer = pickle.loads(pickle.dumps(run)).train(4)
+    assert_same_run(longer, lnb.train(model, words, ADAMW, steps=7, **how))
+    assert set(longer.predict(data.X_train)) <= {"no", "yes"}
+
+
+def test_the_shorter_run_stays_as_it_is():
+    model, data = problem()
+    run = lnb.train(model, data, OPTIMIZERS["interpolate"], steps=5, batch_size=BATCH, eval_every=1)
+    before, history = copy.deepcopy(picture(run.params, run.state)), run.history.copy()
+    one, two = run.train(4), run.train(4)
+    assert_same_run(one, two)
+    assert picture(run.params, run.state) == before
+    pd.testing.assert_frame_equal(run.history, history)
+
+
+@pytest.mark.jit  # plain Python warns on the way to inf
+@pytest.mark.parametrize("steps", [1, 3, 20])
+@pytest.mark.parametrize("lr", [1e4, 1e30])
+def test_a_run_that_diverges_is_trained_no_further(lr, steps):
+    opt = lnb.Lookahead(lnb.SGD(lr), sync_period=3)
+    run, whole = (lnb.train(lnb.landscapes.Quadratic([1.0]), None, opt, steps=n, eval_every=1) for n in (steps, 30))
+    assert whole.diverged_at is not None
+    assert_same_run(run.train(30 - steps), whole)
+
+
+def test_a_schedule_that_goes_on_is_continued():
+    model, data = problem()
+    opt = lnb.Lookahead(lnb.AdamW(lnb.schedules.cosine(0.05, steps=12, warmup=2)), sync_period=3)
+    run, whole = (lnb.train(model, data, opt, steps=steps, batch_size=BATCH, eval_every=2) for steps in (5, 12))
+    assert_same_run(run.train(7), whole)
+
+
+@pytest.mark.parametrize("kind", [lnb.schedules.cosine, lnb.schedules.linear])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_schedule_that_ends_is_refused_by_name(kind, wrapped):
+    model, data = problem()
+    inner = lnb.AdamW(kind(0.05, steps=5))
+    run = lnb.train(model, data, lnb.Lookahead(inner) if wrapped else inner, steps=5, batch_size=BATCH, eval_every=1)
+    message = f"lr must be above 0 in all 6 steps to train longer, got the {kind.__name__} schedule of 5 steps: train"
+    with pytest.raises(ValueError, match=message):
+        run.train(1)
+
+
+@pytest.mark.parametrize(("more", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)])
+def test_a_bad_number_of_steps_is_refused(more, error):
+    run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(0.5), steps=1, eval_every=1)
+    with pytest.raises(error, match=f"more_steps must be a whole number of at least 1, got {more}"):
+        run.train(more)
+
+
+def test_a_state_that_was_stepped_by_hand_is_refused():
+    run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(0.5), steps=2, eval_every=1)
+    run.state.optimizer.step(run.params, np.ones(1, np.float32), run.state)
+    with pytest.raises(ValueError, match="state must be as training has left it, at step 2, got one at step 3"):
+        run.train(1)
+
+
+def test_a_run_on_a_gpu_is_refused():
+    run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(0.5), steps=2, eval_every=1)
+    object.__setattr__(run.setup.training, "backend", "cuda")
+    with pytest.raises(ValueError, match="train can only continue a run of backend='cpu', got 'cuda'"):
+        run.train(1)
+
+
+def test_an_error_state_of_the_program_stops_nothing():
+    run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.AdamW(1e-30), steps=2, eval_every=1)
+    with np.errstate(all="raise"):
+        assert run.train(1).state.t == 3
