@@ -28,7 +28,7 @@ OPTIMIZERS = {
     "adaptive": lnb.Lookahead(lnb.AdamW(0.05), sync_period=3, slow_step_size="adaptive"),
     "momentum": lnb.Lookahead(INNER["sgd_momentum"], sync_period=4, inner_state="reset"),
     "never synced": lnb.Lookahead(ADAMW, sync_period=1000),
-    "pending decay": lnb.Lookahead(lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, retention=0.7),  # lumps of 4 steps
+    "pending decay": lnb.Lookahead(lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, retention=0.7),
 }
 
 

@@ -514,7 +514,7 @@ def test_a_store_whose_runs_may_have_other_bits_is_refused(tmp_path, monkeypatch
     how = {"store": tmp_path / "store", **HOW}
     lnb.sweep(MODELS["perceptron"], problem(), [lnb.SGD(0.1)], seeds=1, **how)
     monkeypatch.setattr("lookahead_nb.training.setup.FORMULAS_ID", "another")
-    with pytest.raises(ValueError, match=r"training\.formulas: here 'another', there"):
+    with pytest.raises(ValueError, match=r'training\.formulas: here "another", there "2"'):
         lnb.sweep(MODELS["perceptron"], problem(), [lnb.SGD(0.1)], seeds=2, **how)
 
 
