@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.checks import real_number, whole_number
+from lookahead_nb.checks import named_arguments, real_number, whole_number
 from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.philox import FLIPS, SUBSETS, permutation, uniforms
 
@@ -154,6 +154,7 @@ class Dataset:
         return replace(self, y_train=y, reload=None)
 
 
+@named_arguments
 def stratified_rows(y: np.ndarray, n: int, seed: int) -> np.ndarray:
     """Return n row numbers that contain each class in proportion, and every class if n allows it.
 

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from lookahead_nb.checks import (
     default_errors,
     float_dtype,
+    named_arguments,
     plain_array,
     real_number,
     real_numbers,
@@ -342,6 +343,7 @@ class Landscape(ABC):
         return np.ascontiguousarray(buffer)
 
 
+@named_arguments
 class Quadratic(Landscape):
     """The bowl ``sum(curvatures * (params - drift*step)**2) / 2``, with one mode in each coordinate.
 
@@ -420,6 +422,7 @@ class Quadratic(Landscape):
         return {"curvatures": self.curvatures.tolist()} | drift
 
 
+@named_arguments
 class DoubleWell(Landscape):
     """Two basins in one coordinate, ``barrier*(x**2 - 1)**2 + tilt*x``.
 
@@ -530,6 +533,7 @@ class DoubleWell(Landscape):
         return {"tilt": self.tilt, "barrier": self.barrier}
 
 
+@named_arguments
 class Bilinear(Landscape):
     """The game min_x max_y ``strength*x*y``, with its equilibrium at (0, 0).
 
@@ -590,6 +594,7 @@ class Bilinear(Landscape):
         return {"strength": self.strength}
 
 
+@named_arguments
 class Rosenbrock(Landscape):
     """The curved valley ``(1 - x)**2 + bend*(y - x**2)**2``, with its minimum at (1, 1).
 
@@ -675,6 +680,7 @@ def trace(
 def trace(
     landscape: Landscape, optimizer: Optimizer, start: ArrayLike, steps: int
 ) -> tuple[np.ndarray, np.ndarray | None]: ...
+@named_arguments
 @default_errors
 def trace(
     landscape: Landscape, optimizer: Optimizer, start: ArrayLike, steps: int
@@ -733,6 +739,7 @@ def trace(
     return np.array(fast), np.array(slow) if has_slow else None
 
 
+@named_arguments
 @default_errors
 def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarray]) -> np.ndarray:
     """Step an optimizer along a list of gradients and return its path.

@@ -198,7 +198,10 @@ class StepScalars:
         used2, after2, synced2 = powers(beta2, count, *schedule, t, start[1], start[3])
         table: np.ndarray = np.zeros((count, 8), self._width)  # computed in float64 and rounded once
         rates = inner.schedule.rates(count, after=t)
-        for i, scalar in enumerate(inner.scalars(rates, used1, used2, np.arange(t + 1, t + count + 1))):
+        scalars = inner.scalars(rates, used1, used2, np.arange(t + 1, t + count + 1))
+        if len(scalars) > table.shape[1]:
+            raise ValueError(f"{type(inner).__name__}.scalars must return at most 8 numbers, got {len(scalars)}")
+        for i, scalar in enumerate(scalars):
             table[:, i] = scalar
         self._first, self._last = t, t + count
         self._powers = np.stack([after1, after2, synced1, synced2], axis=1)

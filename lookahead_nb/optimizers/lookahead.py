@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.checks import flag, named_settings, one_of, real_number, whole_number
+from lookahead_nb.checks import flag, named_arguments, one_of, real_number, whole_number
 from lookahead_nb.kernels.cpu.adaptive import step_fit_and_sync
 from lookahead_nb.optimizers.base import Slots, State, UpcomingStep, WithSlowWeights
 from lookahead_nb.optimizers.buffers import kernels_of
@@ -97,6 +97,7 @@ class LookaheadState(State):
         return numbers, arrays | {"slow": "_slow"}
 
 
+@named_arguments
 @dataclass(frozen=True)
 class Adaptive:
     """Fit the slow step at every sync to the minimum of a quadratic model of the loss.
@@ -127,7 +128,7 @@ class Adaptive:
         object.__setattr__(self, "lowest", real_number("lowest", self.lowest, 1e-6, 1))
 
 
-@named_settings
+@named_arguments
 @dataclass(frozen=True, init=False)
 class Lookahead(WithSlowWeights):
     """Lookahead around an inner optimizer.

@@ -8,11 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, one_of, real_number, whole_number
+from lookahead_nb.checks import default_errors, named_arguments, one_of, real_number, whole_number
 
 MOST_KEPT = 4096  # steps of which rates and powers stay in a cache: 64 entries of at most 128 KiB
 
 
+@named_arguments
 @dataclass(frozen=True)
 class Schedule:
     """A learning rate as a function of the step.
@@ -119,6 +120,7 @@ def _falls(kind: str, steps: int | None, warmup: int, after: int, n: int) -> np.
     return np.array([_fall(kind, steps, warmup, t) for t in range(first, end)], np.float64)
 
 
+@named_arguments
 def constant(peak: float, warmup: int = 0) -> Schedule:
     """Return the schedule that rises to peak within warmup steps and stays there.
 
@@ -147,6 +149,7 @@ def constant(peak: float, warmup: int = 0) -> Schedule:
     return Schedule("constant", peak, None, warmup)
 
 
+@named_arguments
 def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
     """Return the schedule that falls on a straight line from peak at t = warmup to 0 at t = steps.
 
@@ -177,6 +180,7 @@ def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
     return Schedule("linear", peak, steps, warmup)
 
 
+@named_arguments
 def cosine(peak: float, steps: int, warmup: int = 0) -> Schedule:
     """Return the schedule that falls on half a cosine from peak at t = warmup to 0 at t = steps.
 

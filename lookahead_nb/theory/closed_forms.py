@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, real_numbers, whole_number
+from lookahead_nb.checks import default_errors, named_arguments, real_numbers, whole_number
 from lookahead_nb.theory.quadratic import expected_loss
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+@named_arguments
 @default_errors
 def sgd_variance(lr: ArrayLike, curvature: ArrayLike, noise: ArrayLike) -> np.ndarray:
     """Return the steady-state variance V_SGD of gradient descent: ``lr*noise**2/(curvature*(2 - lr*curvature))``.
@@ -51,6 +52,7 @@ def sgd_variance(lr: ArrayLike, curvature: ArrayLike, noise: ArrayLike) -> np.nd
         return np.where(margin > 0, lr * noise**2 / (curvature * np.maximum(margin, 0)), np.inf)
 
 
+@named_arguments
 @default_errors
 def sgd_variance_ratio(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return R, the steady-state variance of the slow weight over V_SGD: ``s(1+q)/(2 - s(1-q))``.
@@ -90,6 +92,7 @@ def sgd_variance_ratio(lr: ArrayLike, curvature: ArrayLike, sync_period: int, sl
     return s * (1 + q) / (2 - s * (1 - q))
 
 
+@named_arguments
 @default_errors
 def sgd_rate(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the rate per inner step, ``abs(1 - s + s r^k)^(1/k)``.
@@ -127,6 +130,7 @@ def sgd_rate(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_si
     return np.abs(1 - s * (1 - q)) ** (1 / sync_period)
 
 
+@named_arguments
 @default_errors
 def sgd_moments(
     syncs: int | np.ndarray,
@@ -174,6 +178,7 @@ def sgd_moments(
     return m**syncs * start, variance * (1 - m ** (2 * syncs))
 
 
+@named_arguments
 @default_errors
 def sgd_crossing_time(
     lr: ArrayLike,
@@ -227,6 +232,7 @@ def sgd_crossing_time(
     return np.maximum(time, 0)
 
 
+@named_arguments
 @default_errors
 def sgd_matched_lr(
     lr: ArrayLike, curvatures: ArrayLike, noise: ArrayLike, sync_period: int, slow_step_size: float
@@ -278,6 +284,7 @@ def sgd_matched_lr(
     return np.where(high < end, low, np.nan)
 
 
+@named_arguments
 @default_errors
 def sgd_matched_loss(
     steps: ArrayLike,
@@ -313,6 +320,7 @@ def sgd_matched_loss(
     return expected_loss(curvatures, *sgd_moments(syncs, matched, curvatures, sync_period, slow_step_size, noise))
 
 
+@named_arguments
 @default_errors
 def game_multiplier(lr: ArrayLike, strength: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the complex factor of x + iy per cycle in the game min_x max_y strength*x*y.
@@ -355,6 +363,7 @@ def game_multiplier(lr: ArrayLike, strength: ArrayLike, sync_period: int, slow_s
     return 1 - s + s * (1 + 1j * lr * strength) ** k
 
 
+@named_arguments
 @default_errors
 def optimal_slow_step(curvatures: ArrayLike, start: ArrayLike, end: ArrayLike) -> np.ndarray:
     """Return the slow step that minimises the loss on the line from start through end.
@@ -395,6 +404,7 @@ def optimal_slow_step(curvatures: ArrayLike, start: ArrayLike, end: ArrayLike) -
         return (a * before * (before - after)).sum(-1) / (a * np.square(before - after)).sum(-1)
 
 
+@named_arguments
 @default_errors
 def averaged(slow: ArrayLike, fast: ArrayLike, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the averaged sequence y = (1-s)*slow + s*fast.

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, flag, one_of, real_number, real_numbers, whole_number
+from lookahead_nb.checks import default_errors, flag, named_arguments, one_of, real_number, real_numbers, whole_number
 from lookahead_nb.optimizers import INNER_STATES, SGD, Adam, AdamW, Optimizer
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Transient(NamedTuple):
     slow_variance: np.ndarray
 
 
+@named_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cycle:
     """The linear cycle of Lookahead on one mode of a quadratic, or on many modes or settings at once.
@@ -335,6 +336,7 @@ class Cycle:
         return path
 
 
+@named_arguments
 @default_errors
 def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> np.ndarray:
     """Return the expected loss ``sum(curvature*(mean**2 + variance))/2`` over the last axis, the modes.
@@ -358,6 +360,7 @@ def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) ->
     return (np.asarray(curvature) * (np.square(mean) + variance)).sum(-1) / 2
 
 
+@named_arguments
 @default_errors
 def stability_limit(
     *,
@@ -413,6 +416,7 @@ def stability_limit(
     return float(low)
 
 
+@named_arguments
 @default_errors
 def best_lr(
     curvatures: ArrayLike,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import whole_number
+from lookahead_nb.checks import whole, whole_number
 from lookahead_nb.kernels.cpu.lanes import lanes_of
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training import engine_cpu
@@ -181,7 +181,7 @@ class Plan:
         frame
             With the column ``store.ORDER``, by which a store orders the rows of all units.
         """
-        import pandas as pd
+        pd = whole("pandas")
 
         units = [unit for unit, _ in trained]
         which = np.concatenate([unit.which for unit in units])
@@ -330,7 +330,7 @@ def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     if len(different) < len(checked):
         duplicates = len(checked) - len(different)
         warnings.warn(
-            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=6
+            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=7
         )
     return different
 

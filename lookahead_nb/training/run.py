@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, one_of, whole_number
+from lookahead_nb.checks import default_errors, named_arguments, one_of, whole_number
 from lookahead_nb.datasets import Dataset
 from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.bundles import readonly
@@ -157,6 +157,7 @@ class Run:
         )
 
 
+@named_arguments
 @default_errors
 def train(
     model: Model,

@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from lookahead_nb.checks import DeviceError, default_errors, flag
+from lookahead_nb.checks import DeviceError, default_errors, flag, named_arguments
 from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer
@@ -32,6 +32,7 @@ _Trained = tuple[Unit, Any, Any]  # a unit, its result or exception, and its mac
 UNDER_WAY = 64  # units submitted at once, so that memory does not grow with their number
 
 
+@named_arguments
 @default_errors
 def sweep(
     model: Model | Iterable[Task],

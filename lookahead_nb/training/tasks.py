@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lookahead_nb.checks import named_arguments, whole
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.history import settings_frame
 from lookahead_nb.training.plan import Plan, Unit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SETTINGS = ("steps", "batch_size", "eval_every", "eval_at", "eval_rows")
 
 
+@named_arguments
 @dataclass(frozen=True, eq=False)
 class Task:
     """What to train in a sweep over several tasks.
@@ -166,7 +168,7 @@ class Tasks:
         frame
             With the columns ``task`` and ``store.ORDER``.
         """
-        import pandas as pd
+        pd = whole("pandas")
 
         by_task: dict[str, list] = {name: [] for name in self.plans}
         for unit, result in trained:
