@@ -179,6 +179,11 @@ def _locator(function: Callable) -> Any:
         except OSError as error:
             problem = error
         else:
+            if config.CACHE_DIR and place is not UserProvidedCacheLocator:
+                fault = f"NUMBA_CACHE_DIR, {config.CACHE_DIR}, cannot be written ({problem.strerror or problem})"
+                _problems.append(
+                    f"{fault}: compiled code goes to {locator.get_cache_path()}; set it to a writable folder"
+                )
             return locator
     raise problem
 

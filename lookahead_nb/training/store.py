@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lookahead_nb.checks import extra, user_path
+from lookahead_nb.checks import extra, user_path, whole
 from lookahead_nb.provenance import machine
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Store:
         OSError
             If a part cannot be read.
         """
-        import pandas as pd
+        pd = whole("pandas")
 
         pa, _ = _arrow()
         parts = list(self._tables(self._present(partial), columns))
@@ -480,7 +480,7 @@ def _column(name: str, values: pd.Series) -> tuple[Any, list[str]]:
 
 def _rows(table: Any, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """Return an arrow table as the frame that was written."""
-    import pandas as pd
+    pd = whole("pandas")
 
     names = [name for name in dtypes if name in table.column_names]
     return pd.DataFrame({name: pd.Series(_values(table[name], dtypes[name]), dtype=dtypes[name]) for name in names})
@@ -514,7 +514,7 @@ def _table(part: bytes, chosen: Collection[str] | None = None) -> Any:
 def _write_csv(
     file: BinaryIO, frames: Iterable[pd.DataFrame], dtypes: Mapping[str, str], _kinds: Mapping[str, set[str]]
 ) -> None:
-    import pandas as pd
+    pd = whole("pandas")
 
     file.write(pd.DataFrame(columns=list(dtypes)).to_csv(index=False, lineterminator="\n").encode())
     for frame in frames:
