@@ -59,14 +59,14 @@ def _table_of(claim: Claim, part: str = "", folder: str | Path | None = None) ->
 
 def _results_path(claim: Claim, part: str = "", folder: str | Path | None = None) -> Path:
     """Return the path of the results of a claim, once their manifest names the registered entry."""
-    folder = Path(folder) if folder else tables.checkout() / "data/results"
+    folder = Path(folder) if folder else tables.committed("data/results")
     path = folder / f"{claim.id}{part and '_'}{part}.csv"
     files = [file for file in (path, path.with_suffix(".json")) if file.is_file()]
     if not files:
         raise OSError(f"{claim.id} has no results in {folder.name}: {path.stem}.json is missing")
     if len(files) == 1:
         raise ValueError(f"{files[0].name} must come as a table with a manifest, one of which is missing")
-    manifest = json.loads(path.with_suffix(".json").read_text())
+    manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     if manifest.get("claim") != claim.sha256:
         raise ValueError(
             f"{path.name} must belong to the registered {claim.id} ({claim.sha256[:8]}), not to another entry: "

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lookahead_nb import provenance as tables
-from lookahead_nb.checks import default_errors
+from lookahead_nb.checks import default_errors, whole
 from lookahead_nb.claims import statistics
 from lookahead_nb.claims.records import OutdatedError, _results_path, results
 from lookahead_nb.claims.statements import LEVEL, Claim, Effect
@@ -122,7 +122,7 @@ def _gaps(effect: Effect, runs: pd.DataFrame, tasks: list[str]) -> pd.Series:
 
 
 def _judged(effect: Effect, gaps: pd.Series, task: str) -> dict[str, Any]:
-    from scipy.stats import ttest_1samp  # imported late: it would double the import time of the package
+    ttest_1samp = whole("scipy.stats").ttest_1samp  # imported late: it would double the import time of the package
 
     margin = float(np.log(effect.margin)) if effect.scale == "ratio" else effect.margin
     if effect.test == "exact":
@@ -297,9 +297,7 @@ def committed(register: dict[str, Claim], *, by_task: Iterable[str] = ()) -> pd.
     ValueError
         That of :func:`results`.
     """
-    by_task, path = {*by_task}, tables.checkout() / "data/results/verdicts.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
+    by_task, path = {*by_task}, tables.committed("data/results/verdicts.csv")
     try:
         table = tables.read_table(path)
     except (OSError, ValueError) as error:

@@ -64,7 +64,7 @@ class Entry:
         list of Path
             One path for each frame that ``draw`` accepts, in its order.
         """
-        folder = tables.checkout() / "data"
+        folder = tables.committed("data")
         paths = [folder / f"results/{name}.csv" for name in self.tables]
         paths += [folder / f"timings/{name}.csv" for name in self.timings]
         seldom = folder / f"timings/{self.on_gpu}.csv"
@@ -248,6 +248,7 @@ def manifest_of(name: str) -> dict[str, Any]:
         If the notebook has not drawn the figure yet.
     """
     entry(name)
+    tables.committed("paper/figures")
     if not _manifest_path(name).is_file():
         raise OSError(f"{name} has not been drawn by its notebook yet: paper/figures/{name}.json is missing")
     return json.loads(_manifest_path(name).read_text(encoding="utf-8"))
