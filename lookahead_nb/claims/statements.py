@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from lookahead_nb import provenance as tables
-from lookahead_nb.checks import real_number, whole_number
+from lookahead_nb.checks import meant, real_number, whole_number
 from lookahead_nb.claims.arms import Arm, arms_of
 from lookahead_nb.claims.metrics import METRICS
 from lookahead_nb.claims.tasks import Problem
@@ -102,7 +102,7 @@ class Claim:
     Attributes
     ----------
     id : str
-        "C" and two digits.
+        "C" and two digits, such as "C05".
     section : str
         The section of the article.
     article : str
@@ -225,7 +225,8 @@ def read(path: str | Path | None = None) -> dict[str, Claim]:
     Parameters
     ----------
     path : path, optional
-        A TOML file; default ``data/claims.toml`` of the checkout.
+        A TOML file, in any folder; default ``data/claims.toml`` of the checkout. It has tables ``[tasks.NAME]``, and
+        one for each claim, with an id of "C" and two digits such as ``[C01]``.
 
     Returns
     -------
@@ -244,9 +245,11 @@ def read(path: str | Path | None = None) -> dict[str, Claim]:
     >>> read()["C01"].section
     '8.1'
     """
-    written = toml_file(path or tables.checkout() / "data/claims.toml")
+    written = toml_file(path or tables.committed("data/claims.toml"))
     ids = [key for key in written if len(key) == 3 and key[0] == "C" and key[1:].isdigit()]
-    known_keys("", written, ("tasks", "advice", *(ids or ["C01"])))
+    for key in [key for key in written if key not in ("tasks", "advice", *ids)]:
+        kinds = "tasks, advice, or the id of a claim: C and two digits, such as C01"
+        raise ValueError(f"{key} is not known{meant(key, ('tasks', 'advice', *ids))}: a table must be {kinds}")
     tasks = table_of_keys("tasks", written.get("tasks"))
     advice = table_of_keys("advice", written.get("advice", {}))
     known_keys("advice.", advice, ids)
