@@ -56,6 +56,7 @@ DEFAULT_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid"
 Function = TypeVar("Function", bound=Callable[..., Any])  # or a class
 
 
+MOST = 2**63 - 1  # of whole numbers without another limit: an int64
 FROM_0 = "(counted from 0)"  # after a row in a message
 
 
@@ -67,14 +68,23 @@ class DeviceError(RuntimeError):
     """A GPU failed during a computation."""
 
 
+def shown(value: Any) -> str:
+    """Return a value for a message: its repr, in one line and not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a whole number of more digits than Python writes
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
 def whole_number(name: str, value: Any, low: int, high: int | None = None) -> int:
     """Return the value as int, or refuse anything but a whole number in [low, high]; bool and 2.0 are refused."""
     allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     number = int(value)
-    if number < low or (high is not None and number > high):
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    if number < low or number > (MOST if high is None else high):
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return number
 
 
@@ -86,7 +96,7 @@ def real_number(
     if math.isinf(high):
         allowed = f"a finite number {'above' if open_low else 'of at least'} {low:g}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     real: Any = value  # compared as it is: float(value) may round onto a limit
     inside = (low < real if open_low else low <= real) and (real < high if open_high else real <= high)
     try:
@@ -94,7 +104,7 @@ def real_number(
     except OverflowError:
         number = math.inf
     if not (inside and math.isfinite(number)):  # this form refuses NaN too
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return number
 
 
@@ -120,7 +130,14 @@ def real_numbers(
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     """Return the value, or refuse one that is not allowed."""
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {shown(value)}")
+    return value
+
+
+def of_type(name: str, value: Any, kind: type, words: str) -> Any:
+    """Return the value, or refuse one of another type; words : what it must be."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {words}, got {shown(value)}")
     return value
 
 
@@ -129,7 +146,7 @@ def user_path(name: str, value: Any) -> Path:
     try:
         return Path(value).expanduser()
     except TypeError:
-        raise TypeError(f"{name} must be a path, got {value!r}") from None
+        raise TypeError(f"{name} must be a path, got {shown(value)}") from None
     except RuntimeError:
         raise ValueError(f"{name} must begin with a known home folder, got {str(value)!r}") from None
 
@@ -202,7 +219,7 @@ def named_arguments(function: Function) -> Function:
 def flag(name: str, value: Any) -> bool:
     """Return the value as bool, or refuse anything but True and False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -211,8 +228,8 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     allowed = ("float32", "float64")
     try:
         dtype = None if value is None else np.dtype(value).name  # np.dtype(None) would be float64
-    except TypeError:
-        raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}") from None
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {shown(value)}") from None
     return np.dtype(one_of(name, dtype, allowed))
 
 

@@ -1,10 +1,9 @@
 """Checks of arguments that many functions share: what is accepted, as what, and which value a refusal names."""
 
-from decimal import Decimal
-from fractions import Fraction
-
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest

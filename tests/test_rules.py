@@ -357,7 +357,7 @@ def bare(scalars=2):
         lr: float = 0.05
         family = "sgd"
 
-        def scalars(self, lr, power1, power2, t):
+        def scalars(self, lr, *_):
             return lr, *[0.0] * (scalars - 1)
 
     del INNER_RULES["Bare"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import FROM_0, named_arguments, whole
+from lookahead_nb.checks import FROM_0, named_arguments, shown, user_path, whole
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.split import _each_column, _split_and_scaled, _Table
 from lookahead_nb.datasets.tables import check_names, check_order, labels_of, suspicions, table_of
@@ -160,11 +160,11 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarr
     >>> [*X], y.tolist()
     (['x', 'y'], ['red', 'blue'])
     """
-    path = Path(file)
+    path = user_path("file", file)
     if path.suffix not in (".npz", ".csv"):
         raise ValueError(f"file must be the path of an .npz or .csv file, got {path.name!r}")
     if (path.suffix == ".csv") != isinstance(label, str):
-        raise ValueError(f"label must be a column name for a .csv file and None for an .npz file, got {label!r}")
+        raise ValueError(f"label must be a column name for a .csv file and None for an .npz file, got {shown(label)}")
     if path.suffix == ".npz":
         with _readable(path), np.load(path) as arrays:
             found = [arrays[name] for name in ("X", "y") if name in arrays]

@@ -244,6 +244,8 @@ def labels_of(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     labels = _plain_labels(y)
     classes, first, codes, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    if not len(labels):
+        raise ValueError("y must hold at least two different labels, got none")
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two different labels, got {labels[first[0]].item()!r} alone")
     if counts.max() < 3:

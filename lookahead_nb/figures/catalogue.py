@@ -13,6 +13,7 @@ import pandas as pd
 
 from lookahead_nb import claims, figures
 from lookahead_nb import provenance as tables
+from lookahead_nb.checks import shown
 from lookahead_nb.claims.arms import with_parameters
 from lookahead_nb.figures import (
     convergence,
@@ -149,6 +150,8 @@ def entry(name: str) -> Entry:
     >>> entry("verdicts").notebook
     '11_verdicts'
     """
+    if not isinstance(name, str):
+        raise TypeError(f"NAME must be the name of a figure, got {shown(name)}")
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, n=3, cutoff=0.4) or [*FIGURES]
         raise ValueError(f"NAME must be a figure, such as {', '.join(near)}, got {name!r}")

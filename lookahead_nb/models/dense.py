@@ -18,6 +18,7 @@ from lookahead_nb.checks import (
     one_of,
     plain_array,
     real_number,
+    shown,
     whole_number,
     within_width,
 )
@@ -401,9 +402,9 @@ class MLP(DenseNetwork):
         try:
             widths = tuple(widths)
         except TypeError:
-            raise TypeError(f"widths must be a sequence such as (64, 32, 10), got {widths!r}") from None
+            raise TypeError(f"widths must be a sequence such as (64, 32, 10), got {shown(widths)}") from None
         if len(widths) < 2:
-            raise ValueError(f"widths must hold at least features and classes, got {widths!r}")
+            raise ValueError(f"widths must hold at least features and classes, got {shown(widths)}")
         last = len(widths) - 1
         checked = [whole_number(f"widths[{i}]", w, 2 if i == last else 1) for i, w in enumerate(widths)]
         super().__init__(checked, one_of("activation", activation, tuple(ACTIVATIONS)), 0.0)

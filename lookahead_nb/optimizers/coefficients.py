@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors
+from lookahead_nb.checks import default_errors, float_dtype, shown, whole_number
 from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, RESET, RULES
 from lookahead_nb.optimizers.schedules import MOST_KEPT
 
@@ -151,7 +151,8 @@ def gradient_limit(optimizer: Optimizer, dtype: np.dtype | str) -> float:
     -------
     float
     """
-    largest = float(np.finfo(dtype).max)
+    _check_optimizer(optimizer)
+    largest = float(np.finfo(float_dtype("dtype", dtype)).max)
     return math.sqrt(largest) * 0.999 if optimizer.inner.squares_gradient else largest
 
 
@@ -244,7 +245,13 @@ def step_table(optimizer: Optimizer, steps: int, width: type) -> np.ndarray:
     >>> step_table(lnb.SGD(0.5), 2, np.float64)[:, 0].tolist()
     [0.5, 0.5]
     """
-    return StepScalars(optimizer, width).stretch(steps)
+    _check_optimizer(optimizer)
+    return StepScalars(optimizer, float_dtype("width", width).type).stretch(whole_number("steps", steps, 0))
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if not hasattr(optimizer, "outward") or isinstance(optimizer, type):
+        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
 
 
 @lru_cache(64)

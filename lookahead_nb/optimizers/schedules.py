@@ -72,6 +72,7 @@ class Schedule:
         -------
         float
         """
+        t = whole_number("t", t, 0)
         if t < self.warmup:
             return self.peak * t / self.warmup
         return self.peak * _fall(self.kind, self.steps, self.warmup, t)
@@ -97,6 +98,7 @@ class Schedule:
         >>> schedules.constant(1.0, warmup=4).rates(6)
         array([0.25, 0.5 , 0.75, 1.  , 1.  , 1.  ])
         """
+        n, after = whole_number("n", n, 0), whole_number("after", after, 0)
         rising = self.peak * np.arange(after + 1, min(self.warmup, after + n + 1)) / max(self.warmup, 1)
         falls = _falls if n <= MOST_KEPT else _falls.__wrapped__
         return np.concatenate([rising, self.peak * falls(self.kind, self.steps, self.warmup, after, n)])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import whole, whole_number
+from lookahead_nb.checks import shown, whole, whole_number
 from lookahead_nb.kernels.cpu.lanes import lanes_of
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training import engine_cpu
@@ -320,7 +320,7 @@ def _train_group(
 
 def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     if isinstance(configs, Optimizer) or not np.iterable(configs):
-        raise TypeError(f"configs must be a list of optimizers, as grid() returns it, got {configs!r}")
+        raise TypeError(f"configs must be a list of optimizers, as grid() returns it, got {shown(configs)}")
     checked = [setup.accepted(f"configs[{i}]", opt) for i, opt in enumerate(configs)]
     if not checked:
         raise ValueError("configs must hold at least one optimizer, got none: the grid is empty")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import named_arguments, whole
+from lookahead_nb.checks import named_arguments, shown, whole
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.history import settings_frame
 from lookahead_nb.training.plan import Plan, Unit
@@ -190,9 +190,9 @@ def _checked(tasks: Any) -> list[Task]:
         raise ValueError("tasks must hold at least one task, got none")
     for i, task in enumerate(entries):
         if not isinstance(task, Task):
-            raise TypeError(f"tasks[{i}] must be a Task, got {task!r}")
+            raise TypeError(f"tasks[{i}] must be a Task, got {shown(task)}")
         if not isinstance(task.name, str) or not task.name:
-            raise TypeError(f"tasks[{i}] must have a name, got {task.name!r}")
+            raise TypeError(f"tasks[{i}] must have a name, got {shown(task.name)}")
         if task.name in names:
             raise ValueError(f"tasks[{i}] must have a name of its own, but an earlier task is called {task.name!r} too")
         names.add(task.name)
