@@ -142,6 +142,8 @@ def entry(name: str) -> Entry:
 
     Raises
     ------
+    TypeError
+        If name is no text.
     ValueError
         If no figure has that name; the message lists the nearest names.
 

@@ -187,6 +187,11 @@ class StepScalars:
         -------
         (count, 8) array
             In the width of the weights.
+
+        Raises
+        ------
+        ValueError
+            If the rule returns more than eight scalars.
         """
         optimizer, t = self._optimizer, self._last
         inner, sync = optimizer.inner, optimizer.sync or NO_SYNC

@@ -383,6 +383,7 @@ def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) ->
     return (curvature * (np.square(mean) + variance)).sum(-1) / 2
 
 
+@default_errors
 def together(**numbers: Any) -> list[np.ndarray]:
     """Return real numbers as arrays broadcast to one shape, or refuse others and shapes that do not fit.
 
