@@ -16,7 +16,8 @@ on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/lev
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS) && EMULATED_CUDA=1 .venv-ptx/bin/python -m pytest tests/levels/test_emulated.py $(on_device) $(ARGS)
 tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py $(ARGS)
 tests.classes = .venv/bin/python -m pytest tests/levels/test_cpu_classes.py $(ARGS)
-tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_interrupted.py tests/levels/test_clusters.py $(ARGS)
+tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_interrupted.py tests/levels/test_clusters.py $(hostile) $(ARGS)
+hostile      = tests/levels/test_hostile.py tests/levels/test_environments.py
 
 $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers, classes, faults or gpu))
 # The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.
@@ -39,7 +40,7 @@ verify: .venv/.ready ## recompute everything from an empty store and fail on any
 	FULL=$(FULL) LOOKAHEAD_NB_BUILD=build/verify .venv/bin/python notebooks/reproduce.py --verify
 
 lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to Jupyter
-	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks $(ARGS)
+	JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python -m jupyterlab notebooks --ContentsManager.pre_save_hook=notebooks.saving.as_built $(ARGS)
 
 paper: .venv/.ready ## build paper/lookahead.pdf from its text and from data/
 	.venv/bin/python paper/build.py

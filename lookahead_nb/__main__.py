@@ -7,6 +7,7 @@ after Ctrl-C or SIGTERM. The first of these signals ends the command in good ord
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 
 import numba
 
-from lookahead_nb import __version__
+from lookahead_nb import __version__, provenance
 from lookahead_nb.checks import DeviceError, NoDeviceError, user_path, whole_number
 from lookahead_nb.settings_file import choice
 from lookahead_nb.training import sweep_file as configuration
@@ -87,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell, as in >&-
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (until the process ends)
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII has no multiplication sign
     options = parser.parse_args(arguments)
     try:
         with _stoppable():
@@ -102,14 +105,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error, 1)
     except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError, NoDeviceError) as error:
         return _say(error, 2)
-
-
-def _need(path: str) -> None:
-    """Raise OSError outside of a checkout, where this path is missing."""
-    from lookahead_nb import provenance as tables
-
-    if not (tables.checkout() / path).exists():
-        raise OSError(f"this command must be run in a checkout of the project, which holds {path}, not in {Path.cwd()}")
 
 
 def _say(message: object, status: int) -> int:
@@ -242,7 +237,7 @@ def _add_claims(commands: Any) -> None:
 
 
 def _claims(options: argparse.Namespace) -> int:
-    _need("data/claims.toml")
+    provenance.committed("data/claims.toml")  # ahead of imports that take a second
     from lookahead_nb import claims  # loaded only for this command: they need pandas
     from lookahead_nb.claims import report
 
@@ -375,9 +370,8 @@ def _add_figures(commands: Any) -> None:
 
 
 def _figures(options: argparse.Namespace) -> int:
-    _need("paper/figures")
-    from lookahead_nb import provenance as tables  # loaded only for this command: they need matplotlib and pandas
-    from lookahead_nb.figures import catalogue
+    provenance.committed("paper/figures")
+    from lookahead_nb.figures import catalogue  # loaded only for this command: it needs matplotlib and pandas
 
     if options.where:
         if options.name is None:
@@ -386,7 +380,7 @@ def _figures(options: argparse.Namespace) -> int:
         return 0
     if options.name is not None:
         catalogue.manifest_of(options.name)
-    folder = options.folder or tables.build_folder("figures")
+    folder = options.folder or provenance.build_folder("figures")
     folder.mkdir(parents=True, exist_ok=True)
     for name in [options.name] if options.name else catalogue.committed():
         same = catalogue.draw(name, folder=folder)
@@ -405,8 +399,6 @@ def _add_devices(commands: Any) -> None:
 
 
 def _devices(options: argparse.Namespace) -> int:  # noqa: ARG001 (all commands have one signature)
-    from lookahead_nb import provenance
-
     print("\n".join(provenance.device_lines()))
     return 0
 

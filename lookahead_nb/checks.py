@@ -7,6 +7,9 @@ import importlib
 import inspect
 import math
 import numbers
+import signal
+import sys
+import threading
 from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,7 +21,7 @@ import numpy as np
 __all__ = ["DeviceError", "NoDeviceError"]  # for users to catch; the checks serve the other modules
 
 
-# What other libraries and papers call a setting: the alternatives, each of one name or more.
+# What other libraries and papers call an argument: the alternatives, each of one name or more.
 OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "k": (("sync_period",),),
     "la_steps": (("sync_period",),),
@@ -30,13 +33,31 @@ OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "learning_rate": (("lr",),),
     "epsilon": (("eps",),),
     "decay": (("weight_decay",), ("rho",)),
+    "wd": (("weight_decay",),),
+    "optimizer": (("opt",), ("configs",), ("base",)),
+    "optimizers": (("configs",), ("opts",)),
+    "opt": (("configs",),),
+    "n_steps": (("steps",),),
+    "epochs": (("steps",),),
+    "iterations": (("steps",),),
+    "random_state": (("seed",), ("split_seed",), ("seeds",)),
+    "hidden": (("widths",),),
+    "layers": (("widths",),),
+    "hidden_layer_sizes": (("widths",),),
+    "target": (("y",), ("label",)),
+    "labels": (("y",), ("label",)),
 }
+OF_OPTIMIZERS = {"lr", "sync_period", "slow_step_size", "retention", "inner_state", "pull_back", "beta1", "beta2"}
+OF_OPTIMIZERS |= {"eps", "weight_decay", "momentum", "nesterov"}
 
 # The error state of NumPy unless a program changes it.
 DEFAULT_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
-Class = TypeVar("Class", bound=type)
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])  # or a class
+
+
+MOST = 2**63 - 1  # of whole numbers without another limit: an int64
+FROM_0 = "(counted from 0)"  # after a row in a message
 
 
 class NoDeviceError(RuntimeError):
@@ -47,14 +68,23 @@ class DeviceError(RuntimeError):
     """A GPU failed during a computation."""
 
 
+def shown(value: Any) -> str:
+    """Return a value for a message: its repr, in one line and not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a whole number of more digits than Python writes
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
 def whole_number(name: str, value: Any, low: int, high: int | None = None) -> int:
     """Return the value as int, or refuse anything but a whole number in [low, high]; bool and 2.0 are refused."""
     allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     number = int(value)
-    if number < low or (high is not None and number > high):
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    if number < low or number > (MOST if high is None else high):
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return number
 
 
@@ -66,7 +96,7 @@ def real_number(
     if math.isinf(high):
         allowed = f"a finite number {'above' if open_low else 'of at least'} {low:g}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     real: Any = value  # compared as it is: float(value) may round onto a limit
     inside = (low < real if open_low else low <= real) and (real < high if open_high else real <= high)
     try:
@@ -74,7 +104,7 @@ def real_number(
     except OverflowError:
         number = math.inf
     if not (inside and math.isfinite(number)):  # this form refuses NaN too
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return number
 
 
@@ -100,7 +130,14 @@ def real_numbers(
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     """Return the value, or refuse one that is not allowed."""
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {shown(value)}")
+    return value
+
+
+def of_type(name: str, value: Any, kind: type, words: str) -> Any:
+    """Return the value, or refuse one of another type; words : what it must be."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {words}, got {shown(value)}")
     return value
 
 
@@ -109,16 +146,21 @@ def user_path(name: str, value: Any) -> Path:
     try:
         return Path(value).expanduser()
     except TypeError:
-        raise TypeError(f"{name} must be a path, got {value!r}") from None
+        raise TypeError(f"{name} must be a path, got {shown(value)}") from None
     except RuntimeError:
         raise ValueError(f"{name} must begin with a known home folder, got {str(value)!r}") from None
 
 
 def meant(name: str, allowed: Collection[str]) -> str:
-    """Return " (did you mean X?)" for a name that is not allowed, or "" if no allowed one is like it."""
-    near = [" and ".join(names) for names in OTHER_NAMES.get(name, ()) if {*names} <= {*allowed}]
-    near = near or get_close_matches(name, allowed, 1)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
+    """Return " (did you mean X?)" for a name that is not allowed, or "" if nothing is like it."""
+    others = OTHER_NAMES.get(name, ((name,),))
+    if near := [" and ".join(names) for names in others if {*names} <= {*allowed}]:
+        return f" (did you mean {' or '.join(near)}?)"
+    if not OF_OPTIMIZERS & {*allowed} and (of_optimizers := [n for n in others if {*n} <= OF_OPTIMIZERS]):
+        known = " or ".join(" and ".join(names) for names in of_optimizers)
+        return f" (the optimizer has {'it' if known == name else known}: Lookahead(AdamW(lr=0.001), sync_period=5))"
+    near = get_close_matches(name, allowed, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def default_errors(function: Function) -> Function:
@@ -137,32 +179,47 @@ def default_errors(function: Function) -> Function:
     return computed  # type: ignore[return-value] # of the same signature
 
 
-def named_settings(kind: Class) -> Class:
-    """Make a class refuse settings that it does not have in one sentence that names the right ones."""
-    made: Any = kind.__init__  # type: ignore[misc] # replaced below by a function with the same parameters
-    parameters = [*inspect.signature(made).parameters.values()][1:]
+def _surplus(title: str, positional: list[inspect.Parameter], values: tuple[Any, ...]) -> str:
+    """Return the sentence about more positional arguments than there are."""
+    if len(positional) == 1 and str(positional[0].annotation).startswith("Iterable") and not np.iterable(values[0]):
+        return f"{title} accepts {positional[0].name} as one tuple: {title}({values!r}), got {len(values)} arguments"
+    only = f"only {', '.join(parameter.name for parameter in positional)} as positional argument"
+    only = only if positional else "no positional argument"
+    return f"{title} accepts {only}, got {len(values)} arguments: write the others by name"
+
+
+def named_arguments(function: Function) -> Function:
+    """Make a function or a class refuse arguments that it does not have in one sentence that names the right ones.
+
+    Its signature, its docstring and its type stay what they are.
+    """
+    called: Any = function.__init__ if isinstance(function, type) else function  # type: ignore[misc] # replaced below
+    parameters = [*inspect.signature(called).parameters.values()][isinstance(function, type) :]
     names = [parameter.name for parameter in parameters]
-    positional = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    positional = [parameter for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    title = function.__name__
 
-    @functools.wraps(made)
-    def checked(self: Any, *values: Any, **settings: Any) -> None:
-        for name in settings:
+    @functools.wraps(called)
+    def checked(*values: Any, **named: Any) -> Any:
+        for name in named:
             if name not in names:
-                listed = f"{meant(name, names)}; its settings are {', '.join(names)}"
-                raise TypeError(f"{kind.__name__} has no setting {name}{listed}")
-        if len(values) > len(positional):
-            only = f"only {', '.join(positional)} as positional argument"
-            raise TypeError(f"{kind.__name__} accepts {only}, got {len(values)} arguments: write the others by name")
-        made(self, *values, **settings)
+                listed = f"{meant(name, names)}; its arguments are {', '.join(names)}"
+                raise TypeError(f"{title} has no argument {name}{listed}")
+        given = len(values) - (called is not function)  # without self
+        if given > len(positional):
+            raise TypeError(_surplus(title, positional, values[len(values) - given :]))
+        return called(*values, **named)
 
-    kind.__init__ = checked  # type: ignore[misc]
-    return kind
+    if called is function:
+        return checked  # type: ignore[return-value] # of the same signature
+    function.__init__ = checked  # type: ignore[method-assign]
+    return function
 
 
 def flag(name: str, value: Any) -> bool:
     """Return the value as bool, or refuse anything but True and False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -171,8 +228,8 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     allowed = ("float32", "float64")
     try:
         dtype = None if value is None else np.dtype(value).name  # np.dtype(None) would be float64
-    except TypeError:
-        raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}") from None
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {shown(value)}") from None
     return np.dtype(one_of(name, dtype, allowed))
 
 
@@ -197,10 +254,25 @@ def plain_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(f"{name} must be a rectangular array of numbers, got {type(value).__name__}") from None
 
 
+def whole(module: str) -> ModuleType:
+    """Import a module; Ctrl-C waits until it is whole, since half a module stays broken as long as the process."""
+    in_main = threading.current_thread() is threading.main_thread()
+    before, lost = signal.getsignal(signal.SIGINT), list[Any]()
+    if module in sys.modules or not in_main or not callable(before):
+        return importlib.import_module(module)
+    try:
+        signal.signal(signal.SIGINT, lambda *interrupt: lost.append(interrupt))
+        return importlib.import_module(module)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if lost:
+            before(*lost[0])
+
+
 def extra(module: str, package: str, name: str) -> ModuleType:
     """Return a module, or raise ModuleNotFoundError that says which package and extra ``name`` needs."""
     try:
-        return importlib.import_module(module)
+        return whole(module)
     except ModuleNotFoundError as error:
         advice = 'install the extra reproduce, as in: pip install ".[reproduce]" in a checkout'
         raise ModuleNotFoundError(f"{name} needs {package}: {advice}", name=error.name) from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.core.registry import cpu_target
 
-from lookahead_nb.checks import user_path
+from lookahead_nb.checks import user_path, whole
 from lookahead_nb.kernels.cpu.product import vector_bytes
 from lookahead_nb.kernels.philox import STREAM_ID
 
@@ -36,6 +36,32 @@ def checkout() -> pathlib.Path:
     """
     start = pathlib.Path.cwd()
     return next((p for p in (start, *start.parents) if (p / "pyproject.toml").is_file()), start)
+
+
+def committed(path: str) -> pathlib.Path:
+    """Return the path of a committed file or folder.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the checkout, such as "data/claims.toml".
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If the working directory lies in no checkout with this path.
+    """
+    found = checkout() / path
+    if not found.exists():
+        here = pathlib.Path.cwd()
+        raise FileNotFoundError(
+            f"{path} is missing: run this in a checkout of the project, which holds it, not in {here}"
+        )
+    return found
 
 
 def build_folder(kind: str) -> pathlib.Path:
@@ -112,7 +138,11 @@ def machine(gpu: str | None = None) -> dict[str, Any]:
 
     cpu = platform.processor() or platform.machine()
     listed = pathlib.Path("/proc/cpuinfo")
-    model = re.search(r"^model name\s*: (.*)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
+    model = (
+        re.search(r"^model name\s*: (.*)$", listed.read_text("utf-8", "replace"), re.MULTILINE)
+        if listed.is_file()
+        else None
+    )
     cpu = model[1] if model else cpu
     return {
         "cpu": cpu,
@@ -171,7 +201,7 @@ def write_table(
     ...     read_table(path).to_dict("list")
     {'lr': [0.1], 'status': ['ok']}
     """
-    import pandas as pd
+    pd = whole("pandas")
 
     folder = pathlib.Path(folder) if folder else build_folder("results")
     if (repeated := frame.columns[frame.columns.map(str).duplicated()]).size:
@@ -189,7 +219,7 @@ def write_table(
     } | about
     path = folder / f"{name}.csv"
     path.write_bytes(text)
-    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return path
 
 
@@ -214,7 +244,7 @@ def made_or_kept(name: str, make: Callable[[], pd.DataFrame], *, here: bool) -> 
     Exception
         Those of make, :func:`write_table` and :func:`read_table`.
     """
-    path = write_table(make(), name) if here else checkout() / "data/results" / f"{name}.csv"
+    path = write_table(make(), name) if here else committed("data/results") / f"{name}.csv"
     return read_table(path)
 
 
@@ -237,13 +267,13 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     ValueError
         If the table is not the one of the manifest.
     """
-    import pandas as pd
+    pd = whole("pandas")
 
     path = pathlib.Path(path)
     for file in (path, path.with_suffix(".json")):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: a table and its manifest must lie in one folder")
-    text, manifest = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
+    text, manifest = path.read_bytes(), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     if hashlib.sha256(text).hexdigest() != manifest["sha256"]:
         raise ValueError(f"{path.name} must have the sha256 of its manifest {path.stem}.json; one of them was changed")
     options: dict = {"dtype": str, "keep_default_na": False}  # the guesses of pandas lose digits, and ids like 12e5
@@ -268,7 +298,7 @@ def made_on(path: str | os.PathLike[str]) -> str:
     OSError
         If the manifest is missing.
     """
-    about = json.loads(pathlib.Path(path).with_suffix(".json").read_text())["machine"]
+    about = json.loads(pathlib.Path(path).with_suffix(".json").read_text(encoding="utf-8"))["machine"]
     gpu, versions, peers = about["gpu"], about["versions"], about.get("peers", {"versions": {}})["versions"]
     card = gpu if isinstance(gpu, str) else gpu and f"{gpu['name']}, driver {gpu['driver']}"
     return (
@@ -299,16 +329,16 @@ def published(name: str) -> pd.DataFrame:
     OSError
         If the file is missing.
     """
-    import pandas as pd
+    pd = whole("pandas")
 
     words = ["source", "table", "setting", "optimizer", "metric", "known"]
-    frame = pd.read_csv(checkout() / f"data/published/{name}.csv", dtype=dict.fromkeys(words, str))
+    frame = pd.read_csv(committed(f"data/published/{name}.csv"), dtype=dict.fromkeys(words, str))
     return frame.fillna(dict.fromkeys(words, ""))
 
 
 def _words(name: str, column: pd.Series) -> pd.Series:
     """Return a column as :func:`_column` reads it: texts escaped where necessary, the rest as pandas writes it."""
-    import pandas as pd
+    pd = whole("pandas")
 
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return column

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lookahead_nb.checks import meant, one_of
+from lookahead_nb.checks import meant, one_of, shown
 
 __all__: list[str] = []  # these checks are for the other modules
 
@@ -27,21 +27,23 @@ def toml_file(path: str | Path) -> dict[str, Any]:
 def table_of_keys(key: str, value: Any) -> dict[str, Any]:
     """Return the value, or refuse anything but a table of a TOML file."""
     if not isinstance(value, dict):
-        raise ValueError(f"{key} must be a table, got {'nothing' if value is None else repr(value)}")
+        raise ValueError(f"{key} must be a table, got {'nothing' if value is None else shown(value)}")
     return value
 
 
 def text(key: str, value: Any) -> str:
     """Return the value, or refuse anything but a text that is not blank."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{key} must be text, got {'nothing' if value is None else repr(value)}")
+        raise ValueError(f"{key} must be text, got {'nothing' if value is None else shown(value)}")
     return value
 
 
 def names(key: str, value: Any) -> tuple[str, ...]:
     """Return a list of one or more different texts as a tuple, or refuse anything else."""
     if not isinstance(value, list) or not value:
-        raise ValueError(f"{key} must be a list of one name or more, got {'nothing' if value is None else repr(value)}")
+        raise ValueError(
+            f"{key} must be a list of one name or more, got {'nothing' if value is None else shown(value)}"
+        )
     checked = tuple(text(f"{key}[{i}]", name) for i, name in enumerate(value))
     if repeated := [name for name in checked if checked.count(name) > 1]:
         raise ValueError(f"{key} must hold each name once, got {repeated[0]!r} twice")

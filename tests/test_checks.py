@@ -1,5 +1,7 @@
 """Checks of arguments that many functions share: what is accepted, as what, and which value a refusal names."""
 
+import subprocess
+import sys
 from decimal import Decimal
 from fractions import Fraction
 
@@ -56,3 +58,34 @@ def test_numbers_of_an_array_are_checked_together(monkeypatch):
 
     monkeypatch.setattr(checks, "real_number", alone)
     assert real_numbers("x", np.eye(300), 0, 1).shape == (300, 300)
+
+
+INTERRUPTED = """
+import os, signal, sys
+import numpy as np
+import lookahead_nb as lnb
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas.core.frame":  # in the middle of pandas
+            os.kill(os.getpid(), signal.SIGINT)
+
+data = lnb.datasets.from_arrays(np.random.default_rng(0).normal(0, 1, (60, 4)), np.arange(60) % 2)
+train = lambda: lnb.train(lnb.MLP((4, 3, 2)), data, lnb.AdamW(0.1), steps=2, batch_size=8)
+assert "pandas" not in sys.modules
+sys.meta_path.insert(0, Interrupt())
+handler = signal.getsignal(signal.SIGINT)
+try:
+    train()
+except KeyboardInterrupt:
+    print("interrupted")
+assert signal.getsignal(signal.SIGINT) is handler
+print(len(train().history))
+"""
+
+
+def test_ctrl_c_while_pandas_is_imported_leaves_it_whole():
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (ended.stdout, ended.stderr) == ("interrupted\n2\n", "")

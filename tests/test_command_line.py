@@ -650,7 +650,10 @@ def test_outside_of_a_checkout_there_is_no_register(ask, checkout, monkeypatch):
     monkeypatch.chdir(checkout / "empty")
     code, out, err = ask()
     assert (code, out) == (2, "")
-    assert "this command must be run in a checkout of the project, which holds data/claims.toml, not in" in err
+    assert err == (
+        "lookahead-nb: data/claims.toml is missing: run this in a checkout of the project, which holds it, "
+        f"not in {checkout / 'empty'}\n"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

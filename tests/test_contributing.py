@@ -92,7 +92,7 @@ def follow(steps, checkout):
         assert status == 0, words
 
 
-EXAMPLES = ["An optimizer", "A task", "A claim"]
+EXAMPLES = ["An optimizer", "A task", "A claim", "Claims of your own"]
 RIGHT, WRONG = "fma(beta2, s1, rest2 * g), s2", "fma(beta2, s1, rest1 * g), s2"
 
 

@@ -352,7 +352,11 @@ def nowhere(monkeypatch, tmp_path):
 
 @pytest.mark.jit
 def test_where_no_other_folder_can_be_written_the_cache_is_temporary(nowhere):
-    assert synced_once() == [1.5]
+    with pytest.warns(
+        RuntimeWarning, match=r"NUMBA_CACHE_DIR, /nowhere, cannot be written .*: compiled code goes to "
+    ) as told:
+        assert synced_once() == [1.5]
+    assert str(nowhere) in str(told[0].message)
     [folder] = nowhere.iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert len(list(folder.rglob("*.nb?"))) == 2

@@ -396,22 +396,22 @@ def test_settings_are_frozen():
 
 
 MISNAMED = {
-    "k": (lambda: lnb.Lookahead(lnb.AdamW(), k=5), "Lookahead has no setting k (did you mean sync_period?); its"),
+    "k": (lambda: lnb.Lookahead(lnb.AdamW(), k=5), "Lookahead has no argument k (did you mean sync_period?); its"),
     "alpha": (
         lambda: lnb.Lookahead(lnb.AdamW(), alpha=0.5),
-        "Lookahead has no setting alpha (did you mean slow_step_size or retention?); its settings are inner, sync_p",
+        "Lookahead has no argument alpha (did you mean slow_step_size or retention?); its arguments are inner, sync_p",
     ),
     "betas": (
         lambda: lnb.AdamW(1e-3, betas=(0.9, 0.999)),
-        "AdamW has no setting betas (did you mean beta1 and beta2?); its settings are lr, beta1, beta2, eps",
+        "AdamW has no argument betas (did you mean beta1 and beta2?); its arguments are lr, beta1, beta2, eps",
     ),
-    "alpha of RMSprop": (lambda: lnb.RMSprop(alpha=0.9), "RMSprop has no setting alpha (did you mean rho?); its"),
-    "learning_rate": (lambda: lnb.SGD(learning_rate=0.1), "SGD has no setting learning_rate (did you mean lr?); its"),
+    "alpha of RMSprop": (lambda: lnb.RMSprop(alpha=0.9), "RMSprop has no argument alpha (did you mean rho?); its"),
+    "learning_rate": (lambda: lnb.SGD(learning_rate=0.1), "SGD has no argument learning_rate (did you mean lr?); its"),
     "typo": (
         lambda: lnb.SGD(momentun=0.1),
-        "SGD has no setting momentun (did you mean momentum?); its settings are lr",
+        "SGD has no argument momentun (did you mean momentum?); its arguments are lr",
     ),
-    "nothing like it": (lambda: lnb.SGD(amsgrad=True), "SGD has no setting amsgrad; its settings are lr, momentum,"),
+    "nothing like it": (lambda: lnb.SGD(amsgrad=True), "SGD has no argument amsgrad; its arguments are lr, momentum,"),
     "axis": (lambda: lnb.grid(lnb.Lookahead(lnb.SGD()), k=[5]), "got 'k' (did you mean sync_period?)"),
 }
 

@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import figures
+from lookahead_nb import claims, figures
 from lookahead_nb import provenance as tables
+from lookahead_nb.figures import catalogue
 from lookahead_nb.figures.catalogue import FIGURES as FIGURE
 from tests.support import registers
 
@@ -515,3 +516,55 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     assert "wrote 2 files to committed/results" in capsys.readouterr().out
     assert tables.read_table(committed["results"] / "tiny.csv")["value"][0] == 0.3
     assert "| C01 | Larger is slower. | no results yet |  |" in (tmp_path / "README.md").read_text()
+
+
+# ----------------------------------------------------------------------------------------------------------- jupyter
+
+
+def test_a_notebook_opened_and_saved_by_make_lab_is_the_file_it_was(tmp_path, monkeypatch):
+    """As JupyterLab does it: read a notebook, note the language of the kernel that has started, save it."""
+    from ipykernel.ipkernel import IPythonKernel
+    from jupyter_server.services.contents.largefilemanager import LargeFileManager
+    from traitlets.config import Config
+
+    recipe = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (hook,) = re.findall(r"--ContentsManager.pre_save_hook=(\S+)", recipe)
+    settings = Config({"ContentsManager": {"pre_save_hook": hook}})
+    monkeypatch.syspath_prepend(ROOT)  # the working directory of make lab
+    manager = LargeFileManager(root_dir=str(tmp_path), config=settings)
+    for path in NOTEBOOKS[:3]:
+        copy = shutil.copy(path, tmp_path)
+        model = manager.get(path.name)
+        model["content"]["metadata"]["language_info"] |= IPythonKernel.language_info
+        assert "version" in model["content"]["metadata"]["language_info"]
+        manager.save(model, path.name)
+        assert Path(copy).read_bytes() == path.read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------------- no checkout
+
+OUTSIDE = {
+    "12_performance": lambda: exec((ROOT / "notebooks/source/12_performance.py").read_text(encoding="utf-8"), {}),
+    "register": claims.read,
+    "results": lambda: claims.results(claims.read(ROOT / "data/claims.toml")["C01"]),
+    "verdicts": lambda: claims.committed(claims.read(ROOT / "data/claims.toml")),
+    "a table": lambda: tables.made_or_kept("quick_start", lambda: None, here=False),
+    "literature": lambda: tables.published("zhang_2019"),
+    **{f"draw {name}": lambda name=name: catalogue.draw(name) for name in FIGURE},
+    **{f"where {name}": lambda name=name: [*catalogue.where(name)] for name in FIGURE},
+}
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+@pytest.mark.parametrize("place", ["elsewhere", "another project"])
+def test_what_needs_a_checkout_says_so(what, place, tmp_path, monkeypatch):
+    if place == "another project":
+        (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        OUTSIDE[what]()
+    assert re.fullmatch(
+        rf"(data|paper)/\S+ is missing: run this in a checkout of the project, which holds it, not in {tmp_path}",
+        str(caught.value),
+    )
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["pyproject.toml"])

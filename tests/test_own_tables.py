@@ -167,7 +167,10 @@ def test_rows_to_predict_are_matched_by_name(numbers):
         (frame.rename(columns={"size": "sise"}), "X must have the columns of the data set, lacks 'size'"),
         (frame.assign(kind=TEXT), "X must have the columns of the data set, got an unknown column 'kind'"),
         (frame.assign(flag=np.nan), "X must hold finite numbers below 1e+100 in size, got a missing value at row 0, "),
-        (frame * 1e60, "X must fit float32 after scaling by the training part, but row 0, column 'size' overflows"),
+        (
+            frame * 1e60,
+            "X must fit float32 after scaling by the training part, but row 0, column 'size' (counted from ",
+        ),
     ]:
         with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
             data.scaling(other)
@@ -213,7 +216,7 @@ def test_a_column_is_refused_by_name(numbers, column, error, got):
 
 def test_a_missing_value_of_polars_and_pyarrow_is_refused_by_name(numbers):
     for table in (Polars, pyarrow_table):
-        with pytest.raises(ValueError, match=r"got a missing value at row 1, column 'flag'$"):
+        with pytest.raises(ValueError, match=r"got a missing value at row 1, column 'flag' \(counted from 0\)$"):
             from_arrays(table(numbers | {"flag": [1.0, None, 2.0] * 10}), TEXT)
 
 
@@ -234,11 +237,19 @@ def test_a_table_that_is_not_in_memory_is_refused(numbers):
     ("y", "error", "sentence"),
     [
         ([0.5, 1] * 15, ValueError, "y must hold text, bool or whole numbers as labels, got 0.5 at row 0"),
-        ([1, np.nan] * 15, ValueError, "y must hold a label in every row, but row 1 has none"),
+        ([1, np.nan] * 15, ValueError, "y must hold a label in every row, but row 1 (counted from 0) has none"),
         ([1, np.inf] * 15, ValueError, "y must hold text, bool or whole numbers as labels, got inf at row 1"),
-        (["a", None] * 15, ValueError, "y must hold a label in every row, but row 1 has none"),
-        (pd.Series(["a", None] * 15), ValueError, "y must hold a label in every row, but row 1 has none"),
-        (pd.array([1, None] * 15, dtype="Int64"), ValueError, "y must hold a label in every row, but row 1 has none"),
+        (["a", None] * 15, ValueError, "y must hold a label in every row, but row 1 (counted from 0) has none"),
+        (
+            pd.Series(["a", None] * 15),
+            ValueError,
+            "y must hold a label in every row, but row 1 (counted from 0) has none",
+        ),
+        (
+            pd.array([1, None] * 15, dtype="Int64"),
+            ValueError,
+            "y must hold a label in every row, but row 1 (counted from 0) has none",
+        ),
         (["a", 1] * 15, TypeError, "y must hold labels of one type, got 'a' at row 0 and 1 at row 1"),
         ([b"a", b"b"] * 15, TypeError, "y must hold text, bool or whole numbers as labels, got b'a' at row 0"),
         (np.ones(N) * 1j, TypeError, "y must hold text, bool or whole numbers as labels, got complex128"),
@@ -247,7 +258,12 @@ def test_a_table_that_is_not_in_memory_is_refused(numbers):
         (["a"] * N, ValueError, "y must hold at least two different labels, got 'a' alone"),
         (pd.DataFrame({"y": [0, 1] * 15}), ValueError, "y must have one dimension, got a table of shape (30, 1)"),
         ([" red", "red"] * 15, ValueError, "y must hold labels that differ by more than spaces, got ' red' and 'red'"),
-        ("red", ValueError, "y must have one dimension, got shape ()"),
+        (
+            "size",
+            TypeError,
+            "y must hold a label for each row, got the text 'size'; if it names a column of X, pass the column itself, "
+            "X['size'], and X.drop(columns='size') as X",
+        ),
     ],
 )
 def test_labels_are_refused(numbers, y, error, sentence):
@@ -299,7 +315,9 @@ def test_labels_of_a_csv_file_are_what_is_written(tmp_path, labels, y):
 
 @pytest.mark.parametrize("labels", [["1", "NA", "2"], ["True", "NA", "False"], ["red", "", "blue"], ["1", "", "2"]])
 def test_a_missing_label_of_a_csv_file_is_refused(tmp_path, labels):
-    with pytest.raises(ValueError, match=r"^file must hold a label in every row, but row 1 has none$"):
+    with pytest.raises(
+        ValueError, match=r"^file must hold a label in every row, but row 1 \(counted from 0\) has none$"
+    ):
         read(tmp_path, "size,kind\n" + "".join(f"{i},{label}\n" for i, label in enumerate(labels)))
 
 
@@ -310,7 +328,10 @@ def test_a_missing_label_of_a_csv_file_is_refused(tmp_path, labels):
         ('"size";"kind"\n1;red\n', "file must separate columns by commas, but .* separates them by semicolons"),
         ("size\tkind\n1\tred\n", "file must separate columns by commas, but .* separates them by tabs"),
         ("size, kind\n1,red\n", "file must hold a column 'kind', but .* has 'size', ' kind'"),
-        ("size,kind\n1,red\n?,blue\n", "file must hold numbers in all columns .*, got '\\?' at row 1, column 'size'"),
+        (
+            "size,kind\n1,red\n?,blue\n",
+            "file must hold numbers in all columns .*, got '\\?' at row 1, column 'size' .counted from 0.",
+        ),
         ("size,kind\n1,red\n2,blue,3\n", "file .* is not a readable .csv file: .*saw 3"),
         ("", "file .* is not a readable .csv file: it is empty"),
         ("\n\n", "file .* is not a readable .csv file: it is empty"),

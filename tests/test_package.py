@@ -39,12 +39,11 @@ from lookahead_nb.__main__ import main
 for command in sys.argv[1:]:
     print(command, main(command.split()))
 """
-NO_CHECKOUT = "lookahead-nb: this command must be run in a checkout of the project, which holds"
 REFUSED = {
-    "claims": f"{NO_CHECKOUT} data/claims.toml, not in ",
-    "claims C01 --fresh": f"{NO_CHECKOUT} data/claims.toml, not in ",
-    "figures": f"{NO_CHECKOUT} paper/figures, not in ",
-    "figures verdicts --where": f"{NO_CHECKOUT} paper/figures, not in ",
+    "claims": "lookahead-nb: data/claims.toml is missing: run this in a checkout of the project",
+    "claims C01 --fresh": "lookahead-nb: data/claims.toml is missing: run this in a checkout of the project",
+    "figures": "lookahead-nb: paper/figures is missing: run this in a checkout of the project",
+    "figures verdicts --where": "lookahead-nb: paper/figures is missing: run this in a checkout of the project",
     "sweep mine.toml": "lookahead-nb: mine.toml cannot be read",
     "store show mine": "lookahead-nb: the store mine cannot be opened",
 }

@@ -5,6 +5,7 @@ import io
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
@@ -186,10 +187,15 @@ def test_what_cannot_be_predicted_is_refused(table):
     run = lnb.train(model_of(data), data, lnb.AdamW(0.03), steps=2)
     for bad, error, message in [
         (X[:, :3], ValueError, "X must have the 4 columns of the data set, got 3"),
-        (X[0], ValueError, r"X must be a table of at least one row and one column, got shape \(4,\)"),
+        (X[0], ValueError, r"X must be a table of rows and columns, got shape \(4,\): for a single row pass \[X\]$"),
+        (
+            pd.DataFrame(X).iloc[0],
+            ValueError,
+            r"X must be a table .*, got shape \(4,\): for a single row pass frame.iloc\[\[i\]\], not frame.iloc\[i\]$",
+        ),
         (X[:0], ValueError, r"X must be a table of at least one row and one column, got shape \(0, 4\)"),
         (np.where(X[7, 1] == X, np.nan, X), ValueError, "X must hold finite numbers .* got nan at row 7, column 1"),
-        (X * [1, 1, 1e60, 1], ValueError, "X must fit float32 .* row 0, column 2 overflows"),
+        (X * [1, 1, 1e60, 1], ValueError, "X must fit float32 .* row 0, column 2 .counted from 0. overflows"),
         (X.astype(str), TypeError, "X must hold numbers, got <U"),
     ]:
         for predict in (run.predict, run.predict_proba):

@@ -7,6 +7,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb.kernels import formulas
+from lookahead_nb.optimizers import INNER_RULES, InnerOptimizer
 from tests.support import reference
 from tests.support.cases import INNER, RULES, assert_close, learning_rates, problem, reference_path, run, settings_of
 
@@ -129,7 +130,7 @@ def test_float32_rounds_a_few_times_per_step(rule, rng):
     state, settings = opt.init(params), settings_of(opt)
     restated = reference.RULES[type(opt).__name__]
     # With all terms of one sign the reference gives the sum of absolute terms, which is what roundings are relative to.
-    against = settings | {"weight_decay": -settings["weight_decay"]}
+    against = settings | {name: -value for name, value in settings.items() if name == "weight_decay"}
     signs = {"velocity": -1, "m": -1, "square_sum": 1, "square_average": 1, "v": 1, "z": 1, "x": 1, "squares": 1}
     squares = 0.0
     for t, (g, lr) in enumerate(zip(gradients, learning_rates(opt, steps), strict=True), 1):
@@ -226,8 +227,8 @@ def test_momentum_goes_on_where_the_gradient_is_zero(rule):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_gradient_zero_from_the_start_is_no_fault(rule):
-    opt = dataclasses.replace(INNER[rule], weight_decay=0.0)
-    assert stepped(opt, 2, 0, 0) == [2, 2]
+    without_decay = {name: 0.0 for name in settings_of(INNER[rule]) if name == "weight_decay"}
+    assert stepped(dataclasses.replace(INNER[rule], **without_decay), 2, 0, 0) == [2, 2]
 
 
 @np.errstate(invalid="ignore")  # plain Python warns of inf/inf
@@ -352,3 +353,48 @@ def test_tiny_decay_is_not_lost_in_float32(decay):
 @pytest.mark.parametrize("decay", [1e-7, 1e-8])
 def test_the_usual_form_of_decay_would_fail_that_bound(decay):
     assert _decay_found(decay, _by_torch_form) != pytest.approx(decay, rel=DECAY_RTOL)
+
+
+# ------------------------------------------------------------------------------------------------- a rule of one's own
+
+
+def bare(scalars=2):
+    """Return a rule without decay and without a class of settings in the package, in the form of sgd."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Bare(InnerOptimizer):
+        lr: float = 0.05
+        family = "sgd"
+
+        def scalars(self, lr, *_):
+            return lr, *[0.0] * (scalars - 1)
+
+    del INNER_RULES["Bare"]
+    return Bare()
+
+
+def test_a_rule_without_decay_passes_the_tests_of_all_rules(rng, monkeypatch):
+    monkeypatch.setitem(INNER, "sgd", bare())
+    monkeypatch.setitem(reference.RULES, "Bare", lambda theta, g, state, lr, power: (theta - lr * g, {}))
+    test_float64_follows_the_reference_after_every_step("sgd", rng)
+    test_float32_rounds_a_few_times_per_step("sgd", rng)
+    test_gradient_zero_from_the_start_is_no_fault("sgd")
+
+
+def test_a_rule_with_more_scalars_than_a_step_has_is_refused_by_name():
+    opt, params = bare(9), np.ones(3)
+    state = opt.init(params)
+    with pytest.raises(ValueError, match=r"^Bare.scalars must return at most 8 numbers, got 9$"):
+        opt.step(params, params.copy(), state)
+    with pytest.raises(ValueError, match="at most 8 numbers, got 9"):
+        lnb.train(lnb.landscapes.Quadratic([1.0]), None, opt, steps=2)
+    assert (state.t, params.tolist()) == (0, [1] * 3)
+
+
+def test_a_rule_without_a_formula_is_refused_by_name():
+    opt = bare()
+    object.__setattr__(opt, "family", "sdg")
+    with pytest.raises(
+        ValueError, match=r"^Bare.rule must be a name of lookahead_nb.kernels.formulas.RULES, got 'sdg'"
+    ):
+        opt.init(np.ones(3))

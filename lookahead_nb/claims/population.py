@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import types
 
-from lookahead_nb.checks import default_errors, one_of, real_number, whole_number
+from lookahead_nb.checks import default_errors, one_of, real_number, whole, whole_number
 from lookahead_nb.datasets import Dataset
 from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.cpu.product import product_for
@@ -439,7 +439,7 @@ def population(numbers: Iterable[int]) -> pd.DataFrame:
     >>> tasks.population(range(3))[["features", "classes", "steps", "teacher"]].shape
     (3, 4)
     """
-    import pandas as pd
+    pd = whole("pandas")
 
     chosen = [generated(number) for number in numbers]
     factors = [name for name in GeneratedTask.__dataclass_fields__ if name != "number"]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lookahead_nb import claims
-from lookahead_nb.checks import extra, real_number, whole_number
+from lookahead_nb.checks import extra, real_number, shown, whole_number
 from lookahead_nb.claims import statistics
 from lookahead_nb.claims.arms import Arm, arms_of
 from lookahead_nb.claims.measure import measure_on
@@ -181,7 +181,7 @@ def ask(
 
 def _checked(name: str, values: Any, check: Callable[[str, Any], Any]) -> list[Any]:
     if isinstance(values, str) or not np.iterable(values):
-        raise TypeError(f"{name} must be a list of values, got {values!r}")
+        raise TypeError(f"{name} must be a list of values, got {shown(values)}")
     checked = [check(f"{name}[{i}]", value) for i, value in enumerate(values)]
     if not checked or len({*checked}) < len(checked):
         raise ValueError(f"{name} must hold one value or more, none of them twice, got {checked!r}")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lookahead_nb import provenance as tables
+from lookahead_nb.checks import of_type
 from lookahead_nb.claims.arms import ARM_PARAMETERS, with_parameters
 from lookahead_nb.claims.measure import Measured, measure
 from lookahead_nb.claims.statements import Claim
@@ -59,14 +60,15 @@ def _table_of(claim: Claim, part: str = "", folder: str | Path | None = None) ->
 
 def _results_path(claim: Claim, part: str = "", folder: str | Path | None = None) -> Path:
     """Return the path of the results of a claim, once their manifest names the registered entry."""
-    folder = Path(folder) if folder else tables.checkout() / "data/results"
+    of_type("claim", claim, Claim, "a claim such as claims.read returns")
+    folder = Path(folder) if folder else tables.committed("data/results")
     path = folder / f"{claim.id}{part and '_'}{part}.csv"
     files = [file for file in (path, path.with_suffix(".json")) if file.is_file()]
     if not files:
         raise OSError(f"{claim.id} has no results in {folder.name}: {path.stem}.json is missing")
     if len(files) == 1:
         raise ValueError(f"{files[0].name} must come as a table with a manifest, one of which is missing")
-    manifest = json.loads(path.with_suffix(".json").read_text())
+    manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     if manifest.get("claim") != claim.sha256:
         raise ValueError(
             f"{path.name} must belong to the registered {claim.id} ({claim.sha256[:8]}), not to another entry: "
@@ -159,6 +161,7 @@ def available_tasks(claim: Claim, *, full: bool | None = None) -> list[str]:
     list of str
         Names of tasks, in the order of the claim.
     """
+    of_type("claim", claim, Claim, "a claim such as claims.read returns")
     full = os.environ.get("FULL") == "1" if full is None else full
     problems = claim.problems.items()
     return [name for name, problem in problems if not problem.needs_download or (full and problem.is_available)]

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from lookahead_nb import provenance as tables
-from lookahead_nb.checks import real_number, whole_number
+from lookahead_nb.checks import meant, of_type, real_number, user_path, whole_number
 from lookahead_nb.claims.arms import Arm, arms_of
 from lookahead_nb.claims.metrics import METRICS
 from lookahead_nb.claims.tasks import Problem
@@ -102,7 +102,7 @@ class Claim:
     Attributes
     ----------
     id : str
-        "C" and two digits.
+        "C" and two digits, such as "C05".
     section : str
         The section of the article.
     article : str
@@ -214,7 +214,8 @@ def seeds_of(sha256: str, number: int, attempt: int = 0) -> list[int]:
     >>> seeds_of("00", 2) == seeds_of("00", 2, attempt=1)
     False
     """
-    attempt = whole_number("attempt", attempt, 0)
+    attempt, number = whole_number("attempt", attempt, 0), whole_number("number", number, 0)
+    text("sha256", sha256)
     digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
     return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
 
@@ -225,7 +226,8 @@ def read(path: str | Path | None = None) -> dict[str, Claim]:
     Parameters
     ----------
     path : path, optional
-        A TOML file; default ``data/claims.toml`` of the checkout.
+        A TOML file, in any folder; default ``data/claims.toml`` of the checkout. It has tables ``[tasks.NAME]``, and
+        one for each claim, with an id of "C" and two digits such as ``[C01]``.
 
     Returns
     -------
@@ -244,9 +246,11 @@ def read(path: str | Path | None = None) -> dict[str, Claim]:
     >>> read()["C01"].section
     '8.1'
     """
-    written = toml_file(path or tables.checkout() / "data/claims.toml")
+    written = toml_file(tables.committed("data/claims.toml") if path is None else user_path("path", path))
     ids = [key for key in written if len(key) == 3 and key[0] == "C" and key[1:].isdigit()]
-    known_keys("", written, ("tasks", "advice", *(ids or ["C01"])))
+    for key in [key for key in written if key not in ("tasks", "advice", *ids)]:
+        kinds = "tasks, advice, or the id of a claim: C and two digits, such as C01"
+        raise ValueError(f"{key} is not known{meant(key, ('tasks', 'advice', *ids))}: a table must be {kinds}")
     tasks = table_of_keys("tasks", written.get("tasks"))
     advice = table_of_keys("advice", written.get("advice", {}))
     known_keys("advice.", advice, ids)
@@ -389,6 +393,7 @@ def on_tasks(claim: Claim, tasks: Iterable[str]) -> Claim:
     Claim
         A changed copy.
     """
+    of_type("claim", claim, Claim, "a claim such as claims.read returns")
     tasks = {*tasks}
     effects = [_on_tasks(effect, tasks) for effect in claim.effects]
     return replace(claim, effects=tuple(effect for effect in effects if len(effect.tasks) >= TESTS[effect.test][1]))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lookahead_nb.checks import default_errors, one_of, plain_array, real_number, real_numbers, whole_number
+from lookahead_nb.checks import default_errors, one_of, plain_array, real_number, real_numbers, whole, whole_number
 
 BLOCK = 1000  # resamples held at once: 6 MB for 8 tasks of 100 seeds
 
@@ -264,7 +264,7 @@ def student(gaps: Any, level: float = 0.95) -> Estimate:
     of Welch and Satterthwaite. For one task it is the usual interval of a mean. An infinite gap makes it (-inf, inf).
     Source: Student 1908; Satterthwaite 1946.
     """
-    from scipy.stats import t  # imported late: it would double the import time of the package
+    t = whole("scipy.stats").t  # imported late: it would double the import time of the package
 
     level = real_number("level", level, 0, 1, open_low=True, open_high=True)
     mean, error, freedom = _mean_and_error(_tasks(gaps))
@@ -530,7 +530,7 @@ def best_of(validation: Any, test: Any, n: int = 64) -> pd.DataFrame:
     value, rank i is best of m with probability ``C(N-i, m-1)/C(N, m)``; tied trials share theirs. Source: Dodge et al.
     2019, there with replacement and without a test value.
     """
-    from scipy.stats import rankdata  # imported late: it would double the import time of the package
+    rankdata = whole("scipy.stats").rankdata  # imported late: it would double the import time of the package
 
     validation, test = (pd.DataFrame(table).astype(np.float64).fillna(np.inf) for table in (validation, test))
     if validation.shape != test.shape or not (
@@ -578,7 +578,7 @@ def kaplan_meier(times: Any, horizon: float, level: float = 0.95) -> pd.DataFram
     All runs are censored at one horizon. So the product of Kaplan and Meier is also a plain share of the n runs, and
     the interval (of each point alone) is the exact binomial one. Source: Kaplan & Meier 1958; Clopper & Pearson 1934.
     """
-    from scipy.stats import beta  # imported late: it would double the import time of the package
+    beta = whole("scipy.stats").beta  # imported late: it would double the import time of the package
 
     level = real_number("level", level, 0, 1, open_low=True, open_high=True)
     times, horizon = _checked_times(times, horizon)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb import datasets
-from lookahead_nb.checks import one_of, real_number, whole_number
+from lookahead_nb.checks import one_of, real_number, shown, whole_number
 from lookahead_nb.claims.population import PILOTS as PILOTS
 from lookahead_nb.claims.population import generated as generated
 from lookahead_nb.claims.population import population as population
@@ -341,7 +341,7 @@ class Problem:
 def _check_network(fields: dict[str, Any]) -> None:
     hidden = fields.get("hidden", [])
     if not isinstance(hidden, (list, tuple)):
-        raise ValueError(f"hidden must be a list of widths such as [32], got {hidden!r}")
+        raise ValueError(f"hidden must be a list of widths such as [32], got {shown(hidden)}")
     for i, width in enumerate(hidden):
         whole_number(f"hidden[{i}]", width, 1)
     for key, belongs in {"l2": not hidden, "activation": bool(hidden)}.items():

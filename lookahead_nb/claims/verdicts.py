@@ -11,10 +11,16 @@ import numpy as np
 import pandas as pd
 
 from lookahead_nb import provenance as tables
-from lookahead_nb.checks import default_errors
+from lookahead_nb.checks import default_errors, of_type, whole
 from lookahead_nb.claims import statistics
 from lookahead_nb.claims.records import OutdatedError, _results_path, results
 from lookahead_nb.claims.statements import LEVEL, Claim, Effect
+
+
+def _with_columns(name: str, frame: Any, *columns: str) -> None:
+    of_type(name, frame, pd.DataFrame, f"a frame with the columns {', '.join(columns)}")
+    if absent := [column for column in columns if column not in frame]:
+        raise ValueError(f"{name} must have the columns {', '.join(columns)}, and lacks {', '.join(absent)}")
 
 
 @default_errors
@@ -40,6 +46,8 @@ def judge(claim: Claim, runs: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If runs lack an arm or a task.
     """
+    of_type("claim", claim, Claim, "a claim such as claims.read returns")
+    _with_columns("runs", runs, "task", "arm", "seed")
     return compare(claim.effects, runs)
 
 
@@ -122,7 +130,7 @@ def _gaps(effect: Effect, runs: pd.DataFrame, tasks: list[str]) -> pd.Series:
 
 
 def _judged(effect: Effect, gaps: pd.Series, task: str) -> dict[str, Any]:
-    from scipy.stats import ttest_1samp  # imported late: it would double the import time of the package
+    ttest_1samp = whole("scipy.stats").ttest_1samp  # imported late: it would double the import time of the package
 
     margin = float(np.log(effect.margin)) if effect.scale == "ratio" else effect.margin
     if effect.test == "exact":
@@ -166,8 +174,10 @@ def verdict(claim: Claim, effects: pd.DataFrame) -> str:
     str
         One of ``VERDICTS``.
     """
+    of_type("claim", claim, Claim, "a claim such as claims.read returns")
     if claim.untestable:
         return "not testable here"
+    _with_columns("effects", effects, "task", "effect", "outcome")
     outcomes = _as_listed(claim, effects)
     if not outcomes:
         return "no results yet"
@@ -248,6 +258,9 @@ def judge_all(
     ValueError
         That of :func:`results`.
     """
+    of_type("register", register, dict, "a dict of claims such as claims.read returns")
+    for key, claim in register.items():
+        of_type(f"register[{key!r}]", claim, Claim, "a claim")
     build = tables.build_folder("results") if recomputed else None
     by_task = None if by_task is None else {*by_task}
     judged = []
@@ -297,9 +310,7 @@ def committed(register: dict[str, Claim], *, by_task: Iterable[str] = ()) -> pd.
     ValueError
         That of :func:`results`.
     """
-    by_task, path = {*by_task}, tables.checkout() / "data/results/verdicts.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
+    by_task, path = {*by_task}, tables.committed("data/results/verdicts.csv")
     try:
         table = tables.read_table(path)
     except (OSError, ValueError) as error:

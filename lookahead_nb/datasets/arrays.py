@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lookahead_nb.checks import FROM_0, named_arguments, shown, user_path, whole
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.split import _each_column, _split_and_scaled, _Table
 from lookahead_nb.datasets.tables import check_names, check_order, labels_of, suspicions, table_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@named_arguments
 def from_arrays(X: Any, y: Any, split_seed: int = 0) -> Dataset:
     """Return your own data, split and scaled like the bundled sets.
 
@@ -81,7 +83,7 @@ def from_arrays(X: Any, y: Any, split_seed: int = 0) -> Dataset:
     >>> run.predict([[70, 20], [20, 70]]).tolist()
     ['left', 'right']
     """
-    return _divided(_own_table(X, y), split_seed)
+    return _divided(_own_table(X, y, stacklevel=4), split_seed)
 
 
 def splitter(X: Any, y: Any) -> Callable[[int], Dataset]:
@@ -105,7 +107,7 @@ def splitter(X: Any, y: Any) -> Callable[[int], Dataset]:
     return partial(_divided, _own_table(X, y))
 
 
-def _own_table(X: Any, y: Any) -> _Table:
+def _own_table(X: Any, y: Any, stacklevel: int = 3) -> _Table:
     """Return checked rows and numbered labels."""
     table = table_of(X)
     labels, classes = labels_of(y)
@@ -113,7 +115,7 @@ def _own_table(X: Any, y: Any) -> _Table:
         raise ValueError(f"y must have one label for each of the {len(table.values)} rows of X, got {len(labels)}")
     check_order(X, y)
     for sentence in suspicions(table, labels):
-        warnings.warn(sentence, stacklevel=3)
+        warnings.warn(sentence, stacklevel=stacklevel)
     return _Table(table.values, labels, _each_column, classes=classes, names=table.names)
 
 
@@ -121,6 +123,7 @@ def _divided(table: _Table, split_seed: int = 0) -> Dataset:
     return _split_and_scaled(table, "arrays", _seed("split_seed", split_seed), "the user's own arrays")
 
 
+@named_arguments
 def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarray]:
     r"""Return the rows of an .npz or .csv file as X and y, for :func:`from_arrays`.
 
@@ -157,18 +160,18 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarr
     >>> [*X], y.tolist()
     (['x', 'y'], ['red', 'blue'])
     """
-    path = Path(file)
+    path = user_path("file", file)
     if path.suffix not in (".npz", ".csv"):
         raise ValueError(f"file must be the path of an .npz or .csv file, got {path.name!r}")
     if (path.suffix == ".csv") != isinstance(label, str):
-        raise ValueError(f"label must be a column name for a .csv file and None for an .npz file, got {label!r}")
+        raise ValueError(f"label must be a column name for a .csv file and None for an .npz file, got {shown(label)}")
     if path.suffix == ".npz":
         with _readable(path), np.load(path) as arrays:
             found = [arrays[name] for name in ("X", "y") if name in arrays]
         if len(found) < 2:
             raise ValueError(f"file must hold arrays X and y, but {path} does not")
         return found[0], found[1]
-    import pandas as pd
+    pd = whole("pandas")
 
     with _readable(path), path.open(newline="", encoding="utf-8-sig") as lines:
         top = [*islice(filter(None, csv.reader(lines)), 2)]
@@ -184,7 +187,7 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarr
     for name in frame:
         text = frame[name].notna() & pd.to_numeric(frame[name], errors="coerce").isna()
         if text.any():
-            found_text = f"got {frame[name][text.idxmax()]!r:.80} at row {text.idxmax()}, column {name!r}"
+            found_text = f"got {frame[name][text.idxmax()]!r:.80} at row {text.idxmax()}, column {name!r} {FROM_0}"
             raise ValueError(f"file must hold numbers in all columns except the label column, {found_text}")
     return frame, labels
 
@@ -218,5 +221,5 @@ def _labels_in(parsed: pd.Series, texts: pd.Series) -> np.ndarray:
     as_parsed = parsed.dtype.kind in "biuf" or all(isinstance(label, bool) for label in known)
     missing = parsed.isna() if as_parsed else texts.str.strip() == ""
     if missing.any():
-        raise ValueError(f"file must hold a label in every row, but row {int(missing.argmax())} has none")
+        raise ValueError(f"file must hold a label in every row, but row {int(missing.argmax())} {FROM_0} has none")
     return parsed.to_numpy() if as_parsed else np.array([*texts])

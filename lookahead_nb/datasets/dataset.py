@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.checks import real_number, whole_number
+from lookahead_nb.checks import named_arguments, plain_array, real_number, shown, whole_number
 from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.philox import FLIPS, SUBSETS, permutation, uniforms
 
@@ -154,6 +154,7 @@ class Dataset:
         return replace(self, y_train=y, reload=None)
 
 
+@named_arguments
 def stratified_rows(y: np.ndarray, n: int, seed: int) -> np.ndarray:
     """Return n row numbers that contain each class in proportion, and every class if n allows it.
 
@@ -188,6 +189,9 @@ def stratified_rows(y: np.ndarray, n: int, seed: int) -> np.ndarray:
     >>> np.bincount(y[stratified_rows(y, 20, seed=0)]).tolist()
     [18, 2]
     """
+    y = plain_array("y", y)
+    if y.ndim != 1 or y.dtype.kind not in "iu" or (y < 0).any():
+        raise ValueError(f"y must be (rows,) whole numbers of at least 0, got {shown(y)}")
     n = whole_number("n", n, 1, len(y))
     classes = _by_class(y, permutation(len(y), _seed("seed", seed), SUBSETS))
     turns = np.concatenate([_turns(len(rows), len(rows)) for rows in classes])

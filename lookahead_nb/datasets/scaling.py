@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lookahead_nb.checks import FROM_0
 from lookahead_nb.datasets.features import token_counts
 from lookahead_nb.datasets.tables import column_names, place, table_of
 
@@ -123,7 +124,7 @@ class Scaling:
         scaled = self.apply(numbers)
         if not np.isfinite(scaled).all():
             i, column = np.argwhere(~np.isfinite(scaled))[0]
-            where = f"row {rows[i]}, {place(column, self.columns)}"
+            where = f"row {rows[i]}, {place(column, self.columns)} {FROM_0}"
             raise ValueError(f"X must fit float32 after scaling by the training part, but {where} overflows")
         return scaled
 
@@ -165,7 +166,7 @@ class TextScaling(Scaling):
         texts = [*X]
         for i, text in enumerate(texts):
             if not isinstance(text, str):
-                raise TypeError(f"X must be a list of texts, got {text!r:.80} at row {i}")
+                raise TypeError(f"X must be a list of texts, got {text!r:.80} at row {i} {FROM_0}")
         if not texts:
             raise ValueError("X must hold at least one text, got none")
         return self.apply(token_counts(texts, self.n_features))

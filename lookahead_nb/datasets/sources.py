@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookahead_nb.checks import extra, one_of
+from lookahead_nb.checks import extra, named_arguments, one_of
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.downloads import FILES, is_available, published
 from lookahead_nb.datasets.features import log_mel, token_counts
@@ -34,6 +34,7 @@ from lookahead_nb.datasets.split import (
 from lookahead_nb.datasets.synthetic import _SYNTHETIC, _synthetic
 
 
+@named_arguments
 def load(name: str, split_seed: int = 0) -> Dataset:
     """Return a data set by its name.
 
@@ -87,6 +88,7 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     return _split_and_scaled(_table(name), name, split_seed, _SOURCES[name], _reloaded)
 
 
+@named_arguments
 def available(name: str) -> bool:
     """Return whether :func:`load` works offline: whether the files of the data set are available locally.
 

@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
+from lookahead_nb.checks import whole
 from lookahead_nb.datasets.split import _each_column, _Table
 from lookahead_nb.kernels.philox import SYNTHETIC, uniforms
 
 
 # Every random array has 5000 rows and a separate block of the stream.
 def _normals(columns: int, block: int) -> np.ndarray:
-    from scipy.special import ndtri  # at module level it would double the import time of the package
-
+    ndtri = whole("scipy.special").ndtri  # at module level it would double the import time of the package
     return ndtri(uniforms(5000 * columns, 0, SYNTHETIC, block) + 2.0**-25).reshape(5000, columns)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import plain_array
+from lookahead_nb.checks import FROM_0, plain_array
 
 _LIMIT = 1e100  # squares of larger numbers overflow
 _RANGE = f"X must hold finite numbers below {_LIMIT:g} in size"
@@ -111,6 +111,9 @@ def table_of(X: Any, select: tuple[Hashable, ...] | None = None) -> Table:
     if hasattr(X, "toarray") and hasattr(X, "nnz"):  # a sparse matrix of SciPy
         X = X.toarray()
     array: Any = X if framed else plain_array("X", X)
+    if len(array.shape) == 1:
+        one = "frame.iloc[[i]], not frame.iloc[i]" if hasattr(X, "iloc") else "[X]"
+        raise ValueError(f"X must be a table of rows and columns, got shape {array.shape}: for a single row pass {one}")
     if not framed and array.dtype.kind not in "biuf":
         raise TypeError(f"X must hold numbers, got {array.dtype}")
     if len(array.shape) != 2 or 0 in array.shape:
@@ -125,7 +128,7 @@ def table_of(X: Any, select: tuple[Hashable, ...] | None = None) -> Table:
     bad = ~(np.abs(values) < _LIMIT)  # this form finds NaN too
     if bad.any():
         row, i = np.argwhere(bad)[0]
-        raise ValueError(f"{_RANGE}, got {values[row, i]} at row {row}, {place(i, names)}")
+        raise ValueError(f"{_RANGE}, got {values[row, i]} at row {row}, {place(i, names)} {FROM_0}")
     return Table(values, names)
 
 
@@ -149,7 +152,7 @@ def _column(column: Any, where: str) -> np.ndarray:
     """Return a column of a data frame as an array that casts to float64, or refuse it."""
     missing = _missing(column)
     if missing.any():
-        raise ValueError(f"{_RANGE}, got a missing value at row {int(missing.argmax())}, {where}")
+        raise ValueError(f"{_RANGE}, got a missing value at row {int(missing.argmax())}, {where} {FROM_0}")
     dtype = getattr(column, "dtype", getattr(column, "type", None))  # pyarrow has types
     array = np.asarray(column)
     if str(dtype) == "category" or array.dtype.kind not in "biufO":
@@ -157,7 +160,7 @@ def _column(column: Any, where: str) -> np.ndarray:
     if array.dtype.kind == "O":
         for row, value in enumerate(array):
             if not isinstance(value, (numbers.Real, np.bool_, Decimal)):
-                raise TypeError(f"X must hold numbers, got {value!r:.80} at row {row}, {where}")
+                raise TypeError(f"X must hold numbers, got {value!r:.80} at row {row}, {where} {FROM_0}")
     return array.astype(np.float64)
 
 
@@ -241,6 +244,8 @@ def labels_of(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     labels = _plain_labels(y)
     classes, first, codes, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    if not len(labels):
+        raise ValueError("y must hold at least two different labels, got none")
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two different labels, got {labels[first[0]].item()!r} alone")
     if counts.max() < 3:
@@ -255,10 +260,13 @@ def labels_of(y: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _plain_labels(y: Any) -> np.ndarray:
     """Return labels as an array of bool, whole numbers or text, or refuse them."""
+    if isinstance(y, str):
+        advice = f"pass the column itself, X[{y!r}], and X.drop(columns={y!r}) as X"
+        raise TypeError(f"y must hold a label for each row, got the text {y!r}; if it names a column of X, {advice}")
     if hasattr(y, "columns") and hasattr(y, "shape"):
         raise ValueError(f"y must have one dimension, got a table of shape {tuple(y.shape)}: choose one column")
     if hasattr(y, "to_numpy") and (missing := _missing(y)).any():
-        raise ValueError(f"y must hold a label in every row, but row {int(missing.argmax())} has none")
+        raise ValueError(f"y must hold a label in every row, but row {int(missing.argmax())} {FROM_0} has none")
     array = plain_array("y", y)
     if array.ndim != 1:
         raise ValueError(f"y must have one dimension, got shape {array.shape}")
@@ -273,8 +281,10 @@ def _plain_labels(y: Any) -> np.ndarray:
         if bad.any():
             row = int(bad.argmax())
             if np.isnan(array[row]):
-                raise ValueError(f"y must hold a label in every row, but row {row} has none")
-            raise ValueError(f"y must hold text, bool or whole numbers as labels, got {array[row]} at row {row}")
+                raise ValueError(f"y must hold a label in every row, but row {row} {FROM_0} has none")
+            raise ValueError(
+                f"y must hold text, bool or whole numbers as labels, got {array[row]} at row {row} {FROM_0}"
+            )
     elif array.dtype.kind not in "biuU":
         raise TypeError(f"y must hold text, bool or whole numbers as labels, got {array.dtype}")
     return array
@@ -284,7 +294,7 @@ def _of_one_type(labels: np.ndarray) -> np.ndarray:
     """Return Python objects as an array of text, bool or numbers, or refuse them."""
     for row, label in enumerate(labels):
         if label is None or label != label:  # NaN
-            raise ValueError(f"y must hold a label in every row, but row {row} has none")
+            raise ValueError(f"y must hold a label in every row, but row {row} {FROM_0} has none")
     for kind, dtype in ((str, str), ((bool, np.bool_), bool), (numbers.Integral, np.int64), (numbers.Real, float)):
         if not isinstance(labels[0], kind):
             continue
@@ -295,6 +305,6 @@ def _of_one_type(labels: np.ndarray) -> np.ndarray:
             return labels.astype(dtype)
         if dtype is np.int64 and all(isinstance(label, numbers.Real) for label in labels):
             return labels.astype(float)
-        shown = f"{labels[0]!r:.40} at row 0 and {labels[others[0]]!r:.40} at row {others[0]}"
+        shown = f"{labels[0]!r:.40} at row 0 and {labels[others[0]]!r:.40} at row {others[0]} {FROM_0}"
         raise TypeError(f"y must hold labels of one type, got {shown}")
-    raise TypeError(f"y must hold text, bool or whole numbers as labels, got {labels[0]!r:.80} at row 0")
+    raise TypeError(f"y must hold text, bool or whole numbers as labels, got {labels[0]!r:.80} at row 0 {FROM_0}")

@@ -13,6 +13,7 @@ import pandas as pd
 
 from lookahead_nb import claims, figures
 from lookahead_nb import provenance as tables
+from lookahead_nb.checks import shown
 from lookahead_nb.claims.arms import with_parameters
 from lookahead_nb.figures import (
     convergence,
@@ -64,7 +65,7 @@ class Entry:
         list of Path
             One path for each frame that ``draw`` accepts, in its order.
         """
-        folder = tables.checkout() / "data"
+        folder = tables.committed("data")
         paths = [folder / f"results/{name}.csv" for name in self.tables]
         paths += [folder / f"timings/{name}.csv" for name in self.timings]
         seldom = folder / f"timings/{self.on_gpu}.csv"
@@ -141,6 +142,8 @@ def entry(name: str) -> Entry:
 
     Raises
     ------
+    TypeError
+        If name is no text.
     ValueError
         If no figure has that name; the message lists the nearest names.
 
@@ -149,6 +152,8 @@ def entry(name: str) -> Entry:
     >>> entry("verdicts").notebook
     '11_verdicts'
     """
+    if not isinstance(name, str):
+        raise TypeError(f"NAME must be the name of a figure, got {shown(name)}")
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, n=3, cutoff=0.4) or [*FIGURES]
         raise ValueError(f"NAME must be a figure, such as {', '.join(near)}, got {name!r}")
@@ -248,6 +253,7 @@ def manifest_of(name: str) -> dict[str, Any]:
         If the notebook has not drawn the figure yet.
     """
     entry(name)
+    tables.committed("paper/figures")
     if not _manifest_path(name).is_file():
         raise OSError(f"{name} has not been drawn by its notebook yet: paper/figures/{name}.json is missing")
     return json.loads(_manifest_path(name).read_text(encoding="utf-8"))

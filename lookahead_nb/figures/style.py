@@ -25,6 +25,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
+from lookahead_nb.checks import of_type
 from lookahead_nb.provenance import build_folder
 
 COLUMN, PAGE = 3.4, 7.0  # printed widths in inches at 100 %
@@ -184,6 +185,7 @@ def save(fig: Figure, name: str, caption: str, alt: str, *, folder: str | os.Pat
     The files are ``name.svg``, ``name.pdf`` and ``name.json``. The last one holds the caption, the alternative text,
     the sha256 of the other two files and the versions that drew them.
     """
+    of_type("fig", fig, Figure, "a figure of matplotlib")
     for parameter, text in (("caption", caption), ("alt", alt)):
         if not text.strip():
             raise ValueError(f"{parameter} must say something about the figure {name!r}, got {text!r}")

@@ -179,6 +179,11 @@ def _locator(function: Callable) -> Any:
         except OSError as error:
             problem = error
         else:
+            if config.CACHE_DIR and place is not UserProvidedCacheLocator:
+                fault = f"NUMBA_CACHE_DIR, {config.CACHE_DIR}, cannot be written ({problem.strerror or problem})"
+                _problems.append(
+                    f"{fault}: compiled code goes to {locator.get_cache_path()}; set it to a writable folder"
+                )
             return locator
     raise problem
 
@@ -572,3 +577,70 @@ def _fma_typed(a: Any, b: Any, c: Any) -> Callable | None:
     if a in (types.float32, types.float64) and a == b == c:  # mixed widths do not compile: no silent float64
         return lambda a, b, c: _fma_instruction(a, b, c)
     return None
+
+
+def claimed(clock: Any, t: int) -> Any:
+    """Return whether the caller may take step t: t - 1 steps are taken, and no other thread is taking this one.
+
+    In compiled code the clock becomes -t, the step under way, until :func:`finished`. Plain Python only compares: an
+    interrupt in the middle would leave the mark behind.
+
+    Parameters
+    ----------
+    clock : (1,) int64 array
+        Steps taken.
+    t : int
+        The number of the step, from 1.
+
+    Returns
+    -------
+    bool
+    """
+    return clock[0] == t - 1
+
+
+def finished(clock: Any, t: int) -> None:
+    """Count step t, which was :func:`claimed`, after all that the step has written.
+
+    Parameters
+    ----------
+    clock : (1,) int64 array
+        Becomes t.
+    t : int
+        The number of the step.
+    """
+    clock[0] = t
+
+
+@intrinsic
+def _exchanged(typing_context: Any, clock: Any, before: Any, after: Any) -> tuple[Any, Callable]:
+    """Replace the first element in one indivisible instruction if it is ``before``; return whether it was."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        swapped = builder.cmpxchg(array.data, arguments[1], arguments[2], "acquire", "monotonic")
+        return builder.extract_value(swapped, 1)
+
+    return types.boolean(clock, types.int64, types.int64), generate
+
+
+@intrinsic
+def _released(typing_context: Any, clock: Any, value: Any) -> tuple[Any, Callable]:
+    """Write the first element after everything that was written before, as other threads see it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        builder.store_atomic(arguments[1], array.data, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(clock, types.int64), generate
+
+
+@overload(claimed, strict=False)
+def _claimed_typed(clock: Any, t: Any) -> Callable:
+    return lambda clock, t: _exchanged(clock, t - 1, -t)
+
+
+@overload(finished, strict=False)
+def _finished_typed(clock: Any, t: Any) -> Callable:
+    return lambda clock, t: _released(clock, t)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numba import types
 
-from lookahead_nb.checks import whole_number
+from lookahead_nb.checks import named_arguments, whole_number
 from lookahead_nb.kernels.compiler import compiled, fma, formula
 from lookahead_nb.kernels.formulas import normal_quantile
 
@@ -321,6 +321,7 @@ def _loop(formula: Callable) -> Callable:
     return compiled(types.void(*signatures[formula]))(formula)
 
 
+@named_arguments
 def minibatches(n: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
     """Yield, without end, the row indices of the minibatches that ``train`` uses with this seed.
 

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from lookahead_nb.checks import (
+    FROM_0,
     default_errors,
     float_dtype,
+    named_arguments,
     one_of,
     plain_array,
     real_number,
+    shown,
     whole_number,
     within_width,
 )
@@ -295,6 +298,7 @@ class DenseNetwork(ABC):
         return np.empty(network.work_size(self.sizes, min(len(X), network.ROWS_AT_ONCE)), X.dtype)
 
 
+@named_arguments
 class LogisticRegression(DenseNetwork):
     """Logistic regression: softmax of ``W x + b``, or for two classes the sigmoid of one logit, with L2 on W.
 
@@ -352,6 +356,7 @@ class LogisticRegression(DenseNetwork):
         return {"model": "LogisticRegression", "widths": widths, "l2": self.l2}
 
 
+@named_arguments
 class MLP(DenseNetwork):
     """A multilayer perceptron: dense layers with an activation between them, trained with softmax cross-entropy.
 
@@ -397,9 +402,9 @@ class MLP(DenseNetwork):
         try:
             widths = tuple(widths)
         except TypeError:
-            raise TypeError(f"widths must be a sequence such as (64, 32, 10), got {widths!r}") from None
+            raise TypeError(f"widths must be a sequence such as (64, 32, 10), got {shown(widths)}") from None
         if len(widths) < 2:
-            raise ValueError(f"widths must hold at least features and classes, got {widths!r}")
+            raise ValueError(f"widths must hold at least features and classes, got {shown(widths)}")
         last = len(widths) - 1
         checked = [whole_number(f"widths[{i}]", w, 2 if i == last else 1) for i, w in enumerate(widths)]
         super().__init__(checked, one_of("activation", activation, tuple(ACTIVATIONS)), 0.0)
@@ -452,7 +457,7 @@ def checked_features(X: ArrayLike, n_features: int, dtype: DTypeLike) -> np.ndar
         matrix = np.ascontiguousarray(table, dtype)
     if not np.isfinite(matrix).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(matrix))[0])
-        place, value = f"in row {row}, column {column}", table[row, column].item()
+        place, value = f"in row {row}, column {column} {FROM_0}", table[row, column].item()
         if np.isfinite(table[row, column]):
             largest = float(np.finfo(matrix.dtype).max)
             raise ValueError(f"X must be at most {largest} in size for {np.dtype(dtype)} params, got {value!r} {place}")
@@ -492,5 +497,5 @@ def checked_labels(y: ArrayLike, n_classes: int, rows: int) -> np.ndarray:
     outside = (labels < 0) | (labels >= n_classes)
     if outside.any():
         row = int(np.argmax(outside))
-        raise ValueError(f"y must hold labels 0 to {n_classes - 1}, got {labels[row].item()!r} in row {row}")
+        raise ValueError(f"y must hold labels 0 to {n_classes - 1}, got {labels[row].item()!r} in row {row} {FROM_0}")
     return np.ascontiguousarray(labels, np.int64)

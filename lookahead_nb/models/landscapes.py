@@ -19,9 +19,11 @@ from numpy.typing import ArrayLike, DTypeLike
 from lookahead_nb.checks import (
     default_errors,
     float_dtype,
+    named_arguments,
     plain_array,
     real_number,
     real_numbers,
+    shown,
     whole_number,
     within_width,
 )
@@ -329,19 +331,20 @@ class Landscape(ABC):
                 )
         return means[()]
 
-    def _buffers(self, params: ArrayLike) -> np.ndarray:
-        buffers = _floats("params", plain_array("params", params))
+    def _buffers(self, params: ArrayLike, name: str = "params") -> np.ndarray:
+        buffers = _floats(name, plain_array(name, params))
         if not buffers.ndim or buffers.shape[-1] != self.size:
-            raise ValueError(f"params must be (..., {self.size}), got {buffers.shape}")
+            raise ValueError(f"{name} must be (..., {self.size}), got {buffers.shape}")
         return buffers
 
-    def _buffer(self, params: ArrayLike) -> np.ndarray:
-        buffer = self._buffers(params)
+    def _buffer(self, params: ArrayLike, name: str = "params") -> np.ndarray:
+        buffer = self._buffers(params, name)
         if buffer.ndim != 1:
-            raise ValueError(f"params must be ({self.size},), got {buffer.shape}")
+            raise ValueError(f"{name} must be ({self.size},), got {buffer.shape}")
         return np.ascontiguousarray(buffer)
 
 
+@named_arguments
 class Quadratic(Landscape):
     """The bowl ``sum(curvatures * (params - drift*step)**2) / 2``, with one mode in each coordinate.
 
@@ -392,8 +395,8 @@ class Quadratic(Landscape):
         spread: ArrayLike = 0.0,
         replicas: int = 1,
     ) -> None:
-        if not np.iterable(curvatures):
-            raise TypeError(f"curvatures must be a sequence of positive numbers, got {curvatures!r}")
+        if not np.iterable(curvatures) or isinstance(curvatures, str | bytes):
+            raise TypeError(f"curvatures must be a sequence of positive numbers, got {shown(curvatures)}")
         checked = [real_number(f"curvatures[{i}]", c, 0, open_low=True) for i, c in enumerate(curvatures)]
         if not checked:
             raise ValueError("curvatures must hold at least one number, got none")
@@ -420,6 +423,7 @@ class Quadratic(Landscape):
         return {"curvatures": self.curvatures.tolist()} | drift
 
 
+@named_arguments
 class DoubleWell(Landscape):
     """Two basins in one coordinate, ``barrier*(x**2 - 1)**2 + tilt*x``.
 
@@ -467,8 +471,11 @@ class DoubleWell(Landscape):
         replicas: int = 1,
     ) -> None:
         barrier = real_number("barrier", barrier, 0, open_low=True)
-        steepest = 8 * barrier / np.sqrt(27)
-        tilt = real_number("tilt", tilt, -steepest, steepest, open_low=True, open_high=True)
+        steepest = float(8 * barrier / np.sqrt(27))
+        try:
+            tilt = real_number("tilt", tilt, -steepest, steepest, open_low=True, open_high=True)
+        except ValueError as error:
+            raise ValueError(f"{error} at barrier {barrier!r}") from None
         super().__init__(1, [(barrier, tilt)], noise, start, spread, replicas)
 
     @property
@@ -530,6 +537,7 @@ class DoubleWell(Landscape):
         return {"tilt": self.tilt, "barrier": self.barrier}
 
 
+@named_arguments
 class Bilinear(Landscape):
     """The game min_x max_y ``strength*x*y``, with its equilibrium at (0, 0).
 
@@ -590,6 +598,7 @@ class Bilinear(Landscape):
         return {"strength": self.strength}
 
 
+@named_arguments
 class Rosenbrock(Landscape):
     """The curved valley ``(1 - x)**2 + bend*(y - x**2)**2``, with its minimum at (1, 1).
 
@@ -675,6 +684,7 @@ def trace(
 def trace(
     landscape: Landscape, optimizer: Optimizer, start: ArrayLike, steps: int
 ) -> tuple[np.ndarray, np.ndarray | None]: ...
+@named_arguments
 @default_errors
 def trace(
     landscape: Landscape, optimizer: Optimizer, start: ArrayLike, steps: int
@@ -714,9 +724,11 @@ def trace(
     ([1.0, 0.5, 0.25], [1.0, 1.0, 0.625])
     """
     steps = whole_number("steps", steps, 0)
+    if not isinstance(landscape, Landscape):
+        raise TypeError(f"landscape must be a landscape such as Quadratic, got {shown(landscape)}")
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {optimizer!r}")
-    params = np.array(start)
+        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+    params = landscape._buffer(start, "start").copy()
     state = optimizer.init(params)
     opt: Any = optimizer
     sync, has_slow = opt.sync, opt.has_slow_weights
@@ -733,6 +745,7 @@ def trace(
     return np.array(fast), np.array(slow) if has_slow else None
 
 
+@named_arguments
 @default_errors
 def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarray]) -> np.ndarray:
     """Step an optimizer along a list of gradients and return its path.
@@ -762,9 +775,18 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     >>> lnb.landscapes.replay(lnb.SGD(0.5), [1.0], np.array([[1.0], [-2.0]])).ravel().tolist()
     [1.0, 0.5, 1.5]
     """
-    params = np.array(start)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+    params = np.array(_floats("start", plain_array("start", start)))
+    if params.ndim != 1:
+        raise ValueError(f"start must be (n,), got {params.shape}")
+    if not np.iterable(gradients):
+        raise TypeError(f"gradients must be a list of (n,) arrays, got {shown(gradients)}")
     state, path = optimizer.init(params), [params.copy()]
-    for gradient in gradients:
-        optimizer.step(params, gradient, state)
+    for i, gradient in enumerate(gradients):
+        try:
+            optimizer.step(params, gradient, state)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"gradients[{i}] does not fit start: {error}") from error
         path.append(params.copy())
     return np.array(path)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lookahead_nb.checks import whole
 from lookahead_nb.models.dense import LogisticRegression
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def lowest_loss(model: LogisticRegression, data: Dataset) -> float:
     -----
     Source: Nash 1984; Albert & Anderson 1984 on separable classes.
     """
-    from scipy.optimize import minimize  # at module level it would double the import time of the package
+    minimize = whole("scipy.optimize").minimize  # at module level it would double the import time of the package
 
     if not isinstance(model, LogisticRegression) or model.l2:
         raise TypeError(f"model must be a LogisticRegression with l2 0, which has one lowest loss, got {model!r}")

@@ -5,21 +5,27 @@ All arguments are checked here, once; the kernels check nothing. An error leaves
 A step is all or nothing for every exception, Ctrl-C too. On the host it is one compiled call that counts itself. All
 else that a step changes follows from the count, or is replaced by one assignment. On a GPU, interrupted work leaves a
 mark. The next use of the state then reads from the device whether the step was launched.
+
+A second thread that uses the state at the same time is refused ahead of any change. On the host each compiled step
+claims its number on the clock, on a GPU the mark names the thread.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from threading import get_ident
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from lookahead_nb.checks import flag, one_of, real_number, whole_number
 from lookahead_nb.kernels import cpu
+from lookahead_nb.kernels.cpu.step import AT_ONCE
 from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS
 from lookahead_nb.optimizers.buffers import Buffer, backend_of, kernels_of, place_in_words
 from lookahead_nb.optimizers.coefficients import (
@@ -82,7 +88,8 @@ class Stretch(NamedTuple):
     Attributes
     ----------
     clock : (1,) int64 array
-        Steps taken.
+        Steps taken; ``~steps`` while the next one is under way, or the block of ``slow_weights``. All stretches up to
+        ``State.arrive`` share it.
     counter : (1,) int64 array
         Where a kernel counts its step: the clock itself, on a GPU the state's marker.
     first : int
@@ -95,6 +102,8 @@ class Stretch(NamedTuple):
         The slow steps of the syncs in the stretch. A fitted one is NaN until its sync writes it.
     syncs : int
         Syncs ahead of the stretch, since the state was made.
+    following : list of Stretch
+        The next stretch, once a thread has computed it. All threads move on to the first one in the list.
     """
 
     clock: np.ndarray
@@ -104,6 +113,7 @@ class Stretch(NamedTuple):
     scalars: StepScalars
     slow_steps: np.ndarray
     syncs: int
+    following: list[Any]
 
 
 # -------------------------------------------------------------------------------------------------------------- state
@@ -124,14 +134,17 @@ class State:
         The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32.
     """
 
+    # Both are set by ``dict.setdefault``, which only one of several threads can win, and removed again.
+    _under_way: int | None = None  # on a GPU: the thread whose work may be queued, not counted, without the event
+    _shown: tuple[Any, Any] | None = None  # while params hold the slow weights: the fast ones, and the block
+    _blocks = 0  # of slow_weights so far
+
     def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
         self._device, self._done = device, None  # on a GPU: its number, and the event after which all work is done
         self._marker = backend.zeros(1, np.int64) if backend.is_device else None  # the last step that was launched
-        self._under_way = False  # on a GPU: work may be queued that is neither counted nor followed by the event
         self._slow_steps: list[float] = []  # of the syncs ahead of the stretch
         self._stretch = self._standing_at(0, FRESH, 0)
-        self._shown: tuple[Any, Any] | None = None  # while params hold the slow weights: the fast ones, and the block
         inner = optimizer.inner
         self._rule, self._slot_names = inner.rule, RULES[inner.rule][1]
         self._gradient_limit = self._width.type(gradient_limit(optimizer, width))
@@ -144,14 +157,19 @@ class State:
         slow_steps, shown = self._taken_slow_steps(), self._shown
         fresh: dict[str, Any] = {"_own_buffers": None, "_own_memory": None, "_done": None, "_slow_steps": slow_steps}
         fresh["_stretch"] = self._standing_at(self.t, self.carried, len(slow_steps))
-        fresh["_shown"] = shown and (shown[0], None)  # no block surrounds a copy
+        if shown is not None:
+            fresh["_shown"] = shown[0], None  # no block surrounds a copy
         return self.__dict__ | fresh
 
     @property
     def t(self) -> int:
         """Steps taken."""
         self._recover()
-        return int(self._stretch.clock[0])
+        return self._count()
+
+    def _count(self) -> int:
+        count = self._stretch.clock.item()
+        return max(count, ~count)
 
     @property
     def power1(self) -> float:
@@ -181,19 +199,22 @@ class State:
     def _turn(self, *arrays: Any) -> Iterator[None]:
         """On a GPU: queue the block on the stream of the first array, after all work on the state and the arrays."""
         self._recover()
-        self._under_way = self._on_device
+        if self._on_device and self.__dict__.setdefault("_under_way", get_ident()) != get_ident():
+            raise RuntimeError(AT_ONCE)
         with self._backend.turn(self._device, arrays, self._done) as self._done:
             yield
-        self._under_way = False
+        self.__dict__.pop("_under_way", None)
 
     def _recover(self) -> None:
         """On a GPU, after an exception inside a turn: wait, and count the step if it was launched."""
-        if self._under_way:
+        if self._under_way is not None:
+            if self._under_way != get_ident() and self._under_way in sys._current_frames():
+                raise RuntimeError(AT_ONCE)
             with self._backend.on(self._device):
                 self._backend.synchronize()
                 launched = int(self._backend.to_host(self._marker)[0])
             self._stretch.clock[0] = max(launched, int(self._stretch.clock[0]))
-            self._under_way = False
+            self.__dict__.pop("_under_way", None)
 
     def _settle(self) -> None:
         """Wait until the work on the state is done, so that its arrays may be read on any stream."""
@@ -201,17 +222,38 @@ class State:
         if self._done is not None:
             self._done.synchronize()
 
+    def _show(self, fast: Any, block: Any, copied_at: tuple[int, int]) -> None:
+        """Keep the fast weights, and the steps of other threads off, while params hold the slow weights.
+
+        Refused if another thread has used the state since fast was copied, at (steps, blocks of ``slow_weights``).
+        """
+        shown, (t, blocks) = (fast, block), copied_at
+        if self.__dict__.setdefault("_shown", shown) is not shown:
+            raise RuntimeError(AT_ONCE)
+        if not (self._on_device or cpu.claim()(self._stretch.clock, t + 1)):
+            self.__dict__.pop("_shown", None)
+            raise RuntimeError(AT_ONCE)
+        if self._blocks != blocks:
+            self._stretch.clock[0] = t
+            self.__dict__.pop("_shown", None)
+            raise RuntimeError(AT_ONCE)
+        self._blocks += 1
+
     def _take_back(self, p: Buffer) -> None:
         """Return the fast weights to params once the block of ``slow_weights`` is left, in whatever way."""
         if self._shown is None:
             return
         fast, block = self._shown
-        if block is not None and (inside := block()) is not None and inside.entered:
+        inside = None if block is None else block()
+        if inside is not None and inside.entered:
             raise RuntimeError("params hold the slow weights: leave the block `with slow_weights(...)` first")
+        if inside is not None and inside.thread != get_ident() and inside.thread in sys._current_frames():
+            raise RuntimeError(AT_ONCE)  # it is about to enter or to leave the block
         array = p.array()  # it may be on another stream now
         with self._turn(array):
             self._backend.assign(array, fast)
-        self._shown = None
+        self._stretch.clock[0] = self._count()
+        self.__dict__.pop("_shown", None)
 
     def _buffers(self) -> list[Buffer]:
         """Return the memory of the state, to compare with the arguments of a step; computed once."""
@@ -255,7 +297,8 @@ class State:
         return self._carried()
 
     def _carried(self) -> Carried:
-        return self._stretch.scalars.carried_after(int(self._stretch.clock[0]))
+        stretch = self._stretch  # another thread may move on to the next one
+        return stretch.scalars.carried_after(min(self._count(), stretch.first + len(stretch.steps)))
 
     def _start_at(self, params: Any) -> None:
         """Fill the arrays that start as a copy of the weights."""
@@ -275,20 +318,26 @@ class State:
         self, clock: np.ndarray, steps: list, scalars: StepScalars, slow_steps: list, syncs: int
     ) -> Stretch:
         counter = self._marker if self._on_device else clock
-        return Stretch(clock, counter, int(clock[0]), steps, scalars, np.array(slow_steps, np.float64), syncs)
+        first = steps[0].t - 1 if steps else int(clock[0])
+        return Stretch(clock, counter, first, steps, scalars, np.array(slow_steps, np.float64), syncs, [])
 
     def _next_step(self) -> UpcomingStep:
         stretch = self._stretch
         ahead = stretch.clock.item() - stretch.first
-        if ahead < len(stretch.steps):
-            return stretch.steps[ahead]
-        return self._next_stretch().steps[0]
+        if ahead < 0:
+            raise RuntimeError(AT_ONCE)
+        while ahead >= len(stretch.steps):
+            ahead -= len(stretch.steps)
+            if not stretch.following:
+                stretch.following.append(self._next_stretch(stretch))
+            self._stretch = stretch = stretch.following[0]
+        return stretch.steps[ahead]
 
-    def _next_stretch(self) -> Stretch:
-        """Compute the next steps; nothing of the state changes but the last assignment."""
-        width, sync, clock = self._width.type, self._optimizer.sync or NO_SYNC, self._stretch.clock.copy()
-        first = int(clock[0])
-        scalars = StepScalars(self._optimizer, width, first, self._carried())
+    def _next_stretch(self, ended: Stretch) -> Stretch:
+        """Return the steps after a stretch that has ended, the same ones in every thread."""
+        width, sync = self._width.type, self._optimizer.sync or NO_SYNC
+        first = ended.first + len(ended.steps)
+        scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
         steps, slow_steps = list[UpcomingStep](), list[float]()
         for t, row in enumerate(scalars.stretch(STEPS_AHEAD), first + 1):
             arguments: tuple | None = None
@@ -299,21 +348,20 @@ class State:
                     arguments = width(slow_step), width(rest), sync.pull_back, INNER_STATES[sync.inner_state]
                 slow_steps.append(slow_step)
             steps.append(UpcomingStep(row, arguments, t))
-        syncs = self._keep_slow_steps(self._stretch_of_slow_steps())
-        self._stretch = self._stretch_of(clock, steps, scalars, slow_steps, syncs)
-        return self._stretch
+        syncs = self._keep_slow_steps(ended.syncs, ended.slow_steps.tolist())
+        return self._stretch_of(ended.clock, steps, scalars, slow_steps, syncs)
 
     def _stretch_of_slow_steps(self) -> list[float]:
         """Return the slow steps of the syncs that the stretch has taken so far."""
         period, stretch = (self._optimizer.sync or NO_SYNC).period, self._stretch
-        count = int(stretch.clock[0]) // period - stretch.first // period if period else 0
+        count = self._count() // period - stretch.first // period if period else 0
         return stretch.slow_steps[:count].tolist()
 
-    def _keep_slow_steps(self, slow_steps: list[float]) -> int:
-        """Add slow steps to those ahead of the stretch and return their number; a second time it changes nothing."""
-        syncs = self._stretch.syncs  # what lies beyond comes from an interrupted call
-        self._slow_steps[syncs:] = slow_steps
-        return syncs + len(slow_steps)
+    def _keep_slow_steps(self, syncs: int, slow_steps: list[float]) -> int:
+        """Put slow steps after the first syncs and return the number of all; a second time it changes nothing."""
+        end = syncs + len(slow_steps)  # what lies beyond comes from an interrupted call, or from a thread further on
+        self._slow_steps[syncs:end] = slow_steps
+        return end
 
     def _taken_slow_steps(self) -> list[float]:
         self._recover()
@@ -336,7 +384,7 @@ class State:
         slow_steps : list of float, optional
             The slow steps of the syncs of that run.
         """
-        syncs = self._keep_slow_steps(self._stretch_of_slow_steps() + (slow_steps or []))
+        syncs = self._keep_slow_steps(self._stretch.syncs, self._stretch_of_slow_steps() + (slow_steps or []))
         self._stretch = self._standing_at(t, carried, syncs)
 
     def _parts(self) -> tuple[list[str], dict[str, str]]:
@@ -355,18 +403,23 @@ class State:
         Raises
         ------
         RuntimeError
-            Inside ``slow_weights``, where params to be stored with the state hold the slow weights.
+            Inside ``slow_weights``, where params to be stored with the state hold the slow weights; while another
+            thread uses the state.
         """
         if self._shown is not None:
             advice = "leave the block `with slow_weights(...)`, or take a step if Ctrl-C interrupted its end"
             raise RuntimeError(f"params hold the slow weights, and a checkpoint needs the fast ones: {advice}")
         numbers, arrays = self._parts()
         stored = {"settings": np.array(_canonical(self._optimizer)), "size": self._size, "width": str(self._width)}
+        self._settle()
+        clock, before = self._stretch.clock, self._stretch.clock.item()
         carried = self.carried._asdict()
         stored |= {"t": self.t} | {name: carried[name] for name in numbers}
-        self._settle()
         with self._backend.on(self._device):
-            return stored | {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
+            stored |= {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
+        if before < 0 or clock.item() != before:
+            raise RuntimeError(AT_ONCE)
+        return stored
 
     def _fill(self, stored: Mapping[str, Any]) -> State:
         """Fill the state from a checkpoint, or refuse it without any change."""
@@ -507,7 +560,7 @@ class Optimizer:
         FloatingPointError
             If the gradient is refused; the message names the step.
         RuntimeError
-            Inside ``slow_weights``.
+            Inside ``slow_weights``; while another thread uses the state.
 
         Notes
         -----
@@ -674,16 +727,19 @@ class _SlowBlock(AbstractContextManager[None]):
 
     def __init__(self, optimizer: Optimizer, params: Any, state: Any) -> None:
         self.optimizer, self.params, self.state, self.entered = optimizer, params, state, False
+        self.thread = get_ident()
 
     def __enter__(self) -> None:
+        self.thread = get_ident()
         self.p, state = Buffer("params", self.params, writes=True), self.state
         self.optimizer._check_state(self.p, state)
         array = self.p.array()
+        copied_at = state.t, state._blocks
         with state._turn(array):
             fast = state._backend.copy(array)
             slow = self.optimizer.slow_from(fast, state)
         try:
-            state._shown = fast, weakref.ref(self)
+            state._show(fast, weakref.ref(self), copied_at)
             with state._turn(array):
                 state._backend.assign(array, slow)
             self.entered = True
@@ -692,6 +748,7 @@ class _SlowBlock(AbstractContextManager[None]):
             raise
 
     def __exit__(self, *exception: object) -> None:
+        self.thread = get_ident()
         self.entered = False  # an exception below is made good by the next use of the state
         self.state._take_back(self.p)
 

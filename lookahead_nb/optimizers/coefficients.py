@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors
+from lookahead_nb.checks import default_errors, float_dtype, shown, whole_number
 from lookahead_nb.kernels.cpu.decay import decay_lumps
 from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, LEAST_DECAY, RESET, RULES
 from lookahead_nb.optimizers.schedules import MOST_KEPT
@@ -190,7 +190,8 @@ def gradient_limit(optimizer: Optimizer, dtype: np.dtype | str) -> float:
     -------
     float
     """
-    largest = float(np.finfo(dtype).max)
+    _check_optimizer(optimizer)
+    largest = float(np.finfo(float_dtype("dtype", dtype)).max)
     return math.sqrt(largest) * 0.999 if optimizer.inner.squares_gradient else largest
 
 
@@ -225,6 +226,11 @@ class StepScalars:
         -------
         (count, 8) array
             In the width of the weights.
+
+        Raises
+        ------
+        ValueError
+            If the rule returns more than eight scalars.
         """
         optimizer, t = self._optimizer, self._last
         inner, sync = optimizer.inner, optimizer.sync or NO_SYNC
@@ -238,7 +244,10 @@ class StepScalars:
         table: np.ndarray = np.zeros((count, 8), self._width)  # computed in float64 and rounded once
         rates = inner.schedule.rates(count, after=t)
         weight_decay, *pending = self._weight_decay(rates, start)
-        for i, scalar in enumerate(inner.scalars(rates, weight_decay, used1, used2, np.arange(t + 1, t + count + 1))):
+        scalars = inner.scalars(rates, weight_decay, used1, used2, np.arange(t + 1, t + count + 1))
+        if len(scalars) > table.shape[1]:
+            raise ValueError(f"{type(inner).__name__}.scalars must return at most 8 numbers, got {len(scalars)}")
+        for i, scalar in enumerate(scalars):
             table[:, i] = scalar
         self._first, self._last = t, t + count
         self._carried = after1, after2, synced1, synced2, *pending
@@ -294,7 +303,13 @@ def step_table(optimizer: Optimizer, steps: int, width: type) -> np.ndarray:
     >>> step_table(lnb.SGD(0.5), 2, np.float64)[:, 0].tolist()
     [0.5, 0.5]
     """
-    return StepScalars(optimizer, width).stretch(steps)
+    _check_optimizer(optimizer)
+    return StepScalars(optimizer, float_dtype("width", width).type).stretch(whole_number("steps", steps, 0))
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if not hasattr(optimizer, "outward") or isinstance(optimizer, type):
+        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
 
 
 @lru_cache(64)

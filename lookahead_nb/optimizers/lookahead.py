@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.checks import flag, named_settings, one_of, real_number, whole_number
+from lookahead_nb.checks import flag, named_arguments, one_of, real_number, shown, whole_number
 from lookahead_nb.kernels.cpu.adaptive import step_fit_and_sync
 from lookahead_nb.optimizers.base import Slots, State, UpcomingStep, WithSlowWeights
 from lookahead_nb.optimizers.buffers import kernels_of
@@ -99,6 +99,7 @@ class LookaheadState(State):
         return numbers, arrays | {"slow": "_slow"}
 
 
+@named_arguments
 @dataclass(frozen=True)
 class Adaptive:
     """Fit the slow step at every sync to the minimum of a quadratic model of the loss.
@@ -129,7 +130,7 @@ class Adaptive:
         object.__setattr__(self, "lowest", real_number("lowest", self.lowest, 1e-6, 1))
 
 
-@named_settings
+@named_arguments
 @dataclass(frozen=True, init=False)
 class Lookahead(WithSlowWeights):
     """Lookahead around an inner optimizer.
@@ -198,7 +199,7 @@ class Lookahead(WithSlowWeights):
     ) -> None:
         if not isinstance(inner, InnerOptimizer) or inner.has_slow_weights:
             allowed = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
-            raise TypeError(f"inner must be one of {', '.join(allowed)}, got {inner!r}")
+            raise TypeError(f"inner must be one of {', '.join(allowed)}, got {shown(inner)}")
         if slow_step_size is not None and retention is not None:
             both = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
             raise ValueError(f"slow_step_size and retention cannot both be given: one is 1 minus the other, got {both}")
@@ -215,7 +216,7 @@ class Lookahead(WithSlowWeights):
             raise ValueError(f"inner_state must be 'keep' without pull-back, got {inner_state!r}")
         if self.adapts:
             if type(inner) is not AdamW:
-                raise ValueError(f"inner must be AdamW for an adaptive slow_step_size, got {inner!r}")
+                raise ValueError(f"inner must be AdamW for an adaptive slow_step_size, got {shown(inner)}")
             if not self.pull_back:
                 raise ValueError("pull_back must be True for an adaptive slow_step_size, got False")
             if inner_state != "keep":

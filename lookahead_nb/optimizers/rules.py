@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lookahead_nb.checks import flag, named_settings, real_number
+from lookahead_nb.checks import flag, named_arguments, real_number
+from lookahead_nb.kernels.formulas import RULES
 from lookahead_nb.optimizers.base import Optimizer, WithSlowWeights
 from lookahead_nb.optimizers.buffers import kernels_of
 from lookahead_nb.optimizers.schedules import Schedule, constant
@@ -119,6 +120,9 @@ class InnerOptimizer(Optimizer):
         ValueError
             If a setting does not fit.
         """
+        if self.rule not in RULES:
+            place = "lookahead_nb.kernels.formulas.RULES"
+            raise ValueError(f"{type(self).__name__}.rule must be a name of {place}, got {self.rule!r}")
         limits = np.finfo(dtype)
         for name in ("eps", "weight_decay"):
             if getattr(self, name, 0.0) > limits.max:
@@ -143,7 +147,7 @@ class InnerOptimizer(Optimizer):
         return {"optimizer": type(self).__name__} | lr | plain
 
 
-@named_settings
+@named_arguments
 @dataclass(frozen=True)
 class SGD(InnerOptimizer):
     """Gradient descent, with heavy-ball or Nesterov momentum.
@@ -211,7 +215,7 @@ class SGD(InnerOptimizer):
         return lr, weight_decay, self.momentum
 
 
-@named_settings
+@named_arguments
 @dataclass(frozen=True)
 class Adagrad(InnerOptimizer):
     """Adagrad: ``s = s + d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
@@ -258,7 +262,7 @@ class Adagrad(InnerOptimizer):
         return lr, weight_decay, self.eps
 
 
-@named_settings
+@named_arguments
 @dataclass(frozen=True)
 class RMSprop(InnerOptimizer):
     """RMSprop: ``s = rho*s + (1-rho)*d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
@@ -318,7 +322,7 @@ class RMSprop(InnerOptimizer):
         return lr, weight_decay, self.eps, self.rho, 1 - self.rho, self.momentum
 
 
-@named_settings
+@named_arguments
 @dataclass(frozen=True)
 class Adam(InnerOptimizer):
     """Adam: ``p - lr*m_hat/(sqrt(v_hat) + eps)``, m and v the averages of d and d**2, d = grad + weight_decay*p.
@@ -380,7 +384,7 @@ class Adam(InnerOptimizer):
         return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, *corrected, self.eps, decay
 
 
-@named_settings
+@named_arguments
 @dataclass(frozen=True)
 class AdamW(Adam):
     """AdamW: ``p - (lr*weight_decay*p + lr*m_hat/(sqrt(v_hat) + eps))``, m and v the averages of grad and grad**2.
@@ -441,7 +445,7 @@ class AdamW(Adam):
         return self._moments(lr, power1, power2, lr * weight_decay)
 
 
-@named_settings
+@named_arguments
 @dataclass(frozen=True)
 class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
     """Schedule-Free AdamW: ``z - lr*d``, ``x = (1-c)*x + c*z``, gradients at ``y = (1-beta1)*z + beta1*x``.

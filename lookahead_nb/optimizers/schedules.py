@@ -8,11 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, one_of, real_number, whole_number
+from lookahead_nb.checks import default_errors, named_arguments, one_of, real_number, whole_number
 
 MOST_KEPT = 4096  # steps of which rates and powers stay in a cache: 64 entries of at most 128 KiB
 
 
+@named_arguments
 @dataclass(frozen=True)
 class Schedule:
     """A learning rate as a function of the step.
@@ -71,6 +72,7 @@ class Schedule:
         -------
         float
         """
+        t = whole_number("t", t, 0)
         if t < self.warmup:
             return self.peak * t / self.warmup
         return self.peak * _fall(self.kind, self.steps, self.warmup, t)
@@ -96,6 +98,7 @@ class Schedule:
         >>> schedules.constant(1.0, warmup=4).rates(6)
         array([0.25, 0.5 , 0.75, 1.  , 1.  , 1.  ])
         """
+        n, after = whole_number("n", n, 0), whole_number("after", after, 0)
         rising = self.peak * np.arange(after + 1, min(self.warmup, after + n + 1)) / max(self.warmup, 1)
         falls = _falls if n <= MOST_KEPT else _falls.__wrapped__
         return np.concatenate([rising, self.peak * falls(self.kind, self.steps, self.warmup, after, n)])
@@ -119,6 +122,7 @@ def _falls(kind: str, steps: int | None, warmup: int, after: int, n: int) -> np.
     return np.array([_fall(kind, steps, warmup, t) for t in range(first, end)], np.float64)
 
 
+@named_arguments
 def constant(peak: float, warmup: int = 0) -> Schedule:
     """Return the schedule that rises to peak within warmup steps and stays there.
 
@@ -147,6 +151,7 @@ def constant(peak: float, warmup: int = 0) -> Schedule:
     return Schedule("constant", peak, None, warmup)
 
 
+@named_arguments
 def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
     """Return the schedule that falls on a straight line from peak at t = warmup to 0 at t = steps.
 
@@ -177,6 +182,7 @@ def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
     return Schedule("linear", peak, steps, warmup)
 
 
+@named_arguments
 def cosine(peak: float, steps: int, warmup: int = 0) -> Schedule:
     """Return the schedule that falls on half a cosine from peak at t = warmup to 0 at t = steps.
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, real_numbers, whole_number
-from lookahead_nb.theory.quadratic import expected_loss
+from lookahead_nb.checks import default_errors, named_arguments, plain_array, real_numbers, shown, whole_number
+from lookahead_nb.theory.quadratic import LEAST, expected_loss, together
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+@named_arguments
 @default_errors
 def sgd_variance(lr: ArrayLike, curvature: ArrayLike, noise: ArrayLike) -> np.ndarray:
     """Return the steady-state variance V_SGD of gradient descent: ``lr*noise**2/(curvature*(2 - lr*curvature))``.
@@ -46,11 +47,13 @@ def sgd_variance(lr: ArrayLike, curvature: ArrayLike, noise: ArrayLike) -> np.nd
     [3.0, 9.0, inf]
     """
     lr, curvature, noise = _positive(lr=lr, curvature=curvature, noise=noise)
+    together(lr=lr, curvature=curvature, noise=noise)
     margin = 2 - lr * curvature
     with np.errstate(divide="ignore"):
         return np.where(margin > 0, lr * noise**2 / (curvature * np.maximum(margin, 0)), np.inf)
 
 
+@named_arguments
 @default_errors
 def sgd_variance_ratio(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return R, the steady-state variance of the slow weight over V_SGD: ``s(1+q)/(2 - s(1-q))``.
@@ -87,9 +90,11 @@ def sgd_variance_ratio(lr: ArrayLike, curvature: ArrayLike, sync_period: int, sl
     0.3333
     """
     s, q = _slow_and_q(lr, curvature, sync_period, slow_step_size)
-    return s * (1 + q) / (2 - s * (1 - q))
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(q), np.sign(s), s * (1 + q) / (2 - s * (1 - q)))[()]  # sign(s): the limit
 
 
+@named_arguments
 @default_errors
 def sgd_rate(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the rate per inner step, ``abs(1 - s + s r^k)^(1/k)``.
@@ -127,6 +132,7 @@ def sgd_rate(lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_si
     return np.abs(1 - s * (1 - q)) ** (1 / sync_period)
 
 
+@named_arguments
 @default_errors
 def sgd_moments(
     syncs: int | np.ndarray,
@@ -169,11 +175,18 @@ def sgd_moments(
     m = 1 - s(1 - q), see the head of this module.
     """
     s, q = _slow_and_q(lr, curvature, sync_period, slow_step_size)
+    counts, start = plain_array("syncs", syncs), real_numbers("start", start, -np.inf)
+    if counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ValueError(f"syncs must be whole numbers of at least 0, got {shown(syncs)}")
+    together(syncs=counts, start=start, lr=s * q)
     m = 1 - s * (1 - q)
     variance = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size) * sgd_variance(lr, curvature, noise)
-    return m**syncs * start, variance * (1 - m ** (2 * syncs))
+    grown = 1 - m ** (2 * counts)
+    with np.errstate(invalid="ignore"):
+        return m**counts * start, np.where(grown == 0, 0.0, variance * grown)[()]
 
 
+@named_arguments
 @default_errors
 def sgd_crossing_time(
     lr: ArrayLike,
@@ -220,13 +233,17 @@ def sgd_crossing_time(
     >>> float(sgd_crossing_time(0.01, 1.0, 5, 0.5, 0.1).round())
     1058.0
     """
-    R = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size)
-    saved = (1 - R) * sgd_variance(lr, curvature, noise)
-    with np.errstate(divide="ignore"):  # nothing is saved: never
-        time = np.log(np.square(start) / saved) / (2 * np.multiply(slow_step_size, np.multiply(lr, curvature)))
-    return np.maximum(time, 0)
+    start = real_numbers("start", start, -np.inf)
+    R, V = sgd_variance_ratio(lr, curvature, sync_period, slow_step_size), sgd_variance(lr, curvature, noise)
+    together(start=start, lr=R)
+    lr, curvature, s = *_positive(lr=lr, curvature=curvature), real_numbers("slow_step_size", slow_step_size, 0, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        saved = (1 - R) * V
+        time = np.log(np.square(start) / saved) / (2 * np.multiply(s, np.multiply(lr, curvature)))
+    return np.where((R < 1) & (V > 0), np.fmax(time, 0), np.inf)[()]  # nothing is saved: never
 
 
+@named_arguments
 @default_errors
 def sgd_matched_lr(
     lr: ArrayLike, curvatures: ArrayLike, noise: ArrayLike, sync_period: int, slow_step_size: float
@@ -264,11 +281,14 @@ def sgd_matched_lr(
     Figure 2.
     """
     lr, curvatures, noise = _positive(lr=lr, curvatures=curvatures, noise=noise)
+    together(curvatures=curvatures, noise=noise)
 
     def risk(lr: np.ndarray, k: int, s: float) -> np.ndarray:
         variance = sgd_variance_ratio(lr[..., None], curvatures, k, s) * sgd_variance(lr[..., None], curvatures, noise)
         return expected_loss(curvatures, 0.0, variance)
 
+    if not curvatures.size or curvatures.max() < LEAST:
+        raise ValueError(f"curvatures must hold a number of at least {LEAST:g}, got {shown(curvatures)}")
     end = (2 - 1e-9) / curvatures.max()
     wanted, low, high = risk(lr, 1, 1.0), np.zeros(lr.shape), np.full(lr.shape, end)
     for _ in range(60):
@@ -278,6 +298,7 @@ def sgd_matched_lr(
     return np.where(high < end, low, np.nan)
 
 
+@named_arguments
 @default_errors
 def sgd_matched_loss(
     steps: ArrayLike,
@@ -309,10 +330,17 @@ def sgd_matched_loss(
         If an argument has another type or lies out of range.
     """
     matched = sgd_matched_lr(lr, curvatures, noise, sync_period, slow_step_size)[..., None]
-    syncs = np.asarray(steps)[..., None] // sync_period
-    return expected_loss(curvatures, *sgd_moments(syncs, matched, curvatures, sync_period, slow_step_size, noise))
+    counts = plain_array("steps", steps)
+    if counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ValueError(f"steps must be whole numbers of at least 0, got {shown(steps)}")
+    together(steps=counts, lr=np.ones_like(matched[..., 0]))
+    has_none, syncs = ~(matched > 0), counts[..., None] // sync_period
+    rates = np.where(has_none, 1 / np.max(curvatures), matched)
+    loss = expected_loss(curvatures, *sgd_moments(syncs, rates, curvatures, sync_period, slow_step_size, noise))
+    return np.where(has_none[..., 0], np.nan, loss)[()]
 
 
+@named_arguments
 @default_errors
 def game_multiplier(lr: ArrayLike, strength: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the complex factor of x + iy per cycle in the game min_x max_y strength*x*y.
@@ -352,9 +380,14 @@ def game_multiplier(lr: ArrayLike, strength: ArrayLike, sync_period: int, slow_s
     lr, strength = _positive(lr=lr, strength=strength)
     k = whole_number("sync_period", sync_period, 1)
     s = real_numbers("slow_step_size", slow_step_size, 0, 1)
-    return 1 - s + s * (1 + 1j * lr * strength) ** k
+    together(lr=lr, strength=strength, slow_step_size=s)
+    factor = 1 - s + s * (1 + 1j * lr * strength) ** k
+    if not np.isfinite(factor).all():
+        raise ValueError(f"lr * strength must have a finite power, got lr {shown(lr)} and strength {shown(strength)}")
+    return factor
 
 
+@named_arguments
 @default_errors
 def optimal_slow_step(curvatures: ArrayLike, start: ArrayLike, end: ArrayLike) -> np.ndarray:
     """Return the slow step that minimises the loss on the line from start through end.
@@ -391,10 +424,13 @@ def optimal_slow_step(curvatures: ArrayLike, start: ArrayLike, end: ArrayLike) -
     """
     a = real_numbers("curvatures", curvatures, 0, open_low=True)
     before, after = real_numbers("start", start, -np.inf), real_numbers("end", end, -np.inf)
+    if not together(curvatures=a, start=before, end=after)[0].ndim:
+        raise ValueError(f"curvatures must be (n,), one for each mode, got {a.shape} with start {before.shape}")
     with np.errstate(invalid="ignore"):
         return (a * before * (before - after)).sum(-1) / (a * np.square(before - after)).sum(-1)
 
 
+@named_arguments
 @default_errors
 def averaged(slow: ArrayLike, fast: ArrayLike, slow_step_size: ArrayLike) -> np.ndarray:
     """Return the averaged sequence y = (1-s)*slow + s*fast.
@@ -430,7 +466,8 @@ def averaged(slow: ArrayLike, fast: ArrayLike, slow_step_size: ArrayLike) -> np.
     [2.0, 0.5]
     """
     s = real_numbers("slow_step_size", slow_step_size, 0, 1)
-    return (1 - s) * np.asarray(slow) + s * np.asarray(fast)
+    slow, fast, s = together(slow=slow, fast=fast, slow_step_size=s)
+    return (1 - s) * slow + s * fast
 
 
 def _positive(**numbers: ArrayLike) -> list[np.ndarray]:
@@ -441,5 +478,6 @@ def _slow_and_q(
     lr: ArrayLike, curvature: ArrayLike, sync_period: int, slow_step_size: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     lr, curvature = _positive(lr=lr, curvature=curvature)
-    k = whole_number("sync_period", sync_period, 1)
-    return real_numbers("slow_step_size", slow_step_size, 0, 1), (1 - lr * curvature) ** k
+    k, s = whole_number("sync_period", sync_period, 1), real_numbers("slow_step_size", slow_step_size, 0, 1)
+    together(lr=lr, curvature=curvature, slow_step_size=s)
+    return s, (1 - lr * curvature) ** k

@@ -37,7 +37,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, flag, one_of, real_number, real_numbers, whole_number
+from lookahead_nb.checks import (
+    default_errors,
+    flag,
+    named_arguments,
+    one_of,
+    plain_array,
+    real_number,
+    real_numbers,
+    shown,
+    whole_number,
+)
 from lookahead_nb.optimizers import INNER_STATES, SGD, Adam, AdamW, Optimizer
 
 if TYPE_CHECKING:
@@ -45,6 +55,8 @@ if TYPE_CHECKING:
 
 
 FAST, SLOW, MOMENTUM, ANCHOR = range(4)
+LARGEST = 1e150  # of a standard deviation: its square is finite
+LEAST = 1e-100  # of a slow_step_size, by which limits are divided
 _SCAN, _REFINED, _ZOOMS, _ZOOM_POINTS = 4000, 30, 12, 9  # each zoom narrows fourfold
 
 
@@ -63,6 +75,7 @@ class Transient(NamedTuple):
     slow_variance: np.ndarray
 
 
+@named_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cycle:
     """The linear cycle of Lookahead on one mode of a quadratic, or on many modes or settings at once.
@@ -123,15 +136,10 @@ class Cycle:
             "lr": real_numbers("lr", self.lr, 0),
             "curvature": real_numbers("curvature", self.curvature, 0, open_low=True),
             "beta1": real_numbers("beta1", self.beta1, 0, 1, open_high=True),
-            "noise": real_numbers("noise", self.noise, 0),
+            "noise": real_numbers("noise", self.noise, 0, LARGEST),
             "slow_step_size": real_numbers("slow_step_size", self.slow_step_size, 0, 1),
         }
-        try:
-            arrays = np.broadcast_arrays(*numbers.values())
-        except ValueError:
-            shapes = ", ".join(f"{name} {value.shape}" for name, value in numbers.items())
-            raise ValueError(f"lr and the other numbers must have shapes that broadcast, got {shapes}") from None
-        for name, array in zip(numbers, arrays, strict=True):
+        for name, array in zip(numbers, together(**numbers), strict=True):
             set_(self, name, array)
         set_(self, "sync_period", whole_number("sync_period", self.sync_period, 1))
         one_of("inner_state", self.inner_state, tuple(INNER_STATES))
@@ -170,7 +178,7 @@ class Cycle:
         (1.0, 0.9, 5)
         """
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {optimizer!r}")
+            raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
         inner, sync = optimizer.inner, optimizer.sync
         wrapper: Any = optimizer
         linear = type(inner) in (SGD, Adam, AdamW) and not getattr(inner, "nesterov", False)
@@ -319,7 +327,10 @@ class Cycle:
         [1.0, 1.0, 0.625]
         """
         steps, shape = whole_number("steps", steps, 0), self.lr.shape
-        mean, deviation = real_numbers("start", start, -np.inf), real_numbers("spread", spread, 0)
+        mean, deviation = real_numbers("start", start, -np.inf), real_numbers("spread", spread, 0, LARGEST)
+        for name, value in (("start", mean), ("spread", deviation)):
+            if together(**{name: value, "lr": self.lr})[0].shape != shape:
+                raise ValueError(f"{name} must broadcast to the shape {shape} of the cycle, got {value.shape}")
         (F, noise), S = self._step, self._sync
         z, V = np.zeros((*shape, 4, 1)), np.zeros((*shape, 4, 4))
         z[..., : SLOW + 1, 0] = np.broadcast_to(mean, shape)[..., None]
@@ -335,6 +346,7 @@ class Cycle:
         return path
 
 
+@named_arguments
 @default_errors
 def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> np.ndarray:
     """Return the expected loss ``sum(curvature*(mean**2 + variance))/2`` over the last axis, the modes.
@@ -342,12 +354,18 @@ def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) ->
     Parameters
     ----------
     curvature, mean, variance : float or array
-        They broadcast to (..., modes).
+        They broadcast to (..., modes); curvature and variance at least 0. NaN and infinity pass through, as a variance
+        of an unstable cycle.
 
     Returns
     -------
     (...) float64 array
         A NumPy float if modes is the only axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument holds no real numbers, is negative, or has a shape that does not broadcast.
 
     Examples
     --------
@@ -355,9 +373,46 @@ def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) ->
     >>> float(expected_loss([1.0, 4.0], [1.0, 0.5], 0.0))
     1.0
     """
-    return (np.asarray(curvature) * (np.square(mean) + variance)).sum(-1) / 2
+    arrays = together(curvature=curvature, mean=mean, variance=variance)
+    for name, array in zip(("curvature", "mean", "variance"), arrays, strict=True):
+        if name != "mean" and (array < 0).any():
+            raise ValueError(f"{name} must hold numbers of at least 0, got {shown(array[array < 0][0].item())}")
+        if not array.ndim:
+            raise ValueError(f"{name} must have an axis of modes, or one of the others, got a number each")
+    curvature, mean, variance = arrays
+    return (curvature * (np.square(mean) + variance)).sum(-1) / 2
 
 
+@default_errors
+def together(**numbers: Any) -> list[np.ndarray]:
+    """Return real numbers as arrays broadcast to one shape, or refuse others and shapes that do not fit.
+
+    Parameters
+    ----------
+    **numbers : numbers or arrays
+
+    Returns
+    -------
+    list of float64 arrays
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one holds no real numbers, or the shapes do not broadcast; the message names the argument, or all.
+    """
+    arrays = {name: plain_array(name, value) for name, value in numbers.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"{name} must hold real numbers, got {shown(numbers[name])}")
+        arrays[name] = array.astype(np.float64, copy=False)
+    try:
+        return [*np.broadcast_arrays(*arrays.values())]
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"these numbers must have shapes that broadcast, got {shapes}") from None
+
+
+@named_arguments
 @default_errors
 def stability_limit(
     *,
@@ -413,6 +468,7 @@ def stability_limit(
     return float(low)
 
 
+@named_arguments
 @default_errors
 def best_lr(
     curvatures: ArrayLike,
@@ -466,6 +522,8 @@ def best_lr(
     curvatures = np.ravel(real_numbers("curvatures", curvatures, 0, open_low=True))
     if not curvatures.size:
         raise ValueError("curvatures must hold at least one number, got none")
+    if curvatures.max() < LEAST:
+        raise ValueError(f"curvatures must hold a number of at least {LEAST:g}, got {shown(curvatures.max())}")
     settings = _settings(beta1, sync_period, slow_step_size, inner_state, pull_back)
 
     def slowest(lr: np.ndarray) -> np.ndarray:
@@ -493,7 +551,7 @@ def _settings(
     return {
         "beta1": real_number("beta1", beta1, 0, 1, open_high=True),
         "sync_period": sync_period,
-        "slow_step_size": real_number("slow_step_size", slow_step_size, 0, 1, open_low=True),
+        "slow_step_size": real_number("slow_step_size", slow_step_size, LEAST, 1),
         "inner_state": inner_state,
         "pull_back": pull_back,
     }

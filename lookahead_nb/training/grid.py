@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_nb.checks import meant
+from lookahead_nb.checks import meant, shown
 from lookahead_nb.optimizers import Lookahead, Optimizer
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training.setup import check_optimizer
@@ -53,7 +53,7 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
             names = sorted(inner | outer)
             raise TypeError(f"an axis must be one of {', '.join(names)} for {base!r}, got {name!r}{meant(name, names)}")
         if isinstance(values, str) or not np.iterable(values):
-            raise TypeError(f"{name} must be a list of values, got {values!r}")
+            raise TypeError(f"{name} must be a list of values, got {shown(values)}")
         axes[name] = tuple(values)  # an iterator can be read only once
         if not axes[name]:
             raise ValueError(f"{name} must hold at least one value, got none: the grid would be empty")

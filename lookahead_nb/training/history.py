@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lookahead_nb.checks import whole
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.setup import KINDS, SPLITS, Setup
 
@@ -33,7 +34,7 @@ def settings_frame(opts: list[Optimizer]) -> pd.DataFrame:
     >>> settings_frame([lnb.SGD(0.1), lnb.Lookahead(lnb.SGD(0.1))])[["optimizer", "sync_period"]].values.tolist()
     [['SGD', nan], ['Lookahead(SGD)', 5.0]]
     """
-    import pandas as pd
+    pd = whole("pandas")
 
     settings = [opt.settings() for opt in opts]
     names = dict.fromkeys((*_OF_LOOKAHEAD, *(name for row in settings for name in row)))
@@ -85,7 +86,7 @@ def histories(
     -------
     frame
     """
-    import pandas as pd
+    pd = whole("pandas")
 
     periods = settings["sync_period"].to_numpy()[which]
     exists = np.ones((len(which), len(setup.eval_steps), len(KINDS)), bool)
@@ -122,7 +123,7 @@ def stored_results(setup: Setup, frame: pd.DataFrame) -> tuple[list[str], np.nda
     results, diverged_at : arrays
         As in ``setup.Outcome``, in the order of run_ids.
     """
-    import pandas as pd
+    pd = whole("pandas")
 
     run, run_ids = pd.factorize(frame["run"])
     results, diverged_at = setup.blank_results(len(run_ids)), np.full(len(run_ids), -1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import whole_number
+from lookahead_nb.checks import shown, whole, whole_number
 from lookahead_nb.kernels.cpu.lanes import lanes_of
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training import engine_cpu
@@ -210,7 +210,7 @@ class Plan:
         frame
             With the column ``store.ORDER``, by which a store orders the rows of all units.
         """
-        import pandas as pd
+        pd = whole("pandas")
 
         units = [unit for unit, _ in trained]
         which = np.concatenate([unit.which for unit in units])
@@ -389,7 +389,7 @@ def _train_group(
 
 def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     if isinstance(configs, Optimizer) or not np.iterable(configs):
-        raise TypeError(f"configs must be a list of optimizers, as grid() returns it, got {configs!r}")
+        raise TypeError(f"configs must be a list of optimizers, as grid() returns it, got {shown(configs)}")
     checked = [setup.accepted(f"configs[{i}]", opt) for i, opt in enumerate(configs)]
     if not checked:
         raise ValueError("configs must hold at least one optimizer, got none: the grid is empty")
@@ -399,7 +399,7 @@ def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     if len(different) < len(checked):
         duplicates = len(checked) - len(different)
         warnings.warn(
-            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=6
+            f"configs contains {duplicates} duplicates; each distinct configuration is trained once", stacklevel=7
         )
     return different
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, one_of, whole_number
+from lookahead_nb.checks import default_errors, named_arguments, one_of, shown, whole_number
 from lookahead_nb.datasets import Dataset
 from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.bundles import readonly
@@ -208,6 +208,7 @@ class Run:
         )
 
 
+@named_arguments
 @default_errors
 def train(
     model: Model,
@@ -375,9 +376,9 @@ def weights_at(
         If an argument has another type or lies out of range.
     """
     if not isinstance(landscape, Landscape):
-        raise TypeError(f"landscape must be a landscape, got {landscape!r}")
+        raise TypeError(f"landscape must be a landscape, got {shown(landscape)}")
     if isinstance(opts, Optimizer) or not np.iterable(opts):
-        raise TypeError(f"opts must be a list of optimizers, got {opts!r}")
+        raise TypeError(f"opts must be a list of optimizers, got {shown(opts)}")
     opts = [check_optimizer(f"opts[{i}]", opt) for i, opt in enumerate(opts)]
     at, seed = rising_steps("at", at), whole_number("seed", seed, 0, HIGHEST_SEED)
     setup = Setup(landscape, None, Training(steps=at[-1], eval_every=at[-1], dtype=dtype))

@@ -16,7 +16,7 @@ from uuid import uuid4
 import numba
 import numpy as np
 
-from lookahead_nb.checks import float_dtype, one_of, whole_number
+from lookahead_nb.checks import float_dtype, one_of, shown, whole_number
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import STREAM_ID
@@ -98,12 +98,9 @@ class Training:
 
 
 def _steps_to_evaluate(eval_at: Any, steps: int) -> list[int]:
-    try:
-        return [whole_number(f"eval_at[{i}]", t, 0, steps) for i, t in enumerate(eval_at)]
-    except TypeError as error:
-        if "iterable" not in str(error):
-            raise
-        raise TypeError(f"eval_at must be a list of steps, got {eval_at!r}") from None
+    if not np.iterable(eval_at):
+        raise TypeError(f"eval_at must be a list of steps, got {shown(eval_at)}")
+    return [whole_number(f"eval_at[{i}]", t, 0, steps) for i, t in enumerate(eval_at)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +157,7 @@ class Setup:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, (DenseNetwork, Landscape)):
-            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, got {self.model!r}")
+            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, got {shown(self.model)}")
         if not self.model.needs_data:
             if self.data is not None:
                 raise TypeError(f"data must be None for a landscape, got {type(self.data).__name__}")
@@ -451,7 +448,7 @@ def check_optimizer(name: str, opt: Any) -> Optimizer:
         If opt is no optimizer.
     """
     if not isinstance(opt, Optimizer):
-        raise TypeError(f"{name} must be an inner optimizer or Lookahead, got {opt!r}")
+        raise TypeError(f"{name} must be an inner optimizer or Lookahead, got {shown(opt)}")
     return opt
 
 
@@ -502,7 +499,7 @@ def rising_steps(name: str, steps: Any) -> list[int]:
     [1, 5, 20]
     """
     if not np.iterable(steps):
-        raise TypeError(f"{name} must be a list of steps, got {steps!r}")
+        raise TypeError(f"{name} must be a list of steps, got {shown(steps)}")
     checked = [whole_number(f"{name}[{i}]", t, 1) for i, t in enumerate(steps)]
     if not checked or sorted({*checked}) != checked:
         raise ValueError(f"{name} must hold at least one step, each above the one before, got {checked}")

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lookahead_nb.checks import extra, user_path
+from lookahead_nb.checks import extra, user_path, whole
 from lookahead_nb.provenance import machine
 
 if TYPE_CHECKING:
@@ -329,7 +329,7 @@ class Store:
         OSError
             If a part cannot be read.
         """
-        import pandas as pd
+        pd = whole("pandas")
 
         pa, _ = _arrow()
         parts = list(self._tables(self._present(partial), columns))
@@ -695,7 +695,7 @@ def _bits(name: str, values: pd.Series) -> Any:
 
 def _rows(table: Any, stored: Mapping[str, str], dtypes: Mapping[str, str]) -> pd.DataFrame:
     """Return an arrow table as a frame; stored are the dtypes of its columns, dtypes those of the frame."""
-    import pandas as pd
+    pd = whole("pandas")
 
     absent = np.full(table.num_rows, np.nan, object)
     held = {
@@ -758,7 +758,7 @@ def runs_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
 def _write_csv(
     file: BinaryIO, frames: Iterable[pd.DataFrame], dtypes: Mapping[str, str], _kinds: Mapping[str, set[str]]
 ) -> None:
-    import pandas as pd
+    pd = whole("pandas")
 
     file.write(pd.DataFrame(columns=list(dtypes)).to_csv(index=False, lineterminator="\n").encode())
     for frame in frames:

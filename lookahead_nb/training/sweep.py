@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from lookahead_nb.checks import DeviceError, default_errors, flag
+from lookahead_nb.checks import DeviceError, default_errors, flag, named_arguments, shown
 from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer
@@ -33,6 +33,7 @@ _Trained = tuple[Unit, Any, Any]  # a unit, its result or exception, and its mac
 UNDER_WAY = 64  # units submitted at once, so that memory does not grow with their number
 
 
+@named_arguments
 @default_errors
 def sweep(
     model: Model | Iterable[Task],
@@ -113,7 +114,7 @@ def sweep(
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, got False")
     if not callable(progress) and not isinstance(progress, bool):
-        raise TypeError(f"progress must be True, False or a function of two numbers, got {progress!r}")
+        raise TypeError(f"progress must be True, False or a function of two numbers, got {shown(progress)}")
     if frame:
         _check_memory(plan)
     if executor is not None and not isinstance(executor, Executor):
@@ -129,9 +130,9 @@ def sweep(
         stored.begin()
     todo, done = (stored.todo, stored.done) if stored else (plan.units, 0)
     trained = _trained_on_device(todo) if backend == "cuda" else _trained(todo, executor)
-    shown = Progress() if progress is True else nullcontext(progress or _silent)
+    display = Progress() if progress is True else nullcontext(progress or _silent)
     # Closed here, since the garbage collector might do it in a thread of the pool.
-    with _interrupts() as raise_lost_one, closing(trained), shown as report:
+    with _interrupts() as raise_lost_one, closing(trained), display as report:
         report(done, plan.size)
         results: list[tuple[Unit, Any]] = []
         failures: list[Exception] = []
@@ -164,7 +165,9 @@ def _plan(model: Any, data: Data, configs: Any, seeds: Any, training: dict[str, 
     if isinstance(model, (DenseNetwork, Landscape)) or not np.iterable(model):
         return Plan(Setup(model, data, Training(**training)), configs, seeds)
     if data is not None:
-        raise TypeError(f"data must be None with a list of tasks, which have their own, got {type(data).__name__}")
+        raise TypeError(
+            f"data must be None with a list of tasks as model, which have their own, got {type(data).__name__}"
+        )
     return Tasks(model, training, configs, seeds)
 
 

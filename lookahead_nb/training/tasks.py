@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lookahead_nb.checks import named_arguments, shown, whole
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.history import settings_frame
 from lookahead_nb.training.plan import Plan, Unit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SETTINGS = ("steps", "batch_size", "eval_every", "eval_at", "eval_rows")
 
 
+@named_arguments
 @dataclass(frozen=True, eq=False)
 class Task:
     """What to train in a sweep over several tasks.
@@ -195,7 +197,7 @@ class Tasks:
         frame
             With the columns ``task`` and ``store.ORDER``.
         """
-        import pandas as pd
+        pd = whole("pandas")
 
         by_task: dict[str, list] = {name: [] for name in self.plans}
         for unit, result in trained:
@@ -250,9 +252,9 @@ def _checked(tasks: Any) -> list[Task]:
         raise ValueError("tasks must hold at least one task, got none")
     for i, task in enumerate(entries):
         if not isinstance(task, Task):
-            raise TypeError(f"tasks[{i}] must be a Task, got {task!r}")
+            raise TypeError(f"tasks[{i}] must be a Task, got {shown(task)}")
         if not isinstance(task.name, str) or not task.name:
-            raise TypeError(f"tasks[{i}] must have a name, got {task.name!r}")
+            raise TypeError(f"tasks[{i}] must have a name, got {shown(task.name)}")
         if task.name in names:
             raise ValueError(f"tasks[{i}] must have a name of its own, but an earlier task is called {task.name!r} too")
         names.add(task.name)

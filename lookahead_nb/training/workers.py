@@ -347,7 +347,7 @@ def _wait_for_worker(client: Any, address: str) -> None:
     except TimeoutError:
         command = f"dask worker {address} --nworkers auto --nthreads 1"
         message = f"the Dask scheduler at {address} has no workers; the sweep waits for one: start it with {command!r}"
-        warnings.warn(message, stacklevel=4)
+        warnings.warn(message, stacklevel=5)
         client.wait_for_workers(1)
 
 

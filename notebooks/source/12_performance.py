@@ -50,8 +50,9 @@ figures.use_style()
 # quartile of the rival over our upper one to its upper quartile over our lower one.
 
 # %%
-folder = tables.checkout() / "data/timings"
-times = {path.stem: tables.read_table(path) for path in sorted(folder.glob("*.csv"))}
+folder = tables.committed("data/timings")
+names = sorted({"flat_step", "scaling", "sweep"} | {path.stem for path in folder.glob("*.csv")})
+times = {name: tables.read_table(folder / f"{name}.csv") for name in names}
 made_on = {name: tables.made_on(folder / f"{name}.csv") for name in times}
 on_gpu = [name for name in times if name.startswith("cuda-")]
 print(*(f"{name}: {machine}" for name, machine in made_on.items()), sep="\n")

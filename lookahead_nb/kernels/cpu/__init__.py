@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lookahead_nb.kernels.compiler import compiled
+from lookahead_nb.kernels.compiler import claimed, compiled
 
 is_device = False
 
@@ -43,6 +43,22 @@ def are_apart(width: type) -> Callable[[np.ndarray, np.ndarray, np.ndarray], boo
     scalar = types.float32 if width == np.float32 else types.float64
     readonly = types.Array(scalar, 1, "C", readonly=True)
     return compiled(types.boolean(readonly, readonly, types.int64[:, ::1]))(_are_apart)
+
+
+def _claim(clock: Any, t: Any) -> Any:
+    return claimed(clock, t)
+
+
+@lru_cache(None)
+def claim() -> Callable[[np.ndarray, int], bool]:
+    """Return the compiled :func:`compiler.claimed`, which keeps steps of other threads off a state.
+
+    Returns
+    -------
+    function
+        ``claim(clock, t) -> bool``.
+    """
+    return compiled(types.boolean(types.int64[::1], types.int64))(_claim)
 
 
 def on(device: None) -> nullcontext:

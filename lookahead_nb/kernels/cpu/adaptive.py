@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import prange, types
 
-from lookahead_nb.kernels.compiler import compiled, formula, like, named
+from lookahead_nb.kernels.compiler import claimed, compiled, finished, formula, like, named
 from lookahead_nb.kernels.cpu import step
 from lookahead_nb.kernels.formulas import KEEP, RULES, lowest_point, model_sums
 
@@ -41,17 +41,22 @@ def _fit_and_sync(before, p, g, s1, s2, c, slow, lr, lowest, slow_steps, n):
 
 def _adapting(loop):
     def adapting(p, g, s1, s2, c, slow, before, lr, lowest, slow_steps, n, clock, t):
+        if not claimed(clock, t):
+            return False
         for i in range(p.size):
             before[i] = p[i]
         loop(p, g, s1, s2, c)
         _fit_and_sync(before, p, g, s1, s2, c, slow, lr, lowest, slow_steps, n)
-        clock[0] = t
+        finished(clock, t)
+        return True
 
     return named(f"adapting_{loop.__name__}", adapting)
 
 
 def _chunked_adapting(loop):
     def adapting(p, g, s1, s2, c, slow, before, lr, lowest, slow_steps, n, clock, t):
+        if not claimed(clock, t):
+            return False
         for chunk in prange((p.size + step.CHUNK - 1) // step.CHUNK):
             lo = chunk * step.CHUNK
             hi = min(lo + step.CHUNK, p.size)
@@ -59,7 +64,8 @@ def _chunked_adapting(loop):
                 before[i] = p[i]
             loop(p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c)
         _fit_and_sync(before, p, g, s1, s2, c, slow, lr, lowest, slow_steps, n)
-        clock[0] = t
+        finished(clock, t)
+        return True
 
     return named(f"chunked_adapting_{loop.__name__}", adapting)
 
@@ -71,7 +77,7 @@ def _adapting_loop(rule, width, parallel):
     _, vector, readonly = step.width_types(width)
     of_rule, numbers = (vector, readonly, vector, vector, readonly), types.float64[::1]
     of_fit = (vector, vector, types.float64, types.float64, numbers, types.int64)
-    signature = types.void(*of_rule, *of_fit, types.int64[::1], types.int64)
+    signature = types.boolean(*of_rule, *of_fit, types.int64[::1], types.int64)
     function = (_chunked_adapting if parallel else _adapting)(loop)
     return compiled(signature, nogil=True, parallel=parallel)(function)
 
@@ -105,14 +111,21 @@ def step_fit_and_sync(
         array, in which element n : int becomes the slow step, in [lowest, 1].
     clock, t
         As in ``step.step``.
+
+    Raises
+    ------
+    RuntimeError
+        As in ``step.step``.
     """
     width: Any = p.dtype.type
     before = np.empty_like(p)
     if step._is_serial(p.size):
-        _adapting_loop(rule, width, False)(p, g, *slots, slow, before, *fit, clock, t)
+        taken = _adapting_loop(rule, width, False)(p, g, *slots, slow, before, *fit, clock, t)
     else:
         with step._one_launch:
-            _adapting_loop(rule, width, True)(p, g, *slots, slow, before, *fit, clock, t)
+            taken = _adapting_loop(rule, width, True)(p, g, *slots, slow, before, *fit, clock, t)
+    if not taken:
+        raise RuntimeError(step.AT_ONCE)
 
 
 @formula

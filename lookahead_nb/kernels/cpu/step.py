@@ -4,8 +4,9 @@ The mirror of ``gpu/step.py``: same names, order and arguments. Only one thread 
 depends on another, so the result does not depend on the number of threads. Arguments are checked in ``optimizers``.
 The public functions describe them.
 
-A step counts itself: the compiled call that moves the arrays sets the clock last. So no Python instruction, at which an
-interrupt could arrive, lies between the two.
+A step counts itself: the compiled call that moves the arrays claims its number on the clock first and sets the clock
+last. So no Python instruction, at which an interrupt could arrive, lies between the two, and a second thread that takes
+the same step at once is refused ahead of any change.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from typing import Any
 import numpy as np
 from numba import prange, types
 
-from lookahead_nb.kernels.compiler import compiled, formula, named
+from lookahead_nb.kernels.compiler import claimed, compiled, finished, formula, named
 from lookahead_nb.kernels.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
 
 CHUNK = 4096  # five float32 slices of this size fit into the cache of a core between the step and the sync
 PARALLEL_FROM = 1 << 17  # for fewer elements, waking threads costs more than the pass
+AT_ONCE = (
+    "two threads use one state at the same time, and this call changed nothing: guard opt.step, slow_weights and "
+    "to_arrays with a lock, or give each thread a state and weights of its own"
+)
 
 _one_launch = threading.Lock()  # Numba's workqueue layer aborts the process on two launches at once
 _is_forked = False
@@ -97,16 +102,22 @@ def _fused(rule, slots):
 
 def _counted_plain(loop):
     def step(p, g, s1, s2, c, clock, t):
+        if not claimed(clock, t):
+            return False
         loop(p, g, s1, s2, c)
-        clock[0] = t
+        finished(clock, t)
+        return True
 
     return named(f"counted_{loop.__name__}", step)
 
 
 def _counted_fused(loop):
     def step(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t):
+        if not claimed(clock, t):
+            return False
         loop(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state)
-        clock[0] = t
+        finished(clock, t)
+        return True
 
     return named(f"counted_{loop.__name__}", step)
 
@@ -171,7 +182,7 @@ def signatures(width: Any) -> tuple[Any, Any, Any]:
 
 
 def _counted(signature):
-    return types.void(*signature.args, types.int64[::1], types.int64)
+    return types.boolean(*signature.args, types.int64[::1], types.int64)
 
 
 @lru_cache(None)
@@ -211,7 +222,7 @@ def step_loop(rule: str, width: Any, parallel: bool) -> Callable:
     Returns
     -------
     function
-        ``step(p, g, s1, s2, c, clock, t)``.
+        ``step(p, g, s1, s2, c, clock, t) -> bool``: whether the step was taken; see ``compiler.claimed``.
     """
     update, slots = RULES[rule]
     loop = formula(_plain(update, len(slots)))
@@ -235,7 +246,8 @@ def fused_loop(rule: str, width: Any, parallel: bool) -> Callable:
     Returns
     -------
     function
-        ``step(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t)``.
+        ``step(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t) -> bool``, as
+        :func:`step_loop`.
     """
     update, slots = RULES[rule]
     loop = formula(_fused(update, len(slots)))
@@ -268,17 +280,22 @@ def _average_loop(width):
 
 def _chunked_plain(loop):
     def driver(p, g, s1, s2, c, clock, t):
+        if not claimed(clock, t):
+            return False
         for chunk in prange((p.size + CHUNK - 1) // CHUNK):
             lo = chunk * CHUNK
             hi = min(lo + CHUNK, p.size)
             loop(p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c)
-        clock[0] = t
+        finished(clock, t)
+        return True
 
     return named(f"chunked_{loop.__name__}", driver)
 
 
 def _chunked_fused(loop):
     def driver(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t):
+        if not claimed(clock, t):
+            return False
         for chunk in prange((p.size + CHUNK - 1) // CHUNK):
             lo = chunk * CHUNK
             hi = min(lo + CHUNK, p.size)
@@ -286,7 +303,8 @@ def _chunked_fused(loop):
                 p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c,
                 slow[lo:hi], a1[lo:hi], a2[lo:hi], size, rest, pull_back, inner_state,
             )  # fmt: skip
-        clock[0] = t
+        finished(clock, t)
+        return True
 
     return named(f"chunked_{loop.__name__}", driver)
 
@@ -319,13 +337,20 @@ def step(
         Becomes t, after all other arrays have changed.
     t : int
         The number of the step.
+
+    Raises
+    ------
+    RuntimeError
+        If the clock is not at t - 1, because another thread takes or has taken this step.
     """
     width: Any = p.dtype.type
     if _is_serial(p.size):
-        step_loop(rule, width, False)(p, g, s1, s2, c, clock, t)
+        taken = step_loop(rule, width, False)(p, g, s1, s2, c, clock, t)
     else:
         with _one_launch:
-            step_loop(rule, width, True)(p, g, s1, s2, c, clock, t)
+            taken = step_loop(rule, width, True)(p, g, s1, s2, c, clock, t)
+    if not taken:
+        raise RuntimeError(AT_ONCE)
 
 
 def step_and_sync(
@@ -358,13 +383,20 @@ def step_and_sync(
         size, rest, pull_back, inner_state as in :func:`sync`.
     clock, t
         As in :func:`step`.
+
+    Raises
+    ------
+    RuntimeError
+        As in :func:`step`.
     """
     width: Any = p.dtype.type
     if _is_serial(p.size):
-        fused_loop(rule, width, False)(p, g, *slots, *anchors, *sync_arguments, clock, t)
+        taken = fused_loop(rule, width, False)(p, g, *slots, *anchors, *sync_arguments, clock, t)
     else:
         with _one_launch:
-            fused_loop(rule, width, True)(p, g, *slots, *anchors, *sync_arguments, clock, t)
+            taken = fused_loop(rule, width, True)(p, g, *slots, *anchors, *sync_arguments, clock, t)
+    if not taken:
+        raise RuntimeError(AT_ONCE)
 
 
 def sync(
