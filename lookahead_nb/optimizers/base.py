@@ -134,15 +134,15 @@ class State:
         The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32.
     """
 
-    # Both are set by ``dict.setdefault``, which only one of several threads can win, and removed again.
-    _under_way: int | None = None  # on a GPU: the thread whose work may be queued, not counted, without the event
-    _shown: tuple[Any, Any] | None = None  # while params hold the slow weights: the fast ones, and the block
-    _blocks = 0  # of slow_weights so far
-
     def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
         self._device, self._done = device, None  # on a GPU: its number, and the event after which all work is done
         self._marker = backend.zeros(1, np.int64) if backend.is_device else None  # the last step that was launched
+        # Marks that only one of several threads can set, by ``setdefault``. "under way", on a GPU: the thread whose work
+        # may be queued, not counted, without the event. "shown", while params hold the slow weights: the fast ones, and
+        # the block.
+        self._marks: dict[str, Any] = {}
+        self._blocks = 0  # of slow_weights so far
         self._slow_steps: list[float] = []  # of the syncs ahead of the stretch
         self._stretch = self._standing_at(0, FRESH, 0)
         inner = optimizer.inner
@@ -154,11 +154,10 @@ class State:
         self._own_memory: tuple | None = None
 
     def __getstate__(self) -> dict[str, Any]:  # a copy has its own memory
-        slow_steps, shown = self._taken_slow_steps(), self._shown
+        slow_steps, shown = self._taken_slow_steps(), self._marks.get("shown")
         fresh: dict[str, Any] = {"_own_buffers": None, "_own_memory": None, "_done": None, "_slow_steps": slow_steps}
         fresh["_stretch"] = self._standing_at(self.t, self.carried, len(slow_steps))
-        if shown is not None:
-            fresh["_shown"] = shown[0], None  # no block surrounds a copy
+        fresh["_marks"] = {} if shown is None else {"shown": (shown[0], None)}  # no block surrounds a copy
         return self.__dict__ | fresh
 
     @property
@@ -199,22 +198,23 @@ class State:
     def _turn(self, *arrays: Any) -> Iterator[None]:
         """On a GPU: queue the block on the stream of the first array, after all work on the state and the arrays."""
         self._recover()
-        if self._on_device and self.__dict__.setdefault("_under_way", get_ident()) != get_ident():
+        if self._on_device and self._marks.setdefault("under way", get_ident()) != get_ident():
             raise RuntimeError(AT_ONCE)
         with self._backend.turn(self._device, arrays, self._done) as self._done:
             yield
-        self.__dict__.pop("_under_way", None)
+        self._marks.pop("under way", None)
 
     def _recover(self) -> None:
         """On a GPU, after an exception inside a turn: wait, and count the step if it was launched."""
-        if self._under_way is not None:
-            if self._under_way != get_ident() and self._under_way in sys._current_frames():
+        thread = self._marks.get("under way")
+        if thread is not None:
+            if thread != get_ident() and thread in sys._current_frames():
                 raise RuntimeError(AT_ONCE)
             with self._backend.on(self._device):
                 self._backend.synchronize()
                 launched = int(self._backend.to_host(self._marker)[0])
             self._stretch.clock[0] = max(launched, int(self._stretch.clock[0]))
-            self.__dict__.pop("_under_way", None)
+            self._marks.pop("under way", None)
 
     def _settle(self) -> None:
         """Wait until the work on the state is done, so that its arrays may be read on any stream."""
@@ -228,22 +228,22 @@ class State:
         Refused if another thread has used the state since fast was copied, at (steps, blocks of ``slow_weights``).
         """
         shown, (t, blocks) = (fast, block), copied_at
-        if self.__dict__.setdefault("_shown", shown) is not shown:
+        if self._marks.setdefault("shown", shown) is not shown:
             raise RuntimeError(AT_ONCE)
         if not (self._on_device or cpu.claim()(self._stretch.clock, t + 1)):
-            self.__dict__.pop("_shown", None)
+            self._marks.pop("shown", None)
             raise RuntimeError(AT_ONCE)
         if self._blocks != blocks:
             self._stretch.clock[0] = t
-            self.__dict__.pop("_shown", None)
+            self._marks.pop("shown", None)
             raise RuntimeError(AT_ONCE)
         self._blocks += 1
 
     def _take_back(self, p: Buffer) -> None:
         """Return the fast weights to params once the block of ``slow_weights`` is left, in whatever way."""
-        if self._shown is None:
+        if "shown" not in self._marks:
             return
-        fast, block = self._shown
+        fast, block = self._marks["shown"]
         inside = None if block is None else block()
         if inside is not None and inside.entered:
             raise RuntimeError("params hold the slow weights: leave the block `with slow_weights(...)` first")
@@ -253,7 +253,7 @@ class State:
         with self._turn(array):
             self._backend.assign(array, fast)
         self._stretch.clock[0] = self._count()
-        self.__dict__.pop("_shown", None)
+        self._marks.pop("shown", None)
 
     def _buffers(self) -> list[Buffer]:
         """Return the memory of the state, to compare with the arguments of a step; computed once."""
@@ -275,7 +275,7 @@ class State:
             and params.flags.carray  # contiguous, aligned and writeable
             and grad.flags.c_contiguous
             and grad.flags.aligned
-            and not (self._on_device or self._shown)
+            and not (self._on_device or self._marks)
             and are_apart(params, grad, memory)
         )
 
@@ -406,7 +406,7 @@ class State:
             Inside ``slow_weights``, where params to be stored with the state hold the slow weights; while another
             thread uses the state.
         """
-        if self._shown is not None:
+        if "shown" in self._marks:
             advice = "leave the block `with slow_weights(...)`, or take a step if Ctrl-C interrupted its end"
             raise RuntimeError(f"params hold the slow weights, and a checkpoint needs the fast ones: {advice}")
         numbers, arrays = self._parts()
