@@ -610,8 +610,8 @@ BAD = {
     "weights at step 0": (lambda: weights_at(DoubleWell(), [SGD], [0, 1]), ValueError, r"at\[0\] must .*got 0"),
     "weights at falling steps": (lambda: weights_at(DoubleWell(), [SGD], [2, 1]), ValueError, r"at must .*\[2, 1\]"),
     "weights of a seed": (lambda: weights_at(DoubleWell(), [SGD], [1], seed=-1), ValueError, "seed must .*got -1"),
-    "start of whole numbers": (lambda: trace(Rosenbrock(), SGD, [1, 2], 1), TypeError, "params must be .*int64"),
-    "start 2-D": (lambda: trace(Rosenbrock(), SGD, [[1.0, 2.0]], 1), ValueError, "params must be 1-D"),
+    "start of whole numbers": (lambda: trace(Rosenbrock(), SGD, [1, 2], 1), TypeError, "start must be .*int64"),
+    "start 2-D": (lambda: trace(Rosenbrock(), SGD, [[1.0, 2.0]], 1), ValueError, "start must be 1-D"),
     "start NaN": (lambda: trace(Rosenbrock(), SGD, [np.nan, 1.0], 1), FloatingPointError, r"grad\[0\] = nan"),
     "slow_step_size 0": (
         lambda: trace(Rosenbrock(), lnb.Lookahead(SGD, slow_step_size=0), START, 1),

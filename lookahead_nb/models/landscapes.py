@@ -667,6 +667,16 @@ def _shortest(numbers: np.ndarray) -> str:
     return repr(numbers.tolist()[0] if (numbers == numbers[0]).all() else numbers.tolist())
 
 
+def _start(start: ArrayLike) -> np.ndarray:
+    """Return a copy of a starting point, or refuse anything but a flat array of floats."""
+    params = np.array(plain_array("start", start))
+    if params.dtype not in (np.float32, np.float64):
+        raise TypeError(f"start must be float32 or float64, got {params.dtype}")
+    if params.ndim != 1:
+        raise ValueError(f"start must be 1-D, got {params.shape}")
+    return params
+
+
 def _floats(name: str, array: np.ndarray) -> np.ndarray:
     """Return an array of float32 or float64, other real numbers as float64."""
     if array.dtype in (np.float32, np.float64):
@@ -728,7 +738,8 @@ def trace(
         raise TypeError(f"landscape must be a landscape such as Quadratic, got {shown(landscape)}")
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
-    params = landscape._buffer(start, "start").copy()
+    params = _start(start)
+    landscape._buffer(params, "start")
     state = optimizer.init(params)
     opt: Any = optimizer
     sync, has_slow = opt.sync, opt.has_slow_weights
@@ -777,9 +788,7 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
-    params = np.array(_floats("start", plain_array("start", start)))
-    if params.ndim != 1:
-        raise ValueError(f"start must be (n,), got {params.shape}")
+    params = _start(start)
     if not np.iterable(gradients):
         raise TypeError(f"gradients must be a list of (n,) arrays, got {shown(gradients)}")
     state, path = optimizer.init(params), [params.copy()]

@@ -91,7 +91,7 @@ class Environment:
         assert "Traceback" not in complaints
         for path in self.cache.rglob("*"):
             path.chmod(0o777 if path.is_dir() else 0o666)
-        said = re.sub(r"(created|machine|time|seconds)[^\n]*", r"\1", said.replace(str(place), "HERE"))
+        said = re.sub(r"(created|machine|time|seconds|versions.python)[^\n]*", r"\1", said.replace(str(place), "HERE"))
         return said, json.loads(codes.read_text(encoding="utf-8"))
 
 
