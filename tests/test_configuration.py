@@ -223,7 +223,7 @@ scalars = st.one_of(
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
 
 
-@pytest.mark.filterwarnings("ignore:configs holds")
+@pytest.mark.filterwarnings("ignore:configs contains")
 @settings(max_examples=200, deadline=None)
 @given(data=st.data(), value=values)
 def test_any_value_anywhere_is_taken_or_refused_in_words(data, value):
@@ -250,7 +250,11 @@ def test_any_value_anywhere_is_taken_or_refused_in_words(data, value):
         ("b.csv", b"", "is not a readable"),
         ("c.csv", b"x,y\n1,0\n", "data.file must hold a column 'kind'"),
         ("d.csv", b"x,kind\nred,0\nblue,1\n", "except the label column, got 'red' at row 0, column 'x'"),
-        ("e.csv", b"x,kind\n1,red\n2,\n", "data.file must hold a label in every row, but row 1 has none"),
+        (
+            "e.csv",
+            b"x,kind\n1,red\n2,\n",
+            "data.file must hold a label in every row, but row 1 (counted from 0) has none",
+        ),
         (
             "f.csv",
             b"x,kind\n1,0.5\n2,1.5\n",

@@ -333,21 +333,21 @@ def test_the_arrays_of_the_user_are_left_alone():
             with_value(np.nan),
             Y,
             ValueError,
-            "X must hold finite numbers below 1e+100 in size, got nan at row 3, column 1",
+            "X must hold finite numbers below 1e+100 in size, got nan at row 3, column 1 (counted from 0)",
         ),
         (
             with_value(-np.inf),
             Y,
             ValueError,
-            "X must hold finite numbers below 1e+100 in size, got -inf at row 3, column 1",
+            "X must hold finite numbers below 1e+100 in size, got -inf at row 3, column 1 (counted from 0)",
         ),
         (
             with_value(1e200),
             Y,
             ValueError,
-            "X must hold finite numbers below 1e+100 in size, got 1e+200 at row 3, column 1",
+            "X must hold finite numbers below 1e+100 in size, got 1e+200 at row 3, column 1 (counted from 0)",
         ),
-        (X[:, 0], Y, ValueError, "X must be a table of at least one row and one column, got shape (10,)"),
+        (X[:, 0], Y, ValueError, "X must be a table of rows and columns, got shape (10,): for a single row pass [X]"),
         (X[:, :0], Y, ValueError, "X must be a table of at least one row and one column, got shape (10, 0)"),
         (X[:0], np.zeros(0, int), ValueError, "X must be a table of at least one row and one column, got shape (0, 2)"),
         (X.astype(str), Y, TypeError, "X must hold numbers, got <U32"),
@@ -376,7 +376,7 @@ def test_what_overflows_float32_is_refused():
     row = numbered(y)[1][2][0]
     X = np.zeros((10, 2))
     X[row, 1] = 1e50
-    with pytest.raises(ValueError, match=rf"^X must fit float32 .* row {row}, column 1 overflows$"):
+    with pytest.raises(ValueError, match=rf"^X must fit float32 .* row {row}, column 1 \(counted from 0\) overflows$"):
         from_arrays(X, y)
 
 

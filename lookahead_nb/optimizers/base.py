@@ -138,9 +138,9 @@ class State:
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
         self._device, self._done = device, None  # on a GPU: its number, and the event after which all work is done
         self._marker = backend.zeros(1, np.int64) if backend.is_device else None  # the last step that was launched
-        # Marks that only one of several threads can set, by ``setdefault``. "under way", on a GPU: the thread whose work
-        # may be queued, not counted, without the event. "shown", while params hold the slow weights: the fast ones, and
-        # the block.
+        # Marks that only one of several threads can set, by ``setdefault``. "under way", on a GPU: the thread whose
+        # work may be queued, not counted, without the event. "shown", while params hold the slow weights: the fast ones
+        # and the block.
         self._marks: dict[str, Any] = {}
         self._blocks = 0  # of slow_weights so far
         self._slow_steps: list[float] = []  # of the syncs ahead of the stretch
