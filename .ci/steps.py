@@ -29,7 +29,7 @@ STEPS = [
     ("peers", 4, 1, "make test LEVEL=peers"),
     ("gpu", None, 1, "make test LEVEL=gpu"),  # without a device each of its tests is skipped, is counted and says why
     ("classes", 1, 1, "make test LEVEL=classes"),
-    ("faults", 3, 2, "make test LEVEL=faults"),
+    ("faults", 3, 1, "make test LEVEL=faults"),
     ("verify", 8, 2, "make verify"),
     ("paper", None, 2, "make paper"),
 ]
