@@ -144,10 +144,10 @@ class Tasks:
         -------
         list of Unit
         """
-        units = []
+        units, numbers = list[Unit](), np.sort(np.fromiter(runs, np.int64))
         for first, plan in self._numbered():
-            own = [run - first for run in runs if first <= run < first + plan.size]
-            units += plan.units_of(own, request)
+            begin, end = np.searchsorted(numbers, [first, first + plan.size])
+            units += plan.units_of((numbers[begin:end] - first).tolist(), request)
         return sorted(units, key=lambda unit: -unit.work)
 
     def _numbered(self) -> Iterator[tuple[int, Plan]]:
