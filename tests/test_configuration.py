@@ -78,6 +78,9 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
 def test_a_schedule_falls_until_the_last_step(tmp_path):
     found = read(tmp_path, grid='optimizer = "AdamW"\nschedule = { kind = "cosine" }').configs
     assert found == [lnb.AdamW(lr=lnb.schedules.cosine(1e-3, 20))]
+    found = read(tmp_path, grid='optimizer = "AdamW"\nschedule = { kind = "linear", decay_steps = 4 }').configs
+    assert found == [lnb.AdamW(lr=lnb.schedules.linear(1e-3, 20, decay_steps=4))]
+    assert found[0].settings()["decay_steps"] == 4
 
 
 def test_a_landscape_comes_without_data(tmp_path):

@@ -143,7 +143,9 @@ class InnerOptimizer(Optimizer):
         """
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lr"}
         s = self.schedule
-        lr = {"lr": s.peak, "schedule": s.kind, "schedule_steps": s.steps, "warmup": s.warmup}
+        lr: dict[str, object] = {"lr": s.peak, "schedule": s.kind, "schedule_steps": s.steps, "warmup": s.warmup}
+        if s.decay_steps is not None:  # not named otherwise, so that runs keep their ids
+            lr["decay_steps"] = s.decay_steps
         return {"optimizer": type(self).__name__} | lr | plain
 
 

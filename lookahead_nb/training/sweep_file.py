@@ -64,6 +64,7 @@ lr = [1e-3, 3e-3, 1e-2]
 retention = [0.5, 0.9]
 sync_period = [5, 20]
 schedule = { kind = "cosine", warmup = 50 }  # falls to 0 at the last step; lr is the peak
+                                      # decay_steps = 200 would let it fall in the last 200 steps only
 """
 
 
@@ -343,11 +344,12 @@ def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
     if "schedule" in table:
         shape = table["schedule"]
         table_of_keys(f"{key}.schedule", shape)
-        known_keys(f"{key}.schedule.", shape, ("kind", "warmup", "steps"))
+        known_keys(f"{key}.schedule.", shape, ("kind", "warmup", "steps", "decay_steps"))
         with inside(f"{key}.schedule"):
             kind = one_of("kind", shape.get("kind"), ("constant", "linear", "cosine"))
             falls_until = None if kind == "constant" else steps
-            base = rule(Schedule(kind, base.schedule.peak, shape.get("steps", falls_until), shape.get("warmup", 0)))
+            ends, rises, falls = shape.get("steps", falls_until), shape.get("warmup", 0), shape.get("decay_steps")
+            base = rule(Schedule(kind, base.schedule.peak, ends, rises, falls))
     axes = {name: value for name, value in table.items() if name not in ("optimizer", "inner", "schedule")}
     axes = {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
     points = math.prod(map(len, axes.values()))

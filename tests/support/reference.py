@@ -170,13 +170,14 @@ def decay_in_lumps(decays, least, sync_period=0, slow_step_size=1.0):
 # ------------------------------------------------------------------------------------------------- schedules
 
 
-def schedule(kind, peak, steps, warmup, t):
+def schedule(kind, peak, steps, warmup, t, decay_steps=None):
     """The learning rates of the steps t, an array."""
     t = np.asarray(t, np.float64)
     if kind == "constant":
         falling = np.ones_like(t)
     else:
-        done = np.clip((t - warmup) / (steps - warmup), 0, 1)
+        length = steps - warmup if decay_steps is None else decay_steps
+        done = np.clip(1 - (steps - t) / length, 0, 1)
         falling = 1 - done if kind == "linear" else np.cos(np.pi * done / 2) ** 2  # (1 + cos x)/2 = cos(x/2)**2
     return peak * np.where(t < warmup, t / max(warmup, 1), falling)
 
