@@ -91,7 +91,7 @@ INEXACT = {
     "response_surface_fashion": ("lr",),
     "response_surface_teacher": ("lr",),
     "verdicts": ("size", "low", "high", "p"),
-    "your_own_question": ("size", "low", "high", "p"),
+    "your_own_question": ("size", "low", "high", "p", "lr"),
 }
 INEXACT_OF_CLAIMS = (  # in the tables of the claims: tuned rates, metrics with a logarithm, metrics that need no run
     "lr", "steps_to_threshold", "test_at_train", "rate_out_of_deeper", "rate_out_of_shallower", "long_run_shallower",
