@@ -25,8 +25,8 @@ def test_a_task_is_screened_as_its_runs_alone_say():
     task = tasks.generated(number)
     found = screening.screen([number], SEEDS, progress=False).iloc[0]
     rates = screening._rates(task)
-    assert all(screening.LOWEST <= rates[0] < 2 * screening.LOWEST for _ in rates)
-    np.testing.assert_allclose(np.diff(np.log2(rates)), 1, rtol=1e-12)
+    assert screening.LOWEST <= rates[0] < screening.SPACING * screening.LOWEST
+    np.testing.assert_allclose(np.diff(np.log(rates)), math.log(screening.SPACING), rtol=1e-12)
     losses = np.empty((2, 2, len(SEEDS), len(rates)))  # length, part, seed, rate
     for j, seed in enumerate(SEEDS):
         data = task.replicate(seed)

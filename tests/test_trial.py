@@ -93,9 +93,7 @@ def chosen_by(table, reported):
     return np.array([reported[i, min(range(table.shape[1]), key=table[i].__getitem__)] for i in range(len(SEEDS))])
 
 
-pytestmark = pytest.mark.jit
-
-
+@pytest.mark.jit
 @pytest.mark.parametrize(("name", "weights"), [("beta1", "slow"), ("lookahead", "slow"), ("fast", "fast")])
 def test_each_replicate_chooses_by_its_own_validation_loss(name, weights, arms, rows):
     steps = tasks.generated(small_task()).steps
@@ -103,6 +101,7 @@ def test_each_replicate_chooses_by_its_own_validation_loss(name, weights, arms, 
     np.testing.assert_allclose(values(of(rows, name)), chosen_by(validation, test), rtol=1e-7)
 
 
+@pytest.mark.jit
 def test_errors_are_tuned_by_errors_and_training_losses_by_themselves(arms, rows):
     steps = tasks.generated(small_task()).steps
     validation, test = (
@@ -113,6 +112,7 @@ def test_errors_are_tuned_by_errors_and_training_losses_by_themselves(arms, rows
     np.testing.assert_allclose(values(of(rows, "lookahead", "training loss")), train.min(axis=1), rtol=1e-7)
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("multiple", [0.5, 1.05, 2.0])
 def test_the_curve_is_that_of_constant_rates_tuned_at_each_length(multiple, arms, rows):
     steps = round(multiple * tasks.generated(small_task()).steps)
@@ -122,12 +122,14 @@ def test_the_curve_is_that_of_constant_rates_tuned_at_each_length(multiple, arms
     assert trial.curve(rows).loc[small_task(), multiple] == pytest.approx(np.log(expected).mean(), rel=1e-6)
 
 
+@pytest.mark.jit
 def test_an_arm_of_another_length_trains_for_it(arms, rows):
     steps = round(1.05 * tasks.generated(small_task()).steps)
     validation, test = (alone(arms["longer"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
     np.testing.assert_allclose(values(of(rows, "longer")), chosen_by(validation, test), rtol=1e-7)
 
 
+@pytest.mark.jit
 def test_other_ways_of_tuning(arms, rows):
     steps = tasks.generated(small_task()).steps
     validation, test = (alone(arms["beta1"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
@@ -138,16 +140,19 @@ def test_other_ways_of_tuning(arms, rows):
     assert of(rows, "lookahead", tuning="own of 24").empty
 
 
+@pytest.mark.jit
 def test_grids_that_arms_share_are_trained_once(arms, rows, progress):
     assert progress[-1] == (trial_arms.runs_per_task(arms, len(SEEDS)),) * 2
 
 
+@pytest.mark.jit
 def test_a_row_for_each_arm_multiple_metric_and_tuning(rows):
     assert not rows.duplicated(trial.KEYS).any()
     assert len(rows) == (len(inference.MULTIPLES) + 4) * 3 * 2 + 1
     assert rows[["r0", "r1", "r2"]].notna().all(axis=None)
 
 
+@pytest.mark.jit
 def test_a_stored_trial_is_not_trained_again(arms, tmp_path):
     one = {"lookahead": replace(arms["lookahead"])}
     screened = pd.DataFrame({"number": [small_task()], "centre": [CENTRE]})
@@ -181,6 +186,18 @@ def test_benefits_by_hand():
     np.testing.assert_allclose(trial.benefits(frame, "c", ["a", "b"]), [[0.5, 1.5]])
     np.testing.assert_allclose(trial.benefits(frame, "b", "a", "test error"), [[0.3, -0.1]])
     assert trial.benefits(frame, "c", "a").index.tolist() == [7]
+
+
+def test_shares_of_the_gap_by_hand():
+    frame = pd.DataFrame([
+        table("a", [1.0, 0.8]), table("a", [0.5, 0.5], multiple=2.0), table("b", [0.6, 0.8]), table("c", [0.8, 0.8]),
+        table("a", [2.0, 2.0], number=9), table("b", [1.0, 1.0], number=9), table("c", [1.0, 2.0], number=9),
+    ])  # fmt: skip
+    chance = pd.Series({9: 3.0, 7: 1.5, 1: 0.0})
+    np.testing.assert_allclose(trial.shares_of_gap(frame, chance, "b", "a"), [[0.4, 0.0], [0.5, 0.5]])
+    np.testing.assert_allclose(trial.shares_of_gap(frame, chance, "b", ["a", "c"]), [[0.3, 0.0], [0.25, 0.5]])
+    with pytest.raises(ValueError, match=r"chance must be above the best known loss of every task, got 0\.5 on 7"):
+        trial.shares_of_gap(frame, pd.Series({9: 3.0, 7: 0.5}), "b", "a")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from lookahead_nb.training.tasks import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-LOWEST, SPACING, RATES = 3e-5, 2.0, 12  # of the grid: up to .06 times a shift in [1, 2)
+LOWEST, SPACING, RATES = 3e-5, 2.2, 12  # of the grid: up to .18, times a shift in [1, 2.2)
 SHORT_BELOW = 300  # steps
 QUOTAS = {"step-limited, short": 100, "step-limited, long": 100, "saturated": 200, "overfitting": 100}
 MOST_SCREENED = 2000

@@ -212,6 +212,40 @@ def benefits(
     return control / len(names) - _values_of(rows, arm, metric, tuning)
 
 
+def shares_of_gap(rows: pd.DataFrame, chance: pd.Series, arm: str, controls: str | Sequence[str]) -> pd.DataFrame:
+    """Return the benefit of an arm as a share of what can be learned: the gap between chance and the best known loss.
+
+    Parameters
+    ----------
+    rows : frame
+        Of :func:`measure`.
+    chance : Series
+        The chance-level loss of each task, indexed by ``number``.
+    arm, controls
+        As in :func:`benefits`.
+
+    Returns
+    -------
+    frame
+        A row for each task, indexed by ``number``, and a column for each replicate: ``(control - arm)/(chance - best)``
+        of the tuned test losses. The best known loss is the lowest mean over replicates of any arm at any length.
+
+    Raises
+    ------
+    ValueError
+        If rows have no such arm, or no arm does better than chance on a task.
+    """
+    names = [controls] if isinstance(controls, str) else list(controls)
+    control = sum(np.exp(_values_of(rows, name, "test loss", "own")) for name in names) / len(names)
+    own = rows[(rows["metric"] == "test loss") & (rows["tuning"] == "own")]
+    best = own.assign(mean=own[_replicates(rows)].mean(axis=1)).groupby("number")["mean"].min()
+    gap = chance.loc[best.index] - best
+    if (gap <= 0).any():
+        number = gap.index[gap <= 0][0]
+        raise ValueError(f"chance must be above the best known loss of every task, got {chance[number]} on {number}")
+    return (control - np.exp(_values_of(rows, arm, "test loss", "own"))).div(gap, axis=0)
+
+
 def curve(rows: pd.DataFrame, arm: str = "adamw") -> pd.DataFrame:
     """Return the logarithm of an arm's tuned test loss along its runs: the scale of :func:`.inference.steps_worth`.
 
