@@ -357,6 +357,21 @@ def test_directions_are_mixed_by_the_rotation():
     np.testing.assert_allclose(basis @ basis.T, np.eye(20), atol=1e-13)
 
 
+@every_teacher(**SMALL, label_noise=0.0, sharpness=12.0, skew=1.0)
+def test_rows_in_a_plane_show_their_classes(task):
+    frame = task.in_plane(2, 1500)
+    Z, y = task._drawn(2)
+    assert frame["label"].tolist() == y[:1500].tolist()
+    means = frame.groupby("label")[["x", "y"]].mean()
+    assert means.loc[1, "x"] > means.loc[0, "x"] + 0.3
+    if task.classes > 2:
+        assert means.loc[task.classes - 1, "y"] > means.loc[0, "y"] + 0.1
+    lengths = np.hypot(frame["x"], frame["y"])
+    assert (lengths <= np.linalg.norm(Z[:1500], axis=1) * (1 + 1e-12)).all()
+    with pytest.raises(ValueError, match="n must be"):
+        task.in_plane(2, 2001)
+
+
 # -------------------------------------------------------------------------------------------------------- learning
 
 

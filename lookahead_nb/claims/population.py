@@ -306,6 +306,42 @@ class GeneratedTask:
             best_accuracy=float((noisy.argmax(axis=1) == label).mean()),
         )
 
+    @default_errors
+    def in_plane(self, r: int, n: int = 200) -> pd.DataFrame:
+        """Return rows of the test part of a replicate in a plane that tells classes apart, for pictures.
+
+        Parameters
+        ----------
+        r : int
+            The number of the replicate, in [0, 2**63).
+        n : int, default 200
+            From 1 to ``EVALUATED``.
+
+        Returns
+        -------
+        frame
+            n rows with the columns ``x`` and ``y``, in standard deviations, and ``label``. The axes are the difference
+            of the means of the first two classes and, orthogonal to it, that of the first and the last class (with two
+            classes, any direction); means are taken after whitening.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or lies out of range.
+        """
+        pd = whole("pandas")
+
+        Z, y = self._drawn(whole_number("r", r, 0, 2**63 - 1))
+        Z, y = Z[:EVALUATED], y[:EVALUATED]
+        means = [np.cumsum(Z[y == k], axis=0)[-1] / max((y == k).sum(), 1) for k in (0, 1, self.classes - 1)]
+        second = means[2] - means[0] if self.classes > 2 else np.eye(self.features)[0]
+        axes = [_unit((means[1] - means[0])[None])[0]]
+        axes.append(_unit((second - _sums(second * axes[0]) * axes[0])[None])[0])
+        first = Z[: whole_number("n", n, 1, EVALUATED)]
+        return pd.DataFrame({name: _sums(first * axis) for name, axis in zip("xy", axes, strict=True)}).assign(
+            label=y[: len(first)]
+        )
+
     @property
     def class_shares(self) -> np.ndarray:
         """The expected frequencies of the classes before labels are made wrong, a (classes,) array."""

@@ -1,20 +1,86 @@
 """Proof that the procedure works: comparisons whose truth is known, given to the rules that judge the claims.
 
-AdamW against itself must get no verdict, and AdamW with 5 or 10 % more steps must be worth as much.
+Simulated tasks must get the verdict of their true benefits, AdamW against itself none, and AdamW with 5 or 10 % more
+steps must be worth as much.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, one_of, real_numbers, whole_number
+from lookahead_nb.checks import default_errors, one_of, real_number, real_numbers, whole, whole_number
 from lookahead_nb.claims.inference import MULTIPLES, clopper_pearson, pseudo_populations, steps_worth
 from lookahead_nb.claims.modality import MODALITIES, verdict_on
 from lookahead_nb.claims.statistics import Estimate, _generator
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FALSE = {"mean": ("holds", "the opposite holds"), "share": ("holds",), "regret": ("it costs",)}
+
+
+@default_errors
+def simulated_verdicts(
+    effects: Iterable[float] = (0.0, 0.002, 0.01, 0.03),
+    spreads: Iterable[float] = (0.002, 0.01, 0.04),
+    *,
+    margin: float = 0.01,
+    noise: float = 0.01,
+    tasks: int = 200,
+    replicates: int = 4,
+    populations: int = 200,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how often simulated populations of tasks get each verdict on "usually".
+
+    Parameters
+    ----------
+    effects : iterable of float
+        Mean true benefits.
+    spreads : iterable of float
+        Standard deviations of the true benefits over tasks, at least 0.
+    margin : float, default 0.01
+        Above 0: the benefit that matters.
+    noise : float, default 0.01
+        The standard deviation of a replicate, at least 0.
+    tasks, replicates : int, default 200 and 4
+        Of a population, at least 2.
+    populations : int, default 200
+        For each truth, at least 1.
+    seed : int, default 0
+        Of the draws, at least 0.
+
+    Returns
+    -------
+    frame
+        The columns ``shape`` ("normal" or "skewed", where benefits are exponential and most tasks are below the mean),
+        ``effect``, ``spread``, ``verdict`` and ``share``, the share of populations with that verdict.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+    """
+    pd = whole("pandas")
+
+    effects, spreads = list(effects), list(spreads)
+    populations, rows = whole_number("populations", populations, 1), []
+    for shape in ("normal", "skewed"):
+        for effect in effects:
+            for spread in spreads:
+                draw, counts = _generator(seed), dict[str, int]()
+                for _ in range(populations):
+                    standard = draw.normal(size=tasks) if shape == "normal" else draw.exponential(size=tasks) - 1
+                    true = effect + real_number("spreads", spread, 0) * standard
+                    benefits = true[:, None] + real_number("noise", noise, 0) * draw.normal(size=(tasks, replicates))
+                    verdict = verdict_on(benefits, "usually", margin)
+                    counts[verdict] = counts.get(verdict, 0) + 1
+                truth = {"shape": shape, "effect": float(effect), "spread": float(spread)}
+                rows += [truth | {"verdict": name, "share": n / populations} for name, n in sorted(counts.items())]
+    return pd.DataFrame(rows)
 
 
 @default_errors

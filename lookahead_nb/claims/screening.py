@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookahead_nb.checks import whole
-from lookahead_nb.claims.population import GeneratedTask, generated, power
+from lookahead_nb.claims.population import GeneratedTask, generated, population, power
 from lookahead_nb.claims.tuning import edge_shares, regimes, tuned
 from lookahead_nb.kernels.philox import RATES as OFFSETS
 from lookahead_nb.kernels.philox import uniforms
@@ -49,11 +49,11 @@ def screen(
     Returns
     -------
     frame
-        A row for each task, with the columns ``number``; ``steps``; ``chance`` and ``best``, the mean loss of guessing
-        by class frequencies and of the true probabilities; ``loss`` and ``loss_twice``, AdamW's tuned mean test loss
-        after T and 2T steps; ``gain``, the mean of ``log(loss) - log(loss_twice)``; ``regime``, one of
-        ``tuning.REGIMES``; ``centre``, the geometric mean of the learning rates that the replicates chose at T;
-        ``lowest`` and ``highest``, the shares of choices at both ends of the grid.
+        A row for each task: ``number`` and its factors as in :func:`.population.population`; ``chance`` and ``best``,
+        the mean loss of guessing by class frequencies and of the true probabilities; ``loss`` and ``loss_twice``,
+        AdamW's tuned mean test loss after T and 2T steps; ``gain``, the mean of ``log(loss) - log(loss_twice)``;
+        ``regime``, one of ``tuning.REGIMES``; ``centre``, the geometric mean of the learning rates that the replicates
+        chose at T; ``lowest`` and ``highest``, the shares of choices at both ends of the grid.
 
     Raises
     ------
@@ -77,7 +77,6 @@ def screen(
         found.append(
             {
                 "number": task.number,
-                "steps": task.steps,
                 "chance": chance,
                 "best": float(np.mean([limit.best_loss for limit in limits])),
                 "loss": once.test.mean(),
@@ -89,7 +88,8 @@ def screen(
                 "highest": highest,
             }
         )
-    return pd.DataFrame(found)
+    factors = population(task.number for task in tasks).reset_index()
+    return factors.merge(pd.DataFrame(found), on="number")
 
 
 def sample(screened: pd.DataFrame, quotas: Mapping[str, int] = QUOTAS) -> pd.DataFrame:
