@@ -87,6 +87,7 @@ INEXACT = {
     "faq_8_3_overtaking": ("exact", "predicted"),
     "noise_floor_epoch": ("predicted", "measured"),
     "noise_floor_floors": ("predicted", "measured", "error", "ratio", "independent"),
+    "population_screening": ("chance", "best", "gain"),
     "response_surface": ("lr",),  # spread over a range by NumPy's power; float32 training takes the same bits of it
     "response_surface_fashion": ("lr",),
     "response_surface_teacher": ("lr",),
