@@ -474,13 +474,13 @@ def test_numbers_of_runs_are_those_of_each_run_alone():
         lnb.AdamW(),
     ]
     for order in itertools.permutations(opts):
-        together = run_numbers([*order], np.dtype("float32"))
+        together = run_numbers([*order], np.dtype("float32"), 60)
         for i, opt in enumerate(order):
-            alone = run_numbers([opt], np.dtype("float32"))
+            alone = run_numbers([opt], np.dtype("float32"), 60)
             for name in ("period", "turns", "pull_back", "outward", "has_slow_weights"):
                 assert getattr(together, name)[i] == getattr(alone, name)[0]
             assert together.slow_steps[i, : together.turns[i]].tolist() == alone.slow_steps[0].tolist()
-    numbers = run_numbers(opts, np.dtype("float32"))
+    numbers = run_numbers(opts, np.dtype("float32"), 60)
     assert numbers.turns.tolist() == [1, 3, 1, 1]
     assert numbers.slow_steps[1].tolist() == [[0.5, 0.5], [0.9, 0.1], [1, 0]]
     assert numbers.period.tolist() == [2, 7, 3, 0]

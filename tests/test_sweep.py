@@ -93,6 +93,20 @@ def test_r1_a_run_in_a_sweep_has_the_bits_of_the_run_alone(rule, dtype):
     assert_alone(frame, MODELS["perceptron"], problem(), opts, [5], {**ALONE, "dtype": dtype})
 
 
+@each_width
+def test_r1_for_averages_beside_each_other_and_beside_lookahead(dtype):
+    inner = [lnb.AdamW(0.01 * (i + 1)) for i in range(16 if COMPILED else 2)]
+    opts = [lnb.EMA(rule, window=1 + 3 * i) for i, rule in enumerate(inner)]
+    opts += [
+        lnb.Lookahead(rule, sync_period=1, slow_step_size=0.3, pull_back=i < 1) for i, rule in enumerate(inner[:2])
+    ]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, dtype=dtype, **HOW)
+    assert_alone(frame, MODELS["perceptron"], problem(), opts, [0], {**ALONE, "dtype": dtype})
+    told = frame.drop_duplicates("run")
+    assert told["window"].tolist()[: len(inner)] == [1.0 + 3 * i for i in range(len(inner))]
+    assert told["decay"].isna().sum() == 2
+
+
 def test_r1_for_steps_in_turn_and_adaptive_ones(tmp_path):
     steps = [(0.3, 0.9), (1, 0, 0.5), "adaptive", 0.7, lnb.Adaptive(0.95)] * (3 if COMPILED else 1)
     opts = [
@@ -409,6 +423,14 @@ def test_an_axis_may_be_an_iterator():
     assert lnb.grid(lnb.AdamW(), lr=iter(np.array(rates))) == lnb.grid(lnb.AdamW(), lr=rates)
     with pytest.raises(ValueError, match="lr must hold at least one value, got none"):
         lnb.grid(lnb.AdamW(), lr=iter(()))
+
+
+def test_a_grid_of_averages():
+    base = lnb.EMA(lnb.AdamW(), window=7)
+    opts = lnb.grid(base, window=[10, 100], lr=[0.1])
+    assert opts == [lnb.EMA(lnb.AdamW(0.1), window=10), lnb.EMA(lnb.AdamW(0.1), decay=0.99)]
+    assert lnb.grid(base, decay=[0.5], beta1=[0.8]) == [lnb.EMA(lnb.AdamW(beta1=0.8), decay=0.5)]
+    assert lnb.grid(base, lr=[0.1]) == [lnb.EMA(lnb.AdamW(0.1), window=7)]
 
 
 def test_a_grid_takes_steps_in_turn_and_adaptive_ones():

@@ -339,13 +339,15 @@ class State:
         first = ended.first + len(ended.steps)
         scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
         steps, slow_steps = list[UpcomingStep](), list[float]()
+        period, last = sync.period, first + STEPS_AHEAD
+        pairs = sync.pairs(first // period, last // period, width).tolist() if period else []
         for t, row in enumerate(scalars.stretch(STEPS_AHEAD), first + 1):
             arguments: tuple | None = None
-            if sync.period and t % sync.period == 0:
-                slow_step, arguments = math.nan, (len(slow_steps),)
-                if sync.slow_steps:
-                    slow_step, rest = sync.slow_steps[(t // sync.period - 1) % len(sync.slow_steps)]
-                    arguments = width(slow_step), width(rest), sync.pull_back, INNER_STATES[sync.inner_state]
+            if period and t % period == 0:
+                slow_step, rest = pairs[len(slow_steps)]
+                arguments = width(slow_step), width(rest), sync.pull_back, INNER_STATES[sync.inner_state]
+                if sync.fits:
+                    arguments = (len(slow_steps),)
                 slow_steps.append(slow_step)
             steps.append(UpcomingStep(row, arguments, t))
         syncs = self._keep_slow_steps(ended.syncs, ended.slow_steps.tolist())
@@ -685,6 +687,21 @@ class WithSlowWeights(Optimizer):
     def has_slow_weights(self) -> bool:
         """Whether there is a second set of weights to evaluate: yes."""
         return True
+
+    def slow_from(self, fast: Any, state: Any) -> Any:  # noqa: ARG002 (Schedule-Free computes them from the fast ones)
+        """Return the slow weights as an array of the backend.
+
+        Parameters
+        ----------
+        fast : (n,) array
+            The fast weights, not used.
+        state : State
+
+        Returns
+        -------
+        (n,) array
+        """
+        return state._slow
 
     def slow_weights(self, params: Any, state: Any) -> AbstractContextManager[None]:
         """Return a context in which params hold the slow weights, and exactly the fast ones again after it.

@@ -16,11 +16,11 @@ from lookahead_nb.kernels.cpu.adaptive import step_fit_and_sync
 from lookahead_nb.optimizers.base import Slots, State, UpcomingStep, WithSlowWeights
 from lookahead_nb.optimizers.buffers import kernels_of
 from lookahead_nb.optimizers.coefficients import INNER_STATES, Sync
-from lookahead_nb.optimizers.rules import INNER_RULES, AdamW, InnerOptimizer
+from lookahead_nb.optimizers.rules import AdamW, InnerOptimizer, check_inner
 
 
 class LookaheadState(State):
-    """The state of :class:`Lookahead`: the inner state, the slow weights and, under "interpolate", the last sync.
+    """The state of Lookahead and EMA: the inner state, the slow weights and, under "interpolate", the last sync.
 
     Made by ``init`` or ``restore``.
 
@@ -39,9 +39,9 @@ class LookaheadState(State):
         For an adaptive slow step on a GPU.
     """
 
-    def __init__(self, optimizer: Lookahead, backend: Any, size: int, width: Any, device: int | None = None) -> None:
+    def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         super().__init__(optimizer, backend, size, width, device)
-        interpolates = optimizer.inner_state == "interpolate"
+        interpolates = optimizer.sync.inner_state == "interpolate"
         self._slow = backend.zeros(size, width)
         self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
         self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
@@ -93,7 +93,7 @@ class LookaheadState(State):
         numbers, arrays = super()._parts()
         if self._optimizer.inner.decouples_decay:
             numbers.append("synced_pending_decay")
-        if self._optimizer.inner_state == "interpolate":
+        if self._optimizer.sync.inner_state == "interpolate":
             numbers += ["synced_power1", "synced_power2"]
             arrays |= {f"synced_{name}": f"_a{i}" for i, name in enumerate(arrays, 1)}
         return numbers, arrays | {"slow": "_slow"}
@@ -197,9 +197,7 @@ class Lookahead(WithSlowWeights):
         inner_state: str = "keep",
         pull_back: bool = True,
     ) -> None:
-        if not isinstance(inner, InnerOptimizer) or inner.has_slow_weights:
-            allowed = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
-            raise TypeError(f"inner must be one of {', '.join(allowed)}, got {shown(inner)}")
+        check_inner(inner)
         if slow_step_size is not None and retention is not None:
             both = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
             raise ValueError(f"slow_step_size and retention cannot both be given: one is 1 minus the other, got {both}")
@@ -261,21 +259,6 @@ class Lookahead(WithSlowWeights):
         outer |= {"inner_state": self.inner_state, "pull_back": self.pull_back}
         inner = self.inner.settings()
         return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | outer
-
-    def slow_from(self, fast: Any, state: Any) -> Any:  # noqa: ARG002 (Schedule-Free computes them from the fast ones)
-        """Return the slow weights as an array of the backend.
-
-        Parameters
-        ----------
-        fast : (n,) array
-            The fast weights, not used.
-        state : LookaheadState
-
-        Returns
-        -------
-        (n,) array
-        """
-        return state._slow
 
 
 def _slow_step_size(value: Any) -> float | tuple[float, ...] | Adaptive:

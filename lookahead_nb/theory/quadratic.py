@@ -188,7 +188,9 @@ class Cycle:
         beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
         lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
         if sync and len(sync.slow_steps) != 1:
-            raise ValueError(f"optimizer must have one slow_step_size, got {wrapper.slow_step_size!r}")
+            raise ValueError(
+                f"optimizer must have one slow_step_size, got {getattr(wrapper, 'slow_step_size', wrapper)!r}"
+            )
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
         cycle = {name: getattr(optimizer, name) for name in names} if sync else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)

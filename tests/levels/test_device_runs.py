@@ -39,6 +39,7 @@ LOOKAHEADS = {
     "interpolate": lnb.Lookahead(ADAMW, sync_period=2, retention=0.7, inner_state="interpolate"),
     "one slot": lnb.Lookahead(NESTEROV, sync_period=3, inner_state="interpolate"),
     "averages": lnb.Lookahead(ADAMW, sync_period=2, pull_back=False),
+    "average": lnb.EMA(ADAMW, window=4),
     "in turn": lnb.Lookahead(ADAMW, sync_period=1, slow_step_size=(0.3, 0.9)),
     "never moves": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=0),
     "all the way": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=1),

@@ -131,6 +131,8 @@ CALLS = {
     "Adaptive": (lnb.Adaptive, {"lowest": 0.5}),
     "Lookahead": (lnb.Lookahead, {"inner": ADAMW, "sync_period": 5, "slow_step_size": 0.5, "inner_state": "keep"}),
     "Lookahead of a retention": (lnb.Lookahead, {"inner": ADAMW, "retention": 0.5, "pull_back": True}),
+    "EMA": (lnb.EMA, {"inner": ADAMW, "decay": 0.9}),
+    "EMA of a window": (lnb.EMA, {"inner": ADAMW, "window": 10}),
     "MLP": (lnb.MLP, {"widths": [4, 3, 3], "activation": "relu"}),
     "LogisticRegression": (lnb.LogisticRegression, {"n_features": 4, "n_classes": 3, "l2": 0.1}),
     "grid": (lnb.grid, {"base": OPT, "lr": [0.1, 0.2], "sync_period": [5, 10], "retention": [0.5]}),

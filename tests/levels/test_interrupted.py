@@ -26,6 +26,7 @@ OPTIMIZERS = INNER | {
     "cosine": lnb.AdamW(lr=lnb.schedules.cosine(0.1, 6, warmup=2)),
     **{mode: lnb.Lookahead(ADAMW, sync_period=K, retention=0.7, inner_state=mode) for mode in INNER_STATES},
     "no pull-back": lnb.Lookahead(ADAMW, sync_period=K, pull_back=False),
+    "average": lnb.EMA(ADAMW, window=K),
     "in turn": lnb.Lookahead(INNER["sgd_momentum"], sync_period=K, slow_step_size=(0.3, 0.9)),
     "adaptive": lnb.Lookahead(ADAMW, sync_period=K, slow_step_size="adaptive"),
 }

@@ -53,6 +53,9 @@ def reference_path(opt, params, gradients):
     if opt is inner:
         for fast, state, power in reference.plain(type(inner).__name__, params, gradients, lrs, settings_of(inner)):
             yield fast, None, state, power
+    elif isinstance(opt, lnb.EMA):
+        fast, _, *rest = zip(*reference_path(inner, params, gradients), strict=True)
+        yield from zip(fast, reference.average(fast, opt.decay), *rest, strict=True)
     else:
         how = {name: getattr(opt, name) for name in ("sync_period", "slow_step_size", "inner_state", "pull_back")}
         if opt.adapts:

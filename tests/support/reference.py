@@ -140,6 +140,13 @@ def lookahead(
         yield fast, slow, state, lambda beta, t=t: power_after(beta, taken[: t // k], t % k, k, inner_state)
 
 
+def average(path, decay):
+    """The mean of the first t points of a path, point i weighted by decay**(t - i), for t = 1, 2, ..."""
+    path = np.asarray(path, np.float64)
+    for t in range(1, len(path) + 1):
+        yield np.average(path[:t], axis=0, weights=float(decay) ** np.arange(t - 1, -1, -1.0))
+
+
 def plain(rule, theta, gradients, lrs, settings):
     """The inner rule alone: yield (theta, state, power) after every step."""
     never = {"sync_period": len(lrs) + 1, "slow_step_size": 1.0, "inner_state": "keep", "pull_back": True}
