@@ -86,9 +86,9 @@ def test_unknown_setting_is_refused():
     [
         *(({"sync_period": value}, ValueError) for value in (0, -1)),
         *(({"sync_period": value}, TypeError) for value in (2.5, 5.0, True, NAN, INF, "5", None, np.True_)),
-        *(({"slow_step_size": value}, ValueError) for value in (-0.1, 1.5, NAN, INF, -INF)),
+        *(({"slow_step_size": value}, ValueError) for value in (-0.1, 2.1, NAN, INF, -INF)),
         *(({"slow_step_size": value}, TypeError) for value in (True, "0.5", 1j, {0.5, 0.1})),
-        *(({"retention": value}, ValueError) for value in (-0.1, 1.5, NAN, INF)),
+        *(({"retention": value}, ValueError) for value in (-1.1, 1.5, NAN, INF)),
         *(({"retention": value}, TypeError) for value in (True, "0.5")),
         *(({"inner_state": value}, ValueError) for value in ("pullback", "", None, True, 0, np.array(["keep"]))),
         *(({"pull_back": value}, TypeError) for value in (None, 1, "yes")),
@@ -101,11 +101,17 @@ def test_settings_of_lookahead(settings, error):
 
 
 def test_each_of_several_slow_steps_must_be_one():
-    for value in (NAN, 1.5, -0.1):
+    for value in (NAN, 2.1, -0.1):
         refused(ValueError, ["slow_step_size[1]", value], lnb.Lookahead, lnb.AdamW(), slow_step_size=[0.5, value])
     for value in ("adaptive", True, [0.5]):
         refused(TypeError, ["slow_step_size[1]", value], lnb.Lookahead, lnb.AdamW(), slow_step_size=[0.5, value])
     refused(ValueError, ["slow_step_size", "none"], lnb.Lookahead, lnb.AdamW(), slow_step_size=[])
+
+
+@pytest.mark.parametrize("step", [1.01, 2, (0.5, 1.5)])
+def test_an_interpolated_state_is_never_extrapolated(step):
+    words = ["slow_step_size must be at most 1 for inner_state 'interpolate'", repr(step)]
+    refused(ValueError, words, lnb.Lookahead, lnb.AdamW(), slow_step_size=step, inner_state="interpolate")
 
 
 def test_adaptive_needs_adamw_its_state_and_the_pull_back():

@@ -56,6 +56,12 @@ def test_pencil_trace_with_steps_in_turn():
     assert [slow for _, slow in trace(opt, 6)] == [3, 2, 2, 1.5, 1.5, 0.5]
 
 
+def test_pencil_trace_beyond_the_fast_weights():
+    # 3, 2, 1 -> -.5*3 + 1.5*1 = 0; -1, -2 -> -.5*0 + 1.5*(-2) = -3; by 2: 3, 2, 1 -> -3 + 2 = -1
+    assert [slow for _, slow in trace(lnb.Lookahead(DOWNHILL, sync_period=2, slow_step_size=1.5), 4)] == [3, 0, 0, -3]
+    assert trace(lnb.Lookahead(DOWNHILL, sync_period=2, slow_step_size=2), 2)[-1] == (-1, -1)
+
+
 def adaptive(inner, **settings):
     return lnb.Lookahead(inner, slow_step_size="adaptive", **settings)
 
@@ -184,6 +190,21 @@ def test_steps_in_turn_follow_the_reference(inner_state, rng):
         assert_close(state.slow, slow, RTOL_FLOAT64)
         assert state.power2 == pytest.approx(power(opt.inner.beta2), rel=RTOL_FLOAT64)
     assert state.slow_steps == [0.3, 1, 0.8] * 5
+
+
+@pytest.mark.parametrize("step", [1.5, 2, (0.5, 1.9, 1, 1.2)])
+@pytest.mark.parametrize("inner_state", ["keep", "reset"])
+def test_steps_above_one_follow_the_reference(inner_state, step, rng):
+    params, gradients = problem(rng, 60, 9)
+    for pull_back in (True, False)[: 2 if inner_state == "keep" else 1]:
+        settings = {"inner_state": inner_state, "pull_back": pull_back}
+        opt = lnb.Lookahead(INNER["adamw"], sync_period=4, slow_step_size=step, **settings)
+        state = opt.init(params)
+        moved = params.copy()
+        for g, (fast, slow, *_) in zip(gradients, reference_path(opt, params, gradients), strict=True):
+            opt.step(moved, g, state)
+            assert_close(moved, fast, RTOL_FLOAT64)
+            assert_close(state.slow, slow, RTOL_FLOAT64)
 
 
 @pytest.mark.parametrize("lowest", [0.6, 0.9])
@@ -350,7 +371,7 @@ def test_neither_given_is_one_half():
 
 @pytest.mark.parametrize("digits", [1, 2, 3])
 def test_retention_is_the_complement_in_decimals(digits):
-    for n in range(10**digits + 1):
+    for n in range(2 * 10**digits + 1):
         step, retention = n / 10**digits, (10**digits - n) / 10**digits
         by_step, by_retention = (
             lnb.Lookahead(lnb.SGD(), slow_step_size=step),

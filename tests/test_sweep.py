@@ -108,7 +108,7 @@ def test_r1_for_averages_beside_each_other_and_beside_lookahead(dtype):
 
 
 def test_r1_for_steps_in_turn_and_adaptive_ones(tmp_path):
-    steps = [(0.3, 0.9), (1, 0, 0.5), "adaptive", 0.7, lnb.Adaptive(0.95)] * (3 if COMPILED else 1)
+    steps = [(0.3, 0.9), (1, 0, 1.5), "adaptive", 0.7, lnb.Adaptive(0.95)] * (3 if COMPILED else 1)
     opts = [
         lnb.Lookahead(lnb.AdamW(0.01 * (i + 1)), sync_period=1 + i % 4, slow_step_size=step)
         for i, step in enumerate(steps)

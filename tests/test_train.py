@@ -43,6 +43,7 @@ OPTIMIZERS = {
         if COMPILED or i % 3 == j
     },
     "no pull-back": lnb.Lookahead(adamw, sync_period=3, pull_back=False),
+    "step 2": lnb.Lookahead(adamw, sync_period=3, slow_step_size=2),
     "average": lnb.EMA(adamw, window=20),
     "average of sgd": lnb.EMA(sgd, decay=0.0),
     "schedule": lnb.AdamW(lnb.schedules.cosine(0.05, steps=STEPS - 2, warmup=3)),

@@ -131,7 +131,8 @@ class State:
     power1, power2 : float
         beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
     pending_decay : float
-        The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32.
+        The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32. Where
+        syncs extrapolate, a few times as much, or negative, when more than the decay so far is applied.
     """
 
     def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
@@ -432,8 +433,11 @@ class State:
         if set(stored) != expected:
             raise ValueError(f"arrays must hold exactly {sorted(expected)}, got {sorted(stored)}")
         t = whole_number("t", np.asarray(stored["t"])[()], 0, MOST_STEPS)
-        at_most = dict.fromkeys(pending, least_decay(self._width))
-        carried = {name: real_number(name, np.asarray(stored[name])[()], 0, at_most.get(name, 1.0)) for name in numbers}
+        extrapolates = (self._optimizer.sync or NO_SYNC).extrapolates  # then a decay may be applied ahead of its time
+        ranges = dict.fromkeys(pending, (-1.0, 1.0) if extrapolates else (0.0, least_decay(self._width)))
+        carried = {
+            name: real_number(name, np.asarray(stored[name])[()], *ranges.get(name, (0.0, 1.0))) for name in numbers
+        }
         read: dict[str, Any] = {}
         for name, attribute in arrays.items():
             array = np.asarray(stored[name])

@@ -70,6 +70,11 @@ class Sync(NamedTuple):
     decay: float = math.nan
 
     @property
+    def extrapolates(self) -> bool:
+        """Whether a sync moves slow weights beyond the fast ones."""
+        return any(step > 1 for step, _ in self.slow_steps)
+
+    @property
     def fits(self) -> bool:
         """Whether the slow steps are fitted."""
         return not math.isnan(self.lowest)

@@ -18,6 +18,8 @@ from lookahead_nb.optimizers.buffers import kernels_of
 from lookahead_nb.optimizers.coefficients import INNER_STATES, Sync
 from lookahead_nb.optimizers.rules import AdamW, InnerOptimizer, check_inner
 
+LARGEST_STEP = 2  # of the slow weights: a larger one diverges even where the fast weights reach the minimum in between
+
 
 class LookaheadState(State):
     """The state of Lookahead and EMA: the inner state, the slow weights and, under "interpolate", the last sync.
@@ -144,14 +146,16 @@ class Lookahead(WithSlowWeights):
     sync_period : int
         k, the steps between two syncs, at least 1.
     slow_step_size : float, sequence of float, "adaptive" or Adaptive, optional
-        In [0, 1], the step of the slow weights towards the fast ones. Successive syncs use the items of a sequence in
-        turn, periodically. "adaptive" is ``Adaptive()`` and needs AdamW inside.
+        In [0, 2], the step of the slow weights towards the fast ones. A step above 1 extrapolates beyond them.
+        Successive syncs use the items of a sequence in turn, periodically. "adaptive" is ``Adaptive()`` and needs AdamW
+        inside.
     retention : float, optional
-        In [0, 1]: 1 - slow_step_size, the article's coefficient. Pass one of the two, or neither for 0.5, the only
-        value at which both conventions agree.
+        In [-1, 1]: 1 - slow_step_size, the article's coefficient, negative where a sync extrapolates. Pass one of the
+        two, or neither for 0.5, the only value at which both conventions agree.
     inner_state : str
         The effect of a sync on the inner state: "keep", "reset" (as fresh from ``init``) or "interpolate" (``state =
-        step*state + rest*state at the last sync``, bias corrections included).
+        step*state + rest*state at the last sync``, bias corrections included; no step may be above 1, since a second
+        moment could become negative).
     pull_back : bool
         False never moves the fast weights, so that the slow ones are a plain average of them: the control for the
         effect of averaging alone. It allows only inner_state "keep".
@@ -202,7 +206,7 @@ class Lookahead(WithSlowWeights):
             both = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
             raise ValueError(f"slow_step_size and retention cannot both be given: one is 1 minus the other, got {both}")
         if retention is not None:
-            slow_step_size = _complement(real_number("retention", retention, 0, 1))
+            slow_step_size = _complement(real_number("retention", retention, 1 - LARGEST_STEP, 1))
         step = _slow_step_size(0.5 if slow_step_size is None else slow_step_size)
         set_ = object.__setattr__
         set_(self, "inner", inner)
@@ -210,6 +214,9 @@ class Lookahead(WithSlowWeights):
         set_(self, "slow_step_size", step)
         set_(self, "inner_state", one_of("inner_state", inner_state, tuple(INNER_STATES)))
         set_(self, "pull_back", flag("pull_back", pull_back))
+        if self.inner_state == "interpolate" and self.sync.extrapolates:
+            reason = "an extrapolated second moment could be negative"
+            raise ValueError(f"slow_step_size must be at most 1 for inner_state 'interpolate', got {step!r}: {reason}")
         if not self.pull_back and inner_state != "keep":
             raise ValueError(f"inner_state must be 'keep' without pull-back, got {inner_state!r}")
         if self.adapts:
@@ -267,11 +274,11 @@ def _slow_step_size(value: Any) -> float | tuple[float, ...] | Adaptive:
     if isinstance(value, str) and value == "adaptive":
         return Adaptive()
     if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
-        steps = tuple(real_number(f"slow_step_size[{i}]", step, 0, 1) for i, step in enumerate(value))
+        steps = tuple(real_number(f"slow_step_size[{i}]", step, 0, LARGEST_STEP) for i, step in enumerate(value))
         if not steps:
             raise ValueError("slow_step_size must hold at least one number, got none")
         return steps if len(set(steps)) > 1 else steps[0]  # one form for one meaning
-    return real_number("slow_step_size", value, 0, 1)
+    return real_number("slow_step_size", value, 0, LARGEST_STEP)
 
 
 @lru_cache(1024)

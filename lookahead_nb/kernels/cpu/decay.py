@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +17,7 @@ def _lumps(rates, weight_decay, least, t, period, slow_steps, applied, pending):
     fast, slow = pending[0, 0], pending[1, 0]
     for i in range(rates.size):
         decay = rates[i] * weight_decay
-        lump, fast = decay_lump(fast, decay, least)
+        lump, fast = decay_lump(fast, decay, least if decay > 0 else math.inf)
         applied[i] = weight_decay if lump == decay else lump / rates[i]  # the setting itself, to the last bit
         if is_due(period, t + i + 1):
             turn = ((t + i + 1) // period - 1) % slow_steps.shape[0]
@@ -68,7 +69,9 @@ def decay_lumps(
     Notes
     -----
     A decay that is applied moves the fast weights. A sync mixes it into the slow weights like everything else, and what
-    is pending on both kinds of weights likewise.
+    is pending on both kinds of weights likewise. With a slow step above 1 it extrapolates the lumps. So what is pending
+    may be negative after a sync, until further decays make up for it, or more than ``least``. The latter is applied at
+    the next step whose own decay is above 0.
     """
     applied, after = np.empty(rates.size), np.empty((2, rates.size + 1))
     after[:, 0] = pending

@@ -287,7 +287,7 @@ def decay_lump(pending, decay, least):
     Parameters
     ----------
     pending : float64
-        The decay that earlier steps have not applied, in [0, least).
+        The decay that earlier steps have not applied, in [0, least); below or above where a sync extrapolates.
     decay : float64
         The decay of the step as a fraction of the weight, at least 0.
     least : float64
@@ -379,7 +379,7 @@ def pull(slow, fast, step, rest):
     slow, fast : float
         The slow and the fast weight, float32 or float64, any value.
     step, rest : float
-        slow_step_size in [0, 1] and 1 - slow_step_size, of the same width.
+        slow_step_size in [0, 2] and 1 - slow_step_size, of the same width. A step above 1 extrapolates.
 
     Returns
     -------
