@@ -92,6 +92,9 @@ def test_unknown_setting_is_refused():
         *(({"retention": value}, TypeError) for value in (True, "0.5")),
         *(({"inner_state": value}, ValueError) for value in ("pullback", "", None, True, 0, np.array(["keep"]))),
         *(({"pull_back": value}, TypeError) for value in (None, 1, "yes")),
+        *(({"outer_momentum": value}, ValueError) for value in (-0.1, 1.0, NAN, INF)),
+        *(({"outer_momentum": value}, TypeError) for value in (True, "0.5", [0.5])),
+        *(({"outer_nesterov": value}, TypeError) for value in (None, 1, "yes")),
     ],
     ids=repr,
 )
@@ -122,6 +125,22 @@ def test_adaptive_needs_adamw_its_state_and_the_pull_back():
     refused(ValueError, ["retention"], lnb.Lookahead, lnb.AdamW(), retention=0.5, **how)
     for lowest in (0.0, -1.0, 1.5, NAN):
         refused(ValueError, ["lowest", repr(lowest)], lnb.Adaptive, lowest)
+
+
+def test_outer_momentum_needs_given_steps_the_pull_back_and_the_kept_state():
+    how = {"outer_momentum": 0.9}
+    refused(
+        ValueError,
+        ["slow_step_size must be given", "Adaptive"],
+        lnb.Lookahead,
+        lnb.AdamW(),
+        slow_step_size="adaptive",
+        **how,
+    )
+    refused(ValueError, ["pull_back must be True", "False"], lnb.Lookahead, lnb.AdamW(), pull_back=False, **how)
+    for mode in ("reset", "interpolate"):
+        refused(ValueError, ["inner_state must be 'keep'", mode], lnb.Lookahead, lnb.AdamW(), inner_state=mode, **how)
+    refused(ValueError, ["outer_nesterov", "outer_momentum 0.0"], lnb.Lookahead, lnb.AdamW(), outer_nesterov=True)
 
 
 def test_both_conventions_at_once_are_refused():

@@ -107,6 +107,26 @@ def test_r1_for_averages_beside_each_other_and_beside_lookahead(dtype):
     assert told["decay"].isna().sum() == 2
 
 
+@each_width
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("rule", ["sgd", "adamw"] if COMPILED else ["sgd"])
+def test_r1_for_outer_momentum(rule, nesterov, dtype):
+    settings = itertools.cycle(itertools.product((0.5, 1.2, 0.0, (0.3, 0.0, 0.9)), (0.3, 0.9), (1, 3, 1000)))
+    opts = [
+        lnb.Lookahead(
+            replace(INNER[rule], lr=0.002 * (i + 1)),
+            sync_period=k,
+            slow_step_size=step,
+            outer_momentum=momentum,
+            outer_nesterov=nesterov,
+        )
+        for i, (step, momentum, k) in zip(range(18 if COMPILED else 3), settings, strict=False)
+    ]
+    opts += [lnb.Lookahead(INNER[rule]), INNER[rule]]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=[5], dtype=dtype, **HOW)
+    assert_alone(frame, MODELS["perceptron"], problem(), opts, [5], {**ALONE, "dtype": dtype})
+
+
 def test_r1_for_steps_in_turn_and_adaptive_ones(tmp_path):
     steps = [(0.3, 0.9), (1, 0, 1.5), "adaptive", 0.7, lnb.Adaptive(0.95)] * (3 if COMPILED else 1)
     opts = [

@@ -715,7 +715,7 @@ def trace(
     -------
     fast : (steps + 1, n) array
         At a step with a sync: the weights ahead of the pull, derived from the slow weights as
-        ``slow_before + (slow_after - slow_before)/slow_step_size``.
+        ``slow_before + (slow_after - slow_before)/slow_step_size``, or from their velocity.
     slow : (steps + 1, n) array or None
         For Schedule-Free the average; None without slow weights.
 
@@ -745,7 +745,7 @@ def trace(
     sync, has_slow = opt.sync, opt.has_slow_weights
     if sync and not all(step for step, _ in sync.slow_steps):
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, got 0.0")
-    fast, slow = [params.copy()], [params.copy()]
+    fast, slow, velocity = [params.copy()], [params.copy()], np.zeros_like(params)
     for t in range(1, steps + 1):
         optimizer.step(params, landscape.loss_and_grad(params, t)[1], state)
         fast.append(params.copy())
@@ -753,6 +753,9 @@ def trace(
             slow.append(params.copy())
         if sync and state.t % sync.period == 0 and sync.pull_back:
             fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / state.slow_steps[-1]
+            if sync.momentum:
+                fast[-1] = slow[-2] + state.outer_velocity - opt.outer_momentum * velocity
+                velocity = state.outer_velocity.copy()
     return np.array(fast), np.array(slow) if has_slow else None
 
 

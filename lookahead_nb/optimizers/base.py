@@ -30,7 +30,7 @@ from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS
 from lookahead_nb.optimizers.buffers import Buffer, backend_of, kernels_of, place_in_words
 from lookahead_nb.optimizers.coefficients import (
     FRESH,
-    INNER_STATES,
+    MODES,
     NO_SYNC,
     Carried,
     StepScalars,
@@ -53,7 +53,7 @@ class Slots(NamedTuple):
     slow : (n,) or (0,) array
         The slow weights.
     a1, a2 : (n,) or (0,) array
-        The inner state at the last sync.
+        The inner state at the last sync; with outer momentum a1 is the velocity of the slow weights.
     """
 
     s1: Any
@@ -346,7 +346,7 @@ class State:
             arguments: tuple | None = None
             if period and t % period == 0:
                 slow_step, rest = pairs[len(slow_steps)]
-                arguments = width(slow_step), width(rest), sync.pull_back, INNER_STATES[sync.inner_state]
+                arguments = width(slow_step), width(rest), sync.pull_back, MODES[sync.mode]
                 if sync.fits:
                     arguments = (len(slow_steps),)
                 slow_steps.append(slow_step)
@@ -492,9 +492,8 @@ class Optimizer:
 
     @property
     def kernel(self) -> tuple[str, str]:
-        """The update rule and the treatment of the inner state; runs with equal ones can be trained together."""
-        mode = "keep" if self.sync is None else "adaptive" if self.adapts else self.sync.inner_state
-        return self.inner.rule, mode
+        """The update rule and the kind of the syncs; runs with equal ones can be trained together."""
+        return self.inner.rule, "adaptive" if self.adapts else (self.sync or NO_SYNC).mode
 
     def settings(self) -> dict[str, object]:
         """Return all settings as a flat dict of strings and numbers.

@@ -10,13 +10,23 @@ import numpy as np
 
 from lookahead_nb.checks import default_errors, float_dtype, shown, whole_number
 from lookahead_nb.kernels.cpu.decay import decay_lumps
-from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, LEAST_DECAY, RESET, RULES
+from lookahead_nb.kernels.formulas import (
+    HEAVY_BALL,
+    INTERPOLATE,
+    KEEP,
+    LEAST_DECAY,
+    MOMENTUM_PULLS,
+    NESTEROV,
+    RESET,
+    RULES,
+)
 from lookahead_nb.optimizers.schedules import MOST_KEPT
 
 if TYPE_CHECKING:
     from lookahead_nb.optimizers.base import Optimizer
 
 INNER_STATES = {"keep": KEEP, "reset": RESET, "interpolate": INTERPOLATE}
+MODES = INNER_STATES | {"heavy ball": HEAVY_BALL, "nesterov": NESTEROV}  # of a sync
 
 
 class Carried(NamedTuple):
@@ -30,6 +40,8 @@ class Carried(NamedTuple):
         The same at the last sync.
     pending_decay, synced_pending_decay : float
         The decay that is not yet applied to the fast and to the slow weights, see ``formulas.decay_lump``.
+    velocity_pending_decay : float
+        What that decay would add to the velocity of the slow weights, as a fraction of the weights.
     """
 
     power1: float = 1.0
@@ -38,6 +50,7 @@ class Carried(NamedTuple):
     synced_power2: float = 1.0
     pending_decay: float = 0.0
     synced_pending_decay: float = 0.0
+    velocity_pending_decay: float = 0.0
 
 
 FRESH = Carried()
@@ -51,7 +64,8 @@ class Sync(NamedTuple):
     period : int
         Steps between two syncs; 0 for an optimizer without syncs.
     slow_steps : tuple of (float, float)
-        Pairs (slow_step_size, 1 - slow_step_size), used in turn; empty for fitted slow steps and those of an average.
+        Pairs (slow_step_size, 1 - slow_step_size), with momentum (slow_step_size, momentum), used in turn; empty for
+        fitted slow steps and those of an average.
     pull_back : bool
         Whether a sync moves the fast weights onto the slow ones.
     inner_state : str
@@ -60,6 +74,8 @@ class Sync(NamedTuple):
         The least slow step that may be fitted; NaN where none is.
     decay : float
         The decay of an exponential moving average, whose slow steps follow from it; NaN for others.
+    momentum : str
+        "heavy ball" or "nesterov" for syncs with momentum, "" for others.
     """
 
     period: int
@@ -68,11 +84,17 @@ class Sync(NamedTuple):
     inner_state: str
     lowest: float = math.nan
     decay: float = math.nan
+    momentum: str = ""
+
+    @property
+    def mode(self) -> str:
+        """What a sync does, a key of ``MODES``: the momentum, or the treatment of the inner state."""
+        return self.momentum or self.inner_state
 
     @property
     def extrapolates(self) -> bool:
-        """Whether a sync moves slow weights beyond the fast ones."""
-        return any(step > 1 for step, _ in self.slow_steps)
+        """Whether a sync can move slow weights beyond the fast ones."""
+        return bool(self.momentum) or any(step > 1 for step, _ in self.slow_steps)
 
     @property
     def fits(self) -> bool:
@@ -92,7 +114,7 @@ class Sync(NamedTuple):
         Returns
         -------
         (last - first, 2) float64 array
-            Pairs (slow step, 1 - slow step); NaN where slow steps are fitted.
+            Pairs as in :attr:`slow_steps`; NaN where slow steps are fitted.
         """
         if self.fits:
             return np.full((last - first, 2), math.nan)
@@ -171,7 +193,7 @@ class RunNumbers(NamedTuple):
     slots : tuple of str
         The inner state that the rule uses, by name.
     inner_state : int
-        KEEP, RESET or INTERPOLATE.
+        The kind of the syncs, a value of ``MODES``.
     period, turns : (R,) int64 array
     slow_steps : (R, m, 2) float64 array
         NaN where slow steps are fitted.
@@ -212,7 +234,8 @@ class RunNumbers(NamedTuple):
         s1, s2 = n * (len(self.slots) > 0), n * (len(self.slots) > 1)
         anchored = self.inner_state == INTERPOLATE
         slow = n * bool(self.has_slow_weights.any())
-        return {"p": n, "g": n, "s1": s1, "s2": s2, "slow": slow, "a1": s1 * anchored, "a2": s2 * anchored}
+        a1 = n if self.inner_state in MOMENTUM_PULLS else s1 * anchored
+        return {"p": n, "g": n, "s1": s1, "s2": s2, "slow": slow, "a1": a1, "a2": s2 * anchored}
 
 
 def run_numbers(optimizers: list[Optimizer], dtype: np.dtype, steps: int) -> RunNumbers:
@@ -242,7 +265,7 @@ def run_numbers(optimizers: list[Optimizer], dtype: np.dtype, steps: int) -> Run
     return RunNumbers(
         rule=rule,
         slots=RULES[rule][1],
-        inner_state=INNER_STATES.get(mode, KEEP),
+        inner_state=MODES.get(mode, KEEP),
         period=np.array([sync.period for sync in syncs], np.int64),
         turns=turns,
         slow_steps=slow_steps,
@@ -346,19 +369,21 @@ class StepScalars:
         self._carried = after1, after2, synced1, synced2, *pending
         return table
 
-    def _weight_decay(self, rates: np.ndarray, start: Carried) -> tuple[Any, np.ndarray, np.ndarray]:
+    def _weight_decay(self, rates: np.ndarray, start: Carried) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
         """Return the weight decay that each step applies, and the decays pending ahead of the first and after each."""
         inner, sync, least = self._optimizer.inner, self._optimizer.sync or NO_SYNC, least_decay(self._width)
-        setting, pending = getattr(inner, "weight_decay", 0.0), (start.pending_decay, start.synced_pending_decay)
+        pending = start.pending_decay, start.synced_pending_decay, start.velocity_pending_decay
+        setting = getattr(inner, "weight_decay", 0.0)
         has_lumps = inner.decouples_decay and setting
-        if not has_lumps or (pending == (0, 0) and rates.min(initial=math.inf) * setting >= least):
+        if not has_lumps or (pending == (0, 0, 0) and rates.min(initial=math.inf) * setting >= least):
             nothing = np.zeros(len(rates) + 1)
-            return setting, nothing, nothing
+            return setting, nothing, nothing, nothing
         # A lump is pulled like the weights, by a fitted slow step too, which nobody knows yet.
         period = sync.period if sync.pull_back and sync.slow_steps else 0
         slow_steps = np.array(sync.slow_steps or NO_SYNC.slow_steps)
-        applied, (fast, slow) = decay_lumps(rates, setting, least, self._last, period, slow_steps, pending)
-        return applied, fast, slow
+        syncs = period, slow_steps, MODES[sync.mode]
+        applied, (fast, slow, velocity) = decay_lumps(rates, setting, least, self._last, *syncs, pending)
+        return applied, fast, slow, velocity
 
     def carried_after(self, t: int) -> Carried:
         """Return what the scalars of the next step depend on, after a step.

@@ -30,6 +30,8 @@ class LookaheadState(State):
     ----------
     slow : (n,) array
         The slow weights, a read-only view on the host.
+    outer_velocity : (n,) or (0,) array
+        The velocity of the slow weights, a read-only view on the host; without elements where there is none.
     slow_steps : list of float
         The slow steps of all syncs since ``init`` or ``restore``, a new list every time.
     t, slots, power1, power2, pending_decay
@@ -45,7 +47,8 @@ class LookaheadState(State):
         super().__init__(optimizer, backend, size, width, device)
         interpolates = optimizer.sync.inner_state == "interpolate"
         self._slow = backend.zeros(size, width)
-        self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
+        velocity = size if optimizer.sync.momentum else 0
+        self._a1 = backend.zeros(self._s1.shape[0] if interpolates else velocity, width)
         self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
         if optimizer.adapts and backend.is_device:
             raise ValueError("slow_step_size must be a number or numbers for params on a GPU, got 'adaptive'")
@@ -53,10 +56,18 @@ class LookaheadState(State):
     @property
     def slow(self) -> Any:
         """The slow weights."""
+        return self._shown(self._slow)
+
+    @property
+    def outer_velocity(self) -> Any:
+        """The velocity of the slow weights."""
+        return self._shown(self._a1 if self._optimizer.sync.momentum else self._a1[:0])
+
+    def _shown(self, array: Any) -> Any:
         if self._backend.is_device:
             self._settle()
-            return self._slow
-        view = self._slow.view()
+            return array
+        view = array.view()
         view.flags.writeable = False
         return view
 
@@ -98,6 +109,9 @@ class LookaheadState(State):
         if self._optimizer.sync.inner_state == "interpolate":
             numbers += ["synced_power1", "synced_power2"]
             arrays |= {f"synced_{name}": f"_a{i}" for i, name in enumerate(arrays, 1)}
+        if self._optimizer.sync.momentum:
+            numbers += ["velocity_pending_decay"] if self._optimizer.inner.decouples_decay else []
+            arrays |= {"outer_velocity": "_a1"}
         return numbers, arrays | {"slow": "_slow"}
 
 
@@ -159,6 +173,12 @@ class Lookahead(WithSlowWeights):
     pull_back : bool
         False never moves the fast weights, so that the slow ones are a plain average of them: the control for the
         effect of averaging alone. It allows only inner_state "keep".
+    outer_momentum : float
+        In [0, 1), the momentum of the slow weights. Above 0 a sync takes ``velocity = outer_momentum*velocity + fast -
+        slow``, ``slow = slow + slow_step_size*velocity``, then ``fast = slow``. The velocity starts at 0. It needs
+        given slow steps, the pull-back and inner_state "keep".
+    outer_nesterov : bool
+        With outer_momentum: ``slow = slow + slow_step_size*(outer_momentum*velocity + d)``, d the last fast - slow.
 
     Raises
     ------
@@ -169,6 +189,11 @@ class Lookahead(WithSlowWeights):
     -----
     slow_step_size 1 is the inner optimizer bit for bit; 0 restores the start bit for bit at every sync. Source: Zhang,
     Lucas, Hinton & Ba 2019, Algorithm 1.
+
+    With outer momentum this is DiLoCo with one worker (Douillard et al. 2023), in the variables of :class:`SGD`: its
+    learning rate is slow_step_size and its gradient slow - fast. What is pending of a small weight decay is pulled like
+    the weights, velocity included. So decays are applied in full, as without momentum, but a weight without gradient
+    may be ahead of them by about slow_step_size/(1 - outer_momentum) lumps of 2**-17.
 
     Examples
     --------
@@ -188,6 +213,8 @@ class Lookahead(WithSlowWeights):
     slow_step_size: float | tuple[float, ...] | Adaptive
     inner_state: str
     pull_back: bool
+    outer_momentum: float
+    outer_nesterov: bool
 
     _state = LookaheadState
 
@@ -200,6 +227,8 @@ class Lookahead(WithSlowWeights):
         retention: float | None = None,
         inner_state: str = "keep",
         pull_back: bool = True,
+        outer_momentum: float = 0.0,
+        outer_nesterov: bool = False,
     ) -> None:
         check_inner(inner)
         if slow_step_size is not None and retention is not None:
@@ -214,6 +243,9 @@ class Lookahead(WithSlowWeights):
         set_(self, "slow_step_size", step)
         set_(self, "inner_state", one_of("inner_state", inner_state, tuple(INNER_STATES)))
         set_(self, "pull_back", flag("pull_back", pull_back))
+        set_(self, "outer_momentum", real_number("outer_momentum", outer_momentum, 0, 1, open_high=True))
+        set_(self, "outer_nesterov", flag("outer_nesterov", outer_nesterov))
+        self._check_momentum()
         if self.inner_state == "interpolate" and self.sync.extrapolates:
             reason = "an extrapolated second moment could be negative"
             raise ValueError(f"slow_step_size must be at most 1 for inner_state 'interpolate', got {step!r}: {reason}")
@@ -226,6 +258,18 @@ class Lookahead(WithSlowWeights):
                 raise ValueError("pull_back must be True for an adaptive slow_step_size, got False")
             if inner_state != "keep":
                 raise ValueError(f"inner_state must be 'keep' for an adaptive slow_step_size, got {inner_state!r}")
+
+    def _check_momentum(self) -> None:
+        if not self.outer_momentum:
+            if self.outer_nesterov:
+                raise ValueError("outer_nesterov must be False without outer_momentum, got True at outer_momentum 0.0")
+            return
+        if self.adapts:
+            raise ValueError(f"slow_step_size must be given with outer_momentum, got {self.slow_step_size!r}")
+        if not self.pull_back:
+            raise ValueError("pull_back must be True with outer_momentum, got False")
+        if self.inner_state != "keep":
+            raise ValueError(f"inner_state must be 'keep' with outer_momentum, got {self.inner_state!r}")
 
     @property
     def adapts(self) -> bool:
@@ -240,13 +284,15 @@ class Lookahead(WithSlowWeights):
         if isinstance(size, Adaptive):
             return Sync(self.sync_period, (), *settings, size.lowest)
         steps = size if isinstance(size, tuple) else (size,)
-        return Sync(self.sync_period, tuple((step, _complement(step)) for step in steps), *settings)
+        if not self.outer_momentum:
+            return Sync(self.sync_period, tuple((step, _complement(step)) for step in steps), *settings)
+        momentum = "nesterov" if self.outer_nesterov else "heavy ball"
+        return Sync(self.sync_period, tuple((s, self.outer_momentum) for s in steps), *settings, momentum=momentum)
 
     @property
     def retention(self) -> float:
         """The coefficient of the slow weights in a sync: 1 - slow_step_size, as a decimal; NaN if it is no number."""
-        pairs = self.sync.slow_steps
-        return pairs[0][1] if len(pairs) == 1 else math.nan
+        return _complement(self.slow_step_size) if isinstance(self.slow_step_size, float) else math.nan
 
     def settings(self) -> dict[str, object]:
         """Return all settings as a flat dict of strings and numbers, including those of the inner optimizer.
@@ -264,6 +310,8 @@ class Lookahead(WithSlowWeights):
         else:
             outer |= {"slow_step_size": size, "retention": self.retention}
         outer |= {"inner_state": self.inner_state, "pull_back": self.pull_back}
+        if self.outer_momentum:  # or checkpoints and runs without it would have other names than they have
+            outer |= {"outer_momentum": self.outer_momentum, "outer_nesterov": self.outer_nesterov}
         inner = self.inner.settings()
         return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | outer
 

@@ -191,6 +191,8 @@ class Cycle:
             raise ValueError(
                 f"optimizer must have one slow_step_size, got {getattr(wrapper, 'slow_step_size', wrapper)!r}"
             )
+        if sync and sync.momentum:
+            raise ValueError(f"optimizer must have no outer_momentum, got {wrapper.outer_momentum!r}")
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
         cycle = {name: getattr(optimizer, name) for name in names} if sync else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)

@@ -42,6 +42,8 @@ LOOKAHEADS = {
     "average": lnb.EMA(ADAMW, window=4),
     "in turn": lnb.Lookahead(ADAMW, sync_period=1, slow_step_size=(0.3, 0.9)),
     "beyond": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=1.7),
+    "momentum": lnb.Lookahead(ADAMW, sync_period=2, outer_momentum=0.8),
+    "nesterov": lnb.Lookahead(INNER["sgd"], sync_period=1, outer_momentum=0.8, outer_nesterov=True),
     "never moves": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=0),
     "all the way": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=1),
     "decay in lumps": lnb.Lookahead(lnb.AdamW(1e-4, weight_decay=0.03), sync_period=2, slow_step_size=(0.3, 1)),

@@ -131,6 +131,7 @@ CALLS = {
     "Adaptive": (lnb.Adaptive, {"lowest": 0.5}),
     "Lookahead": (lnb.Lookahead, {"inner": ADAMW, "sync_period": 5, "slow_step_size": 0.5, "inner_state": "keep"}),
     "Lookahead of a retention": (lnb.Lookahead, {"inner": ADAMW, "retention": 0.5, "pull_back": True}),
+    "Lookahead with momentum": (lnb.Lookahead, {"inner": ADAMW, "outer_momentum": 0.5, "outer_nesterov": True}),
     "EMA": (lnb.EMA, {"inner": ADAMW, "decay": 0.9}),
     "EMA of a window": (lnb.EMA, {"inner": ADAMW, "window": 10}),
     "MLP": (lnb.MLP, {"widths": [4, 3, 3], "activation": "relu"}),
