@@ -120,7 +120,7 @@ def test_r1_for_outer_momentum(rule, nesterov, dtype):
             outer_momentum=momentum,
             outer_nesterov=nesterov,
         )
-        for i, (step, momentum, k) in zip(range(18 if COMPILED else 3), settings, strict=False)
+        for i, (step, momentum, k) in zip(range(18 if COMPILED else 4), settings, strict=False)
     ]
     opts += [lnb.Lookahead(INNER[rule]), INNER[rule]]
     frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=[5], dtype=dtype, **HOW)
@@ -201,6 +201,9 @@ SIDE_BY_SIDE = {
     "reset": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="reset")],
     "interpolate": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="interpolate")],
     "steps in turn": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=(0.3, 0.9))],
+    "average": [lnb.EMA(lnb.AdamW(0.02), window=3)],
+    "momentum": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=1, outer_momentum=0.8)],
+    "nesterov": [lnb.Lookahead(lnb.SGD(0.2), sync_period=2, outer_momentum=0.8, outer_nesterov=True)],
     "Schedule-Free": [lnb.ScheduleFreeAdamW(0.02, beta1=0.7)],
     "another rule": [lnb.SGD(0.1, momentum=0.5), lnb.Lookahead(lnb.SGD(0.2, momentum=0.9), sync_period=3)],
 }
@@ -470,7 +473,7 @@ def test_a_number_for_lr_is_the_peak_of_the_schedule_of_the_base():
 
 
 BAD_GRIDS = {
-    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer or Lookahead, got 'adamw'"),
+    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer, Lookahead or EMA, got 'adamw'"),
     "unknown axis": ((lnb.SGD(),), {"lrr": [1]}, TypeError, "an axis must be one of lr, .*got 'lrr'"),
     "axis of Lookahead": ((lnb.SGD(),), {"retention": [0.5]}, TypeError, "an axis must be one of .*got 'retention'"),
     "no list": ((lnb.SGD(),), {"lr": 0.1}, TypeError, "lr must be a list of values, got 0.1"),
@@ -634,7 +637,7 @@ BAD = {
     "no optimizer": (
         {"configs": [lnb.SGD(0.1), 3]},
         TypeError,
-        r"configs\[1\] must be an inner optimizer or Lookahead, got 3",
+        r"configs\[1\] must be an inner optimizer, Lookahead or EMA, got 3",
     ),
     "no seeds": ({"seeds": []}, ValueError, "seeds must hold at least one seed, got none"),
     "zero seeds": ({"seeds": 0}, ValueError, "seeds must be a whole number of at least 1, got 0"),

@@ -705,7 +705,7 @@ def trace(
     ----------
     landscape : Landscape
     optimizer : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
     start : (n,) float array
         Not changed.
     steps : int
@@ -737,7 +737,7 @@ def trace(
     if not isinstance(landscape, Landscape):
         raise TypeError(f"landscape must be a landscape such as Quadratic, got {shown(landscape)}")
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+        raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
     params = _start(start)
     landscape._buffer(params, "start")
     state = optimizer.init(params)
@@ -767,7 +767,7 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     Parameters
     ----------
     optimizer : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
     start : (n,) float array
         Not changed.
     gradients : (steps, n) array
@@ -790,7 +790,7 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     [1.0, 0.5, 1.5]
     """
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+        raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
     params = _start(start)
     if not np.iterable(gradients):
         raise TypeError(f"gradients must be a list of (n,) arrays, got {shown(gradients)}")

@@ -427,7 +427,7 @@ def step_table(optimizer: Optimizer, steps: int, width: type) -> np.ndarray:
 
 def _check_optimizer(optimizer: Any) -> None:
     if not hasattr(optimizer, "outward") or isinstance(optimizer, type):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+        raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
 
 
 @lru_cache(64)

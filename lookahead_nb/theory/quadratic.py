@@ -178,7 +178,7 @@ class Cycle:
         (1.0, 0.9, 5)
         """
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+            raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
         inner, sync = optimizer.inner, optimizer.sync
         wrapper: Any = optimizer
         linear = type(inner) in (SGD, Adam, AdamW) and not getattr(inner, "nesterov", False)
