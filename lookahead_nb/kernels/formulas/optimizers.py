@@ -425,7 +425,7 @@ def heavy_ball_pull(slow, velocity, fast, step, momentum):
     Notes
     -----
     At step 0 the slow weight is selected, as in :func:`pull`. The velocity does not contain the step, as in
-    :func:`sgd_momentum`. Without momentum this is :func:`pull` but for rounding.
+    :func:`sgd_momentum`. Without momentum this is :func:`pull` except for rounding.
     Source: Douillard et al. 2023, "DiLoCo", arXiv:2311.08105, Algorithm 1, with one worker.
 
     Examples
