@@ -60,6 +60,8 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         'optimizer = "RMSprop"\nschedule = { kind = "linear", steps = 15 }',
         'optimizer = "Adagrad"\nschedule = { kind = "constant", warmup = 5 }\nlr = 0.5',
         'optimizer = "Lookahead"\ninner = "AdamW"\nslow_step_size = ["adaptive", 0.5, [0.5, 0.3]]',
+        'optimizer = "Lookahead"\ninner = "SGD"\nouter_momentum = [0.0, 0.9]\nouter_nesterov = false',
+        'optimizer = "EMA"\ninner = "AdamW"\nwindow = [10, 50.5]\nlr = 0.1',
         'optimizer = "ScheduleFreeAdamW"\nschedule = { kind = "constant", warmup = 5 }\nbeta1 = 0.95',
     ]
     found = read(tmp_path, grid=grids).configs
@@ -71,6 +73,8 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         lnb.RMSprop(lr=lnb.schedules.linear(1e-2, 15)),
         lnb.Adagrad(lr=lnb.schedules.constant(0.5, warmup=5)),
         *(lnb.Lookahead(lnb.AdamW(), slow_step_size=step) for step in ("adaptive", 0.5, (0.5, 0.3))),
+        *(lnb.Lookahead(lnb.SGD(), outer_momentum=momentum) for momentum in (0.0, 0.9)),
+        *(lnb.EMA(lnb.AdamW(0.1), window=window) for window in (10, 50.5)),
         lnb.ScheduleFreeAdamW(lr=lnb.schedules.constant(2.5e-3, warmup=5), beta1=0.95),
     ]
 

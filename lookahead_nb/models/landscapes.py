@@ -705,7 +705,7 @@ def trace(
     ----------
     landscape : Landscape
     optimizer : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
     start : (n,) float array
         Not changed.
     steps : int
@@ -715,7 +715,7 @@ def trace(
     -------
     fast : (steps + 1, n) array
         At a step with a sync: the weights ahead of the pull, derived from the slow weights as
-        ``slow_before + (slow_after - slow_before)/slow_step_size``.
+        ``slow_before + (slow_after - slow_before)/slow_step_size``, or from their velocity.
     slow : (steps + 1, n) array or None
         For Schedule-Free the average; None without slow weights.
 
@@ -737,7 +737,7 @@ def trace(
     if not isinstance(landscape, Landscape):
         raise TypeError(f"landscape must be a landscape such as Quadratic, got {shown(landscape)}")
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+        raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
     params = _start(start)
     landscape._buffer(params, "start")
     state = optimizer.init(params)
@@ -745,7 +745,7 @@ def trace(
     sync, has_slow = opt.sync, opt.has_slow_weights
     if sync and not all(step for step, _ in sync.slow_steps):
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, got 0.0")
-    fast, slow = [params.copy()], [params.copy()]
+    fast, slow, velocity = [params.copy()], [params.copy()], np.zeros_like(params)
     for t in range(1, steps + 1):
         optimizer.step(params, landscape.loss_and_grad(params, t)[1], state)
         fast.append(params.copy())
@@ -753,6 +753,9 @@ def trace(
             slow.append(params.copy())
         if sync and state.t % sync.period == 0 and sync.pull_back:
             fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / state.slow_steps[-1]
+            if sync.momentum:
+                fast[-1] = slow[-2] + state.outer_velocity - opt.outer_momentum * velocity
+                velocity = state.outer_velocity.copy()
     return np.array(fast), np.array(slow) if has_slow else None
 
 
@@ -764,7 +767,7 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     Parameters
     ----------
     optimizer : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
     start : (n,) float array
         Not changed.
     gradients : (steps, n) array
@@ -787,7 +790,7 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     [1.0, 0.5, 1.5]
     """
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+        raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
     params = _start(start)
     if not np.iterable(gradients):
         raise TypeError(f"gradients must be a list of (n,) arrays, got {shown(gradients)}")

@@ -38,7 +38,7 @@ class OneRun:
 
     def __init__(self, setup: Setup, opt: Optimizer, params: np.ndarray, state: State, rows: Rows) -> None:
         width: Any = setup.dtype.type
-        numbers = run_numbers([opt], setup.dtype)
+        numbers = run_numbers([opt], setup.dtype, setup.steps)
         self.rule, self.limits, self.state = numbers.rule, numbers.limits, state
         arrays = state.arrays
         if opt.has_slow_weights and not opt.sync:  # computed only to be evaluated
@@ -206,7 +206,7 @@ def train_side_by_side(
     model: Any = setup.model
     lanes, count = lanes_of(width), len(opts)
     unused = lanes - count  # repeat the last run
-    numbers = run_numbers([*opts, *[opts[-1]] * unused], setup.dtype)
+    numbers = run_numbers([*opts, *[opts[-1]] * unused], setup.dtype, setup.steps)
     all_seeds = np.array([*seeds, *[seeds[-1]] * unused], np.uint64)
     distinct = list(dict.fromkeys(rows))
     sets = np.array([distinct.index(data) for data in [*rows, *[rows[-1]] * unused]])

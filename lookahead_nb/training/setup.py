@@ -448,7 +448,7 @@ def check_optimizer(name: str, opt: Any) -> Optimizer:
         If opt is no optimizer.
     """
     if not isinstance(opt, Optimizer):
-        raise TypeError(f"{name} must be an inner optimizer or Lookahead, got {shown(opt)}")
+        raise TypeError(f"{name} must be an inner optimizer, Lookahead or EMA, got {shown(opt)}")
     return opt
 
 

@@ -19,7 +19,7 @@ from lookahead_nb.checks import one_of, user_path
 from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models import landscapes
 from lookahead_nb.models.dense import MLP, LogisticRegression
-from lookahead_nb.optimizers import INNER_RULES
+from lookahead_nb.optimizers import INNER_RULES, WRAPPERS
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys, toml_file
 from lookahead_nb.training.grid import grid
@@ -335,9 +335,9 @@ def _grids(tables: Any, steps: Any) -> list[optimizers.Optimizer]:
 
 def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
     table_of_keys(key, table)
-    lookahead = choice(f"{key}.optimizer", table.get("optimizer"), (*INNER_RULES, "Lookahead")) == "Lookahead"
-    rule = INNER_RULES[choice(f"{key}.inner", table.get("inner"), INNER_RULES) if lookahead else table["optimizer"]]
-    outer = {name for name in inspect.signature(optimizers.Lookahead).parameters if lookahead}
+    wrapper = WRAPPERS.get(choice(f"{key}.optimizer", table.get("optimizer"), (*INNER_RULES, *WRAPPERS)))
+    rule = INNER_RULES[choice(f"{key}.inner", table.get("inner"), INNER_RULES) if wrapper else table["optimizer"]]
+    outer = inspect.signature(wrapper).parameters if wrapper else ()
     allowed = {"optimizer", "schedule", *outer, *inspect.signature(rule).parameters}
     known_keys(f"{key}.", table, sorted(allowed))
     base = rule()
@@ -358,7 +358,7 @@ def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
             f"{key} must have at most {MOST_POINTS:,} points, got {points:,}: split it into several sweeps"
         )
     with inside(key):
-        return grid(optimizers.Lookahead(base) if lookahead else base, **axes)
+        return grid(wrapper(base) if wrapper else base, **axes)
 
 
 @contextmanager
