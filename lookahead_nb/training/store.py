@@ -7,8 +7,7 @@ A part is complete or absent: it is written under another name, synced to the di
 killed at any moment and may share a store; the next one trains the missing units. Every file holds a checksum, its own
 sha256, which reveals any changed bit. Equal rows give equal bytes.
 
-Nothing in a file depends on the version of pandas. Text is stored as text, whether pandas keeps it as ``str`` or as
-objects, and is read as the text of the installed pandas.
+Nothing in a file depends on the version of pandas, see ``columns``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from secrets import token_hex
@@ -29,8 +28,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lookahead_nb.checks import extra, user_path, whole
+from lookahead_nb.checks import user_path, whole
 from lookahead_nb.provenance import machine
+from lookahead_nb.training.columns import TEXT, arrow, bits, encoded, frame_of, merged, write_csv, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,6 @@ RUN = ("task", "run", "seed")  # the columns that identify a run
 ORDER = "order"  # the column that sorts the rows of all parts, stably; it is not shown
 SHOWN = 3  # differences, names and columns that a message lists
 
-TEXT = "str"  # the dtype under which parts store text, in any version of pandas
 DAMAGED = "damaged, its sha256 is not the checksum that it holds"
 
 _BLANK = b"sha256:" + b"0" * 64
@@ -52,7 +51,6 @@ _UNSUPPORTED = {getattr(errno, name, 0) for name in ("EINVAL", "ENOTSUP", "EOPNO
 _UNSUPPORTED |= {errno.EACCES, errno.EPERM}  # a folder may also be closed to reading, and on Windows each one is
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")
 _ADDED = re.compile(r"manifest\.([1-9][0-9]*)\.json")  # the manifest of a later request
-_KINDS = {bool: "truth", int: "whole", float: "number", str: "text"}
 
 
 class DamageError(ValueError):
@@ -331,16 +329,16 @@ class Store:
         """
         pd = whole("pandas")
 
-        pa, _ = _arrow()
+        pa, _ = arrow()
         parts = list(self._tables(self._present(partial), columns))
         if not parts:
             return pd.DataFrame()
-        dtypes, frames = _merged(header for _, header in parts), []
+        dtypes, frames = merged(header for _, header in parts), []
         shown = [name for name in dtypes if name != ORDER]
         if unknown := [name for name in columns or () if name not in shown]:
             raise ValueError(f"columns must be among {', '.join(shown)}, got {unknown[0]!r}")
         for stored, alike in itertools.groupby(parts, key=lambda part: [*part[1]["dtypes"].items()]):
-            frames.append(_rows(pa.concat_tables([table for table, _ in alike]), dict(stored), dtypes))
+            frames.append(frame_of(pa.concat_tables([table for table, _ in alike]), dict(stored), dtypes))
         frame = pd.concat(frames, ignore_index=True)
         if ORDER in frame:
             frame = frame.take(np.argsort(frame[ORDER].to_numpy(), kind="stable")).drop(columns=ORDER)
@@ -375,11 +373,11 @@ class Store:
             raise ValueError(f"path must lie outside of the store, got {path}")
         units = self._present(partial)
         headers = [header for _, header in self._tables(units, [])]
-        dtypes = {name: dtype for name, dtype in _merged(headers).items() if name != ORDER}
+        dtypes = {name: dtype for name, dtype in merged(headers).items() if name != ORDER}
         kinds = {name: {kind for header in headers for kind in header["kinds"].get(name, ())} for name in dtypes}
-        frames = (_rows(table, header["dtypes"], dtypes) for table, header in self._tables(units, list(dtypes)))
+        frames = (frame_of(table, header["dtypes"], dtypes) for table, header in self._tables(units, list(dtypes)))
         with _explained(f"{path} cannot be written"), _appearing(path) as file:
-            (_write_csv if path.suffix == ".csv" else _write_parquet)(file, frames, dtypes, kinds)
+            (write_csv if path.suffix == ".csv" else write_parquet)(file, frames, dtypes, kinds)
 
     def verify(self, *, remove: bool = False) -> list[str]:
         """Return the problems of the store: damaged, unreadable, foreign and half-written files, and missing units.
@@ -431,7 +429,7 @@ class Store:
         OSError
             If the store cannot be read.
         """
-        _, pq = _arrow()
+        _, pq = arrow()
         done = self._present(partial=True)
         manifests = [name for name in _files(self.path) if name == MANIFEST or _ADDED.fullmatch(name)]
         rows, size, machines = 0, sum((self.path / name).stat().st_size for name in manifests), []
@@ -474,7 +472,8 @@ class Store:
             if problem := _difference(_name(unit), header, firsts):
                 raise ValueError(f"{self.path / _name(unit)} {problem}")
             if self._arranged is not None:
-                table, header = _encoded(self._arranged(unit, _rows(_table(part), header["dtypes"], header["dtypes"])))
+                frame = frame_of(_table(part), header["dtypes"], header["dtypes"])
+                table, header = encoded(self._arranged(unit, frame))
                 yield (table if chosen is None else table.select(_among(table.column_names, chosen))), header
                 continue
             table = _table(part, chosen)
@@ -533,10 +532,10 @@ class Store:
 
     def _part(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None) -> bytes:
         """Return the bytes of a part: parquet, the header with its checksum last in the metadata."""
-        pa, pq = _arrow()
+        pa, pq = arrow()
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, got {list(frame)}")
-        table, columns = _encoded(frame)
+        table, columns = encoded(frame)
         dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
@@ -582,76 +581,7 @@ def _gpu_of(configuration: dict[str, Any]) -> str | None:
     return gpu.name()
 
 
-def _arrow() -> list[Any]:
-    """Return pyarrow and pyarrow.parquet."""
-    return [extra(module, "pyarrow", "the store of a sweep") for module in ("pyarrow", "pyarrow.parquet")]
-
-
-# ---------------------------------------------------------------------------------------------------- columns and rows
-
-
-def _column(name: str, values: pd.Series) -> tuple[Any, str, list[str]]:
-    """Return a column as an arrow array, the dtype under which it is stored, and its kinds of values, except NaN.
-
-    Text is stored as "str" in any version of pandas. Other objects are stored as words of JSON.
-    """
-    pa, _ = _arrow()
-    if values.dtype == "object":
-        plain = [value.item() if isinstance(value, np.generic) else value for value in values.to_numpy()]
-        different = {id(value): value for value in plain}  # few, repeated often: json takes a microsecond for each
-        kinds = {_KINDS.get(type(value), "") for value in different.values() if value == value}  # NaN has no kind
-        if "" in kinds:
-            raise TypeError(f"column {name!r} must hold numbers, truth values, strings and NaN, got other objects")
-        if kinds == {"text"}:
-            return pa.array(plain, pa.string(), from_pandas=True), TEXT, ["text"]
-        words = {key: json.dumps(value) for key, value in different.items()}
-        return pa.array([words[id(value)] for value in plain], pa.string()), "object", sorted(kinds)
-    if values.dtype == TEXT:
-        return pa.array(values, pa.string(), from_pandas=True), TEXT, ["text"]
-    if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "biuf":
-        raise TypeError(f"column {name!r} must hold numbers, truth values or strings, got {values.dtype}")
-    array = values.to_numpy()
-    kind = {"b": "truth", "f": "number"}.get(values.dtype.kind, "whole")
-    kinds_ = [kind] * (kind != "number" or not np.isnan(array).all())  # NaN is a value here, not a null
-    return pa.array(array), str(values.dtype), kinds_
-
-
-def _encoded(frame: pd.DataFrame) -> tuple[Any, dict[str, Any]]:
-    """Return a frame as an arrow table, and what the header of a part says of its columns."""
-    pa, _ = _arrow()
-    columns = {name: _column(name, frame[name]) for name in frame}
-    dtypes = {name: dtype for name, (_, dtype, _) in columns.items()}
-    kinds = {name: kinds for name, (*_, kinds) in columns.items()}
-    return pa.table({name: values for name, (values, *_) in columns.items()}), {"dtypes": dtypes, "kinds": kinds}
-
-
-def _merged(headers: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Return the columns of all parts with dtypes that hold their values, as pandas infers them from all together."""
-    found: dict[str, set[tuple[str, bool]]] = {}  # of each column: (dtype, whether it holds a value that is not NaN)
-    different = {json.dumps([header["dtypes"], header["kinds"]]): header for header in headers}
-    for header in different.values():
-        names, kinds, last = list(found), header["kinds"], -1
-        for name, dtype in header["dtypes"].items():
-            if name not in found:
-                names.insert(last + 1, name)
-            last = names.index(name)
-            found.setdefault(name, set()).add((TEXT if kinds[name] == ["text"] else dtype, bool(kinds[name])))
-        found = {name: found[name] for name in names}
-    for name, of in found.items():
-        if not all(name in header["dtypes"] for header in different.values()):
-            of.add(("float64", False))  # as pandas fills the column with NaN
-    return {name: _common(of) for name, of in found.items()}
-
-
-def _common(found: set[tuple[str, bool]]) -> str:
-    """Return the dtype of a column whose parts have these, each with whether it holds a value that is not NaN."""
-    if len(dtypes := {dtype for dtype, _ in found}) == 1:
-        return dtypes.pop()
-    valued = {dtype for dtype, holds in found if holds}
-    if valued == {TEXT}:
-        return TEXT
-    numbers = all(dtype not in (TEXT, "object", "bool") for dtype in valued)
-    return "float64" if numbers else "object"
+# ----------------------------------------------------------------------------------------------------- rows of a part
 
 
 def _difference(name: str, header: dict[str, Any], firsts: dict[str, tuple]) -> str | None:
@@ -671,7 +601,7 @@ def _unreadable(part: bytes) -> str | None:
     """Return in words why the rows of an undamaged part cannot be read here, or None."""
     try:
         header = _header(part)
-        _rows(_table(part), header["dtypes"], _merged([header]))
+        frame_of(_table(part), header["dtypes"], merged([header]))
     except Exception as error:  # whatever pyarrow and pandas raise
         return f"unreadable here ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     return None
@@ -680,56 +610,21 @@ def _unreadable(part: bytes) -> str | None:
 def _same_rows(part: bytes, other: bytes) -> bool:
     """Return whether two parts hold the same rows, in every bit."""
     headers = [_header(data) for data in (part, other)]
-    dtypes = _merged(headers)
+    dtypes = merged(headers)
     if any(header["dtypes"].keys() != dtypes.keys() for header in headers):
         return False
-    one, two = (_rows(_table(data), _header(data)["dtypes"], dtypes) for data in (part, other))
-    return all(_bits(name, one[name]) == _bits(name, two[name]) for name in dtypes)
-
-
-def _bits(name: str, values: pd.Series) -> Any:
-    """Return the values of a column in a form that is equal only for equal bits."""
-    array, dtype, _ = _column(name, values)
-    return array.to_pylist() if dtype in (TEXT, "object") else values.to_numpy().tobytes()
-
-
-def _rows(table: Any, stored: Mapping[str, str], dtypes: Mapping[str, str]) -> pd.DataFrame:
-    """Return an arrow table as a frame; stored are the dtypes of its columns, dtypes those of the frame."""
-    pd = whole("pandas")
-
-    absent = np.full(table.num_rows, np.nan, object)
-    held = {
-        name: _values(table[name], stored[name]) if name in table.column_names else absent
-        for name in dtypes
-        if name in table.column_names or name not in stored
-    }
-    text = pd.Series(["text"]).dtype  # that of the installed pandas
-    return pd.DataFrame({
-        name: pd.Series(values, dtype=text if dtypes[name] == TEXT else dtypes[name]) for name, values in held.items()
-    })  # fmt: skip
-
-
-def _values(column: Any, dtype: str) -> Any:
-    """Return an arrow column as the values that were written."""
-    pa, _ = _arrow()
-    if dtype not in ("object", TEXT):
-        return column.to_numpy()
-    if dtype == TEXT:
-        values = column.to_pandas()
-        return values.where(values.notna(), np.nan)  # pandas 2 has None there
-    codes = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
-    words = [json.loads(word) for word in codes.dictionary.to_pylist()]
-    return np.array([*words, None], object)[codes.indices.to_numpy()]  # None keeps NumPy from looking inside
+    one, two = (frame_of(_table(data), _header(data)["dtypes"], dtypes) for data in (part, other))
+    return all(bits(name, one[name]) == bits(name, two[name]) for name in dtypes)
 
 
 def _header(part: bytes) -> dict[str, Any]:
-    pa, pq = _arrow()
+    pa, pq = arrow()
     return json.loads(pq.read_metadata(pa.BufferReader(part)).metadata[HEADER.encode()])
 
 
 def _table(part: bytes, chosen: Collection[str] | None = None) -> Any:
     """Return the chosen columns of a part, and its column ``order``, as an arrow table."""
-    pa, pq = _arrow()
+    pa, pq = arrow()
     file = pq.ParquetFile(pa.BufferReader(part))
     return file.read(_among(file.schema_arrow.names, chosen), use_threads=False)
 
@@ -753,41 +648,6 @@ def runs_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
     """
     tasks = rows["task"] if "task" in rows else [""] * len(rows)
     return [*zip(tasks, rows["run"], strict=True)]
-
-
-def _write_csv(
-    file: BinaryIO, frames: Iterable[pd.DataFrame], dtypes: Mapping[str, str], _kinds: Mapping[str, set[str]]
-) -> None:
-    pd = whole("pandas")
-
-    file.write(pd.DataFrame(columns=list(dtypes)).to_csv(index=False, lineterminator="\n").encode())
-    for frame in frames:
-        file.write(frame.to_csv(index=False, lineterminator="\n", header=False).encode())
-
-
-def _write_parquet(
-    file: BinaryIO, frames: Iterable[pd.DataFrame], dtypes: Mapping[str, str], kinds: Mapping[str, set[str]]
-) -> None:
-    pa, pq = _arrow()
-    number, whole = pa.float64(), pa.int64()
-    mixed = {"truth": pa.bool_(), "whole": whole, "number": number, "number whole": number}
-    types = {
-        name: mixed.get(" ".join(sorted(kinds[name])), pa.string())
-        if dtype in ("object", TEXT)
-        else pa.from_numpy_dtype(dtype)
-        for name, dtype in dtypes.items()
-    }
-    with pq.ParquetWriter(file, pa.schema(types), compression="zstd") as writer:
-        for frame in frames:
-            writer.write_table(pa.table({name: _exported(frame[name], kind) for name, kind in types.items()}))
-
-
-def _exported(values: pd.Series, kind: Any) -> Any:
-    """Return a column as an arrow array of an arrow type."""
-    pa, _ = _arrow()
-    if values.dtype == "object" and kind == pa.string():  # settings that are numbers in some rows, words in others
-        return pa.array([None if value != value else str(value) for value in values], kind)
-    return pa.array(values, kind, from_pandas=values.dtype in ("object", TEXT))
 
 
 # ------------------------------------------------------------------------------------------------------- the manifest
