@@ -3,6 +3,9 @@
 Later requests may ask for other seeds and optimizers. Each one that needs further runs adds a manifest, which lists the
 parts that are stored by then and the units to come; no file is ever changed.
 
+A store may also keep the states of the runs of a part, in a file beside it. A later request may then ask for more
+steps. It adds the longer runs; those that they continue stay as they are.
+
 A part is complete or absent: it is written under another name, synced to the disk and renamed. So processes may be
 killed at any moment and may share a store; the next one trains the missing units. Every file holds a checksum, its own
 sha256, which reveals any changed bit. Equal rows give equal bytes.
@@ -50,6 +53,7 @@ _CLAIM = "0" * 16  # the token of a folder that holds the manifest of the proces
 _UNSUPPORTED = {getattr(errno, name, 0) for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF", "EISDIR")}
 _UNSUPPORTED |= {errno.EACCES, errno.EPERM}  # a folder may also be closed to reading, and on Windows each one is
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")
+_STATES = ".states.parquet"  # ends the name of a unit's states
 _ADDED = re.compile(r"manifest\.([1-9][0-9]*)\.json")  # the manifest of a later request
 
 
@@ -100,10 +104,11 @@ class Store:
         self.units: tuple[str, ...] = tuple(last["units"])
         self.added: tuple[str, ...] = tuple(last["added"]) if self.number else self.units
         self.sha256: str = last["sha256"]
-        self._made_for: dict[str, Any] = first["configuration"]
+        self._configurations: list[dict[str, Any]] = [manifest["configuration"] for manifest in manifests.values()]
         self.machine: dict[str, Any] = first["machine"]
         self._order: int = last.get("order", 0)  # that of the first row of the last request
         self._parts = {_name(unit): unit for manifest in manifests.values() for unit in manifest["units"]}
+        self._states = {_name(unit, _STATES): unit for unit in self._parts.values()}
         self._sha256s = {manifest["sha256"] for manifest in manifests.values()} | {*last.get("earlier", ())}
         self._dtypes: dict[str, str] | None = None
         self._chosen: tuple[str, ...] | None = None
@@ -112,7 +117,16 @@ class Store:
     @property
     def first_seed(self) -> int:
         """The first seed of the request that made the store; every configuration names the data of this seed."""
-        return int(self._made_for["seeds"][0])
+        return int(self._configurations[0]["seeds"][0])
+
+    @property
+    def lengths(self) -> dict[str, dict[int, list[int]]]:
+        """The steps of the requests for each task, each with the evaluated steps; the task of a sweep of one is ""."""
+        found: dict[str, dict[int, list[int]]] = {}
+        for configuration in self._configurations:
+            for task, of in configuration.get("tasks", {"": configuration}).items():
+                found.setdefault(task, {})[_steps_of(of)] = of.get("eval_steps", [])
+        return found
 
     @classmethod
     def open(
@@ -129,7 +143,8 @@ class Store:
             The folder; ~ is the home folder.
         configuration : dict, optional
             Everything that the results depend on, nested, of values that JSON can hold. It must equal that of an
-            existing store, except in ``REQUESTED``, see :meth:`extend`. None only opens an existing store.
+            existing store, except in ``REQUESTED``, see :meth:`extend`, and in a larger number of steps where the store
+            keeps states. None only opens an existing store.
         units : iterable of str, optional
             The names of all units, 16 to 64 hex digits each, in the order of the plan; required with a configuration.
             An existing store keeps its own.
@@ -156,10 +171,10 @@ class Store:
                 if not expected:
                     raise FileNotFoundError(f"{path} holds no {MANIFEST}")
                 _make(path, expected)
-            manifests = _load_manifests(path)
+            store = cls(path, _load_manifests(path))
         if expected:
-            _compare(path, expected["configuration"], manifests[0]["configuration"])
-        return cls(path, manifests)
+            store._compare(expected["configuration"])
+        return store
 
     def answers(self, configuration: dict[str, Any], units: Iterable[str]) -> bool:
         """Return whether the units of the last request are these, of this configuration.
@@ -195,12 +210,12 @@ class Store:
         Raises
         ------
         TypeError, ValueError
-            If an argument has another type or form, or the configuration differs in more than ``REQUESTED``.
+            If an argument has another type or form, or the configuration differs as :meth:`open` refuses it.
         OSError
             If the folder cannot be read or written.
         """
         added = _manifest(configuration, units)
-        _compare(self.path, added["configuration"], self.configuration)
+        self._compare(added["configuration"])
         with _explained(f"the store {self.path} cannot be read"):
             present = _files(self.path)
         more = {"order": order, "earlier": sorted(self._sha256s), "added": added["units"]}
@@ -232,7 +247,67 @@ class Store:
             present = _files(self.path)
         for name, unit in self._parts.items():
             if name in present:
-                yield unit, _table(self._load(unit), names)
+                yield unit, _table(self._load(name), names)
+
+    def rows(self, unit: str) -> pd.DataFrame:
+        """Return the rows of a stored unit, of any request, as they were written.
+
+        Parameters
+        ----------
+        unit : str
+
+        Returns
+        -------
+        frame
+
+        Raises
+        ------
+        DamageError
+            If the part is damaged; the message names it.
+        OSError
+            If the part cannot be read.
+        """
+        part = self._load(_name(unit))
+        dtypes = _header(part)["dtypes"]
+        return frame_of(_table(part), dtypes, dtypes)
+
+    def with_states(self) -> set[str]:
+        """Return the names of the units, of any request, whose states are stored; only names of files are read.
+
+        Returns
+        -------
+        set of str
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be read.
+        """
+        with _explained(f"the store {self.path} cannot be read"):
+            present = _files(self.path)
+        return {unit for name, unit in self._states.items() if name in present}
+
+    def states(self, unit: str) -> Any:
+        """Return the states of the runs of a unit, of any request.
+
+        Parameters
+        ----------
+        unit : str
+            One of :meth:`with_states`.
+
+        Returns
+        -------
+        pyarrow.Table
+            Of ``states.states_table``.
+
+        Raises
+        ------
+        DamageError
+            If the states are damaged; the message names the file.
+        OSError
+            If they cannot be read.
+        """
+        return _table(self._load(_name(unit, _STATES)))
 
     def arrange(self, units: Iterable[str], arranged: Callable[[str, pd.DataFrame], pd.DataFrame]) -> None:
         """Choose the rows that :meth:`frame` and :meth:`export` return.
@@ -263,7 +338,15 @@ class Store:
             present = _files(self.path)
         return {unit for unit in self.units if _name(unit) in present}
 
-    def write(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None = None) -> None:
+    def write(
+        self,
+        unit: str,
+        frame: pd.DataFrame,
+        trained_on: dict[str, Any] | None = None,
+        *,
+        states: Any = None,
+        continued: Collection[tuple[str, str]] = (),
+    ) -> None:
         """Write the rows of a unit as its part; do nothing if the part exists with the same rows.
 
         Parameters
@@ -276,11 +359,15 @@ class Store:
             those of the whole sweep.
         trained_on : dict, optional
             The machine that trained the unit, as :func:`maker` returns it there; default: this one.
+        states : pyarrow.Table, optional
+            The states of the runs, of ``states.states_table``. They are on the disk ahead of the part.
+        continued : collection of (str, str)
+            Task and run of the shorter runs that those of the unit continue; :meth:`frame` no longer returns them.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument has another type or form, or the part exists with other rows.
+            If an argument has another type or form, or the part exists with other rows or states.
         OSError
             If the part cannot be written, for example on a full disk; the store is then as before.
         """
@@ -288,24 +375,35 @@ class Store:
             raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, got {unit!r}")
         if self._order and ORDER in frame:
             frame = frame.assign(**{ORDER: frame[ORDER] + self._order})
-        part = self._part(unit, frame, trained_on)
-        path = self.path / _name(unit)
+        header = {"machine": trained_on or maker(_gpu_of(self.configuration))}
+        more: dict[str, Any] = {"states": True} if states is not None else {}
+        more |= {"continued": sorted(continued)} if continued else {}
+        part = self._part(unit, frame, header, more)
         problem = f"the store {self.path} could not keep unit {unit}"
         with _explained(problem, "nothing else is lost; run the sweep again to continue from here"):
-            if path.is_file():
-                stored = path.read_bytes()
-                if not self._damage(unit, stored):
-                    if not _same_rows(stored, part):
-                        raise ValueError(f"{path} differs from the rows just computed: the runs do not repeat")
-                    return
-            with _appearing(path) as file:
-                file.write(part)
+            if states is not None:
+                sealed = _sealed(states, self._head(unit) | header | {"holds": "states"})
+                self._keep(_name(unit, _STATES), sealed, _same_states, "states")
+            self._keep(_name(unit), part, _same_rows, "rows")
+
+    def _keep(self, name: str, part: bytes, same: Callable[[bytes, bytes], bool], what: str) -> None:
+        """Write a file, unless it exists with the same content."""
+        path = self.path / name
+        if path.is_file():
+            stored = path.read_bytes()
+            if not self._damage(name, stored):
+                if not same(stored, part):
+                    raise ValueError(f"{path} differs from the {what} just computed: the runs do not repeat")
+                return
+        with _appearing(path) as file:
+            file.write(part)
 
     def frame(self, columns: Collection[str] | None = None, *, partial: bool = False) -> pd.DataFrame:
         """Return the rows of all units in the order of the plan, with the values and dtypes that were written.
 
         Runs that a later request has added follow those of earlier ones. Their columns and dtypes are then those of a
-        sweep over all configurations. The store that a sweep returns has the rows of that sweep alone.
+        sweep over all configurations. A run that was continued to more steps is returned once, at its full length. The
+        store that a sweep returns has the rows of that sweep alone.
 
         Parameters
         ----------
@@ -380,13 +478,14 @@ class Store:
             (write_csv if path.suffix == ".csv" else write_parquet)(file, frames, dtypes, kinds)
 
     def verify(self, *, remove: bool = False) -> list[str]:
-        """Return the problems of the store: damaged, unreadable, foreign and half-written files, and missing units.
+        """Return the problems: damaged, unreadable, foreign and half-written files, and missing units and states.
 
         Parameters
         ----------
         remove : bool
-            True deletes damaged and unreadable parts and half-written files, so that the next sweep trains those units
-            again. Do not use it while a sweep is running: its unfinished files are half-written too.
+            True deletes half-written files, and parts that are damaged or unreadable or whose states are, so that the
+            next sweep trains those units again. Do not use it while a sweep is running: its unfinished files are
+            half-written too.
 
         Returns
         -------
@@ -403,9 +502,13 @@ class Store:
         problems, firsts = [], dict[str, tuple]()
         for name in names:
             problem, ours = self._problem(name, firsts)
+            if not problem and name in self._parts and _header((self.path / name).read_bytes()).get("states"):
+                problem, ours = "without its states" if _name(self._parts[name], _STATES) not in names else None, True
             if problem and ours and remove:
                 with _explained(f"{self.path / name} cannot be removed"):
                     shutil.rmtree(self.path / name) if (self.path / name).is_dir() else (self.path / name).unlink()
+                    if name in self._states:  # the rows alone would be taken for a whole unit
+                        (self.path / _name(self._states[name])).unlink(missing_ok=True)
                 problem += " (removed)"
             if problem:
                 problems.append(f"{name}: {problem}")
@@ -439,11 +542,13 @@ class Store:
                 footer = pq.read_metadata(path)
                 header = json.loads(footer.metadata[HEADER.encode()])
             except Exception as error:
-                raise self._advice(unit, "damaged") from error
+                raise self._advice(_name(unit), "damaged") from error
             rows, size = rows + footer.num_rows, size + path.stat().st_size
             if header["machine"] not in machines:
                 machines.append(header["machine"])
-        summary = {"store": str(self.path), "units": len(self.units), "done": len(done), "rows": rows, "bytes": size}
+        of_states = sum((self.path / _name(unit, _STATES)).stat().st_size for unit in self.with_states())
+        summary = {"store": str(self.path), "units": len(self.units), "done": len(done), "rows": rows}
+        summary |= {"bytes": size + of_states} | ({"bytes of states": of_states} if of_states else {})
         summary |= {"sha256": self.sha256, "configuration": self.configuration, "made by": self.machine}
         flat = _flat(summary | {"written by": dict(enumerate(machines, 1))}, inside=dict)
         return {name: f"{len(value)} values" if isinstance(value, list) else value for name, value in flat.items()}
@@ -465,9 +570,9 @@ class Store:
         self, units: Iterable[str], chosen: Collection[str] | None = None
     ) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Yield the arrow table and the header of each unit, with the chosen columns or all of them."""
-        firsts, seen = dict[str, tuple](), set[tuple]()
+        firsts, seen = dict[str, tuple](), set[tuple]() if self._arranged else self._continued()
         for unit in units:
-            part = self._load(unit)
+            part = self._load(_name(unit))
             header = _header(part)
             if problem := _difference(_name(unit), header, firsts):
                 raise ValueError(f"{self.path / _name(unit)} {problem}")
@@ -483,17 +588,37 @@ class Store:
                 seen.update(runs)
             yield table, header
 
-    def _load(self, unit: str) -> bytes:
+    def _continued(self) -> set[tuple]:
+        """Return task and run of all stored runs that a stored longer one continues."""
+        if all(len(steps) == 1 for steps in self.lengths.values()):
+            return set()
+        headers = (_header(self._load(_name(unit))) for unit in self.done())
+        return {tuple(run) for header in headers for run in header.get("continued", ())}
+
+    def _load(self, name: str) -> bytes:
         with _explained(f"the store {self.path} cannot be read"):
-            part = (self.path / _name(unit)).read_bytes()
-        if problem := self._damage(unit, part):
-            raise self._advice(unit, problem)
+            part = (self.path / name).read_bytes()
+        if problem := self._damage(name, part):
+            raise self._advice(name, problem)
         return part
 
-    def _advice(self, unit: str, problem: str) -> DamageError:
-        """Return the error for a part with a problem."""
+    def _advice(self, name: str, problem: str) -> DamageError:
+        """Return the error for a file with a problem."""
         advice = f'"lookahead-nb store verify {self.path} --remove" drops it, and the sweep trains it again'
-        return DamageError(f"{self.path / _name(unit)} is {problem}: {advice}")
+        return DamageError(f"{self.path / name} is {problem}: {advice}")
+
+    def _compare(self, expected: dict[str, Any]) -> None:
+        """Refuse a configuration that differs in more than ``REQUESTED``, and in more steps where states are stored."""
+        stored = _counterpart(expected, self._configurations, bool(self.with_states()))
+        new, old = ({name: json.dumps(value) for name, value in _flat(_fixed(of)).items()} for of in (expected, stored))
+        if names := [name for name in new | old if new.get(name) != old.get(name)]:
+            names.sort(key=lambda name: not name.endswith("training.steps"))  # evaluated steps follow from them
+            differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
+            may = "only seeds and configs may differ, and steps may grow where keep_states=True has stored the states"
+            raise ValueError(
+                f"configuration must be that of the store {self.path}, but differs in {_few(differences)}: {may}; pass "
+                "another folder for another sweep"
+            )
 
     def _problem(self, name: str, firsts: dict[str, tuple]) -> tuple[str | None, bool]:
         """Return the problem of a file of the folder, or None, and whether the file may be deleted.
@@ -506,19 +631,21 @@ class Store:
                 return (None if same else "foreign, that of another configuration"), False
             if name in self._parts:
                 part = (self.path / name).read_bytes()
-                if problem := self._damage(self._parts[name], part) or _unreadable(part):
+                if problem := self._damage(name, part) or _unreadable(part):
                     return problem, True
                 return _difference(name, _header(part), firsts), False
+            if name in self._states:
+                return self._damage(name, (self.path / name).read_bytes()), True
         except DamageError:
             return DAMAGED, False
         except OSError as error:
-            return f"unreadable ({_reason(error)})", name in self._parts
+            return f"unreadable ({_reason(error)})", name in self._parts or name in self._states
         if _TEMPORARY.fullmatch(name):
             return "half-written, by a process that was stopped", True
         return "foreign, no part of this sweep", False
 
-    def _damage(self, unit: str, part: bytes) -> str | None:
-        """Return the problem of the bytes of a part, or None."""
+    def _damage(self, name: str, part: bytes) -> str | None:
+        """Return the problem of the bytes of a part, or of the states of one, or None."""
         if not part.endswith(b"PAR1"):
             return "truncated"
         if not _checksum_holds(part):
@@ -528,11 +655,18 @@ class Store:
             return f"of format {header['format']}, not {FORMAT}"
         if header["configuration"] not in self._sha256s:
             return "foreign, a part of another configuration"
-        return None if header["unit"] == unit else f"foreign, the part of unit {header['unit']}"
+        holds, expected = header.get("holds", "rows"), "rows" if name in self._parts else "states"
+        whose = (self._parts | self._states)[name]
+        if (header["unit"], holds) == (whose, expected):
+            return None
+        return f"foreign, the {'part' if holds == 'rows' else holds} of unit {header['unit']}"
 
-    def _part(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None) -> bytes:
-        """Return the bytes of a part: parquet, the header with its checksum last in the metadata."""
-        pa, pq = arrow()
+    def _head(self, unit: str) -> dict[str, Any]:
+        """Return the beginning of the header of a file of a unit."""
+        return {"format": FORMAT, "unit": unit, "configuration": self.sha256}
+
+    def _part(self, unit: str, frame: pd.DataFrame, made_by: dict[str, Any], more: dict[str, Any]) -> bytes:
+        """Return the bytes of a part."""
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, got {list(frame)}")
         table, columns = encoded(frame)
@@ -540,18 +674,22 @@ class Store:
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
             raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, got {dtypes}")
-        header = {"format": FORMAT, "unit": unit, "configuration": self.sha256}
-        header |= {"machine": trained_on or maker(_gpu_of(self.configuration))} | columns | {"seal": _BLANK.decode()}
-        sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
-            writer.write_table(table)
-            writer.add_key_value_metadata({HEADER: json.dumps(header)})
-        return _with_checksum(sink.getvalue().to_pybytes())
+        return _sealed(table, self._head(unit) | made_by | columns | more)
 
 
-def _name(unit: str) -> str:
-    """Return the name of the file of a unit."""
-    return f"{unit}.parquet"
+def _name(unit: str, ending: str = ".parquet") -> str:
+    """Return the name of the file of a unit, or of its states."""
+    return f"{unit}{ending}"
+
+
+def _sealed(table: Any, header: dict[str, Any]) -> bytes:
+    """Return a table as parquet, the header with its checksum last in the metadata."""
+    pa, pq = arrow()
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({HEADER: json.dumps(header | {"seal": _BLANK.decode()})})
+    return _with_checksum(sink.getvalue().to_pybytes())
 
 
 @cache
@@ -615,6 +753,11 @@ def _same_rows(part: bytes, other: bytes) -> bool:
         return False
     one, two = (frame_of(_table(data), _header(data)["dtypes"], dtypes) for data in (part, other))
     return all(bits(name, one[name]) == bits(name, two[name]) for name in dtypes)
+
+
+def _same_states(part: bytes, other: bytes) -> bool:
+    """Return whether two files hold the same states, in every bit."""
+    return bool(_table(part).equals(_table(other)))
 
 
 def _header(part: bytes) -> dict[str, Any]:
@@ -689,7 +832,7 @@ def _make(path: pathlib.Path, manifest: dict[str, Any]) -> None:
     path.mkdir(parents=True, exist_ok=True)
     added = [name for name in _files(path) if _ADDED.fullmatch(name)]  # around a lost manifest
     units = {unit for of in (manifest, *(_load_manifest(path / name) for name in added)) for unit in of["units"]}
-    ours = {_name(unit) for unit in units} | {*added, MANIFEST}
+    ours = {_name(unit, ending) for unit in units for ending in (".parquet", _STATES)} | {*added, MANIFEST}
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
@@ -719,15 +862,29 @@ def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
     return manifest
 
 
-def _compare(path: pathlib.Path, expected: dict[str, Any], stored: dict[str, Any]) -> None:
-    """Refuse a store whose configuration differs from the expected one in more than ``REQUESTED``."""
-    new, old = ({name: json.dumps(value) for name, value in _flat(_fixed(of)).items()} for of in (expected, stored))
-    if names := [name for name in new | old if new.get(name) != old.get(name)]:
-        differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
-        advice = "only seeds and configs may differ; pass another folder for another sweep"
-        raise ValueError(
-            f"configuration must be that of the store {path}, but differs in {_few(differences)}: {advice}"
-        )
+def _steps_of(configuration: dict[str, Any]) -> int:
+    """Return the steps of the runs of a configuration, or 0 if it names none."""
+    training = configuration.get("training")
+    return training.get("steps", 0) if isinstance(training, dict) else 0
+
+
+def _counterpart(expected: dict[str, Any], stored: list[dict[str, Any]], grows: bool) -> dict[str, Any]:
+    """Return the configuration that an expected one must equal: the stored one of so many steps, or the first one.
+
+    Where steps may grow, it has those of the expected one if they are more. Each task has steps of its own.
+    """
+    if "tasks" in expected and "tasks" in stored[0]:
+        tasks = stored[0]["tasks"]
+        both = {name: of for name, of in expected["tasks"].items() if name in tasks}
+        found = {name: _counterpart(of, [other["tasks"][name] for other in stored], grows) for name, of in both.items()}
+        return stored[0] | {"tasks": tasks | found}
+    steps = _steps_of(expected)
+    if alike := [other for other in stored if _steps_of(other) == steps]:
+        return alike[0]
+    if grows and steps > _steps_of(stored[0]):
+        training = {**stored[0]["training"], "steps": steps}
+        return stored[0] | {"training": training, "eval_steps": expected["eval_steps"]}
+    return stored[0]
 
 
 def _fixed(configuration: dict[str, Any]) -> dict[str, Any]:
