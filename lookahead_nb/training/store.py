@@ -612,7 +612,8 @@ class Store:
         stored = _counterpart(expected, self._configurations, bool(self.with_states()))
         new, old = ({name: json.dumps(value) for name, value in _flat(_fixed(of)).items()} for of in (expected, stored))
         if names := [name for name in new | old if new.get(name) != old.get(name)]:
-            names.sort(key=lambda name: not name.endswith("training.steps"))  # evaluated steps follow from them
+            if any(name.endswith("training.steps") for name in names):  # the evaluated steps follow from them
+                names.sort(key=lambda name: "eval_steps" in name)
             differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
             may = "only seeds and configs may differ, and steps may grow where keep_states=True has stored the states"
             raise ValueError(
