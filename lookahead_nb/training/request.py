@@ -205,8 +205,9 @@ class Request:
                 f"steps must be as in the store {self.store.path}, which holds {len(self._without_states)} of the runs "
                 "with fewer steps and without states: pass another folder"
             )
+        of_tasks = self.store.lengths
         for unit in todo:
-            lengths, of_task = self.store.lengths[unit.task], f" of task {unit.task!r}" if unit.task else ""
+            lengths, of_task = of_tasks[unit.task], f" of task {unit.task!r}" if unit.task else ""
             steps, shortest = unit.setup.steps, min(lengths)
             for i, opt in zip(unit.which, unit.opts, strict=True) if shortest < steps else ():
                 schedule = opt.inner.schedule
