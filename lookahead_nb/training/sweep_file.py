@@ -38,7 +38,7 @@ TRIAL_OPERATIONS = 1e9  # floating-point work of the trial run of an estimate: a
 
 EXAMPLE = """\
 store = "build/first_sweep"           # a folder; like data.file, relative to this file
-keep_states = true                    # so that more steps, set here later, continue the runs from their ends
+keep_states = false                   # true: more steps, set here later, continue the runs, except where the rate falls
 
 [model]                               # kind, and the arguments of lookahead_nb.MLP, LogisticRegression or a
 kind = "MLP"                          # landscape such as Quadratic; a landscape needs no [data]
