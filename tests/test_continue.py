@@ -197,7 +197,6 @@ def test_each_task_may_grow(tmp_path, monkeypatch):
     assert Store.open(tmp_path).verify() == []
 
 
-@pytest.mark.no_kernel
 def test_worker_processes_continue_runs(tmp_path):
     swept(SHORT, tmp_path, data=problem(), seeds=4)
     with WorkerPool(2) as pool:
@@ -300,6 +299,8 @@ def test_states_need_a_store_and_a_truth_value(tmp_path):
         swept(5, keep_states=True)
     with pytest.raises(TypeError, match="keep_states must be True or False, got 1"):
         swept(5, tmp_path / "store", keep_states=1)
+    with pytest.raises(ValueError, match=r"keep_states must be False with backend='cuda', .*, got True"):
+        swept(5, tmp_path / "store", backend="cuda")
     assert not (tmp_path / "store").exists()
 
 

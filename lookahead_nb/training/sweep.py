@@ -127,13 +127,13 @@ def sweep(
     """
     training: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every, "eval_at": eval_at}
     training |= {"eval_rows": eval_rows, "dtype": dtype, "backend": backend}
+    if flag("keep_states", keep_states) and backend == "cuda":
+        raise ValueError("keep_states must be False with backend='cuda', whose runs cannot be continued, got True")
     plan = _plan(model, data, configs, seeds, training)
+    if keep_states and store is None:
+        raise ValueError("keep_states must be False without a store, where the states would be lost, got True")
     if not flag("frame", frame) and store is None:
         raise ValueError("frame must be True without a store, where the results would be lost, got False")
-    if flag("keep_states", keep_states) and store is None:
-        raise ValueError("keep_states must be False without a store, where the states would be lost, got True")
-    if keep_states and backend == "cuda":
-        raise ValueError("keep_states must be False with backend='cuda', whose runs cannot be continued, got True")
     if not callable(progress) and not isinstance(progress, bool):
         raise TypeError(f"progress must be True, False or a function of two numbers, got {shown(progress)}")
     if frame:
