@@ -125,7 +125,10 @@ def test_a_store_may_be_named_in_its_place(tmp_path):
 CASES = [
     ({"grid": 'optimizer = "Lookahead"\ninner = "SGD"\nk = 5'}, "grid[0].k is not known (did you mean sync_period?)"),
     ({"grid": 'optimizer = "AdamW"\nbetas = 0.5'}, "grid[0].betas is not known (did you mean beta1 and beta2?)"),
-    ({"head": 'stor = "x"'}, "stor is not known (did you mean store?); allowed: store, model, data, training, grid"),
+    (
+        {"head": 'stor = "x"'},
+        "stor is not known (did you mean store?); allowed: store, keep_states, model, data, training, grid",
+    ),
     ({"head": "store = 3"}, "store must be the path of a folder, got 3"),
     ({"head": "store = "}, "must be a TOML file: Invalid value (at line 1, column 9)"),
     ({"model": []}, "model must be a table, got nothing"),

@@ -164,7 +164,7 @@ class Landscape(ABC):
         Parameters
         ----------
         params : (..., size) array
-            Numbers.
+            Numbers; NaN and infinity stay.
 
         Returns
         -------
@@ -186,7 +186,7 @@ class Landscape(ABC):
         Parameters
         ----------
         points : (..., n) array
-            Numbers, which may be infinite.
+            Numbers; the height of a point with NaN is NaN, and so may be that of one with infinity.
 
         Returns
         -------
@@ -215,7 +215,7 @@ class Landscape(ABC):
         Parameters
         ----------
         params : (..., size) array
-            Numbers.
+            Numbers; the loss of NaN is NaN, and so may be that of infinity.
         step : int
             At least 0. With drift, the surface is that of this step.
 
@@ -239,6 +239,7 @@ class Landscape(ABC):
         Parameters
         ----------
         params : (size,) float32 or float64 array
+            NaN and infinity pass through to loss and grad.
         step : int
             At least 0. With drift, the surface is that of this step.
 
@@ -270,6 +271,7 @@ class Landscape(ABC):
         Parameters
         ----------
         params : (size,) float32 or float64 array
+            NaN and infinity pass through.
         seed : int
             In [0, 2**63).
         step : int
@@ -668,12 +670,13 @@ def _shortest(numbers: np.ndarray) -> str:
 
 
 def _start(start: ArrayLike) -> np.ndarray:
-    """Return a copy of a starting point, or refuse anything but a flat array of floats."""
+    """Return a copy of a starting point, or refuse anything but a flat array of finite floats."""
     params = np.array(plain_array("start", start))
     if params.dtype not in (np.float32, np.float64):
         raise TypeError(f"start must be float32 or float64, got {params.dtype}")
     if params.ndim != 1:
         raise ValueError(f"start must be 1-D, got {params.shape}")
+    real_numbers("start", params, -np.inf)
     return params
 
 
@@ -707,7 +710,7 @@ def trace(
     optimizer : Optimizer
         An inner optimizer, Lookahead or EMA.
     start : (n,) float array
-        Not changed.
+        Finite; not changed.
     steps : int
         At least 0.
 
@@ -769,7 +772,7 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     optimizer : Optimizer
         An inner optimizer, Lookahead or EMA.
     start : (n,) float array
-        Not changed.
+        Finite; not changed.
     gradients : (steps, n) array
         In the dtype of start; they may have been computed at any points.
 

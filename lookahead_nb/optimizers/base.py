@@ -518,7 +518,7 @@ class Optimizer:
         ----------
         params : (n,) array, float32 or float64
             C-contiguous and writeable; a NumPy array, or on a GPU any object with ``__cuda_array_interface__``. The
-            state lies on the same device.
+            state lies on the same device. The values are not checked: slow weights of NaN start as NaN.
 
         Returns
         -------

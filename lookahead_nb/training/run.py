@@ -94,6 +94,8 @@ class Run:
     def train(self, more_steps: int) -> Run:
         """Continue this run and return the longer one; this one stays as it is.
 
+        Sweeps continue their runs with ``keep_states=True``, see :func:`lookahead_nb.sweep`.
+
         History, params and state are bit-for-bit those of one run of all steps, at any phase between two syncs. The
         history has the evaluations of that run: every ``eval_every`` steps, or at the steps of ``eval_at``, and at the
         end.
@@ -306,8 +308,7 @@ def _trained(
     else:
         outcome = shorter.outcome._replace(results=setup.blank_results(1))
     if shorter is not None:
-        _, here, there = np.intersect1d(setup.eval_steps, shorter.setup.eval_steps, return_indices=True)
-        outcome.results[:, here] = shorter.outcome.results[:, there]
+        setup.take_over(outcome.results, shorter.setup, shorter.outcome.results)
     diverged_at = None if outcome.diverged_at[0] < 0 else int(outcome.diverged_at[0])
     run_ids = [setup.run_id(opt, seed, rows)]
     runs = settings_frame([opt]), slow_rows([opt]), np.array([0]), run_ids, [seed]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb import datasets, optimizers
-from lookahead_nb.checks import one_of, user_path
+from lookahead_nb.checks import flag, one_of, user_path
 from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models import landscapes
 from lookahead_nb.models.dense import MLP, LogisticRegression
@@ -38,6 +38,7 @@ TRIAL_OPERATIONS = 1e9  # floating-point work of the trial run of an estimate: a
 
 EXAMPLE = """\
 store = "build/first_sweep"           # a folder; like data.file, relative to this file
+keep_states = false                   # true: more steps, set here later, continue the runs, except where the rate falls
 
 [model]                               # kind, and the arguments of lookahead_nb.MLP, LogisticRegression or a
 kind = "MLP"                          # landscape such as Quadratic; a landscape needs no [data]
@@ -81,6 +82,8 @@ class Configuration:
         The keyword arguments in the file.
     store : pathlib.Path or None
         The folder.
+    keep_states : bool
+        As in :func:`lookahead_nb.sweep`.
     """
 
     model: Any
@@ -88,6 +91,7 @@ class Configuration:
     configs: list[optimizers.Optimizer]
     training: dict[str, Any]
     store: Path | None
+    keep_states: bool = False
 
     def run(self, **options: Any) -> Any:
         """Run the sweep.
@@ -107,8 +111,9 @@ class Configuration:
         Exception
             As :func:`lookahead_nb.sweep`.
         """
+        options |= self.training | {"store": self.store, "keep_states": self.keep_states}
         with _dotted():
-            return sweep(self.model, self.data, self.configs, **self.training, store=self.store, **options)
+            return sweep(self.model, self.data, self.configs, **options)
 
     def plan(self) -> Plan:
         """Return the plan of the sweep, checked like the sweep itself.
@@ -242,7 +247,7 @@ def read(path: str | Path, *, store: str | Path | None = None) -> Configuration:
 
 def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) -> Configuration:
     """Return the sweep that the tables of a file in a folder describe."""
-    known_keys("", tables, ("store", "model", "data", "training", "grid"))
+    known_keys("", tables, ("store", "keep_states", "model", "data", "training", "grid"))
     for name in ("model", "training"):
         table_of_keys(name, tables.get(name))
     training = _training(tables["training"])
@@ -256,6 +261,7 @@ def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) 
         _grids(tables.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
         training,
         _store(store, stored_in, folder),
+        flag("keep_states", tables.get("keep_states", False)),
     )
 
 
