@@ -31,7 +31,7 @@ inner = "AdamW"
 sync_period = 4
 
 [fast]
-runs_of = "lookahead"
+runs_of = ["lookahead"]
 weights = "fast"
 """
 

@@ -78,7 +78,7 @@ weight_decay = 0.0
 grids = 2
 
 [one_of_them]
-runs_of = "several"
+runs_of = ["several"]
 grids = 1
 
 [lookahead]
@@ -90,19 +90,28 @@ beta2 = 0.99
 schedule = "linear over the last fifth"
 length = 1.5
 
+[ema]
+optimizer = "EMA"
+inner = "AdamW"
+window = "steps/3"
+
+[all]
+runs_of = ["adamw", "several", "ema"]
+
 [fast]
-runs_of = "lookahead"
+runs_of = ["lookahead"]
 weights = "fast"
 """
 
 
 def test_optimizers_have_the_settings_of_their_entry(read):
     arms = read(ENTRIES)
-    assert [*arms] == ["adamw", "several", "one_of_them", "lookahead", "fast"]
+    assert [*arms] == ["adamw", "several", "one_of_them", "lookahead", "ema", "all", "fast"]
     assert arms["adamw"].grids[0].optimizer(0.1, 40) == lnb.AdamW(0.1)
     rule = lnb.Adam(lnb.schedules.linear(0.1, 200, decay_steps=40), beta2=0.99)
     assert arms["lookahead"].grids[0].optimizer(0.1, 200) == lnb.Lookahead(rule, sync_period=10, slow_step_size=0.5)
     assert arms["lookahead"].grids[0].optimizer(0.1, 5).sync_period == 1
+    assert arms["ema"].grids[0].optimizer(0.1, 100) == lnb.EMA(lnb.AdamW(0.1), window=33)
 
 
 def test_an_axis_has_a_grid_for_each_point_and_copies_have_other_shifts(read):
@@ -122,8 +131,9 @@ def test_an_axis_has_a_grid_for_each_point_and_copies_have_other_shifts(read):
 def test_arms_that_share_runs_have_equal_grids(read):
     arms = read(ENTRIES)
     assert arms["one_of_them"].grids == arms["several"].grids[:1]
+    assert arms["all"].grids == arms["adamw"].grids + arms["several"].grids + arms["ema"].grids
     assert (arms["fast"].grids, arms["fast"].weights, arms["fast"].length) == (arms["lookahead"].grids, "fast", 1.5)
-    assert trial_arms.runs_per_task(arms, 3) == (1 + 4 + 1) * RATES * 3
+    assert trial_arms.runs_per_task(arms, 3) == (1 + 4 + 1 + 1) * RATES * 3
 
 
 def test_steps_at_which_an_arm_is_read(read):
@@ -163,9 +173,11 @@ def test_the_committed_arms_can_be_built_for_every_length():
         ('[a]\noptimizer = "AdamW"\ngrids = 0', "a.grids must be"),
         ('[a]\noptimizer = "AdamW"\nlength = 0.0', "a.length must be"),
         ('[a]\noptimizer = "AdamW"\nlength = 1.1\nalong = true', "a.along must be false"),
-        ('[a]\nruns_of = "b"', "a.runs_of must be one of"),
-        ('[a]\noptimizer = "AdamW"\n[b]\nruns_of = "a"\nbeta1 = 0.5', "b.beta1 is not known"),
-        ('[a]\noptimizer = "AdamW"\n[b]\nruns_of = "a"\ngrids = 2', "b.grids must be"),
+        ('[a]\nruns_of = "b"', "a.runs_of must be a list"),
+        ('[a]\nruns_of = ["b"]', "a.runs_of must be one of"),
+        ('[a]\noptimizer = "AdamW"\n[b]\nruns_of = ["a"]\nbeta1 = 0.5', "b.beta1 is not known"),
+        ('[a]\noptimizer = "AdamW"\n[b]\nruns_of = ["a"]\ngrids = 2', "b.grids must be"),
+        (ENTRIES + '[b]\nruns_of = ["adamw", "lookahead"]', "b.runs_of must be arms of one length"),
         ('[a]\noptimizer = "Lookahead"\ninner = "AdamW"\nsync_period = "steps/0"', "a.sync_period must be"),
         ("a = 1", "a must be a table"),
     ],

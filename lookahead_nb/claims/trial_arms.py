@@ -22,13 +22,12 @@ from lookahead_nb.claims.inference import MULTIPLES
 from lookahead_nb.claims.population import power
 from lookahead_nb.kernels.philox import RATES as OFFSETS
 from lookahead_nb.kernels.philox import uniforms
-from lookahead_nb.optimizers import INNER_RULES, Lookahead, Optimizer
+from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Optimizer
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.provenance import committed
-from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys, toml_file
+from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, toml_file
 
 RATES, SPACING = 24, 1.35  # of a grid: almost three decades
-AROUND = {"Lookahead": Lookahead}
 SCHEDULES = ("constant", "linear", "cosine", "linear over the last fifth")
 OF_ARM = ("optimizer", "inner", "schedule", "weights", "grids", "length", "along", "runs_of")
 SHARE_OF_STEPS = re.compile(r"steps/([1-9]\d*)")
@@ -45,7 +44,7 @@ class Grid:
     rule : str
         The inner optimizer, a name in ``INNER_RULES``.
     around : str
-        "Lookahead", or "" for the inner optimizer alone.
+        "Lookahead" or "EMA", or "" for the inner optimizer alone.
     schedule : str
         One of ``SCHEDULES``.
     settings : tuple of (str, object)
@@ -86,7 +85,7 @@ class Grid:
         inner = rule(rate, **{name: value for name, value in settings.items() if name not in outer})
         if not self.around:
             return inner
-        return AROUND[self.around](inner, **{name: value for name, value in settings.items() if name in outer})
+        return WRAPPERS[self.around](inner, **{name: value for name, value in settings.items() if name in outer})
 
     def rates(self, number: int, centre: float) -> list[float]:
         """Return the learning rates for a task, ``centre * SPACING**(j - RATES/2 + u)``, j = 0, 1, ...
@@ -192,7 +191,7 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
     -----
     The keys of an arm:
 
-    - ``optimizer``: "Lookahead" with ``inner``, or an inner optimizer.
+    - ``optimizer``: "Lookahead" or "EMA" with ``inner``, or an inner optimizer.
     - their settings, except lr. A list is an axis; each point of the axes has a grid of its own. "steps/20" is a
       twentieth of the steps of the run.
     - ``grids``: the number of grids with other shifts for each point, default 1.
@@ -200,7 +199,7 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
     - ``weights``: "slow" (the default) or "fast".
     - ``length``: the steps as a multiple of those of the task, default 1.
     - ``along``: true reads its runs at the multiples ``inference.MULTIPLES`` of the steps too, up to twice the steps.
-    - ``runs_of``: the name of an arm above, whose runs it reads; ``grids`` is then the number of its grids that are
+    - ``runs_of``: the names of arms above, whose runs it reads; ``grids`` is then the number of their grids that are
       used, by default all. Only ``weights`` may stand beside them.
     """
     tables = toml_file(path or committed("data/claims/arms.toml"))
@@ -214,14 +213,17 @@ def _arm(name: str, table: dict[str, Any], arms: dict[str, TrialArm]) -> TrialAr
     weights = choice(f"{name}.weights", table.get("weights", "slow"), ("slow", "fast"))
     if "runs_of" in table:
         known_keys(f"{name}.", table, ("runs_of", "weights", "grids"))
-        other = arms[choice(f"{name}.runs_of", table["runs_of"], arms)]
+        others = [arms[choice(f"{name}.runs_of", other, arms)] for other in names(f"{name}.runs_of", table["runs_of"])]
+        if len({other.length for other in others}) > 1:
+            raise ValueError(f"{name}.runs_of must be arms of one length, got {table['runs_of']}")
+        grids = tuple(grid for other in others for grid in other.grids)
         with inside(name):
-            first = whole_number("grids", table.get("grids", len(other.grids)), 1, len(other.grids))
-        return TrialArm(name, other.grids[:first], weights, other.length)
+            first = whole_number("grids", table.get("grids", len(grids)), 1, len(grids))
+        return TrialArm(name, grids[:first], weights, others[0].length)
     around = table.get("optimizer")
-    optimizer = choice(f"{name}.optimizer", around, (*INNER_RULES, *AROUND))
-    outer = _parameters(optimizer) if optimizer in AROUND else set()
-    rule = choice(f"{name}.inner", table.get("inner"), INNER_RULES) if optimizer in AROUND else optimizer
+    optimizer = choice(f"{name}.optimizer", around, (*INNER_RULES, *WRAPPERS))
+    outer = _parameters(optimizer) if optimizer in WRAPPERS else set()
+    rule = choice(f"{name}.inner", table.get("inner"), INNER_RULES) if optimizer in WRAPPERS else optimizer
     of_rule = set(inspect.signature(INNER_RULES[rule]).parameters) - {"lr"}
     known_keys(f"{name}.", table, (*OF_ARM, *sorted(of_rule | outer)))
     with inside(name):
@@ -231,7 +233,7 @@ def _arm(name: str, table: dict[str, Any], arms: dict[str, TrialArm]) -> TrialAr
     schedule = choice(f"{name}.schedule", table.get("schedule", "constant"), SCHEDULES)
     if along and (length != 1 or schedule != "constant" or copies != 1):
         raise ValueError(f"{name}.along must be false with another length, a schedule or several grids, got true")
-    make = partial(Grid, rule=rule, around=optimizer if optimizer in AROUND else "", schedule=schedule)
+    make = partial(Grid, rule=rule, around=optimizer if optimizer in WRAPPERS else "", schedule=schedule)
     axes = {key: value if isinstance(value, list) else [value] for key, value in table.items() if key not in OF_ARM}
     grids = tuple(make(name=key, settings=settings) for key, settings in _points(name, axes, copies))
     with inside(name):
@@ -251,7 +253,7 @@ def _points(name: str, axes: dict[str, list], copies: int) -> Iterator[tuple[str
 
 
 def _parameters(around: str) -> set[str]:
-    return set(inspect.signature(AROUND[around]).parameters) - {"inner"} if around else set()
+    return set(inspect.signature(WRAPPERS[around]).parameters) - {"inner"} if around else set()
 
 
 def _of_steps(value: Any, steps: int) -> Any:
