@@ -239,7 +239,7 @@ def _momentum_sync(pull_):
         for i in range(p.shape[0]):
             before, speed, fast = line(slow, i), line(velocity, i), line(p, i)
             after, faster = pull_(before, speed, fast, step, momentum)
-            set_line(slow, i, select(due, after, before))
+            set_line(slow, i, after)  # a lane that is not due has step 0, at which it is itself
             set_line(velocity, i, select(due, faster, speed))
             set_line(p, i, select(due, after, fast))
 

@@ -530,7 +530,8 @@ def lowest_point(along, curvature, lowest):
 
 # The smallest decay that is applied to a weight, in units of eps: one rounding then changes it by 1 % at most.
 LEAST_DECAY = 64
-# What a sync does to the inner state; with momentum it keeps it.
+# What a sync does to the inner state.
+# The last two are syncs with momentum, which keep it.
 KEEP, RESET, INTERPOLATE, HEAVY_BALL, NESTEROV = 0, 1, 2, 3, 4
 # A sync with momentum -> its formula.
 MOMENTUM_PULLS = {HEAVY_BALL: heavy_ball_pull, NESTEROV: nesterov_pull}
