@@ -137,3 +137,38 @@ def test_a_step_and_a_block_of_slow_weights_exclude_each_other(rng):
     counted = at_once(steps, shows)
     assert state.t == counted
     assert params.tobytes() == run(opt, start, itertools.repeat(grad, counted))[0].tobytes()
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["and stays there", "and has left it"])
+def test_a_block_is_refused_if_another_thread_has_entered_one_since_the_weights_were_copied(stays, rng, monkeypatch):
+    opt, slow_from = OPTIMIZERS["keep"], lnb.Lookahead.slow_from
+    params, grad = rng.standard_normal((2, 50))
+    state = opt.init(params)
+    for _ in range(2):
+        opt.step(params, grad, state)
+    before, entered, leave = picture(params, state), threading.Event(), threading.Event()
+
+    def other():
+        with opt.slow_weights(params, state):
+            entered.set()
+            assert leave.wait(60)
+
+    thread = threading.Thread(target=other)
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(lnb.Lookahead, "slow_from", slow_from)
+        thread.start()
+        assert entered.wait(60)
+        if not stays:
+            leave.set()
+            thread.join()
+        return slow_from(*arguments)
+
+    monkeypatch.setattr(lnb.Lookahead, "slow_from", meanwhile)
+    refusals = (AT_ONCE, "params hold the slow weights") if stays else (AT_ONCE,)
+    assert not taken(opt.slow_weights(params, state).__enter__, refusals)
+    leave.set()
+    thread.join()
+    assert picture(params, state) == before
+    opt.step(params, grad, state)
+    assert state.t == 3

@@ -63,9 +63,8 @@ class Request:
         self._planned = plan.units
         self.store = Store.open(path, self._configuration, self._names)
         self._is_first = self.store.number == 0 and self._is_answered
-        self._bases: dict[
-            int, tuple[int, tuple[str, str]]
-        ] = {}  # by run: the steps and the id of the stored shorter one
+        # By the numbers of runs to continue: the steps, and task and id, of the stored shorter runs.
+        self._bases: dict[int, tuple[int, tuple[str, str]]] = {}
         self.todo = self._without_stored() if self._is_first else self._found()
         if keeps_states:
             self._check_kept()

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,31 @@ def test_the_step_comes_after_every_stream_and_every_stream_after_the_step():
     Event.log.clear()
     assert gpu.to_host(state.slow).tolist() == [0.5] * 9
     assert Event.log == [("synchronize", None)]
+
+
+@simulated
+@pytest.mark.parametrize("late", [False, True], ids=["before", "while it begins"])
+def test_a_state_whose_work_another_thread_queues_is_refused(late, monkeypatch):
+    opt = lnb.Lookahead(INNER["adamw"], sync_period=2)
+    start, (grad,) = problem(np.random.default_rng(0), 1, 33)
+    on_device = cuda.to_device(start)
+    params, g = Foreign(on_device), Foreign(cuda.to_device(grad))
+    state, done = opt.init(params), threading.Event()
+    before = picture(state)
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    state._marks["under way"] = thread.ident
+    with monkeypatch.context() as patch:
+        if late:  # after the look for it
+            patch.setattr(state, "_recover", lambda: None, raising=False)
+        with pytest.raises(RuntimeError, match="two threads use one state at the same time"):
+            opt.step(params, g, state)
+    done.set()
+    thread.join()
+    assert picture(state) == before
+    assert on_device.copy_to_host().tobytes() == start.tobytes()
+    opt.step(params, g, state)
+    assert state.t == 1
 
 
 @simulated

@@ -1,6 +1,7 @@
 """Steps of all kinds, runs and sweeps, interrupted at any instruction and by signals: nothing is left half done."""
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,3 +157,26 @@ def test_a_sweep_interrupted_anywhere_goes_on_to_the_same_store(tmp_path, monkey
         pd.testing.assert_frame_equal(sweep(tmp_path / str(at)), expected, check_exact=True)
         Store.open(tmp_path / str(at)).verify(remove=True)
         assert contents(tmp_path / str(at)) == contents(tmp_path / "undisturbed")
+
+
+def test_a_continued_sweep_interrupted_anywhere_goes_on_to_the_same_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(setup, "_loading", contextlib.nullcontext())  # as above
+    settings = small(None)
+    model, data, _ = (settings.pop(name) for name in ("model", "data", "opt"))
+    opts = [OPTIMIZERS[name] for name in ("adamw", "interpolate", "adaptive")]
+
+    def sweep(store, steps=12):
+        how = settings | {"steps": steps, "keep_states": True, "progress": False}
+        return lnb.sweep(model, data, opts, seeds=3, store=store, **how)
+
+    def begun(name):
+        return shutil.copytree(tmp_path / "short", tmp_path / name)
+
+    sweep(tmp_path / "short", 8)
+    expected = sweep(begun("undisturbed"))
+    for at in sampled(boundaries(lambda: sweep(begun("counted"))), 30):
+        store = begun(str(at))
+        boundaries(lambda store=store: sweep(store), at)
+        pd.testing.assert_frame_equal(sweep(store), expected, check_exact=True)
+        Store.open(store).verify(remove=True)
+        assert contents(store) == contents(tmp_path / "undisturbed")
