@@ -365,7 +365,7 @@ def test_fit_refuses_bad_arguments_of_the_estimator(kind, settings, error, sente
 
 
 CLASSES = {
-    "one class": ({}, X3, [1] * 6, "y must hold at least 2 classes, got 1 class"),
+    "one class": ({}, X3, [1] * 6, r"y must hold at least 2 classes in rows of positive weight, got 1 class: \[1\]"),
     "rows": ({}, X3, Y3[:5], "inconsistent numbers of samples"),
     "a flat X": ({}, X3[0], Y3, "Expected 2D array, got 1D array"),
     "numbers": ({}, X3, Y3 + 0.5, "Unknown label type: continuous"),
@@ -382,7 +382,9 @@ def test_fit_refuses_rows_that_cannot_be_learned(settings, X, y, sentence):
 
 PARTS = {
     "no classes": ({}, {}, "classes must list all labels at the first call of partial_fit, got None"),
-    "other labels": ({}, {"classes": [0, 1]}, "y must hold labels of classes, got .*2"),
+    "other labels": ({}, {"classes": [0, 1]}, "y must hold labels of classes, got 2"),
+    "words for numbers": ({}, {"classes": ["0", "1", "2"]}, "y must hold labels of classes, got 0"),
+    "one": ({}, {"classes": [2]}, r"y must hold at least 2 classes in rows of positive weight, got 1 class: \[2\]"),
     "early": ({"early_stopping": True}, {"classes": [0, 1, 2]}, "early_stopping must be False for partial_fit, got"),
     "balanced": (
         {"class_weight": "balanced"},
@@ -442,6 +444,24 @@ def test_a_refused_gradient_leaves_the_last_training(monkeypatch):
             train(X3, Y3)
             before = whole(model)
         assert whole(model) == before
+
+
+@BOTH
+def test_weights_without_a_finite_sum_are_refused(kind):
+    with pytest.raises(ValueError, match=r"the weights of the rows must have a finite sum, got one of 1e\+308"):
+        kind().fit(X3, Y3, [1e308] * 6)
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        kind().fit(X3, Y3, [-1, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.jit
+def test_a_loss_that_overflows_and_weights_that_do_are_a_divergence():
+    with pytest.raises(
+        FloatingPointError, match=r"epoch 1 \(a loss or a weight is not finite\): scale the columns of X"
+    ):
+        small(MLPRegressor, optimizer=lnb.SGD(0.0)).fit(X3, Y3 * 1e200)
+    with pytest.raises(FloatingPointError, match=r"epoch 1 \(a loss or a weight is not finite\)"):
+        small(MLPRegressor, optimizer=lnb.SGD(1e308), max_iter=1).fit(X3, Y3 * 1e10)
 
 
 def test_targets_beyond_float32_are_refused():

@@ -81,7 +81,10 @@ class _Rows:
         return len(self.weights)
 
     def positive(self) -> _Rows:
-        """Return the rows whose weight is above 0."""
+        """Return the rows whose weight is above 0, or refuse weights without a finite sum."""
+        with np.errstate(over="ignore"):
+            if not np.isfinite(self.weights.sum()):
+                raise ValueError(f"the weights of the rows must have a finite sum, got one of {self.weights.max()}")
         return self if self.weights.all() else self[np.flatnonzero(self.weights)]
 
 
@@ -256,12 +259,12 @@ class _Estimator(_BaseEstimator):  # type: ignore[misc] # scikit-learn ships no 
             try:
                 training.opt.step(params, grad, training.state)
             except FloatingPointError as error:
-                advice = "scale the columns of X, or lower the learning rate"
-                raise FloatingPointError(
-                    f"training diverged in epoch {training.epochs + 1} ({error}): {advice}"
-                ) from None
+                raise _diverged(training, error) from None
+        loss = math.fsum(losses) / math.fsum(weights)
+        if not (math.isfinite(loss) and np.isfinite(params).all()):
+            raise _diverged(training, "a loss or a weight is not finite")
         training.epochs += 1
-        return math.fsum(losses) / math.fsum(weights)
+        return loss
 
     def _split(self, settings: _Settings, rows: _Rows, seed: int, classes: Any = None) -> tuple[_Rows, _Rows | None]:
         """Return the rows to train on, and those held out for early stopping."""
@@ -299,6 +302,11 @@ class _Estimator(_BaseEstimator):  # type: ignore[misc] # scikit-learn ships no 
     def intercepts_(self) -> list[np.ndarray]:
         """The biases of each layer that predict, (outputs,), as copies."""
         return self._views("b")
+
+
+def _diverged(training: _Training, why: Any) -> FloatingPointError:
+    advice = "scale the columns of X, or lower the learning rate"
+    return FloatingPointError(f"training diverged in epoch {training.epochs + 1} ({why}): {advice}")
 
 
 def _dense(X: Any) -> np.ndarray:
@@ -517,14 +525,12 @@ class MLPClassifier(_ClassifierMixin, _Estimator):  # type: ignore[misc] # sciki
 
     def _numbered(self, rows: _Rows, classes: np.ndarray) -> _Rows:
         """Return rows of positive weight with numbers for labels, their weights times those of the classes."""
-        if len(classes) < 2:
-            raise ValueError(
-                f"y must hold at least 2 classes, got 1 class, {classes[0]!r}, in the rows of positive weight"
-            )
-        strange = ~np.isin(rows.y, classes)
-        if strange.any():
-            raise ValueError(f"y must hold labels of classes, got {rows.y[np.argmax(strange)]!r}")
-        y = np.searchsorted(classes, rows.y).astype(np.int64)
+        numbers_of = {label: i for i, label in enumerate(classes.tolist())}
+        if len(numbers_of) < 2:
+            raise ValueError(f"y must hold at least 2 classes in rows of positive weight, got 1 class: {[*numbers_of]}")
+        y = np.array([numbers_of.get(label, -1) for label in rows.y.tolist()], np.int64)
+        if (y < 0).any():
+            raise ValueError(f"y must hold labels of classes, got {shown(rows.y.tolist()[np.argmax(y < 0)])}")
         of_class = _class_weight.compute_class_weight(
             self.class_weight, classes=classes, y=rows.y, sample_weight=rows.weights
         )
