@@ -2,8 +2,6 @@
 
 import contextlib
 import pickle
-import subprocess
-import sys
 
 import joblib
 import numpy as np
@@ -474,17 +472,3 @@ def test_an_unknown_argument_is_refused_with_the_right_ones():
         MLPClassifier(solver="adam")
     with pytest.raises(TypeError, match=r"MLPRegressor has no argument class_weight.* its arguments are hidden_layer"):
         MLPRegressor(class_weight="balanced")
-
-
-def test_without_scikit_learn_one_sentence_names_the_extra():
-    code = "import sys; sys.modules['sklearn'] = None\nimport lookahead_nb as lnb\nlnb.adapters.sklearn"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: lookahead_nb.adapters.sklearn needs scikit-learn: install the extra sklearn, as in: "
-        'pip install ".[sklearn]" in a checkout'
-    )
-
-
-def test_an_adapter_that_does_not_exist_is_refused():
-    with pytest.raises(AttributeError, match=r"adapters has no adapter keras: there are scipy and sklearn"):
-        lnb.adapters.keras  # noqa: B018
