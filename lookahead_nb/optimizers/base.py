@@ -134,7 +134,7 @@ class State:
         The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32.
     """
 
-    _steps_ahead = STEPS_AHEAD  # of the next stretch
+    _steps_ahead: int | None = None  # the steps of the next stretch, if not STEPS_AHEAD
 
     def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
@@ -341,7 +341,7 @@ class State:
         first = ended.first + len(ended.steps)
         scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
         steps, slow_steps = list[UpcomingStep](), list[float]()
-        count, self._steps_ahead = self._steps_ahead, STEPS_AHEAD
+        count, self._steps_ahead = self._steps_ahead or STEPS_AHEAD, None
         for t, row in enumerate(scalars.stretch(count), first + 1):
             arguments: tuple | None = None
             if sync.period and t % sync.period == 0:
