@@ -20,6 +20,7 @@ from lookahead_nb.kernels.philox import minibatches
 from lookahead_nb.models import landscapes
 from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.optimizers import (
+    EMA,
     SGD,
     Adagrad,
     Adam,
@@ -37,6 +38,7 @@ from lookahead_nb.training.tasks import Task
 
 __version__ = "1.0.0"
 __all__ = [
+    "EMA",
     "MLP",
     "SGD",
     "Adagrad",

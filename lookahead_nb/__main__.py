@@ -32,7 +32,8 @@ from lookahead_nb.training.workers import LostWorkerError, WorkerPool, dask_exec
 SWEEP_HELP = f"""\
 Train all runs that a TOML file describes. Finished runs are written to the store. After Ctrl-C, a crash or a power
 cut, run the same command again: it continues from there. Add seeds or optimizers to the file later, and only their
-runs are trained. Every run is bit-for-bit identical wherever it is trained.
+runs are trained. With keep_states, more steps continue the stored runs. Every run is bit-for-bit identical wherever it
+is trained.
 
 An example of a file with all tables (a missing key has the default of the Python function):
 
@@ -164,7 +165,7 @@ def _sweep(options: argparse.Namespace) -> int:
     with _noted():
         if options.dry_run:
             plan = config.plan()
-            stored = _stored(plan, config.store)
+            stored = _stored(plan, config.store, keeps_states=config.keep_states)
             print("\n".join([*_estimate(plan, options), *stored]))
             return 0
         if config.store is None:
@@ -189,11 +190,13 @@ def _executor(options: argparse.Namespace) -> AbstractContextManager[Any]:
     return nullcontext() if options.workers is None else WorkerPool(options.workers)
 
 
-def _stored(plan: Plan, path: Path | None) -> Iterator[str]:
+def _stored(plan: Plan, path: Path | None, *, keeps_states: bool) -> Iterator[str]:
     """Yield a line about the runs that the store already holds, if there is one."""
     if path is not None and (path / MANIFEST).is_file():
-        done = Request(plan, path).done
-        yield f"stored  {done:,} of the {plan.size:,} runs are in {path}; only the others are trained"
+        request = Request(plan, path, keeps_states=keeps_states)
+        yield f"stored  {request.done:,} of the {plan.size:,} runs are in {path}; only the others are trained"
+        if request.continued:
+            yield f"        {request.continued:,} of them from the ends of shorter runs"
 
 
 def _estimate(plan: Plan, options: argparse.Namespace) -> Iterator[str]:

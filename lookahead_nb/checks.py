@@ -51,7 +51,7 @@ OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "labels": (("y",), ("label",)),
 }
 OF_OPTIMIZERS = {"lr", "sync_period", "slow_step_size", "retention", "inner_state", "pull_back", "beta1", "beta2"}
-OF_OPTIMIZERS |= {"eps", "weight_decay", "momentum", "nesterov"}
+OF_OPTIMIZERS |= {"eps", "weight_decay", "momentum", "nesterov", "decay", "window", "outer_momentum", "outer_nesterov"}
 
 # The error state of NumPy unless a program changes it.
 DEFAULT_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}

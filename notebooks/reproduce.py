@@ -87,11 +87,12 @@ INEXACT = {
     "faq_8_3_overtaking": ("exact", "predicted"),
     "noise_floor_epoch": ("predicted", "measured"),
     "noise_floor_floors": ("predicted", "measured", "error", "ratio", "independent"),
+    "population_screening": ("chance", "best", "gain"),
     "response_surface": ("lr",),  # spread over a range by NumPy's power; float32 training takes the same bits of it
     "response_surface_fashion": ("lr",),
     "response_surface_teacher": ("lr",),
     "verdicts": ("size", "low", "high", "p"),
-    "your_own_question": ("size", "low", "high", "p"),
+    "your_own_question": ("size", "low", "high", "p", "lr"),
 }
 INEXACT_OF_CLAIMS = (  # in the tables of the claims: tuned rates, metrics with a logarithm, metrics that need no run
     "lr", "steps_to_threshold", "test_at_train", "rate_out_of_deeper", "rate_out_of_shallower", "long_run_shallower",

@@ -86,12 +86,15 @@ def test_unknown_setting_is_refused():
     [
         *(({"sync_period": value}, ValueError) for value in (0, -1)),
         *(({"sync_period": value}, TypeError) for value in (2.5, 5.0, True, NAN, INF, "5", None, np.True_)),
-        *(({"slow_step_size": value}, ValueError) for value in (-0.1, 1.5, NAN, INF, -INF)),
+        *(({"slow_step_size": value}, ValueError) for value in (-0.1, 2.1, NAN, INF, -INF)),
         *(({"slow_step_size": value}, TypeError) for value in (True, "0.5", 1j, {0.5, 0.1})),
-        *(({"retention": value}, ValueError) for value in (-0.1, 1.5, NAN, INF)),
+        *(({"retention": value}, ValueError) for value in (-1.1, 1.5, NAN, INF)),
         *(({"retention": value}, TypeError) for value in (True, "0.5")),
         *(({"inner_state": value}, ValueError) for value in ("pullback", "", None, True, 0, np.array(["keep"]))),
         *(({"pull_back": value}, TypeError) for value in (None, 1, "yes")),
+        *(({"outer_momentum": value}, ValueError) for value in (-0.1, 1.0, NAN, INF)),
+        *(({"outer_momentum": value}, TypeError) for value in (True, "0.5", [0.5])),
+        *(({"outer_nesterov": value}, TypeError) for value in (None, 1, "yes")),
     ],
     ids=repr,
 )
@@ -101,11 +104,17 @@ def test_settings_of_lookahead(settings, error):
 
 
 def test_each_of_several_slow_steps_must_be_one():
-    for value in (NAN, 1.5, -0.1):
+    for value in (NAN, 2.1, -0.1):
         refused(ValueError, ["slow_step_size[1]", value], lnb.Lookahead, lnb.AdamW(), slow_step_size=[0.5, value])
     for value in ("adaptive", True, [0.5]):
         refused(TypeError, ["slow_step_size[1]", value], lnb.Lookahead, lnb.AdamW(), slow_step_size=[0.5, value])
     refused(ValueError, ["slow_step_size", "none"], lnb.Lookahead, lnb.AdamW(), slow_step_size=[])
+
+
+@pytest.mark.parametrize("step", [1.01, 2, (0.5, 1.5)])
+def test_an_interpolated_state_is_never_extrapolated(step):
+    words = ["slow_step_size must be at most 1 for inner_state 'interpolate'", repr(step)]
+    refused(ValueError, words, lnb.Lookahead, lnb.AdamW(), slow_step_size=step, inner_state="interpolate")
 
 
 def test_adaptive_needs_adamw_its_state_and_the_pull_back():
@@ -116,6 +125,22 @@ def test_adaptive_needs_adamw_its_state_and_the_pull_back():
     refused(ValueError, ["retention"], lnb.Lookahead, lnb.AdamW(), retention=0.5, **how)
     for lowest in (0.0, -1.0, 1.5, NAN):
         refused(ValueError, ["lowest", repr(lowest)], lnb.Adaptive, lowest)
+
+
+def test_outer_momentum_needs_given_steps_the_pull_back_and_the_kept_state():
+    how = {"outer_momentum": 0.9}
+    refused(
+        ValueError,
+        ["slow_step_size must be given", "Adaptive"],
+        lnb.Lookahead,
+        lnb.AdamW(),
+        slow_step_size="adaptive",
+        **how,
+    )
+    refused(ValueError, ["pull_back must be True", "False"], lnb.Lookahead, lnb.AdamW(), pull_back=False, **how)
+    for mode in ("reset", "interpolate"):
+        refused(ValueError, ["inner_state must be 'keep'", mode], lnb.Lookahead, lnb.AdamW(), inner_state=mode, **how)
+    refused(ValueError, ["outer_nesterov", "outer_momentum 0.0"], lnb.Lookahead, lnb.AdamW(), outer_nesterov=True)
 
 
 def test_both_conventions_at_once_are_refused():

@@ -89,3 +89,39 @@ def test_ctrl_c_while_pandas_is_imported_leaves_it_whole():
         [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=300, check=False
     )
     assert (ended.stdout, ended.stderr) == ("interrupted\n2\n", "")
+
+
+INTERRUPTED_IMPORT = """
+import importlib, os, signal, sys
+import lookahead_nb
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {inside!r}:
+            sys.meta_path.remove(self)  # Ctrl-C comes once
+            os.kill(os.getpid(), signal.SIGINT)
+
+assert {inside!r} not in sys.modules
+sys.meta_path.insert(0, Interrupt())
+try:
+    importlib.import_module({module!r})
+except KeyboardInterrupt:
+    print({inside!r} in sys.modules)
+importlib.import_module({module!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "inside"),
+    [
+        ("lookahead_nb.claims", "pandas.core.frame"),
+        ("lookahead_nb.claims.inference", "scipy.special._orthogonal"),
+        ("lookahead_nb.theory.predictions", "pandas.core.frame"),
+        ("lookahead_nb.figures.catalogue", "matplotlib.axes._axes"),
+    ],
+)
+def test_ctrl_c_while_a_package_imports_pandas_comes_after_it(module, inside):
+    """Inside the C code of pandas it would be lost, or leave half of it."""
+    code = INTERRUPTED_IMPORT.format(module=module, inside=inside)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert (ended.stdout, ended.stderr) == ("True\n", "")

@@ -60,6 +60,8 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         'optimizer = "RMSprop"\nschedule = { kind = "linear", steps = 15 }',
         'optimizer = "Adagrad"\nschedule = { kind = "constant", warmup = 5 }\nlr = 0.5',
         'optimizer = "Lookahead"\ninner = "AdamW"\nslow_step_size = ["adaptive", 0.5, [0.5, 0.3]]',
+        'optimizer = "Lookahead"\ninner = "SGD"\nouter_momentum = [0.0, 0.9]\nouter_nesterov = false',
+        'optimizer = "EMA"\ninner = "AdamW"\nwindow = [10, 50.5]\nlr = 0.1',
         'optimizer = "ScheduleFreeAdamW"\nschedule = { kind = "constant", warmup = 5 }\nbeta1 = 0.95',
     ]
     found = read(tmp_path, grid=grids).configs
@@ -71,6 +73,8 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         lnb.RMSprop(lr=lnb.schedules.linear(1e-2, 15)),
         lnb.Adagrad(lr=lnb.schedules.constant(0.5, warmup=5)),
         *(lnb.Lookahead(lnb.AdamW(), slow_step_size=step) for step in ("adaptive", 0.5, (0.5, 0.3))),
+        *(lnb.Lookahead(lnb.SGD(), outer_momentum=momentum) for momentum in (0.0, 0.9)),
+        *(lnb.EMA(lnb.AdamW(0.1), window=window) for window in (10, 50.5)),
         lnb.ScheduleFreeAdamW(lr=lnb.schedules.constant(2.5e-3, warmup=5), beta1=0.95),
     ]
 
@@ -78,6 +82,9 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
 def test_a_schedule_falls_until_the_last_step(tmp_path):
     found = read(tmp_path, grid='optimizer = "AdamW"\nschedule = { kind = "cosine" }').configs
     assert found == [lnb.AdamW(lr=lnb.schedules.cosine(1e-3, 20))]
+    found = read(tmp_path, grid='optimizer = "AdamW"\nschedule = { kind = "linear", decay_steps = 4 }').configs
+    assert found == [lnb.AdamW(lr=lnb.schedules.linear(1e-3, 20, decay_steps=4))]
+    assert found[0].settings()["decay_steps"] == 4
 
 
 def test_a_landscape_comes_without_data(tmp_path):
@@ -118,7 +125,10 @@ def test_a_store_may_be_named_in_its_place(tmp_path):
 CASES = [
     ({"grid": 'optimizer = "Lookahead"\ninner = "SGD"\nk = 5'}, "grid[0].k is not known (did you mean sync_period?)"),
     ({"grid": 'optimizer = "AdamW"\nbetas = 0.5'}, "grid[0].betas is not known (did you mean beta1 and beta2?)"),
-    ({"head": 'stor = "x"'}, "stor is not known (did you mean store?); allowed: store, model, data, training, grid"),
+    (
+        {"head": 'stor = "x"'},
+        "stor is not known (did you mean store?); allowed: store, keep_states, model, data, training, grid",
+    ),
     ({"head": "store = 3"}, "store must be the path of a folder, got 3"),
     ({"head": "store = "}, "must be a TOML file: Invalid value (at line 1, column 9)"),
     ({"model": []}, "model must be a table, got nothing"),

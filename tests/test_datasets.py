@@ -624,3 +624,53 @@ def test_a_named_set_travels_by_its_name_and_any_other_whole():
         copied = pickle.loads(pickle.dumps(other))
         assert copied.fingerprint == other.fingerprint
         assert not copied.X_train.flags.writeable
+
+
+# ----------------------------------------------------------------------------------------------------------- chunks
+
+
+def test_chunks_share_no_row_and_cover_the_whole_set():
+    chunks = [lnb.datasets.chunk("digits", i, 400) for i in range(4)]
+    rows = [np.concatenate([c.rows_train, c.rows_validation, c.rows_test]) for c in chunks]
+    assert len({*np.concatenate(rows).tolist()}) == 1600
+    assert [len(each) for each in rows] == [400] * 4
+    sizes = [(len(c.y_train), len(c.y_validation), len(c.y_test)) for c in chunks]
+    assert all(abs(a - 240) < 10 and abs(b - 80) < 10 and abs(c - 80) < 10 for a, b, c in sizes)
+
+
+def test_a_chunk_is_scaled_by_its_own_training_part_and_numbers_the_rows_of_the_set():
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    chunk = lnb.datasets.chunk("digits", 2, 300, split_seed=3)
+    assert chunk.n_classes == 10
+    assert not chunk.official_test
+    for part in ("train", "validation", "test"):
+        rows = getattr(chunk, f"rows_{part}")
+        np.testing.assert_array_equal(getattr(chunk, f"y_{part}"), y[rows])
+        np.testing.assert_array_equal(getattr(chunk, f"X_{part}"), chunk.scaling(X[rows]))
+    np.testing.assert_allclose(chunk.X_train.mean(axis=0, dtype=np.float64), 0, atol=1e-6)
+
+
+def test_a_chunk_depends_on_its_number_and_its_split_seed():
+    first, again, other = (lnb.datasets.chunk("digits", 1, 300, seed) for seed in (0, 0, 1))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert {*np.r_[first.rows_train, first.rows_test, first.rows_validation]} == {
+        *np.r_[other.rows_train, other.rows_test, other.rows_validation]
+    }
+    assert pickle.loads(pickle.dumps(first)).fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("digits", 17, 100), r"i must be a whole number from 0 to 16, got 17"),
+        (("digits", 0, 4), r"rows must be a whole number from 5 to 1797, got 4"),
+        (("digits", 0, 1798), r"rows must be"),
+        (("digit", 0, 10), r"name must be one of"),
+        (("digits", 0, 10, -1), r"split_seed must be"),
+    ],
+)
+def test_a_chunk_that_does_not_exist_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        lnb.datasets.chunk(*arguments)

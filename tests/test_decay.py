@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lookahead_nb as lnb
-from lookahead_nb.kernels.formulas import decay_lump
+from lookahead_nb.kernels.formulas import KEEP, MOMENTUM_PULLS, decay_lump
 from lookahead_nb.optimizers import STEPS_AHEAD, StepScalars, base, coefficients, step_table
 from tests.support import reference
 from tests.support.cases import picture, run
@@ -34,6 +34,11 @@ LOOKAHEADS = {
     "in turn": {"sync_period": 5, "slow_step_size": (0.125, 0.875)},
     "averages": {"sync_period": 5, "pull_back": False},
     "all the way": {"sync_period": 3, "slow_step_size": 1.0},
+    "beyond": {"sync_period": 5, "slow_step_size": 1.5},
+    "as far again": {"sync_period": 3, "slow_step_size": 2.0},
+    "beyond in turn": {"sync_period": 4, "slow_step_size": (0.25, 1.75)},
+    "momentum": {"sync_period": 5, "outer_momentum": 0.5},
+    "nesterov": {"sync_period": 4, "slow_step_size": (0.7, 0.1), "outer_momentum": 0.8, "outer_nesterov": True},
 }
 
 
@@ -97,11 +102,12 @@ def test_decay_of_a_schedule_is_applied_in_full(kind):
 def test_decay_inside_lookahead_is_applied_in_full(how, decay):
     opt, steps = lnb.Lookahead(lnb.AdamW(lr=1e-4, weight_decay=decay / 1e-4), **LOOKAHEADS[how]), 35 * 2400
     params, state = without_gradient(opt, steps)
-    k, sizes = opt.sync_period, np.atleast_1d(opt.slow_step_size)
-    fast = slow = 1.0
+    k, sizes, momentum = opt.sync_period, np.atleast_1d(opt.slow_step_size), opt.outer_momentum
+    fast, slow, velocity = 1.0, 1.0, 0.0
     for n in range(steps // k):
         fast *= (1 - decay) ** k
-        slow += sizes[n % len(sizes)] * (fast - slow)
+        velocity, d = momentum * velocity + fast - slow, fast - slow
+        slow += sizes[n % len(sizes)] * (momentum * velocity + d if opt.outer_nesterov else velocity)
         fast = slow if opt.pull_back else fast
     bound = RTOL_FLOAT32 + SHARE_OF_SYNCS * (1 - slow)
     assert relative_error(params, fast) <= bound
@@ -170,7 +176,12 @@ def test_lumps_inside_lookahead_follow_the_reference(how):
     opt = lnb.Lookahead(lnb.AdamW(lr=1e-3, weight_decay=1.3e-3), **LOOKAHEADS[how])
     applied, pending, synced = zip(
         *reference.decay_in_lumps(
-            np.full(300, 1.3e-6), 2.0**-17, opt.sync_period if opt.pull_back else 0, opt.slow_step_size
+            np.full(300, 1.3e-6),
+            2.0**-17,
+            opt.sync_period if opt.pull_back else 0,
+            opt.slow_step_size,
+            opt.outer_momentum,
+            opt.outer_nesterov,
         ),
         strict=True,
     )
@@ -178,18 +189,20 @@ def test_lumps_inside_lookahead_follow_the_reference(how):
     scalars = StepScalars(opt, np.float32)
     scalars.stretch(300)
     carried = [scalars.carried_after(t) for t in range(1, 301)]
-    assert [c.pending_decay for c in carried] == pytest.approx(pending, rel=RTOL_MIXED, abs=1e-15)
-    assert [c.synced_pending_decay for c in carried] == pytest.approx(synced, rel=RTOL_MIXED, abs=1e-15)
+    atol = RTOL_MIXED * 2.0**-17 if opt.sync.extrapolates else 1e-15  # what is pending then passes through 0
+    assert [c.pending_decay for c in carried] == pytest.approx(pending, rel=RTOL_MIXED, abs=atol)
+    assert [c.synced_pending_decay for c in carried] == pytest.approx(synced, rel=RTOL_MIXED, abs=atol)
 
 
 @given(
     decays=st.lists(st.floats(0, 2.0**-16), max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=4),
     sync_period=st.integers(1, 7),
-    slow_steps=st.lists(st.floats(0, 1), min_size=1, max_size=3),
+    slow_steps=st.lists(st.floats(0, 2), min_size=1, max_size=3),
+    mode=st.sampled_from([KEEP, *MOMENTUM_PULLS]),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_decay_is_lost_or_applied_twice(decays, cuts, sync_period, slow_steps):
+def test_no_decay_is_lost_or_applied_twice(decays, cuts, sync_period, slow_steps, mode):
     pending, left = 0.0, 1.0
     for decay in decays:
         lump, pending = decay_lump(pending, decay, 2.0**-17)
@@ -199,12 +212,13 @@ def test_no_decay_is_lost_or_applied_twice(decays, cuts, sync_period, slow_steps
         left *= 1 - lump
     assert left * (1 - pending) == pytest.approx(np.prod(1 - np.array(decays)), rel=1e-14)
     # The same decays in any stretches, inside Lookahead too.
-    least, pairs, edges = 2.0**-17, np.array([(s, 1 - s) for s in slow_steps]), sorted({0, len(decays), *cuts})
+    pairs = np.array([(s, 0.5 if mode in MOMENTUM_PULLS else 1 - s) for s in slow_steps])
+    least, edges, how = 2.0**-17, sorted({0, len(decays), *cuts}), (sync_period, pairs, mode)
     edges = [edge for edge in edges if edge <= len(decays)]
-    whole, after = coefficients.decay_lumps(np.array(decays), 1.0, least, 0, sync_period, pairs, (0.0, 0.0))
-    carried, pieces = (0.0, 0.0), [np.empty(0)]
+    whole, after = coefficients.decay_lumps(np.array(decays), 1.0, least, 0, *how, (0.0, 0.0, 0.0))
+    carried, pieces = (0.0, 0.0, 0.0), [np.empty(0)]
     for low, high in pairwise(edges):
-        piece, then = coefficients.decay_lumps(np.array(decays[low:high]), 1.0, least, low, sync_period, pairs, carried)
+        piece, then = coefficients.decay_lumps(np.array(decays[low:high]), 1.0, least, low, *how, carried)
         pieces.append(piece)
         carried = tuple(then[:, -1])
     assert np.concatenate(pieces).tobytes() == whole.tobytes()
@@ -248,7 +262,28 @@ def test_resume_is_exact_between_lumps(opt, rng, monkeypatch):
                 opt.step(params, g, other)
             assert params.tobytes() == expected.tobytes()
             assert picture(other) == picture(end)
-    assert end.pending_decay > 0
+    assert end.pending_decay != 0
+
+
+def test_what_waits_beyond_a_lump_is_not_applied_at_a_rate_of_zero():
+    # 2 steps of 0.9 lumps: one is applied, 0.8 wait; the sync doubles that, and the rate of step 3 is 0
+    schedule = lnb.schedules.linear(3 * 0.9 * 2.0**-17, 3)
+    opt = lnb.Lookahead(lnb.AdamW(lr=schedule, weight_decay=1.0), sync_period=2, slow_step_size=2)
+    params, state = without_gradient(opt, 5)
+    assert np.isfinite(params).all()
+    assert state.pending_decay == state.carried.synced_pending_decay > 2.0**-17
+    assert np.isfinite(decays_of(opt, 50)).all()
+    other = opt.restore(state.to_arrays())
+    assert other.carried == state.carried
+
+
+def test_a_lump_is_extrapolated_and_made_up_for():
+    opt = lnb.Lookahead(lnb.AdamW(lr=1e-3, weight_decay=1e-3), sync_period=11, slow_step_size=2)
+    scalars = StepScalars(opt, np.float32)
+    scalars.stretch(20_000)
+    lumps = np.array([scalars.carried_after(t).pending_decay for t in range(20_001)]) / 2.0**-17
+    assert -2 < lumps.min() < -1
+    assert 2 < lumps.max() < 3
 
 
 def test_checkpoint_of_version_1_0_0_has_nothing_pending():

@@ -39,7 +39,7 @@ REFERS = re.compile(r"\bsee :(?:meth|func|class|attr):")  # to another docstring
 
 # The names that users need most; each has an example in the reference.
 MOST_USED = {
-    "optimizers": ["AdamW", "Adam", "SGD", "Lookahead", "ScheduleFreeAdamW"],
+    "optimizers": ["AdamW", "Adam", "SGD", "Lookahead", "EMA", "ScheduleFreeAdamW"],
     "optimizers.schedules": ["constant", "cosine"],
     "models": ["MLP", "LogisticRegression"],
     "models.landscapes": ["Quadratic", "DoubleWell"],

@@ -28,6 +28,8 @@ OTHERS = [
     lnb.Lookahead(INNER, slow_step_size="adaptive"),
     lnb.Lookahead(INNER, slow_step_size=(0.3, 0.9), inner_state="interpolate"),
     lnb.ScheduleFreeAdamW(lnb.schedules.constant(0.02, warmup=3)),
+    lnb.EMA(INNER, window=5),
+    lnb.Lookahead(INNER, outer_momentum=0.5),
     lnb.SGD(1e30),  # diverges
 ]
 
@@ -78,8 +80,8 @@ REQUESTS = {
     "other seeds": (SMALL, [5, 3], 6),
     "seeds in another order": (SMALL, [2, 0, 7, 1], 3),
     "one more value": ([*lnb.grid(LOOKAHEAD, lr=[0.01, 0.015, 0.02]), INNER], 3, 3),
-    "other settings": ([*OTHERS, *SMALL[::-1]], 3, 15),
-    "only others": (OTHERS, 3, 15),
+    "other settings": ([*OTHERS, *SMALL[::-1]], 3, 3 * len(OTHERS)),
+    "only others": (OTHERS, 3, 3 * len(OTHERS)),
     "both": ([SMALL[1], OTHERS[0], SMALL[0]], [4, 1], 4),
     "the same": (SMALL, 3, 0),
     "another order": (SMALL[::-1], [2, 0, 1], 0),

@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from lookahead_nb.datasets.features import log_mel, mel_filters, tf_idf, token_counts
+from lookahead_nb.datasets.scaling import TextScaling
 
 
 def murmur(text):
@@ -104,3 +105,24 @@ def test_level_by_hand():
     click[200] = 2**14  # half the range, where the window is 1: a flat spectrum of power 1/4
     level = 10 * np.log10(mel_filters(20, 400, 8000).sum(axis=1) / 4 + 1e-10)
     np.testing.assert_allclose(log_mel(click, 8000, frames=1), level - level.mean(), atol=0.0006)
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "sentence"),
+    [
+        ("free prize", TypeError, "X must be a list of texts, got 'free prize'"),
+        (7, TypeError, "X must be a list of texts, got 7"),
+        (["free prize", 7], TypeError, r"X must be a list of texts, got 7 at row 1 \(counted from 0\)"),
+        ([], ValueError, "X must hold at least one text, got none"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(texts, error, sentence):
+    scaling = TextScaling(4, np.zeros(4), np.zeros(4), np.ones(4))
+    with pytest.raises(error, match=sentence):
+        scaling(texts)
+
+
+def test_texts_are_counted_and_scaled():
+    pytest.importorskip("sklearn")
+    scaling = TextScaling(4, np.zeros(4), np.full(4, 0.5), np.full(4, 2.0))
+    assert scaling(["free prize"]).tolist() == [((counted("free prize", 4) - 0.5) / 2).tolist()]

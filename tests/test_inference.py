@@ -10,6 +10,7 @@ from scipy import optimize, stats
 
 from lookahead_nb.claims import inference, modality
 from lookahead_nb.claims.inference import Estimate
+from lookahead_nb.claims.statistics import clopper_pearson
 
 pytestmark = pytest.mark.no_kernel
 
@@ -95,21 +96,9 @@ def test_noise_moves_the_raw_share_towards_a_half_and_not_the_printed_one(rng):
 # -------------------------------------------------------------------------------------------------------- direction
 
 
-@pytest.mark.parametrize(("count", "n"), [(0, 7), (3, 7), (7, 7), (180, 200)])
-def test_clopper_pearson_is_that_of_binomtest(count, n):
-    exact = stats.binomtest(count, n).proportion_ci(0.9)
-    np.testing.assert_allclose(inference.clopper_pearson(count, n, 0.9), exact, rtol=1e-9)
-
-
-def test_clopper_pearson_of_many_and_of_half_a_count():
-    low, high = inference.clopper_pearson([0, 2.5, 10], 10)
-    np.testing.assert_allclose(low, [0, stats.beta.ppf(0.025, 2.5, 8.5), stats.beta.ppf(0.025, 10, 1)], rtol=1e-9)
-    np.testing.assert_allclose(high, [stats.beta.ppf(0.975, 1, 10), stats.beta.ppf(0.975, 3.5, 7.5), 1], rtol=1e-9)
-
-
 def test_a_tie_is_half_a_task():
     benefits = np.array([[1.0, 2.0], [1.0, -1.0], [-3.0, 1.0], [0.0, 4.0]])
-    assert inference.direction(benefits) == Estimate(2.5 / 4, *inference.clopper_pearson(2.5, 4))
+    assert inference.direction(benefits) == Estimate(2.5 / 4, *clopper_pearson(2.5, 4))
 
 
 def test_benjamini_hochberg_is_that_of_scipy(rng):
@@ -320,7 +309,6 @@ def test_rows_that_a_verdict_depends_on():
         (lambda: inference.direction([[1.0, np.nan], [1, 2]]), r"benefits\[0, 1\] must be a finite number"),
         (lambda: inference.mean_benefit(BY_HAND, 1), r"level must be a finite number in \(0, 1\), got 1"),
         (lambda: inference.share_better(BY_HAND, draws=10), "draws must be a whole number of at least 100, got 10"),
-        (lambda: inference.clopper_pearson([1, 5], [6, 4]), "count must be at most n, got 5"),
         (lambda: inference.benjamini_hochberg([]), r"p_values must be one or more in a row, got shape \(0,\)"),
         (lambda: inference.stratified(BY_HAND, [1], {1: 1}), "strata must have one for each of the 2 tasks, got shape"),
         (lambda: inference.stratified(BY_HAND, [1, 2], {1: 1, 2: 1}), "with 2 tasks or more, got {1: 1, 2: 1}"),

@@ -62,6 +62,11 @@ def test_sync_does_what_it_says(pull_back, mode, width):
     size, rest, _, _ = how(width)
     b.sync(kernels, size, rest, pull_back, mode)
     slow = [formulas.pull(s, f, size, rest) for s, f in zip(before.slow, before.p, strict=True)]
+    if mode in formulas.MOMENTUM_PULLS:
+        moved = zip(before.slow, before.a1, before.p, strict=True)
+        slow, velocity = zip(*(formulas.MOMENTUM_PULLS[mode](*each, size, rest) for each in moved), strict=True)
+        slow = list(slow)
+        assert b.a1.tolist() == list(velocity)
     assert b.slow.tolist() == slow
     assert b.p.tolist() == (slow if pull_back else before.p.tolist())
     if mode == INTERPOLATE:
@@ -77,6 +82,15 @@ def test_pull_at_the_ends_is_a_choice_not_a_sum(size, rest, width):
     for slow, fast in itertools.product(odd, odd):
         pulled = formulas.pull(slow, fast, width(size), width(rest))
         assert pulled.tobytes() == (fast if size else slow).tobytes()
+
+
+@pytest.mark.parametrize("mode", formulas.MOMENTUM_PULLS)
+def test_pull_with_momentum_at_step_0_is_a_choice_not_a_sum(mode, width):
+    odd = np.array([-0.0, 0.0, np.inf, -np.inf, np.nan, 1.5], width)
+    with np.errstate(invalid="ignore"):
+        for slow, fast, velocity in itertools.product(odd, odd, odd):
+            pulled, _ = formulas.MOMENTUM_PULLS[mode](slow, velocity, fast, width(0), width(0.5))
+            assert pulled.tobytes() == slow.tobytes()
 
 
 # ------------------------------------------------------------------------------------------------------- threads
@@ -137,22 +151,22 @@ def _on_threads(count, work):
         numba.set_num_threads(before)
 
 
-def _both_passes(rule, n, width):
-    b = Buffers(rule, n, width, INTERPOLATE)
+def _both_passes(rule, n, width, mode):
+    b = Buffers(rule, n, width, mode)
     b.step(kernels, rule)
-    b.step_and_sync(kernels, rule, *how(width, True, INTERPOLATE))
+    b.step_and_sync(kernels, rule, *how(width, True, mode))
     assert b.guards_are_intact()
     return b.everything()
 
 
-def _assert_threads_change_no_bit(rule, sizes, width, monkeypatch):
+def _assert_threads_change_no_bit(rule, sizes, width, monkeypatch, mode=INTERPOLATE):
     threads = sorted({1, min(2, numba.config.NUMBA_NUM_THREADS)})
     for n in sizes:
         monkeypatch.setattr(kernels, "PARALLEL_FROM", n + 1)
-        serial = _both_passes(rule, n, width)
+        serial = _both_passes(rule, n, width, mode)
         monkeypatch.setattr(kernels, "PARALLEL_FROM", n)
         for count in threads:
-            assert _on_threads(count, lambda n=n: _both_passes(rule, n, width)) == serial
+            assert _on_threads(count, lambda n=n: _both_passes(rule, n, width, mode)) == serial
 
 
 @pytest.mark.jit
@@ -165,6 +179,12 @@ def test_r1_same_bits_for_any_number_of_threads_float32(rule, monkeypatch):
 @pytest.mark.parametrize("rule", ["sgd_momentum", "adamw"])
 def test_r1_same_bits_for_any_number_of_threads_float64(rule, monkeypatch):
     _assert_threads_change_no_bit(rule, [*CHUNK_SIZES, PARALLEL_SIZE], np.float64, monkeypatch)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("mode", formulas.MOMENTUM_PULLS)
+def test_r1_same_bits_for_any_number_of_threads_with_momentum(mode, monkeypatch):
+    _assert_threads_change_no_bit("adamw", [*CHUNK_SIZES, PARALLEL_SIZE], np.float32, monkeypatch, mode)
 
 
 @pytest.mark.skipif(not NO_JIT, reason="a compiled loop has its chunk size built in")
@@ -284,8 +304,10 @@ def test_no_new_specialisation_after_compiling(rule, width):
 def _float32_loop(kind, rule):
     plain, fused, sync = kernels.signatures(np.float32)
     if kind == "sync":
-        return kernels._sync, sync
+        return kernels._sync if rule is None else kernels._momentum_sync(formulas.MOMENTUM_PULLS[rule]), sync
     formula, slots = formulas.RULES[rule]
+    if kind in formulas.MOMENTUM_PULLS:
+        return kernels._fused_momentum(formula, len(slots), formulas.MOMENTUM_PULLS[kind]), fused
     return (
         (kernels._plain(formula, len(slots)), plain)
         if kind == "plain"
@@ -304,7 +326,14 @@ def _widenings(fresh):
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize(("kind", "rule"), [*itertools.product(("plain", "fused"), RULES), ("sync", None)])
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        *itertools.product(("plain", "fused", formulas.HEAVY_BALL), RULES),
+        (formulas.NESTEROV, "adamw"),
+        *itertools.product(["sync"], (None, *formulas.MOMENTUM_PULLS)),
+    ],
+)
 def test_float32_loop_never_widens_and_uses_packed_instructions(kind, rule):
     fresh = _compiled_fresh(*_float32_loop(kind, rule))
     assert _widenings(fresh) == []

@@ -11,7 +11,7 @@ import lookahead_nb as lnb
 from lookahead_nb import theory
 from lookahead_nb.kernels import philox
 from lookahead_nb.kernels.compiler import fma
-from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock, trace
+from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Quadratic, Rosenbrock, replay, trace
 from lookahead_nb.training import engine_cpu, weights_at
 
 STEP = 6e-6  # cube root of eps, where cutting off and rounding errors of a central difference meet
@@ -612,7 +612,8 @@ BAD = {
     "weights of a seed": (lambda: weights_at(DoubleWell(), [SGD], [1], seed=-1), ValueError, "seed must .*got -1"),
     "start of whole numbers": (lambda: trace(Rosenbrock(), SGD, [1, 2], 1), TypeError, "start must be .*int64"),
     "start 2-D": (lambda: trace(Rosenbrock(), SGD, [[1.0, 2.0]], 1), ValueError, "start must be 1-D"),
-    "start NaN": (lambda: trace(Rosenbrock(), SGD, [np.nan, 1.0], 1), FloatingPointError, r"grad\[0\] = nan"),
+    "start NaN": (lambda: trace(Rosenbrock(), SGD, [np.nan, 1.0], 1), ValueError, r"start\[0\] must be .* nan"),
+    "start of a replay inf": (lambda: replay(SGD, [1.0, np.inf], []), ValueError, r"start\[1\] must be .* inf"),
     "slow_step_size 0": (
         lambda: trace(Rosenbrock(), lnb.Lookahead(SGD, slow_step_size=0), START, 1),
         ValueError,

@@ -50,6 +50,9 @@ FUNCTIONS = {
     "where more": lambda a, b, c: select(a > b, c, a),
     "where not less": lambda a, b, c: select(a >= b, c, a),
     "pull": lambda a, b, c: formulas.pull(a, b, abs(c), like(c, 1) - abs(c)),
+    "heavy ball": lambda a, b, c: formulas.heavy_ball_pull(a, b, c, like(c, 0.5), like(c, 0.9))[0],
+    "velocity": lambda a, b, c: formulas.heavy_ball_pull(a, b, c, like(c, 0.5), like(c, 0.9))[1],
+    "nesterov": lambda a, b, c: formulas.nesterov_pull(a, b, c, abs(c), like(c, 0.9))[0],
     "relu": lambda a, b, c: formulas.relu(a),
 }
 

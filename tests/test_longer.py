@@ -27,8 +27,13 @@ OPTIMIZERS = {
     "steps in turn": lnb.Lookahead(ADAMW, sync_period=3, slow_step_size=(0.3, 0.9), inner_state="interpolate"),
     "adaptive": lnb.Lookahead(lnb.AdamW(0.05), sync_period=3, slow_step_size="adaptive"),
     "momentum": lnb.Lookahead(INNER["sgd_momentum"], sync_period=4, inner_state="reset"),
+    "average": lnb.EMA(ADAMW, window=4),
+    "outer momentum": lnb.Lookahead(ADAMW, sync_period=3, outer_momentum=0.8),
     "never synced": lnb.Lookahead(ADAMW, sync_period=1000),
     "pending decay": lnb.Lookahead(lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, retention=0.7),
+    "pending decay and momentum": lnb.Lookahead(
+        lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, outer_momentum=0.6, outer_nesterov=True
+    ),
 }
 
 

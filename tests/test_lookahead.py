@@ -11,6 +11,7 @@ import pytest
 import lookahead_nb as lnb
 from lookahead_nb.kernels import formulas
 from lookahead_nb.optimizers import STEPS_AHEAD, StepScalars, run_numbers, step_table
+from lookahead_nb.optimizers.controls import with_controls
 from tests.support.cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, reference_path, run
 
 RTOL_FLOAT64 = 1e-13  # some ten roundings per step over 60 steps; measured 5e-15
@@ -54,6 +55,32 @@ def test_pencil_trace_with_steps_in_turn():
     # 3, 2, 1 -> .5*3 + .5*1 = 2; 1, 0 -> .75*2 + .25*0 = 1.5; .5, -.5 -> .5*1.5 + .5*(-.5) = .5
     opt = lnb.Lookahead(DOWNHILL, sync_period=2, slow_step_size=[0.5, 0.25])
     assert [slow for _, slow in trace(opt, 6)] == [3, 2, 2, 1.5, 1.5, 0.5]
+
+
+def test_pencil_trace_beyond_the_fast_weights():
+    # 3, 2, 1 -> -.5*3 + 1.5*1 = 0; -1, -2 -> -.5*0 + 1.5*(-2) = -3; by 2: 3, 2, 1 -> -3 + 2 = -1
+    assert [slow for _, slow in trace(lnb.Lookahead(DOWNHILL, sync_period=2, slow_step_size=1.5), 4)] == [3, 0, 0, -3]
+    assert trace(lnb.Lookahead(DOWNHILL, sync_period=2, slow_step_size=2), 2)[-1] == (-1, -1)
+
+
+def test_pencil_trace_with_outer_momentum():
+    # 3, 2, 1 -> v = 1 - 3 = -2, 3 - .5*2 = 2; 1, 0 -> v = -.5*2 + (0 - 2) = -3, 2 - .5*3 = .5
+    opt = lnb.Lookahead(DOWNHILL, sync_period=2, outer_momentum=0.5)
+    assert trace(opt, 4) == [(2, 3), (2, 2), (1, 2), (0.5, 0.5)]
+    params = np.array([3.0])
+    state = opt.init(params)
+    assert state.outer_velocity.tolist() == [0]
+    for _ in range(4):
+        opt.step(params, np.ones(1), state)
+    assert state.outer_velocity.tolist() == [-3]
+    with pytest.raises(ValueError, match="read-only"):
+        state.outer_velocity[0] = 2
+
+
+def test_pencil_trace_with_outer_nesterov_momentum():
+    # 3, 2, 1 -> d = v = -2, 3 + .5*(-2 - .5*2) = 1.5; .5, -.5 -> d = -2, v = -3, 1.5 + .5*(-2 - .5*3) = -.25
+    opt = lnb.Lookahead(DOWNHILL, sync_period=2, outer_momentum=0.5, outer_nesterov=True)
+    assert trace(opt, 4) == [(2, 3), (1.5, 1.5), (0.5, 1.5), (-0.25, -0.25)]
 
 
 def adaptive(inner, **settings):
@@ -184,6 +211,83 @@ def test_steps_in_turn_follow_the_reference(inner_state, rng):
         assert_close(state.slow, slow, RTOL_FLOAT64)
         assert state.power2 == pytest.approx(power(opt.inner.beta2), rel=RTOL_FLOAT64)
     assert state.slow_steps == [0.3, 1, 0.8] * 5
+
+
+@pytest.mark.parametrize("step", [0.7, 1.3, (0.5, 1, 0)])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("rule", WRAPPED)
+def test_outer_momentum_follows_the_reference(rule, nesterov, step, rng):
+    settings = {"slow_step_size": step, "outer_momentum": 0.6, "outer_nesterov": nesterov}
+    opt = lnb.Lookahead(INNER[rule], sync_period=4, **settings)
+    params, gradients = problem(rng, 61, 9)
+    state = opt.init(params)
+    for g, (fast, slow, slots, _) in zip(gradients, reference_path(opt, params, gradients), strict=True):
+        opt.step(params, g, state)
+        assert_close(params, fast, RTOL_FLOAT64)
+        assert_close(state.slow, slow, RTOL_FLOAT64)
+        for name, slot in state.slots.items():
+            assert_close(slot, slots[name], RTOL_FLOAT64)
+
+
+def test_sync_at_every_step_with_outer_momentum_is_sgd_with_momentum(rng):
+    params, gradients = problem(rng, 60, 9)
+    for nesterov in (False, True):
+        opt = lnb.Lookahead(
+            lnb.SGD(0.05), sync_period=1, slow_step_size=0.4, outer_momentum=0.8, outer_nesterov=nesterov
+        )
+        inner = lnb.SGD(0.02, momentum=0.8, nesterov=nesterov)
+        assert_close(run(opt, params, gradients)[0], run(inner, params, gradients)[0], RTOL_FLOAT64)
+
+
+def test_no_outer_momentum_is_lookahead_with_its_bits_arrays_and_names(rng, width):
+    plain, named = lnb.Lookahead(INNER["adamw"], sync_period=2), {"outer_momentum": 0.0, "outer_nesterov": False}
+    given = lnb.Lookahead(INNER["adamw"], sync_period=2, **named)
+    assert given == plain
+    assert plain.settings().keys().isdisjoint(named)
+    _, state = run(given, *problem(rng, 5, 9, width))
+    assert state.outer_velocity.size == state._a1.size == 0
+    assert "outer_velocity" not in state.to_arrays()
+    told = lnb.Lookahead(INNER["adamw"], outer_momentum=0.9).settings()
+    assert (told["outer_momentum"], told["outer_nesterov"], told["retention"]) == (0.9, False, 0.5)
+
+
+def test_outer_momentum_goes_around_an_inner_rule_with_nesterov_momentum():
+    inner = lnb.SGD(0.1, momentum=0.5, nesterov=True)
+    told = lnb.Lookahead(inner, outer_momentum=0.9).settings()
+    assert (told["momentum"], told["nesterov"], told["outer_nesterov"]) == (0.5, True, False)
+    axes = {"outer_momentum": [0.5, 0.9], "momentum": [0.1]}
+    assert [opt.outer_momentum for opt in lnb.grid(lnb.Lookahead(inner), **axes)] == [0.5, 0.9]
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_trace_on_a_landscape_shows_the_fast_weights_ahead_of_a_pull_with_momentum(nesterov):
+    opt = lnb.Lookahead(lnb.SGD(0.25), sync_period=2, outer_momentum=0.5, outer_nesterov=nesterov)
+    fast, slow = (path.ravel() for path in lnb.landscapes.trace(lnb.landscapes.Quadratic([1.0]), opt, [1.0], steps=6))
+    for at in (2, 4, 6):
+        assert fast[at] == pytest.approx(0.75**2 * slow[at - 2], rel=RTOL_FLOAT64)
+
+
+def test_theory_and_controls_refuse_outer_momentum():
+    opt = lnb.Lookahead(lnb.SGD(0.1), outer_momentum=0.9)
+    with pytest.raises(ValueError, match=r"^optimizer must have no outer_momentum, got 0\.9"):
+        lnb.theory.Cycle.of(opt)
+    with pytest.raises(ValueError, match=r"^opt must have no outer_momentum, got 0\.9"):
+        with_controls(opt)
+
+
+@pytest.mark.parametrize("step", [1.5, 2, (0.5, 1.9, 1, 1.2)])
+@pytest.mark.parametrize("inner_state", ["keep", "reset"])
+def test_steps_above_one_follow_the_reference(inner_state, step, rng):
+    params, gradients = problem(rng, 60, 9)
+    for pull_back in (True, False)[: 2 if inner_state == "keep" else 1]:
+        settings = {"inner_state": inner_state, "pull_back": pull_back}
+        opt = lnb.Lookahead(INNER["adamw"], sync_period=4, slow_step_size=step, **settings)
+        state = opt.init(params)
+        moved = params.copy()
+        for g, (fast, slow, *_) in zip(gradients, reference_path(opt, params, gradients), strict=True):
+            opt.step(moved, g, state)
+            assert_close(moved, fast, RTOL_FLOAT64)
+            assert_close(state.slow, slow, RTOL_FLOAT64)
 
 
 @pytest.mark.parametrize("lowest", [0.6, 0.9])
@@ -350,7 +454,7 @@ def test_neither_given_is_one_half():
 
 @pytest.mark.parametrize("digits", [1, 2, 3])
 def test_retention_is_the_complement_in_decimals(digits):
-    for n in range(10**digits + 1):
+    for n in range(2 * 10**digits + 1):
         step, retention = n / 10**digits, (10**digits - n) / 10**digits
         by_step, by_retention = (
             lnb.Lookahead(lnb.SGD(), slow_step_size=step),
@@ -373,7 +477,8 @@ def test_equal_settings_are_equal_and_others_are_not():
     assert make() == make(sync_period=np.int64(5), slow_step_size=np.float64(0.5))
     assert hash(make()) == hash(make(retention=0.5))
     changes = [{"sync_period": 6}, {"slow_step_size": 0.6}, {"inner_state": "reset"}, {"pull_back": False}]
-    assert len({make(), *(make(**changed) for changed in changes), lnb.Lookahead(lnb.Adam(lr=0.1))}) == 6
+    changes += [{"outer_momentum": 0.9}, {"outer_momentum": 0.9, "outer_nesterov": True}]
+    assert len({make(), *(make(**changed) for changed in changes), lnb.Lookahead(lnb.Adam(lr=0.1))}) == 8
 
 
 def test_steps_in_turn_are_told_apart_and_written_in_one_way():
@@ -474,13 +579,13 @@ def test_numbers_of_runs_are_those_of_each_run_alone():
         lnb.AdamW(),
     ]
     for order in itertools.permutations(opts):
-        together = run_numbers([*order], np.dtype("float32"))
+        together = run_numbers([*order], np.dtype("float32"), 60)
         for i, opt in enumerate(order):
-            alone = run_numbers([opt], np.dtype("float32"))
+            alone = run_numbers([opt], np.dtype("float32"), 60)
             for name in ("period", "turns", "pull_back", "outward", "has_slow_weights"):
                 assert getattr(together, name)[i] == getattr(alone, name)[0]
             assert together.slow_steps[i, : together.turns[i]].tolist() == alone.slow_steps[0].tolist()
-    numbers = run_numbers(opts, np.dtype("float32"))
+    numbers = run_numbers(opts, np.dtype("float32"), 60)
     assert numbers.turns.tolist() == [1, 3, 1, 1]
     assert numbers.slow_steps[1].tolist() == [[0.5, 0.5], [0.9, 0.1], [1, 0]]
     assert numbers.period.tolist() == [2, 7, 3, 0]

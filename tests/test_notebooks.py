@@ -252,6 +252,25 @@ def test_figures_from_committed_tables_have_the_committed_bytes(tmp_path):
             assert {*drawn} == {drawn[0] if name in others else (ROOT / "paper/figures" / file).read_bytes()}, file
 
 
+def test_the_last_digits_of_a_layout_do_not_change_a_figure(tmp_path):
+    """They depend on the CPU. Clip paths and markers of two figures have different names."""
+    import matplotlib.pyplot as plt
+
+    drawings = {}
+    for name, shift in (("a", 0.0), ("a", 1e-13), ("b", 0.0)):
+        fig = plt.figure()
+        fig.add_axes((0.1 + shift, 0.1, 0.8, 0.8)).plot([0, 1, 2], marker="o", ms=4 + shift)
+        folder = tmp_path / f"{name}{shift}"
+        folder.mkdir()
+        drawings[name, shift] = figures.save(fig, name, "A finding.", "A line.", folder=folder).svg
+    assert drawings["a", 0.0] == drawings["a", 1e-13]
+    names = [{*re.findall(r'id="([pm][^"]*-\d+)"', drawings[name, 0.0])} for name in "ab"]
+    assert len(names[0]) == len(names[1]) >= 2
+    assert not names[0] & names[1]
+    for name in names[0]:
+        assert f"#{name}" in drawings["a", 0.0]
+
+
 @pytest.mark.parametrize(("caption", "alt"), [("", "what is seen"), ("A finding.", " ")])
 def test_figure_without_words_is_refused(tmp_path, caption, alt):
     import matplotlib.pyplot as plt

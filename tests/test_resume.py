@@ -25,7 +25,10 @@ def optimizers(rule):
     wrapped = [lnb.Lookahead(inner, sync_period=K, retention=0.7, inner_state=mode) for mode in INNER_STATES]
     turns = lnb.Lookahead(inner, sync_period=K, slow_step_size=(0.3, 0.9), inner_state="interpolate")
     adaptive = [lnb.Lookahead(inner, sync_period=K, slow_step_size="adaptive")] if rule == "adamw" else []
-    return [inner, *wrapped, lnb.Lookahead(inner, sync_period=K, pull_back=False), turns, *adaptive]
+    beyond = [lnb.Lookahead(inner, sync_period=K, slow_step_size=(1.5, 0.2, 2))]
+    beyond += [lnb.Lookahead(inner, sync_period=K, outer_momentum=0.7, outer_nesterov=n) for n in (False, True)]
+    averages = lnb.Lookahead(inner, sync_period=K, pull_back=False), lnb.EMA(inner, window=K)
+    return [inner, *wrapped, *averages, turns, *beyond, *adaptive]
 
 
 def same_state(one, other):

@@ -52,7 +52,24 @@ def test_follows_the_reference(kind, warmup):
     )
 
 
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_falls_in_the_last_steps_only(kind):
+    s = Schedule(kind, 0.3, 40, 7, decay_steps=8)
+    steps = np.arange(1, 60)
+    expected = reference.schedule(kind, 0.3, 40, 7, steps, decay_steps=8)
+    np.testing.assert_allclose([s(int(t)) for t in steps], expected, rtol=RTOL, atol=0.3 * RTOL)
+    for after, n in [(0, 59), (3, 20), (31, 9), (33, 20)]:
+        assert s.rates(n, after).tolist() == [s(t) for t in range(after + 1, after + n + 1)]
+
+
+def test_a_last_fifth_by_hand():
+    values = [schedules.linear(1.0, 10, warmup=2, decay_steps=4)(t) for t in range(1, 11)]
+    assert values == [0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
+
+
 def test_equal_schedules_are_equal():
+    assert schedules.linear(1, 10, warmup=2, decay_steps=8) == schedules.linear(1, 10, warmup=2)
+    assert schedules.linear(1, 10, decay_steps=8) != schedules.linear(1, 10)
     assert schedules.linear(1, 10) == schedules.linear(1.0, np.int64(10), warmup=0)
     assert hash(schedules.linear(1, 10)) == hash(schedules.linear(1.0, 10))
     assert schedules.linear(1, 10) != schedules.cosine(1, 10)
@@ -73,6 +90,10 @@ def test_equal_schedules_are_equal():
         (lambda: schedules.cosine(1.0, None), TypeError, ["steps", "None"]),
         (lambda: Schedule("constant", 1.0, 5), ValueError, ["steps", "5"]),
         (lambda: Schedule("stairs", 1.0, 5), ValueError, ["kind", "'stairs'"]),
+        (lambda: schedules.linear(1.0, 5, warmup=2, decay_steps=4), ValueError, ["decay_steps", "4"]),
+        (lambda: schedules.cosine(1.0, 5, decay_steps=0), ValueError, ["decay_steps", "0"]),
+        (lambda: schedules.cosine(1.0, 5, decay_steps=2.0), TypeError, ["decay_steps", "2.0"]),
+        (lambda: Schedule("constant", 1.0, decay_steps=2), ValueError, ["decay_steps", "2"]),
     ],
 )
 def test_bad_input_is_refused_by_name(make, error, words):

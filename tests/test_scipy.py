@@ -39,7 +39,9 @@ def test_the_result_is_at_the_slow_weights():
     assert (result.nit, result.nfev) == (3, 5)  # four fast points, and the slow one
 
 
-@pytest.mark.parametrize("opt", [*INNER.values(), LOOKAHEAD, lnb.Lookahead(INNER["adamw"], pull_back=False)], ids=str)
+@pytest.mark.parametrize(
+    "opt", [*INNER.values(), LOOKAHEAD, lnb.Lookahead(INNER["adamw"], pull_back=False), lnb.EMA(INNER["sgd"])], ids=str
+)
 def test_points_have_the_bits_of_a_manual_loop(opt):
     steps, points = 7, []
     result = minimized(opt, options={"maxiter": steps, "gtol": 0}, callback=points.append)
@@ -191,7 +193,7 @@ def test_what_cannot_be_done_is_refused(how, sentence):
 
 
 def test_more_that_is_refused():
-    with pytest.raises(TypeError, match="opt must be an inner optimizer or Lookahead, got 'adam'"):
+    with pytest.raises(TypeError, match="opt must be an inner optimizer, Lookahead or EMA, got 'adam'"):
         method("adam")
     with pytest.raises(TypeError, match=r"maxiter must be a whole number of at least 0, got 2\.5"):
         minimized(lnb.SGD(0.1), options={"maxiter": 2.5})

@@ -68,7 +68,9 @@ def test_check_estimator_finds_no_fault(kind):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "opt", [LOOKAHEAD, lnb.SGD(0.1), lnb.ScheduleFreeAdamW(0.01)], ids=lambda opt: type(opt).__name__
+    "opt",
+    [LOOKAHEAD, lnb.SGD(0.1), lnb.ScheduleFreeAdamW(0.01), lnb.EMA(lnb.AdamW(0.01))],
+    ids=lambda opt: type(opt).__name__,
 )
 def test_a_fit_has_the_bits_of_train(rows, dtype, opt):
     data = lnb.datasets.from_arrays(rows[0], rows[1])
@@ -335,7 +337,11 @@ def test_random_states_of_numpy_are_seeds(rows):
 
 X3, Y3 = np.arange(12.0).reshape(6, 2), np.array([0, 1, 2, 0, 1, 2])
 REFUSED = {
-    "optimizer": ({"optimizer": "adam"}, TypeError, "optimizer must be an inner optimizer or Lookahead, got 'adam'"),
+    "optimizer": (
+        {"optimizer": "adam"},
+        TypeError,
+        "optimizer must be an inner optimizer, Lookahead or EMA, got 'adam'",
+    ),
     "hidden": ({"hidden_layer_sizes": (3, 0)}, ValueError, r"hidden_layer_sizes\[1\] must be .* at least 1, got 0"),
     "no hidden": ({"hidden_layer_sizes": None}, TypeError, r"hidden_layer_sizes must be a sequence .*, got None"),
     "activation": ({"activation": "logistic"}, ValueError, "activation must be one of 'relu', 'tanh', 'sigmoid', got"),

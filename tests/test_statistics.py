@@ -234,6 +234,7 @@ def test_levels_out_of_range_are_refused(level, gaps):
         (lambda gaps: statistics.holm([[0.1]]), r"p_values must be one or more in a row, got shape \(1, 1\)"),
         (lambda gaps: statistics.holm([0.1, np.nan]), r"p_values\[1\] must be a finite number in \[0, 1\], got nan"),
         (lambda gaps: statistics.holm([1.1]), r"p_values\[0\] must be a finite number in \[0, 1\], got 1.1"),
+        (lambda gaps: statistics.clopper_pearson([1, 5], [6, 4]), "count must be at most n, got 5"),
         (lambda gaps: statistics.kaplan_meier([], 1), r"times must be one or more in a row, got shape \(0,\)"),
         (lambda gaps: statistics.kaplan_meier([1, -2], 3), "times must be at least 0, got -2.0"),
         (lambda gaps: statistics.kaplan_meier([1, 2], np.inf), "horizon must be a finite number above 0, got inf"),
@@ -403,6 +404,18 @@ def test_best_of_sixty_four_is_exact_among_many():
 
 
 TIMES = [3.0, 5.0, np.nan, 5.0, 1.0, np.inf, 9.0]
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 7), (3, 7), (7, 7), (180, 200)])
+def test_clopper_pearson_is_that_of_binomtest(count, n):
+    exact = stats.binomtest(count, n).proportion_ci(0.9)
+    np.testing.assert_allclose(statistics.clopper_pearson(count, n, 0.9), exact, rtol=1e-9)
+
+
+def test_clopper_pearson_of_many_and_of_half_a_count():
+    low, high = statistics.clopper_pearson([0, 2.5, 10], 10)
+    np.testing.assert_allclose(low, [0, stats.beta.ppf(0.025, 2.5, 8.5), stats.beta.ppf(0.025, 10, 1)], rtol=1e-9)
+    np.testing.assert_allclose(high, [stats.beta.ppf(0.975, 1, 10), stats.beta.ppf(0.975, 3.5, 7.5), 1], rtol=1e-9)
 
 
 def test_kaplan_meier_is_that_of_scipy():

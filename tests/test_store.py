@@ -118,39 +118,6 @@ def test_the_order_of_writing_does_not_show(whole, tmp_path):
     assert_same(backwards.frame(), whole.frame())
 
 
-def test_every_kind_of_column_comes_back_bit_for_bit(tmp_path):
-    info = np.finfo(float)
-    corners = [0.0, -0.0, 0.1, info.max, -info.max, info.tiny, info.smallest_subnormal, np.inf, -np.inf, NAN]
-    bits = (
-        np.random.default_rng(1).integers(0, 2**64, 990, np.uint64, endpoint=False).view(float)
-    )  # odd NaNs among them
-    size = 1000
-    several = [1, 1.0, True, False, 0, 0.0, -0.0, "1", "", "adaptive", "Zoë", 2**70, np.inf, NAN, np.float32(0.1), None]
-    frame = pd.DataFrame({
-        "float64": [*corners, *bits],
-        "float32": np.random.default_rng(2).integers(0, 2**32, size, np.uint32).view(np.float32),
-        "int64": np.random.default_rng(3).integers(-(2**63), 2**63 - 1, size, endpoint=True),
-        "uint64": np.full(size, 2**64 - 1, np.uint64),
-        "int8": np.arange(size).astype(np.int8),
-        "bool": np.arange(size) % 3 == 0,
-        "nothing": NAN,
-        "text": np.where(np.arange(size) % 2, 'a, "b"\n', ""),
-        "text or nothing": pd.Series(["keep", NAN] * (size // 2), dtype="str"),
-        "word or nothing": pd.Series(["keep", NAN] * (size // 2), dtype=object),
-        "true or nothing": pd.Series([True, NAN] * (size // 2), dtype=object),
-        "only true": pd.Series([True] * size, dtype=object),
-        "only nothing": pd.Series([NAN] * size, dtype=object),
-        "several": pd.Series([*several, *["x"] * (size - len(several))], dtype=object),
-    })  # fmt: skip
-    frame["several"] = frame["several"].where(frame["several"].notna(), NAN)
-    store = Store.open(tmp_path, CONFIGURATION, UNITS[:1])
-    store.write(UNITS[0], frame)
-    several = pd.Series([v.item() if isinstance(v, np.generic) else v for v in frame["several"]], dtype=object)
-    expected = frame.assign(several=several, **{"word or nothing": frame["text or nothing"]})
-    assert_same(store.frame(), expected)
-    assert str(store.frame()["several"][6]) == "-0.0"
-
-
 def test_rows_need_no_order_and_may_be_none(tmp_path):
     store = Store.open(tmp_path, CONFIGURATION, UNITS[:2])
     store.write(UNITS[0], pd.DataFrame({"x": [2.0, 1.0], "y": ["a", "b"]}))
@@ -899,19 +866,6 @@ def test_export_as_parquet_reads_back(whole, tmp_path):
         assert (frame[name].notna() == there).all()
         assert frame[name][there].tolist() == expected[name][there].tolist()
     assert str(parquet.read_schema(tmp_path / "all.parquet").field("pull_back").type) == "bool"
-
-
-def test_export_finds_a_type_for_columns_of_objects(tmp_path):
-    columns = {"whole": [5, NAN], "number": [5, 0.5], "word": ["a", NAN], "truth": [NAN, True], "mixed": [0.5, "b"]}
-    store = Store.open(tmp_path / "store", CONFIGURATION, UNITS[:2])
-    for unit, values in zip(UNITS, (columns, {name: [NAN, NAN] for name in columns}), strict=False):
-        store.write(unit, pd.DataFrame({name: pd.Series(of, dtype=object) for name, of in values.items()}))
-    store.export(tmp_path / "all.parquet")
-    table = parquet.read_table(tmp_path / "all.parquet")
-    assert [str(kind) for kind in table.schema.types] == ["int64", "double", "string", "bool", "string"]
-    expected = {"whole": [5, None], "number": [5, 0.5], "word": ["a", None], "truth": [None, True]}
-    expected |= {"mixed": ["0.5", "b"]}
-    assert table.to_pydict() == {name: [*of, None, None] for name, of in expected.items()}
 
 
 def test_export_twice_gives_the_same_bytes_and_replaces(whole, tmp_path):

@@ -93,8 +93,42 @@ def test_r1_a_run_in_a_sweep_has_the_bits_of_the_run_alone(rule, dtype):
     assert_alone(frame, MODELS["perceptron"], problem(), opts, [5], {**ALONE, "dtype": dtype})
 
 
+@each_width
+def test_r1_for_averages_beside_each_other_and_beside_lookahead(dtype):
+    inner = [lnb.AdamW(0.01 * (i + 1)) for i in range(16 if COMPILED else 2)]
+    opts = [lnb.EMA(rule, window=1 + 3 * i) for i, rule in enumerate(inner)]
+    opts += [
+        lnb.Lookahead(rule, sync_period=1, slow_step_size=0.3, pull_back=i < 1) for i, rule in enumerate(inner[:2])
+    ]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=1, dtype=dtype, **HOW)
+    assert_alone(frame, MODELS["perceptron"], problem(), opts, [0], {**ALONE, "dtype": dtype})
+    told = frame.drop_duplicates("run")
+    assert told["window"].tolist()[: len(inner)] == [1.0 + 3 * i for i in range(len(inner))]
+    assert told["decay"].isna().sum() == 2
+
+
+@each_width
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("rule", ["sgd", "adamw"] if COMPILED else ["sgd"])
+def test_r1_for_outer_momentum(rule, nesterov, dtype):
+    settings = itertools.cycle(itertools.product((0.5, 1.2, 0.0, (0.3, 0.0, 0.9)), (0.3, 0.9), (1, 3, 1000)))
+    opts = [
+        lnb.Lookahead(
+            replace(INNER[rule], lr=0.002 * (i + 1)),
+            sync_period=k,
+            slow_step_size=step,
+            outer_momentum=momentum,
+            outer_nesterov=nesterov,
+        )
+        for i, (step, momentum, k) in zip(range(18 if COMPILED else 4), settings, strict=False)
+    ]
+    opts += [lnb.Lookahead(INNER[rule]), INNER[rule]]
+    frame = lnb.sweep(MODELS["perceptron"], problem(), opts, seeds=[5], dtype=dtype, **HOW)
+    assert_alone(frame, MODELS["perceptron"], problem(), opts, [5], {**ALONE, "dtype": dtype})
+
+
 def test_r1_for_steps_in_turn_and_adaptive_ones(tmp_path):
-    steps = [(0.3, 0.9), (1, 0, 0.5), "adaptive", 0.7, lnb.Adaptive(0.95)] * (3 if COMPILED else 1)
+    steps = [(0.3, 0.9), (1, 0, 1.5), "adaptive", 0.7, lnb.Adaptive(0.95)] * (3 if COMPILED else 1)
     opts = [
         lnb.Lookahead(lnb.AdamW(0.01 * (i + 1)), sync_period=1 + i % 4, slow_step_size=step)
         for i, step in enumerate(steps)
@@ -167,6 +201,9 @@ SIDE_BY_SIDE = {
     "reset": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="reset")],
     "interpolate": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=0.3, inner_state="interpolate")],
     "steps in turn": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=2, slow_step_size=(0.3, 0.9))],
+    "average": [lnb.EMA(lnb.AdamW(0.02), window=3)],
+    "momentum": [lnb.Lookahead(lnb.AdamW(0.02), sync_period=1, outer_momentum=0.8)],
+    "nesterov": [lnb.Lookahead(lnb.SGD(0.2), sync_period=2, outer_momentum=0.8, outer_nesterov=True)],
     "Schedule-Free": [lnb.ScheduleFreeAdamW(0.02, beta1=0.7)],
     "another rule": [lnb.SGD(0.1, momentum=0.5), lnb.Lookahead(lnb.SGD(0.2, momentum=0.9), sync_period=3)],
 }
@@ -411,6 +448,14 @@ def test_an_axis_may_be_an_iterator():
         lnb.grid(lnb.AdamW(), lr=iter(()))
 
 
+def test_a_grid_of_averages():
+    base = lnb.EMA(lnb.AdamW(), window=7)
+    opts = lnb.grid(base, window=[10, 100], lr=[0.1])
+    assert opts == [lnb.EMA(lnb.AdamW(0.1), window=10), lnb.EMA(lnb.AdamW(0.1), decay=0.99)]
+    assert lnb.grid(base, decay=[0.5], beta1=[0.8]) == [lnb.EMA(lnb.AdamW(beta1=0.8), decay=0.5)]
+    assert lnb.grid(base, lr=[0.1]) == [lnb.EMA(lnb.AdamW(0.1), window=7)]
+
+
 def test_a_grid_takes_steps_in_turn_and_adaptive_ones():
     steps = [0.5, [0.3, 0.9], "adaptive", lnb.Adaptive(0.2)]
     opts = lnb.grid(lnb.Lookahead(lnb.AdamW(), sync_period=7), slow_step_size=steps, lr=[0.1])
@@ -428,7 +473,7 @@ def test_a_number_for_lr_is_the_peak_of_the_schedule_of_the_base():
 
 
 BAD_GRIDS = {
-    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer or Lookahead, got 'adamw'"),
+    "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer, Lookahead or EMA, got 'adamw'"),
     "unknown axis": ((lnb.SGD(),), {"lrr": [1]}, TypeError, "an axis must be one of lr, .*got 'lrr'"),
     "axis of Lookahead": ((lnb.SGD(),), {"retention": [0.5]}, TypeError, "an axis must be one of .*got 'retention'"),
     "no list": ((lnb.SGD(),), {"lr": 0.1}, TypeError, "lr must be a list of values, got 0.1"),
@@ -592,7 +637,7 @@ BAD = {
     "no optimizer": (
         {"configs": [lnb.SGD(0.1), 3]},
         TypeError,
-        r"configs\[1\] must be an inner optimizer or Lookahead, got 3",
+        r"configs\[1\] must be an inner optimizer, Lookahead or EMA, got 3",
     ),
     "no seeds": ({"seeds": []}, ValueError, "seeds must hold at least one seed, got none"),
     "zero seeds": ({"seeds": 0}, ValueError, "seeds must be a whole number of at least 1, got 0"),

@@ -503,6 +503,16 @@ BAD = {
         r"slow_step_size must be a finite number in \[1e-100, 1\], got 0",
     ),
     "curvatures": (lambda: theory.best_lr([]), ValueError, "curvatures must hold at least one"),
+    "no modes in a slow step": (
+        lambda: theory.optimal_slow_step(2.0, 1.0, -1.0),
+        ValueError,
+        r"curvatures must be \(n,\), one for each mode, got \(\) with start \(\)",
+    ),
+    "no modes in a loss": (
+        lambda: theory.expected_loss(1.0, 1.0, 0.0),
+        ValueError,
+        "curvature must have an axis of modes, or one of the others, got a number each",
+    ),
     "closed lr": (lambda: theory.sgd_variance(0, 1, 1), ValueError, "lr must be .*got 0"),
     "closed period": (lambda: theory.sgd_rate(1, 1, 0, 0.5), ValueError, "sync_period must be .*got 0"),
 }

@@ -43,6 +43,13 @@ OPTIMIZERS = {
         if COMPILED or i % 3 == j
     },
     "no pull-back": lnb.Lookahead(adamw, sync_period=3, pull_back=False),
+    "momentum": lnb.Lookahead(adamw, sync_period=3, outer_momentum=0.8),
+    "nesterov in turn": lnb.Lookahead(
+        sgd, sync_period=2, slow_step_size=(0.3, 0.9), outer_momentum=0.6, outer_nesterov=True
+    ),
+    "step 2": lnb.Lookahead(adamw, sync_period=3, slow_step_size=2),
+    "average": lnb.EMA(adamw, window=20),
+    "average of sgd": lnb.EMA(sgd, decay=0.0),
     "schedule": lnb.AdamW(lnb.schedules.cosine(0.05, steps=STEPS - 2, warmup=3)),
     "Lookahead with schedule": lnb.Lookahead(lnb.SGD(lnb.schedules.linear(0.3, STEPS)), sync_period=4),
     "sync at every step": lnb.Lookahead(sgd, sync_period=1),

@@ -31,7 +31,7 @@ def method(opt: Optimizer) -> Callable[..., Any]:
     Parameters
     ----------
     opt : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
 
     Returns
     -------

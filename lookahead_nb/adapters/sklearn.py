@@ -332,7 +332,7 @@ class MLPClassifier(_ClassifierMixin, _Estimator):  # type: ignore[misc] # sciki
     activation : str
         "relu", "tanh" or "sigmoid".
     optimizer : Optimizer, optional
-        An inner optimizer or Lookahead. None is ``AdamW()``: lr 0.001, weight_decay 0.01.
+        An inner optimizer, Lookahead or EMA. None is ``AdamW()``: lr 0.001, weight_decay 0.01.
     weights : str
         The weights that predict, "slow" or "fast". An optimizer without slow weights has only one kind, which both
         names mean.

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
-from lookahead_nb.checks import default_errors, flag, plain_array, real_number, real_numbers, whole_number
-from lookahead_nb.claims.statistics import Estimate, _generator
+from lookahead_nb.checks import default_errors, flag, plain_array, real_number, real_numbers, whole, whole_number
+from lookahead_nb.claims.statistics import Estimate, _generator, clopper_pearson
+
+special = whole("scipy.special")
 
 DRAWS = 2000  # of a bootstrap
 MULTIPLES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)  # of the steps of AdamW
@@ -223,52 +224,6 @@ def _means(benefits: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 # -------------------------------------------------------------------------------------------------------- direction
-
-
-@default_errors
-def clopper_pearson(count: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
-    """Return the exact binomial interval of a share.
-
-    Parameters
-    ----------
-    count : float or array
-        From 0 to n. Halves are allowed: a tie counts half.
-    n : float or array
-        Above 0.
-    level : float, default 0.95
-        Of the interval, in (0, 1).
-
-    Returns
-    -------
-    low, high : float or array
-        The ends, in [0, 1].
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is wrong.
-
-    Notes
-    -----
-    The quantiles (1 - level)/2 of Beta(count, n - count + 1) and (1 + level)/2 of Beta(count + 1, n - count).
-    Source: Clopper & Pearson 1934.
-
-    Examples
-    --------
-    >>> from lookahead_nb.claims.inference import clopper_pearson
-    >>> low, high = clopper_pearson(0, 10)
-    >>> float(low), round(float(high), 4)
-    (0.0, 0.3085)
-    """
-    level = real_number("level", level, 0, 1, open_low=True, open_high=True)
-    n = real_numbers("n", n, 0, open_low=True)
-    count = real_numbers("count", count, 0, float(n.max()))
-    if (count > n).any():
-        raise ValueError(f"count must be at most n, got {count.max()}")
-    rest = n - count
-    low = special.betaincinv(np.where(count > 0, count, 1), rest + 1, (1 - level) / 2)
-    high = special.betaincinv(count + 1, np.where(rest > 0, rest, 1), (1 + level) / 2)
-    return np.where(count > 0, low, 0.0)[()], np.where(rest > 0, high, 1.0)[()]
 
 
 @default_errors

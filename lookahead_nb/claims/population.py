@@ -47,7 +47,7 @@ EVALUATED = 2000  # rows of the test part, and the most of the validation part
 TEACHERS = ("linear", "tanh", "clusters")
 TANH_UNITS, TANH_GAIN = 8, 3.0
 TANH_VARIANCE = 0.7451667  # of tanh(3*z), z ~ N(0, 1)
-CALIBRATION_ROWS, CALIBRATION_ROUNDS = 4096, 60
+CALIBRATION_ROWS, CALIBRATION_ROUNDS, CALIBRATION_ERROR = 4096, 2000, 1e-4
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,12 @@ class Choice:
         return self.values[int(u * len(self.values))]
 
 
-# The declared population. The position of an entry is its position in the stream, so new ones are added at the end.
+# The declared population, chosen in pilots so that at every number of steps some tasks gain from more of them and few
+# cannot be learned. The position of an entry is its position in the stream, so new ones are added at the end.
 RANGES: dict[str, Range | Choice] = {
-    "features": Range(8, 90, log=True, multiple=1),
+    "features": Range(8, 128, log=True, multiple=1),
     "classes": Choice((2, 3, 5, 10)),
-    "rows": Range(500, 20_000, log=True, multiple=1),
+    "rows": Range(500, 50_000, log=True, multiple=1),
     "layers": Choice((0, 1, 2)),  # hidden ones
     "first_width": Range(16, 64, log=True, multiple=1),
     "second_width": Range(16, 64, log=True, multiple=1),
@@ -127,9 +128,9 @@ RANGES: dict[str, Range | Choice] = {
     "batch_size": Range(16, 128, log=True, multiple=1),
     "steps": Range(40, 2000, log=True, multiple=20),  # so that sync periods of 1, 2, 5, 10 and 20 end on a sync
     "label_noise": Range(0, 0.3),
-    "conditioning": Range(0, 2),
-    "teacher": Choice(TEACHERS),
-    "sharpness": Range(1, 12, log=True),
+    "conditioning": Range(0, 2.5),
+    "teacher": Choice((*TEACHERS, "tanh")),
+    "sharpness": Range(3, 24, log=True),
     "skewed": Choice((False, True)),
     "skew": Range(2, 10, log=True),  # of skewed classes; 1 otherwise
 }
@@ -305,6 +306,42 @@ class GeneratedTask:
             best_accuracy=float((noisy.argmax(axis=1) == label).mean()),
         )
 
+    @default_errors
+    def in_plane(self, r: int, n: int = 200) -> pd.DataFrame:
+        """Return rows of the test part of a replicate in a plane that tells classes apart, for pictures.
+
+        Parameters
+        ----------
+        r : int
+            The number of the replicate, in [0, 2**63).
+        n : int, default 200
+            From 1 to ``EVALUATED``.
+
+        Returns
+        -------
+        frame
+            n rows with the columns ``x`` and ``y``, in standard deviations, and ``label``. The axes are the difference
+            of the means of the first two classes and, orthogonal to it, that of the first and the last class (with two
+            classes, any direction); means are taken after whitening.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or lies out of range.
+        """
+        pd = whole("pandas")
+
+        Z, y = self._drawn(whole_number("r", r, 0, 2**63 - 1))
+        Z, y = Z[:EVALUATED], y[:EVALUATED]
+        means = [np.cumsum(Z[y == k], axis=0)[-1] / max((y == k).sum(), 1) for k in (0, 1, self.classes - 1)]
+        second = means[2] - means[0] if self.classes > 2 else np.eye(self.features)[0]
+        axes = [_unit((means[1] - means[0])[None])[0]]
+        axes.append(_unit((second - _sums(second * axes[0]) * axes[0])[None])[0])
+        first = Z[: whole_number("n", n, 1, EVALUATED)]
+        return pd.DataFrame({name: _sums(first * axis) for name, axis in zip("xy", axes, strict=True)}).assign(
+            label=y[: len(first)]
+        )
+
     @property
     def class_shares(self) -> np.ndarray:
         """The expected frequencies of the classes before labels are made wrong, a (classes,) array."""
@@ -456,6 +493,20 @@ def population(numbers: Iterable[int]) -> pd.DataFrame:
 # ------------------------------------------------------------------------------- arithmetic with one result on all CPUs
 
 
+def power(base: float, exponent: float) -> float:
+    """Return ``base**exponent`` for base > 0, with the same bits on every CPU.
+
+    Parameters
+    ----------
+    base, exponent : float
+
+    Returns
+    -------
+    float
+    """
+    return _exp(exponent * _log(base))
+
+
 def _exp(x: float) -> float:
     return float(exp64(np.float64(x)))
 
@@ -497,13 +548,16 @@ def _drawn_labels(probabilities: np.ndarray, u: np.ndarray) -> np.ndarray:
 def _calibrated(known: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return the weights of the classes with which the mean probabilities of the rows become the shares.
 
-    A round multiplies every weight by share / mean probability. The error that is left is below 2e-4 everywhere in the
-    ranges. Source: Berry 1994, the contraction for the constants of a logit model.
+    A round multiplies every weight by share / mean probability, until no mean is off by more than CALIBRATION_ERROR,
+    which takes the more rounds the sharper the probabilities are. Source: Berry 1994, the contraction for the constants
+    of a logit model.
     """
     weights = shares.copy()
     for _ in range(CALIBRATION_ROUNDS):
         weighted = known * weights
         means = np.cumsum(weighted / _sums(weighted)[:, None], axis=0)[-1] / len(known)
+        if np.abs(means - shares).max() < CALIBRATION_ERROR:
+            break
         weights = weights * (shares / means)
         weights /= _sums(weights)
     return weights

@@ -578,17 +578,61 @@ def kaplan_meier(times: Any, horizon: float, level: float = 0.95) -> pd.DataFram
     All runs are censored at one horizon. So the product of Kaplan and Meier is also a plain share of the n runs, and
     the interval (of each point alone) is the exact binomial one. Source: Kaplan & Meier 1958; Clopper & Pearson 1934.
     """
-    beta = whole("scipy.stats").beta  # imported late: it would double the import time of the package
-
     level = real_number("level", level, 0, 1, open_low=True, open_high=True)
     times, horizon = _checked_times(times, horizon)
     n, reached = len(times), times[times <= horizon]
     grid = np.unique([0.0, *reached, horizon])
     left = n - np.searchsorted(np.sort(reached), grid, side="right")
-    with np.errstate(invalid="ignore"):
-        low = np.where(left == 0, 0, beta.ppf((1 - level) / 2, left, n - left + 1))
-        high = np.where(left == n, 1, beta.ppf((1 + level) / 2, left + 1, n - left))
+    low, high = clopper_pearson(left, n, level)
     return pd.DataFrame({"waiting": left / n, "low": low, "high": high}, pd.Index(grid, name="time"))
+
+
+@default_errors
+def clopper_pearson(count: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
+    """Return the exact binomial interval of a share.
+
+    Parameters
+    ----------
+    count : float or array
+        From 0 to n. Halves are allowed: a tie counts half.
+    n : float or array
+        Above 0.
+    level : float, default 0.95
+        Of the interval, in (0, 1).
+
+    Returns
+    -------
+    low, high : float or array
+        The ends, in [0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Notes
+    -----
+    The quantiles (1 - level)/2 of Beta(count, n - count + 1) and (1 + level)/2 of Beta(count + 1, n - count).
+    Source: Clopper & Pearson 1934.
+
+    Examples
+    --------
+    >>> from lookahead_nb.claims.statistics import clopper_pearson
+    >>> low, high = clopper_pearson(0, 10)
+    >>> float(low), round(float(high), 4)
+    (0.0, 0.3085)
+    """
+    special = whole("scipy.special")  # imported late: it would double the import time of the package
+
+    level = real_number("level", level, 0, 1, open_low=True, open_high=True)
+    n = real_numbers("n", n, 0, open_low=True)
+    count = real_numbers("count", count, 0, float(n.max()))
+    if (count > n).any():
+        raise ValueError(f"count must be at most n, got {count.max()}")
+    rest = n - count
+    low = special.betaincinv(np.where(count > 0, count, 1), rest + 1, (1 - level) / 2)
+    high = special.betaincinv(count + 1, np.where(rest > 0, rest, 1), (1 + level) / 2)
+    return np.where(count > 0, low, 0.0)[()], np.where(rest > 0, high, 1.0)[()]
 
 
 def _checked_times(times: Any, horizon: float) -> tuple[np.ndarray, float]:

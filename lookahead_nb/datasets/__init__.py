@@ -2,6 +2,16 @@
 
 from lookahead_nb.datasets.arrays import from_arrays, read_rows
 from lookahead_nb.datasets.dataset import Dataset, stratified_rows
-from lookahead_nb.datasets.sources import DOWNLOADED, NAMES, available, load
+from lookahead_nb.datasets.sources import DOWNLOADED, NAMES, available, chunk, load
 
-__all__ = ["DOWNLOADED", "NAMES", "Dataset", "available", "from_arrays", "load", "read_rows", "stratified_rows"]
+__all__ = [
+    "DOWNLOADED",
+    "NAMES",
+    "Dataset",
+    "available",
+    "chunk",
+    "from_arrays",
+    "load",
+    "read_rows",
+    "stratified_rows",
+]

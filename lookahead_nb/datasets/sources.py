@@ -12,13 +12,14 @@ import struct
 import wave
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 
-from lookahead_nb.checks import extra, named_arguments, one_of
+from lookahead_nb.checks import extra, named_arguments, one_of, whole_number
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.downloads import FILES, is_available, published
 from lookahead_nb.datasets.features import log_mel, token_counts
@@ -32,6 +33,7 @@ from lookahead_nb.datasets.split import (
     _Table,
 )
 from lookahead_nb.datasets.synthetic import _SYNTHETIC, _synthetic
+from lookahead_nb.kernels.philox import CHUNKS, permutation
 
 
 @named_arguments
@@ -86,6 +88,54 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     one_of("name", name, NAMES)
     split_seed = _seed("split_seed", split_seed)
     return _split_and_scaled(_table(name), name, split_seed, _SOURCES[name], _reloaded)
+
+
+@named_arguments
+def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
+    """Return a part of a large data set, split and scaled by itself, as an independent replicate of a small one.
+
+    Chunks of one size share no row, so what is measured on them is independent, unlike on different splits of one set
+    of rows, which overlap.
+
+    Parameters
+    ----------
+    name : str
+        As in :func:`load`.
+    i : int
+        The number of the chunk, at least 0; there are as many as the data set has rows for.
+    rows : int
+        Of a chunk, from 5 to all rows of the data set. Three fifths become its training part, a fifth each its
+        validation and test part; rows of an official test set are not kept apart.
+    split_seed : int
+        Of the split inside the chunk, in [0, 2**63).
+
+    Returns
+    -------
+    Dataset
+        ``rows_train`` and so on count the rows of the whole set.
+
+    Raises
+    ------
+    TypeError, ValueError, ModuleNotFoundError, OSError
+        As :func:`load`, or if the data set has not so many rows.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> first, second = (lnb.datasets.chunk("gaussian_blobs", i, 500) for i in (0, 1))
+    >>> len(first.y_train), len({*first.rows_train} & {*second.rows_train})
+    (300, 0)
+    """
+    one_of("name", name, NAMES)
+    table, split_seed = _table(name), _seed("split_seed", split_seed)
+    rows = whole_number("rows", rows, 5, len(table.y))
+    i = whole_number("i", i, 0, len(table.y) // rows - 1)
+    chosen = permutation(len(table.y), 0, CHUNKS)[i * rows : (i + 1) * rows]
+    classes = np.arange(int(table.y.max()) + 1) if table.classes is None else table.classes
+    part = _Table(table.X[chosen], table.y[chosen], table.fit, None, classes, table.names)
+    data = _split_and_scaled(part, name, split_seed, _SOURCES[name])
+    numbers = {f"rows_{kind}": chosen[getattr(data, f"rows_{kind}")] for kind in ("train", "validation", "test")}
+    return replace(data, **numbers)
 
 
 @named_arguments

@@ -1,6 +1,10 @@
 """Figures: one style, one palette, one way to save; each module draws from tables, never from kernels."""
 
-from lookahead_nb.figures.style import (
+from lookahead_nb.checks import whole
+
+whole("seaborn")  # with pandas and matplotlib, ahead of all modules that import them: Ctrl-C would leave half of them
+
+from lookahead_nb.figures.style import (  # noqa: E402 (after seaborn)
     COLOURS,
     COLUMN,
     DASHES,

@@ -24,6 +24,8 @@ from lookahead_nb.figures import (
     local_optima,
     noise_floor,
     performance,
+    population,
+    procedure,
     quick_start,
     response_surface,
     slow_weights,
@@ -117,6 +119,10 @@ FIGURES = {
     "your_own_question": Entry(
         "10_your_own_question", ("your_own_question",), lambda arms: your_own_question.against_adamw(arms, margin=0.02)
     ),
+    "population_rows": Entry("10b_population", ("population_rows",), population.rows),
+    "population_regimes": Entry("10b_population", ("population_screening",), population.regimes),
+    "procedure_verdicts": Entry("10c_procedure", ("procedure_simulated",), procedure.verdicts),
+    "procedure_worth": Entry("10c_procedure", ("procedure_worth",), procedure.worth),
     "verdicts": Entry("11_verdicts", ("verdicts",), verdicts.forest),
     "performance_roofline": Entry(
         "12_performance", (), performance.roofline, ("flat_step", "sweep"), on_gpu="cuda-flat_step"

@@ -29,7 +29,8 @@ class Weights(NamedTuple):
     slow : array like p
         Slow weights.
     a1, a2 : array like p
-        Inner state at the last sync, for inner_state "interpolate".
+        Inner state at the last sync, for inner_state "interpolate". With outer momentum a1 is the velocity of the slow
+        weights, with as many elements as p.
     """
 
     p: Any
@@ -67,13 +68,13 @@ class Syncs(NamedTuple):
     period : (R,) int64 array
         Steps between two syncs; 0 for an optimizer that never syncs.
     slow_steps : (m, 2, lanes) or (R, m, 2) array
-        Pairs (slow_step_size, 1 - slow_step_size), used in turn.
+        Pairs (slow_step_size, 1 - slow_step_size), with outer momentum (slow_step_size, momentum), used in turn.
     turns : (R,) int64 array
         How many of the m pairs a run uses.
     pull_back : (R,) bool array
         Whether a sync moves the fast weights onto the slow ones.
     inner_state : int64
-        KEEP, RESET or INTERPOLATE, the same for all runs.
+        KEEP, RESET, INTERPOLATE, HEAVY_BALL or NESTEROV, the same for all runs.
     outward : (1, lanes) or (R,) array
         ``(1 - beta1)/beta1`` for Schedule-Free, else 0.
     """

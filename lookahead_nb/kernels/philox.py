@@ -23,6 +23,8 @@ STREAM_ID = "philox4x32-10/feistel8/1"  # stored with every result
 MINIBATCHES, WEIGHTS, SPLITS, SUBSETS, SYNTHETIC, NOISE, FLIPS = (np.uint64(i) for i in range(1, 8))
 DRAWS = np.uint64(8)  # of settings
 TASKS, ROWS, LABELS = (np.uint64(i) for i in range(9, 12))  # of the generated population
+RATES = np.uint64(12)  # of a trial: the shifts of its grids
+CHUNKS = np.uint64(13)  # of large data sets
 
 _u64 = np.uint64
 _LOW = _u64(0xFFFFFFFF)

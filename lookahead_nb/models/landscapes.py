@@ -164,7 +164,7 @@ class Landscape(ABC):
         Parameters
         ----------
         params : (..., size) array
-            Numbers.
+            Numbers; NaN and infinity stay.
 
         Returns
         -------
@@ -186,7 +186,7 @@ class Landscape(ABC):
         Parameters
         ----------
         points : (..., n) array
-            Numbers, which may be infinite.
+            Numbers; the height of a point with NaN is NaN, and so may be that of one with infinity.
 
         Returns
         -------
@@ -215,7 +215,7 @@ class Landscape(ABC):
         Parameters
         ----------
         params : (..., size) array
-            Numbers.
+            Numbers; the loss of NaN is NaN, and so may be that of infinity.
         step : int
             At least 0. With drift, the surface is that of this step.
 
@@ -239,6 +239,7 @@ class Landscape(ABC):
         Parameters
         ----------
         params : (size,) float32 or float64 array
+            NaN and infinity pass through to loss and grad.
         step : int
             At least 0. With drift, the surface is that of this step.
 
@@ -270,6 +271,7 @@ class Landscape(ABC):
         Parameters
         ----------
         params : (size,) float32 or float64 array
+            NaN and infinity pass through.
         seed : int
             In [0, 2**63).
         step : int
@@ -668,12 +670,13 @@ def _shortest(numbers: np.ndarray) -> str:
 
 
 def _start(start: ArrayLike) -> np.ndarray:
-    """Return a copy of a starting point, or refuse anything but a flat array of floats."""
+    """Return a copy of a starting point, or refuse anything but a flat array of finite floats."""
     params = np.array(plain_array("start", start))
     if params.dtype not in (np.float32, np.float64):
         raise TypeError(f"start must be float32 or float64, got {params.dtype}")
     if params.ndim != 1:
         raise ValueError(f"start must be 1-D, got {params.shape}")
+    real_numbers("start", params, -np.inf)
     return params
 
 
@@ -705,9 +708,9 @@ def trace(
     ----------
     landscape : Landscape
     optimizer : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
     start : (n,) float array
-        Not changed.
+        Finite; not changed.
     steps : int
         At least 0.
 
@@ -715,7 +718,7 @@ def trace(
     -------
     fast : (steps + 1, n) array
         At a step with a sync: the weights ahead of the pull, derived from the slow weights as
-        ``slow_before + (slow_after - slow_before)/slow_step_size``.
+        ``slow_before + (slow_after - slow_before)/slow_step_size``, or from their velocity.
     slow : (steps + 1, n) array or None
         For Schedule-Free the average; None without slow weights.
 
@@ -737,7 +740,7 @@ def trace(
     if not isinstance(landscape, Landscape):
         raise TypeError(f"landscape must be a landscape such as Quadratic, got {shown(landscape)}")
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+        raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
     params = _start(start)
     landscape._buffer(params, "start")
     state = optimizer.init(params)
@@ -745,7 +748,7 @@ def trace(
     sync, has_slow = opt.sync, opt.has_slow_weights
     if sync and not all(step for step, _ in sync.slow_steps):
         raise ValueError("slow_step_size must be above 0 to trace the fast weights, got 0.0")
-    fast, slow = [params.copy()], [params.copy()]
+    fast, slow, velocity = [params.copy()], [params.copy()], np.zeros_like(params)
     for t in range(1, steps + 1):
         optimizer.step(params, landscape.loss_and_grad(params, t)[1], state)
         fast.append(params.copy())
@@ -753,6 +756,9 @@ def trace(
             slow.append(params.copy())
         if sync and state.t % sync.period == 0 and sync.pull_back:
             fast[-1] = slow[-2] + (slow[-1] - slow[-2]) / state.slow_steps[-1]
+            if sync.momentum:
+                fast[-1] = slow[-2] + state.outer_velocity - opt.outer_momentum * velocity
+                velocity = state.outer_velocity.copy()
     return np.array(fast), np.array(slow) if has_slow else None
 
 
@@ -764,9 +770,9 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     Parameters
     ----------
     optimizer : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
     start : (n,) float array
-        Not changed.
+        Finite; not changed.
     gradients : (steps, n) array
         In the dtype of start; they may have been computed at any points.
 
@@ -787,7 +793,7 @@ def replay(optimizer: Optimizer, start: ArrayLike, gradients: Iterable[np.ndarra
     [1.0, 0.5, 1.5]
     """
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+        raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
     params = _start(start)
     if not np.iterable(gradients):
         raise TypeError(f"gradients must be a list of (n,) arrays, got {shown(gradients)}")

@@ -1,5 +1,6 @@
 """Optimizers on flat buffers: frozen settings, their state, one step in place, slow weights, exact checkpoints."""
 
+from lookahead_nb.optimizers.average import EMA, WRAPPERS
 from lookahead_nb.optimizers.base import STEPS_AHEAD, Optimizer, State, WithSlowWeights
 from lookahead_nb.optimizers.coefficients import (
     INNER_STATES,
@@ -23,10 +24,12 @@ from lookahead_nb.optimizers.rules import (
 )
 
 __all__ = [
+    "EMA",
     "INNER_RULES",
     "INNER_STATES",
     "SGD",
     "STEPS_AHEAD",
+    "WRAPPERS",
     "Adagrad",
     "Adam",
     "AdamW",

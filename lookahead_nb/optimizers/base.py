@@ -30,7 +30,7 @@ from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS
 from lookahead_nb.optimizers.buffers import Buffer, backend_of, kernels_of, place_in_words
 from lookahead_nb.optimizers.coefficients import (
     FRESH,
-    INNER_STATES,
+    MODES,
     NO_SYNC,
     Carried,
     StepScalars,
@@ -53,7 +53,7 @@ class Slots(NamedTuple):
     slow : (n,) or (0,) array
         The slow weights.
     a1, a2 : (n,) or (0,) array
-        The inner state at the last sync.
+        The inner state at the last sync; with outer momentum a1 is the velocity of the slow weights.
     """
 
     s1: Any
@@ -131,7 +131,8 @@ class State:
     power1, power2 : float
         beta1**t and beta2**t for the bias corrections (reset and interpolated with the moments).
     pending_decay : float
-        The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32.
+        The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32. Where
+        syncs extrapolate, a few times as much, or negative, when more than the decay so far is applied.
     """
 
     _steps_ahead: int | None = None  # the steps of the next stretch, if not STEPS_AHEAD
@@ -342,13 +343,15 @@ class State:
         scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
         steps, slow_steps = list[UpcomingStep](), list[float]()
         count, self._steps_ahead = self._steps_ahead or STEPS_AHEAD, None
+        period, last = sync.period, first + count
+        pairs = sync.pairs(first // period, last // period, width).tolist() if period else []
         for t, row in enumerate(scalars.stretch(count), first + 1):
             arguments: tuple | None = None
-            if sync.period and t % sync.period == 0:
-                slow_step, arguments = math.nan, (len(slow_steps),)
-                if sync.slow_steps:
-                    slow_step, rest = sync.slow_steps[(t // sync.period - 1) % len(sync.slow_steps)]
-                    arguments = width(slow_step), width(rest), sync.pull_back, INNER_STATES[sync.inner_state]
+            if period and t % period == 0:
+                slow_step, rest = pairs[len(slow_steps)]
+                arguments = width(slow_step), width(rest), sync.pull_back, MODES[sync.mode]
+                if sync.fits:
+                    arguments = (len(slow_steps),)
                 slow_steps.append(slow_step)
             steps.append(UpcomingStep(row, arguments, t))
         syncs = self._keep_slow_steps(ended.syncs, ended.slow_steps.tolist())
@@ -484,8 +487,11 @@ class State:
         if set(stored) != expected:
             raise ValueError(f"arrays must hold exactly {sorted(expected)}, got {sorted(stored)}")
         t = whole_number("t", np.asarray(stored["t"])[()], 0, MOST_STEPS)
-        at_most = dict.fromkeys(pending, least_decay(self._width))
-        carried = {name: real_number(name, np.asarray(stored[name])[()], 0, at_most.get(name, 1.0)) for name in numbers}
+        extrapolates = (self._optimizer.sync or NO_SYNC).extrapolates  # then a decay may be applied ahead of its time
+        ranges = dict.fromkeys(pending, (-1.0, 1.0) if extrapolates else (0.0, least_decay(self._width)))
+        carried = {
+            name: real_number(name, np.asarray(stored[name])[()], *ranges.get(name, (0.0, 1.0))) for name in numbers
+        }
         read: dict[str, Any] = {}
         for name, attribute in arrays.items():
             array = np.asarray(stored[name])
@@ -540,9 +546,8 @@ class Optimizer:
 
     @property
     def kernel(self) -> tuple[str, str]:
-        """The update rule and the treatment of the inner state; runs with equal ones can be trained together."""
-        mode = "keep" if self.sync is None else "adaptive" if self.adapts else self.sync.inner_state
-        return self.inner.rule, mode
+        """The update rule and the kind of the syncs; runs with equal ones can be trained together."""
+        return self.inner.rule, "adaptive" if self.adapts else (self.sync or NO_SYNC).mode
 
     def settings(self) -> dict[str, object]:
         """Return all settings as a flat dict of strings and numbers.
@@ -567,7 +572,7 @@ class Optimizer:
         ----------
         params : (n,) array, float32 or float64
             C-contiguous and writeable; a NumPy array, or on a GPU any object with ``__cuda_array_interface__``. The
-            state lies on the same device.
+            state lies on the same device. The values are not checked: slow weights of NaN start as NaN.
 
         Returns
         -------
@@ -739,6 +744,21 @@ class WithSlowWeights(Optimizer):
     def has_slow_weights(self) -> bool:
         """Whether there is a second set of weights to evaluate: yes."""
         return True
+
+    def slow_from(self, fast: Any, state: Any) -> Any:  # noqa: ARG002 (Schedule-Free computes them from the fast ones)
+        """Return the slow weights as an array of the backend.
+
+        Parameters
+        ----------
+        fast : (n,) array
+            The fast weights, not used.
+        state : State
+
+        Returns
+        -------
+        (n,) array
+        """
+        return state._slow
 
     def slow_weights(self, params: Any, state: Any) -> AbstractContextManager[None]:
         """Return a context in which params hold the slow weights, and exactly the fast ones again after it.

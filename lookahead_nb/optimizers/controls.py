@@ -33,7 +33,7 @@ def with_controls(opt: Lookahead) -> dict[str, Optimizer]:
     TypeError
         If opt is no Lookahead.
     ValueError
-        If opt has several slow step sizes or an adaptive one, or its inner_state is not "keep".
+        If opt has several slow step sizes, an adaptive one or outer momentum, or its inner_state is not "keep".
 
     Examples
     --------
@@ -49,6 +49,8 @@ def with_controls(opt: Lookahead) -> dict[str, Optimizer]:
         raise TypeError(f"opt must be a Lookahead, got {opt!r}")
     if not isinstance(opt.slow_step_size, float):
         raise ValueError(f"opt must have one slow_step_size, got {opt.slow_step_size!r}")
+    if opt.outer_momentum:
+        raise ValueError(f"opt must have no outer_momentum, got {opt.outer_momentum!r}")
     inner, schedule = opt.inner, opt.inner.schedule
     slower = replace(schedule, peak=schedule.peak * opt.slow_step_size)
     return {

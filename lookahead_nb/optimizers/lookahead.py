@@ -16,11 +16,13 @@ from lookahead_nb.kernels.cpu.adaptive import step_fit_and_sync
 from lookahead_nb.optimizers.base import Slots, State, UpcomingStep, WithSlowWeights
 from lookahead_nb.optimizers.buffers import kernels_of
 from lookahead_nb.optimizers.coefficients import INNER_STATES, Sync
-from lookahead_nb.optimizers.rules import INNER_RULES, AdamW, InnerOptimizer
+from lookahead_nb.optimizers.rules import AdamW, InnerOptimizer, check_inner
+
+LARGEST_STEP = 2  # of the slow weights: a larger one diverges even where the fast weights reach the minimum in between
 
 
 class LookaheadState(State):
-    """The state of :class:`Lookahead`: the inner state, the slow weights and, under "interpolate", the last sync.
+    """The state of Lookahead and EMA: the inner state, the slow weights and, under "interpolate", the last sync.
 
     Made by ``init`` or ``restore``.
 
@@ -28,6 +30,8 @@ class LookaheadState(State):
     ----------
     slow : (n,) array
         The slow weights, a read-only view on the host.
+    outer_velocity : (n,) or (0,) array
+        The velocity of the slow weights, a read-only view on the host; without elements where there is none.
     slow_steps : list of float
         The slow steps of all syncs since ``init`` or ``restore``, a new list every time.
     t, slots, power1, power2, pending_decay
@@ -39,11 +43,12 @@ class LookaheadState(State):
         For an adaptive slow step on a GPU.
     """
 
-    def __init__(self, optimizer: Lookahead, backend: Any, size: int, width: Any, device: int | None = None) -> None:
+    def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         super().__init__(optimizer, backend, size, width, device)
-        interpolates = optimizer.inner_state == "interpolate"
+        interpolates = optimizer.sync.inner_state == "interpolate"
         self._slow = backend.zeros(size, width)
-        self._a1 = backend.zeros(self._s1.shape[0] if interpolates else 0, width)
+        velocity = size if optimizer.sync.momentum else 0
+        self._a1 = backend.zeros(self._s1.shape[0] if interpolates else velocity, width)
         self._a2 = backend.zeros(self._s2.shape[0] if interpolates else 0, width)
         if optimizer.adapts and backend.is_device:
             raise ValueError("slow_step_size must be a number or numbers for params on a GPU, got 'adaptive'")
@@ -51,10 +56,18 @@ class LookaheadState(State):
     @property
     def slow(self) -> Any:
         """The slow weights."""
+        return self._shown(self._slow)
+
+    @property
+    def outer_velocity(self) -> Any:
+        """The velocity of the slow weights."""
+        return self._shown(self._a1 if self._optimizer.sync.momentum else self._a1[:0])
+
+    def _shown(self, array: Any) -> Any:
         if self._backend.is_device:
             self._settle()
-            return self._slow
-        view = self._slow.view()
+            return array
+        view = array.view()
         view.flags.writeable = False
         return view
 
@@ -93,9 +106,12 @@ class LookaheadState(State):
         numbers, arrays = super()._parts()
         if self._optimizer.inner.decouples_decay:
             numbers.append("synced_pending_decay")
-        if self._optimizer.inner_state == "interpolate":
+        if self._optimizer.sync.inner_state == "interpolate":
             numbers += ["synced_power1", "synced_power2"]
             arrays |= {f"synced_{name}": f"_a{i}" for i, name in enumerate(arrays, 1)}
+        if self._optimizer.sync.momentum:
+            numbers += ["velocity_pending_decay"] if self._optimizer.inner.decouples_decay else []
+            arrays |= {"outer_velocity": "_a1"}
         return numbers, arrays | {"slow": "_slow"}
 
 
@@ -144,17 +160,25 @@ class Lookahead(WithSlowWeights):
     sync_period : int
         k, the steps between two syncs, at least 1.
     slow_step_size : float, sequence of float, "adaptive" or Adaptive, optional
-        In [0, 1], the step of the slow weights towards the fast ones. Successive syncs use the items of a sequence in
-        turn, periodically. "adaptive" is ``Adaptive()`` and needs AdamW inside.
+        In [0, 2], the step of the slow weights towards the fast ones. A step above 1 extrapolates beyond them.
+        Successive syncs use the items of a sequence in turn, periodically. "adaptive" is ``Adaptive()`` and needs AdamW
+        inside.
     retention : float, optional
-        In [0, 1]: 1 - slow_step_size, the article's coefficient. Pass one of the two, or neither for 0.5, the only
-        value at which both conventions agree.
+        In [-1, 1]: 1 - slow_step_size, the article's coefficient, negative where a sync extrapolates. Pass one of the
+        two, or neither for 0.5, the only value at which both conventions agree.
     inner_state : str
         The effect of a sync on the inner state: "keep", "reset" (as fresh from ``init``) or "interpolate" (``state =
-        step*state + rest*state at the last sync``, bias corrections included).
+        step*state + rest*state at the last sync``, bias corrections included; no step may be above 1, since a second
+        moment could become negative).
     pull_back : bool
         False never moves the fast weights, so that the slow ones are a plain average of them: the control for the
         effect of averaging alone. It allows only inner_state "keep".
+    outer_momentum : float
+        In [0, 1), the momentum of the slow weights. Above 0 a sync takes ``velocity = outer_momentum*velocity + fast -
+        slow``, ``slow = slow + slow_step_size*velocity``, then ``fast = slow``. The velocity starts at 0. It needs
+        given slow steps, the pull-back and inner_state "keep".
+    outer_nesterov : bool
+        With outer_momentum: ``slow = slow + slow_step_size*(outer_momentum*velocity + d)``, d the last fast - slow.
 
     Raises
     ------
@@ -165,6 +189,11 @@ class Lookahead(WithSlowWeights):
     -----
     slow_step_size 1 is the inner optimizer bit for bit; 0 restores the start bit for bit at every sync. Source: Zhang,
     Lucas, Hinton & Ba 2019, Algorithm 1.
+
+    With outer momentum this is DiLoCo with one worker (Douillard et al. 2023), in the variables of :class:`SGD`: its
+    learning rate is slow_step_size and its gradient slow - fast. What is pending of a small weight decay is pulled like
+    the weights, velocity included. So decays are applied in full, as without momentum, but a weight without gradient
+    may be ahead of them by about slow_step_size/(1 - outer_momentum) lumps of 2**-17.
 
     Examples
     --------
@@ -184,6 +213,8 @@ class Lookahead(WithSlowWeights):
     slow_step_size: float | tuple[float, ...] | Adaptive
     inner_state: str
     pull_back: bool
+    outer_momentum: float
+    outer_nesterov: bool
 
     _state = LookaheadState
 
@@ -196,15 +227,15 @@ class Lookahead(WithSlowWeights):
         retention: float | None = None,
         inner_state: str = "keep",
         pull_back: bool = True,
+        outer_momentum: float = 0.0,
+        outer_nesterov: bool = False,
     ) -> None:
-        if not isinstance(inner, InnerOptimizer) or inner.has_slow_weights:
-            allowed = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
-            raise TypeError(f"inner must be one of {', '.join(allowed)}, got {shown(inner)}")
+        check_inner(inner)
         if slow_step_size is not None and retention is not None:
             both = f"slow_step_size={slow_step_size!r} and retention={retention!r}"
             raise ValueError(f"slow_step_size and retention cannot both be given: one is 1 minus the other, got {both}")
         if retention is not None:
-            slow_step_size = _complement(real_number("retention", retention, 0, 1))
+            slow_step_size = _complement(real_number("retention", retention, 1 - LARGEST_STEP, 1))
         step = _slow_step_size(0.5 if slow_step_size is None else slow_step_size)
         set_ = object.__setattr__
         set_(self, "inner", inner)
@@ -212,6 +243,12 @@ class Lookahead(WithSlowWeights):
         set_(self, "slow_step_size", step)
         set_(self, "inner_state", one_of("inner_state", inner_state, tuple(INNER_STATES)))
         set_(self, "pull_back", flag("pull_back", pull_back))
+        set_(self, "outer_momentum", real_number("outer_momentum", outer_momentum, 0, 1, open_high=True))
+        set_(self, "outer_nesterov", flag("outer_nesterov", outer_nesterov))
+        self._check_momentum()
+        if self.inner_state == "interpolate" and self.sync.extrapolates:
+            reason = "an extrapolated second moment could be negative"
+            raise ValueError(f"slow_step_size must be at most 1 for inner_state 'interpolate', got {step!r}: {reason}")
         if not self.pull_back and inner_state != "keep":
             raise ValueError(f"inner_state must be 'keep' without pull-back, got {inner_state!r}")
         if self.adapts:
@@ -221,6 +258,18 @@ class Lookahead(WithSlowWeights):
                 raise ValueError("pull_back must be True for an adaptive slow_step_size, got False")
             if inner_state != "keep":
                 raise ValueError(f"inner_state must be 'keep' for an adaptive slow_step_size, got {inner_state!r}")
+
+    def _check_momentum(self) -> None:
+        if not self.outer_momentum:
+            if self.outer_nesterov:
+                raise ValueError("outer_nesterov must be False without outer_momentum, got True at outer_momentum 0.0")
+            return
+        if self.adapts:
+            raise ValueError(f"slow_step_size must be given with outer_momentum, got {self.slow_step_size!r}")
+        if not self.pull_back:
+            raise ValueError("pull_back must be True with outer_momentum, got False")
+        if self.inner_state != "keep":
+            raise ValueError(f"inner_state must be 'keep' with outer_momentum, got {self.inner_state!r}")
 
     @property
     def adapts(self) -> bool:
@@ -235,13 +284,15 @@ class Lookahead(WithSlowWeights):
         if isinstance(size, Adaptive):
             return Sync(self.sync_period, (), *settings, size.lowest)
         steps = size if isinstance(size, tuple) else (size,)
-        return Sync(self.sync_period, tuple((step, _complement(step)) for step in steps), *settings)
+        if not self.outer_momentum:
+            return Sync(self.sync_period, tuple((step, _complement(step)) for step in steps), *settings)
+        momentum = "nesterov" if self.outer_nesterov else "heavy ball"
+        return Sync(self.sync_period, tuple((s, self.outer_momentum) for s in steps), *settings, momentum=momentum)
 
     @property
     def retention(self) -> float:
         """The coefficient of the slow weights in a sync: 1 - slow_step_size, as a decimal; NaN if it is no number."""
-        pairs = self.sync.slow_steps
-        return pairs[0][1] if len(pairs) == 1 else math.nan
+        return _complement(self.slow_step_size) if isinstance(self.slow_step_size, float) else math.nan
 
     def settings(self) -> dict[str, object]:
         """Return all settings as a flat dict of strings and numbers, including those of the inner optimizer.
@@ -259,23 +310,10 @@ class Lookahead(WithSlowWeights):
         else:
             outer |= {"slow_step_size": size, "retention": self.retention}
         outer |= {"inner_state": self.inner_state, "pull_back": self.pull_back}
+        if self.outer_momentum:  # or checkpoints and runs without it would have other names than they have
+            outer |= {"outer_momentum": self.outer_momentum, "outer_nesterov": self.outer_nesterov}
         inner = self.inner.settings()
         return inner | {"optimizer": f"Lookahead({inner['optimizer']})"} | outer
-
-    def slow_from(self, fast: Any, state: Any) -> Any:  # noqa: ARG002 (Schedule-Free computes them from the fast ones)
-        """Return the slow weights as an array of the backend.
-
-        Parameters
-        ----------
-        fast : (n,) array
-            The fast weights, not used.
-        state : LookaheadState
-
-        Returns
-        -------
-        (n,) array
-        """
-        return state._slow
 
 
 def _slow_step_size(value: Any) -> float | tuple[float, ...] | Adaptive:
@@ -284,11 +322,11 @@ def _slow_step_size(value: Any) -> float | tuple[float, ...] | Adaptive:
     if isinstance(value, str) and value == "adaptive":
         return Adaptive()
     if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
-        steps = tuple(real_number(f"slow_step_size[{i}]", step, 0, 1) for i, step in enumerate(value))
+        steps = tuple(real_number(f"slow_step_size[{i}]", step, 0, LARGEST_STEP) for i, step in enumerate(value))
         if not steps:
             raise ValueError("slow_step_size must hold at least one number, got none")
         return steps if len(set(steps)) > 1 else steps[0]  # one form for one meaning
-    return real_number("slow_step_size", value, 0, 1)
+    return real_number("slow_step_size", value, 0, LARGEST_STEP)
 
 
 @lru_cache(1024)

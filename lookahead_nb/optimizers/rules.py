@@ -9,13 +9,30 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lookahead_nb.checks import flag, named_arguments, real_number
+from lookahead_nb.checks import flag, named_arguments, real_number, shown
 from lookahead_nb.kernels.formulas import RULES
 from lookahead_nb.optimizers.base import Optimizer, WithSlowWeights
 from lookahead_nb.optimizers.buffers import kernels_of
 from lookahead_nb.optimizers.schedules import Schedule, constant
 
 INNER_RULES: dict[str, Any] = {}  # the classes by name, in the order of their definitions below
+
+
+def check_inner(inner: Any) -> None:
+    """Refuse anything but an inner optimizer that another one can wrap.
+
+    Parameters
+    ----------
+    inner : object
+
+    Raises
+    ------
+    TypeError
+        If inner is no inner optimizer, or has slow weights itself.
+    """
+    if not isinstance(inner, InnerOptimizer) or inner.has_slow_weights:
+        allowed = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
+        raise TypeError(f"inner must be one of {', '.join(allowed)}, got {shown(inner)}")
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,9 @@ class InnerOptimizer(Optimizer):
         """
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lr"}
         s = self.schedule
-        lr = {"lr": s.peak, "schedule": s.kind, "schedule_steps": s.steps, "warmup": s.warmup}
+        lr: dict[str, object] = {"lr": s.peak, "schedule": s.kind, "schedule_steps": s.steps, "warmup": s.warmup}
+        if s.decay_steps is not None:  # not named otherwise, so that runs keep their ids
+            lr["decay_steps"] = s.decay_steps
         return {"optimizer": type(self).__name__} | lr | plain
 
 

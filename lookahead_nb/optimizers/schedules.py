@@ -18,9 +18,10 @@ MOST_KEPT = 4096  # steps of which rates and powers stay in a cache: 64 entries 
 class Schedule:
     """A learning rate as a function of the step.
 
-    The rate rises as ``peak*t/warmup`` up to t = warmup. After that it is peak (constant),
-    ``peak*(steps-t)/(steps-warmup)`` (linear) or ``peak*(1 + cos(pi*(t-warmup)/(steps-warmup)))/2`` (cosine). The last
-    two are 0 from t = steps on. Use :func:`constant`, :func:`linear` and :func:`cosine` to make one.
+    The rate rises as ``peak*t/warmup`` up to t = warmup. After that it is peak (constant), ``peak*(1 - done)``
+    (linear) or ``peak*(1 + cos(pi*done))/2`` (cosine) with ``done = (t-warmup)/(steps-warmup)``. The last two are 0
+    from t = steps on. With decay_steps the rate stays at the peak up to t = steps - decay_steps and falls only then:
+    ``done = (t-steps+decay_steps)/decay_steps``. Use :func:`constant`, :func:`linear` and :func:`cosine` to make one.
 
     Parameters
     ----------
@@ -32,6 +33,8 @@ class Schedule:
         Above warmup; None for a constant schedule.
     warmup : int
         At least 0.
+    decay_steps : int, optional
+        From 1 to steps - warmup. Default: steps - warmup; None for a constant schedule.
 
     Raises
     ------
@@ -50,6 +53,7 @@ class Schedule:
     peak: float
     steps: int | None = None
     warmup: int = 0
+    decay_steps: int | None = None
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("constant", "linear", "cosine"))
@@ -57,8 +61,21 @@ class Schedule:
         object.__setattr__(self, "warmup", whole_number("warmup", self.warmup, 0))
         if self.kind == "constant":
             one_of("steps", self.steps, (None,))
-        else:
-            object.__setattr__(self, "steps", whole_number("steps", self.steps, self.warmup + 1))
+            one_of("decay_steps", self.decay_steps, (None,))
+            return
+        steps = whole_number("steps", self.steps, self.warmup + 1)
+        object.__setattr__(self, "steps", steps)
+        if self.decay_steps is not None:
+            decay_steps = whole_number("decay_steps", self.decay_steps, 1, steps - self.warmup)
+            one_form = None if decay_steps == steps - self.warmup else decay_steps
+            object.__setattr__(self, "decay_steps", one_form)
+
+    @property
+    def _start(self) -> int:
+        """The last step at the peak."""
+        if self.steps is None or self.decay_steps is None:
+            return self.warmup
+        return self.steps - self.decay_steps
 
     def __call__(self, t: int) -> float:
         """Return the learning rate of a step.
@@ -75,7 +92,7 @@ class Schedule:
         t = whole_number("t", t, 0)
         if t < self.warmup:
             return self.peak * t / self.warmup
-        return self.peak * _fall(self.kind, self.steps, self.warmup, t)
+        return self.peak * _fall(self.kind, self.steps, self._start, t)
 
     @default_errors
     def rates(self, n: int, after: int = 0) -> np.ndarray:
@@ -101,25 +118,25 @@ class Schedule:
         n, after = whole_number("n", n, 0), whole_number("after", after, 0)
         rising = self.peak * np.arange(after + 1, min(self.warmup, after + n + 1)) / max(self.warmup, 1)
         falls = _falls if n <= MOST_KEPT else _falls.__wrapped__
-        return np.concatenate([rising, self.peak * falls(self.kind, self.steps, self.warmup, after, n)])
+        return np.concatenate([rising, self.peak * falls(self.kind, self.steps, self.warmup, self._start, after, n)])
 
 
-def _fall(kind: str, steps: int | None, warmup: int, t: int) -> float:
-    """Return the rate of step t >= warmup as a fraction of the peak."""
-    if steps is None:
+def _fall(kind: str, steps: int | None, start: int, t: int) -> float:
+    """Return the rate of step t >= warmup as a fraction of the peak; it falls after the step ``start``."""
+    if steps is None or t <= start:
         return 1.0
     if t >= steps:
         return 0.0
-    done = (t - warmup) / (steps - warmup)
+    done = (t - start) / (steps - start)
     return 1 - done if kind == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
 @lru_cache(64)
-def _falls(kind: str, steps: int | None, warmup: int, after: int, n: int) -> np.ndarray:
+def _falls(kind: str, steps: int | None, warmup: int, start: int, after: int, n: int) -> np.ndarray:
     first, end = max(warmup, 1, after + 1), after + n + 1
     if steps is None:
         return np.ones(max(end - first, 0))
-    return np.array([_fall(kind, steps, warmup, t) for t in range(first, end)], np.float64)
+    return np.array([_fall(kind, steps, start, t) for t in range(first, end)], np.float64)
 
 
 @named_arguments
@@ -152,8 +169,8 @@ def constant(peak: float, warmup: int = 0) -> Schedule:
 
 
 @named_arguments
-def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
-    """Return the schedule that falls on a straight line from peak at t = warmup to 0 at t = steps.
+def linear(peak: float, steps: int, warmup: int = 0, decay_steps: int | None = None) -> Schedule:
+    """Return the schedule that falls on a straight line from peak to 0 at t = steps.
 
     Parameters
     ----------
@@ -163,6 +180,9 @@ def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
         Above warmup.
     warmup : int
         At least 0.
+    decay_steps : int, optional
+        From 1 to steps - warmup: the rate stays at the peak up to t = steps - decay_steps. Default: it falls from
+        t = warmup on.
 
     Returns
     -------
@@ -178,13 +198,15 @@ def linear(peak: float, steps: int, warmup: int = 0) -> Schedule:
     >>> from lookahead_nb.optimizers import schedules
     >>> schedules.linear(1.0, steps=4).rates(4)
     array([0.75, 0.5 , 0.25, 0.  ])
+    >>> schedules.linear(1.0, steps=6, decay_steps=2).rates(6)
+    array([1. , 1. , 1. , 1. , 0.5, 0. ])
     """
-    return Schedule("linear", peak, steps, warmup)
+    return Schedule("linear", peak, steps, warmup, decay_steps)
 
 
 @named_arguments
-def cosine(peak: float, steps: int, warmup: int = 0) -> Schedule:
-    """Return the schedule that falls on half a cosine from peak at t = warmup to 0 at t = steps.
+def cosine(peak: float, steps: int, warmup: int = 0, decay_steps: int | None = None) -> Schedule:
+    """Return the schedule that falls on half a cosine from peak to 0 at t = steps.
 
     Parameters
     ----------
@@ -194,6 +216,9 @@ def cosine(peak: float, steps: int, warmup: int = 0) -> Schedule:
         Above warmup.
     warmup : int
         At least 0.
+    decay_steps : int, optional
+        From 1 to steps - warmup: the rate stays at the peak up to t = steps - decay_steps. Default: it falls from
+        t = warmup on.
 
     Returns
     -------
@@ -214,4 +239,4 @@ def cosine(peak: float, steps: int, warmup: int = 0) -> Schedule:
     >>> schedules.cosine(1.0, steps=4)(2)
     0.5
     """
-    return Schedule("cosine", peak, steps, warmup)
+    return Schedule("cosine", peak, steps, warmup, decay_steps)

@@ -441,7 +441,7 @@ def averaged(slow: ArrayLike, fast: ArrayLike, slow_step_size: ArrayLike) -> np.
     Parameters
     ----------
     slow, fast : float or array
-        They broadcast.
+        They broadcast. NaN and infinity pass through.
     slow_step_size : float or array
         s, in [0, 1].
 

@@ -149,7 +149,7 @@ class CoupledCycle:
         """The cycle of one mode, which holds the settings and the map of a sync."""
         inner = self.opt.inner
         bare = replace(inner, weight_decay=0.0) if isinstance(inner, AdamW) else inner
-        return Cycle.of(_around(self.opt, bare) if self.opt.sync else bare)
+        return Cycle.of(replace(self.opt, inner=bare) if self.opt.sync else bare)
 
     @cached_property
     @default_errors
@@ -421,12 +421,6 @@ def weights_along(
     with ThreadPoolExecutor() as pool:
         weights = np.array([*pool.map(run, range(whole_number("seeds", seeds, 2)))])
     return Weights(*np.moveaxis(weights, (2, 1), (0, 1)))
-
-
-def _around(opt: Lookahead, inner: AdamW) -> Lookahead:
-    """Return the same Lookahead around another inner optimizer."""
-    names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
-    return Lookahead(inner, **{name: getattr(opt, name) for name in names})
 
 
 def _hessian(model: LogisticRegression, params: np.ndarray, X: np.ndarray, y: np.ndarray) -> np.ndarray:

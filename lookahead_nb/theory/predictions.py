@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pandas as pd
 
-from lookahead_nb.checks import default_errors
+from lookahead_nb.checks import default_errors, whole
 from lookahead_nb.models.landscapes import Landscape, replay, trace
 from lookahead_nb.optimizers import INNER_STATES, Lookahead
 from lookahead_nb.optimizers.controls import with_controls
@@ -29,7 +28,10 @@ from lookahead_nb.theory.near_minimum import CoupledCycle, Minimum, Weights
 from lookahead_nb.training.history import settings_frame
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import ArrayLike
+else:
+    pd = whole("pandas")
 
 # ------------------------------------------------------------------------------------------------------- one mode
 

@@ -178,7 +178,7 @@ class Cycle:
         (1.0, 0.9, 5)
         """
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an inner optimizer or Lookahead, got {shown(optimizer)}")
+            raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
         inner, sync = optimizer.inner, optimizer.sync
         wrapper: Any = optimizer
         linear = type(inner) in (SGD, Adam, AdamW) and not getattr(inner, "nesterov", False)
@@ -188,7 +188,11 @@ class Cycle:
         beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
         lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
         if sync and len(sync.slow_steps) != 1:
-            raise ValueError(f"optimizer must have one slow_step_size, got {wrapper.slow_step_size!r}")
+            raise ValueError(
+                f"optimizer must have one slow_step_size, got {getattr(wrapper, 'slow_step_size', wrapper)!r}"
+            )
+        if sync and sync.momentum:
+            raise ValueError(f"optimizer must have no outer_momentum, got {wrapper.outer_momentum!r}")
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
         cycle = {name: getattr(optimizer, name) for name in names} if sync else {}
         return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)

@@ -6,7 +6,7 @@ stretch, so that a run can be stopped between two stretches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from lookahead_nb.kernels.cpu import groups, network, runs, surfaces
 from lookahead_nb.kernels.cpu.lanes import lanes_of, lined_up
 from lookahead_nb.kernels.formulas import STARTS_AT_WEIGHTS
 from lookahead_nb.optimizers import Optimizer, RunNumbers, State, StepScalars, run_numbers
+from lookahead_nb.optimizers.coefficients import FRESH, NO_SYNC
 from lookahead_nb.training.setup import Outcome, Rows, Setup, always
 
 NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them stays in the cache of a core
@@ -38,7 +39,7 @@ class OneRun:
 
     def __init__(self, setup: Setup, opt: Optimizer, params: np.ndarray, state: State, rows: Rows) -> None:
         width: Any = setup.dtype.type
-        numbers = run_numbers([opt], setup.dtype)
+        numbers = run_numbers([opt], setup.dtype, setup.steps)
         self.rule, self.limits, self.state = numbers.rule, numbers.limits, state
         arrays = state.arrays
         if opt.has_slow_weights and not opt.sync:  # computed only to be evaluated
@@ -182,7 +183,13 @@ def train_on_landscape(
 
 
 def train_side_by_side(
-    setup: Setup, opts: list[Optimizer], seeds: list[int], rows: list[Rows], keep_going: Callable[[], bool] = always
+    setup: Setup,
+    opts: list[Optimizer],
+    seeds: list[int],
+    rows: list[Rows],
+    keep_going: Callable[[], bool] = always,
+    params: Sequence[np.ndarray] = (),
+    states: Sequence[State] = (),
 ) -> Outcome:
     """Train networks side by side, one in each SIMD lane, bit for bit as :func:`train_network`.
 
@@ -197,6 +204,9 @@ def train_side_by_side(
         The rows of each run, see :func:`alike`.
     keep_going : function
         As in :func:`train_network`.
+    params, states : lists, optional
+        As in :func:`train_on_landscape`; those of a run that diverges end undefined. Without them all runs start fresh,
+        and their weights are not returned.
 
     Returns
     -------
@@ -206,12 +216,16 @@ def train_side_by_side(
     model: Any = setup.model
     lanes, count = lanes_of(width), len(opts)
     unused = lanes - count  # repeat the last run
-    numbers = run_numbers([*opts, *[opts[-1]] * unused], setup.dtype)
+    numbers = run_numbers([*opts, *[opts[-1]] * unused], setup.dtype, setup.steps)
     all_seeds = np.array([*seeds, *[seeds[-1]] * unused], np.uint64)
     distinct = list(dict.fromkeys(rows))
     sets = np.array([distinct.index(data) for data in [*rows, *[rows[-1]] * unused]])
-    starts = {seed: model.init(seed, setup.dtype) for seed in dict.fromkeys(seeds)}
-    weights = _weights_of_lanes(numbers, np.stack([starts[seed] for seed in all_seeds.tolist()], -1))
+    fresh = {} if params else {seed: model.init(seed, setup.dtype) for seed in dict.fromkeys(seeds)}
+    starts = list(params) or [fresh[seed] for seed in seeds]
+    weights = _weights_of_lanes(numbers, np.stack([*starts, *[starts[-1]] * unused], -1))
+    for lane in range(lanes if states else 0):
+        for in_lanes, own in _arrays_of_run(weights, lane, states[min(lane, count - 1)]):
+            in_lanes[:] = own
     syncs = bundles.Syncs(
         readonly(numbers.period),
         readonly(np.moveaxis(numbers.slow_steps, 0, -1).astype(width)),
@@ -226,9 +240,11 @@ def train_side_by_side(
     work = lined_up((work_lines,), width)
     batches = bundles.batches_of_lanes(distinct, sets, setup.training.batch_size, all_seeds)
     arguments = bundles.network_of(model, width), batches
-    scalars = [StepScalars(opt, width) for opt in opts]
-    taken = 0
-    for first, last in setup.stretches(rows[0], alone=lanes / 8):
+    begun = states[0].t if states else 0
+    carried = [state.carried for state in states] if states else [FRESH] * count
+    scalars = [StepScalars(opt, width, begun, of) for opt, of in zip(opts, carried, strict=True)]
+    taken = begun
+    for first, last in setup.stretches(rows[0], alone=lanes / 8, first=begun):
         if not keep_going():
             break
         table = lined_up((last - first, 8), width)
@@ -236,7 +252,22 @@ def train_side_by_side(
             table[:, :, lane] = scalars[lane].stretch(last - first) if lane < count else table[:, :, count - 1]
         steps = bundles.steps_of(first, table, numbers.limits)
         taken = groups.advance(numbers.rule, weights, steps, syncs, *arguments, evaluation, work)
+    for lane in range(count if states else 0):
+        params[lane][:] = weights.p[:, lane]
+        for in_lanes, own in _arrays_of_run(weights, lane, states[lane]):
+            own[:] = in_lanes
+        sync = opts[lane].sync or NO_SYNC
+        syncs_taken = range(begun // sync.period, taken // sync.period) if sync.period else ()
+        slow_steps = [sync.slow_steps[n % len(sync.slow_steps)][0] for n in syncs_taken]
+        states[lane].arrive(taken, scalars[lane].carried_after(taken), slow_steps)
     return Outcome(results[:count], diverged_at[:count], np.full(count, taken))
+
+
+def _arrays_of_run(weights: bundles.Weights, lane: int, state: State) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the arrays of the state of a run, each after its lane among the weights."""
+    for name, own in state.arrays._asdict().items():
+        if own.size:
+            yield getattr(weights, name)[:, lane], own
 
 
 def _syncs_of_one_run(opt: Optimizer, setup: Setup, numbers: RunNumbers, params: np.ndarray) -> bundles.SyncsOfOneRun:

@@ -123,7 +123,7 @@ def train_one(
             array[:] = portion.fetched(name)[0]
     scalars, sync, last = StepScalars(opt, setup.dtype.type), opt.sync, int(taken[0])
     scalars.stretch(last)
-    slow_steps = np.resize([step for step, _ in sync.slow_steps], last // sync.period).tolist() if sync else []
+    slow_steps = sync.pairs(0, last // sync.period, setup.dtype.type)[:, 0].tolist() if sync else []
     state.arrive(last, scalars.carried_after(last), slow_steps)
     return Outcome(results, diverged_at, taken)
 
@@ -139,9 +139,9 @@ def needed(setup: Setup, opts: list[Optimizer], rows: Rows) -> int:
     """
     from lookahead_nb.kernels.gpu import runs
 
-    item, count = setup.dtype.itemsize, len(opts)
-    sizes = run_numbers(opts, setup.dtype).sizes(setup.model.size)
-    of_a_run = item * (sum(sizes.values()) + 8 * setup.steps) + 8 * 12 * len(setup.eval_steps)
+    item, count, numbers = setup.dtype.itemsize, len(opts), run_numbers(opts, setup.dtype, setup.steps)
+    arrays = sum(numbers.sizes(setup.model.size).values()) + numbers.slow_steps[0].size
+    of_a_run = item * (arrays + 8 * setup.steps) + 8 * 12 * len(setup.eval_steps)
     if not setup.model.needs_data:
         return count * of_a_run + item * max(NUMBERS_AT_ONCE, count * setup.model.size)
     model: Any = setup.model
@@ -222,7 +222,7 @@ class Portion:
         from lookahead_nb.kernels.gpu import runs
 
         setup, width = self.setup, self.setup.dtype.type
-        numbers = run_numbers(self.opts, setup.dtype)
+        numbers = run_numbers(self.opts, setup.dtype, setup.steps)
         steps = runs.steps_of(numbers, (step_table(opt, setup.steps, width) for opt in self.opts))
         self.weights = runs.weights_of(numbers, self._start())
         evaluation = runs.evaluation_of(self.rows, setup.eval_steps, len(self.opts))

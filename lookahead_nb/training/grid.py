@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterable
 from dataclasses import fields, replace
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb.checks import meant, shown
-from lookahead_nb.optimizers import Lookahead, Optimizer
+from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training.setup import check_optimizer
 
-_OUTER = ("sync_period", "slow_step_size", "retention", "inner_state", "pull_back")
+_SAME = {"retention": "slow_step_size", "window": "decay"}  # two names of one setting
 
 
 def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
@@ -25,10 +26,11 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
     Parameters
     ----------
     base : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
     **axes : iterable
         Values for a setting of base or of its inner optimizer (``lr``, ``weight_decay``, ``sync_period``, ...);
-        ``retention`` replaces slow_step_size. A number for ``lr`` is the peak of the schedule that base has.
+        ``retention`` replaces slow_step_size, and ``window`` the decay of EMA. A number for ``lr`` is the peak of the
+        schedule that base has.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
     """
     check_optimizer("base", base)
     inner = {field.name for field in fields(base.inner) if field.init}
-    outer = set(_OUTER) if base.sync else set()
+    outer = {*inspect.signature(type(base)).parameters} - {"inner"} if base.sync else set()
     for name, values in axes.items():
         if name not in inner | outer:
             names = sorted(inner | outer)
@@ -59,6 +61,8 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
             raise ValueError(f"{name} must hold at least one value, got none: the grid would be empty")
     if {"slow_step_size", "retention"} <= axes.keys():
         raise ValueError("slow_step_size and retention cannot both be given: one is 1 minus the other")
+    if {"decay", "window"} <= axes.keys():
+        raise ValueError("decay and window cannot both be given: window is 1/(1 - decay)")
     points = itertools.product(*axes.values())
     return [_changed(base, dict(zip(axes, point, strict=True)), outer) for point in points]
 
@@ -72,7 +76,7 @@ def _changed(base: Optimizer, changes: dict[str, Any], outer: set[str]) -> Optim
     inner = replace(inner, **inner_changes)
     if not base.sync:
         return inner
-    unchanged = {name: getattr(base, name) for name in outer - {"retention"} - outer_changes.keys()}
-    if "retention" in outer_changes:
-        del unchanged["slow_step_size"]
-    return Lookahead(inner, **unchanged, **outer_changes)
+    changed = {_SAME.get(name, name) for name in outer_changes}
+    unchanged = {name: getattr(base, name) for name in outer - _SAME.keys() - changed}
+    wrapper: Any = type(base)
+    return wrapper(inner, **unchanged, **outer_changes)

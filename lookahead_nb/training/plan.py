@@ -12,16 +12,18 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lookahead_nb.checks import shown, whole, whole_number
 from lookahead_nb.kernels.cpu.lanes import lanes_of
-from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.optimizers import Optimizer, State
+from lookahead_nb.optimizers.base import Slots
 from lookahead_nb.training import engine_cpu
 from lookahead_nb.training.history import histories, settings_frame, slow_rows, stored_results
 from lookahead_nb.training.setup import HIGHEST_SEED, Outcome, Rows, Setup, always
+from lookahead_nb.training.states import Start, Stored, restored_state, stored_state
 from lookahead_nb.training.store import ORDER
 
 if TYPE_CHECKING:
@@ -53,6 +55,12 @@ class Unit:
         Its floating-point operations, evaluations included.
     task : str
         The name of the task; empty in a sweep of one.
+    first : int
+        Steps that the runs have taken already, in a shorter sweep.
+    start : Start or None
+        Where they continue, once it is read; None for runs that start fresh.
+    keeps_states : bool
+        Whether the states of the runs at their end are returned.
     """
 
     name: str
@@ -62,14 +70,42 @@ class Unit:
     which: np.ndarray
     work: float
     task: str = ""
+    first: int = 0
+    start: Start | None = None
+    keeps_states: bool = False
 
     @property
     def size(self) -> int:
         """The number of runs."""
         return len(self.opts)
 
+    @property
+    def state_bytes(self) -> int:
+        """The memory of the states that it carries and returns, in bytes, at most."""
+        times = (self.start is not None) + self.keeps_states
+        return times * self.size * self.setup.model.size * self.setup.dtype.itemsize * (1 + len(Slots._fields))
+
     def __str__(self) -> str:
         return f"unit {self.name[:8]} ({self.size} runs)"
+
+
+class Trained(NamedTuple):
+    """The results of a unit.
+
+    Attributes
+    ----------
+    run_ids : list of str
+    results, diverged_at : arrays
+        As in ``setup.Outcome``, in the order of the unit.
+    states : list of dict or None
+        The state of each run at its end, see ``states.stored_state``; None for a run that diverged. Empty unless the
+        unit keeps states.
+    """
+
+    run_ids: list[str]
+    results: np.ndarray
+    diverged_at: np.ndarray
+    states: list[Stored | None]
 
 
 class DataError(RuntimeError):
@@ -147,7 +183,16 @@ class Plan:
         """The units of all runs; the runs of one kernel and seed are neighbours."""
         return self.units_of(range(self.size))
 
-    def units_of(self, runs: Collection[int], request: str = "") -> list[Unit]:
+    def numbered(self) -> Iterator[tuple[int, Plan]]:
+        """Yield the number of the first run of each task, and its plan: here of one task.
+
+        Yields
+        ------
+        (int, Plan)
+        """
+        yield 0, self
+
+    def units_of(self, runs: Collection[int], request: str = "", first: int = 0) -> list[Unit]:
         """Return the units of some runs; the runs of one kernel and seed are neighbours.
 
         Parameters
@@ -156,6 +201,8 @@ class Plan:
             Of the runs, in the order of the rows: by configuration, then seed.
         request : str
             Makes the names of the units those of one request for a store.
+        first : int
+            Steps that the runs have taken already.
 
         Returns
         -------
@@ -165,7 +212,9 @@ class Plan:
         groups_in_one = int(np.clip(UNIT_OPERATIONS // (16 * self.work_of_a_run), 1, most))
         in_one = min(UNIT_RUNS, 16 * groups_in_one)
         common = self.setup.settings() | {"eval": self.setup.eval_steps.tolist()}
-        common |= {name: value for name, value in (("task", self.task), ("request", request)) if value}
+        common |= {
+            name: value for name, value in (("task", self.task), ("request", request), ("first", first)) if value
+        }
         base = hashlib.sha256(json.dumps(common).encode())
         settings, units = [json.dumps(opt.settings()) for opt in self.configs], list[Unit]()
         in_order = self._in_order(runs, in_one)
@@ -174,8 +223,8 @@ class Plan:
             name.update(json.dumps([[seed, settings[i]] for seed, i in part]).encode())
             which, seeds = [i for _, i in part], [seed for seed, _ in part]
             opts = [self.configs[i] for i in which]
-            work = len(part) * self.work_of_a_run
-            units.append(Unit(name.hexdigest()[:32], self.setup, opts, seeds, np.array(which), work, self.task))
+            work = len(part) * self.work_of_a_run * (1 - first / self.setup.steps)
+            units.append(Unit(name.hexdigest()[:32], self.setup, opts, seeds, np.array(which), work, self.task, first))
         return units
 
     def _in_order(self, runs: Collection[int], in_one: int) -> Iterator[tuple[int, int]]:
@@ -197,12 +246,26 @@ class Plan:
     def _neighbours(opt: Optimizer) -> tuple:
         return *opt.kernel, opt.sync.period if opt.sync else 0  # runs of one period share a pass for their syncs
 
-    def rows(self, trained: list[tuple[Unit, tuple]]) -> pd.DataFrame:
+    def numbers(self, unit: Unit) -> list[int]:
+        """Return the numbers of the runs of a unit.
+
+        Parameters
+        ----------
+        unit : Unit
+
+        Returns
+        -------
+        list of int
+            As in :meth:`units_of`.
+        """
+        return (unit.which * len(self.seeds) + [self._place[seed] for seed in unit.seeds]).tolist()
+
+    def rows(self, trained: list[tuple[Unit, Trained]]) -> pd.DataFrame:
         """Return the tidy rows of trained units, ordered.
 
         Parameters
         ----------
-        trained : list of (Unit, result)
+        trained : list of (Unit, Trained)
             The result is that of :func:`train_unit`.
 
         Returns
@@ -215,34 +278,36 @@ class Plan:
         units = [unit for unit, _ in trained]
         which = np.concatenate([unit.which for unit in units])
         seeds = np.concatenate([unit.seeds for unit in units])
-        run_ids, results, diverged_at = map(np.concatenate, zip(*(result for _, result in trained), strict=True))
-        order = which * len(self.seeds) + [self._place[seed] for seed in seeds.tolist()]
+        run_ids, results, diverged_at = map(np.concatenate, zip(*(result[:3] for _, result in trained), strict=True))
+        order = np.concatenate([self.numbers(unit) for unit in units])
         sort = np.argsort(order)
         runs = (column[sort] for column in (which, run_ids, seeds, results, diverged_at))
         frame = histories(self.setup, self.settings, self.has_slow, *runs)
         return frame.assign(**{ORDER: frame["run"].map(pd.Series(order, run_ids))})
 
-    def run_ids(self, seeds: Collection[int]) -> dict[tuple[str, str], int]:
+    def run_ids(self, seeds: Collection[int], steps: int | None = None) -> dict[tuple[str, str], int]:
         """Return the numbers of the runs of some seeds, by task and run as in the rows.
 
         Parameters
         ----------
         seeds : ints
             Their data is loaded.
+        steps : int, optional
+            That of the rows, where they come from another number of steps.
 
         Returns
         -------
         dict of (str, str) to int
         """
-        numbers = {}
+        numbers, setup = {}, self.setup if steps is None else self.setup.of_steps(steps)
         for place, seed in enumerate(self.seeds):
             if seed in seeds:
                 rows = _rows(self.setup, seed, self.task)
                 for i, opt in enumerate(self.configs):
-                    numbers[self.task, self.setup.run_id(opt, seed, rows)] = i * len(self.seeds) + place
+                    numbers[self.task, setup.run_id(opt, seed, rows)] = i * len(self.seeds) + place
         return numbers
 
-    def stored(self, rows: pd.DataFrame, numbers: dict[tuple[str, str], int]) -> list[tuple[Unit, tuple]]:
+    def stored(self, rows: pd.DataFrame, numbers: dict[tuple[str, str], int]) -> list[tuple[Unit, Trained]]:
         """Return rows of a store as a trained unit.
 
         Parameters
@@ -254,17 +319,17 @@ class Plan:
 
         Returns
         -------
-        list of (Unit, result)
+        list of (Unit, Trained)
             One, as :meth:`rows` accepts it.
         """
-        result = stored_results(self.setup, rows)
-        which, places = np.divmod([numbers[self.task, run] for run in result[0]], len(self.seeds))
+        result = Trained(*stored_results(self.setup, rows), [])
+        which, places = np.divmod([numbers[self.task, run] for run in result.run_ids], len(self.seeds))
         opts, seeds = [self.configs[i] for i in which], [self.seeds[place] for place in places]
         return [(Unit("", self.setup, opts, seeds, which, 0.0, self.task), result)]
 
 
-def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Train the runs of a unit on the CPU.
+def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> Trained:
+    """Train the runs of a unit on the CPU, from their start or from where they continue.
 
     Parameters
     ----------
@@ -274,24 +339,42 @@ def train_unit(unit: Unit, keep_going: Callable[[], bool] = always) -> tuple[lis
 
     Returns
     -------
-    run_ids : list of str
-    results, diverged_at : arrays
-        As in ``setup.Outcome``, in the order of the unit.
+    Trained
 
     Raises
     ------
     Exception
         Whatever loading the data raises; in a sweep of several tasks a DataError, which names task and seed.
     """
-    setup = unit.setup
+    setup, start = unit.setup, unit.start
     rows = {seed: _rows(setup, seed, unit.task) for seed in dict.fromkeys(unit.seeds)}
     run_ids = [setup.run_id(opt, seed, rows[seed]) for seed, opt in zip(unit.seeds, unit.opts, strict=True)]
     results, diverged_at = setup.blank_results(unit.size), np.full(unit.size, -1)
-    for group in groups(setup, unit.opts, unit.seeds, rows):
+    states: list[Stored | None] = [None] * unit.size
+    runs = [i for i in range(unit.size) if start is None or start.states[i] is not None]
+    if start:
+        diverged_at[:] = start.diverged_at
+    for of_runs in groups(setup, [unit.opts[i] for i in runs], [unit.seeds[i] for i in runs], rows):
+        group = [runs[i] for i in of_runs]
         opts, seeds = [unit.opts[i] for i in group], [unit.seeds[i] for i in group]
-        outcome = _train_group(setup, opts, seeds, [rows[seed] for seed in seeds], keep_going)
+        begun = _begun(unit, group) if start or unit.keeps_states else None
+        outcome = _train_group(setup, opts, seeds, [rows[seed] for seed in seeds], keep_going, begun)
         results[group], diverged_at[group] = outcome.results, outcome.diverged_at
-    return run_ids, results, diverged_at
+        for i, params, state in zip(group, *begun, strict=True) if begun and unit.keeps_states else ():
+            states[i] = stored_state(params, state) if diverged_at[i] < 0 else None
+    if start:
+        setup.take_over(results, start.setup, start.results)
+    return Trained(run_ids, results, diverged_at, states if unit.keeps_states else [])
+
+
+def _begun(unit: Unit, group: list[int]) -> tuple[list[np.ndarray], list[State]]:
+    """Return the weights and states from which some runs of a unit are trained."""
+    if unit.start:
+        begun = [restored_state(unit.opts[i], unit.start.states[i] or {}) for i in group]
+    else:
+        starts = [unit.setup.model.init(unit.seeds[i], unit.setup.dtype) for i in group]
+        begun = [(params, unit.opts[i].init(params)) for i, params in zip(group, starts, strict=True)]
+    return [params for params, _ in begun], [state for _, state in begun]
 
 
 def _rows(setup: Setup, seed: int, task: str) -> Rows:
@@ -375,13 +458,20 @@ def _alike(first: Rows, other: Rows, lanes: int) -> bool:
 
 
 def _train_group(
-    setup: Setup, opts: list[Optimizer], seeds: list[int], rows: list[Rows], keep_going: Callable[[], bool]
+    setup: Setup,
+    opts: list[Optimizer],
+    seeds: list[int],
+    rows: list[Rows],
+    keep_going: Callable[[], bool],
+    begun: tuple[list[np.ndarray], list[State]] | None,
 ) -> Outcome:
-    """Train the runs of a group of :func:`groups`."""
+    """Train the runs of a group of :func:`groups`, from these weights and states in place, or from the start."""
     if setup.model.needs_data and len(opts) > 1:
-        return engine_cpu.train_side_by_side(setup, opts, seeds, rows, keep_going)
-    params = [setup.model.init(seed, setup.dtype) for seed in seeds]
-    states = [opt.init(start) for opt, start in zip(opts, params, strict=True)]
+        return engine_cpu.train_side_by_side(setup, opts, seeds, rows, keep_going, *(begun or ()))
+    if not begun:
+        params = [setup.model.init(seed, setup.dtype) for seed in seeds]
+        begun = params, [opt.init(start) for opt, start in zip(opts, params, strict=True)]
+    params, states = begun
     if not setup.model.needs_data:
         return engine_cpu.train_on_landscape(setup, opts, seeds[0], params, states, keep_going)
     return engine_cpu.train_network(setup, opts[0], seeds[0], rows[0], params[0], states[0], keep_going)

@@ -48,7 +48,7 @@ class Run:
     params : (n,) array
         The fast weights at the end.
     slow : (n,) array or None
-        The slow weights at the end, for Schedule-Free the average.
+        The slow weights at the end, for EMA and Schedule-Free the average.
     state : State
         The optimizer's state, ready for further steps by hand.
     diverged_at : int or None
@@ -86,13 +86,15 @@ class Run:
 
     @property
     def slow(self) -> np.ndarray | None:
-        """The slow weights at the end, for Schedule-Free the average; None where there are none."""
+        """The slow weights at the end, for EMA and Schedule-Free the average; None where there are none."""
         slow = self.state.optimizer.slow_from(self.params, self.state)
         return None if slow is None else readonly(slow)
 
     @default_errors
     def train(self, more_steps: int) -> Run:
         """Continue this run and return the longer one; this one stays as it is.
+
+        Sweeps continue their runs with ``keep_states=True``, see :func:`lookahead_nb.sweep`.
 
         History, params and state are bit-for-bit those of one run of all steps, at any phase between two syncs. The
         history has the evaluations of that run: every ``eval_every`` steps, or at the steps of ``eval_at``, and at the
@@ -236,7 +238,7 @@ def train(
     data : Dataset, or function of the seed that returns one
         None for a landscape, which does not use batch_size and eval_rows either.
     opt : Optimizer
-        An inner optimizer or Lookahead.
+        An inner optimizer, Lookahead or EMA.
     steps, batch_size : int
         At least 1.
     seed : int
@@ -270,7 +272,7 @@ def train(
 
     - ``run``: the first 16 hex digits of the hash of the configuration; ``seed``; the settings of opt.
     - ``step`` and ``phase`` (step mod sync_period).
-    - ``weights``: "fast", and "slow" for the slow weights of Lookahead or the average of Schedule-Free.
+    - ``weights``: "fast", and "slow" for the slow weights of Lookahead or the average of EMA or Schedule-Free.
     - ``train_loss``, ``validation_loss``, ``test_loss``: the mean cross-entropy without L2. For a landscape
       ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN.
     - ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``.
@@ -306,8 +308,7 @@ def _trained(
     else:
         outcome = shorter.outcome._replace(results=setup.blank_results(1))
     if shorter is not None:
-        _, here, there = np.intersect1d(setup.eval_steps, shorter.setup.eval_steps, return_indices=True)
-        outcome.results[:, here] = shorter.outcome.results[:, there]
+        setup.take_over(outcome.results, shorter.setup, shorter.outcome.results)
     diverged_at = None if outcome.diverged_at[0] < 0 else int(outcome.diverged_at[0])
     run_ids = [setup.run_id(opt, seed, rows)]
     runs = settings_frame([opt]), slow_rows([opt]), np.array([0]), run_ids, [seed]

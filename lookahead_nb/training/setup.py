@@ -341,6 +341,36 @@ class Setup:
                 yield first, last
                 first = last
 
+    def of_steps(self, steps: int, eval_at: Iterable[int] = ()) -> Setup:
+        """Return the setup of runs of another number of steps.
+
+        Parameters
+        ----------
+        steps : int
+        eval_at : list of int
+            Their evaluated steps; 0 and the last one are evaluated in any case.
+
+        Returns
+        -------
+        Setup
+        """
+        return replace(self, training=replace(self.training, steps=steps, eval_at=eval_at))
+
+    def take_over(self, results: np.ndarray, shorter: Setup, earlier: np.ndarray) -> None:
+        """Write the results of shorter runs among those of the longer ones, at all steps that both evaluate.
+
+        Parameters
+        ----------
+        results : (R, m, 2, 3, 2) array
+            Those of runs of this setup, changed in place.
+        shorter : Setup
+            That of the shorter runs.
+        earlier : (R, ..., 2, 3, 2) array
+            Their results.
+        """
+        _, here, there = np.intersect1d(self.eval_steps, shorter.eval_steps, return_indices=True)
+        results[:, here] = earlier[:, there]
+
     def settings(self) -> dict[str, Any]:
         """Return everything that the results depend on, except optimizer, seed and data.
 
@@ -448,7 +478,7 @@ def check_optimizer(name: str, opt: Any) -> Optimizer:
         If opt is no optimizer.
     """
     if not isinstance(opt, Optimizer):
-        raise TypeError(f"{name} must be an inner optimizer or Lookahead, got {shown(opt)}")
+        raise TypeError(f"{name} must be an inner optimizer, Lookahead or EMA, got {shown(opt)}")
     return opt
 
 

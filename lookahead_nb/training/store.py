@@ -3,12 +3,14 @@
 Later requests may ask for other seeds and optimizers. Each one that needs further runs adds a manifest, which lists the
 parts that are stored by then and the units to come; no file is ever changed.
 
+A store may also keep the states of the runs of a part, in a file beside it. A later request may then ask for more
+steps. It adds the longer runs; those that they continue stay as they are.
+
 A part is complete or absent: it is written under another name, synced to the disk and renamed. So processes may be
 killed at any moment and may share a store; the next one trains the missing units. Every file holds a checksum, its own
 sha256, which reveals any changed bit. Equal rows give equal bytes.
 
-Nothing in a file depends on the version of pandas. Text is stored as text, whether pandas keeps it as ``str`` or as
-objects, and is read as the text of the installed pandas.
+Nothing in a file depends on the version of pandas, see ``columns``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from secrets import token_hex
@@ -29,8 +31,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lookahead_nb.checks import extra, user_path, whole
+from lookahead_nb.checks import user_path, whole
 from lookahead_nb.provenance import machine
+from lookahead_nb.training.columns import TEXT, arrow, bits, encoded, frame_of, merged, write_csv, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +46,6 @@ RUN = ("task", "run", "seed")  # the columns that identify a run
 ORDER = "order"  # the column that sorts the rows of all parts, stably; it is not shown
 SHOWN = 3  # differences, names and columns that a message lists
 
-TEXT = "str"  # the dtype under which parts store text, in any version of pandas
 DAMAGED = "damaged, its sha256 is not the checksum that it holds"
 
 _BLANK = b"sha256:" + b"0" * 64
@@ -51,8 +53,8 @@ _CLAIM = "0" * 16  # the token of a folder that holds the manifest of the proces
 _UNSUPPORTED = {getattr(errno, name, 0) for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF", "EISDIR")}
 _UNSUPPORTED |= {errno.EACCES, errno.EPERM}  # a folder may also be closed to reading, and on Windows each one is
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")
+_STATES = ".states.parquet"  # ends the name of a unit's states
 _ADDED = re.compile(r"manifest\.([1-9][0-9]*)\.json")  # the manifest of a later request
-_KINDS = {bool: "truth", int: "whole", float: "number", str: "text"}
 
 
 class DamageError(ValueError):
@@ -102,10 +104,11 @@ class Store:
         self.units: tuple[str, ...] = tuple(last["units"])
         self.added: tuple[str, ...] = tuple(last["added"]) if self.number else self.units
         self.sha256: str = last["sha256"]
-        self._made_for: dict[str, Any] = first["configuration"]
+        self._configurations: list[dict[str, Any]] = [manifest["configuration"] for manifest in manifests.values()]
         self.machine: dict[str, Any] = first["machine"]
         self._order: int = last.get("order", 0)  # that of the first row of the last request
         self._parts = {_name(unit): unit for manifest in manifests.values() for unit in manifest["units"]}
+        self._states = {_name(unit, _STATES): unit for unit in self._parts.values()}
         self._sha256s = {manifest["sha256"] for manifest in manifests.values()} | {*last.get("earlier", ())}
         self._dtypes: dict[str, str] | None = None
         self._chosen: tuple[str, ...] | None = None
@@ -114,7 +117,16 @@ class Store:
     @property
     def first_seed(self) -> int:
         """The first seed of the request that made the store; every configuration names the data of this seed."""
-        return int(self._made_for["seeds"][0])
+        return int(self._configurations[0]["seeds"][0])
+
+    @property
+    def lengths(self) -> dict[str, dict[int, list[int]]]:
+        """The steps of the requests for each task, each with the evaluated steps; the task of a sweep of one is ""."""
+        found: dict[str, dict[int, list[int]]] = {}
+        for configuration in self._configurations:
+            for task, of in configuration.get("tasks", {"": configuration}).items():
+                found.setdefault(task, {})[_steps_of(of)] = of.get("eval_steps", [])
+        return found
 
     @classmethod
     def open(
@@ -131,7 +143,8 @@ class Store:
             The folder; ~ is the home folder.
         configuration : dict, optional
             Everything that the results depend on, nested, of values that JSON can hold. It must equal that of an
-            existing store, except in ``REQUESTED``, see :meth:`extend`. None only opens an existing store.
+            existing store, except in ``REQUESTED``, see :meth:`extend`, and in a larger number of steps where the store
+            keeps states. None only opens an existing store.
         units : iterable of str, optional
             The names of all units, 16 to 64 hex digits each, in the order of the plan; required with a configuration.
             An existing store keeps its own.
@@ -158,10 +171,10 @@ class Store:
                 if not expected:
                     raise FileNotFoundError(f"{path} holds no {MANIFEST}")
                 _make(path, expected)
-            manifests = _load_manifests(path)
+            store = cls(path, _load_manifests(path))
         if expected:
-            _compare(path, expected["configuration"], manifests[0]["configuration"])
-        return cls(path, manifests)
+            store._compare(expected["configuration"])
+        return store
 
     def answers(self, configuration: dict[str, Any], units: Iterable[str]) -> bool:
         """Return whether the units of the last request are these, of this configuration.
@@ -197,12 +210,12 @@ class Store:
         Raises
         ------
         TypeError, ValueError
-            If an argument has another type or form, or the configuration differs in more than ``REQUESTED``.
+            If an argument has another type or form, or the configuration differs as :meth:`open` refuses it.
         OSError
             If the folder cannot be read or written.
         """
         added = _manifest(configuration, units)
-        _compare(self.path, added["configuration"], self.configuration)
+        self._compare(added["configuration"])
         with _explained(f"the store {self.path} cannot be read"):
             present = _files(self.path)
         more = {"order": order, "earlier": sorted(self._sha256s), "added": added["units"]}
@@ -234,7 +247,67 @@ class Store:
             present = _files(self.path)
         for name, unit in self._parts.items():
             if name in present:
-                yield unit, _table(self._load(unit), names)
+                yield unit, _table(self._load(name), names)
+
+    def rows(self, unit: str) -> pd.DataFrame:
+        """Return the rows of a stored unit, of any request, as they were written.
+
+        Parameters
+        ----------
+        unit : str
+
+        Returns
+        -------
+        frame
+
+        Raises
+        ------
+        DamageError
+            If the part is damaged; the message names it.
+        OSError
+            If the part cannot be read.
+        """
+        part = self._load(_name(unit))
+        dtypes = _header(part)["dtypes"]
+        return frame_of(_table(part), dtypes, dtypes)
+
+    def with_states(self) -> set[str]:
+        """Return the names of the units, of any request, whose states are stored; only names of files are read.
+
+        Returns
+        -------
+        set of str
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be read.
+        """
+        with _explained(f"the store {self.path} cannot be read"):
+            present = _files(self.path)
+        return {unit for name, unit in self._states.items() if name in present}
+
+    def states(self, unit: str) -> Any:
+        """Return the states of the runs of a unit, of any request.
+
+        Parameters
+        ----------
+        unit : str
+            One of :meth:`with_states`.
+
+        Returns
+        -------
+        pyarrow.Table
+            Of ``states.states_table``.
+
+        Raises
+        ------
+        DamageError
+            If the states are damaged; the message names the file.
+        OSError
+            If they cannot be read.
+        """
+        return _table(self._load(_name(unit, _STATES)))
 
     def arrange(self, units: Iterable[str], arranged: Callable[[str, pd.DataFrame], pd.DataFrame]) -> None:
         """Choose the rows that :meth:`frame` and :meth:`export` return.
@@ -265,7 +338,15 @@ class Store:
             present = _files(self.path)
         return {unit for unit in self.units if _name(unit) in present}
 
-    def write(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None = None) -> None:
+    def write(
+        self,
+        unit: str,
+        frame: pd.DataFrame,
+        trained_on: dict[str, Any] | None = None,
+        *,
+        states: Any = None,
+        continued: Collection[tuple[str, str]] = (),
+    ) -> None:
         """Write the rows of a unit as its part; do nothing if the part exists with the same rows.
 
         Parameters
@@ -278,11 +359,15 @@ class Store:
             those of the whole sweep.
         trained_on : dict, optional
             The machine that trained the unit, as :func:`maker` returns it there; default: this one.
+        states : pyarrow.Table, optional
+            The states of the runs, of ``states.states_table``. They are on the disk ahead of the part.
+        continued : collection of (str, str)
+            Task and run of the shorter runs that those of the unit continue; :meth:`frame` no longer returns them.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument has another type or form, or the part exists with other rows.
+            If an argument has another type or form, or the part exists with other rows or states.
         OSError
             If the part cannot be written, for example on a full disk; the store is then as before.
         """
@@ -290,24 +375,35 @@ class Store:
             raise ValueError(f"unit must be one of the {len(self.units)} units of {self.path}, got {unit!r}")
         if self._order and ORDER in frame:
             frame = frame.assign(**{ORDER: frame[ORDER] + self._order})
-        part = self._part(unit, frame, trained_on)
-        path = self.path / _name(unit)
+        header = {"machine": trained_on or maker(_gpu_of(self.configuration))}
+        more: dict[str, Any] = {"states": True} if states is not None else {}
+        more |= {"continued": sorted(continued)} if continued else {}
+        part = self._part(unit, frame, header, more)
         problem = f"the store {self.path} could not keep unit {unit}"
         with _explained(problem, "nothing else is lost; run the sweep again to continue from here"):
-            if path.is_file():
-                stored = path.read_bytes()
-                if not self._damage(unit, stored):
-                    if not _same_rows(stored, part):
-                        raise ValueError(f"{path} differs from the rows just computed: the runs do not repeat")
-                    return
-            with _appearing(path) as file:
-                file.write(part)
+            if states is not None:
+                sealed = _sealed(states, self._head(unit) | header | {"holds": "states"})
+                self._keep(_name(unit, _STATES), sealed, _same_states, "states")
+            self._keep(_name(unit), part, _same_rows, "rows")
+
+    def _keep(self, name: str, part: bytes, same: Callable[[bytes, bytes], bool], what: str) -> None:
+        """Write a file, unless it exists with the same content."""
+        path = self.path / name
+        if path.is_file():
+            stored = path.read_bytes()
+            if not self._damage(name, stored):
+                if not same(stored, part):
+                    raise ValueError(f"{path} differs from the {what} just computed: the runs do not repeat")
+                return
+        with _appearing(path) as file:
+            file.write(part)
 
     def frame(self, columns: Collection[str] | None = None, *, partial: bool = False) -> pd.DataFrame:
         """Return the rows of all units in the order of the plan, with the values and dtypes that were written.
 
         Runs that a later request has added follow those of earlier ones. Their columns and dtypes are then those of a
-        sweep over all configurations. The store that a sweep returns has the rows of that sweep alone.
+        sweep over all configurations. A run that was continued to more steps is returned once, at its full length. The
+        store that a sweep returns has the rows of that sweep alone.
 
         Parameters
         ----------
@@ -331,16 +427,16 @@ class Store:
         """
         pd = whole("pandas")
 
-        pa, _ = _arrow()
+        pa, _ = arrow()
         parts = list(self._tables(self._present(partial), columns))
         if not parts:
             return pd.DataFrame()
-        dtypes, frames = _merged(header for _, header in parts), []
+        dtypes, frames = merged(header for _, header in parts), []
         shown = [name for name in dtypes if name != ORDER]
         if unknown := [name for name in columns or () if name not in shown]:
             raise ValueError(f"columns must be among {', '.join(shown)}, got {unknown[0]!r}")
         for stored, alike in itertools.groupby(parts, key=lambda part: [*part[1]["dtypes"].items()]):
-            frames.append(_rows(pa.concat_tables([table for table, _ in alike]), dict(stored), dtypes))
+            frames.append(frame_of(pa.concat_tables([table for table, _ in alike]), dict(stored), dtypes))
         frame = pd.concat(frames, ignore_index=True)
         if ORDER in frame:
             frame = frame.take(np.argsort(frame[ORDER].to_numpy(), kind="stable")).drop(columns=ORDER)
@@ -375,20 +471,21 @@ class Store:
             raise ValueError(f"path must lie outside of the store, got {path}")
         units = self._present(partial)
         headers = [header for _, header in self._tables(units, [])]
-        dtypes = {name: dtype for name, dtype in _merged(headers).items() if name != ORDER}
+        dtypes = {name: dtype for name, dtype in merged(headers).items() if name != ORDER}
         kinds = {name: {kind for header in headers for kind in header["kinds"].get(name, ())} for name in dtypes}
-        frames = (_rows(table, header["dtypes"], dtypes) for table, header in self._tables(units, list(dtypes)))
+        frames = (frame_of(table, header["dtypes"], dtypes) for table, header in self._tables(units, list(dtypes)))
         with _explained(f"{path} cannot be written"), _appearing(path) as file:
-            (_write_csv if path.suffix == ".csv" else _write_parquet)(file, frames, dtypes, kinds)
+            (write_csv if path.suffix == ".csv" else write_parquet)(file, frames, dtypes, kinds)
 
     def verify(self, *, remove: bool = False) -> list[str]:
-        """Return the problems of the store: damaged, unreadable, foreign and half-written files, and missing units.
+        """Return the problems: damaged, unreadable, foreign and half-written files, and missing units and states.
 
         Parameters
         ----------
         remove : bool
-            True deletes damaged and unreadable parts and half-written files, so that the next sweep trains those units
-            again. Do not use it while a sweep is running: its unfinished files are half-written too.
+            True deletes half-written files, and parts that are damaged or unreadable or whose states are, so that the
+            next sweep trains those units again. Do not use it while a sweep is running: its unfinished files are
+            half-written too.
 
         Returns
         -------
@@ -405,9 +502,13 @@ class Store:
         problems, firsts = [], dict[str, tuple]()
         for name in names:
             problem, ours = self._problem(name, firsts)
+            if not problem and name in self._parts and _header((self.path / name).read_bytes()).get("states"):
+                problem, ours = "without its states" if _name(self._parts[name], _STATES) not in names else None, True
             if problem and ours and remove:
                 with _explained(f"{self.path / name} cannot be removed"):
                     shutil.rmtree(self.path / name) if (self.path / name).is_dir() else (self.path / name).unlink()
+                    if name in self._states:  # the rows alone would be taken for a whole unit
+                        (self.path / _name(self._states[name])).unlink(missing_ok=True)
                 problem += " (removed)"
             if problem:
                 problems.append(f"{name}: {problem}")
@@ -431,7 +532,7 @@ class Store:
         OSError
             If the store cannot be read.
         """
-        _, pq = _arrow()
+        _, pq = arrow()
         done = self._present(partial=True)
         manifests = [name for name in _files(self.path) if name == MANIFEST or _ADDED.fullmatch(name)]
         rows, size, machines = 0, sum((self.path / name).stat().st_size for name in manifests), []
@@ -441,11 +542,13 @@ class Store:
                 footer = pq.read_metadata(path)
                 header = json.loads(footer.metadata[HEADER.encode()])
             except Exception as error:
-                raise self._advice(unit, "damaged") from error
+                raise self._advice(_name(unit), "damaged") from error
             rows, size = rows + footer.num_rows, size + path.stat().st_size
             if header["machine"] not in machines:
                 machines.append(header["machine"])
-        summary = {"store": str(self.path), "units": len(self.units), "done": len(done), "rows": rows, "bytes": size}
+        of_states = sum((self.path / _name(unit, _STATES)).stat().st_size for unit in self.with_states())
+        summary = {"store": str(self.path), "units": len(self.units), "done": len(done), "rows": rows}
+        summary |= {"bytes": size + of_states} | ({"bytes of states": of_states} if of_states else {})
         summary |= {"sha256": self.sha256, "configuration": self.configuration, "made by": self.machine}
         flat = _flat(summary | {"written by": dict(enumerate(machines, 1))}, inside=dict)
         return {name: f"{len(value)} values" if isinstance(value, list) else value for name, value in flat.items()}
@@ -467,14 +570,15 @@ class Store:
         self, units: Iterable[str], chosen: Collection[str] | None = None
     ) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Yield the arrow table and the header of each unit, with the chosen columns or all of them."""
-        firsts, seen = dict[str, tuple](), set[tuple]()
+        firsts, seen = dict[str, tuple](), set[tuple]() if self._arranged else self._continued()
         for unit in units:
-            part = self._load(unit)
+            part = self._load(_name(unit))
             header = _header(part)
             if problem := _difference(_name(unit), header, firsts):
                 raise ValueError(f"{self.path / _name(unit)} {problem}")
             if self._arranged is not None:
-                table, header = _encoded(self._arranged(unit, _rows(_table(part), header["dtypes"], header["dtypes"])))
+                frame = frame_of(_table(part), header["dtypes"], header["dtypes"])
+                table, header = encoded(self._arranged(unit, frame))
                 yield (table if chosen is None else table.select(_among(table.column_names, chosen))), header
                 continue
             table = _table(part, chosen)
@@ -484,17 +588,38 @@ class Store:
                 seen.update(runs)
             yield table, header
 
-    def _load(self, unit: str) -> bytes:
+    def _continued(self) -> set[tuple]:
+        """Return task and run of all stored runs that a stored longer one continues."""
+        if all(len(steps) == 1 for steps in self.lengths.values()):
+            return set()
+        headers = (_header(self._load(_name(unit))) for unit in self.done())
+        return {tuple(run) for header in headers for run in header.get("continued", ())}
+
+    def _load(self, name: str) -> bytes:
         with _explained(f"the store {self.path} cannot be read"):
-            part = (self.path / _name(unit)).read_bytes()
-        if problem := self._damage(unit, part):
-            raise self._advice(unit, problem)
+            part = (self.path / name).read_bytes()
+        if problem := self._damage(name, part):
+            raise self._advice(name, problem)
         return part
 
-    def _advice(self, unit: str, problem: str) -> DamageError:
-        """Return the error for a part with a problem."""
+    def _advice(self, name: str, problem: str) -> DamageError:
+        """Return the error for a file with a problem."""
         advice = f'"lookahead-nb store verify {self.path} --remove" drops it, and the sweep trains it again'
-        return DamageError(f"{self.path / _name(unit)} is {problem}: {advice}")
+        return DamageError(f"{self.path / name} is {problem}: {advice}")
+
+    def _compare(self, expected: dict[str, Any]) -> None:
+        """Refuse a configuration that differs in more than ``REQUESTED``, and in more steps where states are stored."""
+        stored = _counterpart(expected, self._configurations, bool(self.with_states()))
+        new, old = ({name: json.dumps(value) for name, value in _flat(_fixed(of)).items()} for of in (expected, stored))
+        if names := [name for name in new | old if new.get(name) != old.get(name)]:
+            if any(name.endswith("training.steps") for name in names):  # the evaluated steps follow from them
+                names.sort(key=lambda name: "eval_steps" in name)
+            differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
+            may = "only seeds and configs may differ, and steps may grow where keep_states=True has stored the states"
+            raise ValueError(
+                f"configuration must be that of the store {self.path}, but differs in {_few(differences)}: {may}; pass "
+                "another folder for another sweep"
+            )
 
     def _problem(self, name: str, firsts: dict[str, tuple]) -> tuple[str | None, bool]:
         """Return the problem of a file of the folder, or None, and whether the file may be deleted.
@@ -507,19 +632,21 @@ class Store:
                 return (None if same else "foreign, that of another configuration"), False
             if name in self._parts:
                 part = (self.path / name).read_bytes()
-                if problem := self._damage(self._parts[name], part) or _unreadable(part):
+                if problem := self._damage(name, part) or _unreadable(part):
                     return problem, True
                 return _difference(name, _header(part), firsts), False
+            if name in self._states:
+                return self._damage(name, (self.path / name).read_bytes()), True
         except DamageError:
             return DAMAGED, False
         except OSError as error:
-            return f"unreadable ({_reason(error)})", name in self._parts
+            return f"unreadable ({_reason(error)})", name in self._parts or name in self._states
         if _TEMPORARY.fullmatch(name):
             return "half-written, by a process that was stopped", True
         return "foreign, no part of this sweep", False
 
-    def _damage(self, unit: str, part: bytes) -> str | None:
-        """Return the problem of the bytes of a part, or None."""
+    def _damage(self, name: str, part: bytes) -> str | None:
+        """Return the problem of the bytes of a part, or of the states of one, or None."""
         if not part.endswith(b"PAR1"):
             return "truncated"
         if not _checksum_holds(part):
@@ -529,30 +656,41 @@ class Store:
             return f"of format {header['format']}, not {FORMAT}"
         if header["configuration"] not in self._sha256s:
             return "foreign, a part of another configuration"
-        return None if header["unit"] == unit else f"foreign, the part of unit {header['unit']}"
+        holds, expected = header.get("holds", "rows"), "rows" if name in self._parts else "states"
+        whose = (self._parts | self._states)[name]
+        if (header["unit"], holds) == (whose, expected):
+            return None
+        return f"foreign, the {'part' if holds == 'rows' else holds} of unit {header['unit']}"
 
-    def _part(self, unit: str, frame: pd.DataFrame, trained_on: dict[str, Any] | None) -> bytes:
-        """Return the bytes of a part: parquet, the header with its checksum last in the metadata."""
-        pa, pq = _arrow()
+    def _head(self, unit: str) -> dict[str, Any]:
+        """Return the beginning of the header of a file of a unit."""
+        return {"format": FORMAT, "unit": unit, "configuration": self.sha256}
+
+    def _part(self, unit: str, frame: pd.DataFrame, made_by: dict[str, Any], more: dict[str, Any]) -> bytes:
+        """Return the bytes of a part."""
         if not all(isinstance(name, str) for name in frame) or frame.columns.has_duplicates:
             raise TypeError(f"the columns of frame must be different names, got {list(frame)}")
-        table, columns = _encoded(frame)
+        table, columns = encoded(frame)
         dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
         self._dtypes = self._dtypes or dtypes
         if dtypes != self._dtypes:
             raise ValueError(f"frame must have the columns and dtypes of the other units, {self._dtypes}, got {dtypes}")
-        header = {"format": FORMAT, "unit": unit, "configuration": self.sha256}
-        header |= {"machine": trained_on or maker(_gpu_of(self.configuration))} | columns | {"seal": _BLANK.decode()}
-        sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
-            writer.write_table(table)
-            writer.add_key_value_metadata({HEADER: json.dumps(header)})
-        return _with_checksum(sink.getvalue().to_pybytes())
+        return _sealed(table, self._head(unit) | made_by | columns | more)
 
 
-def _name(unit: str) -> str:
-    """Return the name of the file of a unit."""
-    return f"{unit}.parquet"
+def _name(unit: str, ending: str = ".parquet") -> str:
+    """Return the name of the file of a unit, or of its states."""
+    return f"{unit}{ending}"
+
+
+def _sealed(table: Any, header: dict[str, Any]) -> bytes:
+    """Return a table as parquet, the header with its checksum last in the metadata."""
+    pa, pq = arrow()
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({HEADER: json.dumps(header | {"seal": _BLANK.decode()})})
+    return _with_checksum(sink.getvalue().to_pybytes())
 
 
 @cache
@@ -582,76 +720,7 @@ def _gpu_of(configuration: dict[str, Any]) -> str | None:
     return gpu.name()
 
 
-def _arrow() -> list[Any]:
-    """Return pyarrow and pyarrow.parquet."""
-    return [extra(module, "pyarrow", "the store of a sweep") for module in ("pyarrow", "pyarrow.parquet")]
-
-
-# ---------------------------------------------------------------------------------------------------- columns and rows
-
-
-def _column(name: str, values: pd.Series) -> tuple[Any, str, list[str]]:
-    """Return a column as an arrow array, the dtype under which it is stored, and its kinds of values, except NaN.
-
-    Text is stored as "str" in any version of pandas. Other objects are stored as words of JSON.
-    """
-    pa, _ = _arrow()
-    if values.dtype == "object":
-        plain = [value.item() if isinstance(value, np.generic) else value for value in values.to_numpy()]
-        different = {id(value): value for value in plain}  # few, repeated often: json takes a microsecond for each
-        kinds = {_KINDS.get(type(value), "") for value in different.values() if value == value}  # NaN has no kind
-        if "" in kinds:
-            raise TypeError(f"column {name!r} must hold numbers, truth values, strings and NaN, got other objects")
-        if kinds == {"text"}:
-            return pa.array(plain, pa.string(), from_pandas=True), TEXT, ["text"]
-        words = {key: json.dumps(value) for key, value in different.items()}
-        return pa.array([words[id(value)] for value in plain], pa.string()), "object", sorted(kinds)
-    if values.dtype == TEXT:
-        return pa.array(values, pa.string(), from_pandas=True), TEXT, ["text"]
-    if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in "biuf":
-        raise TypeError(f"column {name!r} must hold numbers, truth values or strings, got {values.dtype}")
-    array = values.to_numpy()
-    kind = {"b": "truth", "f": "number"}.get(values.dtype.kind, "whole")
-    kinds_ = [kind] * (kind != "number" or not np.isnan(array).all())  # NaN is a value here, not a null
-    return pa.array(array), str(values.dtype), kinds_
-
-
-def _encoded(frame: pd.DataFrame) -> tuple[Any, dict[str, Any]]:
-    """Return a frame as an arrow table, and what the header of a part says of its columns."""
-    pa, _ = _arrow()
-    columns = {name: _column(name, frame[name]) for name in frame}
-    dtypes = {name: dtype for name, (_, dtype, _) in columns.items()}
-    kinds = {name: kinds for name, (*_, kinds) in columns.items()}
-    return pa.table({name: values for name, (values, *_) in columns.items()}), {"dtypes": dtypes, "kinds": kinds}
-
-
-def _merged(headers: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Return the columns of all parts with dtypes that hold their values, as pandas infers them from all together."""
-    found: dict[str, set[tuple[str, bool]]] = {}  # of each column: (dtype, whether it holds a value that is not NaN)
-    different = {json.dumps([header["dtypes"], header["kinds"]]): header for header in headers}
-    for header in different.values():
-        names, kinds, last = list(found), header["kinds"], -1
-        for name, dtype in header["dtypes"].items():
-            if name not in found:
-                names.insert(last + 1, name)
-            last = names.index(name)
-            found.setdefault(name, set()).add((TEXT if kinds[name] == ["text"] else dtype, bool(kinds[name])))
-        found = {name: found[name] for name in names}
-    for name, of in found.items():
-        if not all(name in header["dtypes"] for header in different.values()):
-            of.add(("float64", False))  # as pandas fills the column with NaN
-    return {name: _common(of) for name, of in found.items()}
-
-
-def _common(found: set[tuple[str, bool]]) -> str:
-    """Return the dtype of a column whose parts have these, each with whether it holds a value that is not NaN."""
-    if len(dtypes := {dtype for dtype, _ in found}) == 1:
-        return dtypes.pop()
-    valued = {dtype for dtype, holds in found if holds}
-    if valued == {TEXT}:
-        return TEXT
-    numbers = all(dtype not in (TEXT, "object", "bool") for dtype in valued)
-    return "float64" if numbers else "object"
+# ----------------------------------------------------------------------------------------------------- rows of a part
 
 
 def _difference(name: str, header: dict[str, Any], firsts: dict[str, tuple]) -> str | None:
@@ -671,7 +740,7 @@ def _unreadable(part: bytes) -> str | None:
     """Return in words why the rows of an undamaged part cannot be read here, or None."""
     try:
         header = _header(part)
-        _rows(_table(part), header["dtypes"], _merged([header]))
+        frame_of(_table(part), header["dtypes"], merged([header]))
     except Exception as error:  # whatever pyarrow and pandas raise
         return f"unreadable here ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     return None
@@ -680,56 +749,26 @@ def _unreadable(part: bytes) -> str | None:
 def _same_rows(part: bytes, other: bytes) -> bool:
     """Return whether two parts hold the same rows, in every bit."""
     headers = [_header(data) for data in (part, other)]
-    dtypes = _merged(headers)
+    dtypes = merged(headers)
     if any(header["dtypes"].keys() != dtypes.keys() for header in headers):
         return False
-    one, two = (_rows(_table(data), _header(data)["dtypes"], dtypes) for data in (part, other))
-    return all(_bits(name, one[name]) == _bits(name, two[name]) for name in dtypes)
+    one, two = (frame_of(_table(data), _header(data)["dtypes"], dtypes) for data in (part, other))
+    return all(bits(name, one[name]) == bits(name, two[name]) for name in dtypes)
 
 
-def _bits(name: str, values: pd.Series) -> Any:
-    """Return the values of a column in a form that is equal only for equal bits."""
-    array, dtype, _ = _column(name, values)
-    return array.to_pylist() if dtype in (TEXT, "object") else values.to_numpy().tobytes()
-
-
-def _rows(table: Any, stored: Mapping[str, str], dtypes: Mapping[str, str]) -> pd.DataFrame:
-    """Return an arrow table as a frame; stored are the dtypes of its columns, dtypes those of the frame."""
-    pd = whole("pandas")
-
-    absent = np.full(table.num_rows, np.nan, object)
-    held = {
-        name: _values(table[name], stored[name]) if name in table.column_names else absent
-        for name in dtypes
-        if name in table.column_names or name not in stored
-    }
-    text = pd.Series(["text"]).dtype  # that of the installed pandas
-    return pd.DataFrame({
-        name: pd.Series(values, dtype=text if dtypes[name] == TEXT else dtypes[name]) for name, values in held.items()
-    })  # fmt: skip
-
-
-def _values(column: Any, dtype: str) -> Any:
-    """Return an arrow column as the values that were written."""
-    pa, _ = _arrow()
-    if dtype not in ("object", TEXT):
-        return column.to_numpy()
-    if dtype == TEXT:
-        values = column.to_pandas()
-        return values.where(values.notna(), np.nan)  # pandas 2 has None there
-    codes = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
-    words = [json.loads(word) for word in codes.dictionary.to_pylist()]
-    return np.array([*words, None], object)[codes.indices.to_numpy()]  # None keeps NumPy from looking inside
+def _same_states(part: bytes, other: bytes) -> bool:
+    """Return whether two files hold the same states, in every bit."""
+    return bool(_table(part).equals(_table(other)))
 
 
 def _header(part: bytes) -> dict[str, Any]:
-    pa, pq = _arrow()
+    pa, pq = arrow()
     return json.loads(pq.read_metadata(pa.BufferReader(part)).metadata[HEADER.encode()])
 
 
 def _table(part: bytes, chosen: Collection[str] | None = None) -> Any:
     """Return the chosen columns of a part, and its column ``order``, as an arrow table."""
-    pa, pq = _arrow()
+    pa, pq = arrow()
     file = pq.ParquetFile(pa.BufferReader(part))
     return file.read(_among(file.schema_arrow.names, chosen), use_threads=False)
 
@@ -753,41 +792,6 @@ def runs_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
     """
     tasks = rows["task"] if "task" in rows else [""] * len(rows)
     return [*zip(tasks, rows["run"], strict=True)]
-
-
-def _write_csv(
-    file: BinaryIO, frames: Iterable[pd.DataFrame], dtypes: Mapping[str, str], _kinds: Mapping[str, set[str]]
-) -> None:
-    pd = whole("pandas")
-
-    file.write(pd.DataFrame(columns=list(dtypes)).to_csv(index=False, lineterminator="\n").encode())
-    for frame in frames:
-        file.write(frame.to_csv(index=False, lineterminator="\n", header=False).encode())
-
-
-def _write_parquet(
-    file: BinaryIO, frames: Iterable[pd.DataFrame], dtypes: Mapping[str, str], kinds: Mapping[str, set[str]]
-) -> None:
-    pa, pq = _arrow()
-    number, whole = pa.float64(), pa.int64()
-    mixed = {"truth": pa.bool_(), "whole": whole, "number": number, "number whole": number}
-    types = {
-        name: mixed.get(" ".join(sorted(kinds[name])), pa.string())
-        if dtype in ("object", TEXT)
-        else pa.from_numpy_dtype(dtype)
-        for name, dtype in dtypes.items()
-    }
-    with pq.ParquetWriter(file, pa.schema(types), compression="zstd") as writer:
-        for frame in frames:
-            writer.write_table(pa.table({name: _exported(frame[name], kind) for name, kind in types.items()}))
-
-
-def _exported(values: pd.Series, kind: Any) -> Any:
-    """Return a column as an arrow array of an arrow type."""
-    pa, _ = _arrow()
-    if values.dtype == "object" and kind == pa.string():  # settings that are numbers in some rows, words in others
-        return pa.array([None if value != value else str(value) for value in values], kind)
-    return pa.array(values, kind, from_pandas=values.dtype in ("object", TEXT))
 
 
 # ------------------------------------------------------------------------------------------------------- the manifest
@@ -829,7 +833,7 @@ def _make(path: pathlib.Path, manifest: dict[str, Any]) -> None:
     path.mkdir(parents=True, exist_ok=True)
     added = [name for name in _files(path) if _ADDED.fullmatch(name)]  # around a lost manifest
     units = {unit for of in (manifest, *(_load_manifest(path / name) for name in added)) for unit in of["units"]}
-    ours = {_name(unit) for unit in units} | {*added, MANIFEST}
+    ours = {_name(unit, ending) for unit in units for ending in (".parquet", _STATES)} | {*added, MANIFEST}
     others = [name for name in sorted(_files(path)) if name not in ours and not _TEMPORARY.fullmatch(name)]
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
@@ -859,15 +863,29 @@ def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
     return manifest
 
 
-def _compare(path: pathlib.Path, expected: dict[str, Any], stored: dict[str, Any]) -> None:
-    """Refuse a store whose configuration differs from the expected one in more than ``REQUESTED``."""
-    new, old = ({name: json.dumps(value) for name, value in _flat(_fixed(of)).items()} for of in (expected, stored))
-    if names := [name for name in new | old if new.get(name) != old.get(name)]:
-        differences = [f"{name}: here {new.get(name, 'absent')}, there {old.get(name, 'absent')}" for name in names]
-        advice = "only seeds and configs may differ; pass another folder for another sweep"
-        raise ValueError(
-            f"configuration must be that of the store {path}, but differs in {_few(differences)}: {advice}"
-        )
+def _steps_of(configuration: dict[str, Any]) -> int:
+    """Return the steps of the runs of a configuration, or 0 if it names none."""
+    training = configuration.get("training")
+    return training.get("steps", 0) if isinstance(training, dict) else 0
+
+
+def _counterpart(expected: dict[str, Any], stored: list[dict[str, Any]], grows: bool) -> dict[str, Any]:
+    """Return the configuration that an expected one must equal: the stored one of so many steps, or the first one.
+
+    Where steps may grow, it has those of the expected one if they are more. Each task has steps of its own.
+    """
+    if "tasks" in expected and "tasks" in stored[0]:
+        tasks = stored[0]["tasks"]
+        both = {name: of for name, of in expected["tasks"].items() if name in tasks}
+        found = {name: _counterpart(of, [other["tasks"][name] for other in stored], grows) for name, of in both.items()}
+        return stored[0] | {"tasks": tasks | found}
+    steps = _steps_of(expected)
+    if alike := [other for other in stored if _steps_of(other) == steps]:
+        return alike[0]
+    if grows and steps > _steps_of(stored[0]):
+        training = {**stored[0]["training"], "steps": steps}
+        return stored[0] | {"training": training, "eval_steps": expected["eval_steps"]}
+    return stored[0]
 
 
 def _fixed(configuration: dict[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb import datasets, optimizers
-from lookahead_nb.checks import one_of, user_path
+from lookahead_nb.checks import flag, one_of, user_path
 from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models import landscapes
 from lookahead_nb.models.dense import MLP, LogisticRegression
-from lookahead_nb.optimizers import INNER_RULES
+from lookahead_nb.optimizers import INNER_RULES, WRAPPERS
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys, toml_file
 from lookahead_nb.training.grid import grid
@@ -38,6 +38,7 @@ TRIAL_OPERATIONS = 1e9  # floating-point work of the trial run of an estimate: a
 
 EXAMPLE = """\
 store = "build/first_sweep"           # a folder; like data.file, relative to this file
+keep_states = false                   # true: more steps, set here later, continue the runs, except where the rate falls
 
 [model]                               # kind, and the arguments of lookahead_nb.MLP, LogisticRegression or a
 kind = "MLP"                          # landscape such as Quadratic; a landscape needs no [data]
@@ -64,6 +65,7 @@ lr = [1e-3, 3e-3, 1e-2]
 retention = [0.5, 0.9]
 sync_period = [5, 20]
 schedule = { kind = "cosine", warmup = 50 }  # falls to 0 at the last step; lr is the peak
+                                      # decay_steps = 200 would let it fall in the last 200 steps only
 """
 
 
@@ -80,6 +82,8 @@ class Configuration:
         The keyword arguments in the file.
     store : pathlib.Path or None
         The folder.
+    keep_states : bool
+        As in :func:`lookahead_nb.sweep`.
     """
 
     model: Any
@@ -87,6 +91,7 @@ class Configuration:
     configs: list[optimizers.Optimizer]
     training: dict[str, Any]
     store: Path | None
+    keep_states: bool = False
 
     def run(self, **options: Any) -> Any:
         """Run the sweep.
@@ -106,8 +111,9 @@ class Configuration:
         Exception
             As :func:`lookahead_nb.sweep`.
         """
+        options |= self.training | {"store": self.store, "keep_states": self.keep_states}
         with _dotted():
-            return sweep(self.model, self.data, self.configs, **self.training, store=self.store, **options)
+            return sweep(self.model, self.data, self.configs, **options)
 
     def plan(self) -> Plan:
         """Return the plan of the sweep, checked like the sweep itself.
@@ -241,7 +247,7 @@ def read(path: str | Path, *, store: str | Path | None = None) -> Configuration:
 
 def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) -> Configuration:
     """Return the sweep that the tables of a file in a folder describe."""
-    known_keys("", tables, ("store", "model", "data", "training", "grid"))
+    known_keys("", tables, ("store", "keep_states", "model", "data", "training", "grid"))
     for name in ("model", "training"):
         table_of_keys(name, tables.get(name))
     training = _training(tables["training"])
@@ -255,6 +261,7 @@ def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) 
         _grids(tables.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
         training,
         _store(store, stored_in, folder),
+        flag("keep_states", tables.get("keep_states", False)),
     )
 
 
@@ -334,20 +341,21 @@ def _grids(tables: Any, steps: Any) -> list[optimizers.Optimizer]:
 
 def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
     table_of_keys(key, table)
-    lookahead = choice(f"{key}.optimizer", table.get("optimizer"), (*INNER_RULES, "Lookahead")) == "Lookahead"
-    rule = INNER_RULES[choice(f"{key}.inner", table.get("inner"), INNER_RULES) if lookahead else table["optimizer"]]
-    outer = {name for name in inspect.signature(optimizers.Lookahead).parameters if lookahead}
+    wrapper = WRAPPERS.get(choice(f"{key}.optimizer", table.get("optimizer"), (*INNER_RULES, *WRAPPERS)))
+    rule = INNER_RULES[choice(f"{key}.inner", table.get("inner"), INNER_RULES) if wrapper else table["optimizer"]]
+    outer = inspect.signature(wrapper).parameters if wrapper else ()
     allowed = {"optimizer", "schedule", *outer, *inspect.signature(rule).parameters}
     known_keys(f"{key}.", table, sorted(allowed))
     base = rule()
     if "schedule" in table:
         shape = table["schedule"]
         table_of_keys(f"{key}.schedule", shape)
-        known_keys(f"{key}.schedule.", shape, ("kind", "warmup", "steps"))
+        known_keys(f"{key}.schedule.", shape, ("kind", "warmup", "steps", "decay_steps"))
         with inside(f"{key}.schedule"):
             kind = one_of("kind", shape.get("kind"), ("constant", "linear", "cosine"))
             falls_until = None if kind == "constant" else steps
-            base = rule(Schedule(kind, base.schedule.peak, shape.get("steps", falls_until), shape.get("warmup", 0)))
+            ends, rises, falls = shape.get("steps", falls_until), shape.get("warmup", 0), shape.get("decay_steps")
+            base = rule(Schedule(kind, base.schedule.peak, ends, rises, falls))
     axes = {name: value for name, value in table.items() if name not in ("optimizer", "inner", "schedule")}
     axes = {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
     points = math.prod(map(len, axes.values()))
@@ -356,7 +364,7 @@ def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
             f"{key} must have at most {MOST_POINTS:,} points, got {points:,}: split it into several sweeps"
         )
     with inside(key):
-        return grid(optimizers.Lookahead(base) if lookahead else base, **axes)
+        return grid(wrapper(base) if wrapper else base, **axes)
 
 
 @contextmanager

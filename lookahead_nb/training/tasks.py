@@ -12,7 +12,7 @@ import numpy as np
 from lookahead_nb.checks import named_arguments, shown, whole
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.history import settings_frame
-from lookahead_nb.training.plan import Plan, Unit
+from lookahead_nb.training.plan import Plan, Trained, Unit
 from lookahead_nb.training.setup import Data, Model, Setup, Training
 from lookahead_nb.training.store import ORDER
 
@@ -132,12 +132,12 @@ class Tasks:
         """The units of all tasks, those with the most work first, so that no thread is left alone with a long one."""
         return self.units_of(range(self.size))
 
-    def units_of(self, runs: Collection[int], request: str = "") -> list[Unit]:
+    def units_of(self, runs: Collection[int], request: str = "", first: int = 0) -> list[Unit]:
         """Return the units of some runs, those with the most work first.
 
         Parameters
         ----------
-        runs, request
+        runs, request, first
             As in :meth:`Plan.units_of`; runs are numbered task by task.
 
         Returns
@@ -145,13 +145,18 @@ class Tasks:
         list of Unit
         """
         units, numbers = list[Unit](), np.sort(np.fromiter(runs, np.int64))
-        for first, plan in self._numbered():
-            begin, end = np.searchsorted(numbers, [first, first + plan.size])
-            units += plan.units_of((numbers[begin:end] - first).tolist(), request)
+        for before, plan in self.numbered():
+            begin, end = np.searchsorted(numbers, [before, before + plan.size])
+            units += plan.units_of((numbers[begin:end] - before).tolist(), request, first)
         return sorted(units, key=lambda unit: -unit.work)
 
-    def _numbered(self) -> Iterator[tuple[int, Plan]]:
-        """Yield the number of the first run of each task, and its plan."""
+    def numbered(self) -> Iterator[tuple[int, Plan]]:
+        """Yield the number of the first run of each task, and its plan.
+
+        Yields
+        ------
+        (int, Plan)
+        """
         first = 0
         for plan in self.plans.values():
             yield first, plan
@@ -184,12 +189,26 @@ class Tasks:
     def _backend(self) -> str:
         return next(iter(self.plans.values())).setup.training.backend
 
-    def rows(self, trained: list[tuple[Unit, tuple]]) -> pd.DataFrame:
+    def numbers(self, unit: Unit) -> list[int]:
+        """Return the numbers of the runs of a unit.
+
+        Parameters
+        ----------
+        unit : Unit
+
+        Returns
+        -------
+        list of int
+            As in :meth:`units_of`.
+        """
+        return [first + n for first, plan in self.numbered() if plan.task == unit.task for n in plan.numbers(unit)]
+
+    def rows(self, trained: list[tuple[Unit, Trained]]) -> pd.DataFrame:
         """Return the tidy rows of trained units, ordered by task and then as in :meth:`Plan.rows`.
 
         Parameters
         ----------
-        trained : list of (Unit, result)
+        trained : list of (Unit, Trained)
             The result is that of :func:`plan.train_unit`.
 
         Returns
@@ -203,7 +222,7 @@ class Tasks:
         for unit, result in trained:
             by_task[unit.task].append((unit, result))
         frames = []
-        for first, plan in self._numbered():
+        for first, plan in self.numbered():
             if by_task[plan.task]:
                 frame = plan.rows(by_task[plan.task])
                 frame[ORDER] += first
@@ -223,9 +242,9 @@ class Tasks:
         -------
         dict of (str, str) to int
         """
-        return {run: first + at for first, plan in self._numbered() for run, at in plan.run_ids(seeds).items()}
+        return {run: first + at for first, plan in self.numbered() for run, at in plan.run_ids(seeds).items()}
 
-    def stored(self, rows: pd.DataFrame, numbers: dict[tuple[str, str], int]) -> list[tuple[Unit, tuple]]:
+    def stored(self, rows: pd.DataFrame, numbers: dict[tuple[str, str], int]) -> list[tuple[Unit, Trained]]:
         """Return rows of a store as trained units, one for each task.
 
         Parameters
@@ -235,10 +254,10 @@ class Tasks:
 
         Returns
         -------
-        list of (Unit, result)
+        list of (Unit, Trained)
         """
         trained = []
-        for first, plan in self._numbered():
+        for first, plan in self.numbered():
             own = rows[rows["task"] == plan.task]
             if len(own):
                 runs = [(plan.task, run) for run in own["run"].unique()]

@@ -81,6 +81,11 @@ def test_training_starts_from_the_same_bits_on_another_class_of_cpu(recomputed, 
     assert told["start"] == json.loads(json.dumps(start_of_training(claims.read())))
 
 
+def test_figures_have_the_same_bytes_on_another_class_of_cpu(recomputed):
+    _, told, _ = recomputed
+    assert told["redrawn"] == []
+
+
 def test_the_process_was_of_another_class(recomputed):
     build, told, settings = recomputed
     assert told["blas"] == [settings["OPENBLAS_CORETYPE"]]

@@ -29,14 +29,14 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["lookahead_nb", "pandas", "pyarrow.parquet"])  # so that each starts at once
 
 
-def trained(folder, told=lambda *_: None, seeds=SEEDS):
+def trained(folder, told=lambda *_: None, seeds=SEEDS, **changes):
     """Train the example into a store; told is called with the runs done and the runs in all."""
     rng = np.random.default_rng(0)
     data = lnb.datasets.from_arrays(rng.normal(0, 1, (60, 4)), np.arange(60) % 2)
     opt = lnb.Lookahead(lnb.AdamW(0.01), sync_period=5)
     steps = [0.1 * step for step in range(1, 8)]
     configs = lnb.grid(opt, slow_step_size=steps, sync_period=[5, 10]) + lnb.grid(lnb.AdamW(), lr=[0.01, 1e6])
-    how = {"steps": 200, "batch_size": 8, "eval_every": 20, "progress": told, "frame": False}
+    how = {"steps": 200, "batch_size": 8, "eval_every": 20, "progress": told, "frame": False} | changes
     with mock.patch.object(plan, "UNIT_RUNS", len(configs)):
         return lnb.sweep(lnb.MLP((4, 2)), data, configs, seeds=seeds, store=folder, **how)
 
@@ -153,6 +153,28 @@ def test_an_extension_killed_at_any_moment_goes_on_to_the_same_rows(tmp_path, un
     rng = np.random.default_rng(20190720)
     folder = tmp_path / "store"
     trained(folder, seeds=range(SEEDS - 50, 49, -1))  # in another order, and without 50 at either end
+    before, in_mid_sweep, done = contents(folder), 0, 0
+    for kill in range(6):
+        sweeping = Sweeping(folder)
+        sweeping.wait_for(int(rng.integers(2, 8)) if kill % 3 else 0)  # 0: while it searches the store
+        time.sleep(rng.uniform(0, 0.1 if kill % 3 else 1))
+        status = sweeping.stop(signal.SIGKILL)
+        assert_sound(folder)
+        in_mid_sweep += status == -signal.SIGKILL and len(contents(folder)) > done
+        done = len(contents(folder))
+    assert in_mid_sweep >= 3
+    assert len([path for path in folder.iterdir() if path.suffix == ".json"]) == 2
+    store = trained(folder)
+    pd.testing.assert_frame_equal(store.frame(), undisturbed.frame(), check_exact=True)
+    store.verify(remove=True)
+    assert Store.open(folder).verify() == []
+    assert before.items() <= contents(folder).items()
+
+
+def test_a_continuation_killed_at_any_moment_goes_on_to_the_same_rows(tmp_path, undisturbed):
+    rng = np.random.default_rng(20190721)
+    folder = tmp_path / "store"
+    trained(folder, steps=100, keep_states=True)
     before, in_mid_sweep, done = contents(folder), 0, 0
     for kill in range(6):
         sweeping = Sweeping(folder)

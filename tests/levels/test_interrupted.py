@@ -26,6 +26,9 @@ OPTIMIZERS = INNER | {
     "cosine": lnb.AdamW(lr=lnb.schedules.cosine(0.1, 6, warmup=2)),
     **{mode: lnb.Lookahead(ADAMW, sync_period=K, retention=0.7, inner_state=mode) for mode in INNER_STATES},
     "no pull-back": lnb.Lookahead(ADAMW, sync_period=K, pull_back=False),
+    "momentum": lnb.Lookahead(ADAMW, sync_period=K, outer_momentum=0.9),
+    "nesterov": lnb.Lookahead(INNER["sgd"], sync_period=K, outer_momentum=0.9, outer_nesterov=True),
+    "average": lnb.EMA(ADAMW, window=K),
     "in turn": lnb.Lookahead(INNER["sgd_momentum"], sync_period=K, slow_step_size=(0.3, 0.9)),
     "adaptive": lnb.Lookahead(ADAMW, sync_period=K, slow_step_size="adaptive"),
 }
@@ -40,7 +43,7 @@ def test_every_kind_of_step_is_all_or_nothing(opt, check_finite, rng, monkeypatc
     assert taken > 3
 
 
-@pytest.mark.parametrize("name", ["adamw", "interpolate", "adaptive"])
+@pytest.mark.parametrize("name", ["adamw", "interpolate", "adaptive", "momentum"])
 def test_a_step_on_several_threads_is_all_or_nothing(name, rng, monkeypatch):
     monkeypatch.setattr(step, "PARALLEL_FROM", 1)
     # A trace reaches places between a lock and its release that no signal reaches.
@@ -63,6 +66,7 @@ rng, chance = np.random.default_rng(0), random.Random(0)
 adamw = lnb.AdamW(0.01, weight_decay=3e-4)  # its decay comes in every third step
 opts = [adamw, *[lnb.Lookahead(adamw, sync_period=2, inner_state=mode) for mode in ("keep", "reset", "interpolate")]]
 opts += [lnb.Lookahead(adamw, sync_period=2, slow_step_size="adaptive"), lnb.ScheduleFreeAdamW()]
+opts += [lnb.Lookahead(adamw, sync_period=2, outer_momentum=0.5)]
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 interrupts = shown = 0
 for size in (10, 30_000, 200_000):
@@ -105,7 +109,7 @@ print(interrupts, shown > 100)
 def test_steps_interrupted_by_signals_are_all_or_nothing():
     ended = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, timeout=300)
     assert ended.stderr == ""
-    assert ended.stdout == "360 True\n"
+    assert ended.stdout == "420 True\n"
 
 
 # --------------------------------------------------------------------------------------------------- whole runs
@@ -125,7 +129,7 @@ def small(opt):
     return {"model": lnb.MLP((4, 3, 2)), "data": data, "opt": opt, "steps": 12, "batch_size": 8, "eval_every": 4}
 
 
-@pytest.mark.parametrize("name", ["interpolate", "adaptive", "schedule_free_adamw"])
+@pytest.mark.parametrize("name", ["interpolate", "adaptive", "momentum", "schedule_free_adamw"])
 def test_a_run_interrupted_anywhere_leaves_no_trace(name):
     settings = small(OPTIMIZERS[name])
     expected = lnb.train(**settings)

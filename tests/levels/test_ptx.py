@@ -79,6 +79,14 @@ def fused(rule, width, accessed):
     return compiled(kernels._fused(formula, len(slots), accessed), *vectors, row, *vectors[:3], *how, *CLOCK)
 
 
+def fused_with_momentum(rule, width, accessed, pull):
+    formula, slots = formulas.RULES[rule]
+    vectors, how = arguments(width, 4)
+    row = types.UniTuple(SCALARS[width], 8)
+    kernel = kernels._fused_momentum(formula, len(slots), pull, accessed)
+    return compiled(kernel, *vectors, row, *vectors[:3], *how, *CLOCK)
+
+
 def accesses(ptx):
     """Return how often the global memory is loaded from and stored to, sixteen bytes at a time, as (loads, stores)."""
     wide = re.findall(r"\b(ld|st)\.global\.(?:v4\.f32|v2\.f64)", ptx)
@@ -108,6 +116,20 @@ def test_step_and_sync(rule, wide, width):
     assert linked(ptx).startswith(b"\x7fELF")
 
 
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("pull", formulas.MOMENTUM_PULLS.values(), ids=lambda pull: pull.__name__)
+@pytest.mark.parametrize("rule", ["sgd", "adagrad", "adamw"])  # no slot, one, two
+def test_step_and_sync_with_momentum(rule, pull, wide, width):
+    ptx = fused_with_momentum(rule, width, width if wide else None, pull)
+    assert_clean(ptx, width)
+    slots = len(formulas.RULES[rule][1])
+    loads, stores = accesses(ptx)
+    times = loads // (4 + slots)
+    assert (loads, stores) == (times * (4 + slots), times * (3 + slots))
+    assert (times > 0) == wide
+    assert linked(ptx).startswith(b"\x7fELF")
+
+
 def test_more_weights_than_32_bits_can_count(width):
     """Every product and sum that makes an index has 64 bits, or gives 64 bits."""
     for accessed in (None, width):
@@ -120,7 +142,8 @@ def test_more_weights_than_32_bits_can_count(width):
 
 def test_sync(width):
     vectors, how = arguments(width, 6)
-    assert_clean(compiled(kernels._sync, *vectors, *how), width)
+    for kernel in (kernels._sync, *map(kernels._momentum_sync, formulas.MOMENTUM_PULLS.values())):
+        assert_clean(compiled(kernel, *vectors, *how), width)
 
 
 def test_first_beyond(width):

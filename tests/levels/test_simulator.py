@@ -116,7 +116,16 @@ def optimizers(rule):
         return [inner]
     wrapped = [lnb.Lookahead(inner, sync_period=3, retention=0.7, inner_state=mode) for mode in INNER_STATES]
     turns = lnb.Lookahead(inner, sync_period=2, slow_step_size=(0.3, 0.9), inner_state="interpolate")
-    return [inner, *wrapped, lnb.Lookahead(inner, sync_period=3, pull_back=False), turns]
+    beyond = [lnb.Lookahead(inner, sync_period=2, slow_step_size=(1.7, 0.9))]
+    beyond += [lnb.Lookahead(inner, sync_period=3, outer_momentum=0.7, outer_nesterov=n) for n in (False, True)]
+    return [
+        inner,
+        *wrapped,
+        lnb.Lookahead(inner, sync_period=3, pull_back=False),
+        lnb.EMA(inner, window=4),
+        turns,
+        *beyond,
+    ]
 
 
 @pytest.mark.parametrize("rule", RULES)

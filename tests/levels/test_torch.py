@@ -20,6 +20,8 @@ OPTS = [
     *(lnb.Lookahead(INNER[rule], sync_period=3, retention=0.7) for rule in WRAPPED),
     *(lnb.Lookahead(INNER["adamw"], sync_period=3, inner_state=mode) for mode in INNER_STATES),
     lnb.Lookahead(INNER["adamw"], sync_period=3, pull_back=False),
+    lnb.Lookahead(INNER["adamw"], sync_period=3, outer_momentum=0.9),
+    lnb.EMA(INNER["adamw"], window=5),
     lnb.Lookahead(INNER["adamw"], sync_period=3, slow_step_size=(0.3, 0.9)),
 ]
 OPTS = [opt for opt in OPTS if opt.inner.schedule.warmup == 0] + [lnb.ScheduleFreeAdamW(0.02, weight_decay=0.1)]
@@ -276,7 +278,7 @@ REFUSED = {
     "opt": (
         lambda: TorchOptimizer([ONE], "adam"),
         TypeError,
-        "opt must be an inner optimizer or Lookahead, got 'adam'",
+        "opt must be an inner optimizer, Lookahead or EMA, got 'adam'",
     ),
     "schedule": (
         lambda: TorchOptimizer([ONE], lnb.AdamW(lnb.schedules.cosine(0.1, 9))),

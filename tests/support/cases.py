@@ -6,7 +6,7 @@ import numpy as np
 
 import lookahead_nb as lnb
 from lookahead_nb.kernels import formulas
-from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, RESET
+from lookahead_nb.kernels.formulas import HEAVY_BALL, INTERPOLATE, KEEP, MOMENTUM_PULLS, NESTEROV, RESET
 from lookahead_nb.optimizers import step_table
 from tests.support import reference
 
@@ -53,8 +53,12 @@ def reference_path(opt, params, gradients):
     if opt is inner:
         for fast, state, power in reference.plain(type(inner).__name__, params, gradients, lrs, settings_of(inner)):
             yield fast, None, state, power
+    elif isinstance(opt, lnb.EMA):
+        fast, _, *rest = zip(*reference_path(inner, params, gradients), strict=True)
+        yield from zip(fast, reference.average(fast, opt.decay), *rest, strict=True)
     else:
-        how = {name: getattr(opt, name) for name in ("sync_period", "slow_step_size", "inner_state", "pull_back")}
+        names = "sync_period", "slow_step_size", "inner_state", "pull_back", "outer_momentum", "outer_nesterov"
+        how = {name: getattr(opt, name) for name in names}
         if opt.adapts:
             how |= {"slow_step_size": 0.0, "lowest": opt.slow_step_size.lowest}
         yield from reference.lookahead(type(inner).__name__, params, gradients, lrs, settings=settings_of(inner), **how)
@@ -96,11 +100,13 @@ MODES = [
     (True, RESET),
     (True, INTERPOLATE),
     (False, KEEP),
+    (True, HEAVY_BALL),
+    (True, NESTEROV),
 ]  # (pull_back, inner_state) as kernels take them
 
 
 def how(width, pull_back=True, mode=KEEP, size=0.3):
-    """The last four arguments of a sync."""
+    """The last four arguments of a sync; with momentum 1 - size is the momentum."""
     return width(size), width(1 - size), pull_back, mode
 
 
@@ -112,6 +118,7 @@ class Buffers:
         slots = len(formulas.RULES[rule][1])
         self.sizes = {"p": n, "g": n, "s1": n * (slots > 0), "s2": n * (slots > 1), "slow": n}
         self.sizes |= {"a1": self.sizes["s1"] * (mode == INTERPOLATE), "a2": self.sizes["s2"] * (mode == INTERPOLATE)}
+        self.sizes |= {"a1": n} if mode in MOMENTUM_PULLS else {}
         self.outer, self.inner = {}, {}
         for name, size in self.sizes.items():
             values = rng.standard_normal(size)

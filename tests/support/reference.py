@@ -109,13 +109,27 @@ def optimal_step(before, fast, slow, g, v_hat, lr, eps, lowest):
 
 
 def lookahead(
-    rule, theta, gradients, lrs, *, sync_period, slow_step_size, inner_state, pull_back, settings, lowest=None
+    rule,
+    theta,
+    gradients,
+    lrs,
+    *,
+    sync_period,
+    slow_step_size,
+    inner_state,
+    pull_back,
+    settings,
+    lowest=None,
+    outer_momentum=0.0,
+    outer_nesterov=False,
 ):
     """Zhang et al. 2019, Algorithm 1: yield (fast, slow, state, power) after every step, power a function of beta.
 
     slow_step_size : a number, or some in turn; of no importance with ``lowest``, which asks for the optimal ones.
+    outer_momentum : Douillard et al. 2023, Algorithm 1: SGD on slow - fast takes the place of the interpolation.
     """
     k, taken, given = sync_period, [], np.atleast_1d(slow_step_size)
+    outer, outer_state = {"momentum": outer_momentum, "nesterov": outer_nesterov, "weight_decay": 0}, {"velocity": 0}
     fast = slow = np.array(theta, np.float64)
     state = anchor = start_state(fast)
     for t, (g, lr) in enumerate(zip(gradients, lrs, strict=True), 1):
@@ -131,13 +145,20 @@ def lookahead(
                 v_hat = state["v"] / (1 - power(settings["beta2"]))
                 a = optimal_step(before, fast, slow, g, v_hat, lr, settings["eps"], lowest)
             taken.append(a)
-            slow = slow + a * (fast - slow)
+            slow, outer_state = sgd(slow, slow - fast, outer_state, a, power, **outer)
             fast = slow if pull_back else fast
             if inner_state == "reset":
                 state = start_state(fast)
             if inner_state == "interpolate":
                 state = anchor = {name: anchor[name] + a * (slot - anchor[name]) for name, slot in state.items()}
         yield fast, slow, state, lambda beta, t=t: power_after(beta, taken[: t // k], t % k, k, inner_state)
+
+
+def average(path, decay):
+    """The mean of the first t points of a path, point i weighted by decay**(t - i), for t = 1, 2, ..."""
+    path = np.asarray(path, np.float64)
+    for t in range(1, len(path) + 1):
+        yield np.average(path[:t], axis=0, weights=float(decay) ** np.arange(t - 1, -1, -1.0))
 
 
 def plain(rule, theta, gradients, lrs, settings):
@@ -147,7 +168,7 @@ def plain(rule, theta, gradients, lrs, settings):
         yield fast, state, power
 
 
-def decay_in_lumps(decays, least, sync_period=0, slow_step_size=1.0):
+def decay_in_lumps(decays, least, sync_period=0, slow_step_size=1.0, outer_momentum=0.0, outer_nesterov=False):
     """Yield (applied, pending, synced) of each step: small decays wait until they add up to ``least``.
 
     A weight without gradient decays twice over, at once and by what has been applied. What is pending on it, and on its
@@ -155,14 +176,17 @@ def decay_in_lumps(decays, least, sync_period=0, slow_step_size=1.0):
     """
     sizes, syncs = np.atleast_1d(slow_step_size), 0
     exact = exact_slow = lumped = lumped_slow = 1.0
+    exact_state = lumped_state = {"velocity": 0.0}
+    outer = {"momentum": outer_momentum, "nesterov": outer_nesterov, "weight_decay": 0}
     for t, decay in enumerate(decays, 1):
         exact, applied = exact * (1 - decay), 0.0
         if 1 - exact / lumped >= least:
             applied, lumped = 1 - exact / lumped, exact
         if sync_period and t % sync_period == 0:
             a = sizes[syncs % len(sizes)]
-            exact = exact_slow = exact_slow + a * (exact - exact_slow)
-            lumped = lumped_slow = lumped_slow + a * (lumped - lumped_slow)
+            exact, exact_state = sgd(exact_slow, exact_slow - exact, exact_state, a, None, **outer)
+            lumped, lumped_state = sgd(lumped_slow, lumped_slow - lumped, lumped_state, a, None, **outer)
+            exact_slow, lumped_slow = exact, lumped
             syncs += 1
         yield applied, 1 - exact / lumped, 1 - exact_slow / lumped_slow
 
@@ -170,13 +194,14 @@ def decay_in_lumps(decays, least, sync_period=0, slow_step_size=1.0):
 # ------------------------------------------------------------------------------------------------- schedules
 
 
-def schedule(kind, peak, steps, warmup, t):
+def schedule(kind, peak, steps, warmup, t, decay_steps=None):
     """The learning rates of the steps t, an array."""
     t = np.asarray(t, np.float64)
     if kind == "constant":
         falling = np.ones_like(t)
     else:
-        done = np.clip((t - warmup) / (steps - warmup), 0, 1)
+        length = steps - warmup if decay_steps is None else decay_steps
+        done = np.clip(1 - (steps - t) / length, 0, 1)
         falling = 1 - done if kind == "linear" else np.cos(np.pi * done / 2) ** 2  # (1 + cos x)/2 = cos(x/2)**2
     return peak * np.where(t < warmup, t / max(warmup, 1), falling)
 

@@ -32,7 +32,17 @@ from lookahead_nb.kernels.cpu import network
 from lookahead_nb.kernels.cpu.lanes import gather_lanes, lane_product, line, set_line, swapped
 from lookahead_nb.kernels.cpu.loop import Phases, control_loop, gather, is_due
 from lookahead_nb.kernels.cpu.step import width_types
-from lookahead_nb.kernels.formulas import INTERPOLATE, RELU, RESET, RULES, biased, pull, relu, schedule_free_average
+from lookahead_nb.kernels.formulas import (
+    INTERPOLATE,
+    MOMENTUM_PULLS,
+    RELU,
+    RESET,
+    RULES,
+    biased,
+    pull,
+    relu,
+    schedule_free_average,
+)
 from lookahead_nb.kernels.philox import minibatch
 
 ROWS_AT_ONCE = 64  # rows evaluated together: their activations in all lanes fit into the cache
@@ -218,6 +228,22 @@ def _sync(p, s1, s2, slow, a1, a2, pulls, inner_state):
         for s in (s1, s2):
             for i in range(s.shape[0]):
                 set_line(s, i, pull(line(s, i), like(moves, 0), moves, stays))
+
+
+def _momentum_sync(pull_):
+    """Return the sync with momentum of all lanes: a1 is the velocity, the second row of pulls the momentum."""
+
+    def sync(p, s1, s2, slow, velocity, a2, pulls, inner_state):
+        step, momentum, moves = line(pulls, 0), line(pulls, 1), line(pulls, 2)
+        due = moves == like(moves, 1)
+        for i in range(p.shape[0]):
+            before, speed, fast = line(slow, i), line(velocity, i), line(p, i)
+            after, faster = pull_(before, speed, fast, step, momentum)
+            set_line(slow, i, select(due, after, before))
+            set_line(velocity, i, select(due, faster, speed))
+            set_line(p, i, select(due, after, fast))
+
+    return named(f"lanes_{pull_.__name__}", sync)
 
 
 @formula
@@ -421,6 +447,11 @@ def _loops(width):
 
 
 @lru_cache(None)
+def _momentum_sync_loop(width, inner_state):
+    return compiled(_signatures(width)[1], nogil=True)(_momentum_sync(MOMENTUM_PULLS[inner_state]))
+
+
+@lru_cache(None)
 def _advance_loop(width):
     scalar = width_types(width)[0]
     signature = types.int64(
@@ -476,6 +507,8 @@ def advance(
     """
     width = weights.p.dtype.type
     sync, both = _loops(width)
+    if int(syncs.inner_state) in MOMENTUM_PULLS:
+        sync = _momentum_sync_loop(width, int(syncs.inner_state))
     return _advance_loop(width)(
         _rule_loop(rule, width), sync, both, both, weights, steps, syncs, model, batches, evaluation, work
     )

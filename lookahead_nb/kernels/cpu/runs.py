@@ -106,5 +106,10 @@ def advance(
         The number of steps taken in all, smaller than requested if the run diverged and froze.
     """
     width = weights.p.dtype.type
-    loops = step.plain_loop(rule, width), step.sync_loop(width), network.loss_and_grad(width), network.evaluate(width)
+    loops = (
+        step.plain_loop(rule, width),
+        step.sync_loop_of(width, syncs.inner_state),
+        network.loss_and_grad(width),
+        network.evaluate(width),
+    )
     return _advance_loop(width)(*loops, weights, steps, syncs, model, batches, evaluation, work)

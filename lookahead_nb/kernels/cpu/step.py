@@ -21,7 +21,7 @@ import numpy as np
 from numba import prange, types
 
 from lookahead_nb.kernels.compiler import claimed, compiled, finished, formula, named
-from lookahead_nb.kernels.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
+from lookahead_nb.kernels.formulas import INTERPOLATE, MOMENTUM_PULLS, RESET, RULES, pull, schedule_free_average
 
 CHUNK = 4096  # five float32 slices of this size fit into the cache of a core between the step and the sync
 PARALLEL_FROM = 1 << 17  # for fewer elements, waking threads costs more than the pass
@@ -98,6 +98,34 @@ def _fused(rule, slots):
         _sync_slot(s2, a2, size, rest, inner_state)
 
     return named(f"fused_{rule.__name__}", loop)
+
+
+def _fused_momentum(rule, slots, pull_):
+    """Return the fused loop of a sync with momentum, apart from that of other syncs, whose machine code it leaves."""
+
+    def loop(p, g, s1, s2, c, slow, velocity, a2, size, momentum, pull_back, inner_state):
+        row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        for i in range(p.size):
+            first = s1[i] if slots > 0 else p[i]
+            second = s2[i] if slots > 1 else p[i]
+            fast, first, second = rule(p[i], g[i], first, second, row)
+            slow[i], velocity[i] = pull_(slow[i], velocity[i], fast, size, momentum)
+            p[i] = slow[i]
+            if slots > 0:
+                s1[i] = first
+            if slots > 1:
+                s2[i] = second
+
+    return named(f"{pull_.__name__}_{rule.__name__}", loop)
+
+
+def _momentum_sync(pull_):
+    def sync(p, s1, s2, slow, velocity, a2, size, momentum, pull_back, inner_state):
+        for i in range(p.size):
+            slow[i], velocity[i] = pull_(slow[i], velocity[i], p[i], size, momentum)
+            p[i] = slow[i]
+
+    return named(f"sync_{pull_.__name__}", sync)
 
 
 def _counted_plain(loop):
@@ -256,8 +284,36 @@ def fused_loop(rule: str, width: Any, parallel: bool) -> Callable:
 
 
 @lru_cache(None)
+def fused_momentum_loop(rule: str, width: Any, parallel: bool, inner_state: int) -> Callable:
+    """Return the compiled step of a rule with a sync with momentum, which counts itself.
+
+    Parameters
+    ----------
+    rule, width, parallel
+        As in :func:`fused_loop`.
+    inner_state : int
+        A key of ``formulas.MOMENTUM_PULLS``.
+
+    Returns
+    -------
+    function
+        With the arguments of :func:`fused_loop`: a1 is the velocity, rest the momentum.
+    """
+    update, slots = RULES[rule]
+    loop = formula(_fused_momentum(update, len(slots), MOMENTUM_PULLS[inner_state]))
+    function = _chunked_fused(loop) if parallel else _counted_fused(loop)
+    return compiled(_counted(signatures(width)[1]), nogil=True, parallel=parallel)(function)
+
+
+def _fused_loop_of(rule, width, parallel, inner_state):
+    if inner_state in MOMENTUM_PULLS:
+        return fused_momentum_loop(rule, width, parallel, inner_state)
+    return fused_loop(rule, width, parallel)
+
+
+@lru_cache(None)
 def sync_loop(width: Any) -> Callable:
-    """Return the compiled serial loop of a sync alone.
+    """Return the compiled serial loop of a sync alone, without momentum.
 
     Parameters
     ----------
@@ -270,6 +326,30 @@ def sync_loop(width: Any) -> Callable:
         With the arguments of :func:`sync`.
     """
     return compiled(signatures(width)[2], nogil=True)(_sync)
+
+
+@lru_cache(None)
+def _momentum_sync_loop(width, inner_state):
+    return compiled(signatures(width)[2], nogil=True)(_momentum_sync(MOMENTUM_PULLS[inner_state]))
+
+
+def sync_loop_of(width: Any, inner_state: int) -> Callable:
+    """Return the compiled serial loop of a sync alone.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+    inner_state : int
+        As in :func:`sync`.
+
+    Returns
+    -------
+    function
+        With the arguments of :func:`sync`.
+    """
+    inner_state = int(inner_state)
+    return _momentum_sync_loop(width, inner_state) if inner_state in MOMENTUM_PULLS else sync_loop(width)
 
 
 @lru_cache(None)
@@ -390,11 +470,14 @@ def step_and_sync(
         As in :func:`step`.
     """
     width: Any = p.dtype.type
+    inner_state = sync_arguments[-1]
     if _is_serial(p.size):
-        taken = fused_loop(rule, width, False)(p, g, *slots, *anchors, *sync_arguments, clock, t)
+        loop = _fused_loop_of(rule, width, False, inner_state)
+        taken = loop(p, g, *slots, *anchors, *sync_arguments, clock, t)
     else:
         with _one_launch:
-            taken = fused_loop(rule, width, True)(p, g, *slots, *anchors, *sync_arguments, clock, t)
+            loop = _fused_loop_of(rule, width, True, inner_state)
+            taken = loop(p, g, *slots, *anchors, *sync_arguments, clock, t)
     if not taken:
         raise RuntimeError(AT_ONCE)
 
@@ -422,16 +505,17 @@ def sync(
     slow : (n,) array
         The slow weights, changed in place.
     a1, a2 : (n,) or (0,) array
-        The inner state at the last sync, like s1 and s2 under ``inner_state`` INTERPOLATE; changed in place.
+        The inner state at the last sync, like s1 and s2 under ``inner_state`` INTERPOLATE; a1 is the velocity of the
+        slow weights under HEAVY_BALL and NESTEROV. Changed in place.
     size, rest : float
-        slow_step_size and 1 - slow_step_size, of the width of p.
+        slow_step_size, and 1 - slow_step_size or the momentum, of the width of p.
     pull_back : bool
-        Whether the fast weights become the slow ones.
+        Whether the fast weights become the slow ones; True with momentum.
     inner_state : int
-        KEEP, RESET or INTERPOLATE.
+        KEEP, RESET, INTERPOLATE, or with momentum HEAVY_BALL or NESTEROV, which keep the inner state.
     """
     width: Any = p.dtype.type
-    sync_loop(width)(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+    sync_loop_of(width, inner_state)(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
 
 
 def average(p: np.ndarray, s1: np.ndarray, outward: Any, slow: np.ndarray) -> None:

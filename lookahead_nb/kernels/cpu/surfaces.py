@@ -254,6 +254,6 @@ def advance(
         The number of steps taken in all; see ``runs.advance``. The height is not checked for being finite.
     """
     width: Any = weights.p.dtype.type
-    of_rule = stepping.plain_loop(rule, width), stepping.sync_loop(width)
+    of_rule = stepping.plain_loop(rule, width), stepping.sync_loop_of(width, syncs.inner_state)
     loops = *of_rule, noisy_grad(surface, width), mean_height(surface, width)
     return _advance_loop(width)(*loops, weights, steps, syncs, model, normals, evaluation, weights.p[:0])

@@ -287,7 +287,7 @@ def decay_lump(pending, decay, least):
     Parameters
     ----------
     pending : float64
-        The decay that earlier steps have not applied, in [0, least).
+        The decay that earlier steps have not applied, in [0, least); below or above where a sync extrapolates.
     decay : float64
         The decay of the step as a fraction of the weight, at least 0.
     least : float64
@@ -379,7 +379,7 @@ def pull(slow, fast, step, rest):
     slow, fast : float
         The slow and the fast weight, float32 or float64, any value.
     step, rest : float
-        slow_step_size in [0, 1] and 1 - slow_step_size, of the same width.
+        slow_step_size in [0, 2] and 1 - slow_step_size, of the same width. A step above 1 extrapolates.
 
     Returns
     -------
@@ -402,6 +402,67 @@ def pull(slow, fast, step, rest):
     slow_part = fma(rest, slow, -like(slow, 0))  # the product, bit for bit, without NumPy's warning at 0*inf
     moved = select(step == like(step, 1), fast, fma(step, fast, slow_part))
     return select(step == like(step, 0), slow, moved)
+
+
+@formula
+def heavy_ball_pull(slow, velocity, fast, step, momentum):
+    """Return slow weight and velocity after a sync with momentum: ``v = momentum*v + fast - slow``, ``slow + step*v``.
+
+    Parameters
+    ----------
+    slow, velocity, fast : float
+        The slow weight, its velocity, which starts at 0, and the fast weight, float32 or float64.
+    step : float
+        slow_step_size in [0, 2], of the same width.
+    momentum : float
+        outer_momentum in (0, 1), of the same width.
+
+    Returns
+    -------
+    tuple of 2 floats
+        The slow weight and its velocity.
+
+    Notes
+    -----
+    At step 0 the slow weight is selected, as in :func:`pull`. The velocity does not contain the step, as in
+    :func:`sgd_momentum`. Without momentum this is :func:`pull` except for rounding.
+    Source: Douillard et al. 2023, "DiLoCo", arXiv:2311.08105, Algorithm 1, with one worker.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lookahead_nb.kernels.formulas import heavy_ball_pull
+    >>> slow, velocity = heavy_ball_pull(*map(np.float64, (3, -1, 1, 0.5, 0.5)))
+    >>> float(slow), float(velocity)
+    (1.75, -2.5)
+    """
+    velocity = fma(momentum, velocity, fast - slow)
+    return select(step == like(step, 0), slow, fma(step, velocity, slow)), velocity
+
+
+@formula
+def nesterov_pull(slow, velocity, fast, step, momentum):
+    """Return slow weight and velocity after a sync with Nesterov momentum: ``slow + step*(d + momentum*v)``.
+
+    v is that of :func:`heavy_ball_pull`, d = fast - slow.
+
+    Parameters
+    ----------
+    slow, velocity, fast, step, momentum : float
+        As in :func:`heavy_ball_pull`.
+
+    Returns
+    -------
+    tuple of 2 floats
+        The slow weight and its velocity.
+
+    Notes
+    -----
+    Source: Douillard et al. 2023, arXiv:2311.08105, whose outer optimizer it is; :func:`sgd_nesterov` on -d.
+    """
+    d = fast - slow
+    velocity = fma(momentum, velocity, d)
+    return select(step == like(step, 0), slow, fma(step, fma(momentum, velocity, d), slow)), velocity
 
 
 @formula
@@ -469,8 +530,10 @@ def lowest_point(along, curvature, lowest):
 
 # The smallest decay that is applied to a weight, in units of eps: one rounding then changes it by 1 % at most.
 LEAST_DECAY = 64
-# What a sync does to the inner state.
-KEEP, RESET, INTERPOLATE = 0, 1, 2
+# What a sync does to the inner state; with momentum it keeps it.
+KEEP, RESET, INTERPOLATE, HEAVY_BALL, NESTEROV = 0, 1, 2, 3, 4
+# A sync with momentum -> its formula.
+MOMENTUM_PULLS = {HEAVY_BALL: heavy_ball_pull, NESTEROV: nesterov_pull}
 # Name of a rule -> (formula, names of the slots it uses, in the order s1, s2).
 RULES = {
     "sgd": (sgd, ()),

@@ -21,7 +21,16 @@ from numba import from_dtype
 
 from lookahead_nb.kernels.bundles import Batches, Evaluation, Network, StepsOfRuns, Syncs, Weights, Workspace
 from lookahead_nb.kernels.compiler import fma, formula, like, named
-from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS, pull, schedule_free_average
+from lookahead_nb.kernels.formulas import (
+    HEAVY_BALL,
+    NESTEROV,
+    RULES,
+    STARTS_AT_WEIGHTS,
+    heavy_ball_pull,
+    nesterov_pull,
+    pull,
+    schedule_free_average,
+)
 from lookahead_nb.kernels.gpu import cuda, network
 from lookahead_nb.kernels.gpu.network import Layer, Team
 from lookahead_nb.kernels.gpu.step import sync_slot
@@ -86,8 +95,14 @@ def sync_if_due(t, weights, syncs, run, team):
         size, rest = syncs.slow_steps[run, turn, 0], syncs.slow_steps[run, turn, 1]
         pull_back, inner_state = syncs.pull_back[run], syncs.inner_state
         p, s1, s2, slow = weights.p, weights.s1, weights.s2, weights.slow
+        velocity = weights.a1  # with momentum, and then rest is the momentum
         for i in range(team.me, p.size, team.size):
-            slow[i] = pull(slow[i], p[i], size, rest)
+            if inner_state == HEAVY_BALL:
+                slow[i], velocity[i] = heavy_ball_pull(slow[i], velocity[i], p[i], size, rest)
+            elif inner_state == NESTEROV:
+                slow[i], velocity[i] = nesterov_pull(slow[i], velocity[i], p[i], size, rest)
+            else:
+                slow[i] = pull(slow[i], p[i], size, rest)
             p[i] = slow[i] if pull_back else p[i]
             if s1.size > 0:
                 sync_slot(s1, weights.a1, i, size, rest, inner_state)

@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb.kernels.compiler import formula, named
-from lookahead_nb.kernels.formulas import INTERPOLATE, RESET, RULES, pull, schedule_free_average
+from lookahead_nb.kernels.formulas import (
+    INTERPOLATE,
+    MOMENTUM_PULLS,
+    RESET,
+    RULES,
+    pull,
+    schedule_free_average,
+)
 from lookahead_nb.kernels.gpu import cuda, to_host
 from lookahead_nb.kernels.gpu.access import BYTES, lanes_of, load, store
 
@@ -131,6 +138,51 @@ def _fused(rule, slots, width=None):
     return named(f"fused_{rule.__name__}_{lanes}", kernel)
 
 
+def _fused_momentum(rule, slots, pull_, width=None):
+    """Return the fused kernel of a sync with momentum; a1 is the velocity, rest the momentum."""
+    lanes = lanes_of(width)
+    load_slots, store_slots = _slots(load, slots), _slots(store, slots)
+
+    @formula
+    def element(p, g, s1, s2, row, slow, velocity, size, momentum, i):
+        first = s1[i] if slots > 0 else p[i]
+        second = s2[i] if slots > 1 else p[i]
+        fast, first, second = rule(p[i], g[i], first, second, row)
+        slow[i], velocity[i] = pull_(slow[i], velocity[i], fast, size, momentum)
+        p[i] = slow[i]
+        if slots > 0:
+            s1[i] = first
+        if slots > 1:
+            s2[i] = second
+
+    def kernel(p, g, s1, s2, c, slow, velocity, a2, size, momentum, pull_back, inner_state, clock, t):
+        row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        wide = 0
+        if lanes > 1:
+            wide = p.size // lanes * lanes
+            p_, g_ = cuda.local.array(lanes, width), cuda.local.array(lanes, width)
+            slow_, velocity_ = cuda.local.array(lanes, width), cuda.local.array(lanes, width)
+            s1_, s2_ = cuda.local.array(lanes, width), cuda.local.array(lanes, width)
+            for i in range(cuda.grid(1) * lanes, wide, cuda.gridsize(1) * lanes):
+                load(p, i, p_)
+                load(g, i, g_)
+                load(slow, i, slow_)
+                load(velocity, i, velocity_)
+                load_slots(s1, s2, i, s1_, s2_)
+                for k in range(lanes):
+                    element(p_, g_, s1_, s2_, row, slow_, velocity_, size, momentum, k)
+                store(p, i, p_)
+                store(slow, i, slow_)
+                store(velocity, i, velocity_)
+                store_slots(s1, s2, i, s1_, s2_)
+        for i in range(wide + cuda.grid(1), p.size, cuda.gridsize(1)):
+            element(p, g, s1, s2, row, slow, velocity, size, momentum, i)
+        if cuda.grid(1) == 0:
+            clock[0] = t
+
+    return named(f"{pull_.__name__}_{rule.__name__}_{lanes}", kernel)
+
+
 @formula
 def sync_slot(s, a, i, size, rest, inner_state):
     """Treat element i of an inner state at a sync.
@@ -163,6 +215,15 @@ def _sync(p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state):
             sync_slot(s2, a2, i, size, rest, inner_state)
 
 
+def _momentum_sync(pull_):
+    def sync(p, s1, s2, slow, velocity, a2, size, momentum, pull_back, inner_state):
+        for i in range(cuda.grid(1), p.size, cuda.gridsize(1)):
+            slow[i], velocity[i] = pull_(slow[i], velocity[i], p[i], size, momentum)
+            p[i] = slow[i]
+
+    return named(f"sync_{pull_.__name__}", sync)
+
+
 def _average(p, s1, outward, slow):
     for i in range(cuda.grid(1), p.size, cuda.gridsize(1)):
         slow[i] = schedule_free_average(p[i], s1[i], outward)
@@ -178,6 +239,20 @@ def _first_beyond(g, limit, first):
 def _kernel(build, rule, width):
     update, slots = RULES[rule]
     return cuda.jit(build(update, len(slots), width))
+
+
+@lru_cache(None)
+def _fused_kernel(rule, width, inner_state):
+    if inner_state not in MOMENTUM_PULLS:
+        return _kernel(_fused, rule, width)
+    update, slots = RULES[rule]
+    return cuda.jit(_fused_momentum(update, len(slots), MOMENTUM_PULLS[inner_state], width))
+
+
+@lru_cache(None)
+def _sync_kernel(inner_state):
+    pull_ = MOMENTUM_PULLS.get(inner_state)
+    return _single(_sync) if pull_ is None else cuda.jit(_momentum_sync(pull_))
 
 
 @lru_cache(None)
@@ -254,7 +329,7 @@ def step_and_sync(
     (s1, s2, c), (slow, a1, a2) = slots, anchors
     width = _width(p, g, s1, s2, slow, a1, a2)
     arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, *sync_arguments, clock, t)
-    _launch(_kernel(_fused, rule, width), p.size, *arguments, lanes=lanes_of(width))
+    _launch(_fused_kernel(rule, width, sync_arguments[-1]), p.size, *arguments, lanes=lanes_of(width))
 
 
 def sync(
@@ -280,15 +355,16 @@ def sync(
     slow : (n,) array
         The slow weights, changed in place.
     a1, a2 : (n,) or (0,) array
-        The inner state at the last sync, like s1 and s2 under ``inner_state`` INTERPOLATE; changed in place.
+        The inner state at the last sync, like s1 and s2 under ``inner_state`` INTERPOLATE; a1 is the velocity of the
+        slow weights under HEAVY_BALL and NESTEROV. Changed in place.
     size, rest : float
-        slow_step_size and 1 - slow_step_size, of the width of p.
+        slow_step_size, and 1 - slow_step_size or the momentum, of the width of p.
     pull_back : bool
-        Whether the fast weights become the slow ones.
+        Whether the fast weights become the slow ones; True with momentum.
     inner_state : int
-        KEEP, RESET or INTERPOLATE.
+        KEEP, RESET, INTERPOLATE, or with momentum HEAVY_BALL or NESTEROV, which keep the inner state.
     """
-    _launch(_single(_sync), p.size, p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
+    _launch(_sync_kernel(inner_state), p.size, p, s1, s2, slow, a1, a2, size, rest, pull_back, inner_state)
 
 
 def average(p: Any, s1: Any, outward: Any, slow: Any) -> None:

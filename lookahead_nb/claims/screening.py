@@ -1,0 +1,146 @@
+"""Screening: what AdamW alone says about the tasks of the generated population, and which of them a trial uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lookahead_nb.checks import whole
+from lookahead_nb.claims.population import GeneratedTask, generated, population, power
+from lookahead_nb.claims.tuning import edge_shares, regimes, tuned
+from lookahead_nb.kernels.philox import RATES as OFFSETS
+from lookahead_nb.kernels.philox import uniforms
+from lookahead_nb.optimizers import AdamW
+from lookahead_nb.training.sweep import sweep
+from lookahead_nb.training.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOWEST, SPACING, RATES = 3e-5, 2.2, 12  # of the grid: up to .18, times a shift in [1, 2.2)
+SHORT_BELOW = 300  # steps
+QUOTAS = {"step-limited, short": 100, "step-limited, long": 100, "saturated": 200, "overfitting": 100}
+MOST_SCREENED = 2000
+
+
+def screen(
+    numbers: Iterable[int],
+    seeds: Sequence[int],
+    *,
+    store: str | Path | None = None,
+    progress: bool | Callable[[int, int], None] = True,
+) -> pd.DataFrame:
+    """Train AdamW on tasks at 12 learning rates, for T and for 2T steps, and return their regimes.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+        Those of the tasks.
+    seeds : sequence of int
+        Of the replicates, at least 2; no trial may use them again, since the screened tasks look too good on them.
+    store, progress
+        As in :func:`lookahead_nb.sweep`.
+
+    Returns
+    -------
+    frame
+        A row for each task: ``number`` and its factors as in :func:`.population.population`; ``chance`` and ``best``,
+        the mean loss of guessing by class frequencies and of the true probabilities; ``loss`` and ``loss_twice``,
+        AdamW's tuned mean test loss after T and 2T steps; ``gain``, the mean of ``log(loss) - log(loss_twice)``;
+        ``regime``, one of ``tuning.REGIMES``; ``centre``, the geometric mean of the learning rates that the replicates
+        chose at T; ``lowest`` and ``highest``, the shares of choices at both ends of the grid.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+    """
+    pd = whole("pandas")
+
+    tasks = [generated(number) for number in numbers]
+    seeds = list(seeds)
+    todo = [replace(_twice(task), configs=[AdamW(lr) for lr in _rates(task)]) for task in tasks]
+    rows = sweep(todo, None, None, seeds=seeds, store=store, progress=progress)
+    of_task = dict(tuple(rows.groupby("task", sort=False)))
+    found = []
+    for task in tasks:
+        limits = [task.limits(seed) for seed in seeds]
+        chance = float(np.mean([limit.chance_loss for limit in limits]))
+        once, twice = (_tuned_at(of_task[task.name], m * task.steps, len(seeds)) for m in (1, 2))
+        lowest, highest = edge_shares(once.chosen, RATES)
+        logs = [math.log(_rates(task)[i]) for i in once.chosen]
+        found.append(
+            {
+                "number": task.number,
+                "chance": chance,
+                "best": float(np.mean([limit.best_loss for limit in limits])),
+                "loss": once.test.mean(),
+                "loss_twice": twice.test.mean(),
+                "gain": (np.log(once.test) - np.log(twice.test)).mean(),
+                "regime": regimes(once.test[None], twice.test[None], [chance])[0],
+                "centre": float(f"{math.exp(sum(logs) / len(logs)):.4g}"),
+                "lowest": lowest,
+                "highest": highest,
+            }
+        )
+    factors = population(task.number for task in tasks).reset_index()
+    return factors.merge(pd.DataFrame(found), on="number")
+
+
+def sample(screened: pd.DataFrame, quotas: Mapping[str, int] = QUOTAS) -> pd.DataFrame:
+    """Return the rows of the tasks that a trial uses: the first of every class, in the order of their numbers.
+
+    Parameters
+    ----------
+    screened : frame
+        Of :func:`screen`.
+    quotas : mapping of str to int, optional
+        The most tasks of a class. Default: :data:`QUOTAS`.
+
+    Returns
+    -------
+    frame
+        The rows of screened with a further column ``class``: its regime, and of step-limited tasks whether they are
+        "short" (fewer than 300 steps) or "long". Hopeless tasks have no quota and are never among them.
+
+    Raises
+    ------
+    ValueError
+        If quotas name a class that does not exist.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from lookahead_nb.claims.screening import sample
+    >>> frame = pd.DataFrame({"number": [3, 1], "steps": [40, 400], "regime": "step-limited"})
+    >>> sample(frame)["class"].tolist()
+    ['step-limited, long', 'step-limited, short']
+    """
+    if unknown := [name for name in quotas if name not in QUOTAS]:
+        raise ValueError(f"quotas must be of {', '.join(map(repr, QUOTAS))}, got {unknown[0]!r}")
+    length = np.where(screened["steps"] < SHORT_BELOW, ", short", ", long")
+    classes = screened["regime"] + np.where(screened["regime"] == "step-limited", length, "")
+    ordered = screened.assign(**{"class": classes}).sort_values("number")
+    place = ordered.groupby("class").cumcount()
+    return ordered[place < ordered["class"].map(quotas).fillna(0)].reset_index(drop=True)
+
+
+def _twice(task: GeneratedTask) -> Task:
+    return replace(task.task, steps=2 * task.steps, eval_at=[task.steps])
+
+
+def _rates(task: GeneratedTask) -> list[float]:
+    shift = float(uniforms(1, task.number, OFFSETS)[0])
+    return [LOWEST * power(SPACING, i + shift) for i in range(RATES)]
+
+
+def _tuned_at(rows: pd.DataFrame, step: int, seeds: int) -> Any:
+    """Tune each seed for itself by the rows of one step, which are in the order of rates and seeds."""
+    at = rows[rows["step"] == step]
+    losses = [at[f"{part}_loss"].to_numpy().reshape(RATES, seeds).T for part in ("validation", "test")]
+    return tuned(*losses)

@@ -1,0 +1,220 @@
+"""The runs of the second trial: each number recomputed from runs alone, grids that are shared, benefits by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_screening import small_task
+
+import lookahead_nb as lnb
+from lookahead_nb.claims import inference, statistics, tasks, trial, trial_arms
+
+SEEDS = [3, 5, 8]
+CENTRE = 0.01
+ARMS = """
+[adamw]
+optimizer = "AdamW"
+along = true
+
+[beta1]
+optimizer = "AdamW"
+beta1 = [0.5, 0.9]
+
+[longer]
+optimizer = "AdamW"
+length = 1.05
+
+[lookahead]
+optimizer = "Lookahead"
+inner = "AdamW"
+sync_period = 4
+
+[fast]
+runs_of = ["lookahead"]
+weights = "fast"
+"""
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory):
+    path = tmp_path_factory.mktemp("arms") / "arms.toml"
+    path.write_text(ARMS)
+    return trial_arms.read(path)
+
+
+@pytest.fixture(scope="module")
+def progress():
+    return []
+
+
+@pytest.fixture(scope="module")
+def rows(arms, progress):
+    screened = pd.DataFrame({"number": [small_task()], "centre": [CENTRE]})
+    return trial.measure(screened, arms, SEEDS, progress=lambda done, total: progress.append((done, total)))
+
+
+def alone(arm, weights, steps, column):
+    """A (seeds, rates of all grids) array of what runs alone have at a step."""
+    task = tasks.generated(small_task())
+    table = []
+    for seed in SEEDS:
+        data = task.replicate(seed)
+        for grid in arm.grids:
+            for lr in grid.rates(task.number, CENTRE):
+                opt = grid.optimizer(lr, task.steps)
+                run = lnb.train(
+                    task.model,
+                    data,
+                    opt,
+                    steps=steps,
+                    batch_size=task.batch_size,
+                    seed=seed,
+                    eval_at=[],
+                    eval_rows=2000,
+                )
+                last = run.history[run.history["step"] == steps]
+                if opt.has_slow_weights:
+                    last = last[last["weights"] == weights]
+                table.append(last[column].item())
+    return np.reshape(table, (len(SEEDS), -1))
+
+
+def of(rows, arm, metric="test loss", tuning="own", multiple=None):
+    own = rows[(rows["arm"] == arm) & (rows["metric"] == metric) & (rows["tuning"] == tuning)]
+    return own if multiple is None else own[own["multiple"] == multiple]
+
+
+def values(own):
+    return own[["r0", "r1", "r2"]].to_numpy()[0]
+
+
+def chosen_by(table, reported):
+    return np.array([reported[i, min(range(table.shape[1]), key=table[i].__getitem__)] for i in range(len(SEEDS))])
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(("name", "weights"), [("beta1", "slow"), ("lookahead", "slow"), ("fast", "fast")])
+def test_each_replicate_chooses_by_its_own_validation_loss(name, weights, arms, rows):
+    steps = tasks.generated(small_task()).steps
+    validation, test = (alone(arms[name], weights, steps, f"{part}_loss") for part in ("validation", "test"))
+    np.testing.assert_allclose(values(of(rows, name)), chosen_by(validation, test), rtol=1e-7)
+
+
+@pytest.mark.jit
+def test_errors_are_tuned_by_errors_and_training_losses_by_themselves(arms, rows):
+    steps = tasks.generated(small_task()).steps
+    validation, test = (
+        1 - alone(arms["lookahead"], "slow", steps, f"{part}_accuracy") for part in ("validation", "test")
+    )
+    np.testing.assert_allclose(values(of(rows, "lookahead", "test error")), chosen_by(validation, test), rtol=1e-7)
+    train = alone(arms["lookahead"], "slow", steps, "train_loss")
+    np.testing.assert_allclose(values(of(rows, "lookahead", "training loss")), train.min(axis=1), rtol=1e-7)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("multiple", [0.5, 1.05, 2.0])
+def test_the_curve_is_that_of_constant_rates_tuned_at_each_length(multiple, arms, rows):
+    steps = round(multiple * tasks.generated(small_task()).steps)
+    validation, test = (alone(arms["adamw"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
+    expected = chosen_by(validation, test)
+    np.testing.assert_allclose(values(of(rows, "adamw", multiple=multiple)), expected, rtol=1e-7)
+    assert trial.curve(rows).loc[small_task(), multiple] == pytest.approx(np.log(expected).mean(), rel=1e-6)
+
+
+@pytest.mark.jit
+def test_an_arm_of_another_length_trains_for_it(arms, rows):
+    steps = round(1.05 * tasks.generated(small_task()).steps)
+    validation, test = (alone(arms["longer"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
+    np.testing.assert_allclose(values(of(rows, "longer")), chosen_by(validation, test), rtol=1e-7)
+
+
+@pytest.mark.jit
+def test_other_ways_of_tuning(arms, rows):
+    steps = tasks.generated(small_task()).steps
+    validation, test = (alone(arms["beta1"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
+    others = [test[i, np.delete(validation, i, axis=0).mean(axis=0).argmin()] for i in range(len(SEEDS))]
+    np.testing.assert_allclose(values(of(rows, "beta1", tuning="others")), others, rtol=1e-7)
+    expected = np.exp(statistics.best_of(validation, np.log(test), 24)[24])
+    np.testing.assert_allclose(values(of(rows, "beta1", tuning="own of 24")), expected, rtol=1e-7)
+    assert of(rows, "lookahead", tuning="own of 24").empty
+
+
+@pytest.mark.jit
+def test_grids_that_arms_share_are_trained_once(arms, rows, progress):
+    assert progress[-1] == (trial_arms.runs_per_task(arms, len(SEEDS)),) * 2
+
+
+@pytest.mark.jit
+def test_a_row_for_each_arm_multiple_metric_and_tuning(rows):
+    assert not rows.duplicated(trial.KEYS).any()
+    assert len(rows) == (len(inference.MULTIPLES) + 4) * 3 * 2 + 1
+    assert rows[["r0", "r1", "r2"]].notna().all(axis=None)
+
+
+@pytest.mark.jit
+def test_a_stored_trial_is_not_trained_again(arms, tmp_path):
+    one = {"lookahead": replace(arms["lookahead"])}
+    screened = pd.DataFrame({"number": [small_task()], "centre": [CENTRE]})
+    first = trial.measure(screened, one, SEEDS[:2], store=tmp_path / "store", progress=False)
+    calls = []
+    again = trial.measure(screened, one, SEEDS[:2], store=tmp_path / "store", progress=lambda *of: calls.append(of))
+    assert calls == [(2 * trial_arms.RATES,) * 2]
+    pd.testing.assert_frame_equal(again, first)
+
+
+def test_tasks_without_a_centre_are_refused(arms):
+    with pytest.raises(ValueError, match="screened must have the column 'centre', got 'number'"):
+        trial.measure(pd.DataFrame({"number": [1]}), arms, SEEDS)
+
+
+# --------------------------------------------------------------------------------------------------------- benefits
+
+
+def table(arm, values, metric="test loss", multiple=1.0, number=7):
+    keys = {"number": number, "arm": arm, "multiple": multiple, "metric": metric, "tuning": "own"}
+    return keys | {f"r{i}": value for i, value in enumerate(values)} | {"lowest": 0.0}
+
+
+def test_benefits_by_hand():
+    frame = pd.DataFrame([
+        table("a", [np.e, 1.0]), table("a", [5.0, 5.0], multiple=2.0), table("b", [1.0, np.e**3]),
+        table("c", [1.0, 1.0]),
+        table("a", [0.4, 0.2], "test error"), table("b", [0.1, 0.3], "test error"),
+    ])  # fmt: skip
+    np.testing.assert_allclose(trial.benefits(frame, "c", "a"), [[1.0, 0.0]])
+    np.testing.assert_allclose(trial.benefits(frame, "c", ["a", "b"]), [[0.5, 1.5]])
+    np.testing.assert_allclose(trial.benefits(frame, "b", "a", "test error"), [[0.3, -0.1]])
+    assert trial.benefits(frame, "c", "a").index.tolist() == [7]
+
+
+def test_shares_of_the_gap_by_hand():
+    frame = pd.DataFrame([
+        table("a", [1.0, 0.8]), table("a", [0.5, 0.5], multiple=2.0), table("b", [0.6, 0.8]), table("c", [0.8, 0.8]),
+        table("a", [2.0, 2.0], number=9), table("b", [1.0, 1.0], number=9), table("c", [1.0, 2.0], number=9),
+    ])  # fmt: skip
+    chance = pd.Series({9: 3.0, 7: 1.5, 1: 0.0})
+    np.testing.assert_allclose(trial.shares_of_gap(frame, chance, "b", "a"), [[0.4, 0.0], [0.5, 0.5]])
+    np.testing.assert_allclose(trial.shares_of_gap(frame, chance, "b", ["a", "c"]), [[0.3, 0.0], [0.25, 0.5]])
+    with pytest.raises(ValueError, match=r"chance must be above the best known loss of every task, got 0\.5 on 7"):
+        trial.shares_of_gap(frame, pd.Series({9: 3.0, 7: 0.5}), "b", "a")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("d", "a"), "arm must be one of 'a', 'b', got 'd'"),
+        (("a", "d"), "arm must be one of 'a', 'b', got 'd'"),
+        (("a", "b", "loss"), "metric must be one of 'test loss', got 'loss'"),
+        (("a", "b", "test loss", "others"), "tuning must be one of 'own', got 'others'"),
+    ],
+)
+def test_unknown_names_are_refused(arguments, words):
+    frame = pd.DataFrame([table("a", [1.0, 1.0]), table("b", [1.0, 1.0])])
+    with pytest.raises(ValueError, match=words):
+        trial.benefits(frame, *arguments)
+
+
+def test_a_curve_needs_an_arm_that_is_read_along_its_runs():
+    with pytest.raises(ValueError, match="arm must be one that is read along its runs, got 'a'"):
+        trial.curve(pd.DataFrame([table("a", [1.0, 1.0])]), "a")
