@@ -38,8 +38,8 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         Tensors, or groups as dicts: float32 or float64, contiguous, on the CPU. A group may have its own ``lr`` and
         ``weight_decay``.
     opt : Optimizer
-        An inner optimizer, Lookahead or EMA, with a number as lr. An adaptive slow step is refused, since it is fitted to
-        all weights together.
+        An inner optimizer, Lookahead or EMA, with a number as lr. An adaptive slow step is refused, since it is fitted
+        to all weights together.
     check_finite : bool
         True refuses gradients that are not finite, or whose square is not, ahead of any change. False lets them pass.
 
