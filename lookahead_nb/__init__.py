@@ -9,12 +9,13 @@ The names below are used as ``lookahead_nb.NAME``. Everything else is imported f
 - ``lookahead_nb.theory``: exact results for quadratics, minima and basins
 - ``lookahead_nb.claims``: the trial of the article's statements, and questions of your own
 - ``lookahead_nb.figures``: the figures of the notebooks
+- ``lookahead_nb.adapters``: estimators for scikit-learn, a method for SciPy, an optimizer for PyTorch
 - ``lookahead_nb.kernels``: the equations, the random stream, and the compiled loops for CPU and GPU
 - ``lookahead_nb.provenance``, ``lookahead_nb.checks``, ``lookahead_nb.settings_file``: tables with manifests and what
   made them, argument checks, TOML files
 """
 
-from lookahead_nb import datasets, theory
+from lookahead_nb import adapters, datasets, theory
 from lookahead_nb.kernels.philox import minibatches
 from lookahead_nb.models import landscapes
 from lookahead_nb.models.dense import MLP, LogisticRegression
@@ -49,6 +50,7 @@ __all__ = [
     "RMSprop",
     "ScheduleFreeAdamW",
     "Task",
+    "adapters",
     "datasets",
     "grid",
     "landscapes",

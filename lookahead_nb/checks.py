@@ -35,14 +35,17 @@ OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "decay": (("weight_decay",), ("rho",)),
     "wd": (("weight_decay",),),
     "optimizer": (("opt",), ("configs",), ("base",)),
+    "solver": (("optimizer",),),
     "optimizers": (("configs",), ("opts",)),
-    "opt": (("configs",),),
+    "opt": (("configs",), ("optimizer",)),
     "n_steps": (("steps",),),
-    "epochs": (("steps",),),
+    "epochs": (("steps",), ("max_iter",)),
     "iterations": (("steps",),),
     "random_state": (("seed",), ("split_seed",), ("seeds",)),
-    "hidden": (("widths",),),
-    "layers": (("widths",),),
+    "seed": (("random_state",),),
+    "hidden": (("widths",), ("hidden_layer_sizes",)),
+    "layers": (("widths",), ("hidden_layer_sizes",)),
+    "widths": (("hidden_layer_sizes",),),
     "hidden_layer_sizes": (("widths",),),
     "target": (("y",), ("label",)),
     "labels": (("y",), ("label",)),
@@ -269,10 +272,10 @@ def whole(module: str) -> ModuleType:
             before(*lost[0])
 
 
-def extra(module: str, package: str, name: str) -> ModuleType:
-    """Return a module, or raise ModuleNotFoundError that says which package and extra ``name`` needs."""
+def extra(module: str, package: str, name: str, group: str = "reproduce") -> ModuleType:
+    """Return a module, or raise ModuleNotFoundError that says which package and which extra, group, ``name`` needs."""
     try:
         return whole(module)
     except ModuleNotFoundError as error:
-        advice = 'install the extra reproduce, as in: pip install ".[reproduce]" in a checkout'
+        advice = f'install the extra {group}, as in: pip install ".[{group}]" in a checkout'
         raise ModuleNotFoundError(f"{name} needs {package}: {advice}", name=error.name) from error

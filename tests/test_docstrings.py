@@ -50,6 +50,8 @@ MOST_USED = {
     "kernels.philox": ["minibatches"],
     "theory": ["Cycle", "best_lr"],
     "optimizers.controls": ["with_controls"],
+    "adapters.sklearn": ["MLPClassifier", "MLPRegressor"],
+    "adapters.scipy": ["method"],
     "claims.curves": ["first_below"],
     "claims.population": ["generated", "population"],
     "claims.inference": ["mean_benefit", "clopper_pearson", "benjamini_hochberg", "steps_worth", "agreement"],

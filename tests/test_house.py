@@ -26,7 +26,7 @@ FLOORS = [
     ["training"],
     ["theory"],
     ["claims"],
-    ["figures"],
+    ["figures", "adapters"],
     ["__main__", "__init__"],
 ]
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}

@@ -13,7 +13,14 @@ from lookahead_nb.optimizers import schedules
 PUBLIC = {
     f"{module.__name__.removeprefix('lookahead_nb.')}.{name}": getattr(module, name)
     for module, names in (
-        (lnb, [name for name in lnb.__all__ if name not in ("grid", "datasets", "landscapes", "schedules", "theory")]),
+        (
+            lnb,
+            [
+                name
+                for name in lnb.__all__
+                if name not in ("adapters", "grid", "datasets", "landscapes", "schedules", "theory")
+            ],
+        ),
         (datasets, ["from_arrays", "load", "available", "read_rows", "stratified_rows"]),
         (theory, [name for name in theory.__all__ if not name.isupper() and name != "Transient"]),
         (schedules, ["Schedule", "constant", "linear", "cosine"]),

@@ -281,6 +281,14 @@ def test_normals_of_steps_and_seeds_are_not_related():
         assert stats.pearsonr(first**2, other**2).pvalue > P_VALUE
 
 
+def test_minibatches_start_where_they_are_told_to():
+    late = itertools.islice(lnb.minibatches(10, 4, seed=3), 5, 9)
+    for batch, same in zip(lnb.minibatches(10, 4, seed=3, start=5), late, strict=False):
+        assert batch.tolist() == same.tolist()
+    with pytest.raises(ValueError, match="start must be a whole number of at least 0, got -1"):
+        lnb.minibatches(10, 4, seed=3, start=-1)
+
+
 @pytest.mark.parametrize(("n", "batch_size"), [(1, 1), (7, 3), (257, 64)])
 def test_a_row_asked_for_alone_is_that_of_the_minibatch(n, batch_size):
     batches = philox.minibatches(n, batch_size, 2**62 + 5)

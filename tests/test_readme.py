@@ -11,7 +11,12 @@ from lookahead_nb.claims import report
 pytestmark = pytest.mark.no_kernel
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWS = ["test_accuracy", "test accuracy 0.9", "Lookahead(AdamW) 0.001"]  # part of what each example prints
+SHOWS = [
+    "test_accuracy",
+    "test accuracy 0.9",
+    "accuracy 0.9",
+    "Lookahead(AdamW) 0.001",
+]  # part of what each example prints
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: a run stopped at any phase goes on with the same bits, also in another process."""
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -53,6 +54,63 @@ def test_resume_is_exact_at_every_phase(rule, stop, rng, width, tmp_path):
             opt.step(params, g.copy(), state)
         assert params.tobytes() == expected.tobytes()
         assert same_state(state, end)
+
+
+@pytest.mark.parametrize("rule", WRAPPED)
+def test_a_state_that_follows_new_rates_has_the_bits_of_their_schedule(rule, rng, width):
+    schedule = lnb.schedules.cosine(0.1, 12, warmup=3)
+    start, gradients = problem(rng, STEPS, SIZE, width)
+    inner = INNER[rule]
+    for opt in optimizers(rule)[:-1] if rule == "adamw" else optimizers(rule):
+        at = lambda lr, opt=opt: next(iter(lnb.grid(opt, lr=[lr])))  # noqa: E731
+        expected, end = run(at(schedule), start, gradients)
+        params = start.copy()
+        state = at(1.0).init(params)
+        for t, g in enumerate(gradients, 1):
+            if t != 6:  # a rate may stay as it is
+                state.follow(at(float(schedule(t))))
+            else:
+                state.follow(at(float(schedule(6))))
+                state.follow(state.optimizer)
+            state.optimizer.step(params, g, state)
+        assert params.tobytes() == expected.tobytes()
+        assert inner.rule == state.optimizer.inner.rule
+        assert {k: v.tobytes() for k, v in state.slots.items()} == {k: v.tobytes() for k, v in end.slots.items()}
+
+
+@pytest.mark.parametrize("rule", WRAPPED)
+def test_a_state_that_follows_has_the_bits_of_one_restored_under_the_new_numbers(rule, rng, width):
+    start, gradients = problem(rng, STEPS, SIZE, width)
+    for opt in optimizers(rule):
+        (slower,) = lnb.grid(opt, lr=[0.003], weight_decay=[0.3])
+        for stop in PHASES:
+            params, state = run(opt, start, gradients[:stop])
+            same = params.copy()
+            settings = json.dumps(slower.settings(), sort_keys=True)
+            restored = slower.restore(state.to_arrays() | {"settings": np.array(settings)})
+            before = getattr(state, "slow_steps", [])
+            state.follow(slower)
+            assert (state.t, getattr(state, "slow_steps", [])) == (stop, before)
+            for g in gradients[stop:]:
+                slower.step(params, g, state)
+                slower.step(same, g, restored)
+            assert params.tobytes() == same.tobytes()
+            assert same_state(state, restored)
+
+
+def test_a_state_follows_no_other_rule_or_sync():
+    state = lnb.Lookahead(lnb.AdamW(0.1), sync_period=3).init(np.ones(2))
+    for other in (lnb.AdamW(0.1), lnb.Lookahead(lnb.Adam(0.1), sync_period=3), lnb.Lookahead(lnb.AdamW(0.1))):
+        with pytest.raises(ValueError, match="optimizer must have the rule and the syncs of Lookahead"):
+            state.follow(other)
+    with pytest.raises(ValueError, match=r"optimizer must have the rule and the syncs of Lookahead.* got 'adam'"):
+        state.follow("adam")
+    state.follow(lnb.Lookahead(lnb.AdamW(0.2), sync_period=3))
+    with pytest.raises(ValueError, match=r"lr must .* float32"):
+        lnb.SGD(0.1).init(np.ones(2, "f")).follow(lnb.SGD(1e300))
+    state = lnb.ScheduleFreeAdamW(0.1).init(np.ones(2))
+    with pytest.raises(ValueError, match=r"lr must stay 0\.1 for ScheduleFreeAdamW, got 0\.2"):
+        state.follow(lnb.ScheduleFreeAdamW(0.2))
 
 
 GO_ON = """

@@ -324,7 +324,7 @@ def _loop(formula: Callable) -> Callable:
 
 
 @named_arguments
-def minibatches(n: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+def minibatches(n: int, batch_size: int, seed: int, start: int = 0) -> Iterator[np.ndarray]:
     """Yield, without end, the row indices of the minibatches that ``train`` uses with this seed.
 
     Parameters
@@ -335,6 +335,8 @@ def minibatches(n: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
         In [1, n].
     seed : int
         In [0, 2**63).
+    start : int
+        At least 0, the number of minibatches to leave out at the beginning.
 
     Yields
     ------
@@ -360,12 +362,11 @@ def minibatches(n: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
     n = whole_number("n", n, 1)
     batch_size = whole_number("batch_size", batch_size, 1, n)
     seed = whole_number("seed", seed, 0, 2**63 - 1)
-    return _endless(n, batch_size, np.uint64(seed))
+    return _endless(n, batch_size, np.uint64(seed), whole_number("start", start, 0))
 
 
-def _endless(n: int, batch_size: int, seed: np.uint64) -> Iterator[np.ndarray]:
+def _endless(n: int, batch_size: int, seed: np.uint64, step: int) -> Iterator[np.ndarray]:
     fill = _loop(minibatch)
-    step = 0
     while True:
         out = np.empty(batch_size, np.int64)
         fill(n, batch_size, seed, step, out)

@@ -29,59 +29,39 @@ from lookahead_nb.kernels.philox import WEIGHTS, uniforms
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
 
 
-class DenseNetwork(ABC):
-    """The base of models with dense layers: buffer layout, checks, loss, gradient and prediction.
+class DenseLayers:
+    """Dense layers on one flat buffer: its layout, fresh parameters, checks; without a loss.
 
-    The buffer holds the layers in order. Each layer is W (out, in), row by row, then b (out,). With two classes the
-    last layer has a single logit.
+    The buffer holds the layers in order. Each layer is W (out, in), row by row, then b (out,).
 
     Parameters
     ----------
-    widths : sequence of int
-        Features, hidden widths, classes; already checked.
+    sizes : sequence of int
+        Features, hidden units, outputs; already checked.
     activation : str
         A key of ``ACTIVATIONS``, applied after every layer except the last.
     l2 : float
-        At least 0. The loss contains ``l2/2 * sum(W**2)``; biases are not penalised.
+        At least 0, the weight of half the sum of squares of W.
 
     Attributes
     ----------
-    n_features, n_classes : int
-        Columns of X, and number of labels.
     sizes : (layers + 1,) int64 array
-        Units of each layer, input and output included; read-only. The output has 1 unit for two classes.
+        Units of each layer, input and output included; read-only.
+    n_features : int
+        Columns of X.
     activation : str
     l2 : float
     """
 
-    needs_data = True  # landscapes train without rows
-
-    def __init__(self, widths: Sequence[int], activation: str, l2: float) -> None:
-        self.n_features, self.n_classes = widths[0], widths[-1]
-        self.sizes = np.array([*widths[:-1], 1 if self.n_classes == 2 else self.n_classes], np.int64)
+    def __init__(self, sizes: Sequence[int], activation: str, l2: float = 0.0) -> None:
+        self.sizes = np.array(sizes, np.int64)
         self.sizes.flags.writeable = False
-        self.activation, self.l2 = activation, l2
+        self.n_features, self.activation, self.l2 = int(self.sizes[0]), activation, l2
 
     @cached_property
     def size(self) -> int:
         """The number of parameters."""
         return int(((self.sizes[:-1] + 1) * self.sizes[1:]).sum())
-
-    @abstractmethod
-    def settings(self) -> dict[str, object]:
-        """Return the settings as a flat dict.
-
-        Returns
-        -------
-        dict
-            Strings and numbers by name.
-        """
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, DenseNetwork) and type(self) is type(other) and self.settings() == other.settings()
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.settings().values()))
 
     @default_errors
     def init(self, seed: int = 0, dtype: DTypeLike = "float32") -> np.ndarray:
@@ -150,6 +130,100 @@ class DenseNetwork(ABC):
             views[f"b{layer}"] = params[offset : offset + fan_out]
             offset += fan_out
         return views
+
+    @default_errors
+    def outputs(self, params: np.ndarray, X: ArrayLike) -> np.ndarray:
+        """Return the outputs of the last layer, which has no activation.
+
+        Parameters
+        ----------
+        params : (size,) float32 or float64 array
+            C-contiguous.
+        X : (rows, n_features) array
+            Finite numbers, at least one row; cast to the dtype of params.
+
+        Returns
+        -------
+        (rows, outputs) array
+            In the dtype of params.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type, dtype, shape or layout, or holds a value out of range.
+        """
+        self._check_params(params)
+        X = checked_features(X, self.n_features, params.dtype)
+        width: Any = params.dtype.type
+        out = np.empty((len(X), self.sizes[-1]), params.dtype)
+        network.outputs(width)(params, X, self.sizes, self.activation_code, out, self._work(X))
+        return out
+
+    @property
+    def activation_code(self) -> int:
+        """The number by which the kernels know the activation."""
+        return ACTIVATIONS[self.activation]
+
+    def _check_params(self, params: np.ndarray) -> None:
+        if not isinstance(params, np.ndarray):
+            raise TypeError(f"params must be a NumPy array, got {type(params).__name__}")
+        if params.dtype not in (np.float32, np.float64):
+            raise TypeError(f"params must be float32 or float64, got {params.dtype}")
+        if params.shape != (self.size,) or not params.flags.c_contiguous:
+            layout = "" if params.flags.c_contiguous else " in another layout"
+            raise ValueError(f"params must be a contiguous ({self.size},) array, got {params.shape}{layout}")
+        within_width("l2", self.l2, params.dtype)
+
+    def _work(self, X: np.ndarray) -> np.ndarray:
+        """Return the scratch memory of an evaluation."""
+        return np.empty(network.work_size(self.sizes, min(len(X), network.ROWS_AT_ONCE)), X.dtype)
+
+
+class DenseNetwork(DenseLayers, ABC):
+    """The base of classifiers with dense layers: checks, loss, gradient and prediction.
+
+    With two classes the last layer has a single logit.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Features, hidden widths, classes; already checked.
+    activation : str
+        A key of ``ACTIVATIONS``, applied after every layer except the last.
+    l2 : float
+        At least 0. The loss contains ``l2/2 * sum(W**2)``; biases are not penalised.
+
+    Attributes
+    ----------
+    n_features, n_classes : int
+        Columns of X, and number of labels.
+    sizes : (layers + 1,) int64 array
+        Units of each layer, input and output included; read-only. The output has 1 unit for two classes.
+    activation : str
+    l2 : float
+    """
+
+    needs_data = True  # landscapes train without rows
+
+    def __init__(self, widths: Sequence[int], activation: str, l2: float) -> None:
+        self.n_classes = widths[-1]
+        super().__init__([*widths[:-1], 1 if self.n_classes == 2 else self.n_classes], activation, l2)
+
+    @abstractmethod
+    def settings(self) -> dict[str, object]:
+        """Return the settings as a flat dict.
+
+        Returns
+        -------
+        dict
+            Strings and numbers by name.
+        """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DenseNetwork) and type(self) is type(other) and self.settings() == other.settings()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.settings().values()))
 
     @default_errors
     def loss_and_grad(self, params: np.ndarray, X: ArrayLike, y: ArrayLike) -> tuple[float, np.ndarray]:
@@ -272,30 +346,11 @@ class DenseNetwork(ABC):
         network.probabilities(width)(params, X, y, self.sizes, self.activation_code, out, self._work(X))
         return out
 
-    @property
-    def activation_code(self) -> int:
-        """The number by which the kernels know the activation."""
-        return ACTIVATIONS[self.activation]
-
-    def _check_params(self, params: np.ndarray) -> None:
-        if not isinstance(params, np.ndarray):
-            raise TypeError(f"params must be a NumPy array, got {type(params).__name__}")
-        if params.dtype not in (np.float32, np.float64):
-            raise TypeError(f"params must be float32 or float64, got {params.dtype}")
-        if params.shape != (self.size,) or not params.flags.c_contiguous:
-            layout = "" if params.flags.c_contiguous else " in another layout"
-            raise ValueError(f"params must be a contiguous ({self.size},) array, got {params.shape}{layout}")
-        within_width("l2", self.l2, params.dtype)
-
     def _checked(self, params: np.ndarray, X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Check all arguments and return X and y as the kernels read them."""
         self._check_params(params)
         X = checked_features(X, self.n_features, params.dtype)
         return X, checked_labels(y, self.n_classes, len(X))
-
-    def _work(self, X: np.ndarray) -> np.ndarray:
-        """Return the scratch memory of an evaluation."""
-        return np.empty(network.work_size(self.sizes, min(len(X), network.ROWS_AT_ONCE)), X.dtype)
 
 
 @named_arguments

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import flag, one_of, real_number, whole_number
+from lookahead_nb.checks import flag, one_of, real_number, shown, whole_number
 from lookahead_nb.kernels import cpu
 from lookahead_nb.kernels.cpu.step import AT_ONCE
 from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS
@@ -134,6 +134,8 @@ class State:
         The decay that is not yet applied to the fast weights, as a fraction of them: less than 2**-17 in float32. Where
         syncs extrapolate, a few times as much, or negative, when more than the decay so far is applied.
     """
+
+    _steps_ahead: int | None = None  # the steps of the next stretch, if not STEPS_AHEAD
 
     def __init__(self, optimizer: Any, backend: Any, size: int, width: Any, device: int | None = None) -> None:
         self._optimizer, self._on_device, self._size, self._width = optimizer, backend.is_device, size, np.dtype(width)
@@ -340,9 +342,10 @@ class State:
         first = ended.first + len(ended.steps)
         scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
         steps, slow_steps = list[UpcomingStep](), list[float]()
-        period, last = sync.period, first + STEPS_AHEAD
+        count, self._steps_ahead = self._steps_ahead or STEPS_AHEAD, None
+        period, last = sync.period, first + count
         pairs = sync.pairs(first // period, last // period, width).tolist() if period else []
-        for t, row in enumerate(scalars.stretch(STEPS_AHEAD), first + 1):
+        for t, row in enumerate(scalars.stretch(count), first + 1):
             arguments: tuple | None = None
             if period and t % period == 0:
                 slow_step, rest = pairs[len(slow_steps)]
@@ -389,6 +392,57 @@ class State:
         """
         syncs = self._keep_slow_steps(self._stretch.syncs, self._stretch_of_slow_steps() + (slow_steps or []))
         self._stretch = self._standing_at(t, carried, syncs)
+
+    def follow(self, optimizer: Any) -> None:
+        """Continue under other numbers of the same update rule, such as another learning rate.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+            That of the next steps. Rule and syncs are those of :attr:`optimizer`; ScheduleFreeAdamW keeps its lr too.
+
+        Raises
+        ------
+        ValueError
+            If they are not, or the dtype of the weights cannot hold a number. The state is unchanged.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> import numpy as np
+        >>> opt, params = lnb.SGD(0.5), np.ones(1)
+        >>> state = opt.init(params)
+        >>> state.follow(lnb.SGD(0.25))
+        >>> state.optimizer.step(params, np.ones(1), state)
+        >>> params.tolist()
+        [0.75]
+        """
+        self.check_follows(optimizer)
+        t, carried = self.t, self.carried
+        syncs = self._keep_slow_steps(self._stretch.syncs, self._stretch_of_slow_steps())
+        self._steps_ahead = 1  # the numbers may change again after each step
+        self._stretch = self._standing_at(t, carried, syncs)
+        self._optimizer = optimizer  # last: after Ctrl-C ahead of it the same call is made again
+
+    def check_follows(self, optimizer: Any) -> None:
+        """Refuse an optimizer that :meth:`follow` refuses.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`follow`.
+        """
+        before = self._optimizer
+        same_kind = type(optimizer) is type(before)
+        if not same_kind or (optimizer.kernel, optimizer.sync) != (before.kernel, before.sync):
+            raise ValueError(f"optimizer must have the rule and the syncs of {before!r}, got {shown(optimizer)}")
+        optimizer.inner.check_width(self._width)
+        if optimizer.outward and optimizer.inner.lr != before.inner.lr:  # its average weights steps by lr
+            raise ValueError(f"lr must stay {before.inner.lr!r} for ScheduleFreeAdamW, got {optimizer.inner.lr!r}")
 
     def _parts(self) -> tuple[list[str], dict[str, str]]:
         """Return (numbers, arrays): the fields of ``carried``, and the attributes by their names in a checkpoint."""

@@ -87,6 +87,27 @@ with opt.slow_weights(run.params, run.state):
 print(f"test accuracy of the slow weights after the last step: {right.mean():.4f}")
 
 # %% [markdown]
+# ## The article's code, with scikit-learn
+#
+# The article's sample builds a model, compiles it with AdamW inside Lookahead, fits it and predicts. The same four
+# steps with the estimator of this package, which works in pipelines and searches like any other of scikit-learn. Its
+# epochs are passes over the training rows. It predicts with the slow weights.
+
+# %%
+estimator = lnb.adapters.sklearn.MLPClassifier((32,), optimizer=opt, max_iter=100, batch_size=64, random_state=0)
+estimator.fit(data.X_train, data.y_train)
+accuracy = estimator.score(data.X_test, data.y_test)
+print(f"first predictions: {estimator.predict(data.X_test[:5])}, test accuracy: {accuracy:.4f}")
+
+# %% [markdown]
+# A seed of the estimator is a seed of `train`: as many steps give the same weights, bit for bit.
+
+# %%
+steps = estimator.n_iter_ * (len(data.y_train) // 64)
+same = lnb.train(model, data, opt, steps=steps, batch_size=64, seed=0)
+assert (estimator.predict_proba(data.X_test) == model.predict_proba(same.slow, data.X_test)).all()
+
+# %% [markdown]
 # ## Ten paired seeds
 #
 # One run shows one accident. So the example is repeated with several seeds, and beside it AdamW alone. A seed fixes

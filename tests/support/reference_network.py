@@ -22,9 +22,9 @@ DERIVATIVE = {
 }
 
 
-def layers(flat, widths):
-    """Return [(W, b), ...] of a flat buffer, W with one row for each output."""
-    outputs = [*widths[1:-1], widths[-1] if widths[-1] > 2 else 1]
+def layers(flat, widths, classes=True):
+    """Return [(W, b), ...] of a flat buffer, W with one row for each output; two classes share one."""
+    outputs = [*widths[1:-1], 1 if classes and widths[-1] == 2 else widths[-1]]
     found, rest = [], np.asarray(flat)
     for fan_in, fan_out in zip(widths[:-1], outputs, strict=True):
         W, b, rest = np.split(rest, [fan_in * fan_out, (fan_in + 1) * fan_out])
@@ -33,24 +33,24 @@ def layers(flat, widths):
     return found
 
 
-def passes(flat, X, widths, activation):
+def passes(flat, X, widths, activation, classes=True):
     """Return (inputs of each layer, outputs of each layer before the activation), the last with a column per class."""
     A, inputs, outputs = np.asarray(X, float), [], []
-    for W, b in layers(flat, widths):
+    for W, b in layers(flat, widths, classes):
         inputs.append(A)
         outputs.append(A @ W.T + b)
         A = ACTIVATION[activation](outputs[-1])
-    if widths[-1] == 2:
+    if classes and widths[-1] == 2:
         outputs[-1] = np.hstack([np.zeros_like(outputs[-1]), outputs[-1]])
     return inputs, outputs
 
 
-def loss(flat, X, y, widths, activation="relu", l2=0.0):
-    """Return the mean cross-entropy plus half of l2 times the sum of all squared W."""
+def loss(flat, X, y, widths, activation="relu", l2=0.0, weights=None):
+    """Return the mean cross-entropy, weighted by row, plus half of l2 times the sum of all squared W."""
     Z = passes(flat, X, widths, activation)[1][-1]
     Z = Z - Z.real.max(axis=1, keepdims=True)
     entropy = np.log(np.exp(Z).sum(axis=1)) - Z[np.arange(len(Z)), y]
-    return entropy.mean() + l2 / 2 * sum((W**2).sum() for W, _ in layers(flat, widths))
+    return np.average(entropy, weights=weights) + l2 / 2 * sum((W**2).sum() for W, _ in layers(flat, widths))
 
 
 def probabilities(flat, X, widths, activation="relu"):
@@ -65,17 +65,35 @@ def accuracy(flat, X, y, widths, activation="relu"):
     return float(np.mean(probabilities(flat, X, widths, activation).argmax(axis=1) == y))
 
 
-def gradient(flat, X, y, widths, activation="relu", l2=0.0):
-    """Return the gradient of the loss as a flat array: D^T A, then D W times the slope, from the last layer down."""
-    inputs, outputs = passes(flat, X, widths, activation)
-    D = (probabilities(flat, X, widths, activation) - np.eye(widths[-1])[y]) / len(y)
-    D = D[:, 1:] if widths[-1] == 2 else D
-    pieces = []
-    for layer, (W, _) in reversed(list(enumerate(layers(flat, widths)))):
+def gradient(flat, X, y, widths, activation="relu", l2=0.0, weights=None):
+    """Return the gradient of the loss as a flat array."""
+    errors = probabilities(flat, X, widths, activation) - np.eye(widths[-1])[y]
+    errors = errors[:, 1:] if widths[-1] == 2 else errors
+    return backward(errors, flat, X, widths, activation, l2, weights)
+
+
+def backward(errors, flat, X, widths, activation, l2=0.0, weights=None, classes=True):
+    """Return a gradient from the errors of the outputs: D^T A, then D W times the slope, from the last layer down."""
+    inputs, outputs = passes(flat, X, widths, activation, classes)
+    w = np.ones(len(errors)) if weights is None else np.asarray(weights, float)
+    D, pieces = errors * (w / w.sum())[:, None], []
+    for layer, (W, _) in reversed(list(enumerate(layers(flat, widths, classes)))):
         pieces = [(D.T @ inputs[layer] + l2 * W).ravel(), D.sum(axis=0), *pieces]
         if layer:
             D = (D @ W) * DERIVATIVE[activation](outputs[layer - 1])
     return np.concatenate(pieces)
+
+
+def squared_loss(flat, X, targets, widths, activation="relu", weights=None):
+    """Return the mean over rows, weighted, of half the squared distance between outputs and targets."""
+    distance = passes(flat, X, widths, activation, classes=False)[1][-1] - targets
+    return np.average((distance**2).sum(axis=1), weights=weights) / 2
+
+
+def squared_gradient(flat, X, targets, widths, activation="relu", weights=None):
+    """Return the gradient of the squared loss as a flat array."""
+    errors = passes(flat, X, widths, activation, classes=False)[1][-1] - targets
+    return backward(errors, flat, X, widths, activation, weights=weights, classes=False)
 
 
 def magnitude(flat, X, widths, activation="relu"):

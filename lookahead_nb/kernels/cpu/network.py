@@ -36,8 +36,10 @@ from lookahead_nb.kernels.formulas import (
     TANH,
     back,
     biased,
+    half_squared_error,
     logistic_loss,
     logit_error,
+    output_error,
     relu,
     relu_slope,
     sigmoid,
@@ -253,6 +255,58 @@ def logit_errors(error, y, rows):
 
 
 @formula
+def weighted_logit_errors(error, y, shares):
+    """Turn probabilities into the gradient of the weighted mean loss with respect to the logits.
+
+    Parameters
+    ----------
+    error : (classes, rows) array
+        Changed in place.
+    y : (rows,) int64 array
+        The labels.
+    shares : (rows,) array
+        The weight of each row over the sum of weights, of the same width.
+    """
+    for c in range(error.shape[0]):
+        label = 1 if error.shape[0] == 1 else c
+        row = error[c]
+        for r in range(row.size):
+            row[r] = logit_error(row[r], y[r] == label, shares[r])
+
+
+@formula
+def squared_errors(outputs, targets, shares, losses):
+    """Write half the squared error of each row, and turn outputs into the gradient of the weighted mean of these.
+
+    Parameters
+    ----------
+    outputs : (outputs, rows) array
+        Changed in place.
+    targets : (rows, outputs) array
+        Of the same width.
+    shares : (rows,) array
+        The weight of each row over the sum of weights, of the same width.
+    losses : (rows,) array
+        Overwritten by the sums over the outputs.
+    """
+    for r in range(losses.size):
+        losses[r] = like(losses[r], 0)
+    for o in range(outputs.shape[0]):
+        row = outputs[o]
+        for r in range(row.size):
+            losses[r] = losses[r] + half_squared_error(row[r], targets[r, o])
+            row[r] = output_error(row[r], targets[r, o], shares[r])
+
+
+@formula
+def _weighted_sum(losses, shares):
+    total = 0.0
+    for r in range(losses.size):
+        total = fma(np.float64(shares[r]), np.float64(losses[r]), total)
+    return total
+
+
+@formula
 def slope(below, inputs, activation):
     """Turn the outputs of an activation into the error ahead of it: ``below * slope``.
 
@@ -302,17 +356,12 @@ def _layer_gradient(error, ones, W, inputs_by_row, l2, dW, db):
         add_penalty(l2, W, dW)
 
 
-def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
+@formula
+def _backward(params, X, sizes, activation, l2, at, grad, work):
+    """Write the gradient; work holds what :func:`_forward` left, and errors where the logits were, from ``at`` on."""
     rows, layers = X.shape[0], sizes.size - 1
-    at = _forward(params, X, 0, rows, sizes, activation, work)
     end, widest = at + sizes[layers] * rows, _widest(sizes) * rows
     error = _block(work, at, sizes[layers], rows)
-    losses = work[end : end + rows]
-    cross_entropy(error, y, 0, True, work[end + rows :], losses)
-    loss = 0.0
-    for r in range(rows):
-        loss += np.float64(losses[r])
-    logit_errors(error, y, rows)
     ones = work[end + 2 * widest :][:rows].reshape((rows, 1))
     for r in range(rows):
         ones[r, 0] = like(l2, 1)
@@ -336,9 +385,45 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
             product(W.T, error, below)
             slope(below, inputs, activation)
             error = inputs
+
+
+def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
+    rows, logits = X.shape[0], sizes[sizes.size - 1]
+    at = _forward(params, X, 0, rows, sizes, activation, work)
+    error, end = _block(work, at, logits, rows), at + logits * rows
+    losses = work[end : end + rows]
+    cross_entropy(error, y, 0, True, work[end + rows :], losses)
+    loss = 0.0
+    for r in range(rows):
+        loss += np.float64(losses[r])
+    logit_errors(error, y, rows)
+    _backward(params, X, sizes, activation, l2, at, grad, work)
     if l2 > like(l2, 0):
         return loss / rows + np.float64(l2) * _half_square(params, sizes)
     return loss / rows
+
+
+def _weighted_loss_and_grad(params, X, y, shares, sizes, activation, grad, work):
+    rows, logits = X.shape[0], sizes[sizes.size - 1]
+    at = _forward(params, X, 0, rows, sizes, activation, work)
+    error, end = _block(work, at, logits, rows), at + logits * rows
+    losses = work[end : end + rows]
+    cross_entropy(error, y, 0, True, work[end + rows :], losses)
+    loss = _weighted_sum(losses, shares)
+    weighted_logit_errors(error, y, shares)
+    _backward(params, X, sizes, activation, like(shares[0], 0), at, grad, work)
+    return loss
+
+
+def _squared_loss_and_grad(params, X, targets, shares, sizes, activation, grad, work):
+    rows, outputs = X.shape[0], sizes[sizes.size - 1]
+    at = _forward(params, X, 0, rows, sizes, activation, work)
+    error, end = _block(work, at, outputs, rows), at + outputs * rows
+    losses = work[end : end + rows]
+    squared_errors(error, targets, shares, losses)
+    loss = _weighted_sum(losses, shares)
+    _backward(params, X, sizes, activation, like(shares[0], 0), at, grad, work)
+    return loss
 
 
 def _evaluate(params, X, y, sizes, activation, work):
@@ -391,6 +476,16 @@ def _probabilities(params, X, y, sizes, activation, out, work):
                     out[first + r, c] = logits[c, r]
 
 
+def _outputs(params, X, sizes, activation, out, work):
+    rows, outputs = X.shape[0], sizes[sizes.size - 1]
+    for first in range(0, rows, ROWS_AT_ONCE):
+        count = min(ROWS_AT_ONCE, rows - first)
+        at = _forward(params, X, first, count, sizes, activation, work)
+        for o in range(outputs):
+            for r in range(count):
+                out[first + r, o] = work[at + o * count + r]
+
+
 def signatures(width: Any) -> tuple[Any, Any, Any, Any]:
     """Return the signatures of (loss_and_grad, evaluate, predict, probabilities), for other compiled code.
 
@@ -431,6 +526,71 @@ def loss_and_grad(width: Any) -> Callable:
         ``l2/2 * sum(W**2)``, float64. grad, (n,), is overwritten by its gradient.
     """
     return compiled(signatures(width)[0], nogil=True)(_loss_and_grad)
+
+
+@lru_cache(None)
+def weighted_loss_and_grad(width: Any) -> Callable:
+    """Return the compiled function that computes a weighted loss and its gradient.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, X, y, shares, sizes, activation, grad, work) -> loss``. The loss is the sum over the rows of shares
+        times cross-entropies, float64. grad, (n,), is overwritten by its gradient. shares, (rows,) of the same width,
+        add up to 1; with equal ones the gradient has the bits of :func:`loss_and_grad` without l2.
+    """
+    scalar, vector, readonly = width_types(width)
+    matrix, whole = types.Array(scalar, 2, "C", readonly=True), types.Array(types.int64, 1, "C", readonly=True)
+    signature = types.float64(readonly, matrix, whole, readonly, whole, types.int64, vector, vector)
+    return compiled(signature, nogil=True)(_weighted_loss_and_grad)
+
+
+@lru_cache(None)
+def squared_loss_and_grad(width: Any) -> Callable:
+    """Return the compiled function that computes a weighted squared loss and its gradient.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, X, targets, shares, sizes, activation, grad, work) -> loss``. The loss is the sum over the rows of
+        shares times half the squared distance between outputs and targets, float64. grad, (n,), is overwritten by its
+        gradient. targets : (rows, outputs) of the same width. shares : as in :func:`weighted_loss_and_grad`. The last
+        of sizes is the number of outputs.
+    """
+    scalar, vector, readonly = width_types(width)
+    matrix, whole = types.Array(scalar, 2, "C", readonly=True), types.Array(types.int64, 1, "C", readonly=True)
+    signature = types.float64(readonly, matrix, matrix, readonly, whole, types.int64, vector, vector)
+    return compiled(signature, nogil=True)(_squared_loss_and_grad)
+
+
+@lru_cache(None)
+def outputs(width: Any) -> Callable:
+    """Return the compiled function that computes the outputs of the last layer, which has no activation.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, X, sizes, activation, out, work)``; out, (rows, outputs) of the same width, is overwritten.
+    """
+    scalar, vector, readonly = width_types(width)
+    matrix, whole = types.Array(scalar, 2, "C", readonly=True), types.Array(types.int64, 1, "C", readonly=True)
+    signature = types.void(readonly, matrix, whole, types.int64, scalar[:, ::1], vector)
+    return compiled(signature, nogil=True)(_outputs)
 
 
 @lru_cache(None)

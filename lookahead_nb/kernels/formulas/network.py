@@ -233,7 +233,7 @@ def logit_error(probability, hit, share):
     hit : bool
         Whether the logit is that of the label.
     share : float
-        1/rows, of the same width.
+        The weight of the row over the sum of weights, 1/rows where all are equal; of the same width.
 
     Returns
     -------
@@ -241,3 +241,40 @@ def logit_error(probability, hit, share):
         Of the same width.
     """
     return (probability - like(share, 1 if hit else 0)) * share
+
+
+@formula
+def half_squared_error(output, target):
+    """Return the loss of an output under squared error, ``(output - target)**2 / 2``.
+
+    Parameters
+    ----------
+    output, target : float
+        float32 or float64.
+
+    Returns
+    -------
+    float
+        Of the same width, at least 0.
+    """
+    error = output - target
+    return like(error, 0.5) * (error * error)
+
+
+@formula
+def output_error(output, target, share):
+    """Return the gradient of the weighted mean of :func:`half_squared_error` with respect to an output.
+
+    Parameters
+    ----------
+    output, target : float
+        float32 or float64.
+    share : float
+        The weight of the row over the sum of weights, of the same width.
+
+    Returns
+    -------
+    float
+        Of the same width.
+    """
+    return (output - target) * share

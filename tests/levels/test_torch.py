@@ -1,0 +1,358 @@
+"""The optimizer for PyTorch: the bits of the package, PyTorch's own steps, groups, schedulers, checkpoints."""
+
+import copy
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import lookahead_nb as lnb
+from lookahead_nb.adapters.torch import TorchOptimizer
+from tests.support.cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, run
+
+RTOL = 1e-12  # both sides round some ten times per step by 1e-16
+STEPS, SIZE = 11, 12
+
+OPTS = [
+    *INNER.values(),
+    *(lnb.Lookahead(INNER[rule], sync_period=3, retention=0.7) for rule in WRAPPED),
+    *(lnb.Lookahead(INNER["adamw"], sync_period=3, inner_state=mode) for mode in INNER_STATES),
+    lnb.Lookahead(INNER["adamw"], sync_period=3, pull_back=False),
+    lnb.Lookahead(INNER["adamw"], sync_period=3, outer_momentum=0.9),
+    lnb.EMA(INNER["adamw"], window=5),
+    lnb.Lookahead(INNER["adamw"], sync_period=3, slow_step_size=(0.3, 0.9)),
+]
+OPTS = [opt for opt in OPTS if opt.inner.schedule.warmup == 0] + [lnb.ScheduleFreeAdamW(0.02, weight_decay=0.1)]
+LOOKAHEAD = lnb.Lookahead(lnb.AdamW(0.05, weight_decay=0.1), sync_period=3, slow_step_size=0.5)
+
+
+def tensors(*arrays):
+    return [torch.tensor(array, requires_grad=True) for array in arrays]
+
+
+def stepped(optimizer, gradients):
+    """Take a step with each row of the gradients, cut into the tensors of all groups."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    for row in gradients:
+        start = 0
+        for p in params:
+            p.grad = torch.tensor(row[start : start + p.numel()].reshape(p.shape))
+            start += p.numel()
+        optimizer.step()
+    return np.concatenate([p.detach().numpy().ravel() for p in params])
+
+
+def shapes(start):
+    """The same numbers as three tensors."""
+    return tensors(start[:6].reshape(2, 3), start[6:11], start[11].reshape(()))
+
+
+def through_a_file(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+# ------------------------------------------------------------------------------------------------------------ steps
+
+
+@pytest.mark.parametrize("opt", OPTS, ids=str)
+def test_tensors_have_the_bits_of_a_flat_buffer(opt, rng, width):
+    start, gradients = problem(rng, STEPS, SIZE, width)
+    params = shapes(start)
+    where = [p.data_ptr() for p in params]
+    assert stepped(TorchOptimizer(params, opt), gradients).tobytes() == run(opt, start, gradients)[0].tobytes()
+    assert [p.data_ptr() for p in params] == where
+
+
+def test_tensors_are_stepped_where_they_lie(rng):
+    start, gradients = problem(rng, 3, SIZE)
+    array = start.copy()
+    params = [torch.nn.Parameter(torch.from_numpy(array[:5])), torch.nn.Parameter(torch.from_numpy(array[5:]))]
+    stepped(TorchOptimizer(params, LOOKAHEAD), gradients)
+    assert array.tobytes() == run(LOOKAHEAD, start, gradients)[0].tobytes()
+
+
+def test_gradients_in_another_order_are_read_right(rng):
+    start, gradients = problem(rng, 2, SIZE)
+    plain, turned = tensors(start.reshape(3, 4)), tensors(start.reshape(3, 4))
+    ours, other = TorchOptimizer(plain, LOOKAHEAD), TorchOptimizer(turned, LOOKAHEAD)
+    for row in gradients:
+        plain[0].grad = torch.tensor(row.reshape(3, 4))
+        turned[0].grad = torch.tensor(row.reshape(3, 4).T.copy()).T
+        assert not turned[0].grad.is_contiguous()
+        ours.step()
+        other.step()
+    assert torch.equal(*plain, *turned)
+
+
+def test_a_network_learns_with_a_closure():
+    torch.manual_seed(0)
+    X = torch.randn(64, 3)
+    y = X @ torch.tensor([[1.0], [-2.0], [0.5]]) + 1
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    optimizer = TorchOptimizer(model.parameters(), LOOKAHEAD)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(X), y)
+        loss.backward()
+        return loss
+
+    with torch.no_grad():  # the closure computes gradients all the same
+        losses = [optimizer.step(closure).item() for _ in range(300)]
+    assert losses[-1] < 0.02 * losses[0]
+
+
+def test_a_tensor_without_a_gradient_stays_and_has_a_clock_of_its_own(rng):
+    start, gradients = problem(rng, 4, SIZE)
+    first, second = tensors(start, start)
+    optimizer = TorchOptimizer([first, second], LOOKAHEAD)
+    for t, row in enumerate(gradients):
+        first.grad, second.grad = torch.tensor(row), torch.tensor(row) if t else None
+        optimizer.step()
+    assert first.detach().numpy().tobytes() == run(LOOKAHEAD, start, gradients)[0].tobytes()
+    assert second.detach().numpy().tobytes() == run(LOOKAHEAD, start, gradients[1:])[0].tobytes()
+
+
+# ------------------------------------------------------------------------------------------- groups and schedulers
+
+
+def test_groups_have_their_own_rates_and_decays_like_those_of_torch(rng):
+    start, gradients = problem(rng, 40, SIZE)
+
+    def groups(params):
+        return [{"params": params[:2], "weight_decay": 0.0}, {"params": params[2:], "lr": 0.2}]
+
+    ours, theirs = (groups(shapes(start)) for _ in range(2))
+    inner = lnb.AdamW(0.05, weight_decay=0.1)
+    got = stepped(TorchOptimizer(ours, inner), gradients)
+    assert_close(got, stepped(torch.optim.AdamW(theirs, lr=0.05, weight_decay=0.1), gradients), RTOL)
+
+
+SCHEDULERS = {
+    "epochs": lambda o: torch.optim.lr_scheduler.StepLR(o, 7, gamma=0.3),
+    "every step": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 40),
+    "one cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.3, total_steps=41, cycle_momentum=False),
+}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
+def test_schedulers_set_the_rate(scheduler, rng):
+    start, gradients = problem(rng, 40, SIZE)
+    ends = []
+    for make in (
+        lambda p: TorchOptimizer(p, lnb.AdamW(0.05, weight_decay=0.1)),
+        lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.1),
+    ):
+        optimizer = make(shapes(start))
+        rates = scheduler(optimizer)
+        for row in gradients:
+            end = stepped(optimizer, [row])
+            rates.step()
+        ends.append(end)
+    assert_close(*ends, RTOL)
+    assert (
+        abs(ends[0] - stepped(TorchOptimizer(shapes(start), lnb.AdamW(0.05, weight_decay=0.1)), gradients)).max() > 0.01
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ checkpoints
+
+
+@pytest.mark.parametrize("opt", OPTS, ids=str)
+def test_a_checkpoint_continues_exactly_at_every_phase(opt, rng, width):
+    start, gradients = problem(rng, STEPS, SIZE, width)
+    for stop in range(7):
+        params = shapes(start)
+        whole, before = TorchOptimizer(shapes(start), opt), TorchOptimizer(params, opt)
+        for optimizer in (whole, before):
+            stepped(optimizer, gradients[:stop])
+            if not isinstance(opt, lnb.ScheduleFreeAdamW):
+                optimizer.param_groups[0]["lr"] *= 0.5
+            stepped(optimizer, gradients[stop : stop + 1])
+        stored = through_a_file(before.state_dict())
+        kept = str(stored)
+        again = TorchOptimizer([p.detach().clone().requires_grad_() for p in params], opt)
+        again.load_state_dict(stored)
+        stepped(before, gradients[stop + 1 :])  # a checkpoint is a copy
+        assert again.param_groups[0]["lr"] == whole.param_groups[0]["lr"]
+        assert str(again.state_dict()["state"]) == str(stored["state"])
+        expected = stepped(whole, gradients[stop + 1 :])
+        assert stepped(again, gradients[stop + 1 :]).tobytes() == expected.tobytes()
+        assert str(stored) == kept
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))], ids=["copy", "pickle"]
+)
+def test_copies_continue_with_the_same_bits(copied, rng):
+    start, gradients = problem(rng, STEPS, SIZE)
+    params = shapes(start)
+    optimizer = TorchOptimizer(params, LOOKAHEAD)
+    stepped(optimizer, gradients[:4])
+    _, other = copied((params, optimizer))
+    assert stepped(other, gradients[4:]).tobytes() == stepped(optimizer, gradients[4:]).tobytes()
+
+
+def test_a_checkpoint_that_does_not_fit_changes_nothing(rng):
+    start, gradients = problem(rng, 5, SIZE)
+    optimizer = TorchOptimizer(shapes(start), LOOKAHEAD)
+    stepped(optimizer, gradients)
+    stored = str(optimizer.state_dict())
+    other = TorchOptimizer(shapes(start), lnb.Lookahead(lnb.AdamW(0.05, weight_decay=0.1), sync_period=4))
+    stepped(other, gradients)
+    short = TorchOptimizer(tensors(start[:6], start[6:11], start[:2]), LOOKAHEAD)
+    stepped(short, np.hstack([gradients, gradients]))
+    fewer = TorchOptimizer(shapes(start)[:2], LOOKAHEAD)
+    for wrong, sentence in (
+        (other, "state_dict must belong to .*sync_period.: 3.* got a state of .*sync_period.: 4"),
+        (short, "state_dict must hold the state of 1 float64 weights, got that of 2 of float64"),
+        (fewer, "loaded state dict contains a parameter group that doesn't match"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            optimizer.load_state_dict(wrong.state_dict())
+        assert str(optimizer.state_dict()) == stored
+
+
+# ----------------------------------------------------------------------------------------------------- slow weights
+
+
+@pytest.mark.parametrize("opt", [LOOKAHEAD, lnb.ScheduleFreeAdamW(0.02)], ids=str)
+def test_tensors_hold_the_slow_weights_inside_the_block(opt, rng):
+    start, gradients = problem(rng, 4, SIZE)
+    params = shapes(start)
+    optimizer = TorchOptimizer(params, opt)
+    with optimizer.slow_weights():  # they start at the fast ones
+        assert np.concatenate([p.detach().numpy().ravel() for p in params]).tobytes() == start.tobytes()
+    fast = stepped(optimizer, gradients)
+    flat, state = run(opt, start, gradients)
+    with pytest.raises(KeyError), optimizer.slow_weights():  # noqa: PT012 (the block is what is tested)
+        held = np.concatenate([p.detach().numpy().ravel() for p in params])
+        with pytest.raises(RuntimeError, match="leave the block"):
+            optimizer.state_dict()
+        with pytest.raises(RuntimeError, match="leave the block"):
+            optimizer.step()
+        raise KeyError
+    assert held.tobytes() == opt.slow_from(flat, state).tobytes()
+    assert np.concatenate([p.detach().numpy().ravel() for p in params]).tobytes() == fast.tobytes()
+
+
+def test_without_slow_weights_there_is_no_block():
+    optimizer = TorchOptimizer(tensors(np.ones(2)), lnb.AdamW())
+    with (
+        pytest.raises(TypeError, match="slow_weights needs an optimizer with slow weights, got AdamW"),
+        optimizer.slow_weights(),
+    ):
+        pass
+
+
+# ------------------------------------------------------------------------------------------------ what is refused
+
+
+def test_a_gradient_that_is_not_finite_changes_no_tensor(rng):
+    start, gradients = problem(rng, 5, SIZE)
+    optimizer = TorchOptimizer(shapes(start), LOOKAHEAD)
+    before, stored = stepped(optimizer, gradients), str(optimizer.state_dict())
+    for bad in (np.nan, 1e200):
+        row = gradients[0].copy()
+        row[8] = bad  # the third element of the second tensor
+        with pytest.raises(
+            FloatingPointError, match=r"grad of a \(5,\) tensor must be finite.* at element 2; nothing was"
+        ):
+            stepped(optimizer, [row])
+    assert str(optimizer.state_dict()) == stored
+    assert (
+        np.concatenate([p.detach().numpy().ravel() for p in optimizer.param_groups[0]["params"]]).tobytes()
+        == before.tobytes()
+    )
+    passed = TorchOptimizer(shapes(start), LOOKAHEAD, check_finite=False)
+    assert not np.isfinite(stepped(passed, [np.full(SIZE, np.nan)])).any()
+
+
+ONE = torch.ones(2, 3, requires_grad=True)
+REFUSED = {
+    "opt": (
+        lambda: TorchOptimizer([ONE], "adam"),
+        TypeError,
+        "opt must be an inner optimizer, Lookahead or EMA, got 'adam'",
+    ),
+    "schedule": (
+        lambda: TorchOptimizer([ONE], lnb.AdamW(lnb.schedules.cosine(0.1, 9))),
+        ValueError,
+        "lr must be a number, which a scheduler of PyTorch may change, got",
+    ),
+    "adaptive": (
+        lambda: TorchOptimizer([ONE], lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive")),
+        ValueError,
+        "slow_step_size must be a number or numbers for PyTorch, got Lookahead",
+    ),
+    "check": (
+        lambda: TorchOptimizer([ONE], lnb.SGD(), check_finite=1),
+        TypeError,
+        "check_finite must be True or False",
+    ),
+    "width": (
+        lambda: TorchOptimizer([ONE.half()], lnb.SGD()),
+        TypeError,
+        "params must be float32 or float64, got torch.f",
+    ),
+    "order": (
+        lambda: TorchOptimizer([ONE.detach().T], lnb.SGD()),
+        ValueError,
+        "params must be contiguous tensors on the CPU",
+    ),
+    "device": (
+        lambda: TorchOptimizer([torch.ones(2, device="meta")], lnb.SGD()),
+        ValueError,
+        "params must be contiguous tensors on the CPU, got one on meta",
+    ),
+    "array": (lambda: TorchOptimizer([np.ones(2)], lnb.SGD()), TypeError, "params must hold tensors, got array"),
+    "option": (
+        lambda: TorchOptimizer([{"params": [ONE], "betas": (0.9, 0.99)}], lnb.AdamW()),
+        ValueError,
+        "a group may set lr and weight_decay only, got betas: set it in opt",
+    ),
+    "rate": (
+        lambda: TorchOptimizer([{"params": [ONE], "lr": -1.0}], lnb.SGD()),
+        ValueError,
+        "lr must be a finite number of",
+    ),
+    "name": (lambda: TorchOptimizer([ONE], lnb.SGD(), lr=0.1), TypeError, "TorchOptimizer has no argument lr"),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_done_is_refused(call, error, sentence):
+    with pytest.raises(error, match=sentence):
+        call()
+
+
+def test_a_rate_that_cannot_be_is_refused_ahead_of_any_change(rng):
+    start, gradients = problem(rng, 3, SIZE)
+    optimizer = TorchOptimizer([{"params": shapes(start)[:2]}, {"params": shapes(start)[2:]}], LOOKAHEAD)
+    before, stored = stepped(optimizer, gradients), str(optimizer.state_dict()["state"])
+    optimizer.param_groups[1]["lr"] = float("nan")
+    with pytest.raises(ValueError, match="lr must be a finite number of at least 0, got nan"):
+        optimizer.step()
+    assert str(optimizer.state_dict()["state"]) == stored
+    free = TorchOptimizer(shapes(start), lnb.ScheduleFreeAdamW(0.1))
+    before = stepped(free, gradients)
+    free.param_groups[0]["lr"] = 0.2
+    with pytest.raises(ValueError, match=r"lr must stay 0\.1 for ScheduleFreeAdamW, got 0\.2"):
+        free.step()
+    assert (
+        np.concatenate([p.detach().numpy().ravel() for p in free.param_groups[0]["params"]]).tobytes()
+        == before.tobytes()
+    )
+
+
+def test_sparse_gradients_are_refused():
+    table = torch.nn.Embedding(4, 2, sparse=True)
+    optimizer = TorchOptimizer(table.parameters(), lnb.SGD())
+    table(torch.tensor([1, 2])).sum().backward()
+    with pytest.raises(TypeError, match=r"grad must be a dense tensor, got torch\.sparse_coo"):
+        optimizer.step()
