@@ -68,6 +68,7 @@ def regimes(screened: pd.DataFrame) -> Figure:
     only_ticks(axs[0].xaxis, [40, 100, 300, 1000, 2000])
     for level in (2, -1):
         axs[0].axhline(level, color="0.8", lw=0.6, zorder=0)
+    axs[0].set_ylim(-6, 28)  # room for the legend
     axs[0].legend(loc="upper right", fontsize=6.5, handletextpad=0.1)
     for ax, name in zip(axs[1:], ("steps", "rows", "conditioning", "label_noise"), strict=True):
         quarter = pd.qcut(screened[name], 4, labels=False)
