@@ -21,6 +21,11 @@ COLOURS = {  # by verdict, from one side to the other
     "holds": "#4292c6",
     "holds, and matters": "#084594",
 }
+NAMES = {
+    "adamw_again": "AdamW again",
+    "adamw_105": "AdamW, 5 % more steps",
+    "adamw_110": "AdamW, 10 % more steps",
+}
 
 
 def verdicts(simulated: pd.DataFrame, margin: float = 0.01) -> Figure:
@@ -81,7 +86,7 @@ def worth(found: pd.DataFrame) -> Figure:
         fmt="o", ms=4, color="#0173B2", elinewidth=0.9, label="found",
     )  # fmt: skip
     ax.plot(found["truth"], places, "|", ms=12, mew=1.5, color="0.2", label="true")
-    ax.set_yticks(places, found["arm"])
+    ax.set_yticks(places, found["arm"].map(NAMES))
     ax.set(xlabel="worth this multiple of AdamW's steps", ylim=(places[-1] - 0.5, 0.5))
-    ax.legend(loc="lower right", frameon=False)
+    ax.legend(loc="upper right", frameon=False)
     return finished(fig, [])

@@ -78,7 +78,9 @@ here[["number", "steps", "chance", "best", "loss", "loss_twice", "gain", "regime
 
 # %%
 caption = "A third of the tasks gain from more steps, the most of them with few steps, many rows and correct labels."
-alt = "Gains of doubling reach 19 % at few steps and 13 % at 2000; most tasks gain nothing; bars show regimes by factors."
+alt = (
+    "Gains of doubling reach 19 % at few steps and 13 % at 2000; most tasks gain nothing; bars show regimes by factors."
+)
 figures.save(population.regimes(screened), "population_regimes", caption, alt)
 
 # %% [markdown]
