@@ -200,7 +200,7 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
     - ``length``: the steps as a multiple of those of the task, default 1.
     - ``along``: true reads its runs at the multiples ``inference.MULTIPLES`` of the steps too, up to twice the steps.
     - ``runs_of``: the names of arms above, whose runs it reads; ``grids`` is then the number of their grids that are
-      used, by default all. Only ``weights`` may stand beside them.
+      used, by default all. No other key but ``weights`` is allowed with it.
     """
     tables = toml_file(path or committed("data/claims/arms.toml"))
     arms: dict[str, TrialArm] = {}
