@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event, current_thread, main_thread
 from typing import Any
 
@@ -240,16 +241,18 @@ def _trained(units: Iterator[Unit], executor: Executor | None) -> Generator[_Tra
     train = _train_elsewhere if executor else partial(_train_here, lambda: not stop.is_set())
     pool = executor or ThreadPoolExecutor(numba.get_num_threads())
     running: dict[Future, Unit] = {}
+    ended = SimpleQueue[Future]()  # wait() locks all futures, and Ctrl-C in the middle of it would leave some locked
     try:
         while True:
             while _has_room(running.values()) and (unit := next(units, None)):
-                running[pool.submit(train, unit)] = unit
+                future = pool.submit(train, unit)
+                running[future] = unit
+                future.add_done_callback(ended.put)
             if not running:
                 return
-            ended = wait(running, return_when=FIRST_COMPLETED).done
-            for future in ended:
-                unit = running.pop(future)
-                yield unit, *_outcome(unit, future)
+            future = ended.get()
+            unit = running.pop(future)
+            yield unit, *_outcome(unit, future)
     finally:
         stop.set()
         for future in running:
