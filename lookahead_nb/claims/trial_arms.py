@@ -121,7 +121,7 @@ class TrialArm:
     Attributes
     ----------
     name : str
-        Its name in ``arms.toml``.
+        Its name in the file of arms.
     grids : tuple of Grid
         A replicate chooses among the runs of all of them.
     weights : str

@@ -141,6 +141,11 @@ def test_a_run_interrupted_anywhere_leaves_no_trace(name):
         pd.testing.assert_frame_equal(run.history, expected.history, check_exact=True)
 
 
+# An interrupt between the opening of a file and its "with" leaves the closing to the garbage collector.
+closed_late = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+
+@closed_late
 def test_a_sweep_interrupted_anywhere_goes_on_to_the_same_store(tmp_path, monkeypatch):
     # As above: nor does a signal reach the place between this lock and its release.
     monkeypatch.setattr(setup, "_loading", contextlib.nullcontext())
@@ -159,6 +164,7 @@ def test_a_sweep_interrupted_anywhere_goes_on_to_the_same_store(tmp_path, monkey
         assert contents(tmp_path / str(at)) == contents(tmp_path / "undisturbed")
 
 
+@closed_late
 def test_a_continued_sweep_interrupted_anywhere_goes_on_to_the_same_store(tmp_path, monkeypatch):
     monkeypatch.setattr(setup, "_loading", contextlib.nullcontext())  # as above
     settings = small(None)
