@@ -35,6 +35,8 @@ OPTIMIZERS = {
     "steps in turn": lnb.Lookahead(INNER["sgd_momentum"], sync_period=3, slow_step_size=(0.3, 0.9)),
     "in turn, interpolated": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=(0.3, 0.9), inner_state="interpolate"),
     "adaptive": lnb.Lookahead(lnb.AdamW(0.05), sync_period=3, slow_step_size="adaptive"),
+    "average": lnb.EMA(ADAMW, window=4),
+    "outer momentum": lnb.Lookahead(ADAMW, sync_period=3, slow_step_size=(1.5, 0.5), outer_momentum=0.8),
     "pending decay": lnb.Lookahead(lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, retention=0.7),
     "far horizon": lnb.AdamW(lnb.schedules.cosine(0.02, steps=1000)),
 }

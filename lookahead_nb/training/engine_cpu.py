@@ -257,8 +257,8 @@ def train_side_by_side(
         for in_lanes, own in _arrays_of_run(weights, lane, states[lane]):
             own[:] = in_lanes
         sync = opts[lane].sync or NO_SYNC
-        syncs_taken = range(begun // sync.period, taken // sync.period) if sync.period else ()
-        slow_steps = [sync.slow_steps[n % len(sync.slow_steps)][0] for n in syncs_taken]
+        syncs_taken = (begun // sync.period, taken // sync.period) if sync.period else (0, 0)
+        slow_steps = sync.pairs(*syncs_taken, width)[:, 0].tolist()
         states[lane].arrive(taken, scalars[lane].carried_after(taken), slow_steps)
     return Outcome(results[:count], diverged_at[:count], np.full(count, taken))
 
