@@ -5,6 +5,7 @@ import pickle
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.base import clone
@@ -420,6 +421,22 @@ def test_what_changes_the_network_ends_a_training():
     ):
         model.set_params(hidden_layer_sizes=(6,)).fit(X3, Y3)
     assert whole(model) == before
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+def test_an_error_leaves_the_columns_of_the_last_training(kind, how):
+    fresh, table = small(kind), pd.DataFrame(X3, columns=["a", "b"])
+    labels = {"classes": [0, 1, 2]} if (kind, how) == (MLPClassifier, "partial_fit") else {}
+    with pytest.raises(ValueError, match="must have a finite sum"):
+        getattr(fresh, how)(table, Y3, sample_weight=[1e308] * 6, **labels)
+    assert vars(fresh).keys() == fresh.get_params().keys()
+    model = small(kind).fit(table, Y3)
+    for X in (table[["b", "a"]], X3[:, :1]):  # names in another order would exchange columns without a word
+        with pytest.raises(ValueError, match="must"):
+            model.fit(X, Y3, sample_weight=[1e308] * 6)
+        assert model.feature_names_in_.tolist() == ["a", "b"]
+        assert model.n_features_in_ == 2
 
 
 @pytest.mark.jit

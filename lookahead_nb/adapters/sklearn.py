@@ -10,6 +10,7 @@ import copy
 import math
 import numbers
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar, Self
@@ -185,6 +186,18 @@ class _Estimator(_BaseEstimator):  # type: ignore[misc] # scikit-learn ships no 
             real_number("tol", self.tol, 0),
             flag("warm_start", self.warm_start),
         )
+
+    @contextmanager
+    def _as_before_an_error(self) -> Iterator[None]:
+        """Return a context that, after an error inside, leaves all attributes as they were ahead of it."""
+        before = vars(self).copy()
+        try:
+            yield
+        except BaseException:
+            for name in vars(self).keys() - before.keys():
+                delattr(self, name)
+            self.__dict__.update(before)
+            raise
 
     def _before(self, settings: _Settings) -> _Training | None:
         """Return the training that ``fit`` continues."""
@@ -462,17 +475,18 @@ class MLPClassifier(_ClassifierMixin, _Estimator):  # type: ignore[misc] # sciki
         """
         settings = self._settings()
         before = self._before(settings)
-        rows = self._checked_rows(X, y, sample_weight, before)
-        _multiclass.check_classification_targets(rows.y)
-        classes = np.unique(rows.y)
-        if before is not None and not np.array_equal(classes, self.classes_):
-            was, now = shown(self.classes_.tolist()), shown(classes.tolist())
-            raise ValueError(f"y must hold the classes {was} to continue a training, got {now}")
-        rows = self._numbered(rows, classes)
-        training = self._started(settings, self._network(settings, rows, classes), rows, before)
-        train, held = self._split(settings, rows, training.seed, rows.y)
-        self._train(settings, training, train, held)
-        self.classes_ = classes
+        with self._as_before_an_error():
+            rows = self._checked_rows(X, y, sample_weight, before)
+            _multiclass.check_classification_targets(rows.y)
+            classes = np.unique(rows.y)
+            if before is not None and not np.array_equal(classes, self.classes_):
+                was, now = shown(self.classes_.tolist()), shown(classes.tolist())
+                raise ValueError(f"y must hold the classes {was} to continue a training, got {now}")
+            rows = self._numbered(rows, classes)
+            training = self._started(settings, self._network(settings, rows, classes), rows, before)
+            train, held = self._split(settings, rows, training.seed, rows.y)
+            self._train(settings, training, train, held)
+            self.classes_ = classes
         return self
 
     def partial_fit(
@@ -512,12 +526,13 @@ class MLPClassifier(_ClassifierMixin, _Estimator):  # type: ignore[misc] # sciki
         if before is not None and not np.array_equal(labels, self.classes_):
             was, now = shown(self.classes_.tolist()), shown(labels.tolist())
             raise ValueError(f"classes must stay {was} to continue a training, got {now}")
-        rows = self._checked_rows(X, y, sample_weight, before)
-        _multiclass.check_classification_targets(rows.y)
-        rows = self._numbered(rows, labels)
-        training = self._started(settings, self._network(settings, rows, labels), rows, before)
-        self._train_once(settings, training, rows)
-        self.classes_ = labels
+        with self._as_before_an_error():
+            rows = self._checked_rows(X, y, sample_weight, before)
+            _multiclass.check_classification_targets(rows.y)
+            rows = self._numbered(rows, labels)
+            training = self._started(settings, self._network(settings, rows, labels), rows, before)
+            self._train_once(settings, training, rows)
+            self.classes_ = labels
         return self
 
     def _network(self, settings: _Settings, rows: _Rows, classes: np.ndarray) -> MLP:
@@ -660,12 +675,14 @@ class MLPRegressor(_RegressorMixin, _Estimator):  # type: ignore[misc] # scikit-
         """
         settings = self._settings()
         before = self._before(settings)
-        rows, is_flat, training = self._prepared(settings, X, y, sample_weight, before)
-        train, held = self._split(settings, rows, training.seed)
-        if held is not None and len(held) < 2:
-            raise ValueError(f"validation_fraction must hold out at least 2 rows, got {settings.validation_fraction}")
-        self._train(settings, training, train, held)
-        self._is_flat, self.n_outputs_ = is_flat, rows.y.shape[1]
+        with self._as_before_an_error():
+            rows, is_flat, training = self._prepared(settings, X, y, sample_weight, before)
+            train, held = self._split(settings, rows, training.seed)
+            if held is not None and len(held) < 2:
+                fraction = settings.validation_fraction
+                raise ValueError(f"validation_fraction must hold out at least 2 rows, got {fraction}")
+            self._train(settings, training, train, held)
+            self._is_flat, self.n_outputs_ = is_flat, rows.y.shape[1]
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
@@ -692,9 +709,10 @@ class MLPRegressor(_RegressorMixin, _Estimator):  # type: ignore[misc] # scikit-
         if settings.early_stopping:
             raise ValueError("early_stopping must be False for partial_fit, got True: call fit to stop early")
         before = getattr(self, "_training", None)
-        rows, is_flat, training = self._prepared(settings, X, y, sample_weight, before)
-        self._train_once(settings, training, rows)
-        self._is_flat, self.n_outputs_ = is_flat, rows.y.shape[1]
+        with self._as_before_an_error():
+            rows, is_flat, training = self._prepared(settings, X, y, sample_weight, before)
+            self._train_once(settings, training, rows)
+            self._is_flat, self.n_outputs_ = is_flat, rows.y.shape[1]
         return self
 
     def _prepared(
