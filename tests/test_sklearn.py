@@ -385,6 +385,32 @@ def test_fit_refuses_rows_that_cannot_be_learned(settings, X, y, sentence):
         MLPClassifier(**settings).fit(X, y)
 
 
+@pytest.mark.parametrize("labels", [["a", 1, "a"] * 2, [None, "a", "a"] * 2])
+def test_labels_without_an_order_are_refused(labels):
+    y = np.array(labels, object)
+    with pytest.raises(TypeError, match="y must hold labels of one type, got"):
+        MLPClassifier().fit(X3, y)
+    with pytest.raises(TypeError, match="y must hold labels of one type, got"):
+        MLPClassifier().partial_fit(X3, y, classes=["a", "b"])
+    with pytest.raises(TypeError, match="classes must hold labels of one type, got"):
+        MLPClassifier().partial_fit(X3, ["a"] * 6, classes=y)
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "sentence"),
+    [
+        (list("abcdef"), TypeError, "y must hold numbers, got <U1"),
+        (np.arange(6) + 1j, (TypeError, ValueError), "y must hold numbers|Complex data not supported"),
+        (np.full(6, np.datetime64("2020-01-01")), TypeError, "y must hold numbers, got datetime64"),
+        (np.array([1.0, None] * 3, object), ValueError, "y must hold finite numbers, got one that is missing"),
+    ],
+    ids=["words", "complex", "dates", "missing"],
+)
+def test_targets_that_are_no_numbers_are_refused(y, error, sentence):
+    with pytest.raises(error, match=sentence):
+        MLPRegressor().fit(X3, y)
+
+
 PARTS = {
     "no classes": ({}, {}, "classes must list all labels at the first call of partial_fit, got None"),
     "other labels": ({}, {"classes": [0, 1]}, "y must hold labels of classes, got 2"),

@@ -322,6 +322,14 @@ def _diverged(training: _Training, why: Any) -> FloatingPointError:
     return FloatingPointError(f"training diverged in epoch {training.epochs + 1} ({why}): {advice}")
 
 
+def _in_order(name: str, labels: np.ndarray) -> np.ndarray:
+    """Return the different labels in sorted order, or refuse labels that have none."""
+    try:
+        return np.unique(labels)
+    except TypeError:
+        raise TypeError(f"{name} must hold labels of one type, got {shown(labels.tolist())}") from None
+
+
 def _dense(X: Any) -> np.ndarray:
     return X.toarray(order="C") if hasattr(X, "toarray") else X
 
@@ -477,8 +485,8 @@ class MLPClassifier(_ClassifierMixin, _Estimator):  # type: ignore[misc] # sciki
         before = self._before(settings)
         with self._as_before_an_error():
             rows = self._checked_rows(X, y, sample_weight, before)
+            classes = _in_order("y", rows.y)
             _multiclass.check_classification_targets(rows.y)
-            classes = np.unique(rows.y)
             if before is not None and not np.array_equal(classes, self.classes_):
                 was, now = shown(self.classes_.tolist()), shown(classes.tolist())
                 raise ValueError(f"y must hold the classes {was} to continue a training, got {now}")
@@ -522,12 +530,13 @@ class MLPClassifier(_ClassifierMixin, _Estimator):  # type: ignore[misc] # sciki
             raise ValueError(f"class_weight must be a dict or None for partial_fit, got {self.class_weight!r}")
         if classes is None and before is None:
             raise ValueError("classes must list all labels at the first call of partial_fit, got None")
-        labels = self.classes_ if classes is None else np.unique(np.asarray(classes))
+        labels = self.classes_ if classes is None else _in_order("classes", np.asarray(classes))
         if before is not None and not np.array_equal(labels, self.classes_):
             was, now = shown(self.classes_.tolist()), shown(labels.tolist())
             raise ValueError(f"classes must stay {was} to continue a training, got {now}")
         with self._as_before_an_error():
             rows = self._checked_rows(X, y, sample_weight, before)
+            _in_order("y", rows.y)
             _multiclass.check_classification_targets(rows.y)
             rows = self._numbered(rows, labels)
             training = self._started(settings, self._network(settings, rows, labels), rows, before)
@@ -720,6 +729,10 @@ class MLPRegressor(_RegressorMixin, _Estimator):  # type: ignore[misc] # scikit-
     ) -> tuple[_Rows, bool, _Training]:
         """Return the rows with targets (rows, outputs), whether these were flat, and the training to go on with."""
         rows = self._checked_rows(X, y, sample_weight, before, multi_output=True, y_numeric=True)
+        if rows.y.dtype.kind not in "biuf":
+            raise TypeError(f"y must hold numbers, got {rows.y.dtype}")
+        if not np.isfinite(rows.y).all():  # None, which scikit-learn makes NaN
+            raise ValueError("y must hold finite numbers, got one that is missing")
         within_width("y", rows.y, rows.X.dtype)
         is_flat = rows.y.ndim == 1
         rows = replace(rows, y=np.ascontiguousarray(rows.y.reshape(len(rows), -1), rows.X.dtype))
