@@ -182,6 +182,9 @@ REFUSED = {
     "tol": ({"tol": np.inf}, "gtol must be a finite number of at least 0, got inf"),
     "x0": ({"x0": [np.nan, 1.0]}, "x0 must be finite, got"),
     "a short gradient": ({"fun": lambda x: (1.0, x[:1])}, r"the gradient must have the shape \(2,\) of x0, got \(1,\)"),
+    "a complex gradient": ({"fun": lambda x: (1.0, x * 1j)}, "the gradient must hold real numbers, got array"),
+    "words": ({"fun": lambda x: (1.0, ["a", "b"])}, "the gradient must hold real numbers, got array"),
+    "rows": ({"fun": lambda x: (1.0, [[1], [1, 2]])}, "the gradient must be a rectangular array of numbers, got list"),
     "many values": ({"fun": lambda x: (x, x)}, "fun must return one real number, got array"),
 }
 
@@ -199,5 +202,7 @@ def test_more_that_is_refused():
         minimized(lnb.SGD(0.1), options={"maxiter": 2.5})
     with pytest.raises(TypeError, match="disp must be True or False, got 1"):
         minimized(lnb.SGD(0.1), options={"disp": 1})
+    with pytest.raises(TypeError, match="the gradient must be a plain array, not a masked one"):
+        minimized(lnb.SGD(0.1), lambda x: (1.0, np.ma.masked_less(x, 0)))
     with pytest.raises(TypeError, match="x0 must hold real numbers, got complex128"):
         minimized(lnb.SGD(0.1), x0=[1j, 2])

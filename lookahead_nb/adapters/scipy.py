@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from lookahead_nb.checks import flag, named_arguments, real_number, shown, whole_number
+from lookahead_nb.checks import flag, named_arguments, plain_array, real_number, shown, whole_number
 from lookahead_nb.optimizers import Optimizer, State
 from lookahead_nb.training.setup import check_optimizer
 
@@ -111,12 +111,14 @@ class _Problem:
         """Return the value and a new array with the gradient; the user gets copies of x."""
         self.evaluations += 1
         value = np.asarray(self.fun(x.copy(), *self.args))
-        gradient = np.array(self.jac(x.copy(), *self.args), np.float64)
+        gradient = plain_array("the gradient", self.jac(x.copy(), *self.args))
         if value.size != 1 or value.dtype.kind not in "fiub":
             raise ValueError(f"fun must return one real number, got {shown(value)}")
+        if gradient.dtype.kind not in "fiub":
+            raise ValueError(f"the gradient must hold real numbers, got {shown(gradient)}")
         if gradient.shape != x.shape:
             raise ValueError(f"the gradient must have the shape {x.shape} of x0, got {gradient.shape}")
-        return float(value.item()), gradient
+        return float(value.item()), np.array(gradient, np.float64)
 
 
 def _minimized(
