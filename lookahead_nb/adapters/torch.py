@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ import numpy as np
 
 from lookahead_nb.checks import extra, flag, named_arguments, real_number, shown
 from lookahead_nb.kernels.cpu.step import first_beyond
-from lookahead_nb.optimizers import Optimizer, State, gradient_limit
+from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Optimizer, State, gradient_limit
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training.setup import check_optimizer
 
@@ -26,6 +27,11 @@ except ModuleNotFoundError:  # so that the reference can be written without it
     torch, _Base = None, object
 
 __all__ = ["TorchOptimizer"]
+
+# Settings of all optimizers here, but for lr and weight_decay, and those by which PyTorch knows some of them.
+_OF_OPT = {name for of in (*INNER_RULES.values(), *WRAPPERS.values()) for name in inspect.signature(of).parameters}
+_OF_OPT |= {"betas", "dampening", "amsgrad", "maximize", "centered", "alpha"}
+_OF_OPT -= {"lr", "weight_decay"}
 
 
 @named_arguments
@@ -101,7 +107,7 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
             tensors = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
             for item in tensors:  # a tensor, or a pair of its name and the tensor
                 _flat(item[1] if isinstance(item, tuple) else item)
-            _numbers(param_group, _numbers_of(self._opt))
+            _numbers(param_group, self._opt)
             param_group = param_group | {"params": tensors}
         super().add_param_group(param_group)
 
@@ -222,7 +228,7 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
 
     def _of(self, group: dict[str, Any]) -> Optimizer:
         """Return the optimizer with the numbers of a group."""
-        return _with(self._opt, *_numbers(group, _numbers_of(self._opt)).items())
+        return _with(self._opt, *_numbers(group, self._opt).items())
 
     def _settings(self) -> str:
         """Return what no group may change."""
@@ -257,12 +263,14 @@ def _numbers_of(opt: Optimizer) -> dict[str, float]:
     return {name: getattr(opt.inner, name) for name in ("lr", "weight_decay") if hasattr(opt.inner, name)}
 
 
-def _numbers(group: dict[str, Any], defaults: dict[str, float]) -> dict[str, float]:
-    """Return lr and weight_decay of a group, or refuse them and all that no optimizer here has."""
+def _numbers(group: dict[str, Any], opt: Optimizer) -> dict[str, float]:
+    """Return lr and weight_decay of a group, or refuse them and all settings that only opt can have."""
+    defaults = _numbers_of(opt)
     for name in group:
-        if name in ("betas", "eps", "momentum", "amsgrad", "maximize", "beta1", "beta2"):
+        if name in _OF_OPT:
             raise ValueError(f"a group may set {' and '.join(defaults)} only, got {name}: set it in opt")
-    return {name: real_number(name, group.get(name, default), 0) for name, default in defaults.items()}
+    given = {name: group.get(name, default) for name, default in defaults.items()}
+    return {name: real_number(name, value, 0) for name, value in given.items()}
 
 
 def _flat(tensor: Any) -> np.ndarray:

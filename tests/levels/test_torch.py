@@ -316,6 +316,16 @@ REFUSED = {
         ValueError,
         "a group may set lr and weight_decay only, got betas: set it in opt",
     ),
+    "a setting": (
+        lambda: TorchOptimizer([{"params": [ONE], "sync_period": 3}], LOOKAHEAD),
+        ValueError,
+        "a group may set lr and weight_decay only, got sync_period: set it in opt",
+    ),
+    "average": (
+        lambda: TorchOptimizer([{"params": [ONE], "window": 3}], lnb.EMA(lnb.SGD())),
+        ValueError,
+        "a group may set lr and weight_decay only, got window: set it in opt",
+    ),
     "rate": (
         lambda: TorchOptimizer([{"params": [ONE], "lr": -1.0}], lnb.SGD()),
         ValueError,
