@@ -32,6 +32,7 @@ __all__ = ["TorchOptimizer"]
 _OF_OPT = {name for of in (*INNER_RULES.values(), *WRAPPERS.values()) for name in inspect.signature(of).parameters}
 _OF_OPT |= {"betas", "dampening", "amsgrad", "maximize", "centered", "alpha"}
 _OF_OPT -= {"lr", "weight_decay"}
+_ROUNDED = 1e-12  # of lr: where LinearLR ends at 0, rounding can leave as much below it
 
 
 @named_arguments
@@ -270,6 +271,8 @@ def _numbers(group: dict[str, Any], opt: Optimizer) -> dict[str, float]:
         if name in _OF_OPT:
             raise ValueError(f"a group may set {' and '.join(defaults)} only, got {name}: set it in opt")
     given = {name: group.get(name, default) for name, default in defaults.items()}
+    if isinstance(given["lr"], float) and -_ROUNDED * defaults["lr"] <= given["lr"] < 0:
+        given["lr"] = 0.0
     return {name: real_number(name, value, 0) for name, value in given.items()}
 
 

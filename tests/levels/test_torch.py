@@ -136,6 +136,7 @@ def test_groups_have_their_own_rates_and_decays_like_those_of_torch(rng):
 SCHEDULERS = {
     "epochs": lambda o: torch.optim.lr_scheduler.StepLR(o, 7, gamma=0.3),
     "every step": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 40),
+    "down to 0": lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.3, 0.0, 11),  # and 4e-18 below it
     "one cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.3, total_steps=41, cycle_momentum=False),
 }
 
