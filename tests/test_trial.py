@@ -25,6 +25,13 @@ beta1 = [0.5, 0.9]
 optimizer = "AdamW"
 length = 1.05
 
+[longer_linear]
+optimizer = "EMA"
+inner = "AdamW"
+window = "steps/4"
+schedule = "linear"
+length = 1.5
+
 [lookahead]
 optimizer = "Lookahead"
 inner = "AdamW"
@@ -54,7 +61,7 @@ def rows(arms, progress):
     return trial.measure(screened, arms, SEEDS, progress=lambda done, total: progress.append((done, total)))
 
 
-def alone(arm, weights, steps, column):
+def alone(arm, weights, steps, column, of_settings=None):
     """A (seeds, rates of all grids) array of what runs alone have at a step."""
     task = tasks.generated(small_task())
     table = []
@@ -62,7 +69,7 @@ def alone(arm, weights, steps, column):
         data = task.replicate(seed)
         for grid in arm.grids:
             for lr in grid.rates(task.number, CENTRE):
-                opt = grid.optimizer(lr, task.steps)
+                opt = grid.optimizer(lr, of_settings or task.steps)
                 run = lnb.train(
                     task.model,
                     data,
@@ -130,6 +137,18 @@ def test_an_arm_of_another_length_trains_for_it(arms, rows):
 
 
 @pytest.mark.jit
+def test_schedules_and_shares_of_the_steps_are_those_of_the_run(arms, rows):
+    steps = round(1.5 * tasks.generated(small_task()).steps)
+    grid = arms["longer_linear"].grids[0]
+    assert grid.optimizer(0.1, steps).inner.schedule(steps - 1) > 0
+    assert grid.optimizer(0.1, steps).window == steps / 4
+    validation, test = (
+        alone(arms["longer_linear"], "slow", steps, f"{part}_loss", steps) for part in ("validation", "test")
+    )
+    np.testing.assert_allclose(values(of(rows, "longer_linear")), chosen_by(validation, test), rtol=1e-7)
+
+
+@pytest.mark.jit
 def test_other_ways_of_tuning(arms, rows):
     steps = tasks.generated(small_task()).steps
     validation, test = (alone(arms["beta1"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
@@ -148,7 +167,7 @@ def test_grids_that_arms_share_are_trained_once(arms, rows, progress):
 @pytest.mark.jit
 def test_a_row_for_each_arm_multiple_metric_and_tuning(rows):
     assert not rows.duplicated(trial.KEYS).any()
-    assert len(rows) == (len(inference.MULTIPLES) + 4) * 3 * 2 + 1
+    assert len(rows) == (len(inference.MULTIPLES) + 5) * 3 * 2 + 1
     assert rows[["r0", "r1", "r2"]].notna().all(axis=None)
 
 

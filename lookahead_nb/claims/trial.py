@@ -30,10 +30,14 @@ KEYS = ["number", "arm", "multiple", "metric", "tuning"]
 
 
 class _Run(NamedTuple):
-    """A part of the runs of a task: grids with one number of steps, and where they are read."""
+    """A part of the runs of a task: grids with one number of steps, and where they are read.
+
+    ``of_settings`` are the steps that schedules and shares of the steps refer to.
+    """
 
     name: str
     steps: int
+    of_settings: int
     lengths: dict[float, int]
     grids: list[Grid]
 
@@ -92,7 +96,9 @@ def measure(
             task.batch_size,
             eval_at=sorted({*part.lengths.values()} - {part.steps}),
             eval_rows=EVALUATED,
-            configs=[grid.optimizer(lr, task.steps) for grid in part.grids for lr in grid.rates(task.number, centre)],
+            configs=[
+                grid.optimizer(lr, part.of_settings) for grid in part.grids for lr in grid.rates(task.number, centre)
+            ],
         )
         for task, centre in tasks
         for part in parts[task.number]
@@ -124,7 +130,7 @@ def _parts(task: GeneratedTask, arms: Mapping[str, TrialArm]) -> list[_Run]:
     for arm in arms.values():
         lengths = arm.lengths(task.steps)
         name = "along" if arm.along else f"x {arm.length:g}"
-        part = parts.setdefault(name, _Run(name, max(lengths.values()), lengths, []))
+        part = parts.setdefault(name, _Run(name, max(lengths.values()), arm.steps(task.steps), lengths, []))
         part.grids.extend(grid for grid in arm.grids if grid not in part.grids)
     return list(parts.values())
 
