@@ -40,6 +40,12 @@ sync_period = 4
 [fast]
 runs_of = ["lookahead"]
 weights = "fast"
+
+[at_full_length]
+runs_of = ["adamw"]
+
+[both]
+runs_of = ["adamw", "beta1"]
 """
 
 
@@ -162,12 +168,13 @@ def test_other_ways_of_tuning(arms, rows):
 @pytest.mark.jit
 def test_grids_that_arms_share_are_trained_once(arms, rows, progress):
     assert progress[-1] == (trial_arms.runs_per_task(arms, len(SEEDS)),) * 2
+    assert values(of(rows, "at_full_length")).tolist() == values(of(rows, "adamw", multiple=1.0)).tolist()
 
 
 @pytest.mark.jit
 def test_a_row_for_each_arm_multiple_metric_and_tuning(rows):
     assert not rows.duplicated(trial.KEYS).any()
-    assert len(rows) == (len(inference.MULTIPLES) + 5) * 3 * 2 + 1
+    assert len(rows) == (len(inference.MULTIPLES) + 7) * 3 * 2 + 2
     assert rows[["r0", "r1", "r2"]].notna().all(axis=None)
 
 

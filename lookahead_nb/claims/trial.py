@@ -129,9 +129,11 @@ def _parts(task: GeneratedTask, arms: Mapping[str, TrialArm]) -> list[_Run]:
     parts: dict[str, _Run] = {}
     for arm in arms.values():
         lengths = arm.lengths(task.steps)
-        name = "along" if arm.along else f"x {arm.length:g}"
-        part = parts.setdefault(name, _Run(name, max(lengths.values()), arm.steps(task.steps), lengths, []))
-        part.grids.extend(grid for grid in arm.grids if grid not in part.grids)
+        trained = parts["along"].grids if arm.length == 1 and "along" in parts else []
+        if grids := [grid for grid in arm.grids if grid not in trained]:
+            name = "along" if arm.along else f"x {arm.length:g}"
+            part = parts.setdefault(name, _Run(name, max(lengths.values()), arm.steps(task.steps), lengths, []))
+            part.grids.extend(grid for grid in grids if grid not in part.grids)
     return list(parts.values())
 
 
