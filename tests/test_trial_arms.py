@@ -167,6 +167,7 @@ def test_the_committed_arms_can_be_built_for_every_length():
         ('[a]\noptimizer = "AdamW"\nlr = 0.1', "a.lr is not known"),
         ('[a]\noptimizer = "AdamW"\nsync_period = 5', "a.sync_period is not known"),
         ('[a]\noptimizer = "AdamW"\nbeta1 = 1.5', "a.beta1 must be"),
+        ('[a]\noptimizer = "AdamW"\nbeta1 = []', "a.beta1 must hold at least one value"),
         ('[a]\noptimizer = "Lookahead"', "a.inner must be one of"),
         ('[a]\noptimizer = "AdamW"\nweights = "both"', "a.weights must be one of"),
         ('[a]\noptimizer = "AdamW"\nschedule = "cos"', "a.schedule must be one of"),

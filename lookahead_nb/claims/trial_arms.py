@@ -235,6 +235,8 @@ def _arm(name: str, table: dict[str, Any], arms: dict[str, TrialArm]) -> TrialAr
         raise ValueError(f"{name}.along must be false with another length, a schedule or several grids, got true")
     make = partial(Grid, rule=rule, around=optimizer if optimizer in WRAPPERS else "", schedule=schedule)
     axes = {key: value if isinstance(value, list) else [value] for key, value in table.items() if key not in OF_ARM}
+    if empty := [key for key, values in axes.items() if not values]:
+        raise ValueError(f"{name}.{empty[0]} must hold at least one value, got []")
     grids = tuple(make(name=key, settings=settings) for key, settings in _points(name, axes, copies))
     with inside(name):
         for grid in grids:
