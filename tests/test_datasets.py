@@ -669,6 +669,7 @@ def test_a_chunk_depends_on_its_number_and_its_split_seed():
         (("digits", 0, 1798), r"rows must be"),
         (("digit", 0, 10), r"name must be one of"),
         (("digits", 0, 10, -1), r"split_seed must be"),
+        (("digits", 0, 5), r"rows must give chunk 0 some class at least three times .*, got 5 with 1 of"),
     ],
 )
 def test_a_chunk_that_does_not_exist_is_refused(arguments, words):

@@ -104,8 +104,9 @@ def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
     i : int
         The number of the chunk, at least 0; there are as many as the data set has rows for.
     rows : int
-        Of a chunk, from 5 to all rows of the data set. Three fifths become its training part, a fifth each its
-        validation and test part; rows of an official test set are not kept apart.
+        Of a chunk, from 5 to all rows of the data set. Three fifths of each class become its training part, a fifth
+        each its validation and test part; of one or two rows of a class the first is for training. Rows of an official
+        test set are not kept apart.
     split_seed : int
         Of the split inside the chunk, in [0, 2**63).
 
@@ -117,7 +118,7 @@ def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
     Raises
     ------
     TypeError, ValueError, ModuleNotFoundError, OSError
-        As :func:`load`, or if the data set has not so many rows.
+        As :func:`load`, or if the data set has not so many rows, or the chunk no class with three rows to split.
 
     Examples
     --------
@@ -131,6 +132,10 @@ def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
     rows = whole_number("rows", rows, 5, len(table.y))
     i = whole_number("i", i, 0, len(table.y) // rows - 1)
     chosen = permutation(len(table.y), 0, CHUNKS)[i * rows : (i + 1) * rows]
+    most = np.bincount(table.y[chosen]).max()
+    if most < 3:
+        needs = "some class at least three times to be split in three"
+        raise ValueError(f"rows must give chunk {i} {needs}, got {rows} with {most} of a class")
     classes = np.arange(int(table.y.max()) + 1) if table.classes is None else table.classes
     part = _Table(table.X[chosen], table.y[chosen], table.fit, None, classes, table.names)
     data = _split_and_scaled(part, name, split_seed, _SOURCES[name])
