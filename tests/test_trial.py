@@ -8,7 +8,7 @@ import pytest
 from test_screening import small_task
 
 import lookahead_nb as lnb
-from lookahead_nb.claims import inference, statistics, tasks, trial, trial_arms
+from lookahead_nb.claims import inference, screening, statistics, tasks, trial, trial_arms
 
 SEEDS = [3, 5, 8]
 CENTRE = 0.01
@@ -192,6 +192,15 @@ def test_a_stored_trial_is_not_trained_again(arms, tmp_path):
 def test_tasks_without_a_centre_are_refused(arms):
     with pytest.raises(ValueError, match="screened must have the column 'centre', got 'number'"):
         trial.measure(pd.DataFrame({"number": [1]}), arms, SEEDS)
+
+
+@pytest.mark.parametrize("seeds", [[3], [], 3])
+def test_a_single_replicate_is_refused_ahead_of_any_training(seeds, arms, monkeypatch):
+    monkeypatch.setattr(trial, "sweep", None)
+    with pytest.raises((TypeError, ValueError), match=r"seeds must (hold at least 2 replicates|be a sequence)"):
+        trial.measure(pd.DataFrame({"number": [1], "centre": [CENTRE]}), arms, seeds)
+    with pytest.raises((TypeError, ValueError), match=r"seeds must (hold at least 2 replicates|be a sequence)"):
+        screening.screen([1], seeds)
 
 
 # --------------------------------------------------------------------------------------------------------- benefits

@@ -12,7 +12,7 @@ import numpy as np
 
 from lookahead_nb.checks import whole
 from lookahead_nb.claims.population import GeneratedTask, generated, population, power
-from lookahead_nb.claims.tuning import edge_shares, regimes, tuned
+from lookahead_nb.claims.tuning import _several, edge_shares, regimes, tuned
 from lookahead_nb.kernels.philox import RATES as OFFSETS
 from lookahead_nb.kernels.philox import uniforms
 from lookahead_nb.optimizers import AdamW
@@ -62,8 +62,8 @@ def screen(
     """
     pd = whole("pandas")
 
+    seeds = _several(seeds)
     tasks = [generated(number) for number in numbers]
-    seeds = list(seeds)
     todo = [replace(_twice(task), configs=[AdamW(lr) for lr in _rates(task)]) for task in tasks]
     rows = sweep(todo, None, None, seeds=seeds, store=store, progress=progress)
     of_task = dict(tuple(rows.groupby("task", sort=False)))

@@ -13,7 +13,7 @@ from lookahead_nb.claims.inference import MULTIPLES
 from lookahead_nb.claims.population import EVALUATED, GeneratedTask, generated
 from lookahead_nb.claims.statistics import best_of
 from lookahead_nb.claims.trial_arms import RATES, Grid, TrialArm
-from lookahead_nb.claims.tuning import edge_shares, tuned, tuned_by_others
+from lookahead_nb.claims.tuning import _several, edge_shares, tuned, tuned_by_others
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
@@ -84,7 +84,7 @@ def measure(
     """
     pd = whole("pandas")
 
-    seeds = list(seeds)
+    seeds = _several(seeds)
     tasks = [(generated(number), float(centre)) for number, centre in zip(*_columns(screened), strict=True)]
     parts = {task.number: _parts(task, arms) for task, _ in tasks}
     todo = [

@@ -6,11 +6,12 @@ logarithms of the test losses.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, plain_array, real_numbers, whole_number
+from lookahead_nb.checks import default_errors, plain_array, real_numbers, shown, whole_number
 
 # Regimes of a task, by AdamW alone.
 HOPELESS_ABOVE = 0.95  # of the chance-level loss
@@ -94,6 +95,16 @@ def tuned_by_others(validation: Any, test: Any) -> Tuned:
         raise ValueError(f"validation must have at least 2 replicates, got {replicates}")
     others = [np.delete(losses, r, axis=-2).mean(axis=-2).argmin(axis=-1) for r in range(replicates)]
     return _taken(np.stack(others, axis=-1), test)
+
+
+def _several(seeds: Iterable[int]) -> list[int]:
+    """Return the seeds of replicates, or refuse fewer than two ahead of any training."""
+    if not np.iterable(seeds):
+        raise TypeError(f"seeds must be a sequence of whole numbers, got {shown(seeds)}")
+    listed = list(seeds)
+    if len(listed) < 2:
+        raise ValueError(f"seeds must hold at least 2 replicates, got {len(listed)}")
+    return listed
 
 
 def _losses(validation: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
