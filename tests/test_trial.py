@@ -240,6 +240,7 @@ def test_shares_of_the_gap_by_hand():
     [
         (("d", "a"), "arm must be one of 'a', 'b', got 'd'"),
         (("a", "d"), "arm must be one of 'a', 'b', got 'd'"),
+        (("a", []), "controls must name at least one arm, got none"),
         (("a", "b", "loss"), "metric must be one of 'test loss', got 'loss'"),
         (("a", "b", "test loss", "others"), "tuning must be one of 'own', got 'others'"),
     ],
@@ -248,6 +249,11 @@ def test_unknown_names_are_refused(arguments, words):
     frame = pd.DataFrame([table("a", [1.0, 1.0]), table("b", [1.0, 1.0])])
     with pytest.raises(ValueError, match=words):
         trial.benefits(frame, *arguments)
+
+
+def test_shares_of_the_gap_without_controls_are_refused():
+    with pytest.raises(ValueError, match="controls must name at least one arm, got none"):
+        trial.shares_of_gap(pd.DataFrame([table("a", [1.0, 0.8])]), pd.Series({7: 1.5}), "a", [])
 
 
 def test_a_curve_needs_an_arm_that_is_read_along_its_runs():

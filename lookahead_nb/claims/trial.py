@@ -213,7 +213,7 @@ def benefits(
     ValueError
         If rows have no such arm, metric or tuning.
     """
-    names = [controls] if isinstance(controls, str) else list(controls)
+    names = _names(controls)
     control, *further = [_values_of(rows, name, metric, tuning) for name in names]
     for other in further:
         control = control + other
@@ -243,7 +243,7 @@ def shares_of_gap(rows: pd.DataFrame, chance: pd.Series, arm: str, controls: str
     ValueError
         If rows have no such arm, or no arm does better than chance on a task.
     """
-    names = [controls] if isinstance(controls, str) else list(controls)
+    names = _names(controls)
     control = sum(np.exp(_values_of(rows, name, "test loss", "own")) for name in names) / len(names)
     own = rows[(rows["metric"] == "test loss") & (rows["tuning"] == "own")]
     best = own.assign(mean=own[_replicates(rows)].mean(axis=1)).groupby("number")["mean"].min()
@@ -291,6 +291,13 @@ def _values_of(rows: pd.DataFrame, arm: str, metric: str, tuning: str) -> pd.Dat
         own = own[own["multiple"] == 1]
     values = own.set_index("number")[_replicates(rows)]
     return values if metric == "test error" else np.log(values)
+
+
+def _names(controls: str | Sequence[str]) -> list[str]:
+    names = [controls] if isinstance(controls, str) else list(controls)
+    if not names:
+        raise ValueError("controls must name at least one arm, got none")
+    return names
 
 
 def _replicates(rows: pd.DataFrame) -> list[str]:
