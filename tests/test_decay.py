@@ -277,6 +277,19 @@ def test_what_waits_beyond_a_lump_is_not_applied_at_a_rate_of_zero():
     assert other.carried == state.carried
 
 
+@pytest.mark.parametrize(
+    "around", [lambda inner: inner, lambda inner: lnb.EMA(inner, decay=0.5)], ids=["alone", "average"]
+)
+def test_what_is_pending_waits_while_another_setting_decays_nothing(around):
+    opts = [around(lnb.AdamW(1e-3, weight_decay=decay)) for decay in (1e-3, 0.0)]
+    params, grad = np.ones(1, np.float32), np.zeros(1, np.float32)
+    state = opts[0].init(params)
+    for t in range(400):
+        state.follow(opts[t % 2])
+        state.optimizer.step(params, grad, state)
+    assert params[0] == pytest.approx((1 - 1e-6) ** 200, rel=RTOL_FLOAT32)
+
+
 def test_a_lump_is_extrapolated_and_made_up_for():
     opt = lnb.Lookahead(lnb.AdamW(lr=1e-3, weight_decay=1e-3), sync_period=11, slow_step_size=2)
     scalars = StepScalars(opt, np.float32)

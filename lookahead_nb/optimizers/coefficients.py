@@ -374,7 +374,7 @@ class StepScalars:
         inner, sync, least = self._optimizer.inner, self._optimizer.sync or NO_SYNC, least_decay(self._width)
         pending = start.pending_decay, start.synced_pending_decay, start.velocity_pending_decay
         setting = getattr(inner, "weight_decay", 0.0)
-        has_lumps = inner.decouples_decay and setting
+        has_lumps = inner.decouples_decay and (setting or any(pending))  # pending from another setting
         if not has_lumps or (pending == (0, 0, 0) and rates.min(initial=math.inf) * setting >= least):
             nothing = np.zeros(len(rates) + 1)
             return setting, nothing, nothing, nothing
