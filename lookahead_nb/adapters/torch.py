@@ -157,6 +157,7 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
                 state.follow(opt)
             opt.step(params, grad, state, check_finite=False)
             self.state[tensor]["state"] = state
+            _tell_changed(tensor)
         return loss
 
     @contextmanager
@@ -178,7 +179,9 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         with ExitStack() as stack:
             for tensor in chain.from_iterable(group["params"] for group in self.param_groups):
                 if state := self._state_of(tensor):  # the slow weights start at the fast ones
+                    stack.callback(_tell_changed, tensor)
                     stack.enter_context(state.optimizer.slow_weights(_flat(tensor), state))
+                    _tell_changed(tensor)
             yield
 
     def state_dict(self) -> dict[str, Any]:
@@ -286,6 +289,12 @@ def _flat(tensor: Any) -> np.ndarray:
         where = f"{tensor.layout} with strides {tensor.stride()}" if tensor.layout == torch.strided else tensor.layout
         raise ValueError(f"params must be contiguous tensors on the CPU, got one on {tensor.device}, {where}")
     return tensor.detach().numpy().reshape(-1)
+
+
+def _tell_changed(tensor: Any) -> None:
+    """Let PyTorch refuse a ``backward`` that needs the elements from before a change of them in place."""
+    if not tensor.is_inference():  # these are never part of a graph
+        torch.autograd.graph.increment_version(tensor)
 
 
 def _flat_gradient(tensor: Any) -> np.ndarray:

@@ -76,6 +76,27 @@ def test_tensors_are_stepped_where_they_lie(rng):
     assert array.tobytes() == run(LOOKAHEAD, start, gradients)[0].tobytes()
 
 
+def test_a_backward_through_weights_that_have_changed_is_refused_as_by_torch():
+    first, second = torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)
+    optimizer = TorchOptimizer([*first.parameters(), *second.parameters()], LOOKAHEAD)
+
+    def loss():
+        return second(torch.tanh(first(torch.ones(1, 2)))).sum()
+
+    ahead = loss()
+    ahead.backward(retain_graph=True)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        ahead.backward()
+    ahead = loss()
+    with optimizer.slow_weights():
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            ahead.backward(retain_graph=True)
+        inside = loss()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        inside.backward()
+
+
 def test_gradients_in_another_order_are_read_right(rng):
     start, gradients = problem(rng, 2, SIZE)
     plain, turned = tensors(start.reshape(3, 4)), tensors(start.reshape(3, 4))
