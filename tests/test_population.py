@@ -419,6 +419,11 @@ def test_chance_is_that_of_the_class_frequencies():
     assert limits.chance_accuracy == (data.y_test == shares.argmax()).mean()
 
 
+def test_a_generated_task_in_place_of_its_task_is_refused_with_advice():
+    with pytest.raises(TypeError, match=r"tasks\[0\] must be a Task, got GeneratedTask.*: pass its \.task"):
+        lnb.sweep([tasks.generated(3)], None, [lnb.AdamW()], seeds=1)
+
+
 def test_a_sweep_trains_every_seed_on_its_own_replicate():
     chosen = [replace(tasks.generated(i), rows=500, features=9, steps=40, batch_size=16) for i in (1, 2)]
     rows = lnb.sweep([task.task for task in chosen], None, [lnb.AdamW(0.01)], seeds=[3, 8], progress=False)

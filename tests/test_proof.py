@@ -1,6 +1,7 @@
 """The proof of the procedure, itself tried on pools whose truth is known and on pools that are wrong."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lookahead_nb.claims import proof
@@ -15,6 +16,30 @@ def pool(rng, multiple, noise=0.01, tasks=400):
     curves = -slope * (logs - 0.15 * logs**2) + noise * rng.normal(size=(tasks, len(logs)))
     x = np.log2(multiple)
     return (slope * (x - 0.15 * x**2))[:, 0] + noise * rng.normal(size=tasks), curves
+
+
+def share_of(frame, verdicts, **truth):
+    chosen = frame[(frame[list(truth)] == pd.Series(truth)).all(axis=1)]
+    assert chosen["share"].sum() == pytest.approx(1)
+    return chosen.loc[chosen["verdict"].isin(verdicts), "share"].sum()
+
+
+def test_simulated_verdicts_follow_the_truth():
+    frame = proof.simulated_verdicts(spreads=[0.002, 0.04], populations=60)
+    for shape in ("normal", "skewed"):
+        assert share_of(frame, ["no difference that matters"], shape=shape, effect=0.0, spread=0.002) > 0.85
+        small = ["holds, but is too small to matter"]
+        assert share_of(frame, small, shape=shape, effect=0.002, spread=0.002) > 0.85
+        assert share_of(frame, ["holds, and matters"], shape=shape, effect=0.03, spread=0.002) == 1
+    assert share_of(frame, ["holds, and matters"], shape="normal", effect=0.03, spread=0.04) == 1
+    assert share_of(frame, ["holds"], shape="normal", effect=0.01, spread=0.002) > 0.85
+
+
+def test_simulated_verdicts_depend_on_the_seed_alone():
+    small = {"effects": [0.01], "spreads": [0.01], "populations": 5, "tasks": 20}
+    pd.testing.assert_frame_equal(proof.simulated_verdicts(**small), proof.simulated_verdicts(**small))
+    with pytest.raises(ValueError, match="spreads must be"):
+        proof.simulated_verdicts(spreads=[-1.0])
 
 
 @pytest.mark.parametrize(
@@ -50,6 +75,28 @@ def test_a_biased_curve_would_be_noticed(rng):
     few = np.r_[gains[:20] + 1.0, gains[20:]]  # a few outliers carry the whole value; populations seldom hold them
     found = proof.planted(few, np.vstack([curves[:20] * 20, curves[20:]]), size=20, populations=100, draws=200)
     assert found.coverage.high < 0.9
+
+
+def test_arms_of_known_value_are_found_in_the_rows_of_a_trial(rng):
+    gains, curves = pool(rng, 1.1, noise=0.002, tasks=120)
+    keys = {"metric": "test loss", "tuning": "own"}
+    rows = [
+        keys | {"number": i, "arm": "adamw", "multiple": m, "r0": np.exp(loss), "r1": np.exp(loss)}
+        for i, curve in enumerate(curves)
+        for m, loss in zip(MULTIPLES, curve, strict=True)
+    ]
+    at_one = curves[:, MULTIPLES.index(1.0)]
+    for arm, gain in {"adamw_again": 0 * gains, "more": gains}.items():
+        losses = np.exp(at_one - gain)
+        rows += [keys | {"number": i, "arm": arm, "multiple": 1.0, "r0": x, "r1": x} for i, x in enumerate(losses)]
+    found = proof.planted_arms(
+        pd.DataFrame(rows), {"adamw_again": 1.0, "more": 1.1}, size=20, populations=50, draws=100
+    )
+    assert found["arm"].tolist() == ["adamw_again", "more"]
+    assert found["value"].tolist() == pytest.approx([1.0, 1.1], abs=0.02)
+    assert (found["low"] <= found["value"]).all()
+    assert (found["value"] <= found["high"]).all()
+    assert (found["covered_low"] <= found["covered"]).all()
 
 
 def test_a_population_must_be_a_small_part_of_the_pool(rng):

@@ -183,10 +183,21 @@ def test_a_stored_trial_is_not_trained_again(arms, tmp_path):
     one = {"lookahead": replace(arms["lookahead"])}
     screened = pd.DataFrame({"number": [small_task()], "centre": [CENTRE]})
     first = trial.measure(screened, one, SEEDS[:2], store=tmp_path / "store", progress=False)
+    kept = trial.measure(
+        screened, one, SEEDS[:2], metrics=["test error"], tunings=["own"], store=tmp_path / "store", progress=False
+    )
+    chosen = (first["metric"] == "test error") & (first["tuning"] == "own")
+    pd.testing.assert_frame_equal(kept, first[chosen].reset_index(drop=True))
     calls = []
     again = trial.measure(screened, one, SEEDS[:2], store=tmp_path / "store", progress=lambda *of: calls.append(of))
     assert calls == [(2 * trial_arms.RATES,) * 2]
     pd.testing.assert_frame_equal(again, first)
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("metrics", "loss"), ("tunings", "mine")])
+def test_an_unknown_metric_or_tuning_is_refused_before_training(name, wrong, arms):
+    with pytest.raises(ValueError, match=rf"{name} must be of .*, got '{wrong}'"):
+        trial.measure(pd.DataFrame({"number": [1], "centre": [0.1]}), arms, SEEDS, **{name: [wrong]})
 
 
 def test_tasks_without_a_centre_are_refused(arms):

@@ -346,6 +346,8 @@ def _in_blocks(X: Any, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarra
 class MLPClassifier(_ClassifierMixin, _Estimator):  # type: ignore[misc] # scikit-learn ships no annotations
     """A multilayer perceptron for classification, trained with cross-entropy and any optimizer of this package.
 
+    Columns are used as they are: put a ``StandardScaler`` in front.
+
     Parameters
     ----------
     hidden_layer_sizes : sequence of int

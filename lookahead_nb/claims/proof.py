@@ -6,7 +6,7 @@ steps must be worth as much.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from lookahead_nb.checks import default_errors, one_of, real_number, real_number
 from lookahead_nb.claims.inference import MULTIPLES, clopper_pearson, pseudo_populations, steps_worth
 from lookahead_nb.claims.modality import MODALITIES, verdict_on
 from lookahead_nb.claims.statistics import Estimate, _generator
+from lookahead_nb.claims.trial import benefits, curve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,3 +202,39 @@ def planted(
         widths.append((found.high - found.low) / 2)
     low, high = clopper_pearson(hits, populations)
     return Planted(value, Estimate(hits / populations, float(low), float(high)), float(np.mean(widths)))
+
+
+def planted_arms(rows: pd.DataFrame, truths: Mapping[str, float], **settings: Any) -> pd.DataFrame:
+    """Return what arms of known value are found to be worth.
+
+    Parameters
+    ----------
+    rows : frame
+        Of :func:`.trial.measure`, with the arms "adamw" (read along its runs), "adamw_again" and those of truths.
+    truths : mapping of str to float
+        The true multiple of the steps of each arm.
+    **settings
+        Keyword arguments of :func:`planted`.
+
+    Returns
+    -------
+    frame
+        The columns ``arm``, ``truth``; ``value``, ``low`` and ``high`` of :func:`.inference.steps_worth`; and
+        ``covered``, ``covered_low``, ``covered_high``, the coverage of :func:`planted`. "adamw_again" is compared with
+        "adamw", any other arm with the mean of both.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+    """
+    pd = whole("pandas")
+
+    log_losses, found = curve(rows), []
+    for arm, truth in truths.items():
+        controls = ["adamw"] if arm == "adamw_again" else ["adamw", "adamw_again"]
+        gains = benefits(rows, arm, controls).mean(axis=1)
+        estimate, coverage = steps_worth(gains, log_losses), planted(gains, log_losses, **settings).coverage
+        covered = {"covered": coverage.value, "covered_low": coverage.low, "covered_high": coverage.high}
+        found.append({"arm": arm, "truth": truth} | estimate._asdict() | covered)
+    return pd.DataFrame(found)

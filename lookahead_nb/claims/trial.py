@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,6 +47,8 @@ def measure(
     arms: Mapping[str, TrialArm],
     seeds: Sequence[int],
     *,
+    metrics: Collection[str] = tuple(METRICS),
+    tunings: Collection[str] = TUNINGS,
     store: str | Path | None = None,
     progress: bool | Callable[[int, int], None] = True,
 ) -> pd.DataFrame:
@@ -60,6 +62,8 @@ def measure(
         As :func:`.trial_arms.read` returns them. Grids that several arms share are trained once.
     seeds : sequence of int
         Those of the replicates, at least 2, the same for all tasks; none of the screening.
+    metrics, tunings : collections of str, optional
+        What is returned, see below. Default: all.
     store, progress
         As in :func:`lookahead_nb.sweep`.
 
@@ -85,6 +89,9 @@ def measure(
     pd = whole("pandas")
 
     seeds = _several(seeds)
+    for name, chosen, known in (("metrics", metrics, tuple(METRICS)), ("tunings", tunings, TUNINGS)):
+        if unknown := [each for each in chosen if each not in known]:
+            raise ValueError(f"{name} must be of {', '.join(map(repr, known))}, got {unknown[0]!r}")
     tasks = [(generated(number), float(centre)) for number, centre in zip(*_columns(screened), strict=True)]
     parts = {task.number: _parts(task, arms) for task, _ in tasks}
     todo = [
@@ -113,7 +120,8 @@ def measure(
         for arm in arms.values():
             for multiple in arm.lengths(task.steps):
                 keys = {"number": task.number, "arm": arm.name, "multiple": multiple}
-                found += [keys | row for row in _reduced(arm, multiple, values)]
+                wanted = (row for row in _reduced(arm, multiple, values) if row["metric"] in metrics)
+                found += [keys | row for row in wanted if row["tuning"] in tunings]
     return pd.DataFrame(found)
 
 

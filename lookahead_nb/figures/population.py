@@ -62,14 +62,13 @@ def regimes(screened: pd.DataFrame) -> Figure:
     fig, axs = plt.subplots(1, 5, figsize=(PAGE, 2.9), width_ratios=[2.6, 1, 1, 1, 1])
     for regime, (colour, marker) in LOOKS.items():
         tasks = screened[screened["regime"] == regime]
-        shown = {"marker": marker, "ms": 2.8, "mew": 0.7, "ls": "none", "color": colour}
+        shown = {"marker": marker, "ms": 2.2, "mew": 0.5, "ls": "none", "color": colour, "mfc": "none"}
         axs[0].plot(tasks["steps"], 100 * tasks["gain"].clip(-0.06, 0.3), label=f"{regime} ({len(tasks)})", **shown)
-    axs[0].set(xscale="log", xlabel="steps T", ylabel="gain of 2T over T, % of the loss")
+    axs[0].set(xscale="log", xlabel="steps T", ylabel="gain of 2T over T, 100 × log-ratio")
     only_ticks(axs[0].xaxis, [40, 100, 300, 1000, 2000])
     for level in (2, -1):
         axs[0].axhline(level, color="0.8", lw=0.6, zorder=0)
-    axs[0].set_ylim(-6, 28)  # room for the legend
-    axs[0].legend(loc="upper right", fontsize=6.5, handletextpad=0.1)
+    fig.legend(loc="outside upper center", ncols=4, fontsize=7, handletextpad=0.1)
     for ax, name in zip(axs[1:], ("steps", "rows", "conditioning", "label_noise"), strict=True):
         quarter = pd.qcut(screened[name], 4, labels=False)
         shares = pd.crosstab(quarter, screened["regime"], normalize="index").reindex(columns=[*LOOKS], fill_value=0)
@@ -83,8 +82,11 @@ def regimes(screened: pd.DataFrame) -> Figure:
         ax.set_xticks([-0.4, 3.4], [_short(low), _short(high)])
         ax.tick_params(axis="x", length=0)
     axs[1].set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+    axs[1].set_ylabel("tasks in a quarter")
     return finished(fig, axs[:2])
 
 
 def _short(number: float) -> str:
+    if number >= 1000:
+        return f"{number / 1000:.0f}k"
     return f"{number:.0f}" if number >= 10 else f"{number:.1f}"

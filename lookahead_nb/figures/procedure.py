@@ -15,8 +15,8 @@ COLOURS = {  # by verdict, from one side to the other
     "the opposite holds": "#d94801",
     "the opposite holds, but is too small to matter": "#fdae6b",
     "mixed": "#cc79a7",
-    "cannot tell": "0.85",
-    "no difference that matters": "0.6",
+    "cannot tell": "0.9",
+    "no difference that matters": "0.55",
     "holds, but is too small to matter": "#9ecae1",
     "holds": "#4292c6",
     "holds, and matters": "#084594",
@@ -54,7 +54,7 @@ def verdicts(simulated: pd.DataFrame, margin: float = 0.01) -> Figure:
         for verdict, colour in COLOURS.items():
             if verdict in shares:
                 width = shares[verdict].to_numpy()
-                ax.barh(-np.arange(len(shares)), width, 0.85, left, color=colour, label=verdict)
+                ax.barh(-np.arange(len(shares)), width, 0.85, left, color=colour, lw=0, label=verdict)
                 left += width
         ax.set(title=f"{shape} benefits", xlim=(0, 1), xticks=[0, 0.5, 1])
         ax.set_xticklabels(["0", "50 %", "100 %"])
@@ -63,7 +63,7 @@ def verdicts(simulated: pd.DataFrame, margin: float = 0.01) -> Figure:
     axs[0].set_ylabel(f"true mean ± spread over tasks, margin {100 * margin:g} %")
     handles = {label: handle for ax in axs for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     fig.legend([handles[name] for name in COLOURS if name in handles], [name for name in COLOURS if name in handles],
-               loc="outside lower center", ncols=3, frameon=False, fontsize=6.5)  # fmt: skip
+               loc="outside lower center", ncols=3, frameon=False, fontsize=7)  # fmt: skip
     return finished(fig, axs, left=True)
 
 

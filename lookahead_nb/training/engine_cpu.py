@@ -17,7 +17,7 @@ from lookahead_nb.kernels.cpu import groups, network, runs, surfaces
 from lookahead_nb.kernels.cpu.lanes import lanes_of, lined_up
 from lookahead_nb.kernels.formulas import STARTS_AT_WEIGHTS
 from lookahead_nb.optimizers import Optimizer, RunNumbers, State, StepScalars, run_numbers
-from lookahead_nb.optimizers.coefficients import FRESH, NO_SYNC
+from lookahead_nb.optimizers.coefficients import FRESH
 from lookahead_nb.training.setup import Outcome, Rows, Setup, always
 
 NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them stays in the cache of a core
@@ -256,9 +256,9 @@ def train_side_by_side(
         params[lane][:] = weights.p[:, lane]
         for in_lanes, own in _arrays_of_run(weights, lane, states[lane]):
             own[:] = in_lanes
-        sync = opts[lane].sync or NO_SYNC
-        syncs_taken = (begun // sync.period, taken // sync.period) if sync.period else (0, 0)
-        slow_steps = sync.pairs(*syncs_taken, width)[:, 0].tolist()
+        sync, slow_steps = opts[lane].sync, list[float]()
+        if sync is not None:
+            slow_steps = sync.pairs(begun // sync.period, taken // sync.period, width)[:, 0].tolist()
         states[lane].arrive(taken, scalars[lane].carried_after(taken), slow_steps)
     return Outcome(results[:count], diverged_at[:count], np.full(count, taken))
 

@@ -271,7 +271,8 @@ def _checked(tasks: Any) -> list[Task]:
         raise ValueError("tasks must hold at least one task, got none")
     for i, task in enumerate(entries):
         if not isinstance(task, Task):
-            raise TypeError(f"tasks[{i}] must be a Task, got {shown(task)}")
+            advice = ": pass its .task" if isinstance(getattr(task, "task", None), Task) else ""
+            raise TypeError(f"tasks[{i}] must be a Task, got {shown(task)}{advice}")
         if not isinstance(task.name, str) or not task.name:
             raise TypeError(f"tasks[{i}] must have a name, got {shown(task.name)}")
         if task.name in names:
