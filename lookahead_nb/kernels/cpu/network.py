@@ -544,10 +544,7 @@ def weighted_loss_and_grad(width: Any) -> Callable:
         times cross-entropies, float64. grad, (n,), is overwritten by its gradient. shares, (rows,) of the same width,
         add up to 1; with equal ones the gradient has the bits of :func:`loss_and_grad` without l2.
     """
-    scalar, vector, readonly = width_types(width)
-    matrix, whole = types.Array(scalar, 2, "C", readonly=True), types.Array(types.int64, 1, "C", readonly=True)
-    signature = types.float64(readonly, matrix, whole, readonly, whole, types.int64, vector, vector)
-    return compiled(signature, nogil=True)(_weighted_loss_and_grad)
+    return _with_shares(width, types.Array(types.int64, 1, "C", readonly=True), _weighted_loss_and_grad)
 
 
 @lru_cache(None)
@@ -567,10 +564,15 @@ def squared_loss_and_grad(width: Any) -> Callable:
         gradient. targets : (rows, outputs) of the same width. shares : as in :func:`weighted_loss_and_grad`. The last
         of sizes is the number of outputs.
     """
+    return _with_shares(width, types.Array(width_types(width)[0], 2, "C", readonly=True), _squared_loss_and_grad)
+
+
+def _with_shares(width: Any, targets: Any, function: Callable) -> Callable:
+    """Compile a loss of rows with shares, for targets of a type."""
     scalar, vector, readonly = width_types(width)
     matrix, whole = types.Array(scalar, 2, "C", readonly=True), types.Array(types.int64, 1, "C", readonly=True)
-    signature = types.float64(readonly, matrix, matrix, readonly, whole, types.int64, vector, vector)
-    return compiled(signature, nogil=True)(_squared_loss_and_grad)
+    signature = types.float64(readonly, matrix, targets, readonly, whole, types.int64, vector, vector)
+    return compiled(signature, nogil=True)(function)
 
 
 @lru_cache(None)
