@@ -149,32 +149,18 @@ def test_a_sweep_killed_at_any_moment_goes_on_to_the_same_store(tmp_path, undist
     assert_same_in_the_end(folder, undisturbed)
 
 
-def test_an_extension_killed_at_any_moment_goes_on_to_the_same_rows(tmp_path, undisturbed):
-    rng = np.random.default_rng(20190720)
+@pytest.mark.parametrize(
+    ("seed", "begun"),
+    [
+        (20190720, {"seeds": range(SEEDS - 50, 49, -1)}),  # in another order, and without 50 at either end
+        (20190721, {"steps": 100, "keep_states": True}),
+    ],
+    ids=["extension", "continuation"],
+)
+def test_a_larger_sweep_killed_at_any_moment_goes_on_to_the_same_rows(seed, begun, tmp_path, undisturbed):
+    rng = np.random.default_rng(seed)
     folder = tmp_path / "store"
-    trained(folder, seeds=range(SEEDS - 50, 49, -1))  # in another order, and without 50 at either end
-    before, in_mid_sweep, done = contents(folder), 0, 0
-    for kill in range(6):
-        sweeping = Sweeping(folder)
-        sweeping.wait_for(int(rng.integers(2, 8)) if kill % 3 else 0)  # 0: while it searches the store
-        time.sleep(rng.uniform(0, 0.1 if kill % 3 else 1))
-        status = sweeping.stop(signal.SIGKILL)
-        assert_sound(folder)
-        in_mid_sweep += status == -signal.SIGKILL and len(contents(folder)) > done
-        done = len(contents(folder))
-    assert in_mid_sweep >= 3
-    assert len([path for path in folder.iterdir() if path.suffix == ".json"]) == 2
-    store = trained(folder)
-    pd.testing.assert_frame_equal(store.frame(), undisturbed.frame(), check_exact=True)
-    store.verify(remove=True)
-    assert Store.open(folder).verify() == []
-    assert before.items() <= contents(folder).items()
-
-
-def test_a_continuation_killed_at_any_moment_goes_on_to_the_same_rows(tmp_path, undisturbed):
-    rng = np.random.default_rng(20190721)
-    folder = tmp_path / "store"
-    trained(folder, steps=100, keep_states=True)
+    trained(folder, **begun)
     before, in_mid_sweep, done = contents(folder), 0, 0
     for kill in range(6):
         sweeping = Sweeping(folder)
