@@ -20,6 +20,8 @@ every CPU.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -134,6 +136,19 @@ RANGES: dict[str, Range | Choice] = {
     "skewed": Choice((False, True)),
     "skew": Range(2, 10, log=True),  # of skewed classes; 1 otherwise
 }
+
+
+def ranges_sha256() -> str:
+    """Return the hash of the declared population: results that were measured on other ranges are refused.
+
+    Returns
+    -------
+    str
+        SHA-256 as hex digits, of :data:`RANGES` in their order and of the teachers' constants.
+    """
+    ranges = [[name, type(factor).__name__, *vars(factor).values()] for name, factor in RANGES.items()]
+    constants = [TEACHERS, TANH_UNITS, TANH_GAIN, TANH_VARIANCE, EVALUATED]
+    return hashlib.sha256(json.dumps([ranges, constants]).encode()).hexdigest()
 
 
 class Limits(NamedTuple):

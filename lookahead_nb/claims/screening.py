@@ -15,7 +15,7 @@ from lookahead_nb.claims.population import GeneratedTask, generated, population,
 from lookahead_nb.claims.tuning import _several, edge_shares, regimes, tuned
 from lookahead_nb.kernels.philox import RATES as OFFSETS
 from lookahead_nb.kernels.philox import uniforms
-from lookahead_nb.optimizers import AdamW
+from lookahead_nb.optimizers import AdamW, Optimizer
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOWEST, SPACING, RATES = 3e-5, 2.2, 12  # of the grid: up to .18, times a shift in [1, 2.2)
+WIDE_RATES = 20  # up to 96, times the shift: for SGD and its like
 SHORT_BELOW = 300  # steps
 QUOTAS = {"step-limited, short": 100, "step-limited, long": 100, "saturated": 200, "overfitting": 100}
 MOST_SCREENED = 2000
@@ -92,6 +93,78 @@ def screen(
     return factors.merge(pd.DataFrame(found), on="number")
 
 
+def centres(
+    tasks: Iterable[GeneratedTask],
+    alone: Mapping[Any, Callable[[float, int], Optimizer]],
+    seeds: Sequence[int],
+    *,
+    progress: bool | Callable[[int, int], None] = True,
+) -> dict[tuple[int, Any], float]:
+    """Return the learning rates at which optimizers do best, for those whose scale of rates is not that of AdamW.
+
+    Parameters
+    ----------
+    tasks : iterable of GeneratedTask
+    alone : mapping
+        For each key a function of a learning rate and a number of steps that returns an optimizer.
+    seeds : sequence of int
+        Those of the screening, at least 2.
+    progress
+        As in :func:`lookahead_nb.sweep`.
+
+    Returns
+    -------
+    dict
+        By number of the task and key: the geometric mean of the rates that the replicates chose after T steps, among
+        ``WIDE_RATES`` from ``LOWEST`` on at the spacing ``SPACING``, rounded to 4 digits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+    """
+    seeds, tasks = _several(seeds), [*tasks]
+    todo = [
+        replace(task.task, eval_at=[], configs=[make(lr, task.steps) for make in alone.values() for lr in _wide(task)])
+        for task in tasks
+    ]
+    rows = sweep(todo, None, None, seeds=seeds, progress=progress)
+    rows = rows[(rows["weights"] == "slow") | (rows.groupby(["task", "run"])["weights"].transform("nunique") == 1)]
+    found = {}
+    for task in tasks:
+        of_task = rows[(rows["task"] == task.name) & (rows["step"] == task.steps)]
+        losses = of_task["validation_loss"].to_numpy(np.float64).reshape(len(alone), WIDE_RATES, len(seeds))
+        logs = np.array([math.log(lr) for lr in _wide(task)])
+        for key, table in zip(alone, losses, strict=True):
+            chosen = np.where(np.isnan(table), np.inf, table).argmin(axis=0)
+            found[task.number, key] = float(f"{math.exp(sum(logs[chosen]) / len(seeds)):.4g}")
+    return found
+
+
+def _wide(task: GeneratedTask) -> list[float]:
+    shift = float(uniforms(1, task.number, OFFSETS, block=1)[0])
+    return [LOWEST * power(SPACING, i + shift) for i in range(WIDE_RATES)]
+
+
+def classified(screened: pd.DataFrame) -> pd.DataFrame:
+    """Return screened tasks in the order of their numbers, with their class.
+
+    Parameters
+    ----------
+    screened : frame
+        Of :func:`screen`.
+
+    Returns
+    -------
+    frame
+        The rows of screened with a further column ``class``: its regime, and of step-limited tasks whether they are
+        "short" (fewer than 300 steps) or "long".
+    """
+    length = np.where(screened["steps"] < SHORT_BELOW, ", short", ", long")
+    classes = screened["regime"] + np.where(screened["regime"] == "step-limited", length, "")
+    return screened.assign(**{"class": classes}).sort_values("number", ignore_index=True)
+
+
 def sample(screened: pd.DataFrame, quotas: Mapping[str, int] = QUOTAS) -> pd.DataFrame:
     """Return the rows of the tasks that a trial uses: the first of every class, in the order of their numbers.
 
@@ -105,8 +178,7 @@ def sample(screened: pd.DataFrame, quotas: Mapping[str, int] = QUOTAS) -> pd.Dat
     Returns
     -------
     frame
-        The rows of screened with a further column ``class``: its regime, and of step-limited tasks whether they are
-        "short" (fewer than 300 steps) or "long". Hopeless tasks have no quota and are never among them.
+        As :func:`classified` returns them. Hopeless tasks have no quota and are never among them.
 
     Raises
     ------
@@ -123,9 +195,7 @@ def sample(screened: pd.DataFrame, quotas: Mapping[str, int] = QUOTAS) -> pd.Dat
     """
     if unknown := [name for name in quotas if name not in QUOTAS]:
         raise ValueError(f"quotas must be of {', '.join(map(repr, QUOTAS))}, got {unknown[0]!r}")
-    length = np.where(screened["steps"] < SHORT_BELOW, ", short", ", long")
-    classes = screened["regime"] + np.where(screened["regime"] == "step-limited", length, "")
-    ordered = screened.assign(**{"class": classes}).sort_values("number")
+    ordered = classified(screened)
     place = ordered.groupby("class").cumcount()
     return ordered[place < ordered["class"].map(quotas).fillna(0)].reset_index(drop=True)
 

@@ -12,8 +12,8 @@ from lookahead_nb.checks import default_errors, whole
 from lookahead_nb.claims.inference import MULTIPLES
 from lookahead_nb.claims.population import EVALUATED, GeneratedTask, generated
 from lookahead_nb.claims.statistics import best_of
-from lookahead_nb.claims.trial_arms import RATES, Grid, TrialArm
-from lookahead_nb.claims.tuning import _several, edge_shares, tuned, tuned_by_others
+from lookahead_nb.claims.trial_arms import RATES, SPACING, Grid, TrialArm
+from lookahead_nb.claims.tuning import _several, edge_shares, rate_range, tuned, tuned_by_others
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
@@ -25,20 +25,21 @@ METRICS = {  # what is reported: the column by which a replicate is tuned, and t
     "test error": ("validation_accuracy", "test_accuracy"),
     "training loss": ("train_loss", "train_loss"),
 }
+RANGES = {f"rates within {percent} %": percent / 100 for percent in (1, 2, 5)}  # of the best test loss
 TUNINGS = ("own", "others", "own of 24")
+CURVE = ("test loss", "own")  # what is kept of an arm along its runs
 KEYS = ["number", "arm", "multiple", "metric", "tuning"]
 
 
-class _Run(NamedTuple):
-    """A part of the runs of a task: grids with one number of steps, and where they are read.
+class _Part(NamedTuple):
+    """A part of the runs of a task: grids with one number of rates that are read at the same steps, in rising order.
 
     ``of_settings`` are the steps that schedules and shares of the steps refer to.
     """
 
     name: str
-    steps: int
     of_settings: int
-    lengths: dict[float, int]
+    read_at: tuple[int, ...]
     grids: list[Grid]
 
 
@@ -49,6 +50,8 @@ def measure(
     *,
     metrics: Collection[str] = tuple(METRICS),
     tunings: Collection[str] = TUNINGS,
+    ranges_of: Collection[str] = (),
+    centre: Callable[[int, Grid], float] | None = None,
     store: str | Path | None = None,
     progress: bool | Callable[[int, int], None] = True,
 ) -> pd.DataFrame:
@@ -64,6 +67,10 @@ def measure(
         Those of the replicates, at least 2, the same for all tasks; none of the screening.
     metrics, tunings : collections of str, optional
         What is returned, see below. Default: all.
+    ranges_of : collection of str, optional
+        Names of arms with one grid, for which the ranges of good rates are returned too. Default: none.
+    centre : function of a number and a Grid, optional
+        The middle of a grid on a task, instead of the column ``centre``.
     store, progress
         As in :func:`lookahead_nb.sweep`.
 
@@ -74,12 +81,15 @@ def measure(
 
         - ``number`` of the task, ``arm``, ``multiple``.
         - ``metric``: "test loss", "test error" or "training loss". A replicate chooses its rate by the same metric, of
-          the validation part for the first two.
-        - ``tuning``: "own" (each replicate by its own rows), "others" (the best mean of all other replicates), or, for
-          the test loss of arms with several grids, "own of 24": the expectation, over 24 of its trials, of the
+          the validation part for the first two. For the arms of ranges_of also "rates within 1 %", "2 %" and "5 %":
+          :func:`.tuning.rate_range` of the test losses.
+        - ``tuning``: "own" (each replicate by its own rows); for the test loss also "others" (the best mean of all
+          other replicates) and, of arms with several grids, "own of 24": the expectation, over 24 of its trials, of the
           logarithm of the test loss, as a loss again.
         - ``r0``, ``r1``, ...: the value of each replicate.
         - ``lowest``, ``highest``: the shares of replicates that chose the first or the last rate of a grid.
+
+        Multiples other than that of the arm have the tuned test loss only.
 
     Raises
     ------
@@ -89,100 +99,137 @@ def measure(
     pd = whole("pandas")
 
     seeds = _several(seeds)
-    for name, chosen, known in (("metrics", metrics, tuple(METRICS)), ("tunings", tunings, TUNINGS)):
+    for name, chosen, known in (
+        ("metrics", metrics, tuple(METRICS)),
+        ("tunings", tunings, TUNINGS),
+        ("ranges_of", ranges_of, tuple(name for name, arm in arms.items() if _has_a_grid(arm))),
+    ):
         if unknown := [each for each in chosen if each not in known]:
             raise ValueError(f"{name} must be of {', '.join(map(repr, known))}, got {unknown[0]!r}")
-    tasks = [(generated(number), float(centre)) for number, centre in zip(*_columns(screened), strict=True)]
-    parts = {task.number: _parts(task, arms) for task, _ in tasks}
+    if centre is None:
+        numbers, centres = _columns(screened, "number", "centre")
+        of_number = dict(zip(numbers, map(float, centres), strict=True))
+
+        def centre(number: int, grid: Grid) -> float:  # noqa: ARG001 (one for all grids)
+            return of_number[number]
+
+    tasks = [generated(number) for number in _columns(screened, "number")[0]]
+    parts = {task.number: _parts(task, arms) for task in tasks}
     todo = [
         Task(
             f"{task.name} {part.name}",
             task.model,
             task.replicate,
-            part.steps,
+            part.read_at[-1],
             task.batch_size,
-            eval_at=sorted({*part.lengths.values()} - {part.steps}),
+            eval_at=part.read_at[:-1],
             eval_rows=EVALUATED,
             configs=[
-                grid.optimizer(lr, part.of_settings) for grid in part.grids for lr in grid.rates(task.number, centre)
+                grid.optimizer(lr, part.of_settings)
+                for grid in part.grids
+                for lr in grid.rates(task.number, centre(task.number, grid))
             ],
         )
-        for task, centre in tasks
+        for task in tasks
         for part in parts[task.number]
     ]
     rows = sweep(todo, None, None, seeds=seeds, store=store, progress=progress)
     of_part = dict(tuple(rows.groupby("task", sort=False)))
     found = []
-    for task, _ in tasks:
+    for task in tasks:
         values: dict[tuple, np.ndarray] = {}
         for part in parts[task.number]:
             values |= _values(of_part[f"{task.name} {part.name}"], part, len(seeds))
         for arm in arms.values():
-            for multiple in arm.lengths(task.steps):
+            for multiple, step in arm.lengths(task.steps).items():
                 keys = {"number": task.number, "arm": arm.name, "multiple": multiple}
-                wanted = (row for row in _reduced(arm, multiple, values) if row["metric"] in metrics)
-                found += [keys | row for row in wanted if row["tuning"] in tunings]
+                alone = arm.along and multiple != arm.length
+                wanted = (row for row in _reduced(arm, step, values) if row["metric"] in metrics)
+                found += [
+                    keys | row
+                    for row in wanted
+                    if row["tuning"] in tunings and (not alone or (row["metric"], row["tuning"]) == CURVE)
+                ]
+                if arm.name in ranges_of and not alone:
+                    found += [keys | row for row in _ranges(arm, step, values)]
     return pd.DataFrame(found)
 
 
-def _columns(screened: pd.DataFrame) -> tuple[list[int], list[float]]:
-    for name in ("number", "centre"):
+def _has_a_grid(arm: TrialArm) -> bool:
+    return len(arm.grids) == 1 and arm.grids[0].lr is None
+
+
+def _columns(screened: pd.DataFrame, *names: str) -> list[list]:
+    for name in names:
         if name not in screened:
             raise ValueError(f"screened must have the column {name!r}, got {', '.join(map(repr, screened.columns))}")
-    return screened["number"].tolist(), screened["centre"].tolist()
+    return [screened[name].tolist() for name in names]
 
 
-def _parts(task: GeneratedTask, arms: Mapping[str, TrialArm]) -> list[_Run]:
-    """Return the runs of a task, each grid once; grids of one length go together, so that they share their data."""
-    parts: dict[str, _Run] = {}
+def _parts(task: GeneratedTask, arms: Mapping[str, TrialArm]) -> list[_Part]:
+    """Return the runs of a task, each grid once. Grids that are read at the same steps share their data."""
+    read_at: dict[Grid, set[int]] = {}
+    of_settings: dict[Grid, int] = {}
     for arm in arms.values():
-        lengths = arm.lengths(task.steps)
-        trained = parts["along"].grids if arm.length == 1 and "along" in parts else []
-        if grids := [grid for grid in arm.grids if grid not in trained]:
-            name = "along" if arm.along else f"x {arm.length:g}"
-            part = parts.setdefault(name, _Run(name, max(lengths.values()), arm.steps(task.steps), lengths, []))
-            part.grids.extend(grid for grid in grids if grid not in part.grids)
-    return list(parts.values())
+        for grid in arm.grids:
+            of_settings[grid] = arm.steps(task.steps)
+            read_at.setdefault(grid, set()).update(arm.lengths(task.steps).values())
+    alike: dict[tuple[int, tuple[int, ...], bool], list[Grid]] = {}
+    for grid, steps in read_at.items():
+        alike.setdefault((of_settings[grid], tuple(sorted(steps)), grid.lr is None), []).append(grid)
+    return [_Part(f"part {i}", steps, at, grids) for i, ((steps, at, _), grids) in enumerate(alike.items(), 1)]
 
 
-def _values(rows: pd.DataFrame, part: _Run, seeds: int) -> dict[tuple, np.ndarray]:
-    """Return a (seeds, rates) array for each grid, kind of weights, multiple and column."""
+def _values(rows: pd.DataFrame, part: _Part, seeds: int) -> dict[tuple, np.ndarray]:
+    """Return a (seeds, rates) array for each grid, kind of weights, step and column."""
     slow = rows.groupby("run")["weights"].transform("nunique") > 1
     kinds = {"slow": (rows["weights"] == "slow") | ~slow, "fast": rows["weights"] == "fast"}
     wanted = sorted({column for pair in METRICS.values() for column in pair})
     values = {}
     for weights, chosen in kinds.items():
-        for multiple, step in part.lengths.items():
+        for step in part.read_at:
             at = rows[chosen & (rows["step"] == step)]
             for column in wanted:
-                table = at[column].to_numpy(np.float64).reshape(len(part.grids), RATES, seeds)
+                table = at[column].to_numpy(np.float64).reshape(len(part.grids), -1, seeds)
                 for grid, numbers in zip(part.grids, table, strict=True):
-                    values[grid, weights, multiple, column] = numbers.T
+                    values[grid, weights, step, column] = numbers.T
     return values
 
 
 @default_errors
-def _reduced(arm: TrialArm, multiple: float, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:
+def _reduced(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:
     for metric, columns in METRICS.items():
         choose, report = (
-            np.concatenate([values[grid, arm.weights, multiple, column] for grid in arm.grids], axis=1)
+            np.concatenate([values[grid, arm.weights, step, column] for grid in arm.grids], axis=1)
             for column in columns
         )
         if metric == "test error":
             choose, report = 1 - choose, 1 - report
-        for tuning in TUNINGS:
+        for tuning in TUNINGS if metric == "test loss" else TUNINGS[:1]:
             chosen: Any = ()
             if tuning == "own":
                 chosen, taken = tuned(choose, report)
             elif tuning == "others":
                 chosen, taken = tuned_by_others(choose, report)
-            elif metric == "test loss" and len(arm.grids) > 1:
+            elif choose.shape[1] > RATES:
                 taken = np.exp(best_of(choose, np.log(report), RATES)[RATES].to_numpy())
             else:
                 continue
-            ends = edge_shares(np.asarray(chosen) % RATES, RATES) if len(chosen) else (np.nan, np.nan)
-            numbers = {f"r{i}": float(f"{value:.8g}") for i, value in enumerate(taken)}
-            yield {"metric": metric, "tuning": tuning} | numbers | dict(zip(("lowest", "highest"), ends, strict=True))
+            many = len(chosen) and arm.grids[0].lr is None
+            ends = edge_shares(np.asarray(chosen) % RATES, RATES) if many else (np.nan, np.nan)
+            yield (
+                {"metric": metric, "tuning": tuning} | _row(taken) | dict(zip(("lowest", "highest"), ends, strict=True))
+            )
+
+
+def _ranges(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:
+    losses = values[arm.grids[0], arm.weights, step, "test_loss"]
+    for metric, within in RANGES.items():
+        yield {"metric": metric, "tuning": "own"} | _row(rate_range(losses, within, SPACING))
+
+
+def _row(of_replicates: np.ndarray) -> dict[str, float]:
+    return {f"r{i}": float(f"{value:.8g}") for i, value in enumerate(of_replicates)}
 
 
 # ---------------------------------------------------------------------------------------------------- contrasts
@@ -205,16 +252,16 @@ def benefits(
         Its name; it is read at its own length.
     controls : str or sequence of str
         The names of the arms that it is compared with; of several the mean (of logarithms) is taken.
-    metric : {"test loss", "test error", "training loss"}
-        The reported number. Default: "test loss".
+    metric : str
+        One of ``METRICS`` or ``RANGES``, the reported number. Default: "test loss".
     tuning : {"own", "others", "own of 24"}
-        How rates were chosen. Default: "own".
+        How rates were chosen. Default: "own". Arms with a single grid have "own" for "own of 24".
 
     Returns
     -------
     frame
         A row for each task, indexed by ``number``, and a column for each replicate: ``log(control) - log(arm)`` of
-        losses, ``control - arm`` of errors.
+        losses, ``control - arm`` of errors, ``arm - control`` of ranges of rates.
 
     Raises
     ------
@@ -225,10 +272,19 @@ def benefits(
     control, *further = [_values_of(rows, name, metric, tuning) for name in names]
     for other in further:
         control = control + other
-    return control / len(names) - _values_of(rows, arm, metric, tuning)
+    benefit = control / len(names) - _values_of(rows, arm, metric, tuning)
+    return -benefit if metric in RANGES else benefit
 
 
-def shares_of_gap(rows: pd.DataFrame, chance: pd.Series, arm: str, controls: str | Sequence[str]) -> pd.DataFrame:
+def shares_of_gap(
+    rows: pd.DataFrame,
+    chance: pd.Series,
+    arm: str,
+    controls: str | Sequence[str],
+    metric: str = "test loss",
+    tuning: str = "own",
+    known: pd.Series | None = None,
+) -> pd.DataFrame:
     """Return the benefit of an arm as a share of what can be learned: the gap between chance and the best known loss.
 
     Parameters
@@ -237,14 +293,18 @@ def shares_of_gap(rows: pd.DataFrame, chance: pd.Series, arm: str, controls: str
         Of :func:`measure`.
     chance : Series
         The chance-level loss of each task, indexed by ``number``.
-    arm, controls
+    arm, controls, tuning
         As in :func:`benefits`.
+    metric : {"test loss", "training loss"}
+        Default: "test loss".
+    known : Series, optional
+        A loss of each task that was reached elsewhere, indexed by ``number``.
 
     Returns
     -------
     frame
         A row for each task, indexed by ``number``, and a column for each replicate: ``(control - arm)/(chance - best)``
-        of the tuned test losses. The best known loss is the lowest mean over replicates of any arm at any length.
+        of the losses. The best known loss is the lowest mean over replicates of any arm at any length, or known.
 
     Raises
     ------
@@ -252,14 +312,16 @@ def shares_of_gap(rows: pd.DataFrame, chance: pd.Series, arm: str, controls: str
         If rows have no such arm, or no arm does better than chance on a task.
     """
     names = _names(controls)
-    control = sum(np.exp(_values_of(rows, name, "test loss", "own")) for name in names) / len(names)
-    own = rows[(rows["metric"] == "test loss") & (rows["tuning"] == "own")]
+    control = sum(np.exp(_values_of(rows, name, metric, tuning)) for name in names) / len(names)
+    own = rows[(rows["metric"] == metric) & (rows["tuning"] == "own")]
     best = own.assign(mean=own[_replicates(rows)].mean(axis=1)).groupby("number")["mean"].min()
+    if known is not None:
+        best = np.minimum(best, known.loc[best.index])
     gap = chance.loc[best.index] - best
     if (gap <= 0).any():
         number = gap.index[gap <= 0][0]
         raise ValueError(f"chance must be above the best known loss of every task, got {chance[number]} on {number}")
-    return (control - np.exp(_values_of(rows, arm, "test loss", "own"))).div(gap, axis=0)
+    return (control - np.exp(_values_of(rows, arm, metric, tuning))).div(gap, axis=0)
 
 
 def curve(rows: pd.DataFrame, arm: str = "adamw") -> pd.DataFrame:
@@ -294,11 +356,14 @@ def _values_of(rows: pd.DataFrame, arm: str, metric: str, tuning: str) -> pd.Dat
     for name, value in {"arm": arm, "metric": metric, "tuning": tuning}.items():
         if value not in (known := rows[name].unique()):
             raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
-    own = rows[(rows["arm"] == arm) & (rows["metric"] == metric) & (rows["tuning"] == tuning)]
+    of_arm = rows[(rows["arm"] == arm) & (rows["metric"] == metric)]
+    if tuning == "own of 24" and tuning not in of_arm["tuning"].unique():
+        tuning = "own"
+    own = of_arm[of_arm["tuning"] == tuning]
     if len(own) > own["number"].nunique():
         own = own[own["multiple"] == 1]
     values = own.set_index("number")[_replicates(rows)]
-    return values if metric == "test error" else np.log(values)
+    return values if metric == "test error" or metric in RANGES else np.log(values)
 
 
 def _names(controls: str | Sequence[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """The arms of the second trial: optimizers, each trained at every learning rate of a grid of its own.
 
-``data/claims/arms.toml`` names them. All grids of a task lie around one rate, at which AdamW did best on other rows of
-that task (:func:`.screening.screen`), and each is shifted by a random fraction of its spacing. Without the shift, equal
-optimizers would be compared on equal rates, and others on rates that happen to suit one of them.
+The files in ``data/claims/experiments`` name them. All grids of a task lie around one rate, at which AdamW did best on
+other rows of that task (:func:`.screening.screen`), and each is shifted by a random fraction of its spacing. Without
+the shift, equal optimizers would be compared on equal rates, and others on rates that happen to suit one of them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from lookahead_nb.claims.inference import MULTIPLES
 from lookahead_nb.claims.population import power
 from lookahead_nb.kernels.philox import RATES as OFFSETS
 from lookahead_nb.kernels.philox import uniforms
-from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Optimizer
+from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, InnerOptimizer, Optimizer
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.provenance import committed
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, toml_file
 
 RATES, SPACING = 24, 1.35  # of a grid: almost three decades
 SCHEDULES = ("constant", "linear", "cosine", "linear over the last fifth")
-OF_ARM = ("optimizer", "inner", "schedule", "weights", "grids", "length", "along", "runs_of")
+OF_ARM = ("optimizer", "inner", "lr", "schedule", "weights", "grids", "length", "along", "before", "runs_of")
 SHARE_OF_STEPS = re.compile(r"steps/([1-9]\d*)")
 
 
@@ -49,6 +49,8 @@ class Grid:
         One of ``SCHEDULES``.
     settings : tuple of (str, object)
         Of both optimizers. A text such as "steps/20" is that share of the steps, rounded, at least 1.
+    lr : float or None
+        The only learning rate, or None for a grid of ``RATES``.
     """
 
     name: str
@@ -56,6 +58,30 @@ class Grid:
     around: str
     schedule: str
     settings: tuple[tuple[str, Any], ...]
+    lr: float | None = None
+
+    def inner(self, lr: Any, steps: int) -> InnerOptimizer:
+        """Return the inner optimizer alone.
+
+        Parameters
+        ----------
+        lr : float or Schedule
+            Its learning rate.
+        steps : int
+            Of the run, at least 1.
+
+        Returns
+        -------
+        InnerOptimizer
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a setting is wrong.
+        """
+        outer = _parameters(self.around)
+        of_rule = {name: _of_steps(value, steps) for name, value in self.settings if name not in outer}
+        return INNER_RULES[self.rule](lr, **of_rule)
 
     def optimizer(self, lr: float, steps: int) -> Optimizer:
         """Return the optimizer for a learning rate and a number of steps.
@@ -76,16 +102,15 @@ class Grid:
         TypeError, ValueError
             If a setting is wrong.
         """
-        settings = {name: _of_steps(value, steps) for name, value in self.settings}
         rate: Any = lr
         if self.schedule != "constant":
             kind, _, part = self.schedule.partition(" ")
             rate = Schedule(kind, lr, steps, decay_steps=max(1, round(steps / 5)) if part else None)
-        rule, outer = INNER_RULES[self.rule], _parameters(self.around)
-        inner = rule(rate, **{name: value for name, value in settings.items() if name not in outer})
+        inner, outer = self.inner(rate, steps), _parameters(self.around)
         if not self.around:
             return inner
-        return WRAPPERS[self.around](inner, **{name: value for name, value in settings.items() if name in outer})
+        around = {name: _of_steps(value, steps) for name, value in self.settings if name in outer}
+        return WRAPPERS[self.around](inner, **around)
 
     def rates(self, number: int, centre: float) -> list[float]:
         """Return the learning rates for a task, ``centre * SPACING**(j - RATES/2 + u)``, j = 0, 1, ...
@@ -95,12 +120,14 @@ class Grid:
         number : int
             That of the task, in [0, 2**32).
         centre : float
-            Above 0: the middle of the grid.
+            Above 0: the middle of the grid. Around a Lookahead with a small slow step better rates are larger; its grid
+            lies around ``centre/sqrt(slow_step_size)``.
 
         Returns
         -------
         list of float
-            ``RATES`` rising rates. The shift u, uniform in [0, 1), depends on the number and on the name of the grid.
+            ``RATES`` rising rates, or the only one. The shift u, uniform in [0, 1), depends on the number and on the
+            name of the grid.
 
         Raises
         ------
@@ -109,8 +136,12 @@ class Grid:
         """
         number = whole_number("number", number, 0, 2**32 - 1)
         centre = real_number("centre", centre, 0, open_low=True)
+        if self.lr is not None:
+            return [self.lr]
         block = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "little")
         shift = float(uniforms(1, number, OFFSETS, block)[0])
+        if isinstance(step := dict(self.settings).get("slow_step_size"), float) and 0 < step < 1:
+            centre /= math.sqrt(step)
         return [centre * power(SPACING, j - RATES / 2 + shift) for j in range(RATES)]
 
 
@@ -130,6 +161,8 @@ class TrialArm:
         The steps of its runs as a multiple of those of the task.
     along : bool
         Whether its runs are also read at the multiples ``inference.MULTIPLES`` of the steps, each tuned for itself.
+    before : int
+        How many steps before their end its runs are read. Default: 0.
     """
 
     name: str
@@ -137,6 +170,7 @@ class TrialArm:
     weights: str = "slow"
     length: float = 1.0
     along: bool = False
+    before: int = 0
 
     def steps(self, steps: int) -> int:
         """Return the number of steps that are trained, without the longer lengths of ``along``.
@@ -164,7 +198,9 @@ class TrialArm:
         -------
         dict of float to int
         """
-        return {m: round(m * steps) for m in MULTIPLES} if self.along else {self.length: self.steps(steps)}
+        if self.along:
+            return {m: round(m * steps) for m in MULTIPLES}
+        return {self.length: self.steps(steps) - self.before}
 
 
 def read(path: str | Path | None = None) -> dict[str, TrialArm]:
@@ -173,7 +209,8 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
     Parameters
     ----------
     path : path, optional
-        A TOML file with a table for each arm. Default: ``data/claims/arms.toml`` of the checkout.
+        A TOML file with a table ``[arms.NAME]`` for each arm. Default: ``data/claims/experiments/trial.toml`` of the
+        checkout.
 
     Returns
     -------
@@ -189,20 +226,43 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
 
     Notes
     -----
-    The keys of an arm:
+    Other tables and keys of the file belong to :func:`.experiments.read`. The keys of an arm:
 
     - ``optimizer``: "Lookahead" or "EMA" with ``inner``, or an inner optimizer.
     - their settings, except lr. A list is an axis; each point of the axes has a grid of its own. "steps/20" is a
       twentieth of the steps of the run.
+    - ``lr``: the only learning rate, instead of a grid of them.
     - ``grids``: the number of grids with other shifts for each point, default 1.
     - ``schedule``: one of ``SCHEDULES``, default "constant".
     - ``weights``: "slow" (the default) or "fast".
     - ``length``: the steps as a multiple of those of the task, default 1.
     - ``along``: true reads its runs at the multiples ``inference.MULTIPLES`` of the steps too, up to twice the steps.
+    - ``before``: how many steps before their end its runs are read, default 0.
     - ``runs_of``: the names of arms above, whose runs it reads; ``grids`` is then the number of their grids that are
-      used, by default all. No other key but ``weights`` is allowed with it.
+      used, by default all. No other keys but ``weights`` and ``before`` are allowed with it.
     """
-    tables = toml_file(path or committed("data/claims/arms.toml"))
+    tables = toml_file(path or committed("data/claims/experiments/trial.toml"))
+    return arms_of(table_of_keys("arms", tables.get("arms")))
+
+
+def arms_of(tables: dict[str, Any]) -> dict[str, TrialArm]:
+    """Return the arms of a table that was read; see :func:`read` for its keys.
+
+    Parameters
+    ----------
+    tables : dict
+        A table for each arm.
+
+    Returns
+    -------
+    dict of TrialArm
+        By name, in the order of the table.
+
+    Raises
+    ------
+    ValueError
+        If an entry is wrong; the message names its key.
+    """
     arms: dict[str, TrialArm] = {}
     for name, table in tables.items():
         arms[name] = _arm(name, table_of_keys(name, table), arms)
@@ -212,16 +272,17 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
 def _arm(name: str, table: dict[str, Any], arms: dict[str, TrialArm]) -> TrialArm:
     weights = choice(f"{name}.weights", table.get("weights", "slow"), ("slow", "fast"))
     if "runs_of" in table:
-        known_keys(f"{name}.", table, ("runs_of", "weights", "grids"))
+        known_keys(f"{name}.", table, ("runs_of", "weights", "grids", "before"))
         others = [arms[choice(f"{name}.runs_of", other, arms)] for other in names(f"{name}.runs_of", table["runs_of"])]
         if len({other.length for other in others}) > 1:
             raise ValueError(f"{name}.runs_of must be arms of one length, got {table['runs_of']}")
         grids = tuple(grid for other in others for grid in other.grids)
         with inside(name):
             first = whole_number("grids", table.get("grids", len(grids)), 1, len(grids))
-        return TrialArm(name, grids[:first], weights, others[0].length)
-    around = table.get("optimizer")
-    optimizer = choice(f"{name}.optimizer", around, (*INNER_RULES, *WRAPPERS))
+            before = whole_number("before", table.get("before", 0), 0, 20)
+        return TrialArm(name, grids[:first], weights, others[0].length, before=before)
+    optimizer = choice(f"{name}.optimizer", table.get("optimizer"), (*INNER_RULES, *WRAPPERS))
+    around = optimizer if optimizer in WRAPPERS else ""
     outer = _parameters(optimizer) if optimizer in WRAPPERS else set()
     rule = choice(f"{name}.inner", table.get("inner"), INNER_RULES) if optimizer in WRAPPERS else optimizer
     of_rule = set(inspect.signature(INNER_RULES[rule]).parameters) - {"lr"}
@@ -229,19 +290,26 @@ def _arm(name: str, table: dict[str, Any], arms: dict[str, TrialArm]) -> TrialAr
     with inside(name):
         length = real_number("length", table.get("length", 1.0), 0, open_low=True)
         copies = whole_number("grids", table.get("grids", 1), 1)
+        before = whole_number("before", table.get("before", 0), 0, 20)
+        lr = real_number("lr", table["lr"], 0, open_low=True) if "lr" in table else None
     along = choice(f"{name}.along", table.get("along", False), (False, True))
     schedule = choice(f"{name}.schedule", table.get("schedule", "constant"), SCHEDULES)
-    if along and (length != 1 or schedule != "constant" or copies != 1):
-        raise ValueError(f"{name}.along must be false with another length, a schedule or several grids, got true")
-    make = partial(Grid, rule=rule, around=optimizer if optimizer in WRAPPERS else "", schedule=schedule)
+    if along and (length != 1 or schedule != "constant" or copies != 1 or before):
+        reasons = "another length, a schedule, several grids or steps before the end"
+        raise ValueError(f"{name}.along must be false with {reasons}, got true")
+    if lr is not None and copies != 1:
+        raise ValueError(f"{name}.grids must be 1 with an lr, got {copies}")
     axes = {key: value if isinstance(value, list) else [value] for key, value in table.items() if key not in OF_ARM}
     if empty := [key for key, values in axes.items() if not values]:
         raise ValueError(f"{name}.{empty[0]} must hold at least one value, got []")
-    grids = tuple(make(name=key, settings=settings) for key, settings in _points(name, axes, copies))
+    grids = tuple(
+        Grid(key if lr is None else f"lr={lr:g}", rule, around, schedule, settings, lr)  # equal runs are shared
+        for key, settings in _points(name, axes, copies)
+    )
     with inside(name):
         for grid in grids:
             grid.optimizer(1e-3, 40)  # wrong settings are refused here
-    return TrialArm(name, grids, weights, length, along)
+    return TrialArm(name, grids, weights, length, along, before)
 
 
 def _points(name: str, axes: dict[str, list], copies: int) -> Iterator[tuple[str, tuple[tuple[str, Any], ...]]]:
@@ -279,4 +347,4 @@ def runs_per_task(arms: dict[str, TrialArm], replicates: int) -> int:
         Grids that several arms share count once.
     """
     different = {grid for arm in arms.values() for grid in arm.grids}
-    return len(different) * RATES * whole_number("replicates", replicates, 1)
+    return sum(len(grid.rates(0, 1.0)) for grid in different) * whole_number("replicates", replicates, 1)

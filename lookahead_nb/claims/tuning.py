@@ -6,12 +6,13 @@ logarithms of the test losses.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, plain_array, real_numbers, shown, whole_number
+from lookahead_nb.checks import default_errors, plain_array, real_number, real_numbers, shown, whole_number
 
 # Regimes of a task, by AdamW alone.
 HOPELESS_ABOVE = 0.95  # of the chance-level loss
@@ -148,6 +149,62 @@ def edge_shares(chosen: Any, settings: int) -> tuple[float, float]:
     if not numbers.size:
         raise ValueError("chosen must hold at least one choice, got none")
     return float((numbers == 0).mean()), float((numbers == settings - 1).mean())
+
+
+@default_errors
+def rate_range(losses: Any, within: float, spacing: float) -> np.ndarray:
+    """Return how wide the range of learning rates is whose loss is close to the best: robustness to a wrong rate.
+
+    Parameters
+    ----------
+    losses : (..., rates) array
+        At rising rates, at least 2. NaN counts as infinite.
+    within : float
+        Above 0: how much larger than the lowest a loss may be, as a share of it.
+    spacing : float
+        Above 1: the ratio of neighbouring rates.
+
+    Returns
+    -------
+    (...) array
+        ``log2(highest/lowest rate)`` of the range around the best rate in which no loss is above
+        ``(1 + within)*best``; between rates the loss is linear in the logarithm of the rate. A range that reaches an
+        end of the grid ends there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> from lookahead_nb.claims.tuning import rate_range
+    >>> float(rate_range([1.2, 1.0, 1.0, 1.4], within=0.1, spacing=2.0))
+    1.75
+    """
+    table = np.asarray(plain_array("losses", losses), np.float64)
+    if table.ndim < 1 or table.shape[-1] < 2 or not table.size:
+        raise ValueError(f"losses must have at least 2 rates, got shape {table.shape}")
+    within = real_number("within", within, 0, open_low=True)
+    spacing = real_number("spacing", spacing, 1, open_low=True)
+    table = np.where(np.isnan(table), np.inf, table)
+    flat = table.reshape(-1, table.shape[-1])
+    best = flat.argmin(axis=-1)
+    highest = (1 + within) * flat.min(axis=-1)
+    steps = [
+        _steps_below(row[i:], top) + _steps_below(row[i::-1], top)
+        for row, i, top in zip(flat, best, highest, strict=True)
+    ]
+    return np.reshape(steps, table.shape[:-1]) * math.log2(spacing)
+
+
+def _steps_below(losses: np.ndarray, top: float) -> float:
+    """Return how many spacings a curve that begins below the top stays below it."""
+    above = np.flatnonzero(losses > top)
+    if not above.size:
+        return len(losses) - 1.0
+    before, after = losses[above[0] - 1], losses[above[0]]
+    return float(above[0] - 1 + (top - before) / (after - before))  # 0 of an infinite loss
 
 
 @default_errors

@@ -1,0 +1,350 @@
+"""Experiments: which tasks are trained with which arms and seeds, registered in files, and their committed rows.
+
+A file in ``data/claims/experiments`` registers an experiment. Its hash covers the file and the declared population, and
+its seeds follow from that hash. So a change of either makes the committed rows outdated, and they are refused.
+
+Rows are measured in shards of a few tasks. Each is a table of its own with its manifest, so that an interruption loses
+one shard at most.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lookahead_nb import provenance
+from lookahead_nb.checks import whole, whole_number
+from lookahead_nb.claims import screening, trial
+from lookahead_nb.claims.population import generated, ranges_sha256
+from lookahead_nb.claims.records import OutdatedError
+from lookahead_nb.claims.statements import seeds_of
+from lookahead_nb.claims.trial_arms import Grid, TrialArm, arms_of
+from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "data/claims/experiments"
+SHARD = 20  # tasks
+SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
+KEYS = ("about", "replicates", "metrics", "tunings", "ranges_of", "centres", "tasks", "arms")
+OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Arms that are trained on tasks of the generated population; made by :func:`read`.
+
+    Attributes
+    ----------
+    name : str
+        That of its file.
+    about : str
+        What it is for.
+    replicates : int
+        Of each task.
+    tasks : dict
+        Which tasks: the keys of ``OF_TASKS``.
+    arms : dict of str to TrialArm
+        By name.
+    metrics, tunings, ranges_of : tuple of str
+        What is kept, as in :func:`.trial.measure`.
+    own_centres : bool
+        Whether grids lie around the best rate of their own inner optimizer; otherwise around that of AdamW.
+    sha256 : str
+        Hash of the entry and the population.
+    """
+
+    name: str
+    about: str
+    replicates: int
+    tasks: dict[str, Any]
+    arms: dict[str, TrialArm] = field(repr=False)
+    metrics: tuple[str, ...]
+    tunings: tuple[str, ...]
+    ranges_of: tuple[str, ...]
+    own_centres: bool
+    sha256: str
+
+    def seeds(self, attempt: int = 0) -> list[int]:
+        """Return the seeds of the replicates.
+
+        Parameters
+        ----------
+        attempt : int, default 0
+            At least 0. 0 gives the registered seeds, any other number fresh ones.
+
+        Returns
+        -------
+        list of int
+        """
+        return seeds_of(self.sha256, self.replicates, attempt)
+
+    def drawn(self, screened: pd.DataFrame) -> pd.DataFrame:
+        """Return the tasks of the draw that the experiment is about: as many of each class as there are.
+
+        Parameters
+        ----------
+        screened : frame
+            Of :func:`screening_table`.
+
+        Returns
+        -------
+        frame
+            As :func:`.screening.classified` returns it, without hopeless tasks.
+        """
+        tasks = screening.classified(screened)
+        kept = tasks["regime"] != "hopeless"
+        for name in ("rows", "steps"):
+            for end, compared in (("least", tasks[name].ge), ("most", tasks[name].le)):
+                if f"{end}_{name}" in self.tasks:
+                    kept &= compared(self.tasks[f"{end}_{name}"])
+        return tasks[kept].reset_index(drop=True)
+
+    def chosen(self, screened: pd.DataFrame) -> pd.DataFrame:
+        """Return the tasks that are trained.
+
+        Parameters
+        ----------
+        screened : frame
+            Of :func:`screening_table`.
+
+        Returns
+        -------
+        frame
+            The first rows of :meth:`drawn`, or the first of each class.
+        """
+        if "quotas" in self.tasks:
+            return screening.sample(screened, self.tasks["quotas"])
+        return self.drawn(screened).head(self.tasks["first"])
+
+    def measure(
+        self,
+        tasks: pd.DataFrame,
+        *,
+        attempt: int = 0,
+        store: str | Path | None = None,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> pd.DataFrame:
+        """Train the arms on some of the tasks.
+
+        Parameters
+        ----------
+        tasks : frame
+            Rows of :meth:`chosen`.
+        attempt : int, default 0
+            As in :meth:`seeds`.
+        store, progress
+            As in :func:`lookahead_nb.sweep`.
+
+        Returns
+        -------
+        frame
+            As :func:`.trial.measure` returns it.
+        """
+        centre = None
+        if self.own_centres:
+            found = screening.centres(
+                [generated(number) for number in tasks["number"]],
+                {_alone(grid): grid.inner for arm in self.arms.values() for grid in arm.grids},
+                screening_seeds(),
+                progress=False,
+            )
+
+            def centre(number: int, grid: Grid) -> float:
+                return found[number, _alone(grid)]
+
+        return trial.measure(
+            tasks, self.arms, self.seeds(attempt), metrics=self.metrics, tunings=self.tunings,
+            ranges_of=self.ranges_of, centre=centre, store=store, progress=progress,
+        )  # fmt: skip
+
+
+def _alone(grid: Grid) -> str:
+    """Return what identifies the inner optimizer of a grid."""
+    inner = grid.inner(1e-3, 20)
+    return repr(inner)
+
+
+def screening_seeds() -> list[int]:
+    """Return the four seeds of the screening, which no experiment uses.
+
+    Returns
+    -------
+    list of int
+    """
+    return seeds_of(ranges_sha256(), 4)
+
+
+def screening_table() -> pd.DataFrame:
+    """Return the committed screening of the tasks 10,000 to 11,999.
+
+    Returns
+    -------
+    frame
+        As :func:`.screening.screen` returns it.
+
+    Raises
+    ------
+    OSError
+        If the table is missing.
+    OutdatedError
+        If it was made with other ranges of the population.
+    """
+    path = provenance.committed("data/results/screening.csv")
+    _refuse_outdated(path, ranges_sha256(), "the declared population")
+    return provenance.read_table(path)
+
+
+def read(name: str, path: str | Path | None = None) -> Experiment:
+    """Read a registered experiment.
+
+    Parameters
+    ----------
+    name : str
+        Such as "trial".
+    path : path, optional
+        The TOML file. Default: ``data/claims/experiments/NAME.toml`` of the checkout.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If an entry is wrong; the message names its key.
+
+    Notes
+    -----
+    The keys of the file:
+
+    - ``about``: what the experiment is for.
+    - ``replicates``: at least 2.
+    - ``[tasks]``: either ``quotas``, the most tasks of each class, or ``first``, the number of tasks in the order of
+      the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and ``most_steps``. Hopeless tasks are
+      never used.
+    - ``metrics``, ``tunings``, ``ranges_of``: as in :func:`.trial.measure`.
+    - ``centres``: "AdamW" (the default) or "own", the middle of the grids.
+    - ``[arms.NAME]``: as in :func:`.trial_arms.read`.
+    """
+    written = toml_file(provenance.committed(f"{FOLDER}/{name}.toml") if path is None else path)
+    known_keys("", written, KEYS)
+    tasks = table_of_keys("tasks", written.get("tasks"))
+    known_keys("tasks.", tasks, OF_TASKS)
+    with inside("tasks"):
+        if ("quotas" in tasks) == ("first" in tasks):
+            raise ValueError(f"first must be given, or quotas, and not both, got {', '.join(tasks) or 'nothing'}")
+        if "quotas" in tasks:
+            known_keys("quotas.", table_of_keys("quotas", tasks["quotas"]), screening.QUOTAS)
+            known_keys("", tasks, ("quotas",))
+        for key, number in (tasks.get("quotas") or tasks).items():
+            whole_number(key, number, 1)
+    with inside("arms"):
+        arms = arms_of(table_of_keys("arms", written.get("arms")))
+    several = {}
+    for key, known in {"metrics": trial.METRICS, "tunings": trial.TUNINGS, "ranges_of": arms}.items():
+        default = [] if key == "ranges_of" else [*known]
+        listed = names(key, written[key]) if key in written else default
+        several[key] = tuple(choice(key, item, known) for item in listed)
+    about = text("about", written.get("about"))
+    entry = {key: value for key, value in written.items() if key != "about"}
+    hashed = json.dumps([entry, ranges_sha256()], sort_keys=True).encode()
+    return Experiment(
+        name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms, **several,
+        own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
+        sha256=hashlib.sha256(hashed).hexdigest(),
+    )  # fmt: skip
+
+
+def run(
+    experiment: Experiment,
+    shards: Collection[int] | None = None,
+    *,
+    folder: str | Path | None = None,
+    progress: bool | Callable[[int, int], None] = True,
+) -> list[Path]:
+    """Measure the shards of an experiment that are not there yet.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    shards : collection of int, optional
+        Counted from 0, ``SHARD`` tasks each. Default: all.
+    folder : path, optional
+        Where the tables lie. Default: ``data/results/NAME`` of the checkout.
+    progress
+        As in :func:`lookahead_nb.sweep`.
+
+    Returns
+    -------
+    list of Path
+        The tables that were written.
+
+    Raises
+    ------
+    OutdatedError
+        If a table there belongs to another entry.
+    OSError
+        If a table cannot be written.
+    """
+    folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = experiment.chosen(screening_table())
+    written = []
+    for shard in range(-(-len(tasks) // SHARD)) if shards is None else shards:
+        path = folder / f"{shard:02d}.csv"
+        if path.is_file():
+            _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
+            continue
+        rows = experiment.measure(tasks.iloc[shard * SHARD : (shard + 1) * SHARD], progress=progress)
+        written.append(provenance.write_table(rows, path.stem, folder=folder, entry=experiment.sha256))
+    return written
+
+
+def results(experiment: Experiment, folder: str | Path | None = None) -> pd.DataFrame:
+    """Return the committed rows of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    folder : path, optional
+        As in :func:`run`.
+
+    Returns
+    -------
+    frame
+        As :func:`.trial.measure` returns it.
+
+    Raises
+    ------
+    OSError
+        If there are none.
+    OutdatedError
+        If they belong to another entry or population.
+    """
+    pd = whole("pandas")
+
+    folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        raise FileNotFoundError(f"{folder.name} has no rows yet: measure it with experiments.run")
+    for path in paths:
+        _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
+    return pd.concat([provenance.read_table(path) for path in paths], ignore_index=True)
+
+
+def _refuse_outdated(path: Path, entry: str, what: str) -> None:
+    manifest = path.with_suffix(".json")
+    if not manifest.is_file():
+        raise FileNotFoundError(f"{manifest.name} is missing next to {path.name}")
+    if (found := json.loads(manifest.read_text(encoding="utf-8")).get("entry")) != entry:
+        raise OutdatedError(
+            f"{path.name} must belong to {what} as registered (hash {entry[:12]}), got {str(found)[:12]}: measure again"
+        )

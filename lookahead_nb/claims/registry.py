@@ -1,0 +1,401 @@
+"""The article's statements, registered in ``data/claims/C01.toml`` and so on, and their verdicts on generated tasks.
+
+A statement has a modality, which decides the rule (:mod:`.modality`), and one primary contrast of two arms in an
+experiment (:mod:`.experiments`). Everything else is reported. What we expected lies in ``predictions.toml``, which no
+code reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lookahead_nb import provenance
+from lookahead_nb.checks import real_number, whole
+from lookahead_nb.claims import experiments, inference, modality, trial
+from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "data/claims"
+SCALES = {  # of a benefit, with the margin that matters
+    "gap": 0.01,  # share of the gap between chance and the best known loss
+    "error": 0.01,  # share of misclassified rows
+}
+STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
+OF_CLAIM = ("section", "article", "notebook")
+OF_STATEMENT = ("says", "modality", "experiment", "where", "harmless", "untestable", "reported")
+OF_CONTRAST = ("arm", "controls", "metric", "tuning")
+WHERE = ("hidden", "most_label_noise", "least_label_noise")
+ALL = "all"  # the declared population
+CONSTANT_ADAM = {"adam", "adamw", "adamw_again", "adamw_4", "adamw_5"}  # whose losses lie on AdamW's curve
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two arms of an experiment, compared in one metric.
+
+    Attributes
+    ----------
+    arm : str
+        A benefit above 0 means that it is better.
+    controls : tuple of str
+        What it is compared with; of several the mean.
+    metric, tuning : str
+        As in :func:`.trial.benefits`.
+    """
+
+    arm: str
+    controls: tuple[str, ...]
+    metric: str = "test loss"
+    tuning: str = "own"
+
+    @property
+    def scale(self) -> str:
+        """A key of ``SCALES``."""
+        return "error" if self.metric == "test error" else "gap"
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """A sentence of the article with its test.
+
+    Attributes
+    ----------
+    id : str
+        Such as "C08a".
+    section, article, notebook : str
+        The section of the article, what it says there in our words, and the notebook with the answer.
+    says : str
+        The statement, in our words.
+    modality : str
+        A key of ``modality.MODALITIES``.
+    untestable : str
+        Why it cannot be tested here, or "". The fields below are empty then.
+    experiment : str
+        The name of its experiment.
+    primary : Contrast or None
+        The contrast that decides.
+    reported : dict of str to Contrast
+        Further contrasts by name.
+    where : dict
+        Which tasks of the experiment: the keys of ``WHERE``. Default: all.
+    harmless : bool
+        Whether a task counts for "can" if the arm does no harm beyond the margin, instead of a benefit beyond it.
+    contrasts : int
+        The number of primary contrasts in the claim.
+    """
+
+    id: str
+    section: str
+    article: str
+    notebook: str
+    says: str
+    modality: str
+    untestable: str = ""
+    experiment: str = ""
+    primary: Contrast | None = None
+    reported: dict[str, Contrast] = field(default_factory=dict)
+    where: dict[str, Any] = field(default_factory=dict)
+    harmless: bool = False
+    contrasts: int = 1
+
+
+def read(folder: str | Path | None = None) -> dict[str, Statement]:
+    """Read the registered statements.
+
+    Parameters
+    ----------
+    folder : path, optional
+        With the files ``C01.toml`` and so on, and the folder ``experiments``. Default: ``data/claims`` of the checkout.
+
+    Returns
+    -------
+    dict of str to Statement
+        By id, in ascending order.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    ValueError
+        If an entry is wrong; the message names the file and the key.
+
+    Notes
+    -----
+    A file has the keys ``section``, ``article`` and ``notebook``, and a table for each statement, named by a letter, or
+    by "statement" if it is the only one. The keys of a statement:
+
+    - ``says``, ``modality``.
+    - ``untestable``: why there is no test; then nothing else.
+    - ``experiment``; ``arm``, ``controls``, ``metric`` (default "test loss") and ``tuning`` (default "own") of the
+      primary contrast.
+    - ``harmless = true``: with "can", a task counts if the arm does no harm beyond the margin.
+    - ``where``: ``hidden = true`` for networks with hidden layers, ``least_label_noise``, ``most_label_noise``.
+    - ``[NAME.reported.OTHER]``: a further contrast.
+
+    Examples
+    --------
+    >>> from lookahead_nb.claims import registry
+    >>> registry.read()["C08a"].modality
+    'usually'
+    """
+    root = Path(folder) if folder else provenance.committed(FOLDER)
+    known: dict[str, experiments.Experiment] = {}
+
+    def experiment(name: str) -> experiments.Experiment:
+        if name not in known:
+            known[name] = experiments.read(name, root / "experiments" / f"{name}.toml")
+        return known[name]
+
+    registered = sorted(path.stem for path in (root / "experiments").glob("*.toml"))
+    found = {}
+    for path in sorted(root.glob("C[0-9][0-9].toml")):
+        with inside(path.name):
+            for statement in _statements(path, registered, experiment):
+                found[statement.id] = statement
+    return found
+
+
+def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[Statement]:
+    written = toml_file(path)
+    described = {key: text(key, written.get(key)) for key in OF_CLAIM}
+    tables = {key: table_of_keys(key, value) for key, value in written.items() if key not in OF_CLAIM}
+    if not tables:
+        raise ValueError("a table must be there for each statement, got none")
+    for name in tables:
+        if not (len(name) == 1 and name.islower()) and [*tables] != ["statement"]:
+            raise ValueError(
+                f"{name} is not known: a statement is named by a letter, or 'statement' if it is the only one"
+            )
+    contrasts = sum("untestable" not in table for table in tables.values())
+    for name, table in tables.items():
+        with inside(name):
+            about = described | {
+                "id": path.stem + (name if len(name) == 1 else ""),
+                "says": text("says", table.get("says")),
+                "modality": choice("modality", table.get("modality"), modality.MODALITIES),
+            }
+            if "untestable" in table:
+                known_keys("", table, ("says", "modality", "untestable"))
+                yield Statement(**about, untestable=text("untestable", table["untestable"]))
+                continue
+            known_keys("", table, (*OF_STATEMENT, *OF_CONTRAST))
+            of = experiment(choice("experiment", table.get("experiment"), registered))
+            where = table_of_keys("where", table.get("where", {}))
+            known_keys("where.", where, WHERE)
+            with inside("where"):
+                for key in where.keys() & set(WHERE[1:]):
+                    real_number(key, where[key], 0, 1)
+                choice("hidden", where.get("hidden", True), (True,))
+            others = table_of_keys("reported", table.get("reported", {}))
+            primary = _contrast({key: table[key] for key in OF_CONTRAST if key in table}, of)
+            reported = {}
+            for key, other in others.items():
+                with inside(f"reported.{key}"):
+                    reported[key] = _contrast(table_of_keys(key, other), of)
+            harmless = choice("harmless", table.get("harmless", False), (False, True))
+            if harmless and modality.MODALITIES[about["modality"]] != "share":
+                raise ValueError(f"harmless must be false with the modality {about['modality']!r}, got true")
+            yield Statement(
+                **about, experiment=of.name, primary=primary, reported=reported, where=where, harmless=harmless,
+                contrasts=contrasts,
+            )  # fmt: skip
+
+
+def _contrast(table: dict[str, Any], experiment: experiments.Experiment) -> Contrast:
+    known_keys("", table, OF_CONTRAST)
+    arm = choice("arm", table.get("arm"), experiment.arms)
+    controls = tuple(choice("controls", name, experiment.arms) for name in names("controls", table.get("controls")))
+    if arm in controls:
+        raise ValueError(f"controls must be other arms than {arm!r}")
+    metric = choice("metric", table.get("metric", "test loss"), experiment.metrics)
+    tuning = choice("tuning", table.get("tuning", "own"), experiment.tunings)
+    if metric != "test loss" and tuning != "own":
+        raise ValueError(f"tuning must be 'own' with the metric {metric!r}, got {tuning!r}")
+    return Contrast(arm, controls, metric, tuning)
+
+
+# --------------------------------------------------------------------------------------------------------- verdicts
+
+
+def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    """Return the estimates and verdicts of a statement.
+
+    Parameters
+    ----------
+    statement : Statement
+        A testable one.
+    rows : frame
+        Of :func:`.experiments.results`.
+    tasks, drawn : frame
+        Of ``Experiment.chosen`` and ``Experiment.drawn``.
+
+    Returns
+    -------
+    frame
+        A row for each contrast ("primary" and the reported ones) and class of tasks ("all" is the declared population):
+
+        - ``id``, ``contrast``, ``class``, ``tasks`` (their number), ``scale``, ``margin``.
+        - ``value``, ``low``, ``high``: the mean benefit with its interval, of an advice the mean regret.
+        - ``share``, ``share_low``, ``share_high``: of tasks with a benefit above 0. For "may", "can" and "some cases":
+          share of tasks shown to be beyond the margin, and the bounds of the true share.
+        - ``better``, ``worse``: the numbers of tasks on which a difference is shown.
+        - ``next_low``, ``next_high``: the interval that a further task falls into.
+        - ``steps``, ``steps_low``, ``steps_high``: what the arm is worth in steps of AdamW, as a multiple, on
+          step-limited tasks of experiments that read AdamW along its runs, against Adam or AdamW at constant rates.
+        - ``verdict``: of "plain" and "usually" by the steps, where they are there, with a margin of ``STEPS_MARGIN``.
+          ``needed``: how many tasks would decide where they cannot.
+
+    Raises
+    ------
+    ValueError
+        If rows do not have the arms, or no task is left.
+    """
+    pd = whole("pandas")
+
+    chosen, drawn = _where(tasks, statement.where), _where(drawn, statement.where)
+    if statement.primary is None:
+        raise ValueError(f"statement must be a testable one, got {statement.id}")
+    contrasts = {"primary": statement.primary} | statement.reported
+    found = []
+    for name, contrast in contrasts.items():
+        benefits = _benefits(contrast, rows, tasks).loc[chosen["number"]]
+        level = modality.deciding_level(statement.contrasts if name == "primary" else 1)
+        for kind, part in _classes(chosen):
+            keys = {"id": statement.id, "contrast": name, "class": kind, "tasks": len(part)}
+            values = benefits.loc[part["number"]].to_numpy()
+            strata = _strata(part, drawn) if kind == ALL else None
+            row = _judged(values, statement, contrast, level, strata) | _worth(contrast, rows, part, level)
+            if modality.MODALITIES[statement.modality] == "mean" and not np.isnan(row["steps"]):
+                extra = inference.Estimate(*(row[name] - 1 for name in ("steps", "steps_low", "steps_high")))
+                share = inference.direction(values, level)
+                row["verdict"] = modality.verdict_by_mean(extra, share, STEPS_MARGIN)
+            found.append(keys | row)
+    return pd.DataFrame(found)
+
+
+def judge_all(statements: dict[str, Statement], folder: str | Path | None = None) -> pd.DataFrame:
+    """Return the estimates and verdicts of all testable statements from the committed rows.
+
+    Parameters
+    ----------
+    statements : dict of Statement
+        Of :func:`read`.
+    folder : path, optional
+        With a folder of rows for each experiment. Default: ``data/results`` of the checkout.
+
+    Returns
+    -------
+    frame
+        As :func:`judge` returns it, one below the other.
+
+    Raises
+    ------
+    OSError, ValueError
+        If rows are missing or outdated.
+    """
+    pd = whole("pandas")
+
+    screened = experiments.screening_table()
+    rows: dict[str, tuple] = {}
+    found = []
+    for statement in statements.values():
+        if statement.untestable:
+            continue
+        if statement.experiment not in rows:
+            experiment = experiments.read(statement.experiment)
+            place = Path(folder) / experiment.name if folder else None
+            tasks = experiment.chosen(screened), experiment.drawn(screened)
+            rows[statement.experiment] = experiments.results(experiment, place), *tasks
+        found.append(judge(statement, *rows[statement.experiment]))
+    return pd.concat(found, ignore_index=True)
+
+
+def _where(tasks: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
+    kept = tasks
+    if where.get("hidden"):
+        kept = kept[kept["hidden"].fillna("").astype(str) != ""]
+    if "least_label_noise" in where:
+        kept = kept[kept["label_noise"] >= where["least_label_noise"]]
+    if "most_label_noise" in where:
+        kept = kept[kept["label_noise"] <= where["most_label_noise"]]
+    if len(kept) < 2:
+        raise ValueError(f"where must leave at least 2 tasks, got {len(kept)}")
+    return kept
+
+
+def _classes(tasks: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield ALL, tasks
+    limited = tasks[tasks["class"].str.startswith("step-limited")]
+    if len(limited) > 1:
+        yield "step-limited", limited
+    for kind, part in tasks.groupby("class"):
+        if len(part) > 1:
+            yield str(kind), part
+
+
+def _strata(tasks: pd.DataFrame, drawn: pd.DataFrame) -> tuple[np.ndarray, dict] | None:
+    """Return the class of each task and how frequent classes are in the draw, if tasks were not taken as drawn."""
+    if len(tasks) == (drawn["number"] <= tasks["number"].max()).sum():
+        return None
+    frequencies = drawn["class"].value_counts().to_dict()
+    return tasks["class"].to_numpy(), {kind: frequencies[kind] for kind in tasks["class"].unique()}
+
+
+def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
+    arguments = (contrast.arm, contrast.controls, contrast.metric, contrast.tuning)
+    if contrast.scale == "error":
+        return trial.benefits(rows, *arguments)
+    of_task = tasks.set_index("number")
+    known = of_task[["loss", "loss_twice"]].min(axis=1) if contrast.metric == "test loss" else None
+    return trial.shares_of_gap(rows, of_task["chance"], *arguments, known)
+
+
+def _judged(
+    benefits: np.ndarray,
+    statement: Statement,
+    contrast: Contrast,
+    level: float,
+    strata: tuple[np.ndarray, dict] | None,
+) -> dict[str, Any]:
+    margin, rule = SCALES[contrast.scale], modality.MODALITIES[statement.modality]
+    if rule == "regret":
+        benefits = -benefits
+    mean, share = inference.mean_benefit(benefits, level), inference.direction(benefits, level)
+    if strata is not None:
+        mean, share = inference.stratified(benefits, *strata, level)
+    shown, further = inference.shown(benefits), inference.prediction_interval(benefits)
+    row = {"scale": contrast.scale, "margin": margin, "value": mean.value, "low": mean.low, "high": mean.high}
+    if rule == "share":
+        shift = 2 * margin if statement.harmless else 0.0  # "at least -margin" becomes "at least margin"
+        beyond = inference.share_beyond(benefits + shift, margin, level)
+        verdict = modality.verdict_by_share(beyond)
+        row |= {"share": beyond.beyond / len(benefits), "share_low": beyond.low, "share_high": beyond.high}
+    else:
+        by_rule = modality.verdict_by_regret if rule == "regret" else partial(modality.verdict_by_mean, share=share)
+        verdict = by_rule(mean, margin=margin)
+        row |= {"share": share.value, "share_low": share.low, "share_high": share.high}
+    row |= {"better": shown.better, "worse": shown.worse, "next_low": further.low, "next_high": further.high}
+    needed = modality.tasks_needed(mean, len(benefits), margin) if verdict == "cannot tell" else 0
+    return row | {"verdict": verdict, "needed": needed}
+
+
+def _worth(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame, level: float) -> dict[str, float]:
+    """Return what an arm is worth in steps of AdamW, if its control is AdamW and the tasks are step-limited."""
+    row = dict.fromkeys(("steps", "steps_low", "steps_high"), np.nan)
+    adamw = {*contrast.controls} <= CONSTANT_ADAM
+    limited = tasks["class"].str.startswith("step-limited").all()
+    if not (adamw and limited and contrast.metric == "test loss" and (rows["multiple"] == 2).any()):
+        return row
+    curve = trial.curve(rows).loc[tasks["number"]].to_numpy()
+    arguments = (contrast.arm, contrast.controls, contrast.metric, contrast.tuning)
+    gains = trial.benefits(rows, *arguments).loc[tasks["number"]].mean(axis=1).to_numpy()
+    worth = inference.steps_worth(gains, curve, level=level)
+    return dict(zip(row, worth, strict=True))
