@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookahead_nb import provenance
 from lookahead_nb.checks import whole, whole_number
-from lookahead_nb.claims import screening, trial
+from lookahead_nb.claims import convergence, screening, trial
 from lookahead_nb.claims.population import generated, ranges_sha256
 from lookahead_nb.claims.records import OutdatedError
 from lookahead_nb.claims.statements import seeds_of
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 FOLDER = "data/claims/experiments"
 SHARD = 20  # tasks
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
-KEYS = ("about", "replicates", "metrics", "tunings", "ranges_of", "centres", "tasks", "arms")
+KINDS = {  # how arms are compared: the metrics and the ways of tuning that there are
+    "tuned": (tuple(trial.METRICS), trial.TUNINGS),
+    "convergence": ((convergence.METRIC,), convergence.TUNINGS),
+}
+KEYS = ("about", "kind", "replicates", "metrics", "tunings", "ranges_of", "centres", "tasks", "arms")
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
 
 
@@ -57,6 +61,8 @@ class Experiment:
         Whether grids lie around the best rate of their own inner optimizer; otherwise around that of AdamW.
     sha256 : str
         Hash of the entry and the population.
+    kind : str
+        A key of ``KINDS``.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Experiment:
     ranges_of: tuple[str, ...]
     own_centres: bool
     sha256: str
+    kind: str = "tuned"
 
     def seeds(self, attempt: int = 0) -> list[int]:
         """Return the seeds of the replicates.
@@ -144,8 +151,10 @@ class Experiment:
         Returns
         -------
         frame
-            As :func:`.trial.measure` returns it.
+            As :func:`.trial.measure` or :func:`.convergence.measure` returns it.
         """
+        if self.kind == "convergence":
+            return convergence.measure(tasks, self.arms, self.seeds(attempt), store=store, progress=progress)
         centre = None
         if self.own_centres:
             found = screening.centres(
@@ -226,6 +235,7 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     The keys of the file:
 
     - ``about``: what the experiment is for.
+    - ``kind``: "tuned" (the default) or "convergence", see :mod:`.convergence`.
     - ``replicates``: at least 2.
     - ``[tasks]``: either ``quotas``, the most tasks of each class, or ``first``, the number of tasks in the order of
       the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and ``most_steps``. Hopeless tasks are
@@ -249,7 +259,9 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     with inside("arms"):
         arms = arms_of(table_of_keys("arms", written.get("arms")))
     several = {}
-    for key, known in {"metrics": trial.METRICS, "tunings": trial.TUNINGS, "ranges_of": arms}.items():
+    kind = choice("kind", written.get("kind", "tuned"), KINDS)
+    metrics, tunings = KINDS[kind]
+    for key, known in {"metrics": metrics, "tunings": tunings, "ranges_of": arms}.items():
         default = [] if key == "ranges_of" else [*known]
         listed = names(key, written[key]) if key in written else default
         several[key] = tuple(choice(key, item, known) for item in listed)
@@ -259,7 +271,7 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     return Experiment(
         name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms, **several,
         own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
-        sha256=hashlib.sha256(hashed).hexdigest(),
+        sha256=hashlib.sha256(hashed).hexdigest(), kind=kind,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ code reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,7 @@ import numpy as np
 
 from lookahead_nb import provenance
 from lookahead_nb.checks import real_number, whole
-from lookahead_nb.claims import experiments, inference, modality, trial
+from lookahead_nb.claims import convergence, experiments, inference, modality, trial
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ FOLDER = "data/claims"
 SCALES = {  # of a benefit, with the margin that matters
     "gap": 0.01,  # share of the gap between chance and the best known loss
     "error": 0.01,  # share of misclassified rows
+    "steps": math.log(1.05),  # logarithm of a ratio of steps
 }
 STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
@@ -44,7 +46,7 @@ class Contrast:
     Attributes
     ----------
     arm : str
-        A benefit above 0 means that it is better.
+        A benefit above 0 means that it is better, or, of steps, that it needs more of them.
     controls : tuple of str
         What it is compared with; of several the mean.
     metric, tuning : str
@@ -59,7 +61,7 @@ class Contrast:
     @property
     def scale(self) -> str:
         """A key of ``SCALES``."""
-        return "error" if self.metric == "test error" else "gap"
+        return {"test error": "error", convergence.METRIC: "steps"}.get(self.metric, "gap")
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,9 +217,10 @@ def _contrast(table: dict[str, Any], experiment: experiments.Experiment) -> Cont
     controls = tuple(choice("controls", name, experiment.arms) for name in names("controls", table.get("controls")))
     if arm in controls:
         raise ValueError(f"controls must be other arms than {arm!r}")
-    metric = choice("metric", table.get("metric", "test loss"), experiment.metrics)
+    first = "test loss" if "test loss" in experiment.metrics else experiment.metrics[0]
+    metric = choice("metric", table.get("metric", first), experiment.metrics)
     tuning = choice("tuning", table.get("tuning", "own"), experiment.tunings)
-    if metric != "test loss" and tuning != "own":
+    if metric in trial.METRICS and metric != "test loss" and tuning != "own":
         raise ValueError(f"tuning must be 'own' with the metric {metric!r}, got {tuning!r}")
     return Contrast(arm, controls, metric, tuning)
 
@@ -351,8 +354,9 @@ def _strata(tasks: pd.DataFrame, drawn: pd.DataFrame) -> tuple[np.ndarray, dict]
 
 def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     arguments = (contrast.arm, contrast.controls, contrast.metric, contrast.tuning)
-    if contrast.scale == "error":
-        return trial.benefits(rows, *arguments)
+    if contrast.scale != "gap":
+        benefits = trial.benefits(rows, *arguments)
+        return -benefits if contrast.scale == "steps" else benefits
     of_task = tasks.set_index("number")
     known = of_task[["loss", "loss_twice"]].min(axis=1) if contrast.metric == "test loss" else None
     return trial.shares_of_gap(rows, of_task["chance"], *arguments, known)
