@@ -12,7 +12,7 @@ from lookahead_nb.checks import whole
 from lookahead_nb.claims.curves import first_below
 from lookahead_nb.claims.population import GeneratedTask, generated
 from lookahead_nb.claims.trial import _columns, _row
-from lookahead_nb.claims.trial_arms import Grid, TrialArm
+from lookahead_nb.claims.trial_arms import RATES, Grid, TrialArm
 from lookahead_nb.claims.tuning import _several, tuned
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
@@ -95,7 +95,7 @@ def measure(
                 taken = _steps_to(losses[name], target, task.steps)  # (rates, seeds)
                 steps = taken[1:].min(axis=0) if tuning == "own" else taken[pick, np.arange(len(seeds))]
                 keys = {"number": task.number, "arm": name, "multiple": 1.0, "metric": METRIC, "tuning": tuning}
-                found.append(keys | _row(steps) | {"lowest": np.nan, "highest": np.nan})
+                found.append(keys | _row(steps) | {"lowest": np.nan, "highest": np.nan, "rates": RATES})
     return pd.DataFrame(found)
 
 

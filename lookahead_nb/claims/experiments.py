@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 
 FOLDER = "data/claims/experiments"
 SHARD = 20  # tasks
+WIDER, ROUNDS = 12, 2  # rates that are added to the grids of a task where a choice is at their end, and how often
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
 KINDS = {  # how arms are compared: the metrics and the ways of tuning that there are
     "tuned": (tuple(trial.METRICS), trial.TUNINGS),
     "convergence": ((convergence.METRIC,), convergence.TUNINGS),
 }
-KEYS = ("about", "kind", "replicates", "metrics", "tunings", "ranges_of", "centres", "tasks", "arms")
+KEYS = ("about", "kind", "replicates", "metrics", "tunings", "ranges_of", "widened_for", "centres", "tasks", "arms")
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
 
 
@@ -57,6 +59,8 @@ class Experiment:
         By name.
     metrics, tunings, ranges_of : tuple of str
         What is kept, as in :func:`.trial.measure`.
+    widened_for : tuple of str
+        The metrics for which all grids of a task are widened if a choice lies at the end of one.
     own_centres : bool
         Whether grids lie around the best rate of their own inner optimizer; otherwise around that of AdamW.
     sha256 : str
@@ -73,6 +77,7 @@ class Experiment:
     metrics: tuple[str, ...]
     tunings: tuple[str, ...]
     ranges_of: tuple[str, ...]
+    widened_for: tuple[str, ...]
     own_centres: bool
     sha256: str
     kind: str = "tuned"
@@ -146,7 +151,7 @@ class Experiment:
         attempt : int, default 0
             As in :meth:`seeds`.
         store, progress
-            As in :func:`lookahead_nb.sweep`.
+            As in :func:`lookahead_nb.sweep`; wider grids are not stored.
 
         Returns
         -------
@@ -167,10 +172,32 @@ class Experiment:
             def centre(number: int, grid: Grid) -> float:
                 return found[number, _alone(grid)]
 
-        return trial.measure(
-            tasks, self.arms, self.seeds(attempt), metrics=self.metrics, tunings=self.tunings,
-            ranges_of=self.ranges_of, centre=centre, store=store, progress=progress,
+        measured = partial(
+            trial.measure, arms=self.arms, seeds=self.seeds(attempt), metrics=self.metrics, tunings=self.tunings,
+            ranges_of=self.ranges_of, centre=centre, progress=progress,
         )  # fmt: skip
+        return self._widened(tasks, measured(tasks, store=store), measured)
+
+    def _widened(
+        self, tasks: pd.DataFrame, rows: pd.DataFrame, measured: Callable[[pd.DataFrame], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """Measure tasks again with wider grids where a choice is at the end of one."""
+        pd = whole("pandas")
+
+        tasks = tasks.assign(below=0, above=0).set_index("number", drop=False)
+        for _ in range(ROUNDS):
+            decides = rows[rows["metric"].isin(self.widened_for) & (rows["tuning"] == trial.TUNINGS[0])]
+            ends = decides.groupby("number")[["lowest", "highest"]].max() > 0
+            if not ends.any(axis=None):
+                break
+            ends = ends[ends.any(axis=1)]
+            tasks.loc[ends.index, "below"] += WIDER * ends["lowest"]
+            tasks.loc[ends.index, "above"] += WIDER * ends["highest"]
+            again = measured(tasks.loc[ends.index].reset_index(drop=True))
+            order = {number: place for place, number in enumerate(tasks.index)}
+            rows = pd.concat([rows[~rows["number"].isin(ends.index)], again])
+            rows = rows.sort_values("number", key=lambda numbers: numbers.map(order), kind="stable", ignore_index=True)
+        return rows
 
 
 def _alone(grid: Grid) -> str:
@@ -241,6 +268,8 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
       the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and ``most_steps``. Hopeless tasks are
       never used.
     - ``metrics``, ``tunings``, ``ranges_of``: as in :func:`.trial.measure`.
+    - ``widened_for``: some of the metrics, by default "test loss". Where the choice of a replicate lies at the end of
+      a grid, all grids of that task are trained again with ``WIDER`` more rates at that end, up to ``ROUNDS`` times.
     - ``centres``: "AdamW" (the default) or "own", the middle of the grids.
     - ``[arms.NAME]``: as in :func:`.trial_arms.read`.
     """
@@ -265,11 +294,15 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
         default = [] if key == "ranges_of" else [*known]
         listed = names(key, written[key]) if key in written else default
         several[key] = tuple(choice(key, item, known) for item in listed)
+    widened_for = names("widened_for", written.get("widened_for", [metrics[0]]))
+    for item in widened_for:
+        choice("widened_for", item, several["metrics"])
     about = text("about", written.get("about"))
     entry = {key: value for key, value in written.items() if key != "about"}
     hashed = json.dumps([entry, ranges_sha256()], sort_keys=True).encode()
     return Experiment(
         name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms, **several,
+        widened_for=widened_for,
         own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
         sha256=hashlib.sha256(hashed).hexdigest(), kind=kind,
     )  # fmt: skip
