@@ -243,7 +243,9 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     Returns
     -------
     frame
-        A row for each contrast ("primary" and the reported ones) and class of tasks ("all" is the declared population):
+        A row for each contrast ("primary" and the reported ones) and class of tasks. "all" is the declared population:
+        classes are weighted by their frequency in the draw. For "may", "can" and "some cases" only those tasks count up
+        to which all that were drawn are there.
 
         - ``id``, ``contrast``, ``class``, ``tasks`` (their number), ``scale``, ``margin``.
         - ``value``, ``low``, ``high``: the mean benefit with its interval, of an advice the mean regret.
@@ -272,6 +274,8 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
         benefits = _benefits(contrast, rows, tasks).loc[chosen["number"]]
         level = modality.deciding_level(statement.contrasts if name == "primary" else 1)
         for kind, part in _classes(chosen):
+            if kind == ALL and modality.MODALITIES[statement.modality] == "share":
+                part = _as_drawn(part, drawn)
             keys = {"id": statement.id, "contrast": name, "class": kind, "tasks": len(part)}
             values = benefits.loc[part["number"]].to_numpy()
             strata = _strata(part, drawn) if kind == ALL else None
@@ -350,6 +354,12 @@ def _strata(tasks: pd.DataFrame, drawn: pd.DataFrame) -> tuple[np.ndarray, dict]
         return None
     frequencies = drawn["class"].value_counts().to_dict()
     return tasks["class"].to_numpy(), {kind: frequencies[kind] for kind in tasks["class"].unique()}
+
+
+def _as_drawn(tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    """Return the first tasks, up to the first one of the draw that is not among them."""
+    missing = drawn.loc[~drawn["number"].isin(tasks["number"]), "number"]
+    return tasks[tasks["number"] < missing.min()] if len(missing) else tasks
 
 
 def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:

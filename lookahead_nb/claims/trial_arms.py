@@ -244,7 +244,8 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
       used, by default all. No other keys but ``weights`` and ``before`` are allowed with it.
     """
     tables = toml_file(path or committed("data/claims/experiments/trial.toml"))
-    return arms_of(table_of_keys("arms", tables.get("arms")))
+    with inside("arms"):
+        return arms_of(table_of_keys("arms", tables.get("arms")))
 
 
 def arms_of(tables: dict[str, Any]) -> dict[str, TrialArm]:
