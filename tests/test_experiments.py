@@ -10,7 +10,7 @@ from test_screening import small_task
 import lookahead_nb as lnb
 from lookahead_nb.claims import experiments, population, screening, trial, trial_arms
 from lookahead_nb.claims.experiments import WIDER, OutdatedError
-from lookahead_nb.provenance import committed
+from lookahead_nb.provenance import committed, read_table, write_table
 
 ENTRY = """
 about = "a test"
@@ -141,12 +141,30 @@ def test_shards_are_measured_once_and_refused_under_another_entry(small, read, t
         pd.DataFrame({"number": [small_task()], "centre": [0.01]}), small.arms, small.seeds(), metrics=["test loss"],
         tunings=["own"], progress=False,
     )  # fmt: skip
-    pd.testing.assert_frame_equal(kept, direct)
+    pd.testing.assert_frame_equal(kept[list(direct)], direct)
     assert experiments.run(small, folder=folder, progress=False) == []
     other = read(ENTRY.replace("0.01", "0.02"), "other")
     for refused in (lambda: experiments.run(other, [0], folder=folder), lambda: experiments.results(other, folder)):
         with pytest.raises(OutdatedError, match=r"00.csv must belong to the experiment 'other' as registered"):
             refused()
+
+
+@pytest.mark.no_kernel
+def test_packed_rows_are_unpacked():
+    rows = pd.DataFrame([
+        {"number": n, "arm": arm, "multiple": m, "metric": metric, "tuning": tuning, "r0": n + m, "r1": 0.5,
+         "lowest": np.nan if tuning == "own of 24" else 0.25, "highest": 0.0, "rates": rates}
+        for n, rates in ((9, 24), (3, 36)) for arm in ("b", "a")
+        for m, kind in ((1.0, "test loss, own"), (1.0, "test loss, own of 24"), (1.0, "test error, own"),
+                        (2.0, "test loss, own"))
+        for metric, tuning in [kind.split(", ")]
+        if (arm, m) != ("a", 2.0)
+    ])  # fmt: skip
+    rows.loc[rows["tuning"] == "own of 24", "highest"] = np.nan
+    table = experiments.packed(rows)
+    assert len(table) == 6
+    pd.testing.assert_frame_equal(experiments.unpacked(table), rows)
+    pd.testing.assert_frame_equal(experiments.packed(experiments.unpacked(table)), table)
 
 
 @pytest.mark.no_kernel
@@ -228,3 +246,26 @@ def test_the_manifest_names_the_entry(small, tmp_path):
     (path,) = experiments.run(small, folder=folder, progress=False)
     assert json.loads(path.with_suffix(".json").read_text())["entry"] == small.sha256
     assert trial_arms.runs_per_task(small.arms, 2) == 2
+
+
+@pytest.mark.jit
+def test_rows_that_are_not_those_of_their_runs_are_named(small, tmp_path):
+    folder = tmp_path / "rows"
+    (path,) = experiments.run(small, folder=folder, progress=False)
+    numbers = experiments.to_recompute(small, "abc")
+    assert numbers == [small_task()]
+    assert experiments.differing(small, numbers, folder, progress=False) == []
+    kept = read_table(path)
+    column = "r1: test loss, own"
+    write_table(kept.assign(**{column: kept[column] * (1 + 1e-7)}), "00", folder=folder, entry=small.sha256)
+    (sentence,) = experiments.differing(small, numbers, folder, progress=False)
+    assert f"task {small_task()}: its committed rows are not those of its runs" in sentence
+
+
+@pytest.mark.no_kernel
+def test_a_commit_chooses_tasks_with_few_steps():
+    experiment = experiments.read("trial")
+    tasks = experiment.chosen(experiments.screening_table()).set_index("number")
+    chosen = [experiments.to_recompute(experiment, words, 3) for words in ("a", "a", "b")]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert tasks.loc[chosen[0] + chosen[2], "steps"].max() <= tasks["steps"].median()

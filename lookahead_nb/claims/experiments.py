@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lookahead_nb import provenance
 from lookahead_nb.checks import whole, whole_number
 from lookahead_nb.claims import convergence, screening, trial
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 FOLDER = "data/claims/experiments"
 SHARD = 20  # tasks
+LAST_DIGITS = 1e-6  # relative; rows have 8 digits
 WIDER, ROUNDS = 12, 2  # rates that are added to the grids of a task where a choice is at their end, and how often
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
 KINDS = {  # how arms are compared: the metrics and the ways of tuning that there are
@@ -349,8 +352,62 @@ def run(
             _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
             continue
         rows = experiment.measure(tasks.iloc[shard * SHARD : (shard + 1) * SHARD], progress=progress)
-        written.append(provenance.write_table(rows, path.stem, folder=folder, entry=experiment.sha256))
+        written.append(provenance.write_table(packed(rows), path.stem, folder=folder, entry=experiment.sha256))
     return written
+
+
+def packed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with all metrics and ways of tuning side by side, in which they take half of the bytes.
+
+    Parameters
+    ----------
+    rows : frame
+        Of :meth:`Experiment.measure`.
+
+    Returns
+    -------
+    frame
+        A row for each task, arm and multiple; columns such as "r0: test loss, own".
+    """
+    keys = ["number", "arm", "multiple", "rates"]
+    wide = rows.set_index([*keys, "metric", "tuning"]).unstack(["metric", "tuning"]).dropna(axis=1, how="all")
+    wide = wide.loc[rows.set_index(keys).index.unique()]
+    order = [(metric, tuning) for metric in rows["metric"].unique() for tuning in rows["tuning"].unique()]
+    columns = sorted(wide.columns, key=lambda column: order.index(column[1:]))
+    wide = wide[columns]
+    wide.columns = [f"{value}: {metric}, {tuning}" for value, metric, tuning in columns]
+    return wide.reset_index()
+
+
+def unpacked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what :func:`packed` was called with, in the order of tasks, arms, multiples, metrics and ways of tuning.
+
+    Parameters
+    ----------
+    table : frame
+        Of :func:`packed`.
+
+    Returns
+    -------
+    frame
+        As :meth:`Experiment.measure` returns it.
+    """
+    pd = whole("pandas")
+
+    keys = ["number", "arm", "multiple", "rates"]
+    kinds = dict.fromkeys(name.partition(": ")[2] for name in table if ": " in name)
+    parts = []
+    for kind in kinds:
+        metric, tuning = kind.rsplit(", ", 1)
+        own = table[[*keys, *(name for name in table if name.endswith(f": {kind}"))]]
+        own = own.rename(columns=lambda name: name.partition(": ")[0])
+        parts.append(own[own["r0"].notna()].assign(metric=metric, tuning=tuning))
+    rows = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
+    values = [name for name in rows if name not in (*trial.KEYS, "rates")]
+    for name in ("lowest", "highest"):
+        if name not in values:
+            rows[name] = np.nan
+    return rows[[*trial.KEYS, *(name for name in values if name[0] == "r"), "lowest", "highest", "rates"]]
 
 
 def results(experiment: Experiment, folder: str | Path | None = None) -> pd.DataFrame:
@@ -365,7 +422,7 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
     Returns
     -------
     frame
-        As :func:`.trial.measure` returns it.
+        As :meth:`Experiment.measure` returns it, see :func:`unpacked` for the order.
 
     Raises
     ------
@@ -382,7 +439,87 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
         raise FileNotFoundError(f"{folder.name} has no rows yet: measure it with experiments.run")
     for path in paths:
         _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
-    return pd.concat([provenance.read_table(path) for path in paths], ignore_index=True)
+    return pd.concat([unpacked(provenance.read_table(path)) for path in paths], ignore_index=True)
+
+
+def to_recompute(experiment: Experiment, words: str, number: int = 1) -> list[int]:
+    """Return numbers of tasks that words choose, among the half with the fewest steps.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    words : str
+        For example the hash of a commit, which chooses other tasks than the one before.
+    number : int, default 1
+        How many, at least 1.
+
+    Returns
+    -------
+    list of int
+        In ascending order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If number is wrong.
+    """
+    tasks = experiment.chosen(screening_table())
+    quick = tasks.loc[tasks["steps"] <= tasks["steps"].median(), "number"]
+    order = sorted(quick, key=lambda task: hashlib.sha256(f"{words} {task}".encode()).digest())
+    return sorted(order[: whole_number("number", number, 1)])
+
+
+def differing(
+    experiment: Experiment,
+    numbers: Collection[int],
+    folder: str | Path | None = None,
+    *,
+    progress: bool | Callable[[int, int], None] = True,
+) -> list[str]:
+    """Train tasks again and return how their rows differ from the committed ones.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    numbers : collection of int
+        Of tasks of the experiment.
+    folder : path, optional
+        As in :func:`run`.
+    progress
+        As in :func:`lookahead_nb.sweep`.
+
+    Returns
+    -------
+    list of str
+        A sentence for each task with other rows. Numbers are compared bit for bit, except those with a logarithm or a
+        power, "own of 24" and ranges of rates: their last digits follow the class of the CPU.
+
+    Raises
+    ------
+    OSError, OutdatedError
+        As :func:`results`.
+    """
+    kept = results(experiment, folder)
+    tasks = experiment.chosen(screening_table())
+    rows = experiment.measure(tasks[tasks["number"].isin(numbers)].reset_index(drop=True), progress=progress)
+    sentences = []
+    for number in numbers:
+        here, there = (
+            frame[frame["number"] == number].sort_values(trial.KEYS, ignore_index=True) for frame in (rows, kept)
+        )
+        keys = [name for name in here if not name[1:].isdigit()]
+        values = [name for name in here if name not in keys]
+        same = list(here) == list(there) and here[keys].equals(there[keys])
+        if same:
+            exact = ~(here["tuning"].eq(trial.TUNINGS[2]) | here["metric"].isin([*trial.RANGES, convergence.METRIC]))
+            same = here.loc[exact, values].equals(there.loc[exact, values]) and bool(
+                np.allclose(here[values], there[values], rtol=LAST_DIGITS, atol=0, equal_nan=True)
+            )
+        if not same:
+            sentences.append(
+                f"experiment {experiment.name}, task {number}: its committed rows are not those of its runs"
+            )
+    return sentences
 
 
 def _refuse_outdated(path: Path, entry: str, what: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -228,6 +228,56 @@ def _contrast(table: dict[str, Any], experiment: experiments.Experiment) -> Cont
 # --------------------------------------------------------------------------------------------------------- verdicts
 
 
+class Evidence(NamedTuple):
+    """The committed rows of an experiment and its tasks.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    rows : frame
+        Of :func:`.experiments.results`.
+    tasks, drawn : frame
+        Of ``Experiment.chosen`` and ``Experiment.drawn``.
+    """
+
+    experiment: experiments.Experiment
+    rows: pd.DataFrame
+    tasks: pd.DataFrame
+    drawn: pd.DataFrame
+
+
+def evidence(statements: dict[str, Statement], folder: str | Path | None = None) -> dict[str, Evidence]:
+    """Return the committed rows of all experiments that statements need.
+
+    Parameters
+    ----------
+    statements : dict of Statement
+        Of :func:`read`.
+    folder : path, optional
+        With a folder of rows for each experiment. Default: ``data/results`` of the checkout.
+
+    Returns
+    -------
+    dict of Evidence
+        By the name of the experiment; experiments that have not been measured are left out.
+
+    Raises
+    ------
+    OutdatedError
+        If rows belong to another entry.
+    """
+    screened = experiments.screening_table()
+    found = {}
+    for name in dict.fromkeys(statement.experiment for statement in statements.values() if statement.experiment):
+        experiment = experiments.read(name)
+        try:
+            rows = experiments.results(experiment, Path(folder) / name if folder else None)
+        except FileNotFoundError:
+            continue
+        found[name] = Evidence(experiment, rows, experiment.chosen(screened), experiment.drawn(screened))
+    return found
+
+
 def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     """Return the estimates and verdicts of a statement.
 
@@ -288,15 +338,15 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     return pd.DataFrame(found)
 
 
-def judge_all(statements: dict[str, Statement], folder: str | Path | None = None) -> pd.DataFrame:
-    """Return the estimates and verdicts of all testable statements from the committed rows.
+def judge_all(statements: dict[str, Statement], found: dict[str, Evidence]) -> pd.DataFrame:
+    """Return the estimates and verdicts of all testable statements whose experiment has rows.
 
     Parameters
     ----------
     statements : dict of Statement
         Of :func:`read`.
-    folder : path, optional
-        With a folder of rows for each experiment. Default: ``data/results`` of the checkout.
+    found : dict of Evidence
+        Of :func:`evidence`.
 
     Returns
     -------
@@ -305,24 +355,90 @@ def judge_all(statements: dict[str, Statement], folder: str | Path | None = None
 
     Raises
     ------
-    OSError, ValueError
-        If rows are missing or outdated.
+    ValueError
+        As :func:`judge`.
     """
     pd = whole("pandas")
 
-    screened = experiments.screening_table()
-    rows: dict[str, tuple] = {}
-    found = []
-    for statement in statements.values():
-        if statement.untestable:
-            continue
-        if statement.experiment not in rows:
-            experiment = experiments.read(statement.experiment)
-            place = Path(folder) / experiment.name if folder else None
-            tasks = experiment.chosen(screened), experiment.drawn(screened)
-            rows[statement.experiment] = experiments.results(experiment, place), *tasks
-        found.append(judge(statement, *rows[statement.experiment]))
-    return pd.concat(found, ignore_index=True)
+    measured = [statement for statement in statements.values() if statement.experiment in found]
+    judged = [judge(statement, *found[statement.experiment][1:]) for statement in measured]
+    return pd.concat(judged, ignore_index=True)
+
+
+def every_task(statement: Statement, contrasts: dict[str, str], found: Evidence, judged: pd.DataFrame) -> pd.DataFrame:
+    """Return the benefit on every task, and the mean of each class, for a figure.
+
+    Parameters
+    ----------
+    statement : Statement
+    contrasts : dict of str to str
+        For each name that is shown, a reported contrast on the scale "gap".
+    found : Evidence
+        Of its experiment.
+    judged : frame
+        Of :func:`judge_all`.
+
+    Returns
+    -------
+    frame
+        ``comparison``, ``class``, ``number`` and ``benefit``, in % of the gap. A row with number -1 has the mean of its
+        class with ``low`` and ``high``, and ``next_low`` and ``next_high`` of a further task.
+    """
+    pd = whole("pandas")
+
+    ends = ["low", "high", "next_low", "next_high"]
+    parts = []
+    for name, contrast in contrasts.items():
+        benefits = 100 * _benefits(statement.reported[contrast], found.rows, found.tasks).mean(axis=1)
+        dots = found.tasks[["class", "number"]].assign(benefit=benefits.loc[found.tasks["number"]].to_numpy())
+        means = judged[(judged["id"] == statement.id) & (judged["contrast"] == contrast)]
+        means = means[means["class"].isin(found.tasks["class"])]
+        scaled = (100 * means[["value", *ends]]).rename(columns={"value": "benefit"})
+        parts += [
+            part.assign(comparison=name) for part in (dots, scaled.assign(**{"class": means["class"], "number": -1}))
+        ]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["comparison", "class", "number", "benefit", *ends]]
+
+
+def ranges(found: Evidence, level: float = 0.95) -> pd.DataFrame:
+    """Return how wide the ranges of good learning rates are: robustness to a wrong rate.
+
+    Parameters
+    ----------
+    found : Evidence
+        Of an experiment with ``ranges_of``.
+    level : float, default 0.95
+        Of the intervals, in (0, 1).
+
+    Returns
+    -------
+    frame
+        For each arm and each of 1, 2 and 5 %: ``arm``, ``within``, ``value``, ``low``, ``high`` (mean octaves of rates
+        over tasks) and ``more``, ``more_low``, ``more_high``, the octaves more than those of the first arm.
+
+    Raises
+    ------
+    ValueError
+        If the experiment has no ranges.
+    """
+    pd = whole("pandas")
+
+    if not found.experiment.ranges_of:
+        raise ValueError(f"found must have ranges of rates, got the experiment {found.experiment.name!r}")
+    first, table = found.experiment.ranges_of[0], []
+    for metric, share in trial.RANGES.items():
+        own = found.rows[found.rows["metric"] == metric]
+        of_arm = {
+            name: own[own["arm"] == name].set_index("number").filter(regex=r"^r\d+$") for name in own["arm"].unique()
+        }
+        for name, octaves in of_arm.items():
+            mean = inference.mean_benefit(octaves.to_numpy(), level)
+            more = inference.mean_benefit((octaves - of_arm[first]).to_numpy(), level)
+            ends = {"value": mean.value, "low": mean.low, "high": mean.high}
+            further = {"more": more.value, "more_low": more.low, "more_high": more.high}
+            table.append({"arm": name, "within": round(100 * share)} | ends | further)
+    return pd.DataFrame(table)
 
 
 def _where(tasks: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
