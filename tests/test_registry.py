@@ -230,6 +230,44 @@ def test_an_untestable_statement_is_not_judged(read):
         registry.judge(read()["C30c"], rows(np.zeros(50)), tasks(), drawn())
 
 
+def test_every_task_is_a_dot_and_every_class_has_a_mean(read, tmp_path):
+    claim = CLAIM.replace("[a.reported.error]", "[a.reported.loss]").replace('metric = "test error"\n', "")
+    statement, table = read(claim)["C30a"], rows(np.linspace(-0.1, 0.1, LIMITED + SATURATED))
+    experiment = experiments.read("one", tmp_path / "experiments" / "one.toml")
+    evidence = registry.Evidence(experiment, table, tasks(), drawn())
+    judged = registry.judge(statement, table, tasks(), drawn())
+    points = registry.every_task(statement, {"shown": "loss"}, evidence, judged)
+    dots, means = points[points["number"] >= 0], points[points["number"] < 0]
+    assert dots["number"].tolist() == tasks()["number"].tolist()
+    assert {*points["comparison"]} == {"shown"}
+    expected = 100 * registry.benefits(statement.primary, evidence).mean(axis=1)
+    np.testing.assert_allclose(dots["benefit"], expected, rtol=1e-12)
+    for _, mean in means.iterrows():
+        own = dots.loc[dots["class"] == mean["class"], "benefit"]
+        assert mean["benefit"] == pytest.approx(own.mean(), rel=1e-9)
+        assert mean["next_low"] < mean["low"] < mean["high"] < mean["next_high"]
+    assert sorted(means["class"]) == ["saturated", "step-limited, short"]
+
+
+def test_ranges_of_rates_are_means_over_tasks(tmp_path, read):
+    read()
+    path = tmp_path / "experiments" / "one.toml"
+    path.write_text(EXPERIMENT.replace("[tasks]", 'ranges_of = ["lookahead", "adamw"]\n\n[tasks]'))
+    experiment = experiments.read("one", path)
+    wide = {"lookahead": 2.0, "adamw": 1.0}
+    table = pd.DataFrame([
+        {"number": n, "arm": arm, "multiple": 1.0, "metric": metric, "tuning": "own", "r0": octaves + n, "r1": octaves}
+        for n in (1, 2, 3) for arm, octaves in wide.items() for metric in trial.RANGES
+    ])  # fmt: skip
+    octaves = registry.ranges(registry.Evidence(experiment, table, tasks(), drawn())).set_index(["arm", "within"])
+    assert octaves.loc[("lookahead", 2), "value"] == pytest.approx(2 + 1)
+    assert octaves.loc[("adamw", 5), ["more", "more_low", "more_high"]].tolist() == [-1, -1, -1]
+    assert octaves.loc[("lookahead", 1), "more"] == 0
+    (tmp_path / "plain.toml").write_text(EXPERIMENT)
+    with pytest.raises(ValueError, match="found must have ranges of rates, got the experiment 'one'"):
+        registry.ranges(registry.Evidence(experiments.read("one", tmp_path / "plain.toml"), table, tasks(), drawn()))
+
+
 # -------------------------------------------------------------------------------------------------- the committed ones
 
 

@@ -321,13 +321,13 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     contrasts = {"primary": statement.primary} | statement.reported
     found = []
     for name, contrast in contrasts.items():
-        benefits = _benefits(contrast, rows, tasks).loc[chosen["number"]]
+        measured = _benefits(contrast, rows, tasks)
         level = modality.deciding_level(statement.contrasts if name == "primary" else 1)
         for kind, part in _classes(chosen):
             if kind == ALL and modality.MODALITIES[statement.modality] == "share":
                 part = _as_drawn(part, drawn)
             keys = {"id": statement.id, "contrast": name, "class": kind, "tasks": len(part)}
-            values = benefits.loc[part["number"]].to_numpy()
+            values = measured.loc[part["number"]].to_numpy()
             strata = _strata(part, drawn) if kind == ALL else None
             row = _judged(values, statement, contrast, level, strata) | _worth(contrast, rows, part, level)
             if modality.MODALITIES[statement.modality] == "mean" and not np.isnan(row["steps"]):
@@ -365,6 +365,23 @@ def judge_all(statements: dict[str, Statement], found: dict[str, Evidence]) -> p
     return pd.concat(judged, ignore_index=True)
 
 
+def benefits(contrast: Contrast, found: Evidence) -> pd.DataFrame:
+    """Return the benefit of a contrast on every task, on its scale.
+
+    Parameters
+    ----------
+    contrast : Contrast
+    found : Evidence
+        Of its experiment.
+
+    Returns
+    -------
+    frame
+        A row per task, indexed by ``number`` in the order of the tasks, and a column per replicate.
+    """
+    return _benefits(contrast, found.rows, found.tasks).loc[found.tasks["number"]]
+
+
 def every_task(statement: Statement, contrasts: dict[str, str], found: Evidence, judged: pd.DataFrame) -> pd.DataFrame:
     """Return the benefit on every task, and the mean of each class, for a figure.
 
@@ -389,8 +406,8 @@ def every_task(statement: Statement, contrasts: dict[str, str], found: Evidence,
     ends = ["low", "high", "next_low", "next_high"]
     parts = []
     for name, contrast in contrasts.items():
-        benefits = 100 * _benefits(statement.reported[contrast], found.rows, found.tasks).mean(axis=1)
-        dots = found.tasks[["class", "number"]].assign(benefit=benefits.loc[found.tasks["number"]].to_numpy())
+        means = 100 * benefits(statement.reported[contrast], found).mean(axis=1)
+        dots = found.tasks[["class", "number"]].assign(benefit=means.to_numpy())
         means = judged[(judged["id"] == statement.id) & (judged["contrast"] == contrast)]
         means = means[means["class"].isin(found.tasks["class"])]
         scaled = (100 * means[["value", *ends]]).rename(columns={"value": "benefit"})
