@@ -31,7 +31,7 @@ from lookahead_nb.optimizers import (
     ScheduleFreeAdamW,
     schedules,
 )
-from lookahead_nb.training.grid import grid
+from lookahead_nb.training.grid import grid, sample
 from lookahead_nb.training.run import train
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
@@ -55,6 +55,7 @@ __all__ = [
     "grid",
     "landscapes",
     "minibatches",
+    "sample",
     "schedules",
     "sweep",
     "theory",

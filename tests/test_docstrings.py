@@ -45,7 +45,7 @@ MOST_USED = {
     "models.landscapes": ["Quadratic", "DoubleWell"],
     "datasets": ["load", "from_arrays"],
     "training": ["train", "Training"],
-    "training.grid": ["grid"],
+    "training.grid": ["grid", "sample"],
     "training.sweep": ["sweep"],
     "kernels.philox": ["minibatches"],
     "theory": ["Cycle", "best_lr"],
