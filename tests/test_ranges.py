@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 
 import lookahead_nb as lnb
-from lookahead_nb.training.ranges import METHODS, Range, points, range_of
+from lookahead_nb.training.ranges import METHODS, Interval, points, range_of
 
 LOOKAHEAD = lnb.Lookahead(lnb.AdamW())
 RATES = {"low": 1e-4, "high": 0.1}
@@ -19,24 +19,24 @@ RATES = {"low": 1e-4, "high": 0.1}
 
 
 def test_a_logarithmic_range_meets_the_decades():
-    assert Range(1e-4, 0.1).spaced(13)[::4] == [1e-4, 1e-3, 1e-2, 0.1]
-    assert Range(2.0, 32.0).spaced(5) == [2, 4, 8, 16, 32]
+    assert Interval(1e-4, 0.1).spaced(13)[::4] == [1e-4, 1e-3, 1e-2, 0.1]
+    assert Interval(2.0, 32.0).spaced(5) == [2, 4, 8, 16, 32]
 
 
 def test_a_linear_range_has_the_decimals_that_one_would_write():
-    assert Range(0.1, 0.9, "linear").spaced(9) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    assert Range(-1.0, 1.0, "linear").spaced(3) == [-1, 0, 1]
+    assert Interval(0.1, 0.9, "linear").spaced(9) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert Interval(-1.0, 1.0, "linear").spaced(3) == [-1, 0, 1]
 
 
 def test_whole_numbers_are_rounded_and_taken_once():
-    assert Range(1, 50, whole=True).spaced(10) == [1, 2, 4, 6, 9, 14, 21, 32, 50]  # 1.54 and 2.38 are both 2
-    assert all(type(value) is int for value in Range(1, 9, "linear", whole=True).spaced(3))
+    assert Interval(1, 50, whole=True).spaced(10) == [1, 2, 4, 6, 9, 14, 21, 32, 50]  # 1.54 and 2.38 are both 2
+    assert all(type(value) is int for value in Interval(1, 9, "linear", whole=True).spaced(3))
 
 
 @given(st.floats(1e-300, 1e300), st.floats(1.001, 1e8), st.integers(2, 40))
 def test_values_lie_in_the_range_and_rise(low, ratio, number):
     high = min(low * ratio, 1e305)
-    values = Range(low, high).spaced(number)
+    values = Interval(low, high).spaced(number)
     assert values == sorted({*values})
     assert (values[0], values[-1]) == (low, high)
     assert values == pytest.approx(np.exp(np.linspace(math.log(low), math.log(high), number)).tolist(), rel=1e-11)
@@ -45,7 +45,7 @@ def test_values_lie_in_the_range_and_rise(low, ratio, number):
 def test_values_are_rounded_correctly():
     """Of geometric means the nearest float64, which is found by squaring neighbours exactly."""
     for low, high in np.random.default_rng(3).uniform(0.1, 10, (50, 2)).round(3).tolist():
-        (value,) = Range(min(low, high), max(low, high)).at([0.5])
+        (value,) = Interval(min(low, high), max(low, high)).at([0.5])
         square = Fraction(str(low)) * Fraction(str(high))
         below, above = (Fraction(value) + Fraction(math.nextafter(value, end)) for end in (0, math.inf))
         assert (below / 2) ** 2 <= square <= (above / 2) ** 2
@@ -61,12 +61,12 @@ def test_the_same_seed_gives_the_same_points_and_fewer_are_the_first(method):
     assert (points(method, 16, 3, seed=7) == many[:16]).all()
     assert (points(method, 64, 3, seed=8) != many).any()
     assert many.min() >= 0
-    assert many.max() <= 1
-    assert (many * 2**32 == np.rint(many * 2**32)).all()
+    assert many.max() < 1
+    assert (many * 2**32 == np.floor(many * 2**32)).all()
 
 
 KNOWN = {  # another version of NumPy or SciPy that draws others would change every stored search
-    "halton": [[3037507540, 2014681843], [890023892, 3446337609], [4111249364, 583026078]],
+    "halton": [[3037507540, 2014681843], [890023892, 3446337608], [4111249364, 583026077]],
     "sobol": [[1760720076, 4140864808], [3100586968, 461815400], [3886371624, 2270111508]],
     "random": [[3611231488, 3205548544], [3298354944, 2291761664], [3564664064, 3374225664]],
 }
@@ -86,7 +86,7 @@ def test_quasi_random_points_fill_every_part_of_a_setting(method, number, parts)
 
 @pytest.mark.parametrize("method", ["halton", "sobol"])
 def test_quasi_random_points_are_more_even_than_random_ones(method):
-    even, random = (qmc.discrepancy(np.minimum(points(m, 128, 3, seed=5), 1)) for m in (method, "random"))
+    even, random = (qmc.discrepancy(points(m, 128, 3, seed=5)) for m in (method, "random"))
     assert even < random / 3
 
 
@@ -184,4 +184,4 @@ def test_a_sample_that_is_wrong_is_refused_in_a_sentence(arguments, sentence):
 
 
 def test_a_table_of_a_register_keeps_its_own_keys():
-    assert range_of({"low": 1, "high": 50, "once": True}, more=("once",)) == Range(1.0, 50.0)
+    assert range_of({"low": 1, "high": 50, "once": True}, more=("once",)) == Interval(1.0, 50.0)

@@ -14,7 +14,7 @@ from lookahead_nb.checks import meant, shown
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.settings_file import inside
-from lookahead_nb.training.ranges import Range, axis_range, choices, number_of, points
+from lookahead_nb.training.ranges import Choice, Interval, axis_range, number_of, points
 from lookahead_nb.training.setup import check_optimizer
 
 _SAME = {"retention": "slow_step_size", "window": "decay"}  # two names of one setting
@@ -103,14 +103,16 @@ def sample(base: Optimizer, number: int, *, method: str = "halton", seed: int = 
     64
     """
     listed = _listed(base, axes)
-    drawn = [name for name, axis in listed.items() if isinstance(axis, Range) or len(axis) > 1]
+    drawn = [name for name, axis in listed.items() if isinstance(axis, Interval) or len(axis) > 1]
     if not drawn:
         raise ValueError("settings must be ranges or several values to draw from, one at least, got none")
     shares = points(method, number, len(drawn), seed)
     values: dict[str, Any] = {name: axis * len(shares) for name, axis in listed.items() if name not in drawn}
     for name, share in zip(drawn, shares.T, strict=True):
         axis = listed[name]
-        values[name] = axis.at(share.tolist()) if isinstance(axis, Range) else choices([*axis], share)
+        values[name] = (
+            axis.at(share.tolist()) if isinstance(axis, Interval) else [*map(Choice(axis).at, share.tolist())]
+        )
     settings = (dict(zip(values, point, strict=True)) for point in zip(*values.values(), strict=True))
     outer = _settings(base)[1]
     return list(dict.fromkeys(_changed(base, point, outer) for point in settings))
@@ -136,11 +138,11 @@ def values_of(base: Optimizer, axes: Mapping[str, Any]) -> dict[str, tuple[Any, 
     listed = _listed(base, axes, ("number",))
     numbers = {}
     for name, axis in listed.items():
-        if isinstance(axis, Range):
+        if isinstance(axis, Interval):
             with inside(name):
                 numbers[name] = number_of(axes[name])
     return {
-        name: tuple(axis.spaced(numbers[name])) if isinstance(axis, Range) else axis for name, axis in listed.items()
+        name: tuple(axis.spaced(numbers[name])) if isinstance(axis, Interval) else axis for name, axis in listed.items()
     }
 
 

@@ -22,7 +22,7 @@ DIGITS = 30  # of the computation, so that the nearest float64 is found
 
 
 @dataclass(frozen=True)
-class Range:
+class Interval:
     """A range of a setting; :func:`range_of` makes one from a table.
 
     Parameters
@@ -36,10 +36,10 @@ class Range:
 
     Examples
     --------
-    >>> from lookahead_nb.training.ranges import Range
-    >>> Range(0.001, 1.0).spaced(4)
+    >>> from lookahead_nb.training.ranges import Interval
+    >>> Interval(0.001, 1.0).spaced(4)
     [0.001, 0.01, 0.1, 1.0]
-    >>> Range(1, 8, whole=True).spaced(10)
+    >>> Interval(1, 8, whole=True).spaced(10)
     [1, 2, 3, 4, 5, 6, 8]
     """
 
@@ -93,7 +93,37 @@ class Range:
         return list(dict.fromkeys(self.at(shares)))
 
 
-def range_of(table: Mapping[str, Any], *, scale: str = "log", whole: bool = False, more: Iterable[str] = ()) -> Range:
+@dataclass(frozen=True)
+class Choice:
+    """A setting that takes each of several values with equal probability.
+
+    Parameters
+    ----------
+    values : tuple
+        The values.
+    """
+
+    values: tuple[Any, ...]
+
+    def at(self, share: float) -> Any:
+        """Return the value at a share of the way through them.
+
+        Parameters
+        ----------
+        share : float
+            In [0, 1).
+
+        Returns
+        -------
+        object
+            One of the values.
+        """
+        return self.values[int(share * len(self.values))]
+
+
+def range_of(
+    table: Mapping[str, Any], *, scale: str = "log", whole: bool = False, more: Iterable[str] = ()
+) -> Interval:
     """Return the range that a table describes.
 
     Parameters
@@ -109,7 +139,7 @@ def range_of(table: Mapping[str, Any], *, scale: str = "log", whole: bool = Fals
 
     Returns
     -------
-    Range
+    Interval
 
     Raises
     ------
@@ -120,19 +150,19 @@ def range_of(table: Mapping[str, Any], *, scale: str = "log", whole: bool = Fals
     --------
     >>> from lookahead_nb.training.ranges import range_of
     >>> range_of({"low": 1e-4, "high": 0.1})
-    Range(low=0.0001, high=0.1, scale='log', whole=False)
+    Interval(low=0.0001, high=0.1, scale='log', whole=False)
     """
     known_keys("", map(str, table), ("low", "high", *more))
     by_factors = one_of("scale", scale, SCALES) == "log"
     low, high = table.get("low"), table.get("high")
     if whole:
         first = whole_number("low", low, 1 if by_factors else 0)
-        return Range(first, whole_number("high", high, first + 1), scale, whole)
+        return Interval(first, whole_number("high", high, first + 1), scale, whole)
     start = real_number("low", low, 0 if by_factors else -math.inf, open_low=by_factors)
-    return Range(start, real_number("high", high, start, open_low=True), scale)
+    return Interval(start, real_number("high", high, start, open_low=True), scale)
 
 
-def axis_range(name: str, table: Any, *, whole: bool, more: Iterable[str] = ()) -> Range:
+def axis_range(name: str, table: Any, *, whole: bool, more: Iterable[str] = ()) -> Interval:
     """Return the range of a setting, on the scale of its table or on that of such settings.
 
     Parameters
@@ -146,7 +176,7 @@ def axis_range(name: str, table: Any, *, whole: bool, more: Iterable[str] = ()) 
 
     Returns
     -------
-    Range
+    Interval
         Without a scale in the table, logarithmic for the settings ``BY_FACTORS`` and linear for all others.
 
     Raises
@@ -175,7 +205,7 @@ def points(method: str, number: int, dimensions: int, seed: int) -> np.ndarray:
     Returns
     -------
     (number, dimensions) float64 array
-        In [0, 1], multiples of 2**-32, the same on every CPU.
+        In [0, 1), multiples of 2**-32, the same on every CPU.
 
     Raises
     ------
@@ -204,7 +234,7 @@ def points(method: str, number: int, dimensions: int, seed: int) -> np.ndarray:
     qmc = whole("scipy.stats.qmc")
     engine = {"halton": qmc.Halton, "sobol": qmc.Sobol}[method](dimensions, rng=np.random.default_rng(seed))
     # Halton's fractions may differ in their last bits between compilers.
-    return np.rint(engine.random(number) * 2**32) / 2**32
+    return np.floor(engine.random(number) * 2**32) / 2**32
 
 
 def number_of(table: Mapping[str, Any]) -> int:
@@ -224,28 +254,3 @@ def number_of(table: Mapping[str, Any]) -> int:
         If ``number`` is missing or no whole number from 2 to 100,000.
     """
     return whole_number("number", table.get("number"), 2, MOST_VALUES)
-
-
-def choices(values: list[Any], shares: np.ndarray) -> list[Any]:
-    """Return one of several values for each share of the way through them.
-
-    Parameters
-    ----------
-    values : list
-        At least one.
-    shares : (n,) array
-        In [0, 1].
-
-    Returns
-    -------
-    list
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from lookahead_nb.training.ranges import choices
-    >>> choices(["keep", "reset"], np.array([0.2, 0.7, 1.0]))
-    ['keep', 'reset', 'reset']
-    """
-    last = len(values) - 1
-    return [values[min(int(share * len(values)), last)] for share in shares.tolist()]
