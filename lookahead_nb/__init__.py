@@ -32,7 +32,7 @@ from lookahead_nb.optimizers import (
     schedules,
 )
 from lookahead_nb.training.grid import grid, sample
-from lookahead_nb.training.run import train
+from lookahead_nb.training.run import load, train
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
@@ -54,6 +54,7 @@ __all__ = [
     "datasets",
     "grid",
     "landscapes",
+    "load",
     "minibatches",
     "sample",
     "schedules",

@@ -44,7 +44,7 @@ MOST_USED = {
     "models": ["MLP", "LogisticRegression"],
     "models.landscapes": ["Quadratic", "DoubleWell"],
     "datasets": ["load", "from_arrays"],
-    "training": ["train", "Training"],
+    "training": ["train", "load", "Training"],
     "training.grid": ["grid", "sample"],
     "training.sweep": ["sweep"],
     "kernels.philox": ["minibatches"],

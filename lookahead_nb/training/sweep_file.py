@@ -18,17 +18,14 @@ from lookahead_nb import datasets, optimizers
 from lookahead_nb.checks import flag, one_of, user_path
 from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models import landscapes
-from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.optimizers import INNER_RULES, WRAPPERS
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys, toml_file
 from lookahead_nb.training.grid import grid, sample, values_of
 from lookahead_nb.training.plan import Plan, Unit, train_unit
-from lookahead_nb.training.setup import Setup, Training
+from lookahead_nb.training.setup import MODELS, Setup, Training
 from lookahead_nb.training.sweep import sweep
 
-LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
-MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
 KINDS_OF_TABLES = ("grid", "sample")  # of optimizers
 PER_SEED = "per seed"
