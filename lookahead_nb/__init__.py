@@ -32,6 +32,7 @@ from lookahead_nb.optimizers import (
     schedules,
 )
 from lookahead_nb.training.grid import grid, sample
+from lookahead_nb.training.plots import plot
 from lookahead_nb.training.run import load, train
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
@@ -56,6 +57,7 @@ __all__ = [
     "landscapes",
     "load",
     "minibatches",
+    "plot",
     "sample",
     "schedules",
     "sweep",

@@ -13,15 +13,18 @@ import numpy as np
 from lookahead_nb.checks import default_errors, named_arguments, one_of, shown, whole_number
 from lookahead_nb.datasets import Dataset
 from lookahead_nb.datasets.scaling import Scaling
+from lookahead_nb.display import shown_together
 from lookahead_nb.kernels.bundles import readonly
 from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer, State
 from lookahead_nb.training import engine_cpu, saved
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
+from lookahead_nb.training.plots import pictures_of, plot_run
 from lookahead_nb.training.setup import (
     HIGHEST_SEED,
     KINDS,
+    SPLITS,
     Data,
     Model,
     Outcome,
@@ -36,6 +39,7 @@ from lookahead_nb.training.setup import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -150,6 +154,51 @@ class Run:
                 f"data must give the run its id {run}, got data, or a version of the formulas, with {given}"
             )
         return setup
+
+    def plot(self, *, splits: Iterable[str] = ("train", "validation"), ax: Any = None) -> tuple[Axes, ...]:
+        """Draw loss and accuracy over the steps, for fast and slow weights, with matplotlib.
+
+        A colour and a marker belong to each kind of weights, and a dash to each split. Ticks at the lower edge mark the
+        syncs, up to 60 of them. A loss that covers more than a factor of ten is drawn on a logarithmic axis.
+
+        Parameters
+        ----------
+        splits : list of str
+            "train", "validation" and "test", or one of them. A landscape has "train" only.
+        ax : Axes, or list of one or two Axes, optional
+            Where to draw the loss, and the accuracy if there are two. Default: a new figure of matplotlib.pyplot.
+
+        Returns
+        -------
+        tuple of Axes
+            ``axs[0].figure`` is the figure.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If splits are unknown, or ax is no panel, or more than the run has measures.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.Lookahead(lnb.SGD(0.5)), steps=20)
+        >>> [ax.get_ylabel() for ax in run.plot()]
+        ['loss']
+        """
+        return plot_run(self, splits, ax)
+
+    def _repr_html_(self) -> str:
+        """Return settings and results at the end as a table, and the losses over the steps as pictures."""
+        end = self.history[self.history["step"] == self.history["step"].iloc[-1]]
+        rows: dict[str, Any] = {"model": self.model, "optimizer": self.state.optimizer}
+        if isinstance(self.setup.data, Dataset):
+            rows["data"] = self.setup.data.name
+        rows |= {"seed": self.seed, "steps": self.state.t, "parameters": len(self.params)}
+        rows["diverged at step"] = self.diverged_at
+        for measure in (f"{split} {what}" for what in ("loss", "accuracy") for split in SPLITS):
+            values = end[["weights", measure.replace(" ", "_")]].dropna().itertuples(index=False)
+            rows[measure] = ", ".join(f"{value:.4g} ({kind})" for kind, value in values) or None
+        return shown_together("Run", rows, pictures_of(self))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run to one file, from which :func:`load` returns it.
