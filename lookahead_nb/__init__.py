@@ -11,8 +11,8 @@ The names below are used as ``lookahead_nb.NAME``. Everything else is imported f
 - ``lookahead_nb.figures``: the figures of the notebooks
 - ``lookahead_nb.adapters``: estimators for scikit-learn, a method for SciPy, an optimizer for PyTorch
 - ``lookahead_nb.kernels``: the equations, the random stream, and the compiled loops for CPU and GPU
-- ``lookahead_nb.provenance``, ``lookahead_nb.checks``, ``lookahead_nb.settings_file``: tables with manifests and what
-  made them, argument checks, TOML files
+- ``lookahead_nb.provenance``, ``lookahead_nb.checks``, ``lookahead_nb.settings_file``, ``lookahead_nb.display``: tables
+  with manifests and what made them, argument checks, TOML files, what notebooks show of an object
 """
 
 from lookahead_nb import adapters, datasets, theory

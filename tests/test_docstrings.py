@@ -46,6 +46,7 @@ MOST_USED = {
     "datasets": ["load", "from_arrays"],
     "training": ["train", "load", "Training"],
     "training.grid": ["grid", "sample"],
+    "training.plots": ["plot"],
     "training.sweep": ["sweep"],
     "kernels.philox": ["minibatches"],
     "theory": ["Cycle", "best_lr"],
