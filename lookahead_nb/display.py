@@ -62,7 +62,7 @@ class Line(NamedTuple):
 
 
 def shown_together(title: str, rows: Mapping[str, Any], picture: str = "") -> str:
-    """Return a table of two columns and a picture beside it, as HTML.
+    """Return a table of two columns and a picture next to it, as HTML.
 
     Parameters
     ----------

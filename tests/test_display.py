@@ -24,9 +24,11 @@ def data():
     return lnb.datasets.from_arrays(X, LABELS)
 
 
+@cache
 def trained(opt, model=None, **options):
     how = {"steps": 12, "batch_size": 8, "eval_every": 3} | options
-    return lnb.train(model or lnb.MLP((4, 3, 3)), data(), opt, **how)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges, in plain Python
+        return lnb.train(model or lnb.MLP((4, 3, 3)), data(), opt, **how)
 
 
 LOOKAHEAD = lnb.Lookahead(lnb.AdamW(0.02), sync_period=3, retention=0.7)

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
@@ -33,6 +33,7 @@ def test_whole_numbers_are_rounded_and_taken_once():
     assert all(type(value) is int for value in Interval(1, 9, "linear", whole=True).spaced(3))
 
 
+@settings(deadline=None)
 @given(st.floats(1e-300, 1e300), st.floats(1.001, 1e8), st.integers(2, 40))
 def test_values_lie_in_the_range_and_rise(low, ratio, number):
     high = min(low * ratio, 1e305)

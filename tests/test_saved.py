@@ -45,7 +45,8 @@ def data_of(labels="text", names=None):
 
 def trained(opt=OPTIMIZERS["lookahead"], labels="text", names=None, steps=7, model=None, **options):
     data = data_of(labels, names)
-    return lnb.train(model or lnb.MLP((4, 3, data.n_classes)), data, opt, steps=steps, **HOW | options)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges, in plain Python
+        return lnb.train(model or lnb.MLP((4, 3, data.n_classes)), data, opt, steps=steps, **HOW | options)
 
 
 def again(run, folder):

@@ -198,7 +198,7 @@ class SGD(InnerOptimizer):
     --------
     >>> import lookahead_nb as lnb
     >>> lnb.SGD(0.1, momentum=0.9)
-    SGD(lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
+    SGD(lr=0.1, momentum=0.9)
     """
 
     lr: float | Schedule = 1e-3
@@ -370,7 +370,7 @@ class Adam(InnerOptimizer):
     --------
     >>> import lookahead_nb as lnb
     >>> lnb.Adam(lr=3e-3)
-    Adam(lr=0.003, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.0)
+    Adam(lr=0.003)
     """
 
     lr: float | Schedule = 1e-3

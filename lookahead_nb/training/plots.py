@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import of_type, one_of, shown, whole
+from lookahead_nb.checks import named_arguments, of_type, one_of, shown, whole
 from lookahead_nb.display import COLOURS, DASHES, MARKERS, Line, curves, is_wide
 from lookahead_nb.training.setup import KINDS, SPLITS
 
@@ -157,6 +157,7 @@ def pictures_of(run: Run) -> str:
 # --------------------------------------------------------------------------------------------------------------- sweep
 
 
+@named_arguments
 def plot(rows: pd.DataFrame, *, measure: str | None = None, weights: str = "slow", ax: Axes | None = None) -> Axes:
     """Draw the loss at the end of the runs of a sweep over the learning rate, a line for each of the other settings.
 
@@ -186,8 +187,8 @@ def plot(rows: pd.DataFrame, *, measure: str | None = None, weights: str = "slow
 
     Notes
     -----
-    More than 12 settings, and those of a random search with one learning rate each, are drawn as points: a point is the
-    median over seeds of a setting, in the colour of its optimizer.
+    More than 12 settings are drawn as points, and so are those of a random search, with one learning rate each. A point
+    is the median over seeds of a setting, in the colour of its optimizer.
 
     Examples
     --------

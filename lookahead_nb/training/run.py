@@ -65,7 +65,7 @@ class Run:
         The labels that :meth:`predict` returns; None for a landscape.
     seed : int
     setup : training.setup.Setup
-        All else that the run depends on, its data included; :meth:`train` continues with it.
+        All else that the run depends on, its data included except in a run of :func:`load`; :meth:`train` continues it.
     outcome : training.setup.Outcome
         The results from which the history is made.
 
@@ -398,6 +398,7 @@ def train(
     return _trained(setup, opt, seed, params, opt.init(params))
 
 
+@named_arguments
 def load(path: str | os.PathLike[str]) -> Run:
     """Return the run that :meth:`Run.save` wrote to a file.
 
