@@ -89,8 +89,8 @@ class Interval:
             At most number of them, rising.
         """
         with localcontext(prec=DIGITS):
-            shares = [Decimal(i) / (number - 1) for i in range(number)]
-        return list(dict.fromkeys(self.at(shares)))
+            inside = [Decimal(i) / (number - 1) for i in range(1, number - 1)]
+        return list(dict.fromkeys([self.low, *self.at(inside), self.high]))  # the ends as they are given
 
 
 @dataclass(frozen=True)
