@@ -20,7 +20,7 @@ LOCKS = [ROOT / "requirements.lock", ROOT / "tests/ptx.lock", ROOT / "tests/peer
 
 # The packages and top-level modules, ground floor first. A module imports from lower floors, or sideways without cycle.
 FLOORS = [
-    ["checks", "settings_file"],
+    ["checks", "settings_file", "display"],
     ["kernels"],
     ["optimizers", "provenance"],
     ["models", "datasets"],

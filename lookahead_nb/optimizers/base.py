@@ -12,6 +12,7 @@ claims its number on the clock, on a GPU the mark names the thread.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import sys
@@ -24,6 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from lookahead_nb.checks import flag, one_of, real_number, shown, whole_number
+from lookahead_nb.display import shown_together
 from lookahead_nb.kernels import cpu
 from lookahead_nb.kernels.cpu.step import AT_ONCE
 from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS
@@ -39,8 +41,10 @@ from lookahead_nb.optimizers.coefficients import (
     least_decay,
     rows_with_sync,
 )
+from lookahead_nb.optimizers.pictures import of_schedule, of_syncs
 
 STEPS_AHEAD = 256  # their scalars are computed together: one by one they would cost as much as a step on 10,000 weights
+_ALWAYS_SHOWN = ("sync_period", "slow_step_size", "decay")  # other settings are printed where they are no default
 MOST_STEPS = 2**62  # of a checkpoint: beyond any run, and with STEPS_AHEAD still an int64
 
 
@@ -564,6 +568,25 @@ class Optimizer:
             In the base class.
         """
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        words = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:  # the inner optimizer, or lr
+                words.append(repr(value) if name == "inner" else f"{name}={value!r}")
+            elif name in _ALWAYS_SHOWN or (parameter.default is not None and value != parameter.default):
+                words.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        """Return all settings as a table, and pictures of syncs and schedule where there is something to see."""
+        settings = self.settings()
+        for name, value in {"schedule": "constant", "warmup": 0}.items():
+            if settings.get(name) == value:
+                del settings[name]
+        pictures = of_syncs(self.sync) if self.sync else ""
+        return shown_together(str(settings.pop("optimizer")), settings, pictures + of_schedule(self.inner.schedule))
 
     def init(self, params: Any) -> Any:
         """Return a fresh state; slow weights, and z of Schedule-Free, start as a copy of the weights.
