@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lookahead_nb.claims import experiments, explained, screening
+from lookahead_nb.claims import explained, population
 
 pytestmark = pytest.mark.no_kernel
 
 
 @pytest.fixture(scope="module")
 def tasks():
-    table = screening.classified(experiments.screening_table())
-    return table[table["regime"] != "hopeless"].head(400)
+    table = population.population(range(400)).reset_index()
+    return table.assign(gain=np.random.default_rng(1).normal(size=400))
 
 
 def benefits(tasks, values, noise, replicates=4, seed=0):
