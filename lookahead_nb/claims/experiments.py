@@ -404,8 +404,8 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     entry = {key: value for key, value in written.items() if key != "about"}
     hashed = json.dumps([entry, ranges_sha256()], sort_keys=True).encode()
     return Experiment(
-        name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms, **several,
-        widened_for=widened_for,
+        name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms,
+        several["metrics"], several["tunings"], several["ranges_of"], widened_for=widened_for,
         own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
         sha256=hashlib.sha256(hashed).hexdigest(), kind=kind,
     )  # fmt: skip

@@ -138,7 +138,7 @@ class Well:
     def _barrier(self) -> float:
         # climb*lr/2 = share*barrier and steepness = 8*barrier*lr
         flat = DoubleWell(self.asymmetry * 8 / math.sqrt(27))
-        share = float(flat.heights([[flat.ridge]])[0] - flat.heights([[flat.minima[1]]])[0])
+        share = float(flat.heights([flat.ridge]) - flat.heights([flat.minima[1]]))
         return math.sqrt(self.climb * self.steepness / (16 * share))
 
     @default_errors

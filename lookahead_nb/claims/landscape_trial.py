@@ -1,7 +1,7 @@
 """The runs on landscapes and small networks: what each arm gets on a task, in the format of :mod:`.trial`.
 
 A replicate of a task has two halves of equally many runs. Arms with a grid of learning rates choose by the first half
-and are reported on the second, so that no replicate is judged on the runs that it was tuned on. On ``wells`` and
+and are reported on the second. So no replicate is judged on the runs that it was tuned on. On ``wells`` and
 ``moving`` a run is a replica of the point with its own noise. On ``networks`` it is a seed with its own rows and start.
 Seeds are those of the experiment plus the number of the task: no two tasks share noise. On ``quadratics`` all numbers
 are exact and there is nothing to repeat, so a task has one column, ``r0``.
@@ -249,12 +249,12 @@ def _on_wells(task: Well, grids: list[Grid], seeds: list[int], replicates: int, 
     return found
 
 
-def _weights(landscape: Any, opts: list[Optimizer], at: list[int], seed: int, replicates: int) -> np.ndarray:
+def _weights(landscape: Any, opts: Sequence[Optimizer], at: list[int], seed: int, replicates: int) -> np.ndarray:
     """Return slow weights, or the only ones, (optimizers, steps, replicates, halves, weights of half a replicate)."""
     groups = [opts[i : i + SIDE_BY_SIDE] for i in range(0, len(opts), SIDE_BY_SIDE)]
 
-    def train(group: list[Optimizer]) -> np.ndarray:
-        kinds = weights_at(landscape, group, at, seed=seed)
+    def train(group: Sequence[Optimizer]) -> np.ndarray:
+        kinds = weights_at(landscape, list(group), at, seed=seed)
         has_slow = np.array([opt.has_slow_weights for opt in group])
         return np.where(has_slow[:, None, None], kinds[:, :, 1], kinds[:, :, 0]).astype(np.float64)
 
@@ -283,7 +283,7 @@ def _of_halves(pairs: list[tuple[Grid, Optimizer]], metric: str, numbers: np.nda
 def _from_the_ridge(task: Well, pairs: list[tuple[Grid, Optimizer]], seed: int, replicates: int) -> Runs:
     well = task.model("ridge", 2 * replicates * RUNS["wells"])
     ends = _weights(well, [opt for _, opt in pairs], [task.steps], seed, replicates)[:, 0]
-    deepest = float(well.heights([[well.minima[0]]])[0])
+    deepest = float(well.heights([well.minima[0]]))
     excess = well.heights(ends[..., None]).mean(axis=-1) - deepest
     shares = _shares(ends > well.ridge, ends)
     return _of_halves(pairs, "worse basin", shares) | _of_halves(pairs, "excess loss", excess)
@@ -344,7 +344,7 @@ def _middles(task: MovingQuadratic, moves: bool, at: list[int], grids: list[Grid
 
 
 def _errors(
-    task: MovingQuadratic, moves: bool, opts: list[Optimizer], at: list[int], seed: int, replicates: int
+    task: MovingQuadratic, moves: bool, opts: Sequence[Optimizer], at: list[int], seed: int, replicates: int
 ) -> np.ndarray:
     """Return the mean loss over readings, (optimizers, replicates, halves); infinite where a run diverged."""
     weights = _weights(task.model(2 * replicates * RUNS["moving"], moves=moves), opts, at, seed, replicates)
