@@ -210,7 +210,7 @@ class Experiment:
 
 @dataclass(frozen=True, eq=False)
 class LandscapeExperiment(Experiment):
-    """Arms that are measured on tasks of another declared population, the first ones from number 10,000 on.
+    """Arms measured on tasks of another declared population, from number 10,000 on; made by :func:`read`.
 
     There is no screening. Replicates are those of :func:`.landscape_trial.measure`; on "quadratics", where all numbers
     are exact, there is one.
