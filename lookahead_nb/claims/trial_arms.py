@@ -317,7 +317,7 @@ def _arm(name: str, table: dict[str, Any], arms: dict[str, TrialArm]) -> TrialAr
         raise ValueError(f"{name}.times must not be given with an lr, got {times:g}")
     fixed = "" if lr is None and times is None else f"times={times:g}" if lr is None else f"lr={lr:g}"
     if fixed and copies != 1:
-        raise ValueError(f"{name}.grids must be 1 with an lr or times, got {copies}")
+        raise ValueError(f"{name}.grids must be 1 with {'times' if lr is None else 'an lr'}, got {copies}")
     axes = {key: value if isinstance(value, list) else [value] for key, value in table.items() if key not in OF_ARM}
     if empty := [key for key, values in axes.items() if not values]:
         raise ValueError(f"{name}.{empty[0]} must hold at least one value, got []")
