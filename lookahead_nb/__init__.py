@@ -11,8 +11,8 @@ The names below are used as ``lookahead_nb.NAME``. Everything else is imported f
 - ``lookahead_nb.figures``: the figures of the notebooks
 - ``lookahead_nb.adapters``: estimators for scikit-learn, a method for SciPy, an optimizer for PyTorch
 - ``lookahead_nb.kernels``: the equations, the random stream, and the compiled loops for CPU and GPU
-- ``lookahead_nb.provenance``, ``lookahead_nb.checks``, ``lookahead_nb.settings_file``: tables with manifests and what
-  made them, argument checks, TOML files
+- ``lookahead_nb.provenance``, ``lookahead_nb.checks``, ``lookahead_nb.settings_file``, ``lookahead_nb.display``: tables
+  with manifests and what made them, argument checks, TOML files, what notebooks show of an object
 """
 
 from lookahead_nb import adapters, datasets, theory
@@ -31,8 +31,9 @@ from lookahead_nb.optimizers import (
     ScheduleFreeAdamW,
     schedules,
 )
-from lookahead_nb.training.grid import grid
-from lookahead_nb.training.run import train
+from lookahead_nb.training.grid import grid, sample
+from lookahead_nb.training.plots import plot
+from lookahead_nb.training.run import load, train
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
@@ -54,7 +55,10 @@ __all__ = [
     "datasets",
     "grid",
     "landscapes",
+    "load",
     "minibatches",
+    "plot",
+    "sample",
     "schedules",
     "sweep",
     "theory",

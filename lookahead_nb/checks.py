@@ -97,7 +97,8 @@ def real_number(
     """Return the value as float, or refuse anything but a finite number in the range; bool is refused."""
     allowed = f"a finite number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
     if math.isinf(high):
-        allowed = f"a finite number {'above' if open_low else 'of at least'} {low:g}"
+        limit = f" {'above' if open_low else 'of at least'} {low:g}" if math.isfinite(low) else ""
+        allowed = f"a finite number{limit}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     real: Any = value  # compared as it is: float(value) may round onto a limit

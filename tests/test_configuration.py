@@ -27,7 +27,7 @@ def write(folder, head="", **changes):
     text = textwrap.dedent(head) + "\n"
     for name, lines in tables.items():
         for one in [lines] if isinstance(lines, str) else lines or []:
-            text += (f"[[{name}]]" if name == "grid" else f"[{name}]") + f"\n{one}\n"
+            text += (f"[[{name}]]" if name in ("grid", "sample") else f"[{name}]") + f"\n{one}\n"
     np.savez(folder / "mine.npz", **OWN)
     path = folder / "sweep.toml"
     path.write_text(text, encoding="utf-8")
@@ -49,7 +49,10 @@ def test_the_example_is_what_python_would_say(tmp_path):
     assert found.store == tmp_path / "build/first_sweep"
     lr = [1e-3, 3e-3, 1e-2]
     scheduled = lnb.Lookahead(lnb.AdamW(lr=lnb.schedules.cosine(1.0, 1000, warmup=50)))
-    expected = lnb.grid(lnb.AdamW(), lr=lr) + lnb.grid(scheduled, lr=lr, retention=[0.5, 0.9], sync_period=[5, 20])
+    expected = lnb.grid(lnb.AdamW(), lr={"low": 1e-4, "high": 0.1, "number": 13})
+    expected += lnb.grid(scheduled, lr=lr, retention=[0.5, 0.9], sync_period=[5, 20])
+    ranges = {"lr": {"low": 1e-4, "high": 0.1}, "sync_period": {"low": 1, "high": 50}}
+    expected += lnb.sample(lnb.Lookahead(lnb.AdamW()), 64, **ranges, inner_state=["keep", "reset"])
     assert found.configs == expected
 
 
@@ -77,6 +80,35 @@ def test_every_setting_may_be_a_number_or_a_list(tmp_path):
         *(lnb.EMA(lnb.AdamW(0.1), window=window) for window in (10, 50.5)),
         lnb.ScheduleFreeAdamW(lr=lnb.schedules.constant(2.5e-3, warmup=5), beta1=0.95),
     ]
+
+
+def test_a_range_is_an_axis_of_a_grid(tmp_path):
+    table = """optimizer = "Lookahead"
+    inner = "SGD"
+    lr = { low = 0.1, high = 10, number = 3 }
+    retention = { low = 0.5, high = 0.9, number = 3 }"""
+    expected = lnb.grid(lnb.Lookahead(lnb.SGD()), lr=[0.1, 1.0, 10.0], retention=[0.5, 0.7, 0.9])
+    assert read(tmp_path, grid=table).configs == expected
+
+
+def test_a_sample_has_the_schedule_and_the_fixed_settings_of_its_table(tmp_path):
+    table = """optimizer = "AdamW"
+    number = 4
+    method = "random"
+    seed = 3
+    lr = { low = 1e-3, high = 1 }
+    weight_decay = 0.5
+    schedule = { kind = "cosine" }"""
+    configs = read(tmp_path, grid=[], sample=[table]).configs
+    base = lnb.AdamW(lnb.schedules.cosine(1.0, 20), weight_decay=0.5)
+    assert configs == lnb.sample(base, 4, method="random", seed=3, lr={"low": 1e-3, "high": 1})
+    assert {opt.lr.steps for opt in configs} == {20}
+
+
+def test_samples_follow_all_grids(tmp_path):
+    table = 'optimizer = "SGD"\nnumber = 2\nlr = { low = 0.1, high = 1 }'
+    names = [type(opt).__name__ for opt in read(tmp_path, sample=[table, table.replace("SGD", "Adam")]).configs]
+    assert names == ["AdamW", "AdamW", "SGD", "SGD", "Adam", "Adam"]
 
 
 def test_a_schedule_falls_until_the_last_step(tmp_path):
@@ -127,7 +159,7 @@ CASES = [
     ({"grid": 'optimizer = "AdamW"\nbetas = 0.5'}, "grid[0].betas is not known (did you mean beta1 and beta2?)"),
     (
         {"head": 'stor = "x"'},
-        "stor is not known (did you mean store?); allowed: store, keep_states, model, data, training, grid",
+        "stor is not known (did you mean store?); allowed: store, keep_states, model, data, training, grid, sample",
     ),
     ({"head": "store = 3"}, "store must be the path of a folder, got 3"),
     ({"head": "store = "}, "must be a TOML file: Invalid value (at line 1, column 9)"),
@@ -171,7 +203,8 @@ CASES = [
     ({"training": "seeds = 1\nbatch_size = 9000"}, "training.batch_size must be at most the 36 rows"),
     ({"training": 'seeds = 1\ndtype = "float16"'}, "training.dtype must be one of 'float32', 'float64', got 'float16'"),
     ({"model": 'kind = "MLP"\nwidths = [6, 3]'}, "data must have the features and classes of MLP((6, 3)"),
-    ({"grid": []}, "grid must hold at least one table [[grid]] with an optimizer, got none"),
+    ({"grid": []}, "grid must hold at least one table [[grid]] with an optimizer, or [[sample]] one, got none"),
+    ({"grid": [], "head": "grid = []"}, "grid must hold at least one table [[grid]] with an optimizer, got none"),
     ({"grid": [], "head": "grid = 3"}, "grid must hold at least one table [[grid]] with an optimizer, got 3"),
     ({"grid": [], "head": "grid = [3]"}, "grid[0] must be a table, got 3"),
     (
@@ -206,7 +239,23 @@ CASES = [
     ({"grid": 'optimizer = "AdamW"\nlr = []'}, "grid[0].lr must hold at least one value, got none"),
     ({"grid": 'optimizer = "AdamW"\nlr = [1, "x"]'}, "grid[0].lr must be a finite number of at least 0, got 'x'"),
     ({"grid": 'optimizer = "AdamW"\nlr = nan'}, "grid[0].lr must be a finite number of at least 0, got nan"),
-    ({"grid": 'optimizer = "AdamW"\nlr = {}'}, "grid[0].lr must be a finite number of at least 0, got {}"),
+    ({"grid": 'optimizer = "AdamW"\nlr = {}'}, "grid[0].lr.low must be a finite number above 0, got None"),
+    ({"grid": 'optimizer = "SGD"\nlr = { low = 1, high = 2 }'}, "grid[0].lr.number must be a whole number from 2 to"),
+    ({"grid": 'optimizer = "SGD"\nlr = { low = 1, high = 1, number = 2 }'}, "grid[0].lr.high must be a finite number"),
+    ({"grid": 'optimizer = "SGD"\nlr = { lo = 1 }'}, "grid[0].lr.lo is not known (did you mean low?); allowed: low, "),
+    (
+        {
+            "grid": 'optimizer = "SGD"\nmomentum = { low = 0.1, high = 0.9, number = 2_000 }\n'
+            "lr = { low = 1, high = 2, number = 1_000 }"
+        },
+        "grid[0] must have at most 1,000,000 points, got 2,000,000: split",
+    ),
+    ({"grid": 'optimizer = "SGD"\nnumber = 3'}, "grid[0].number is not known"),
+    ({"sample": 'optimizer = "SGD"\nnumber = 3\nlr = 0.1'}, "sample[0].settings must be ranges or several values"),
+    ({"sample": 'optimizer = "SGD"\nlr = [0.1, 1]'}, "sample[0].number must be a whole number from 1 to 100000, got"),
+    ({"sample": 'optimizer = "SGD"\nnumber = 3\nlr = { low = 1, high = 2, number = 2 }'}, "sample[0].lr.number is not"),
+    ({"sample": 'optimizer = "SGD"\nnumber = 3\nseed = -1\nlr = { low = 1, high = 2 }'}, "sample[0].seed must be a"),
+    ({"sample": 'optimizer = "SGD"\nnumber = 3\nmethod = "x"\nlr = { low = 1, high = 2 }'}, "sample[0].method must be"),
     ({"grid": 'optimizer = "SGD"\nnesterov = true'}, "grid[0].nesterov must be False without momentum"),
     ({"grid": 'optimizer = "AdamW"\nschedule = "cosine"'}, "grid[0].schedule must be a table, got 'cosine'"),
     ({"grid": 'optimizer = "AdamW"\nschedule = { kind = "cos" }'}, "grid[0].schedule.kind must be one of 'constant'"),

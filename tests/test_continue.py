@@ -395,13 +395,13 @@ def test_lost_exchanged_and_foreign_states_are_found(tmp_path):
 
 
 def test_states_are_on_the_disk_ahead_of_their_part(tmp_path, monkeypatch):
-    there, appearing = [], store_module._appearing
+    there, appearing = [], store_module.appearing
 
     def watched(path):
         there.append((path.name.partition(".")[2], sorted(file.suffixes for file in tmp_path.glob("*.parquet"))))
         return appearing(path)
 
-    monkeypatch.setattr(store_module, "_appearing", watched)
+    monkeypatch.setattr(store_module, "appearing", watched)
     swept(5, tmp_path)
     assert there[-2:] == [("states.parquet", []), ("parquet", [[".states", ".parquet"]])]
 

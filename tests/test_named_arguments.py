@@ -18,7 +18,7 @@ PUBLIC = {
             [
                 name
                 for name in lnb.__all__
-                if name not in ("adapters", "grid", "datasets", "landscapes", "schedules", "theory")
+                if name not in ("adapters", "grid", "sample", "datasets", "landscapes", "schedules", "theory")
             ],
         ),
         (datasets, ["from_arrays", "load", "available", "read_rows", "stratified_rows"]),
@@ -88,6 +88,8 @@ CASES = {
         "sgd_rate has no argument k (did you mean sync_period?)",
     ),
     "grid k": (lambda: lnb.grid(lnb.Lookahead(lnb.SGD()), k=[5]), "got 'k' (did you mean sync_period?)"),
+    "sample betas": (lambda: lnb.sample(lnb.SGD(), 8, betas=[0.9]), "an axis must be one of lr, "),
+    "plot": (lambda: lnb.plot(ax=None, weight="slow"), "plot has no argument weight (did you mean weights?)"),
     "Adaptive": (lambda: lnb.Adaptive(low=0.5), "Adaptive has no argument low (did you mean lowest?)"),
     "load": (lambda: datasets.load("iris", random_state=0), "no argument random_state (did you mean split_seed?)"),
     "from_arrays": (lambda: datasets.from_arrays(np.eye(3), target=[1]), "no argument target (did you mean y?)"),

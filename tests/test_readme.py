@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHOWS = [
     "test_accuracy",
     "test accuracy 0.9",
+    "Run(Lookahead(AdamW), seed=0, 1000 steps",
     "accuracy 0.9",
     "Lookahead(AdamW) 0.001",
 ]  # part of what each example prints
@@ -21,7 +22,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.jit  # two thousand steps are too many for plain Python
-def test_the_examples_run(capsys):
+def test_the_examples_run(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib").use("agg")
+    monkeypatch.chdir(tmp_path)
     for example, shows in zip(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL), SHOWS, strict=True):
         assert len([line for line in example.splitlines() if line.strip()]) <= 15
         exec(compile(example, "README.md", "exec"), {})

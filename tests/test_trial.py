@@ -343,3 +343,21 @@ def test_shares_of_the_gap_without_controls_are_refused():
 def test_a_curve_needs_an_arm_that_is_read_along_its_runs():
     with pytest.raises(ValueError, match="arm must be one that is read along its runs, got 'a'"):
         trial.curve(pd.DataFrame([table("a", [1.0, 1.0])]), "a")
+
+
+def test_a_diverged_trial_does_not_hide_the_others():
+    grids = tuple(trial_arms.Grid(name, "AdamW", "", "constant", ()) for name in "ab")
+    arm = trial_arms.TrialArm("both", grids)
+    rng = np.random.default_rng(3)
+    losses = rng.uniform(0.5, 1.5, size=(2, 48))
+    losses[:, 10:40] = np.inf
+    values = {
+        (grid, "slow", 60, f"{part}_{kind}"): losses[:, 24 * i : 24 * i + 24]
+        for i, grid in enumerate(grids) for part in ("validation", "test", "train") for kind in ("loss", "accuracy")
+    }  # fmt: skip
+    (row,) = (row for row in trial._reduced(arm, 60, values) if row["tuning"] == "own of 24")
+    largest = losses[np.isfinite(losses)].max()
+    capped = np.where(np.isfinite(losses), losses, largest)
+    expected = np.exp(statistics.best_of(losses, np.log(capped), 24)[24])
+    np.testing.assert_allclose([row["r0"], row["r1"]], expected, rtol=1e-7)
+    assert max(row["r0"], row["r1"]) < 0.7

@@ -17,6 +17,7 @@ from lookahead_nb.kernels.philox import DRAWS, uniforms
 from lookahead_nb.optimizers import INNER_RULES, Lookahead
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys
 from lookahead_nb.training.grid import grid
+from lookahead_nb.training.ranges import number_of, range_of
 
 OF_ARM = ("rule", "lr", "times", "weights", "tune", "draw", "draws", "best_of", "tasks", "steps_as")
 STEPS_AS = ("mean", "shuffled", "replayed")
@@ -276,10 +277,8 @@ def with_parameters(
 def _values(name: str, axis: Any) -> list[Any]:
     with inside(f"tune.{name}"):
         if isinstance(axis, dict):
-            known_keys("", axis, ("low", "high", "number"))
-            low = real_number("low", axis.get("low"), 0, open_low=True)
-            high, number = real_number("high", axis.get("high"), low), whole_number("number", axis.get("number"), 2)
-            return np.geomspace(low, high, number).tolist()
+            ends = range_of(axis, more=("number",))
+            return np.geomspace(ends.low, ends.high, number_of(axis)).tolist()  # committed results have these bits
     return _axis(f"tune.{name}", axis) if isinstance(axis, list) else [axis]
 
 
@@ -292,9 +291,7 @@ def _check_draw(table: dict[str, Any]) -> None:
         raise ValueError("draw, draws and best_of must come together")
     for name, axis in table_of_keys("draw", table.get("draw", {})).items():
         with inside(f"draw.{name}"):
-            known_keys("", table_of_keys("axis", axis), ("low", "high", "once"))
-            low = real_number("low", axis.get("low"), 0, open_low=True)
-            real_number("high", axis.get("high"), low, open_low=True)
+            range_of(table_of_keys("axis", axis), more=("once",))
             flag("once", axis.get("once", False))
     if "draw" in table:
         draws = whole_number("draws", table["draws"], 1)

@@ -549,7 +549,7 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
     Raises
     ------
     OSError
-        If there are none.
+        If some are missing.
     OutdatedError
         If they belong to another entry or population.
     """
@@ -557,8 +557,11 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
 
     folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
     paths = sorted(folder.glob("*.csv"))
-    if not paths:
-        raise FileNotFoundError(f"{folder.name} has no rows yet: measure it with experiments.run")
+    shards = -(-len(experiment.chosen(screening_table())) // SHARD)
+    if len(paths) < shards:
+        raise FileNotFoundError(
+            f"{folder.name} has {len(paths)} of {shards} shards yet: measure it with experiments.run"
+        )
     for path in paths:
         _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
     return pd.concat([unpacked(provenance.read_table(path)) for path in paths], ignore_index=True)

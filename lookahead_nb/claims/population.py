@@ -38,6 +38,7 @@ from lookahead_nb.kernels.cpu.product import product_for
 from lookahead_nb.kernels.formulas import exp64, log64
 from lookahead_nb.kernels.philox import LABELS, ROWS, TASKS, normals, uniforms
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
+from lookahead_nb.training.ranges import Choice
 from lookahead_nb.training.tasks import Task
 
 if TYPE_CHECKING:
@@ -87,34 +88,6 @@ class Range:
         spread = self.high - self.low
         value = self.low * _exp(u * _log(self.high / self.low)) if self.log else self.low + u * spread
         return round(value / self.multiple) * self.multiple if self.multiple else value
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A factor that takes each of several values with equal probability.
-
-    Parameters
-    ----------
-    values : tuple
-        The values.
-    """
-
-    values: tuple[Any, ...]
-
-    def at(self, u: float) -> Any:
-        """Return the value at a quantile.
-
-        Parameters
-        ----------
-        u : float
-            In [0, 1).
-
-        Returns
-        -------
-        object
-            One of the values.
-        """
-        return self.values[int(u * len(self.values))]
 
 
 # The declared population, chosen in pilots so that at every number of steps some tasks gain from more of them and few

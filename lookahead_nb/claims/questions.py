@@ -21,7 +21,8 @@ from lookahead_nb.claims.arms import Arm, arms_of
 from lookahead_nb.claims.measure import measure_on
 from lookahead_nb.claims.tasks import Problem
 from lookahead_nb.optimizers import AdamW
-from lookahead_nb.settings_file import known_keys
+from lookahead_nb.settings_file import inside, known_keys
+from lookahead_nb.training.ranges import number_of, range_of
 
 ADAMW, LOOKAHEAD, AVERAGING, LOWER = "AdamW", "Lookahead", "averaging", "AdamW at lr x step"
 RATES = {"low": 0.0003, "high": 0.3, "number": 13}  # tried for every arm, each 1.8 times the previous one
@@ -189,10 +190,9 @@ def _checked(name: str, values: Any, check: Callable[[str, Any], Any]) -> list[A
 
 
 def _checked_range(lr: dict[str, Any]) -> dict[str, Any]:
-    known_keys("lr.", lr, ("low", "high", "number"))
-    low = real_number("lr.low", lr.get("low"), 0, open_low=True)
-    number = whole_number("lr.number", lr.get("number"), 2)
-    return {"low": low, "high": real_number("lr.high", lr.get("high"), low), "number": number}
+    with inside("lr"):
+        ends = range_of(lr, more=("number",))
+        return {"low": ends.low, "high": ends.high, "number": number_of(lr)}
 
 
 def _check_inner(inner: dict[str, Any]) -> None:

@@ -264,7 +264,7 @@ def evidence(statements: dict[str, Statement], folder: str | Path | None = None)
     Returns
     -------
     dict of Evidence
-        By the name of the experiment; experiments that have not been measured are left out.
+        By the name of the experiment; experiments whose shards are not all there are left out.
 
     Raises
     ------

@@ -22,10 +22,8 @@ from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.models.lowest_loss import lowest_loss
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys, text
-from lookahead_nb.training import sweep_file as configuration
-from lookahead_nb.training.setup import Setup, Training
+from lookahead_nb.training.setup import LANDSCAPES, Setup, Training
 
-LANDSCAPES = {kind.__name__: kind for kind in configuration.LANDSCAPES}
 TRAINING = ("steps", "batch_size", "eval_every", "eval_rows", "lr", "schedule", "warmup", "threshold")
 ON_DATA = ("data", "hidden", "activation", "l2", "rows", "flipped")
 TASK_PARAMETERS = (

@@ -86,7 +86,8 @@ def measure(
           :func:`.tuning.rate_range` of the test losses.
         - ``tuning``: "own" (each replicate by its own rows); for the test loss also "others" (the best mean of all
           other replicates) and, of arms with several grids, "own of 24": the expectation, over 24 of its trials, of the
-          logarithm of the test loss, as a loss again.
+          logarithm of the test loss, as a loss again. A diverged trial counts as the largest finite loss there, since
+          an infinite one would hide all others however seldom it is the best of 24.
         - ``r0``, ``r1``, ...: the value of each replicate.
         - ``lowest``, ``highest``: the shares of replicates that chose the first or the last rate of a grid.
         - ``rates``: the number of rates of each grid.
@@ -217,7 +218,8 @@ def _reduced(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Itera
             elif tuning == "others":
                 chosen, taken = tuned_by_others(choose, report)
             elif choose.shape[1] > RATES:
-                taken = np.exp(best_of(choose, np.log(report), RATES)[RATES].to_numpy())
+                finite = np.where(np.isfinite(report), report, np.max(report, where=np.isfinite(report), initial=0))
+                taken = np.exp(best_of(choose, np.log(finite), RATES)[RATES].to_numpy())
             else:
                 continue
             many = len(chosen) and not arm.grids[0].fixed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,13 +12,15 @@ import numpy as np
 
 from lookahead_nb.checks import named_arguments, plain_array, real_number, shown, whole_number
 from lookahead_nb.datasets.scaling import Scaling
+from lookahead_nb.display import bars, shown_together
 from lookahead_nb.kernels.philox import FLIPS, SUBSETS, permutation, uniforms
 
 _ARRAYS = ("X_train", "y_train", "X_validation", "y_validation", "X_test", "y_test")
+_PARTS = ("train", "validation", "test")
 _NOTES = ("rows_train", "rows_validation", "rows_test", "classes")  # no part of the fingerprint
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Scaled rows and labels in three parts, read-only; made by :func:`load` and :func:`from_arrays`.
 
@@ -45,23 +47,23 @@ class Dataset:
         Loads exactly this data set by name and split_seed; None for one that ``load`` does not return.
     """
 
-    X_train: np.ndarray = field(repr=False)
-    y_train: np.ndarray = field(repr=False)
-    rows_train: np.ndarray = field(repr=False)
-    X_validation: np.ndarray = field(repr=False)
-    y_validation: np.ndarray = field(repr=False)
-    rows_validation: np.ndarray = field(repr=False)
-    X_test: np.ndarray = field(repr=False)
-    y_test: np.ndarray = field(repr=False)
-    rows_test: np.ndarray = field(repr=False)
+    X_train: np.ndarray
+    y_train: np.ndarray
+    rows_train: np.ndarray
+    X_validation: np.ndarray
+    y_validation: np.ndarray
+    rows_validation: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    rows_test: np.ndarray
     name: str
     n_classes: int
     official_test: bool
     split_seed: int
     source: str
-    scaling: Scaling = field(repr=False)
-    classes: np.ndarray = field(repr=False)
-    reload: Callable[[str, int], Dataset] | None = field(default=None, repr=False)
+    scaling: Scaling
+    classes: np.ndarray
+    reload: Callable[[str, int], Dataset] | None = None
 
     def __post_init__(self) -> None:
         for name in (*_ARRAYS, *_NOTES):
@@ -74,6 +76,21 @@ class Dataset:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__post_init__()  # unpickled arrays are writeable
+
+    def __repr__(self) -> str:
+        parts = "/".join(str(len(getattr(self, f"y_{part}"))) for part in _PARTS)
+        sizes = f"{parts} rows, {self.n_features} features, {self.n_classes} classes"
+        return f"Dataset({self.name!r}, {sizes}, split_seed={self.split_seed})"
+
+    def _repr_html_(self) -> str:
+        """Return sizes and origin as a table, and the rows of each class in the training part as bars."""
+        rows = {f"{part} rows": len(getattr(self, f"y_{part}")) for part in _PARTS}
+        sizes = {"features": self.n_features, "classes": self.n_classes}
+        origin = {"split seed": self.split_seed, "official test set": self.official_test, "source": self.source or None}
+        counts = np.bincount(self.y_train, minlength=self.n_classes).tolist()
+        about = f"The training part has {min(counts)} to {max(counts)} rows of each class"
+        picture = bars(self.classes.tolist(), counts, "training rows by class", about)
+        return shown_together(self.name, rows | sizes | origin, picture)
 
     @property
     def n_features(self) -> int:

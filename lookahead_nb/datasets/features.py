@@ -77,6 +77,29 @@ def tf_idf(counts: Any) -> Any:
     return weighting().fit(counts)
 
 
+def tf_idf_from(idf: np.ndarray) -> Any:
+    """Return the weighting of :func:`tf_idf` from its weights.
+
+    Parameters
+    ----------
+    idf : (columns,) float64 array
+        The attribute ``idf_`` of a weighting.
+
+    Returns
+    -------
+    object
+        Its ``transform`` gives the same bits.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without scikit-learn.
+    """
+    weighting = extra("sklearn.feature_extraction.text", "scikit-learn", "weighting words").TfidfTransformer()
+    weighting.idf_, weighting.n_features_in_ = idf, len(idf)
+    return weighting
+
+
 def mel_filters(bands: int, length: int, rate: int) -> np.ndarray:
     """Return the weights that sum the power spectrum of a frame into mel bands.
 

@@ -4,11 +4,9 @@ from lookahead_nb.checks import whole
 
 whole("seaborn")  # with pandas and matplotlib, ahead of all modules that import them: Ctrl-C would leave half of them
 
-from lookahead_nb.figures.style import (  # noqa: E402 (after seaborn)
-    COLOURS,
+from lookahead_nb.display import COLOURS, DASHES, MARKERS  # noqa: E402 (after seaborn)
+from lookahead_nb.figures.style import (  # noqa: E402
     COLUMN,
-    DASHES,
-    MARKERS,
     PAGE,
     Saved,
     both_conventions,

@@ -142,13 +142,19 @@ def factors(parts: pd.DataFrame) -> Figure:
         table = parts[parts["factor"] == name].rename(columns={"value": "mean"}).reset_index(drop=True)
         ax.errorbar(table.index, table["mean"], away(table), ecolor="#0072b2", **CAPS)
         ax.plot(table["mean"], "o-", ms=3.5, color="#0072b2", lw=1)
-        words = [f"{row.least:.2g} to\n{row.most:.2g}" for row in table.itertuples()]
+        words = [f"{_short(row.least)}\nto {_short(row.most)}" for row in table.itertuples()]
         ax.set_xticks(table.index, words, fontsize=7)
         ax.axhline(0, color="0.5", lw=0.8, zorder=0)
         ax.set_title(label, fontsize=8)
     for ax in axs[:, 0]:
         ax.set_ylabel("benefit, % of the gap")
     return finished(fig, [])
+
+
+def _short(number: float) -> str:
+    if abs(number) >= 1000:
+        return f"{number / 1000:.2g}k"
+    return f"{number:.0f}" if abs(number) >= 10 else f"{number:.2g}" if abs(number) >= 0.005 else "0"
 
 
 def ranges(table: pd.DataFrame) -> Figure:
@@ -164,7 +170,7 @@ def ranges(table: pd.DataFrame) -> Figure:
     Figure
         A row for each arm.
     """
-    fig, ax = plt.subplots(figsize=(0.7 * PAGE, 2.6))
+    fig, ax = plt.subplots(figsize=(0.7 * PAGE, 2.8))
     shades = {1: "#084594", 2: "#4292c6", 5: "#9ecae1"}
     for shift, (within, colour) in zip((0.2, 0.0, -0.2), shades.items(), strict=True):
         own = table[table["within"] == within].set_index("arm").loc[[*RANGE_ARMS]].rename(columns={"value": "mean"})
@@ -173,5 +179,5 @@ def ranges(table: pd.DataFrame) -> Figure:
         ax.plot(own["mean"], places, "o", ms=4, color=colour, label=f"within {within} %")
     ax.set_yticks(-np.arange(len(RANGE_ARMS)), RANGE_ARMS.values())
     ax.set(xlabel="octaves of learning rates, mean over tasks", xlim=(0, None))
-    ax.legend(loc="lower right", frameon=False)
+    fig.legend(loc="outside upper center", ncols=3, frameon=False)
     return finished(fig, [])

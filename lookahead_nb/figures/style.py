@@ -30,25 +30,6 @@ from lookahead_nb.provenance import build_folder
 
 COLUMN, PAGE = 3.4, 7.0  # printed widths in inches at 100 %
 
-# A colour has one meaning in all figures. A dash or a marker repeats it for readers who cannot see the colour.
-COLOURS = {
-    "AdamW": "#0173B2",
-    "Lookahead": "#DE8F05",
-    "fast": "#DE8F05",
-    "slow": "#029E73",
-    "AdamW at lr x step": "#56B4E9",
-    "averaging": "#CC78BC",
-}
-DASHES = {
-    "AdamW": (),
-    "Lookahead": (),
-    "fast": (1, 1),
-    "slow": (),
-    "AdamW at lr x step": (4, 1.5),
-    "averaging": (1, 1),
-}
-MARKERS = {"AdamW": "D", "Lookahead": "o", "fast": ".", "slow": "s", "AdamW at lr x step": "s", "averaging": "^"}
-
 
 def use_style() -> None:
     """Set the style of all figures.

@@ -22,6 +22,7 @@ from lookahead_nb.checks import (
     whole_number,
     within_width,
 )
+from lookahead_nb.display import layers, shown_together
 from lookahead_nb.kernels.cpu import network
 from lookahead_nb.kernels.formulas import RELU, SIGMOID, TANH
 from lookahead_nb.kernels.philox import WEIGHTS, uniforms
@@ -218,6 +219,13 @@ class DenseNetwork(DenseLayers, ABC):
         dict
             Strings and numbers by name.
         """
+
+    def _repr_html_(self) -> str:
+        """Return the settings as a table, and the layers as a picture."""
+        widths = [*self.sizes[:-1].tolist(), self.n_classes]
+        about = f"Layers of {', '.join(map(str, widths))} units from features to classes"
+        rows = self.settings() | {"parameters": self.size}
+        return shown_together(str(rows.pop("model")), rows, layers(widths, about))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DenseNetwork) and type(self) is type(other) and self.settings() == other.settings()

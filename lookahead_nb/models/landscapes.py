@@ -27,11 +27,13 @@ from lookahead_nb.checks import (
     whole_number,
     within_width,
 )
+from lookahead_nb.display import COLOURS, Line, curves, shades, shown_together
 from lookahead_nb.kernels.cpu import surfaces
 from lookahead_nb.kernels.philox import NOISE, WEIGHTS, normals
 from lookahead_nb.optimizers import Optimizer, WithSlowWeights
 
 HIGHEST_STEP = 2**32 - 1
+FARTHEST = 1e50  # of what a small picture shows
 
 
 class Landscape(ABC):
@@ -123,6 +125,25 @@ class Landscape(ABC):
         named = rest + [(name, _shortest(getattr(self, name))) for name in ("noise", "start", "spread")]
         words = [repr(first[1]), *(f"{name}={value}" for name, value in [*named, ("replicas", self.replicas)])]
         return f"{type(self).__name__}({', '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        """Return the settings as a table, and the surface of one or two coordinates as a picture."""
+        rows = self.settings()
+        return shown_together(str(rows.pop("model")), rows, self._picture() if self.n <= 2 else "")
+
+    def _picture(self) -> str:
+        """Return the height over a line or a plane around start and origin."""
+        reach = 1.5 * max(1.0, *np.abs(self.start).tolist())
+        line = np.linspace(-reach, reach, 61 if self.n == 1 else 21) if reach < FARTHEST else np.empty(0)
+        points = line[:, None] if self.n == 1 else np.stack(np.meshgrid(line, line), axis=-1)
+        heights = np.asarray(self.heights(points))
+        if not len(line) or not np.isfinite(heights).all():
+            return ""
+        if self.n == 1:
+            about = f"The height from {-reach:g} to {reach:g}"
+            return curves([Line("", line.tolist(), heights.tolist(), COLOURS["AdamW"])], "height", "coordinate", about)
+        about = f"The height over both coordinates from {-reach:g} to {reach:g}, strongest where it is lowest"
+        return shades(heights, "height (strong: low)", (-reach, reach), about)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Landscape) and type(self) is type(other) and self.settings() == other.settings()

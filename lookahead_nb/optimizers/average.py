@@ -15,7 +15,7 @@ LONGEST = 1_000_000  # steps of a window: in float32 a smaller slow step would b
 
 
 @named_arguments
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class EMA(WithSlowWeights):
     """An exponential moving average (EMA) of the weights of an inner optimizer, evaluated as the slow weights.
 

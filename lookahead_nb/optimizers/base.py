@@ -12,6 +12,7 @@ claims its number on the clock, on a GPU the mark names the thread.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import sys
@@ -24,6 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from lookahead_nb.checks import flag, one_of, real_number, shown, whole_number
+from lookahead_nb.display import shown_together
 from lookahead_nb.kernels import cpu
 from lookahead_nb.kernels.cpu.step import AT_ONCE
 from lookahead_nb.kernels.formulas import RULES, STARTS_AT_WEIGHTS
@@ -37,9 +39,12 @@ from lookahead_nb.optimizers.coefficients import (
     Sync,
     gradient_limit,
     least_decay,
+    rows_with_sync,
 )
+from lookahead_nb.optimizers.pictures import of_schedule, of_syncs
 
 STEPS_AHEAD = 256  # their scalars are computed together: one by one they would cost as much as a step on 10,000 weights
+_ALWAYS_SHOWN = ("sync_period", "slow_step_size", "decay")  # other settings are printed where they are no default
 MOST_STEPS = 2**62  # of a checkpoint: beyond any run, and with STEPS_AHEAD still an int64
 
 
@@ -68,10 +73,11 @@ class UpcomingStep(NamedTuple):
 
     Attributes
     ----------
-    row : (8,) array
-        The scalars of the step.
+    row : (8,) or (10,) array
+        The scalars of the step. With a sync there are ten, as ``step_and_sync`` accepts them, unless the slow step is
+        fitted.
     sync : tuple or None
-        The settings of the sync as ``step_and_sync`` accepts them. Where the slow step is fitted, only its place in
+        The kind of the sync as ``step_and_sync`` accepts it. Where the slow step is fitted, its place in
         ``Stretch.slow_steps``. None without a sync.
     t : int
         Steps taken after the step.
@@ -341,19 +347,19 @@ class State:
         width, sync = self._width.type, self._optimizer.sync or NO_SYNC
         first = ended.first + len(ended.steps)
         scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
-        steps, slow_steps = list[UpcomingStep](), list[float]()
         count, self._steps_ahead = self._steps_ahead or STEPS_AHEAD, None
         period, last = sync.period, first + count
-        pairs = sync.pairs(first // period, last // period, width).tolist() if period else []
-        for t, row in enumerate(scalars.stretch(count), first + 1):
-            arguments: tuple | None = None
-            if period and t % period == 0:
-                slow_step, rest = pairs[len(slow_steps)]
-                arguments = width(slow_step), width(rest), sync.pull_back, MODES[sync.mode]
-                if sync.fits:
-                    arguments = (len(slow_steps),)
-                slow_steps.append(slow_step)
-            steps.append(UpcomingStep(row, arguments, t))
+        table, slow_steps = scalars.stretch(count), list[float]()
+        rows, kinds = [*table], list[tuple | None]([None] * count)
+        if period:
+            pairs = sync.pairs(first // period, last // period, width)
+            at_syncs, slow_steps = slice(period - 1 - first % period, None, period), pairs[:, 0].tolist()
+            if sync.fits:
+                kinds[at_syncs] = [(n,) for n in range(len(pairs))]
+            else:
+                kinds[at_syncs] = [(sync.pull_back, MODES[sync.mode])] * len(pairs)
+                rows[at_syncs] = rows_with_sync(table[at_syncs], pairs)
+        steps = [*map(UpcomingStep, rows, kinds, range(first + 1, last + 1))]
         syncs = self._keep_slow_steps(ended.syncs, ended.slow_steps.tolist())
         return self._stretch_of(ended.clock, steps, scalars, slow_steps, syncs)
 
@@ -562,6 +568,25 @@ class Optimizer:
             In the base class.
         """
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        words = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:  # the inner optimizer, or lr
+                words.append(repr(value) if name == "inner" else f"{name}={value!r}")
+            elif name in _ALWAYS_SHOWN or (parameter.default is not None and value != parameter.default):
+                words.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        """Return all settings as a table, and pictures of syncs and schedule where there is something to see."""
+        settings = self.settings()
+        for name, value in {"schedule": "constant", "warmup": 0}.items():
+            if settings.get(name) == value:
+                del settings[name]
+        pictures = of_syncs(self.sync) if self.sync else ""
+        return shown_together(str(settings.pop("optimizer")), settings, pictures + of_schedule(self.inner.schedule))
 
     def init(self, params: Any) -> Any:
         """Return a fresh state; slow weights, and z of Schedule-Free, start as a copy of the weights.

@@ -147,7 +147,7 @@ class Adaptive:
 
 
 @named_arguments
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Lookahead(WithSlowWeights):
     """Lookahead around an inner optimizer.
 

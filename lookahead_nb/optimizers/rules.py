@@ -35,7 +35,7 @@ def check_inner(inner: Any) -> None:
         raise TypeError(f"inner must be one of {', '.join(allowed)}, got {shown(inner)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InnerOptimizer(Optimizer):
     """The base of inner optimizers: a learning rate that is a number or a schedule, and one update rule.
 
@@ -167,7 +167,7 @@ class InnerOptimizer(Optimizer):
 
 
 @named_arguments
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(InnerOptimizer):
     """Gradient descent, with heavy-ball or Nesterov momentum.
 
@@ -198,7 +198,7 @@ class SGD(InnerOptimizer):
     --------
     >>> import lookahead_nb as lnb
     >>> lnb.SGD(0.1, momentum=0.9)
-    SGD(lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
+    SGD(lr=0.1, momentum=0.9)
     """
 
     lr: float | Schedule = 1e-3
@@ -235,7 +235,7 @@ class SGD(InnerOptimizer):
 
 
 @named_arguments
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adagrad(InnerOptimizer):
     """Adagrad: ``s = s + d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
 
@@ -282,7 +282,7 @@ class Adagrad(InnerOptimizer):
 
 
 @named_arguments
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RMSprop(InnerOptimizer):
     """RMSprop: ``s = rho*s + (1-rho)*d**2``, ``p - lr*d/(sqrt(s) + eps)``, d = grad + weight_decay*p.
 
@@ -342,7 +342,7 @@ class RMSprop(InnerOptimizer):
 
 
 @named_arguments
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adam(InnerOptimizer):
     """Adam: ``p - lr*m_hat/(sqrt(v_hat) + eps)``, m and v the averages of d and d**2, d = grad + weight_decay*p.
 
@@ -370,7 +370,7 @@ class Adam(InnerOptimizer):
     --------
     >>> import lookahead_nb as lnb
     >>> lnb.Adam(lr=3e-3)
-    Adam(lr=0.003, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.0)
+    Adam(lr=0.003)
     """
 
     lr: float | Schedule = 1e-3
@@ -404,7 +404,7 @@ class Adam(InnerOptimizer):
 
 
 @named_arguments
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """AdamW: ``p - (lr*weight_decay*p + lr*m_hat/(sqrt(v_hat) + eps))``, m and v the averages of grad and grad**2.
 
@@ -465,7 +465,7 @@ class AdamW(Adam):
 
 
 @named_arguments
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
     """Schedule-Free AdamW: ``z - lr*d``, ``x = (1-c)*x + c*z``, gradients at ``y = (1-beta1)*z + beta1*x``.
 

@@ -14,7 +14,7 @@ MOST_KEPT = 4096  # steps of which rates and powers stay in a cache: 64 entries 
 
 
 @named_arguments
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Schedule:
     """A learning rate as a function of the step.
 
@@ -69,6 +69,11 @@ class Schedule:
             decay_steps = whole_number("decay_steps", self.decay_steps, 1, steps - self.warmup)
             one_form = None if decay_steps == steps - self.warmup else decay_steps
             object.__setattr__(self, "decay_steps", one_form)
+
+    def __repr__(self) -> str:
+        settings = {"steps": self.steps, "warmup": self.warmup or None, "decay_steps": self.decay_steps}
+        words = [repr(self.peak), *(f"{name}={value}" for name, value in settings.items() if value is not None)]
+        return f"schedules.{self.kind}({', '.join(words)})"
 
     @property
     def _start(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,18 @@ import numpy as np
 from lookahead_nb.checks import default_errors, named_arguments, one_of, shown, whole_number
 from lookahead_nb.datasets import Dataset
 from lookahead_nb.datasets.scaling import Scaling
+from lookahead_nb.display import shown_together
 from lookahead_nb.kernels.bundles import readonly
 from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.optimizers import Optimizer, State
-from lookahead_nb.training import engine_cpu
+from lookahead_nb.training import engine_cpu, saved
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
+from lookahead_nb.training.plots import pictures_of, plot_run
 from lookahead_nb.training.setup import (
     HIGHEST_SEED,
     KINDS,
+    SPLITS,
     Data,
     Model,
     Outcome,
@@ -35,6 +39,7 @@ from lookahead_nb.training.setup import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,7 +65,7 @@ class Run:
         The labels that :meth:`predict` returns; None for a landscape.
     seed : int
     setup : training.setup.Setup
-        All else that the run depends on, its data included; :meth:`train` continues with it.
+        All else that the run depends on, its data included except in a run of :func:`load`; :meth:`train` continues it.
     outcome : training.setup.Outcome
         The results from which the history is made.
 
@@ -91,7 +96,7 @@ class Run:
         return None if slow is None else readonly(slow)
 
     @default_errors
-    def train(self, more_steps: int) -> Run:
+    def train(self, more_steps: int, *, data: Data = None) -> Run:
         """Continue this run and return the longer one; this one stays as it is.
 
         Sweeps continue their runs with ``keep_states=True``, see :func:`lookahead_nb.sweep`.
@@ -104,6 +109,8 @@ class Run:
         ----------
         more_steps : int
             At least 1.
+        data : Dataset, or function of the seed that returns one
+            For a run of :func:`load`, whose file does not hold it: the data that it was trained on.
 
         Returns
         -------
@@ -113,7 +120,7 @@ class Run:
         ------
         TypeError, ValueError
             If more_steps is no such number, the learning rate has fallen to 0 ahead of the new end, the state has been
-            changed since training, or the run was trained on a GPU.
+            changed since training, the run was trained on a GPU, or data is missing or not that of the run.
 
         Examples
         --------
@@ -129,9 +136,102 @@ class Run:
             raise ValueError(f"train can only continue a run of backend='cpu', got {self.setup.training.backend!r}")
         if self.state.t != taken:
             raise ValueError(f"state must be as training has left it, at step {taken}, got one at step {self.state.t}")
-        setup = replace(self.setup, training=replace(self.setup.training, steps=steps))
+        setup = self._with_data(data)
+        setup = replace(setup, training=replace(setup.training, steps=steps))
         params, state = self.params.copy(), copy.deepcopy(self.state, {id(opt): opt})
         return _trained(setup, opt, self.seed, params, state, self)
+
+    def _with_data(self, data: Data) -> Setup:
+        """Return the setup with data to train on, which are those of the run."""
+        if data is None:
+            if self.model.needs_data and self.setup.data is None:
+                raise ValueError("data must be that of the run to continue one from a file, which does not hold it")
+            return self.setup
+        setup = replace(self.setup, data=data).for_seed(self.seed)
+        given, run = setup.run_id(self.state.optimizer, self.seed, setup.rows(self.seed)), self.history["run"].iloc[0]
+        if given != run:
+            raise ValueError(
+                f"data must give the run its id {run}, got data, or a version of the formulas, with {given}"
+            )
+        return setup
+
+    def plot(self, *, splits: Iterable[str] = ("train", "validation"), ax: Any = None) -> tuple[Axes, ...]:
+        """Draw loss and accuracy over the steps, for fast and slow weights, with matplotlib.
+
+        A colour and a marker belong to each kind of weights, and a dash to each split. Ticks at the lower edge mark the
+        syncs, up to 60 of them. A loss that covers more than a factor of ten is drawn on a logarithmic axis.
+
+        Parameters
+        ----------
+        splits : list of str
+            "train", "validation" and "test", or one of them. A landscape has "train" only.
+        ax : Axes, or list of one or two Axes, optional
+            Where to draw the loss, and the accuracy if there are two. Default: a new figure of matplotlib.pyplot.
+
+        Returns
+        -------
+        tuple of Axes
+            ``axs[0].figure`` is the figure.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If splits are unknown, or ax is no panel, or more than the run has measures.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.Lookahead(lnb.SGD(0.5)), steps=20)
+        >>> [ax.get_ylabel() for ax in run.plot()]
+        ['loss']
+        """
+        return plot_run(self, splits, ax)
+
+    def _repr_html_(self) -> str:
+        """Return settings and results at the end as a table, and the losses over the steps as pictures."""
+        end = self.history[self.history["step"] == self.history["step"].iloc[-1]]
+        rows: dict[str, Any] = {"model": self.model, "optimizer": self.state.optimizer}
+        if isinstance(self.setup.data, Dataset):
+            rows["data"] = self.setup.data.name
+        rows |= {"seed": self.seed, "steps": self.state.t, "parameters": len(self.params)}
+        rows["diverged at step"] = self.diverged_at
+        for measure in (f"{split} {what}" for what in ("loss", "accuracy") for split in SPLITS):
+            values = end[["weights", measure.replace(" ", "_")]].dropna().itertuples(index=False)
+            rows[measure] = ", ".join(f"{value:.4g} ({kind})" for kind, value in values) or None
+        return shown_together("Run", rows, pictures_of(self))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to one file, from which :func:`load` returns it.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .npz; an existing file is replaced as a whole.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If path has another ending, or model, optimizer or columns are of a kind that the file cannot describe.
+        OSError
+            If the file cannot be written.
+
+        Notes
+        -----
+        The file holds model, weights, optimizer and its state, scaling, class names and evaluations, without pickles,
+        and the sha256 of its contents. It does not hold the rows of the data set. It takes as many bytes as weights and
+        state: 16 for each weight of Lookahead(AdamW) in float32, and 4 more for its slow weights.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import lookahead_nb as lnb
+        >>> run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(0.5), steps=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run.save(f"{folder}/run.npz")
+        ...     lnb.load(f"{folder}/run.npz")
+        Run(SGD, seed=0, 2 steps, 1 weights, train_loss=0.03125)
+        """
+        saved.write(path, self)
 
     def predict(self, X: Any, *, weights: str = "fast") -> np.ndarray:
         """Return the label of the most probable class of each raw row.
@@ -298,6 +398,68 @@ def train(
     return _trained(setup, opt, seed, params, opt.init(params))
 
 
+@named_arguments
+def load(path: str | os.PathLike[str]) -> Run:
+    """Return the run that :meth:`Run.save` wrote to a file.
+
+    Its predictions, weights, state and history are those of the saved run in every bit.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Run
+        Without the rows of its data set; its method ``train`` needs them to continue it.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another kind or of a newer version.
+    OSError
+        If it cannot be read.
+    ModuleNotFoundError
+        If the run is one on weighted words, and scikit-learn is missing.
+
+    Notes
+    -----
+    Nothing in the file is executed. ``state.slow_steps`` starts empty, as after ``opt.restore``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import lookahead_nb as lnb
+    >>> data = lnb.datasets.load("checkerboard")
+    >>> run = lnb.train(lnb.MLP((2, 8, 2)), data, lnb.AdamW(0.01), steps=50)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run.save(f"{folder}/run.npz")
+    ...     loaded = lnb.load(f"{folder}/run.npz")
+    >>> rows = [[0.5, 0.5], [0.5, 1.5], [3.5, 2.5]]
+    >>> (loaded.predict_proba(rows) == run.predict_proba(rows)).all()
+    np.True_
+    """
+    parts = saved.read(path)
+    setup, seed, opt = parts["setup"], parts["seed"], parts["state"].optimizer
+    history = _history(setup, opt, seed, parts["run"], parts["outcome"])
+    ends = parts["outcome"].diverged_at
+    of_data = parts["scaling"], parts["classes"]
+    return Run(
+        history, parts["params"], parts["state"], _first(ends), setup.model, *of_data, seed, setup, parts["outcome"]
+    )
+
+
+def _history(setup: Setup, opt: Optimizer, seed: int, run_id: str, outcome: Outcome) -> pd.DataFrame:
+    """Return the history of one run."""
+    runs = settings_frame([opt]), slow_rows([opt]), np.array([0]), [run_id], [seed]
+    return histories(setup, *runs, outcome.results, outcome.diverged_at)
+
+
+def _first(diverged_at: np.ndarray) -> int | None:
+    """Return the step at which the first run diverged, or None."""
+    return None if diverged_at[0] < 0 else int(diverged_at[0])
+
+
 def _trained(
     setup: Setup, opt: Optimizer, seed: int, params: np.ndarray, state: State, shorter: Run | None = None
 ) -> Run:
@@ -309,12 +471,9 @@ def _trained(
         outcome = shorter.outcome._replace(results=setup.blank_results(1))
     if shorter is not None:
         setup.take_over(outcome.results, shorter.setup, shorter.outcome.results)
-    diverged_at = None if outcome.diverged_at[0] < 0 else int(outcome.diverged_at[0])
-    run_ids = [setup.run_id(opt, seed, rows)]
-    runs = settings_frame([opt]), slow_rows([opt]), np.array([0]), run_ids, [seed]
-    history = histories(setup, *runs, outcome.results, outcome.diverged_at)
+    history, ends = _history(setup, opt, seed, setup.run_id(opt, seed, rows), outcome), _first(outcome.diverged_at)
     scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
-    return Run(history, params, state, diverged_at, setup.model, scaling, classes, seed, setup, outcome)
+    return Run(history, params, state, ends, setup.model, scaling, classes, seed, setup, outcome)
 
 
 def train_in_place(

@@ -20,10 +20,12 @@ from lookahead_nb.checks import float_dtype, one_of, shown, whole_number
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import STREAM_ID
-from lookahead_nb.models.dense import DenseNetwork
-from lookahead_nb.models.landscapes import Landscape
+from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
+from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Landscape, Quadratic, Rosenbrock
 from lookahead_nb.optimizers import Optimizer
 
+LANDSCAPES: dict[str, Any] = {kind.__name__: kind for kind in (Quadratic, DoubleWell, Bilinear, Rosenbrock)}
+MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression)} | LANDSCAPES
 SPLITS = ("train", "validation", "test")
 KINDS = ("fast", "slow")
 HIGHEST_SEED = 2**63 - 1

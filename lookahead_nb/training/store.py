@@ -15,7 +15,6 @@ Nothing in a file depends on the version of pandas, see ``columns``.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import json
@@ -24,16 +23,16 @@ import pathlib
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
-from secrets import token_hex
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lookahead_nb.checks import user_path, whole
 from lookahead_nb.provenance import machine
 from lookahead_nb.training.columns import TEXT, arrow, bits, encoded, frame_of, merged, write_csv, write_parquet
+from lookahead_nb.training.files import appearing, discard, explained, reason, sync, temporary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +49,6 @@ DAMAGED = "damaged, its sha256 is not the checksum that it holds"
 
 _BLANK = b"sha256:" + b"0" * 64
 _CLAIM = "0" * 16  # the token of a folder that holds the manifest of the process that was first
-_UNSUPPORTED = {getattr(errno, name, 0) for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF", "EISDIR")}
-_UNSUPPORTED |= {errno.EACCES, errno.EPERM}  # a folder may also be closed to reading, and on Windows each one is
 _TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")
 _STATES = ".states.parquet"  # ends the name of a unit's states
 _ADDED = re.compile(r"manifest\.([1-9][0-9]*)\.json")  # the manifest of a later request
@@ -164,7 +161,7 @@ class Store:
         """
         path = user_path("path", path)
         expected = None if configuration is None else _manifest(configuration, units)
-        with _explained(f"the store {path} cannot be opened"):
+        with explained(f"the store {path} cannot be opened"):
             if path.exists() and not path.is_dir():
                 raise ValueError(f"path must be a folder, got the file {path}")
             if not (path / MANIFEST).is_file():
@@ -216,11 +213,11 @@ class Store:
         """
         added = _manifest(configuration, units)
         self._compare(added["configuration"])
-        with _explained(f"the store {self.path} cannot be read"):
+        with explained(f"the store {self.path} cannot be read"):
             present = _files(self.path)
         more = {"order": order, "earlier": sorted(self._sha256s), "added": added["units"]}
         added["units"] = [unit for name, unit in self._parts.items() if name in present] + added["units"]
-        with _explained(f"the store {self.path} cannot be extended"):
+        with explained(f"the store {self.path} cannot be extended"):
             _publish(self.path / f"manifest.{self.number + 1}.json", _written(added | more))
         return Store.open(self.path)
 
@@ -243,7 +240,7 @@ class Store:
         OSError
             If a part cannot be read.
         """
-        with _explained(f"the store {self.path} cannot be read"):
+        with explained(f"the store {self.path} cannot be read"):
             present = _files(self.path)
         for name, unit in self._parts.items():
             if name in present:
@@ -283,7 +280,7 @@ class Store:
         OSError
             If the folder cannot be read.
         """
-        with _explained(f"the store {self.path} cannot be read"):
+        with explained(f"the store {self.path} cannot be read"):
             present = _files(self.path)
         return {unit for name, unit in self._states.items() if name in present}
 
@@ -334,7 +331,7 @@ class Store:
         OSError
             If the folder cannot be read.
         """
-        with _explained(f"the store {self.path} cannot be read"):
+        with explained(f"the store {self.path} cannot be read"):
             present = _files(self.path)
         return {unit for unit in self.units if _name(unit) in present}
 
@@ -380,7 +377,7 @@ class Store:
         more |= {"continued": sorted(continued)} if continued else {}
         part = self._part(unit, frame, header, more)
         problem = f"the store {self.path} could not keep unit {unit}"
-        with _explained(problem, "nothing else is lost; run the sweep again to continue from here"):
+        with explained(problem, "nothing else is lost; run the sweep again to continue from here"):
             if states is not None:
                 sealed = _sealed(states, self._head(unit) | header | {"holds": "states"})
                 self._keep(_name(unit, _STATES), sealed, _same_states, "states")
@@ -395,7 +392,7 @@ class Store:
                 if not same(stored, part):
                     raise ValueError(f"{path} differs from the {what} just computed: the runs do not repeat")
                 return
-        with _appearing(path) as file:
+        with appearing(path) as file:
             file.write(part)
 
     def frame(self, columns: Collection[str] | None = None, *, partial: bool = False) -> pd.DataFrame:
@@ -474,7 +471,7 @@ class Store:
         dtypes = {name: dtype for name, dtype in merged(headers).items() if name != ORDER}
         kinds = {name: {kind for header in headers for kind in header["kinds"].get(name, ())} for name in dtypes}
         frames = (frame_of(table, header["dtypes"], dtypes) for table, header in self._tables(units, list(dtypes)))
-        with _explained(f"{path} cannot be written"), _appearing(path) as file:
+        with explained(f"{path} cannot be written"), appearing(path) as file:
             (write_csv if path.suffix == ".csv" else write_parquet)(file, frames, dtypes, kinds)
 
     def verify(self, *, remove: bool = False) -> list[str]:
@@ -497,7 +494,7 @@ class Store:
         OSError
             If the folder cannot be read or a file cannot be removed.
         """
-        with _explained(f"the store {self.path} cannot be read"):
+        with explained(f"the store {self.path} cannot be read"):
             names = sorted(_files(self.path) | {MANIFEST})
         problems, firsts = [], dict[str, tuple]()
         for name in names:
@@ -505,7 +502,7 @@ class Store:
             if not problem and name in self._parts and _header((self.path / name).read_bytes()).get("states"):
                 problem, ours = "without its states" if _name(self._parts[name], _STATES) not in names else None, True
             if problem and ours and remove:
-                with _explained(f"{self.path / name} cannot be removed"):
+                with explained(f"{self.path / name} cannot be removed"):
                     shutil.rmtree(self.path / name) if (self.path / name).is_dir() else (self.path / name).unlink()
                     if name in self._states:  # the rows alone would be taken for a whole unit
                         (self.path / _name(self._states[name])).unlink(missing_ok=True)
@@ -557,7 +554,7 @@ class Store:
 
     def _present(self, partial: bool) -> list[str]:
         """Return the units that are stored, in the order of the plan; refuse missing ones unless partial."""
-        with _explained(f"the store {self.path} cannot be read"):
+        with explained(f"the store {self.path} cannot be read"):
             present = _files(self.path)
         units = self.units if self._chosen is None else self._chosen
         done = [unit for unit in units if _name(unit) in present]
@@ -596,7 +593,7 @@ class Store:
         return {tuple(run) for header in headers for run in header.get("continued", ())}
 
     def _load(self, name: str) -> bytes:
-        with _explained(f"the store {self.path} cannot be read"):
+        with explained(f"the store {self.path} cannot be read"):
             part = (self.path / name).read_bytes()
         if problem := self._damage(name, part):
             raise self._advice(name, problem)
@@ -640,7 +637,7 @@ class Store:
         except DamageError:
             return DAMAGED, False
         except OSError as error:
-            return f"unreadable ({_reason(error)})", name in self._parts or name in self._states
+            return f"unreadable ({reason(error)})", name in self._parts or name in self._states
         if _TEMPORARY.fullmatch(name):
             return "half-written, by a process that was stopped", True
         return "foreign, no part of this sweep", False
@@ -838,7 +835,7 @@ def _make(path: pathlib.Path, manifest: dict[str, Any]) -> None:
     if others:
         raise ValueError(f"{path} must be a store or an empty folder, but it holds {_few(others)}")
     _publish(path / MANIFEST, _written(manifest))
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _load_manifests(folder: pathlib.Path) -> dict[int, dict[str, Any]]:
@@ -929,36 +926,16 @@ def _files(folder: pathlib.Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-@contextmanager
-def _appearing(path: pathlib.Path) -> Iterator[BinaryIO]:
-    """Yield a file that gets its name when the block ends, complete and on the disk."""
-    temporary = _temporary(path)
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        _remove(temporary)
-
-
-def _temporary(path: pathlib.Path, token: str | None = None) -> pathlib.Path:
-    """Return a name for an unfinished file, by default one that no other process has."""
-    return path.with_name(f"{path.name}.{token or token_hex(8)}.tmp")
-
-
 def _publish(path: pathlib.Path, content: bytes) -> None:
     """Write a file, unless it exists; of several processes that try, the first one wins.
 
     No file system renames a folder onto one that holds a file, while some have no hard links. So a process wins by
     renaming a folder with its content to the claim. Whoever finds a claim finishes it, since its owner may be dead.
     """
-    claim, ours = _temporary(path, _CLAIM), _temporary(path)
+    claim, ours = temporary(path, _CLAIM), temporary(path)
     ours.mkdir()
     try:
-        with _appearing(ours / path.name) as file:
+        with appearing(ours / path.name) as file:
             file.write(content)
         while not path.is_file():
             try:
@@ -968,7 +945,7 @@ def _publish(path: pathlib.Path, content: bytes) -> None:
                     raise
             _finish(claim, path)
     finally:
-        _remove(ours)
+        discard(ours)
 
 
 def _finish(claim: pathlib.Path, path: pathlib.Path) -> None:
@@ -976,40 +953,8 @@ def _finish(claim: pathlib.Path, path: pathlib.Path) -> None:
     with suppress(FileNotFoundError):  # another process has finished it
         content = (claim / path.name).read_bytes()
         if not path.is_file():  # in this order, since a later claim comes after the file
-            with _appearing(path) as file:
+            with appearing(path) as file:
                 file.write(content)
-        dropped = _temporary(path)
+        dropped = temporary(path)
         claim.rename(dropped)
-        _remove(dropped)
-
-
-def _remove(temporary: pathlib.Path) -> None:
-    """Remove an unfinished file or folder, if it is there and the disk allows it."""
-    with suppress(OSError):
-        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
-
-
-def _sync(folder: pathlib.Path) -> None:
-    """Bring the names in a folder to the disk, where the system has a way to do so."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-
-
-@contextmanager
-def _explained(problem: str, advice: str = "") -> Iterator[None]:
-    """Turn an error of the system into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise type(error)(f"{problem} ({_reason(error)})" + (f": {advice}" if advice else "")) from error
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+        discard(dropped)

@@ -1,4 +1,4 @@
-"""A sweep described in a TOML file: model, data, training and grids, all checked ahead of any training."""
+"""A sweep described in a TOML file: model, data, training, grids and samples, all checked ahead of any training."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from lookahead_nb import datasets, optimizers
 from lookahead_nb.checks import flag, one_of, user_path
 from lookahead_nb.datasets.arrays import splitter
 from lookahead_nb.models import landscapes
-from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.optimizers import INNER_RULES, WRAPPERS
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys, toml_file
-from lookahead_nb.training.grid import grid
+from lookahead_nb.training.grid import grid, sample, values_of
 from lookahead_nb.training.plan import Plan, Unit, train_unit
-from lookahead_nb.training.setup import Setup, Training
+from lookahead_nb.training.setup import MODELS, Setup, Training
 from lookahead_nb.training.sweep import sweep
 
-LANDSCAPES = (landscapes.Quadratic, landscapes.DoubleWell, landscapes.Bilinear, landscapes.Rosenbrock)
-MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression, *LANDSCAPES)}
 TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend")
+KINDS_OF_TABLES = ("grid", "sample")  # of optimizers
 PER_SEED = "per seed"
 MOST_POINTS = 1_000_000  # of a grid, and seeds: the memory of a plan stays below a few GB
 MOST_STEPS = 10_000_000  # a run of more would take days
@@ -54,9 +52,9 @@ seeds = 30                            # a number of seeds, or a list of them
 steps = 1000
 eval_every = 100
 
-[[grid]]                              # an optimizer; a list of values is an axis of the grid
+[[grid]]                              # an optimizer; a list of values is an axis of the grid, and so is a range
 optimizer = "AdamW"
-lr = [1e-3, 3e-3, 1e-2]
+lr = { low = 1e-4, high = 1e-1, number = 13 }  # scale = "linear" for equal differences
 
 [[grid]]                              # further grids add further runs
 optimizer = "Lookahead"
@@ -66,6 +64,16 @@ retention = [0.5, 0.9]
 sync_period = [5, 20]
 schedule = { kind = "cosine", warmup = 50 }  # falls to 0 at the last step; lr is the peak
                                       # decay_steps = 200 would let it fall in the last 200 steps only
+
+[[sample]]                            # points drawn from ranges: the arguments of lookahead_nb.sample
+optimizer = "Lookahead"
+inner = "AdamW"
+number = 64
+method = "halton"                     # or "sobol", "random"
+seed = 0
+lr = { low = 1e-4, high = 1e-1 }
+sync_period = { low = 1, high = 50 }  # rounded to whole numbers
+inner_state = ["keep", "reset"]       # one of these
 """
 
 
@@ -247,7 +255,7 @@ def read(path: str | Path, *, store: str | Path | None = None) -> Configuration:
 
 def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) -> Configuration:
     """Return the sweep that the tables of a file in a folder describe."""
-    known_keys("", tables, ("store", "keep_states", "model", "data", "training", "grid"))
+    known_keys("", tables, ("store", "keep_states", "model", "data", "training", *KINDS_OF_TABLES))
     for name in ("model", "training"):
         table_of_keys(name, tables.get(name))
     training = _training(tables["training"])
@@ -258,7 +266,7 @@ def _understood(tables: dict[str, Any], folder: Path, store: str | Path | None) 
     return Configuration(
         model,
         _data(tables.get("data"), folder, model),
-        _grids(tables.get("grid"), training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
+        _optimizers(tables, training.get("steps", inspect.signature(sweep).parameters["steps"].default)),
         training,
         _store(store, stored_in, folder),
         flag("keep_states", tables.get("keep_states", False)),
@@ -332,19 +340,28 @@ def _own_rows(name: Any, label: Any, folder: Path) -> tuple[Any, np.ndarray]:
         raise OSError(f"data.{error}") from error
 
 
-def _grids(tables: Any, steps: Any) -> list[optimizers.Optimizer]:
-    if not isinstance(tables, list) or not tables:
-        shown = repr(tables) if tables else "none"
-        raise ValueError(f"grid must hold at least one table [[grid]] with an optimizer, got {shown}")
-    return [opt for i, table in enumerate(tables) for opt in _grid(f"grid[{i}]", table, steps)]
+def _optimizers(tables: dict[str, Any], steps: Any) -> list[optimizers.Optimizer]:
+    """Return the optimizers of all grids, and then those of all samples."""
+    if not any(name in tables for name in KINDS_OF_TABLES):
+        raise ValueError("grid must hold at least one table [[grid]] with an optimizer, or [[sample]] one, got none")
+    opts = []
+    for kind in (name for name in KINDS_OF_TABLES if name in tables):
+        if not isinstance(tables[kind], list) or not tables[kind]:
+            given = repr(tables[kind]) if tables[kind] else "none"
+            raise ValueError(f"{kind} must hold at least one table [[{kind}]] with an optimizer, got {given}")
+        for i, table in enumerate(tables[kind]):
+            opts += _optimizers_of(f"{kind}[{i}]", table, steps, is_grid=kind == "grid")
+    return opts
 
 
-def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
+def _optimizers_of(key: str, table: Any, steps: Any, *, is_grid: bool) -> list[optimizers.Optimizer]:
+    """Return the optimizers of one grid or sample."""
     table_of_keys(key, table)
     wrapper = WRAPPERS.get(choice(f"{key}.optimizer", table.get("optimizer"), (*INNER_RULES, *WRAPPERS)))
     rule = INNER_RULES[choice(f"{key}.inner", table.get("inner"), INNER_RULES) if wrapper else table["optimizer"]]
     outer = inspect.signature(wrapper).parameters if wrapper else ()
-    allowed = {"optimizer", "schedule", *outer, *inspect.signature(rule).parameters}
+    drawn = () if is_grid else ("number", "method", "seed")
+    allowed = {"optimizer", "schedule", *outer, *inspect.signature(rule).parameters, *drawn}
     known_keys(f"{key}.", table, sorted(allowed))
     base = rule()
     if "schedule" in table:
@@ -356,15 +373,20 @@ def _grid(key: str, table: Any, steps: Any) -> list[optimizers.Optimizer]:
             falls_until = None if kind == "constant" else steps
             ends, rises, falls = shape.get("steps", falls_until), shape.get("warmup", 0), shape.get("decay_steps")
             base = rule(Schedule(kind, base.schedule.peak, ends, rises, falls))
-    axes = {name: value for name, value in table.items() if name not in ("optimizer", "inner", "schedule")}
-    axes = {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
-    points = math.prod(map(len, axes.values()))
+    axes = {name: value for name, value in table.items() if name not in ("optimizer", "inner", "schedule", *drawn)}
+    axes = {name: value if isinstance(value, (list, dict)) else [value] for name, value in axes.items()}
+    with inside(key):
+        base = wrapper(base) if wrapper else base
+        if not is_grid:
+            return sample(base, **{"number": None} | {name: table[name] for name in drawn if name in table}, **axes)
+        values = values_of(base, axes)
+    points = math.prod(map(len, values.values()))
     if points > MOST_POINTS:
         raise ValueError(
             f"{key} must have at most {MOST_POINTS:,} points, got {points:,}: split it into several sweeps"
         )
     with inside(key):
-        return grid(wrapper(base) if wrapper else base, **axes)
+        return grid(base, **values)
 
 
 @contextmanager
