@@ -21,7 +21,7 @@ import numpy as np
 
 from lookahead_nb import provenance
 from lookahead_nb.checks import whole, whole_number
-from lookahead_nb.claims import convergence, screening, trial
+from lookahead_nb.claims import convergence, landscape_tasks, landscape_trial, screening, trial
 from lookahead_nb.claims.population import generated, ranges_sha256
 from lookahead_nb.claims.records import OutdatedError
 from lookahead_nb.claims.statements import seeds_of
@@ -36,11 +36,13 @@ SHARD = 20  # tasks
 LAST_DIGITS = 1e-6  # relative; rows have 8 digits
 WIDER, ROUNDS = 12, 2  # rates that are added to the grids of a task where a choice is at their end, and how often
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
+FIRST = 10_000  # the lowest number of a task that is no pilot
 KINDS = {  # how arms are compared: the metrics and the ways of tuning that there are
     "tuned": (tuple(trial.METRICS), trial.TUNINGS),
     "convergence": ((convergence.METRIC,), convergence.TUNINGS),
 }
 KEYS = ("about", "kind", "replicates", "metrics", "tunings", "ranges_of", "widened_for", "centres", "tasks", "arms")
+OF_LANDSCAPES = ("about", "population", "replicates", "metrics", "tasks", "arms")
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
 
 
@@ -70,6 +72,8 @@ class Experiment:
         Hash of the entry and the population.
     kind : str
         A key of ``KINDS``.
+    population : str
+        "generated", or of a :class:`LandscapeExperiment` a key of ``landscape_tasks.POPULATIONS``.
     """
 
     name: str
@@ -84,6 +88,7 @@ class Experiment:
     own_centres: bool
     sha256: str
     kind: str = "tuned"
+    population: str = "generated"
 
     def seeds(self, attempt: int = 0) -> list[int]:
         """Return the seeds of the replicates.
@@ -203,6 +208,96 @@ class Experiment:
         return rows
 
 
+@dataclass(frozen=True, eq=False)
+class LandscapeExperiment(Experiment):
+    """Arms measured on tasks of another declared population, from number 10,000 on; made by :func:`read`.
+
+    There is no screening. Replicates are those of :func:`.landscape_trial.measure`; on "quadratics", where all numbers
+    are exact, there is one.
+    """
+
+    def seeds(self, attempt: int = 0) -> list[int]:
+        """Return the seeds, as many as :func:`.landscape_trial.seeds_needed` says.
+
+        Parameters
+        ----------
+        attempt : int, default 0
+            As in :meth:`Experiment.seeds`.
+
+        Returns
+        -------
+        list of int
+        """
+        return seeds_of(self.sha256, landscape_trial.seeds_needed(self.population, self.replicates), attempt)
+
+    def drawn(self, screened: pd.DataFrame | None = None) -> pd.DataFrame:  # noqa: ARG002 (of the generated population)
+        """Return the tasks, all of which are trained.
+
+        Parameters
+        ----------
+        screened : frame, optional
+            Not used.
+
+        Returns
+        -------
+        frame
+            As :func:`.landscape_tasks.landscape_population` returns it.
+        """
+        return landscape_tasks.landscape_population(self.population, range(FIRST, FIRST + self.tasks["first"]))
+
+    def chosen(self, screened: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return the tasks that are trained, as :meth:`drawn`.
+
+        Parameters
+        ----------
+        screened : frame, optional
+            Not used.
+
+        Returns
+        -------
+        frame
+        """
+        return self.drawn(screened)
+
+    def measure(
+        self,
+        tasks: pd.DataFrame,
+        *,
+        attempt: int = 0,
+        store: str | Path | None = None,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> pd.DataFrame:
+        """Measure the arms on some of the tasks.
+
+        Parameters
+        ----------
+        tasks : frame
+            Rows of :meth:`chosen`.
+        attempt : int, default 0
+            As in :meth:`seeds`.
+        store : None
+            There is none: a task takes seconds.
+        progress
+            As in :func:`.landscape_trial.measure`.
+
+        Returns
+        -------
+        frame
+            As :func:`.landscape_trial.measure` returns it.
+
+        Raises
+        ------
+        ValueError
+            If there is a store.
+        """
+        if store is not None:
+            raise ValueError(f"store must be None with tasks of {self.population!r}, got {store!r}")
+        return landscape_trial.measure(
+            self.population, tasks["number"].tolist(), self.arms, self.seeds(attempt), self.replicates,
+            metrics=self.metrics, progress=progress,
+        )  # fmt: skip
+
+
 def _alone(grid: Grid) -> str:
     """Return what identifies the inner optimizer of a grid."""
     inner = grid.inner(1e-3, 20)
@@ -275,8 +370,13 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
       a grid, all grids of that task are trained again with ``WIDER`` more rates at that end, up to ``ROUNDS`` times.
     - ``centres``: "AdamW" (the default) or "own", the middle of the grids.
     - ``[arms.NAME]``: as in :func:`.trial_arms.read`.
+    - ``population``: a key of ``landscape_tasks.POPULATIONS``, instead of generated tasks. Of the keys above such a
+      file has ``about``, ``replicates`` (1 on "quadratics"), ``metrics`` of ``landscape_trial.METRICS``, ``arms``, and
+      in ``[tasks]`` ``first``.
     """
     written = toml_file(provenance.committed(f"{FOLDER}/{name}.toml") if path is None else path)
+    if "population" in written:
+        return _read_landscapes(name, written)
     known_keys("", written, KEYS)
     tasks = table_of_keys("tasks", written.get("tasks"))
     known_keys("tasks.", tasks, OF_TASKS)
@@ -304,10 +404,32 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     entry = {key: value for key, value in written.items() if key != "about"}
     hashed = json.dumps([entry, ranges_sha256()], sort_keys=True).encode()
     return Experiment(
-        name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms, **several,
-        widened_for=widened_for,
+        name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms,
+        several["metrics"], several["tunings"], several["ranges_of"], widened_for=widened_for,
         own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
         sha256=hashlib.sha256(hashed).hexdigest(), kind=kind,
+    )  # fmt: skip
+
+
+def _read_landscapes(name: str, written: dict[str, Any]) -> LandscapeExperiment:
+    known_keys("", written, OF_LANDSCAPES)
+    population = choice("population", written["population"], landscape_tasks.POPULATIONS)
+    tasks = table_of_keys("tasks", written.get("tasks"))
+    known_keys("tasks.", tasks, ("first",))
+    with inside("tasks"):
+        whole_number("first", tasks.get("first"), 2)
+    with inside("arms"):
+        arms = arms_of(table_of_keys("arms", written.get("arms")))
+    known = landscape_trial.METRICS[population]
+    metrics = tuple(choice("metrics", item, known) for item in names("metrics", written.get("metrics", [*known])))
+    exact = landscape_trial.seeds_needed(population, 1) == 0
+    replicates = whole_number("replicates", written.get("replicates"), *((1, 1) if exact else (2,)))
+    entry = {key: value for key, value in written.items() if key != "about"}
+    hashed = json.dumps([entry, landscape_tasks.landscape_sha256(population)], sort_keys=True).encode()
+    return LandscapeExperiment(
+        name, text("about", written.get("about")), replicates, tasks, arms, metrics, tunings=trial.TUNINGS[:1],
+        ranges_of=(), widened_for=(), own_centres=False, sha256=hashlib.sha256(hashed).hexdigest(),
+        population=population,
     )  # fmt: skip
 
 
@@ -344,7 +466,7 @@ def run(
     """
     folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = experiment.chosen(screening_table())
+    tasks = experiment.chosen(screening_table() if experiment.population == "generated" else None)
     written = []
     for shard in range(-(-len(tasks) // SHARD)) if shards is None else shards:
         path = folder / f"{shard:02d}.csv"
@@ -467,7 +589,8 @@ def to_recompute(experiment: Experiment, words: str, number: int = 1) -> list[in
         If number is wrong.
     """
     tasks = experiment.chosen(screening_table())
-    quick = tasks.loc[tasks["steps"] <= tasks["steps"].median(), "number"]
+    steps = tasks["steps"] if "steps" in tasks else tasks["modes"]  # exact results have none
+    quick = tasks.loc[steps <= steps.median(), "number"]
     order = sorted(quick, key=lambda task: hashlib.sha256(f"{words} {task}".encode()).digest())
     return sorted(order[: whole_number("number", number, 1)])
 
@@ -495,7 +618,7 @@ def differing(
     -------
     list of str
         A sentence for each task with other rows. Numbers are compared bit for bit, except those with a logarithm or a
-        power, "own of 24" and ranges of rates: their last digits follow the class of the CPU.
+        power, "own of 24", ranges of rates and all of landscapes: their last digits follow the class of the CPU.
 
     Raises
     ------
@@ -515,6 +638,7 @@ def differing(
         same = list(here) == list(there) and here[keys].equals(there[keys])
         if same:
             exact = ~(here["tuning"].eq(trial.TUNINGS[2]) | here["metric"].isin([*trial.RANGES, convergence.METRIC]))
+            exact &= experiment.population == "generated"
             same = here.loc[exact, values].equals(there.loc[exact, values]) and bool(
                 np.allclose(here[values], there[values], rtol=LAST_DIGITS, atol=0, equal_nan=True)
             )

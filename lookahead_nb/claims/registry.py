@@ -18,7 +18,7 @@ import numpy as np
 
 from lookahead_nb import provenance
 from lookahead_nb.checks import real_number, whole
-from lookahead_nb.claims import convergence, experiments, inference, modality, trial
+from lookahead_nb.claims import convergence, experiments, inference, landscape_trial, modality, trial
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ SCALES = {  # of a benefit, with the margin that matters
     "gap": 0.01,  # share of the gap between chance and the best known loss
     "error": 0.01,  # share of misclassified rows
     "steps": math.log(1.05),  # logarithm of a ratio of steps
+    "ratio": math.log(1.05),  # logarithm of a ratio of variances, losses, rates, distances or times
+    "runs": 0.02,  # share of runs
 }
 STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
@@ -61,6 +63,8 @@ class Contrast:
     @property
     def scale(self) -> str:
         """A key of ``SCALES``."""
+        if self.metric in landscape_trial.KINDS:
+            return landscape_trial.KINDS[self.metric].scale
         return {"test error": "error", convergence.METRIC: "steps"}.get(self.metric, "gap")
 
 
@@ -80,8 +84,8 @@ class Statement:
         A key of ``modality.MODALITIES``.
     untestable : str
         Why it cannot be tested here, or "". The fields below are empty then.
-    experiment : str
-        The name of its experiment.
+    experiment, population : str
+        The name of its experiment, and the population of its tasks.
     primary : Contrast or None
         The contrast that decides.
     reported : dict of str to Contrast
@@ -102,6 +106,7 @@ class Statement:
     modality: str
     untestable: str = ""
     experiment: str = ""
+    population: str = ""
     primary: Contrast | None = None
     reported: dict[str, Contrast] = field(default_factory=dict)
     where: dict[str, Any] = field(default_factory=dict)
@@ -191,7 +196,7 @@ def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[
             known_keys("", table, (*OF_STATEMENT, *OF_CONTRAST))
             of = experiment(choice("experiment", table.get("experiment"), registered))
             where = table_of_keys("where", table.get("where", {}))
-            known_keys("where.", where, WHERE)
+            known_keys("where.", where, WHERE if of.population == "generated" else ())
             with inside("where"):
                 for key in where.keys() & set(WHERE[1:]):
                     real_number(key, where[key], 0, 1)
@@ -206,8 +211,8 @@ def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[
             if harmless and modality.MODALITIES[about["modality"]] != "share":
                 raise ValueError(f"harmless must be false with the modality {about['modality']!r}, got true")
             yield Statement(
-                **about, experiment=of.name, primary=primary, reported=reported, where=where, harmless=harmless,
-                contrasts=contrasts,
+                **about, experiment=of.name, population=of.population, primary=primary, reported=reported, where=where,
+                harmless=harmless, contrasts=contrasts,
             )  # fmt: skip
 
 
@@ -321,7 +326,7 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     contrasts = {"primary": statement.primary} | statement.reported
     found = []
     for name, contrast in contrasts.items():
-        measured = _benefits(contrast, rows, tasks)
+        measured = _benefits(contrast, rows, tasks, statement.population)
         level = modality.deciding_level(statement.contrasts if name == "primary" else 1)
         for kind, part in _classes(chosen):
             if kind == ALL and modality.MODALITIES[statement.modality] == "share":
@@ -379,7 +384,7 @@ def benefits(contrast: Contrast, found: Evidence) -> pd.DataFrame:
     frame
         A row per task, indexed by ``number`` in the order of the tasks, and a column per replicate.
     """
-    return _benefits(contrast, found.rows, found.tasks).loc[found.tasks["number"]]
+    return _benefits(contrast, found.rows, found.tasks, found.experiment.population).loc[found.tasks["number"]]
 
 
 def every_task(statement: Statement, contrasts: dict[str, str], found: Evidence, judged: pd.DataFrame) -> pd.DataFrame:
@@ -495,7 +500,9 @@ def _as_drawn(tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     return tasks[tasks["number"] < missing.min()] if len(missing) else tasks
 
 
-def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
+def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame, population: str) -> pd.DataFrame:
+    if population != "generated":
+        return landscape_trial.landscape_benefits(rows, contrast.arm, contrast.controls, contrast.metric)
     arguments = (contrast.arm, contrast.controls, contrast.metric, contrast.tuning)
     if contrast.scale != "gap":
         benefits = trial.benefits(rows, *arguments)

@@ -148,7 +148,7 @@ def measure(
         for arm in arms.values():
             for multiple, step in arm.lengths(task.steps).items():
                 keys = {"number": task.number, "arm": arm.name, "multiple": multiple}
-                rates = {"rates": 1 if arm.grids[0].lr is not None else RATES + sum(wider[task.number])}
+                rates = {"rates": 1 if arm.grids[0].fixed else RATES + sum(wider[task.number])}
                 alone = arm.along and multiple != arm.length
                 wanted = (row for row in _reduced(arm, step, values) if row["metric"] in metrics)
                 found += [
@@ -162,7 +162,7 @@ def measure(
 
 
 def _has_a_grid(arm: TrialArm) -> bool:
-    return len(arm.grids) == 1 and arm.grids[0].lr is None
+    return len(arm.grids) == 1 and not arm.grids[0].fixed
 
 
 def _columns(screened: pd.DataFrame, *names: str) -> list[list]:
@@ -182,7 +182,7 @@ def _parts(task: GeneratedTask, arms: Mapping[str, TrialArm]) -> list[_Part]:
             read_at.setdefault(grid, set()).update(arm.lengths(task.steps).values())
     alike: dict[tuple[int, tuple[int, ...], bool], list[Grid]] = {}
     for grid, steps in read_at.items():
-        alike.setdefault((of_settings[grid], tuple(sorted(steps)), grid.lr is None), []).append(grid)
+        alike.setdefault((of_settings[grid], tuple(sorted(steps)), grid.fixed), []).append(grid)
     return [_Part(f"part {i}", steps, at, grids) for i, ((steps, at, _), grids) in enumerate(alike.items(), 1)]
 
 
@@ -222,7 +222,7 @@ def _reduced(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Itera
                 taken = np.exp(best_of(choose, np.log(finite), RATES)[RATES].to_numpy())
             else:
                 continue
-            many = len(chosen) and arm.grids[0].lr is None
+            many = len(chosen) and not arm.grids[0].fixed
             rates = choose.shape[1] // len(arm.grids)
             ends = edge_shares(np.asarray(chosen) % rates, rates) if many else (np.nan, np.nan)
             yield (

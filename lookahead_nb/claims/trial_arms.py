@@ -29,7 +29,7 @@ from lookahead_nb.settings_file import choice, inside, known_keys, names, table_
 
 RATES, SPACING = 24, 1.35  # of a grid: almost three decades
 SCHEDULES = ("constant", "linear", "cosine", "linear over the last fifth")
-OF_ARM = ("optimizer", "inner", "lr", "schedule", "weights", "grids", "length", "along", "before", "runs_of")
+OF_ARM = ("optimizer", "inner", "lr", "times", "schedule", "weights", "grids", "length", "along", "before", "runs_of")
 SHARE_OF_STEPS = re.compile(r"steps/([1-9]\d*)")
 
 
@@ -51,6 +51,8 @@ class Grid:
         Of both optimizers. A text such as "steps/20" is that share of the steps, rounded, at least 1.
     lr : float or None
         The only learning rate, or None for a grid of ``RATES``.
+    times : float or None
+        The only learning rate as a multiple of the rate of the task, or None.
     """
 
     name: str
@@ -59,6 +61,12 @@ class Grid:
     schedule: str
     settings: tuple[tuple[str, Any], ...]
     lr: float | None = None
+    times: float | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one learning rate, and nothing to tune."""
+        return self.lr is not None or self.times is not None
 
     def inner(self, lr: Any, steps: int) -> InnerOptimizer:
         """Return the inner optimizer alone.
@@ -140,6 +148,8 @@ class Grid:
         centre = real_number("centre", centre, 0, open_low=True)
         if self.lr is not None:
             return [self.lr]
+        if self.times is not None:
+            return [self.times * centre]
         block = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "little")
         shift = float(uniforms(1, number, OFFSETS, block)[0])
         if isinstance(step := dict(self.settings).get("slow_step_size"), float) and 0 < step < 1:
@@ -233,7 +243,8 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
     - ``optimizer``: "Lookahead" or "EMA" with ``inner``, or an inner optimizer.
     - their settings, except lr. A list is an axis; each point of the axes has a grid of its own. "steps/20" is a
       twentieth of the steps of the run.
-    - ``lr``: the only learning rate, instead of a grid of them.
+    - ``lr``: the only learning rate, instead of a grid of them; or ``times``, the same as a multiple of the rate of the
+      task, which for generated tasks is the middle of their grids.
     - ``grids``: the number of grids with other shifts for each point, default 1.
     - ``schedule``: one of ``SCHEDULES``, default "constant".
     - ``weights``: "slow" (the default) or "fast".
@@ -294,19 +305,24 @@ def _arm(name: str, table: dict[str, Any], arms: dict[str, TrialArm]) -> TrialAr
         length = real_number("length", table.get("length", 1.0), 0, open_low=True)
         copies = whole_number("grids", table.get("grids", 1), 1)
         before = whole_number("before", table.get("before", 0), 0, 20)
-        lr = real_number("lr", table["lr"], 0, open_low=True) if "lr" in table else None
+        lr, times = (
+            real_number(key, table[key], 0, open_low=True) if key in table else None for key in ("lr", "times")
+        )
     along = choice(f"{name}.along", table.get("along", False), (False, True))
     schedule = choice(f"{name}.schedule", table.get("schedule", "constant"), SCHEDULES)
     if along and (length != 1 or schedule != "constant" or copies != 1 or before):
         reasons = "another length, a schedule, several grids or steps before the end"
         raise ValueError(f"{name}.along must be false with {reasons}, got true")
-    if lr is not None and copies != 1:
-        raise ValueError(f"{name}.grids must be 1 with an lr, got {copies}")
+    if lr is not None and times is not None:
+        raise ValueError(f"{name}.times must not be given with an lr, got {times:g}")
+    fixed = "" if lr is None and times is None else f"times={times:g}" if lr is None else f"lr={lr:g}"
+    if fixed and copies != 1:
+        raise ValueError(f"{name}.grids must be 1 with {'times' if lr is None else 'an lr'}, got {copies}")
     axes = {key: value if isinstance(value, list) else [value] for key, value in table.items() if key not in OF_ARM}
     if empty := [key for key, values in axes.items() if not values]:
         raise ValueError(f"{name}.{empty[0]} must hold at least one value, got []")
     grids = tuple(
-        Grid(key if lr is None else f"lr={lr:g}", rule, around, schedule, settings, lr)  # equal runs are shared
+        Grid(fixed or key, rule, around, schedule, settings, lr, times)  # equal runs are shared
         for key, settings in _points(name, axes, copies)
     )
     with inside(name):
