@@ -1,25 +1,26 @@
 """Experiments: which tasks are trained with which arms and seeds, registered in files, and their committed rows.
 
 A file in ``data/claims/experiments`` registers an experiment. Its hash covers the file and the declared population, and
-its seeds follow from that hash. So a change of either makes the committed rows outdated, and they are refused.
+its seeds follow from that hash. So a change of either makes the committed rows outdated, and they are refused. The
+population is that of generated tasks, or real data sets, which the file lists.
 
-Rows are measured in shards of a few tasks. Each is a table of its own with its manifest, so that an interruption loses
-one shard at most.
+Rows are measured in shards of a few tasks, or of a data set. Each is a table of its own with its manifest, so that an
+interruption loses one shard at most.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookahead_nb import provenance
 from lookahead_nb.checks import whole, whole_number
-from lookahead_nb.claims import screening, trial
-from lookahead_nb.claims.population import generated, ranges_sha256
+from lookahead_nb.claims import real, screening, trial
+from lookahead_nb.claims.population import EVALUATED, generated, ranges_sha256
 from lookahead_nb.claims.records import OutdatedError
 from lookahead_nb.claims.statements import seeds_of
 from lookahead_nb.claims.trial_arms import Grid, TrialArm, arms_of
@@ -31,13 +32,17 @@ if TYPE_CHECKING:
 FOLDER = "data/claims/experiments"
 SHARD = 20  # tasks
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
-KEYS = ("about", "replicates", "metrics", "tunings", "ranges_of", "centres", "tasks", "arms")
+POPULATIONS = ("generated", "real")
+KEYS = (
+    *("about", "population", "replicates", "metrics", "tunings", "ranges_of", "curves", "centres"),
+    *("tasks", "sets", "arms"),
+)
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
 
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """Arms that are trained on tasks of the generated population; made by :func:`read`.
+    """Arms that are trained on tasks of a population; made by :func:`read`.
 
     Attributes
     ----------
@@ -46,12 +51,14 @@ class Experiment:
     about : str
         What it is for.
     replicates : int
-        Of each task.
+        Of each task; a data set in fewer chunks has as many as chunks.
     tasks : dict
-        Which tasks: the keys of ``OF_TASKS``.
+        Which tasks of the generated population: the keys of ``OF_TASKS``.
+    sets : dict of str to RealSet
+        The data sets; empty for the generated population.
     arms : dict of str to TrialArm
         By name.
-    metrics, tunings, ranges_of : tuple of str
+    metrics, tunings, ranges_of, curves : tuple of str
         What is kept, as in :func:`.trial.measure`.
     own_centres : bool
         Whether grids lie around the best rate of their own inner optimizer; otherwise around that of AdamW.
@@ -63,10 +70,12 @@ class Experiment:
     about: str
     replicates: int
     tasks: dict[str, Any]
+    sets: dict[str, real.RealSet] = field(repr=False)
     arms: dict[str, TrialArm] = field(repr=False)
     metrics: tuple[str, ...]
     tunings: tuple[str, ...]
     ranges_of: tuple[str, ...]
+    curves: tuple[str, ...]
     own_centres: bool
     sha256: str
 
@@ -98,6 +107,8 @@ class Experiment:
             As :func:`.screening.classified` returns it, without hopeless tasks.
         """
         tasks = screening.classified(screened)
+        if self.sets:
+            tasks = tasks.sort_values(["set", "steps"], ignore_index=True)
         kept = tasks["regime"] != "hopeless"
         for name in ("rows", "steps"):
             for end, compared in (("least", tasks[name].ge), ("most", tasks[name].le)):
@@ -116,8 +127,10 @@ class Experiment:
         Returns
         -------
         frame
-            The first rows of :meth:`drawn`, or the first of each class.
+            The first rows of :meth:`drawn`, or the first of each class; of real data sets all.
         """
+        if self.sets:
+            return self.drawn(screened)
         if "quotas" in self.tasks:
             return screening.sample(screened, self.tasks["quotas"])
         return self.drawn(screened).head(self.tasks["first"])
@@ -144,14 +157,57 @@ class Experiment:
         Returns
         -------
         frame
-            As :func:`.trial.measure` returns it.
+            As :func:`.trial.measure` returns it. Rows of real data sets have the columns ``set`` and ``steps`` after
+            ``number``.
         """
+        if not self.sets:
+            numbered = {number: generated(number) for number in tasks["number"]}
+            return self._measured(tasks, numbered, self.seeds(attempt), store, progress)
+        parts = []
+        for name, part in tasks.groupby("set", sort=False):
+            chosen = {task.number: task for task in self.real_tasks(attempt) if task.of.name == name}
+            seeds = self.seeds(attempt)[: self.sets[str(name)].replicates(self.replicates)]
+            rows = self._measured(part, chosen, seeds, store, progress)
+            rows.insert(1, "steps", [chosen[number].steps for number in rows["number"]])
+            rows.insert(1, "set", name)
+            parts.append(rows)
+        return whole("pandas").concat(parts, ignore_index=True)
+
+    def real_tasks(self, attempt: int = 0) -> list[real.RealTask]:
+        """Return the tasks on real data sets, in the order of the file.
+
+        Parameters
+        ----------
+        attempt : int, default 0
+            As in :meth:`seeds`.
+
+        Returns
+        -------
+        list of RealTask
+            None for the generated population.
+        """
+        seeds = self.seeds(attempt)
+        return [task for of in self.sets.values() for task in of.tasks(tuple(seeds[: of.replicates(self.replicates)]))]
+
+    @property
+    def screening_seeds(self) -> list[int]:
+        """The four seeds of its screening, on which no arm is compared."""
+        return screening_seeds() if not self.sets else seeds_of(self.sha256, 4, 2**32)
+
+    def _measured(
+        self,
+        tasks: pd.DataFrame,
+        numbered: dict[int, Any],
+        seeds: list[int],
+        store: str | Path | None,
+        progress: bool | Callable[[int, int], None],
+    ) -> pd.DataFrame:
         centre = None
         if self.own_centres:
             found = screening.centres(
-                [generated(number) for number in tasks["number"]],
+                [numbered[number] for number in tasks["number"]],
                 {_alone(grid): grid.inner for arm in self.arms.values() for grid in arm.grids},
-                screening_seeds(),
+                self.screening_seeds,
                 progress=False,
             )
 
@@ -159,9 +215,28 @@ class Experiment:
                 return found[number, _alone(grid)]
 
         return trial.measure(
-            tasks, self.arms, self.seeds(attempt), metrics=self.metrics, tunings=self.tunings,
-            ranges_of=self.ranges_of, centre=centre, store=store, progress=progress,
+            tasks, self.arms, seeds, metrics=self.metrics, tunings=self.tunings, ranges_of=self.ranges_of,
+            curves=self.curves, centre=centre, task_of=numbered.__getitem__, store=store, progress=progress,
         )  # fmt: skip
+
+    def shards(self, tasks: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield the tasks of each table of rows, and its name.
+
+        Parameters
+        ----------
+        tasks : frame
+            Of :meth:`chosen`.
+
+        Yields
+        ------
+        (str, frame)
+            ``SHARD`` tasks each; or those of a data set, with its name.
+        """
+        if self.sets:
+            yield from ((str(name), part) for name, part in tasks.groupby("set", sort=False))
+            return
+        for first in range(0, len(tasks), SHARD):
+            yield f"{first // SHARD:02d}", tasks.iloc[first : first + SHARD]
 
 
 def _alone(grid: Grid) -> str:
@@ -180,24 +255,72 @@ def screening_seeds() -> list[int]:
     return seeds_of(ranges_sha256(), 4)
 
 
-def screening_table() -> pd.DataFrame:
-    """Return the committed screening of the tasks 10,000 to 11,999.
+def screening_table(experiment: Experiment | None = None) -> pd.DataFrame:
+    """Return the committed screening of tasks.
+
+    Parameters
+    ----------
+    experiment : Experiment, optional
+        One on real data sets has a screening of its own. Default: the screening of the tasks 10,000 to 11,999.
 
     Returns
     -------
     frame
-        As :func:`.screening.screen` returns it.
+        As :func:`.screening.screen` or :func:`screen_sets` returns it.
 
     Raises
     ------
     OSError
         If the table is missing.
     OutdatedError
-        If it was made with other ranges of the population.
+        If it was made with other ranges of the population, or another entry.
     """
+    if experiment and experiment.sets:
+        path = provenance.committed(f"data/results/{experiment.name}_screening.csv")
+        _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
+        return provenance.read_table(path)
     path = provenance.committed("data/results/screening.csv")
     _refuse_outdated(path, ranges_sha256(), "the declared population")
     return provenance.read_table(path)
+
+
+def screen_sets(experiment: Experiment, *, progress: bool | Callable[[int, int], None] = True) -> pd.DataFrame:
+    """Screen the tasks of an experiment on real data sets.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        With sets. Those that are not available locally are left out.
+    progress
+        As in :func:`lookahead_nb.sweep`.
+
+    Returns
+    -------
+    frame
+        ``number``, ``set``, ``steps``, ``replicates``, the number of rows of each part of a replicate as
+        ``train_rows``, ``validation_rows`` and ``test_rows``, ``overlap``, which is whether replicates share rows, and
+        what :func:`.screening.screened` returns.
+
+    Raises
+    ------
+    ValueError
+        If the experiment has no sets.
+    OSError
+        If a file of a set is wrong.
+    """
+    pd = whole("pandas")
+
+    if not experiment.sets:
+        raise ValueError(f"experiment must be one on real data sets, got {experiment.name!r}")
+    tasks = [task for task in experiment.real_tasks() if task.of.available]
+    factors = []
+    for task in tasks:
+        data = task.replicate(task.seeds[0])
+        sizes = {f"{part}_rows": len(getattr(data, f"y_{part}")) for part in ("train", "validation", "test")}
+        keys = {"number": task.number, "set": task.of.name, "steps": task.steps, "replicates": len(task.seeds)}
+        factors.append(keys | sizes | {"overlap": task.of.overlap})
+    found = screening.screened(tasks, experiment.screening_seeds, progress=progress)
+    return pd.DataFrame(factors).merge(found, on="number")
 
 
 def read(name: str, path: str | Path | None = None) -> Experiment:
@@ -226,17 +349,49 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     The keys of the file:
 
     - ``about``: what the experiment is for.
+    - ``population``: "generated" (the default) or "real".
     - ``replicates``: at least 2.
-    - ``[tasks]``: either ``quotas``, the most tasks of each class, or ``first``, the number of tasks in the order of
-      the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and ``most_steps``. Hopeless tasks are
-      never used.
-    - ``metrics``, ``tunings``, ``ranges_of``: as in :func:`.trial.measure`.
+    - ``[sets]``, for the population "real": see :func:`.real.read`.
+    - ``[tasks]``, for the generated population: either ``quotas``, the most tasks of each class, or ``first``, the
+      number of tasks in the order of the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and
+      ``most_steps``. Hopeless tasks are never used.
+    - ``metrics``, ``tunings``, ``ranges_of``, ``curves``: as in :func:`.trial.measure`.
     - ``centres``: "AdamW" (the default) or "own", the middle of the grids.
     - ``[arms.NAME]``: as in :func:`.trial_arms.read`.
     """
     written = toml_file(provenance.committed(f"{FOLDER}/{name}.toml") if path is None else path)
     known_keys("", written, KEYS)
-    tasks = table_of_keys("tasks", written.get("tasks"))
+    about = text("about", written.get("about"))
+    replicates = whole_number("replicates", written.get("replicates"), 2)
+    tasks, sets = dict[str, Any](), dict[str, real.RealSet]()
+    if choice("population", written.get("population", "generated"), POPULATIONS) == "real":
+        known_keys("", written, [key for key in KEYS if key != "tasks"])
+        with inside("sets"):
+            sets = real.read(table_of_keys("sets", written.get("sets")), replicates)
+        entry_of_population: Any = [EVALUATED, real.TILT]
+    else:
+        known_keys("", written, [key for key in KEYS if key != "sets"])
+        tasks = _tasks(table_of_keys("tasks", written.get("tasks")))
+        entry_of_population = ranges_sha256()
+    with inside("arms"):
+        arms = arms_of(table_of_keys("arms", written.get("arms")))
+    several = {}
+    defaults = {"ranges_of": (), "curves": trial.CURVES}
+    lists = {"metrics": trial.METRICS, "tunings": trial.TUNINGS, "ranges_of": arms, "curves": trial.METRICS}
+    for key, known in lists.items():
+        listed = names(key, written[key]) if key in written else defaults.get(key, known)
+        several[key] = tuple(choice(key, item, known) for item in listed)
+    entry = {key: value for key, value in written.items() if key != "about"}
+    hashed = json.dumps([entry, entry_of_population], sort_keys=True).encode()
+    return Experiment(
+        name, about, replicates, tasks, sets, arms, **several,
+        own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
+        sha256=hashlib.sha256(hashed).hexdigest(),
+    )  # fmt: skip
+
+
+def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of tasks of the generated population, or refuse it."""
     known_keys("tasks.", tasks, OF_TASKS)
     with inside("tasks"):
         if ("quotas" in tasks) == ("first" in tasks):
@@ -246,21 +401,7 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
             known_keys("", tasks, ("quotas",))
         for key, number in (tasks.get("quotas") or tasks).items():
             whole_number(key, number, 1)
-    with inside("arms"):
-        arms = arms_of(table_of_keys("arms", written.get("arms")))
-    several = {}
-    for key, known in {"metrics": trial.METRICS, "tunings": trial.TUNINGS, "ranges_of": arms}.items():
-        default = [] if key == "ranges_of" else [*known]
-        listed = names(key, written[key]) if key in written else default
-        several[key] = tuple(choice(key, item, known) for item in listed)
-    about = text("about", written.get("about"))
-    entry = {key: value for key, value in written.items() if key != "about"}
-    hashed = json.dumps([entry, ranges_sha256()], sort_keys=True).encode()
-    return Experiment(
-        name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms, **several,
-        own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
-        sha256=hashlib.sha256(hashed).hexdigest(),
-    )  # fmt: skip
+    return tasks
 
 
 def run(
@@ -276,7 +417,7 @@ def run(
     ----------
     experiment : Experiment
     shards : collection of int, optional
-        Counted from 0, ``SHARD`` tasks each. Default: all.
+        Counted from 0, in the order of :meth:`Experiment.shards`. Default: all whose data sets are available locally.
     folder : path, optional
         Where the tables lie. Default: ``data/results/NAME`` of the checkout.
     progress
@@ -296,15 +437,18 @@ def run(
     """
     folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = experiment.chosen(screening_table())
+    tasks = experiment.chosen(screening_table(experiment))
     written = []
-    for shard in range(-(-len(tasks) // SHARD)) if shards is None else shards:
-        path = folder / f"{shard:02d}.csv"
+    for number, (name, part) in enumerate(experiment.shards(tasks)):
+        wanted = number in shards if shards is not None else not experiment.sets or experiment.sets[name].available
+        if not wanted:
+            continue
+        path = folder / f"{name}.csv"
         if path.is_file():
             _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
             continue
-        rows = experiment.measure(tasks.iloc[shard * SHARD : (shard + 1) * SHARD], progress=progress)
-        written.append(provenance.write_table(rows, path.stem, folder=folder, entry=experiment.sha256))
+        rows = experiment.measure(part, progress=progress)
+        written.append(provenance.write_table(rows, name, folder=folder, entry=experiment.sha256))
     return written
 
 

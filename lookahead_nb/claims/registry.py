@@ -1,4 +1,4 @@
-"""The article's statements, registered in ``data/claims/C01.toml`` and so on, and their verdicts on generated tasks.
+"""The article's statements, registered in ``data/claims/C01.toml`` and so on, and their verdicts.
 
 A statement has a modality, which decides the rule (:mod:`.modality`), and one primary contrast of two arms in an
 experiment (:mod:`.experiments`). Everything else is reported. What we expected lies in ``predictions.toml``, which no
@@ -7,6 +7,7 @@ code reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,23 +17,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookahead_nb import provenance
-from lookahead_nb.checks import real_number, whole
-from lookahead_nb.claims import experiments, inference, modality, trial
+from lookahead_nb.checks import real_number, whole, whole_number
+from lookahead_nb.claims import experiments, inference, modality, set_effects, trial
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = "data/claims"
+STEPS_MARGIN = 0.05  # of the steps: on step-limited tasks, and to a training loss
 SCALES = {  # of a benefit, with the margin that matters
     "gap": 0.01,  # share of the gap between chance and the best known loss
     "error": 0.01,  # share of misclassified rows
+    "log steps": math.log(1 + STEPS_MARGIN),  # logarithm of the ratio of steps
 }
-STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
 OF_STATEMENT = ("says", "modality", "experiment", "where", "harmless", "untestable", "reported")
 OF_CONTRAST = ("arm", "controls", "metric", "tuning")
-WHERE = ("hidden", "most_label_noise", "least_label_noise")
+WHERE = ("hidden", "most_label_noise", "least_label_noise")  # on generated tasks
+WHERE_SETS = ("sets", "least_steps")  # on real data sets
 ALL = "all"  # the declared population
 CONSTANT_ADAM = {"adam", "adamw", "adamw_again", "adamw_4", "adamw_5"}  # whose losses lie on AdamW's curve
 
@@ -48,7 +51,7 @@ class Contrast:
     controls : tuple of str
         What it is compared with; of several the mean.
     metric, tuning : str
-        As in :func:`.trial.benefits`.
+        As in :func:`.trial.benefits`; metric also ``set_effects.STEPS``.
     """
 
     arm: str
@@ -59,7 +62,7 @@ class Contrast:
     @property
     def scale(self) -> str:
         """A key of ``SCALES``."""
-        return "error" if self.metric == "test error" else "gap"
+        return {"test error": "error", set_effects.STEPS: "log steps"}.get(self.metric, "gap")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,7 @@ class Statement:
     reported : dict of str to Contrast
         Further contrasts by name.
     where : dict
-        Which tasks of the experiment: the keys of ``WHERE``. Default: all.
+        Which tasks of the experiment: the keys of ``WHERE`` or ``WHERE_SETS``. Default: all.
     harmless : bool
         Whether a task counts for "can" if the arm does no harm beyond the margin, instead of a benefit beyond it.
     contrasts : int
@@ -137,7 +140,8 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
     - ``experiment``; ``arm``, ``controls``, ``metric`` (default "test loss") and ``tuning`` (default "own") of the
       primary contrast.
     - ``harmless = true``: with "can", a task counts if the arm does no harm beyond the margin.
-    - ``where``: ``hidden = true`` for networks with hidden layers, ``least_label_noise``, ``most_label_noise``.
+    - ``where``: ``hidden = true`` for networks with hidden layers, ``least_label_noise``, ``most_label_noise``; on real
+      data sets ``sets``, a list of names, and ``least_steps``.
     - ``[NAME.reported.OTHER]``: a further contrast.
 
     Examples
@@ -189,11 +193,14 @@ def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[
             known_keys("", table, (*OF_STATEMENT, *OF_CONTRAST))
             of = experiment(choice("experiment", table.get("experiment"), registered))
             where = table_of_keys("where", table.get("where", {}))
-            known_keys("where.", where, WHERE)
+            known_keys("where.", where, WHERE_SETS if of.sets else WHERE)
             with inside("where"):
                 for key in where.keys() & set(WHERE[1:]):
                     real_number(key, where[key], 0, 1)
                 choice("hidden", where.get("hidden", True), (True,))
+                for name_of_set in names("sets", where["sets"]) if "sets" in where else ():
+                    choice("sets", name_of_set, of.sets)
+                whole_number("least_steps", where.get("least_steps", 1), 1)
             others = table_of_keys("reported", table.get("reported", {}))
             primary = _contrast({key: table[key] for key in OF_CONTRAST if key in table}, of)
             reported = {}
@@ -215,7 +222,9 @@ def _contrast(table: dict[str, Any], experiment: experiments.Experiment) -> Cont
     controls = tuple(choice("controls", name, experiment.arms) for name in names("controls", table.get("controls")))
     if arm in controls:
         raise ValueError(f"controls must be other arms than {arm!r}")
-    metric = choice("metric", table.get("metric", "test loss"), experiment.metrics)
+    along = all(experiment.arms[name].along for name in (arm, *controls)) and "training loss" in experiment.curves
+    metrics = (*experiment.metrics, set_effects.STEPS) if along else experiment.metrics
+    metric = choice("metric", table.get("metric", "test loss"), metrics)
     tuning = choice("tuning", table.get("tuning", "own"), experiment.tunings)
     if metric != "test loss" and tuning != "own":
         raise ValueError(f"tuning must be 'own' with the metric {metric!r}, got {tuning!r}")
@@ -242,7 +251,8 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     frame
         A row for each contrast ("primary" and the reported ones) and class of tasks ("all" is the declared population):
 
-        - ``id``, ``contrast``, ``class``, ``tasks`` (their number), ``scale``, ``margin``.
+        - ``id``, ``contrast``, ``class``, ``tasks`` (their number), ``scale``, ``margin``. On real data sets, which
+          :func:`.set_effects.judged` judges, classes are the sets and their tasks.
         - ``value``, ``low``, ``high``: the mean benefit with its interval, of an advice the mean regret.
         - ``share``, ``share_low``, ``share_high``: of tasks with a benefit above 0. For "may", "can" and "some cases":
           share of tasks shown to be beyond the margin, and the bounds of the true share.
@@ -264,10 +274,15 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     if statement.primary is None:
         raise ValueError(f"statement must be a testable one, got {statement.id}")
     contrasts = {"primary": statement.primary} | statement.reported
-    found = []
+    if "set" in tasks:
+        rows = rows[rows["number"].isin(chosen["number"])]
+    found: list[dict[str, Any]] = []
     for name, contrast in contrasts.items():
         benefits = _benefits(contrast, rows, tasks).loc[chosen["number"]]
         level = modality.deciding_level(statement.contrasts if name == "primary" else 1)
+        if "set" in tasks:
+            found += _on_sets(statement, name, contrast, benefits, rows, chosen, level)
+            continue
         for kind, part in _classes(chosen):
             keys = {"id": statement.id, "contrast": name, "class": kind, "tasks": len(part)}
             values = benefits.loc[part["number"]].to_numpy()
@@ -303,7 +318,6 @@ def judge_all(statements: dict[str, Statement], folder: str | Path | None = None
     """
     pd = whole("pandas")
 
-    screened = experiments.screening_table()
     rows: dict[str, tuple] = {}
     found = []
     for statement in statements.values():
@@ -312,6 +326,7 @@ def judge_all(statements: dict[str, Statement], folder: str | Path | None = None
         if statement.experiment not in rows:
             experiment = experiments.read(statement.experiment)
             place = Path(folder) / experiment.name if folder else None
+            screened = experiments.screening_table(experiment)
             tasks = experiment.chosen(screened), experiment.drawn(screened)
             rows[statement.experiment] = experiments.results(experiment, place), *tasks
         found.append(judge(statement, *rows[statement.experiment]))
@@ -320,6 +335,14 @@ def judge_all(statements: dict[str, Statement], folder: str | Path | None = None
 
 def _where(tasks: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
     kept = tasks
+    if "set" in tasks:
+        missing = [name for name in where.get("sets", ()) if name not in {*tasks["set"]}]
+        kept = kept[kept["set"].isin(where.get("sets", tasks["set"])) & (kept["steps"] >= where.get("least_steps", 1))]
+        if missing or kept.empty:
+            raise ValueError(
+                f"tasks must hold the sets of the statement, got none of {missing[0] if missing else where}"
+            )
+        return kept
     if where.get("hidden"):
         kept = kept[kept["hidden"].fillna("").astype(str) != ""]
     if "least_label_noise" in where:
@@ -351,10 +374,13 @@ def _strata(tasks: pd.DataFrame, drawn: pd.DataFrame) -> tuple[np.ndarray, dict]
 
 def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     arguments = (contrast.arm, contrast.controls, contrast.metric, contrast.tuning)
+    if contrast.scale == "log steps":
+        return set_effects.log_steps_saved(rows, contrast.arm, contrast.controls)
     if contrast.scale == "error":
         return trial.benefits(rows, *arguments)
     of_task = tasks.set_index("number")
-    known = of_task[["loss", "loss_twice"]].min(axis=1) if contrast.metric == "test loss" else None
+    screened = contrast.metric == "test loss" and "set" not in tasks  # real sets: on rows of its own, too few
+    known = of_task[["loss", "loss_twice"]].min(axis=1) if screened else None
     return trial.shares_of_gap(rows, of_task["chance"], *arguments, known)
 
 
@@ -385,6 +411,29 @@ def _judged(
     row |= {"better": shown.better, "worse": shown.worse, "next_low": further.low, "next_high": further.high}
     needed = modality.tasks_needed(mean, len(benefits), margin) if verdict == "cannot tell" else 0
     return row | {"verdict": verdict, "needed": needed}
+
+
+def _on_sets(
+    statement: Statement,
+    name: str,
+    contrast: Contrast,
+    benefits: pd.DataFrame,
+    rows: pd.DataFrame,
+    chosen: pd.DataFrame,
+    level: float,
+) -> Iterator[dict[str, Any]]:
+    margin, rule = SCALES[contrast.scale], modality.MODALITIES[statement.modality]
+    limited = chosen[chosen["class"].str.startswith("step-limited")]
+    classes = [(ALL, chosen), ("step-limited", limited)] if len(limited) > 1 else [(ALL, chosen)]
+    classes += [(str(kind), part) for kind, part in chosen.groupby("set", sort=False)]
+    classes += [
+        (f"{kind}, {steps} steps", part) for (kind, steps), part in chosen.groupby(["set", "steps"], sort=False)
+    ]
+    for kind, part in classes:
+        row = {"id": statement.id, "contrast": name, "class": kind, "tasks": len(part)}
+        row |= {"scale": contrast.scale, "margin": margin}
+        row |= set_effects.judged(benefits, part, rule, margin, level, harmless=statement.harmless)
+        yield row | (_worth(contrast, rows, part, level) if len(part) > 1 else {})
 
 
 def _worth(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame, level: float) -> dict[str, float]:
