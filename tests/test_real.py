@@ -205,9 +205,7 @@ def test_a_row_is_what_runs_alone_have(experiment, screened, rows):
     chosen = losses[0].argmin(axis=1)
     mine = rows[(rows["number"] == task.number) & (rows["arm"] == "lookahead") & (rows["metric"] == "test loss")]
     assert mine[["set", "steps", "tuning", "multiple"]].to_numpy().tolist() == [["digits", 20, "own", 1.0]]
-    np.testing.assert_allclose(
-        mine[["r0", "r1", "r2", "r3"]].to_numpy()[0], losses[1][range(4), chosen], rtol=1e-7
-    )
+    np.testing.assert_allclose(mine[["r0", "r1", "r2", "r3"]].to_numpy()[0], losses[1][range(4), chosen], rtol=1e-7)
     assert mine["r4"].isna().all()
 
 
@@ -230,8 +228,7 @@ def test_the_screening_describes_replicates(experiment, screened):
 
 @pytest.mark.jit
 def test_shards_are_sets_and_are_measured_once(experiment, screened, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiments, "screening_table", lambda experiment: screened[screened["regime"] != ""])
-    monkeypatch.setattr(experiments.Experiment, "drawn", lambda self, screened: screened)
+    monkeypatch.setattr(experiments, "screening_table", lambda experiment: screened.assign(regime="saturated"))
     first = experiments.run(experiment, [1], folder=tmp_path, progress=False)
     assert [path.name for path in first] == ["iris.csv"]
     rest = experiments.run(experiment, folder=tmp_path, progress=False)
@@ -266,6 +263,16 @@ def test_a_wrong_entry_is_refused_by_its_key(path, tmp_path, old, new, words):
     changed.write_text(SMALL.replace(old, new, 1))
     with pytest.raises(ValueError, match=words):
         experiments.read("small", changed)
+
+
+@pytest.mark.no_kernel
+def test_hopeless_tasks_are_left_out_and_sets_are_shards(experiment):
+    names, steps = ["iris", "words", "digits", "iris"], [40, 20, 20, 20]
+    regime = ["saturated", "hopeless", "step-limited", "saturated"]
+    frame = pd.DataFrame({"number": [4, 3, 2, 1], "set": names, "steps": steps, "regime": regime})
+    chosen = experiment.chosen(frame)
+    assert chosen[["set", "steps"]].to_numpy().tolist() == [["digits", 20], ["iris", 20], ["iris", 40]]
+    assert [(name, len(part)) for name, part in experiment.shards(chosen)] == [("digits", 1), ("iris", 2)]
 
 
 @pytest.mark.no_kernel

@@ -107,9 +107,9 @@ class Experiment:
             As :func:`.screening.classified` returns it, without hopeless tasks.
         """
         tasks = screening.classified(screened)
-        if self.sets:
-            tasks = tasks.sort_values(["set", "steps"], ignore_index=True)
         kept = tasks["regime"] != "hopeless"
+        if self.sets:
+            return tasks[kept].sort_values(["set", "steps"], ignore_index=True)
         for name in ("rows", "steps"):
             for end, compared in (("least", tasks[name].ge), ("most", tasks[name].le)):
                 if f"{end}_{name}" in self.tasks:

@@ -1,7 +1,7 @@
 """Tasks on real data sets, for the second trial: population R; and sparse counts with fresh rows.
 
 A large set is cut into disjoint chunks (:func:`.datasets.chunk`). Each replicate has a chunk of its own, and one more
-chunk is for screening. A small set is split anew for each replicate; these splits overlap, which :mod:`.set_effects`
+chunk is for screening. A small set is split again for each replicate; these splits overlap, which :mod:`.set_effects`
 takes into account. Sparse counts are drawn afresh.
 """
 
@@ -284,9 +284,8 @@ def sparse_counts(of: RealSet, r: int) -> Dataset:
 
     Notes
     -----
-    All classes are equally frequent. A row holds ``words`` words, each drawn with the probability
-    ``f_j exp(TILT z_kj)`` up to a factor. f_j = 1/j is the frequency of the j-th of ``columns`` words, and z_kj ~
-    N(0, 1) belongs to class k. Counts are divided by the standard deviation of all entries of the training part,
+    All classes are equally frequent. A row of class k holds ``words`` words. The j-th of ``columns`` words is drawn with
+    the probability ``f_j exp(TILT z_kj)`` up to a factor. Here f_j = 1/j, and z_kj ~ N(0, 1) is fixed. Counts are divided by the standard deviation of all entries of the training part,
     zeros included, and are not centred. Source: Zipf 1949; McCallum & Nigam 1998 for the multinomial model.
     """
     columns, classes, words = of.counts

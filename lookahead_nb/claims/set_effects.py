@@ -22,7 +22,7 @@ from lookahead_nb.claims.trial import _names, _replicates
 if TYPE_CHECKING:
     import pandas as pd
 
-STEPS = "steps to the training loss"  # a metric besides those of trial.METRICS
+STEPS = "steps to the training loss"  # a metric in addition to those of trial.METRICS
 FEWEST = 6  # sets over which a direction can be shown: the interval of 5 of 5 contains a half
 
 
@@ -138,11 +138,12 @@ def judged(
     From ``FEWEST`` sets on the rules are those of generated tasks, with sets as units: Student's interval over the set
     means, exact signs, and tests of single sets that use the bound.
 
-    Of fewer sets no direction could be shown. Each has its own interval, at ``1 - (1 - level)/sets``, with the bound
-    where splits overlap. ``low`` is the lowest of their ends and ``high`` the highest. A plain sentence, or an advice,
-    must hold on every set: with L and U these two ends, the rules are the usual ones, and "mixed" means that it holds
-    on one set and the opposite on another. "Can" holds if one set is shown to be beyond the margin; it is "hardly
-    ever" if all are shown to be within it.
+    With fewer sets no direction could be shown. Each has its own interval, at ``1 - (1 - level)/sets``, with the bound
+    where splits overlap. ``low`` is the lowest of their ends and ``high`` the highest.
+
+    - A plain sentence, or an advice, must hold on every set: the usual rules, with these two ends as L and U. It is
+      "mixed" if it holds on one set and the opposite on another.
+    - "Can" holds if one set is shown to be beyond the margin. It is "hardly ever" if all are shown to be within it.
     """
     if rule == "regret":
         benefits = -benefits
@@ -213,8 +214,8 @@ def log_steps_saved(rows: pd.DataFrame, arm: str, controls: str | Sequence[str])
     Notes
     -----
     At every multiple of the steps the loss is the lowest of all learning rates. The steps are those of
-    :func:`.curves.first_below`. A loss that is below the target from the first multiple on counts as reached there, and
-    one that is never reached as reached at the last, twice the steps.
+    :func:`.curves.first_below`. A target that is reached ahead of the first multiple counts as reached there. One that is
+    never reached counts as reached at the last, twice the steps.
     """
     pd = whole("pandas")
 
