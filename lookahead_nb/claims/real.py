@@ -284,9 +284,10 @@ def sparse_counts(of: RealSet, r: int) -> Dataset:
 
     Notes
     -----
-    All classes are equally frequent. A row of class k holds ``words`` words. The j-th of ``columns`` words is drawn with
-    the probability ``f_j exp(TILT z_kj)`` up to a factor. Here f_j = 1/j, and z_kj ~ N(0, 1) is fixed. Counts are divided by the standard deviation of all entries of the training part,
-    zeros included, and are not centred. Source: Zipf 1949; McCallum & Nigam 1998 for the multinomial model.
+    All classes are equally frequent. A row of class k holds ``words`` words. The j-th of ``columns`` words is drawn
+    with the probability ``f_j exp(TILT z_kj)`` up to a factor. Here f_j = 1/j, and z_kj ~ N(0, 1) is fixed. Counts are
+    divided by the standard deviation of all entries of the training part, zeros included, and are not centred.
+    Source: Zipf 1949; McCallum & Nigam 1998 for the multinomial model.
     """
     columns, classes, words = of.counts
     parts = [of.rows or 0, min(EVALUATED, (of.rows or 0) // 3), 1000]

@@ -214,8 +214,8 @@ def log_steps_saved(rows: pd.DataFrame, arm: str, controls: str | Sequence[str])
     Notes
     -----
     At every multiple of the steps the loss is the lowest of all learning rates. The steps are those of
-    :func:`.curves.first_below`. A target that is reached ahead of the first multiple counts as reached there. One that is
-    never reached counts as reached at the last, twice the steps.
+    :func:`.curves.first_below`. A target that is reached ahead of the first multiple counts as reached there. One that
+    is never reached counts as reached at the last, twice the steps.
     """
     pd = whole("pandas")
 
