@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from test_screening import small_task
 
 import lookahead_nb as lnb
 from lookahead_nb.claims import OutdatedError, experiments, population, real, screening
@@ -308,6 +309,6 @@ def test_generated_experiments_are_not_screened_as_sets():
 
 @pytest.mark.no_kernel
 def test_chance_of_a_generated_task_is_the_same_formula():
-    task = population.generated(3)
+    task = population.generated(small_task())
     data = task.replicate(1)
     assert task.limits(1)[:2] == population.chance(data.y_train, data.y_test, task.classes)

@@ -190,10 +190,10 @@ def falling(rate, start=8.0):
 
 
 def test_steps_saved_are_read_where_the_curve_crosses_the_last_loss_of_the_control():
-    rows = curves(arm=[falling(3.0), falling(1.0)], control=[falling(2.0), falling(1.5)])
+    rows = curves(arm=[falling(3.0, start=16.0), falling(1.0)], control=[falling(2.0), falling(1.5)])
     saved = set_effects.log_steps_saved(rows, "arm", "control")
     assert saved.index.tolist() == [7]
-    np.testing.assert_allclose(saved.loc[7], [math.log(3 / 2), math.log(1 / 1.5)], rtol=1e-12)
+    np.testing.assert_allclose(saved.loc[7], [-math.log((2 + math.log(2)) / 3), -math.log(1.5)], rtol=1e-12)
 
 
 def test_several_controls_share_the_mean_of_their_logarithms():
