@@ -23,6 +23,7 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -62,7 +63,7 @@ try:
 
     from lookahead_nb import claims, figures
     from lookahead_nb import provenance as tables
-    from lookahead_nb.claims import report
+    from lookahead_nb.claims import experiments, report
     from lookahead_nb.claims.metrics import METRICS
     from lookahead_nb.figures import catalogue
 
@@ -91,6 +92,22 @@ INEXACT = {
     "response_surface": ("lr",),  # spread over a range by NumPy's power; float32 training takes the same bits of it
     "response_surface_fashion": ("lr",),
     "response_surface_teacher": ("lr",),
+    "statements": (
+        "value",
+        "low",
+        "high",
+        "share",
+        "share_low",
+        "share_high",
+        "next_low",
+        "next_high",
+        "steps",
+        "steps_low",
+        "steps_high",
+    ),
+    "statements_factors": ("value", "low", "high"),
+    "statements_ranges": ("value", "low", "high", "more", "more_low", "more_high"),
+    "statements_tasks": ("benefit", "low", "high", "next_low", "next_high"),
     "verdicts": ("size", "low", "high", "p"),
     "your_own_question": ("size", "low", "high", "p", "lr"),
 }
@@ -147,7 +164,7 @@ def main(arguments=None):
     console.print(table)
     if os.environ.get("WRITE") == "1":
         write(console, build)
-    kept = [path for folder in (COMMITTED["results"], ROOT / "data/timings") for path in sorted(folder.glob("*.csv"))]
+    kept = [path for folder in (COMMITTED["results"], ROOT / "data/timings") for path in sorted(folder.rglob("*.csv"))]
     broken = [sentence for path in kept if (sentence := flaw(path))]
     for sentence in broken:
         console.print(f"[bold red]BROKEN[/] {escape(sentence)}", soft_wrap=True)
@@ -433,7 +450,7 @@ def disagreements(rows, build):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     if report.with_tables(text, register, kept) != text:
         sentences.append("README.md: its tables are not those of the committed results")
-    return [*sentences, *figures_that_differ(build), *write_up_that_differs()]
+    return [*sentences, *figures_that_differ(build), *write_up_that_differs(), *experiments_that_differ()]
 
 
 def differences(rows, register):
@@ -495,6 +512,20 @@ def write_up_that_differs():
     except ValueError as error:
         return [str(error)]
     return [] if same else ["paper/lookahead.pdf: is not what its text and the committed data give"]
+
+
+def experiments_that_differ():
+    """Return a sentence for every task whose rows are not those of its runs: one per experiment, by the commit."""
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    for path in sorted((ROOT / experiments.FOLDER).glob("*.toml")):
+        experiment = experiments.read(path.stem)
+        numbers = experiments.to_recompute(experiment, git.stdout.strip())
+        try:
+            yield from experiments.differing(experiment, numbers, progress=False)
+        except FileNotFoundError as error:
+            print(f"not recomputed: {error}")
+            continue
+        print(f"recomputed task {', '.join(map(str, numbers))} of {len(experiment.arms)} arms in {experiment.name}")
 
 
 # ---------------------------------------------------------------------------------------------------------- writing

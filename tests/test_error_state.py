@@ -24,11 +24,11 @@ def state(request):
         assert np.geterr() == before
 
 
-def stepped(opt, steps):
-    params = np.ones(2)
+def stepped(opt, steps, width=np.float64):
+    params = np.ones(2, width)
     state = opt.init(params)
     for _ in range(steps):
-        opt.step(params, np.ones(2), state)
+        opt.step(params, np.ones(2, width), state)
     return params.tolist()
 
 
@@ -52,6 +52,10 @@ def test_training_goes_on_below_the_least_power(state):
 def test_schedules_with_tiny_rates(state):
     assert lnb.schedules.linear(5e-324, 4).rates(4)[-1] == 0
     assert stepped(lnb.SGD(lnb.schedules.cosine(1e-308, 9)), 9) == [1, 1]
+
+
+def test_slow_steps_below_the_least_float32(state):
+    assert stepped(lnb.Lookahead(lnb.SGD(0.5), sync_period=2, slow_step_size=1e-46), 4, np.float32) == [1, 1]
 
 
 def test_models_with_tiny_numbers(state):

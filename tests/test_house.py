@@ -15,6 +15,7 @@ import lookahead_nb
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lookahead_nb"
+MOST_PARAMETERS = 12  # positional, of a function: more are easily confused, and each one slows a compiled call down
 LOCKS = [ROOT / "requirements.lock", ROOT / "tests/ptx.lock", ROOT / "tests/peers.lock"]
 
 # The packages and top-level modules, ground floor first. A module imports from lower floors, or sideways without cycle.
@@ -106,6 +107,30 @@ def test_cpu_and_gpu_never_import_each_other():
 
 def side(module):
     return module.removeprefix("lookahead_nb.kernels.").split(".")[0]
+
+
+def with_too_many_parameters(tree):
+    """Each function that has more positional parameters than allowed, nested ones and lambdas too, by name and line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            count = len(node.args.posonlyargs) + len(node.args.args)
+            if count > MOST_PARAMETERS:
+                yield f"{getattr(node, 'name', 'lambda')} in line {node.lineno}: {count}"
+
+
+def test_no_function_has_too_many_positional_parameters():
+    trees = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+    assert [f"{module}: {name}" for module, tree in trees.items() for name in with_too_many_parameters(tree)] == []
+
+
+def test_too_many_positional_parameters_would_be_seen():
+    most = ", ".join(f"p{i}" for i in range(MOST_PARAMETERS))
+    for right in (f"def f({most}, *rest, key): pass", f"lambda {most}: 0"):
+        assert [*with_too_many_parameters(ast.parse(right))] == []
+    for wrong in (f"def f(a, /, {most}): pass", f"class C:\n def f(self, {most}): pass", f"lambda a, {most}: 0"):
+        assert len([*with_too_many_parameters(ast.parse(wrong))]) == 1, wrong
+    nested = f"def build(rule):\n async def first({most}, t): pass\n def second(clock, {most}): pass"
+    assert [*with_too_many_parameters(ast.parse(nested))] == ["first in line 2: 13", "second in line 3: 13"]
 
 
 def test_figures_never_reach_for_kernels():

@@ -8,43 +8,52 @@ import pytest
 from test_screening import small_task
 
 import lookahead_nb as lnb
-from lookahead_nb.claims import inference, screening, statistics, tasks, trial, trial_arms
+from lookahead_nb.claims import inference, screening, statistics, tasks, trial, trial_arms, tuning
 
 SEEDS = [3, 5, 8]
 CENTRE = 0.01
 ARMS = """
-[adamw]
+[arms.adamw]
 optimizer = "AdamW"
 along = true
 
-[beta1]
+[arms.beta1]
 optimizer = "AdamW"
 beta1 = [0.5, 0.9]
 
-[longer]
+[arms.longer]
 optimizer = "AdamW"
 length = 1.05
 
-[longer_linear]
+[arms.longer_linear]
 optimizer = "EMA"
 inner = "AdamW"
 window = "steps/4"
 schedule = "linear"
 length = 1.5
 
-[lookahead]
+[arms.lookahead]
 optimizer = "Lookahead"
 inner = "AdamW"
 sync_period = 4
 
-[fast]
+[arms.fast]
 runs_of = ["lookahead"]
 weights = "fast"
 
-[at_full_length]
+[arms.fast_earlier]
+runs_of = ["lookahead"]
+weights = "fast"
+before = 3
+
+[arms.default]
+optimizer = "AdamW"
+lr = 0.001
+
+[arms.at_full_length]
 runs_of = ["adamw"]
 
-[both]
+[arms.both]
 runs_of = ["adamw", "beta1"]
 """
 
@@ -64,7 +73,8 @@ def progress():
 @pytest.fixture(scope="module")
 def rows(arms, progress):
     screened = pd.DataFrame({"number": [small_task()], "centre": [CENTRE]})
-    return trial.measure(screened, arms, SEEDS, progress=lambda done, total: progress.append((done, total)))
+    told = lambda done, total: progress.append((done, total))  # noqa: E731
+    return trial.measure(screened, arms, SEEDS, ranges_of=["lookahead"], progress=told)
 
 
 def alone(arm, weights, steps, column, of_settings=None):
@@ -112,6 +122,53 @@ def test_each_replicate_chooses_by_its_own_validation_loss(name, weights, arms, 
     steps = tasks.generated(small_task()).steps
     validation, test = (alone(arms[name], weights, steps, f"{part}_loss") for part in ("validation", "test"))
     np.testing.assert_allclose(values(of(rows, name)), chosen_by(validation, test), rtol=1e-7)
+
+
+@pytest.mark.jit
+def test_an_arm_is_read_before_its_end(arms, rows):
+    task = tasks.generated(small_task())
+    found = []
+    for seed in SEEDS:
+        data, read = task.replicate(seed), []
+        for lr in arms["lookahead"].grids[0].rates(task.number, CENTRE):
+            opt = arms["lookahead"].grids[0].optimizer(lr, task.steps)
+            run = lnb.train(
+                task.model, data, opt, steps=task.steps, batch_size=task.batch_size, seed=seed,
+                eval_at=[task.steps - 3], eval_rows=2000,
+            )  # fmt: skip
+            history = run.history[run.history["weights"] == "fast"].set_index("step")
+            read.append(history.loc[task.steps - 3, ["validation_loss", "test_loss"]].tolist())
+        found.append(min(read)[1])
+    np.testing.assert_allclose(values(of(rows, "fast_earlier")), found, rtol=1e-7)
+
+
+@pytest.mark.jit
+def test_an_arm_with_one_rate_has_no_edges(arms, rows):
+    own = of(rows, "default")
+    assert own[["lowest", "highest"]].isna().all(axis=None)
+    assert own["rates"].tolist() == [1]
+    steps = tasks.generated(small_task()).steps
+    np.testing.assert_allclose(values(own), alone(arms["default"], "slow", steps, "test_loss")[:, 0], rtol=1e-7)
+
+
+@pytest.mark.jit
+def test_ranges_of_rates_are_those_of_the_test_losses(arms, rows):
+    losses = alone(arms["lookahead"], "slow", tasks.generated(small_task()).steps, "test_loss")
+    for percent in (1, 2, 5):
+        expected = tuning.rate_range(losses, percent / 100, trial_arms.SPACING)
+        np.testing.assert_allclose(values(of(rows, "lookahead", f"rates within {percent} %")), expected, rtol=1e-7)
+    assert of(rows, "beta1", "rates within 1 %").empty
+
+
+@pytest.mark.jit
+def test_wider_grids_add_rates_for_all_arms(arms):
+    one = {name: arms[name] for name in ("lookahead", "beta1")}
+    screened = pd.DataFrame({"number": [small_task()], "centre": [CENTRE], "below": [1], "above": [2]})
+    calls = []
+    wide = trial.measure(screened, one, SEEDS[:2], progress=lambda *of: calls.append(of))
+    assert calls[-1] == (2 * 3 * (trial_arms.RATES + 3),) * 2
+    assert {*wide["rates"]} == {trial_arms.RATES + 3}
+    assert wide[(wide["arm"] == "lookahead")]["tuning"].unique().tolist() == ["own", "others", "own of 24"]
 
 
 @pytest.mark.jit
@@ -174,7 +231,7 @@ def test_grids_that_arms_share_are_trained_once(arms, rows, progress):
 @pytest.mark.jit
 def test_a_row_for_each_arm_multiple_metric_and_tuning(rows):
     assert not rows.duplicated(trial.KEYS).any()
-    assert len(rows) == (len(inference.MULTIPLES) + 7) * 3 * 2 + 2
+    assert len(rows) == 10 * 4 + len(inference.MULTIPLES) - 1 + 2 + 3
     assert rows[["r0", "r1", "r2"]].notna().all(axis=None)
 
 
@@ -194,7 +251,7 @@ def test_a_stored_trial_is_not_trained_again(arms, tmp_path):
     pd.testing.assert_frame_equal(again, first)
 
 
-@pytest.mark.parametrize(("name", "wrong"), [("metrics", "loss"), ("tunings", "mine")])
+@pytest.mark.parametrize(("name", "wrong"), [("metrics", "loss"), ("tunings", "mine"), ("ranges_of", "beta1")])
 def test_an_unknown_metric_or_tuning_is_refused_before_training(name, wrong, arms):
     with pytest.raises(ValueError, match=rf"{name} must be of .*, got '{wrong}'"):
         trial.measure(pd.DataFrame({"number": [1], "centre": [0.1]}), arms, SEEDS, **{name: [wrong]})
@@ -222,6 +279,20 @@ def table(arm, values, metric="test loss", multiple=1.0, number=7):
     return keys | {f"r{i}": value for i, value in enumerate(values)} | {"lowest": 0.0}
 
 
+def test_ranges_of_rates_are_compared_without_logarithms():
+    frame = pd.DataFrame([table("a", [3.0, 0.0], "rates within 1 %"), table("b", [1.0, 2.0], "rates within 1 %")])
+    np.testing.assert_allclose(trial.benefits(frame, "a", "b", "rates within 1 %"), [[2.0, -2.0]])
+
+
+def test_own_of_24_is_own_where_there_are_no_more_trials():
+    frame = pd.DataFrame([
+        table("a", [1.0, 1.0]), table("a", [np.e, np.e], number=9),
+        table("a", [np.e**2, 1.0], number=9) | {"tuning": "own of 24"}, table("b", [1.0, 1.0]),
+        table("b", [1.0, 1.0], number=9),
+    ])  # fmt: skip
+    np.testing.assert_allclose(trial.benefits(frame, "b", "a", tuning="own of 24"), [[0.0, 0.0], [2.0, 0.0]])
+
+
 def test_benefits_by_hand():
     frame = pd.DataFrame([
         table("a", [np.e, 1.0]), table("a", [5.0, 5.0], multiple=2.0), table("b", [1.0, np.e**3]),
@@ -242,6 +313,8 @@ def test_shares_of_the_gap_by_hand():
     chance = pd.Series({9: 3.0, 7: 1.5, 1: 0.0})
     np.testing.assert_allclose(trial.shares_of_gap(frame, chance, "b", "a"), [[0.4, 0.0], [0.5, 0.5]])
     np.testing.assert_allclose(trial.shares_of_gap(frame, chance, "b", ["a", "c"]), [[0.3, 0.0], [0.25, 0.5]])
+    known = pd.Series({7: 0.0, 9: 2.0})
+    np.testing.assert_allclose(trial.shares_of_gap(frame, chance, "b", "a", known=known).loc[7], [0.4 / 1.5, 0.0])
     with pytest.raises(ValueError, match=r"chance must be above the best known loss of every task, got 0\.5 on 7"):
         trial.shares_of_gap(frame, pd.Series({9: 3.0, 7: 0.5}), "b", "a")
 
@@ -270,3 +343,21 @@ def test_shares_of_the_gap_without_controls_are_refused():
 def test_a_curve_needs_an_arm_that_is_read_along_its_runs():
     with pytest.raises(ValueError, match="arm must be one that is read along its runs, got 'a'"):
         trial.curve(pd.DataFrame([table("a", [1.0, 1.0])]), "a")
+
+
+def test_a_diverged_trial_does_not_hide_the_others():
+    grids = tuple(trial_arms.Grid(name, "AdamW", "", "constant", ()) for name in "ab")
+    arm = trial_arms.TrialArm("both", grids)
+    rng = np.random.default_rng(3)
+    losses = rng.uniform(0.5, 1.5, size=(2, 48))
+    losses[:, 10:40] = np.inf
+    values = {
+        (grid, "slow", 60, f"{part}_{kind}"): losses[:, 24 * i : 24 * i + 24]
+        for i, grid in enumerate(grids) for part in ("validation", "test", "train") for kind in ("loss", "accuracy")
+    }  # fmt: skip
+    (row,) = (row for row in trial._reduced(arm, 60, values) if row["tuning"] == "own of 24")
+    largest = losses[np.isfinite(losses)].max()
+    capped = np.where(np.isfinite(losses), losses, largest)
+    expected = np.exp(statistics.best_of(losses, np.log(capped), 24)[24])
+    np.testing.assert_allclose([row["r0"], row["r1"]], expected, rtol=1e-7)
+    assert max(row["r0"], row["r1"]) < 0.7

@@ -74,3 +74,49 @@ def test_regimes_by_hand():
 def test_arguments_without_meaning_are_refused(call, told):
     with pytest.raises((TypeError, ValueError), match=told):
         call()
+
+
+@pytest.mark.parametrize(
+    ("losses", "within", "octaves"),
+    [
+        ([4.0, 2.0, 1.0, 1.5, 4.0], 0.5, 1 + 0.5),  # down to 1.5 half-way between 2.0 and 1.0
+        ([4.0, 2.0, 1.0, 2.0, 4.0], 1.0, 2.0),
+        ([1.0, 1.0, 1.0], 0.01, 2.0),  # ends with the grid
+        ([1.2, 1.0, np.nan], 0.1, 0.5),  # no part of the step towards a run that diverged
+        ([1.0, 3.0, 1.0, 1.0], 0.1, 0.05),  # the part around the best rate only
+    ],
+)
+def test_the_range_of_good_rates_by_hand(losses, within, octaves):
+    assert float(tuning.rate_range(losses, within, 2.0)) == pytest.approx(octaves, rel=1e-12)
+    assert float(tuning.rate_range(losses, within, 4.0)) == pytest.approx(2 * octaves, rel=1e-12)
+    np.testing.assert_allclose(
+        tuning.rate_range([[losses[::-1]]], within, 2.0).ravel()[0], octaves_reversed(losses, within)
+    )
+
+
+def octaves_reversed(losses, within):
+    """The range, step by step, of the reversed curve: the first of equal best rates is another one there."""
+    curve = [np.inf if np.isnan(x) else x for x in losses[::-1]]
+    best, top = int(np.argmin(curve)), (1 + within) * min(curve)
+    total = 0.0
+    for direction in (1, -1):
+        i = best
+        while 0 <= i + direction < len(curve) and curve[i + direction] <= top:
+            i += direction
+            total += 1
+        if 0 <= i + direction < len(curve):
+            total += (top - curve[i]) / (curve[i + direction] - curve[i])
+    return total
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (([1.0], 0.1, 2.0), "losses must have at least 2 rates"),
+        (([1.0, 2.0], 0.0, 2.0), "within must be"),
+        (([1.0, 2.0], 0.1, 1.0), "spacing must be"),
+    ],
+)
+def test_a_wrong_range_of_rates_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        tuning.rate_range(*arguments)

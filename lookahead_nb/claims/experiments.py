@@ -14,12 +14,15 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lookahead_nb import provenance
 from lookahead_nb.checks import whole, whole_number
-from lookahead_nb.claims import real, screening, trial
+from lookahead_nb.claims import convergence, real, screening, trial
 from lookahead_nb.claims.population import EVALUATED, generated, ranges_sha256
 from lookahead_nb.claims.records import OutdatedError
 from lookahead_nb.claims.statements import seeds_of
@@ -31,12 +34,19 @@ if TYPE_CHECKING:
 
 FOLDER = "data/claims/experiments"
 SHARD = 20  # tasks
+LAST_DIGITS = 1e-6  # relative; rows have 8 digits
+WIDER, ROUNDS = 12, 2  # rates that are added to the grids of a task where a choice is at their end, and how often
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
+KINDS = {  # how arms are compared: the metrics and the ways of tuning that there are
+    "tuned": (tuple(trial.METRICS), trial.TUNINGS),
+    "convergence": ((convergence.METRIC,), convergence.TUNINGS),
+}
 POPULATIONS = ("generated", "real")
 KEYS = (
-    *("about", "population", "replicates", "metrics", "tunings", "ranges_of", "curves", "centres"),
-    *("tasks", "sets", "arms"),
+    *("about", "kind", "population", "replicates", "metrics", "tunings", "ranges_of", "curves", "widened_for"),
+    *("centres", "tasks", "sets", "arms"),
 )
+OF_ROW = ("number", "set", "steps", "arm", "multiple", "rates")  # set and steps on real data sets only
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
 
 
@@ -60,10 +70,14 @@ class Experiment:
         By name.
     metrics, tunings, ranges_of, curves : tuple of str
         What is kept, as in :func:`.trial.measure`.
+    widened_for : tuple of str
+        The metrics for which all grids of a task are widened if a choice lies at the end of one.
     own_centres : bool
         Whether grids lie around the best rate of their own inner optimizer; otherwise around that of AdamW.
     sha256 : str
         Hash of the entry and the population.
+    kind : str
+        A key of ``KINDS``.
     """
 
     name: str
@@ -76,8 +90,10 @@ class Experiment:
     tunings: tuple[str, ...]
     ranges_of: tuple[str, ...]
     curves: tuple[str, ...]
+    widened_for: tuple[str, ...]
     own_centres: bool
     sha256: str
+    kind: str = "tuned"
 
     def seeds(self, attempt: int = 0) -> list[int]:
         """Return the seeds of the replicates.
@@ -152,14 +168,16 @@ class Experiment:
         attempt : int, default 0
             As in :meth:`seeds`.
         store, progress
-            As in :func:`lookahead_nb.sweep`.
+            As in :func:`lookahead_nb.sweep`; wider grids are not stored.
 
         Returns
         -------
         frame
-            As :func:`.trial.measure` returns it. Rows of real data sets have the columns ``set`` and ``steps`` after
-            ``number``.
+            As :func:`.trial.measure` or :func:`.convergence.measure` returns it. Rows of real data sets have ``set``
+            and ``steps`` after ``number``.
         """
+        if self.kind == "convergence":
+            return convergence.measure(tasks, self.arms, self.seeds(attempt), store=store, progress=progress)
         if not self.sets:
             numbered = {number: generated(number) for number in tasks["number"]}
             return self._measured(tasks, numbered, self.seeds(attempt), store, progress)
@@ -214,10 +232,33 @@ class Experiment:
             def centre(number: int, grid: Grid) -> float:
                 return found[number, _alone(grid)]
 
-        return trial.measure(
-            tasks, self.arms, seeds, metrics=self.metrics, tunings=self.tunings, ranges_of=self.ranges_of,
-            curves=self.curves, centre=centre, task_of=numbered.__getitem__, store=store, progress=progress,
+        measured = partial(
+            trial.measure, arms=self.arms, seeds=seeds, metrics=self.metrics, tunings=self.tunings,
+            ranges_of=self.ranges_of, curves=self.curves, centre=centre, task_of=numbered.__getitem__,
+            progress=progress,
         )  # fmt: skip
+        return self._widened(tasks, measured(tasks, store=store), measured)
+
+    def _widened(
+        self, tasks: pd.DataFrame, rows: pd.DataFrame, measured: Callable[[pd.DataFrame], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """Measure tasks again with wider grids where a choice is at the end of one."""
+        pd = whole("pandas")
+
+        tasks = tasks.assign(below=0, above=0).set_index("number", drop=False)
+        for _ in range(ROUNDS):
+            decides = rows[rows["metric"].isin(self.widened_for) & (rows["tuning"] == trial.TUNINGS[0])]
+            ends = decides.groupby("number")[["lowest", "highest"]].max() > 0
+            if not ends.any(axis=None):
+                break
+            ends = ends[ends.any(axis=1)]
+            tasks.loc[ends.index, "below"] += WIDER * ends["lowest"]
+            tasks.loc[ends.index, "above"] += WIDER * ends["highest"]
+            again = measured(tasks.loc[ends.index].reset_index(drop=True))
+            order = {number: place for place, number in enumerate(tasks.index)}
+            rows = pd.concat([rows[~rows["number"].isin(ends.index)], again])
+            rows = rows.sort_values("number", key=lambda numbers: numbers.map(order), kind="stable", ignore_index=True)
+        return rows
 
     def shards(self, tasks: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield the tasks of each table of rows, and its name.
@@ -349,6 +390,7 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     The keys of the file:
 
     - ``about``: what the experiment is for.
+    - ``kind``: "tuned" (the default) or "convergence", see :mod:`.convergence`.
     - ``population``: "generated" (the default) or "real".
     - ``replicates``: at least 2.
     - ``[sets]``, for the population "real": see :func:`.real.read`.
@@ -356,6 +398,8 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
       number of tasks in the order of the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and
       ``most_steps``. Hopeless tasks are never used.
     - ``metrics``, ``tunings``, ``ranges_of``, ``curves``: as in :func:`.trial.measure`.
+    - ``widened_for``: some of the metrics, by default "test loss". Where the choice of a replicate lies at the end of
+      a grid, all grids of that task are trained again with ``WIDER`` more rates at that end, up to ``ROUNDS`` times.
     - ``centres``: "AdamW" (the default) or "own", the middle of the grids.
     - ``[arms.NAME]``: as in :func:`.trial_arms.read`.
     """
@@ -376,17 +420,23 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     with inside("arms"):
         arms = arms_of(table_of_keys("arms", written.get("arms")))
     several = {}
+    kind = choice("kind", written.get("kind", "tuned"), KINDS)
+    metrics, tunings = KINDS[kind]
     defaults = {"ranges_of": (), "curves": trial.CURVES}
-    lists = {"metrics": trial.METRICS, "tunings": trial.TUNINGS, "ranges_of": arms, "curves": trial.METRICS}
+    lists = {"metrics": metrics, "tunings": tunings, "ranges_of": arms, "curves": trial.METRICS}
     for key, known in lists.items():
         listed = names(key, written[key]) if key in written else defaults.get(key, known)
         several[key] = tuple(choice(key, item, known) for item in listed)
+    widened_for = names("widened_for", written.get("widened_for", [metrics[0]]))
+    for item in widened_for:
+        choice("widened_for", item, several["metrics"])
     entry = {key: value for key, value in written.items() if key != "about"}
     hashed = json.dumps([entry, entry_of_population], sort_keys=True).encode()
     return Experiment(
         name, about, replicates, tasks, sets, arms, **several,
+        widened_for=widened_for,
         own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
-        sha256=hashlib.sha256(hashed).hexdigest(),
+        sha256=hashlib.sha256(hashed).hexdigest(), kind=kind,
     )  # fmt: skip
 
 
@@ -448,8 +498,63 @@ def run(
             _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
             continue
         rows = experiment.measure(part, progress=progress)
-        written.append(provenance.write_table(rows, name, folder=folder, entry=experiment.sha256))
+        written.append(provenance.write_table(packed(rows), name, folder=folder, entry=experiment.sha256))
     return written
+
+
+def packed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with all metrics and ways of tuning side by side, in which they take half of the bytes.
+
+    Parameters
+    ----------
+    rows : frame
+        Of :meth:`Experiment.measure`.
+
+    Returns
+    -------
+    frame
+        A row for each task, arm and multiple; columns such as "r0: test loss, own".
+    """
+    keys = [name for name in OF_ROW if name in rows]
+    wide = rows.set_index([*keys, "metric", "tuning"]).unstack(["metric", "tuning"]).dropna(axis=1, how="all")
+    wide = wide.loc[rows.set_index(keys).index.unique()]
+    order = [(metric, tuning) for metric in rows["metric"].unique() for tuning in rows["tuning"].unique()]
+    columns = sorted(wide.columns, key=lambda column: order.index(column[1:]))
+    wide = wide[columns]
+    wide.columns = [f"{value}: {metric}, {tuning}" for value, metric, tuning in columns]
+    return wide.reset_index()
+
+
+def unpacked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what :func:`packed` was called with, in the order of tasks, arms, multiples, metrics and ways of tuning.
+
+    Parameters
+    ----------
+    table : frame
+        Of :func:`packed`.
+
+    Returns
+    -------
+    frame
+        As :meth:`Experiment.measure` returns it.
+    """
+    pd = whole("pandas")
+
+    keys = [name for name in OF_ROW if name in table]
+    kinds = dict.fromkeys(name.partition(": ")[2] for name in table if ": " in name)
+    parts = []
+    for kind in kinds:
+        metric, tuning = kind.rsplit(", ", 1)
+        own = table[[*keys, *(name for name in table if name.endswith(f": {kind}"))]]
+        own = own.rename(columns=lambda name: name.partition(": ")[0])
+        parts.append(own[own["r0"].notna()].assign(metric=metric, tuning=tuning))
+    rows = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
+    values = [name for name in rows if name[0] == "r" and name[1:].isdigit()]
+    for name in ("lowest", "highest"):
+        if name not in rows:
+            rows[name] = np.nan
+    first = [name for name in keys if name not in ("arm", "multiple", "rates")]
+    return rows[[*first, *trial.KEYS[1:], *values, "lowest", "highest", "rates"]]
 
 
 def results(experiment: Experiment, folder: str | Path | None = None) -> pd.DataFrame:
@@ -464,12 +569,12 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
     Returns
     -------
     frame
-        As :func:`.trial.measure` returns it.
+        As :meth:`Experiment.measure` returns it, see :func:`unpacked` for the order.
 
     Raises
     ------
     OSError
-        If there are none.
+        If some are missing.
     OutdatedError
         If they belong to another entry or population.
     """
@@ -477,11 +582,99 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
 
     folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
     paths = sorted(folder.glob("*.csv"))
-    if not paths:
-        raise FileNotFoundError(f"{folder.name} has no rows yet: measure it with experiments.run")
+    shards = sum(1 for _ in experiment.shards(experiment.chosen(screening_table(experiment))))
+    if len(paths) < shards:
+        raise FileNotFoundError(
+            f"{folder.name} has {len(paths)} of {shards} shards yet: measure it with experiments.run"
+        )
     for path in paths:
         _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
-    return pd.concat([provenance.read_table(path) for path in paths], ignore_index=True)
+    return pd.concat([unpacked(provenance.read_table(path)) for path in paths], ignore_index=True)
+
+
+def to_recompute(experiment: Experiment, words: str, number: int = 1) -> list[int]:
+    """Return numbers of tasks that words choose, among the half with the fewest steps.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    words : str
+        For example the hash of a commit, which chooses other tasks than the one before.
+    number : int, default 1
+        How many, at least 1.
+
+    Returns
+    -------
+    list of int
+        In ascending order. Data sets that are not available locally are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If number is wrong.
+    """
+    tasks = experiment.chosen(screening_table(experiment))
+    if experiment.sets:
+        tasks = tasks[[experiment.sets[name].available for name in tasks["set"]]]
+    quick = tasks.loc[tasks["steps"] <= tasks["steps"].median(), "number"]
+    order = sorted(quick, key=lambda task: hashlib.sha256(f"{words} {task}".encode()).digest())
+    return sorted(order[: whole_number("number", number, 1)])
+
+
+def differing(
+    experiment: Experiment,
+    numbers: Collection[int],
+    folder: str | Path | None = None,
+    *,
+    progress: bool | Callable[[int, int], None] = True,
+) -> list[str]:
+    """Train tasks again and return how their rows differ from the committed ones.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    numbers : collection of int
+        Of tasks of the experiment.
+    folder : path, optional
+        As in :func:`run`.
+    progress
+        As in :func:`lookahead_nb.sweep`.
+
+    Returns
+    -------
+    list of str
+        A sentence for each task with other rows. Numbers are compared bit for bit, except those with a logarithm or a
+        power, "own of 24" and ranges of rates: their last digits follow the class of the CPU.
+
+    Raises
+    ------
+    OSError, OutdatedError
+        As :func:`results`.
+    """
+    kept = results(experiment, folder)
+    tasks = experiment.chosen(screening_table(experiment))
+    chosen = tasks[tasks["number"].isin(numbers)].reset_index(drop=True)
+    rows = experiment.measure(chosen, progress=progress).reindex(
+        columns=kept.columns
+    )  # a set may have fewer replicates
+    sentences = []
+    for number in numbers:
+        here, there = (
+            frame[frame["number"] == number].sort_values(trial.KEYS, ignore_index=True) for frame in (rows, kept)
+        )
+        keys = [name for name in here if not name[1:].isdigit()]
+        values = [name for name in here if name not in keys]
+        same = list(here) == list(there) and here[keys].equals(there[keys])
+        if same:
+            exact = ~(here["tuning"].eq(trial.TUNINGS[2]) | here["metric"].isin([*trial.RANGES, convergence.METRIC]))
+            same = here.loc[exact, values].equals(there.loc[exact, values]) and bool(
+                np.allclose(here[values], there[values], rtol=LAST_DIGITS, atol=0, equal_nan=True)
+            )
+        if not same:
+            sentences.append(
+                f"experiment {experiment.name}, task {number}: its committed rows are not those of its runs"
+            )
+    return sentences
 
 
 def _refuse_outdated(path: Path, entry: str, what: str) -> None:

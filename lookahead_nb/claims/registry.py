@@ -1,4 +1,4 @@
-"""The article's statements, registered in ``data/claims/C01.toml`` and so on, and their verdicts.
+"""The article's statements, registered in ``data/claims/C01.toml`` and so on, and their verdicts on generated tasks.
 
 A statement has a modality, which decides the rule (:mod:`.modality`), and one primary contrast of two arms in an
 experiment (:mod:`.experiments`). Everything else is reported. What we expected lies in ``predictions.toml``, which no
@@ -12,25 +12,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lookahead_nb import provenance
 from lookahead_nb.checks import real_number, whole, whole_number
-from lookahead_nb.claims import experiments, inference, modality, set_effects, trial
+from lookahead_nb.claims import convergence, experiments, inference, modality, set_effects, trial
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = "data/claims"
-STEPS_MARGIN = 0.05  # of the steps: on step-limited tasks, and to a training loss
 SCALES = {  # of a benefit, with the margin that matters
     "gap": 0.01,  # share of the gap between chance and the best known loss
     "error": 0.01,  # share of misclassified rows
-    "log steps": math.log(1 + STEPS_MARGIN),  # logarithm of the ratio of steps
+    "steps": math.log(1.05),  # logarithm of a ratio of steps
 }
+STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
 OF_STATEMENT = ("says", "modality", "experiment", "where", "harmless", "untestable", "reported")
 OF_CONTRAST = ("arm", "controls", "metric", "tuning")
@@ -47,11 +47,11 @@ class Contrast:
     Attributes
     ----------
     arm : str
-        A benefit above 0 means that it is better.
+        A benefit above 0 means that it is better, or, of steps, that it needs more of them.
     controls : tuple of str
         What it is compared with; of several the mean.
     metric, tuning : str
-        As in :func:`.trial.benefits`; metric also ``set_effects.STEPS``.
+        As in :func:`.trial.benefits`.
     """
 
     arm: str
@@ -62,7 +62,7 @@ class Contrast:
     @property
     def scale(self) -> str:
         """A key of ``SCALES``."""
-        return {"test error": "error", set_effects.STEPS: "log steps"}.get(self.metric, "gap")
+        return {"test error": "error", convergence.METRIC: "steps", set_effects.STEPS: "steps"}.get(self.metric, "gap")
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,14 +224,65 @@ def _contrast(table: dict[str, Any], experiment: experiments.Experiment) -> Cont
         raise ValueError(f"controls must be other arms than {arm!r}")
     along = all(experiment.arms[name].along for name in (arm, *controls)) and "training loss" in experiment.curves
     metrics = (*experiment.metrics, set_effects.STEPS) if along else experiment.metrics
-    metric = choice("metric", table.get("metric", "test loss"), metrics)
+    first = "test loss" if "test loss" in experiment.metrics else experiment.metrics[0]
+    metric = choice("metric", table.get("metric", first), metrics)
     tuning = choice("tuning", table.get("tuning", "own"), experiment.tunings)
-    if metric != "test loss" and tuning != "own":
+    if metric in (*trial.METRICS, set_effects.STEPS) and metric != "test loss" and tuning != "own":
         raise ValueError(f"tuning must be 'own' with the metric {metric!r}, got {tuning!r}")
     return Contrast(arm, controls, metric, tuning)
 
 
 # --------------------------------------------------------------------------------------------------------- verdicts
+
+
+class Evidence(NamedTuple):
+    """The committed rows of an experiment and its tasks.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    rows : frame
+        Of :func:`.experiments.results`.
+    tasks, drawn : frame
+        Of ``Experiment.chosen`` and ``Experiment.drawn``.
+    """
+
+    experiment: experiments.Experiment
+    rows: pd.DataFrame
+    tasks: pd.DataFrame
+    drawn: pd.DataFrame
+
+
+def evidence(statements: dict[str, Statement], folder: str | Path | None = None) -> dict[str, Evidence]:
+    """Return the committed rows of all experiments that statements need.
+
+    Parameters
+    ----------
+    statements : dict of Statement
+        Of :func:`read`.
+    folder : path, optional
+        With a folder of rows for each experiment. Default: ``data/results`` of the checkout.
+
+    Returns
+    -------
+    dict of Evidence
+        By the name of the experiment; experiments whose shards are not all there are left out.
+
+    Raises
+    ------
+    OutdatedError
+        If rows belong to another entry.
+    """
+    found = {}
+    for name in dict.fromkeys(statement.experiment for statement in statements.values() if statement.experiment):
+        experiment = experiments.read(name)
+        try:
+            rows = experiments.results(experiment, Path(folder) / name if folder else None)
+        except FileNotFoundError:
+            continue
+        screened = experiments.screening_table(experiment)
+        found[name] = Evidence(experiment, rows, experiment.chosen(screened), experiment.drawn(screened))
+    return found
 
 
 def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
@@ -249,7 +300,9 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     Returns
     -------
     frame
-        A row for each contrast ("primary" and the reported ones) and class of tasks ("all" is the declared population):
+        A row for each contrast ("primary" and the reported ones) and class of tasks. "all" is the declared population:
+        classes are weighted by their frequency in the draw. For "may", "can" and "some cases" only those tasks count up
+        to which all that were drawn are there.
 
         - ``id``, ``contrast``, ``class``, ``tasks`` (their number), ``scale``, ``margin``. On real data sets, which
           :func:`.set_effects.judged` judges, classes are the sets and their tasks.
@@ -278,14 +331,16 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
         rows = rows[rows["number"].isin(chosen["number"])]
     found: list[dict[str, Any]] = []
     for name, contrast in contrasts.items():
-        benefits = _benefits(contrast, rows, tasks).loc[chosen["number"]]
+        measured = _benefits(contrast, rows, tasks)
         level = modality.deciding_level(statement.contrasts if name == "primary" else 1)
         if "set" in tasks:
-            found += _on_sets(statement, name, contrast, benefits, rows, chosen, level)
+            found += _on_sets(statement, name, contrast, measured, rows, chosen, level)
             continue
         for kind, part in _classes(chosen):
+            if kind == ALL and modality.MODALITIES[statement.modality] == "share":
+                part = _as_drawn(part, drawn)
             keys = {"id": statement.id, "contrast": name, "class": kind, "tasks": len(part)}
-            values = benefits.loc[part["number"]].to_numpy()
+            values = measured.loc[part["number"]].to_numpy()
             strata = _strata(part, drawn) if kind == ALL else None
             row = _judged(values, statement, contrast, level, strata) | _worth(contrast, rows, part, level)
             if modality.MODALITIES[statement.modality] == "mean" and not np.isnan(row["steps"]):
@@ -296,15 +351,15 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     return pd.DataFrame(found)
 
 
-def judge_all(statements: dict[str, Statement], folder: str | Path | None = None) -> pd.DataFrame:
-    """Return the estimates and verdicts of all testable statements from the committed rows.
+def judge_all(statements: dict[str, Statement], found: dict[str, Evidence]) -> pd.DataFrame:
+    """Return the estimates and verdicts of all testable statements whose experiment has rows.
 
     Parameters
     ----------
     statements : dict of Statement
         Of :func:`read`.
-    folder : path, optional
-        With a folder of rows for each experiment. Default: ``data/results`` of the checkout.
+    found : dict of Evidence
+        Of :func:`evidence`.
 
     Returns
     -------
@@ -313,24 +368,107 @@ def judge_all(statements: dict[str, Statement], folder: str | Path | None = None
 
     Raises
     ------
-    OSError, ValueError
-        If rows are missing or outdated.
+    ValueError
+        As :func:`judge`.
     """
     pd = whole("pandas")
 
-    rows: dict[str, tuple] = {}
-    found = []
-    for statement in statements.values():
-        if statement.untestable:
-            continue
-        if statement.experiment not in rows:
-            experiment = experiments.read(statement.experiment)
-            place = Path(folder) / experiment.name if folder else None
-            screened = experiments.screening_table(experiment)
-            tasks = experiment.chosen(screened), experiment.drawn(screened)
-            rows[statement.experiment] = experiments.results(experiment, place), *tasks
-        found.append(judge(statement, *rows[statement.experiment]))
-    return pd.concat(found, ignore_index=True)
+    measured = [statement for statement in statements.values() if statement.experiment in found]
+    judged = [judge(statement, *found[statement.experiment][1:]) for statement in measured]
+    return pd.concat(judged, ignore_index=True)
+
+
+def benefits(contrast: Contrast, found: Evidence) -> pd.DataFrame:
+    """Return the benefit of a contrast on every task, on its scale.
+
+    Parameters
+    ----------
+    contrast : Contrast
+    found : Evidence
+        Of its experiment.
+
+    Returns
+    -------
+    frame
+        A row per task, indexed by ``number`` in the order of the tasks, and a column per replicate.
+    """
+    return _benefits(contrast, found.rows, found.tasks).loc[found.tasks["number"]]
+
+
+def every_task(statement: Statement, contrasts: dict[str, str], found: Evidence, judged: pd.DataFrame) -> pd.DataFrame:
+    """Return the benefit on every task, and the mean of each class, for a figure.
+
+    Parameters
+    ----------
+    statement : Statement
+    contrasts : dict of str to str
+        For each name that is shown, a reported contrast on the scale "gap".
+    found : Evidence
+        Of its experiment.
+    judged : frame
+        Of :func:`judge_all`.
+
+    Returns
+    -------
+    frame
+        ``comparison``, ``class``, ``number`` and ``benefit``, in % of the gap. A row with number -1 has the mean of its
+        class with ``low`` and ``high``, and ``next_low`` and ``next_high`` of a further task.
+    """
+    pd = whole("pandas")
+
+    ends = ["low", "high", "next_low", "next_high"]
+    parts = []
+    for name, contrast in contrasts.items():
+        means = 100 * benefits(statement.reported[contrast], found).mean(axis=1)
+        dots = found.tasks[["class", "number"]].assign(benefit=means.to_numpy())
+        means = judged[(judged["id"] == statement.id) & (judged["contrast"] == contrast)]
+        means = means[means["class"].isin(found.tasks["class"])]
+        scaled = (100 * means[["value", *ends]]).rename(columns={"value": "benefit"})
+        parts += [
+            part.assign(comparison=name) for part in (dots, scaled.assign(**{"class": means["class"], "number": -1}))
+        ]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["comparison", "class", "number", "benefit", *ends]]
+
+
+def ranges(found: Evidence, level: float = 0.95) -> pd.DataFrame:
+    """Return how wide the ranges of good learning rates are: robustness to a wrong rate.
+
+    Parameters
+    ----------
+    found : Evidence
+        Of an experiment with ``ranges_of``.
+    level : float, default 0.95
+        Of the intervals, in (0, 1).
+
+    Returns
+    -------
+    frame
+        For each arm and each of 1, 2 and 5 %: ``arm``, ``within``, ``value``, ``low``, ``high`` (mean octaves of rates
+        over tasks) and ``more``, ``more_low``, ``more_high``, the octaves more than those of the first arm.
+
+    Raises
+    ------
+    ValueError
+        If the experiment has no ranges.
+    """
+    pd = whole("pandas")
+
+    if not found.experiment.ranges_of:
+        raise ValueError(f"found must have ranges of rates, got the experiment {found.experiment.name!r}")
+    first, table = found.experiment.ranges_of[0], []
+    for metric, share in trial.RANGES.items():
+        own = found.rows[found.rows["metric"] == metric]
+        of_arm = {
+            name: own[own["arm"] == name].set_index("number").filter(regex=r"^r\d+$") for name in own["arm"].unique()
+        }
+        for name, octaves in of_arm.items():
+            mean = inference.mean_benefit(octaves.to_numpy(), level)
+            more = inference.mean_benefit((octaves - of_arm[first]).to_numpy(), level)
+            ends = {"value": mean.value, "low": mean.low, "high": mean.high}
+            further = {"more": more.value, "more_low": more.low, "more_high": more.high}
+            table.append({"arm": name, "within": round(100 * share)} | ends | further)
+    return pd.DataFrame(table)
 
 
 def _where(tasks: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
@@ -372,12 +510,19 @@ def _strata(tasks: pd.DataFrame, drawn: pd.DataFrame) -> tuple[np.ndarray, dict]
     return tasks["class"].to_numpy(), {kind: frequencies[kind] for kind in tasks["class"].unique()}
 
 
+def _as_drawn(tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    """Return the first tasks, up to the first one of the draw that is not among them."""
+    missing = drawn.loc[~drawn["number"].isin(tasks["number"]), "number"]
+    return tasks[tasks["number"] < missing.min()] if len(missing) else tasks
+
+
 def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     arguments = (contrast.arm, contrast.controls, contrast.metric, contrast.tuning)
-    if contrast.scale == "log steps":
+    if contrast.metric == set_effects.STEPS:
         return set_effects.log_steps_saved(rows, contrast.arm, contrast.controls)
-    if contrast.scale == "error":
-        return trial.benefits(rows, *arguments)
+    if contrast.scale != "gap":
+        benefits = trial.benefits(rows, *arguments)
+        return -benefits if contrast.scale == "steps" else benefits
     of_task = tasks.set_index("number")
     screened = contrast.metric == "test loss" and "set" not in tasks  # real sets: on rows of its own, too few
     known = of_task[["loss", "loss_twice"]].min(axis=1) if screened else None

@@ -63,7 +63,8 @@ def measure(
     Parameters
     ----------
     screened : frame
-        The tasks, a row each, with the columns ``number`` and ``centre`` of :func:`.screening.screen`.
+        The tasks, a row each, with the columns ``number`` and ``centre`` of :func:`.screening.screen`, and optionally
+        ``below`` and ``above``, the rates that are added to all grids of the task at each end.
     arms : mapping of str to TrialArm
         As :func:`.trial_arms.read` returns them. Grids that several arms share are trained once.
     seeds : sequence of int
@@ -92,9 +93,11 @@ def measure(
           :func:`.tuning.rate_range` of the test losses.
         - ``tuning``: "own" (each replicate by its own rows); for the test loss also "others" (the best mean of all
           other replicates) and, of arms with several grids, "own of 24": the expectation, over 24 of its trials, of the
-          logarithm of the test loss, as a loss again.
+          logarithm of the test loss, as a loss again. A diverged trial counts as the largest finite loss there, since
+          an infinite one would hide all others however seldom it is the best of 24.
         - ``r0``, ``r1``, ...: the value of each replicate.
         - ``lowest``, ``highest``: the shares of replicates that chose the first or the last rate of a grid.
+        - ``rates``: the number of rates of each grid.
 
         Multiples other than that of the arm have the metrics of curves only, tuned as "own".
 
@@ -122,6 +125,8 @@ def measure(
             return of_number[number]
 
     tasks = [task_of(number) for number in _columns(screened, "number")[0]]
+    added = {name: screened.get(name, pd.Series(0, screened.index)).astype(int).tolist() for name in ("below", "above")}
+    wider = dict(zip((task.number for task in tasks), zip(*added.values(), strict=True), strict=True))
     parts = {task.number: _parts(task, arms) for task in tasks}
     todo = [
         Task(
@@ -135,7 +140,7 @@ def measure(
             configs=[
                 grid.optimizer(lr, part.of_settings)
                 for grid in part.grids
-                for lr in grid.rates(task.number, centre(task.number, grid))
+                for lr in grid.rates(task.number, centre(task.number, grid), *wider[task.number])
             ],
         )
         for task in tasks
@@ -151,15 +156,16 @@ def measure(
         for arm in arms.values():
             for multiple, step in arm.lengths(task.steps).items():
                 keys = {"number": task.number, "arm": arm.name, "multiple": multiple}
+                rates = {"rates": 1 if arm.grids[0].lr is not None else RATES + sum(wider[task.number])}
                 alone = arm.along and multiple != arm.length
                 wanted = (row for row in _reduced(arm, step, values) if row["metric"] in metrics)
                 found += [
-                    keys | row
+                    keys | row | rates
                     for row in wanted
                     if row["tuning"] in tunings and (not alone or (row["metric"] in curves and row["tuning"] == "own"))
                 ]
                 if arm.name in ranges_of and not alone:
-                    found += [keys | row for row in _ranges(arm, step, values)]
+                    found += [keys | row | rates for row in _ranges(arm, step, values)]
     return pd.DataFrame(found)
 
 
@@ -220,11 +226,13 @@ def _reduced(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Itera
             elif tuning == "others":
                 chosen, taken = tuned_by_others(choose, report)
             elif choose.shape[1] > RATES:
-                taken = np.exp(best_of(choose, np.log(report), RATES)[RATES].to_numpy())
+                finite = np.where(np.isfinite(report), report, np.max(report, where=np.isfinite(report), initial=0))
+                taken = np.exp(best_of(choose, np.log(finite), RATES)[RATES].to_numpy())
             else:
                 continue
             many = len(chosen) and arm.grids[0].lr is None
-            ends = edge_shares(np.asarray(chosen) % RATES, RATES) if many else (np.nan, np.nan)
+            rates = choose.shape[1] // len(arm.grids)
+            ends = edge_shares(np.asarray(chosen) % rates, rates) if many else (np.nan, np.nan)
             yield (
                 {"metric": metric, "tuning": tuning} | _row(taken) | dict(zip(("lowest", "highest"), ends, strict=True))
             )
@@ -263,7 +271,7 @@ def benefits(
     metric : str
         One of ``METRICS`` or ``RANGES``, the reported number. Default: "test loss".
     tuning : {"own", "others", "own of 24"}
-        How rates were chosen. Default: "own". Arms with a single grid have "own" for "own of 24".
+        How rates were chosen. Default: "own". Arms with 24 trials have "own" for "own of 24".
 
     Returns
     -------
@@ -365,9 +373,10 @@ def _values_of(rows: pd.DataFrame, arm: str, metric: str, tuning: str) -> pd.Dat
         if value not in (known := rows[name].unique()):
             raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     of_arm = rows[(rows["arm"] == arm) & (rows["metric"] == metric)]
-    if tuning == "own of 24" and tuning not in of_arm["tuning"].unique():
-        tuning = "own"
     own = of_arm[of_arm["tuning"] == tuning]
+    if tuning == TUNINGS[2]:  # where there are 24 trials in all, it is the same as "own"
+        others = of_arm[(of_arm["tuning"] == TUNINGS[0]) & ~of_arm["number"].isin(own["number"])]
+        own = whole("pandas").concat([own, others]).sort_values("number", kind="stable")
     if len(own) > own["number"].nunique():
         own = own[own["multiple"] == 1]
     values = own.set_index("number")[_replicates(rows)]

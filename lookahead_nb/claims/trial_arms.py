@@ -112,7 +112,7 @@ class Grid:
         around = {name: _of_steps(value, steps) for name, value in self.settings if name in outer}
         return WRAPPERS[self.around](inner, **around)
 
-    def rates(self, number: int, centre: float) -> list[float]:
+    def rates(self, number: int, centre: float, below: int = 0, above: int = 0) -> list[float]:
         """Return the learning rates for a task, ``centre * SPACING**(j - RATES/2 + u)``, j = 0, 1, ...
 
         Parameters
@@ -122,12 +122,14 @@ class Grid:
         centre : float
             Above 0: the middle of the grid. Around a Lookahead with a small slow step better rates are larger; its grid
             lies around ``centre/sqrt(slow_step_size)``.
+        below, above : int, default 0
+            How many rates are added at each end.
 
         Returns
         -------
         list of float
-            ``RATES`` rising rates, or the only one. The shift u, uniform in [0, 1), depends on the number and on the
-            name of the grid.
+            ``RATES`` rising rates and those that are added, or the only one. The shift u, uniform in [0, 1), depends on
+            the number and on the name of the grid.
 
         Raises
         ------
@@ -142,7 +144,7 @@ class Grid:
         shift = float(uniforms(1, number, OFFSETS, block)[0])
         if isinstance(step := dict(self.settings).get("slow_step_size"), float) and 0 < step < 1:
             centre /= math.sqrt(step)
-        return [centre * power(SPACING, j - RATES / 2 + shift) for j in range(RATES)]
+        return [centre * power(SPACING, j - RATES / 2 + shift) for j in range(-below, RATES + above)]
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,8 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
       used, by default all. No other keys but ``weights`` and ``before`` are allowed with it.
     """
     tables = toml_file(path or committed("data/claims/experiments/trial.toml"))
-    return arms_of(table_of_keys("arms", tables.get("arms")))
+    with inside("arms"):
+        return arms_of(table_of_keys("arms", tables.get("arms")))
 
 
 def arms_of(tables: dict[str, Any]) -> dict[str, TrialArm]:

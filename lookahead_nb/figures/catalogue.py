@@ -29,6 +29,7 @@ from lookahead_nb.figures import (
     quick_start,
     response_surface,
     slow_weights,
+    statements,
     update_rules,
     verdicts,
     your_own_question,
@@ -123,6 +124,10 @@ FIGURES = {
     "population_regimes": Entry("10b_population", ("population_screening",), population.regimes),
     "procedure_verdicts": Entry("10c_procedure", ("procedure_simulated",), procedure.verdicts),
     "procedure_worth": Entry("10c_procedure", ("procedure_worth",), procedure.worth),
+    "statements_worth": Entry("10d_second_trial", ("statements",), statements.worth),
+    "statements_tasks": Entry("10d_second_trial", ("statements_tasks",), statements.every_task),
+    "statements_factors": Entry("10d_second_trial", ("statements_factors",), statements.factors),
+    "statements_ranges": Entry("10d_second_trial", ("statements_ranges",), statements.ranges),
     "verdicts": Entry("11_verdicts", ("verdicts",), verdicts.forest),
     "performance_roofline": Entry(
         "12_performance", (), performance.roofline, ("flat_step", "sweep"), on_gpu="cuda-flat_step"

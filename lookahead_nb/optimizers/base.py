@@ -37,6 +37,7 @@ from lookahead_nb.optimizers.coefficients import (
     Sync,
     gradient_limit,
     least_decay,
+    rows_with_sync,
 )
 
 STEPS_AHEAD = 256  # their scalars are computed together: one by one they would cost as much as a step on 10,000 weights
@@ -68,10 +69,11 @@ class UpcomingStep(NamedTuple):
 
     Attributes
     ----------
-    row : (8,) array
-        The scalars of the step.
+    row : (8,) or (10,) array
+        The scalars of the step. With a sync there are ten, as ``step_and_sync`` accepts them, unless the slow step is
+        fitted.
     sync : tuple or None
-        The settings of the sync as ``step_and_sync`` accepts them. Where the slow step is fitted, only its place in
+        The kind of the sync as ``step_and_sync`` accepts it. Where the slow step is fitted, its place in
         ``Stretch.slow_steps``. None without a sync.
     t : int
         Steps taken after the step.
@@ -341,19 +343,19 @@ class State:
         width, sync = self._width.type, self._optimizer.sync or NO_SYNC
         first = ended.first + len(ended.steps)
         scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
-        steps, slow_steps = list[UpcomingStep](), list[float]()
         count, self._steps_ahead = self._steps_ahead or STEPS_AHEAD, None
         period, last = sync.period, first + count
-        pairs = sync.pairs(first // period, last // period, width).tolist() if period else []
-        for t, row in enumerate(scalars.stretch(count), first + 1):
-            arguments: tuple | None = None
-            if period and t % period == 0:
-                slow_step, rest = pairs[len(slow_steps)]
-                arguments = width(slow_step), width(rest), sync.pull_back, MODES[sync.mode]
-                if sync.fits:
-                    arguments = (len(slow_steps),)
-                slow_steps.append(slow_step)
-            steps.append(UpcomingStep(row, arguments, t))
+        table, slow_steps = scalars.stretch(count), list[float]()
+        rows, kinds = [*table], list[tuple | None]([None] * count)
+        if period:
+            pairs = sync.pairs(first // period, last // period, width)
+            at_syncs, slow_steps = slice(period - 1 - first % period, None, period), pairs[:, 0].tolist()
+            if sync.fits:
+                kinds[at_syncs] = [(n,) for n in range(len(pairs))]
+            else:
+                kinds[at_syncs] = [(sync.pull_back, MODES[sync.mode])] * len(pairs)
+                rows[at_syncs] = rows_with_sync(table[at_syncs], pairs)
+        steps = [*map(UpcomingStep, rows, kinds, range(first + 1, last + 1))]
         syncs = self._keep_slow_steps(ended.syncs, ended.slow_steps.tolist())
         return self._stretch_of(ended.clock, steps, scalars, slow_steps, syncs)
 

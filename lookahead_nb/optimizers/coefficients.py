@@ -180,6 +180,25 @@ def average_steps(decay: float, first: int, last: int, width: type) -> np.ndarra
     return np.stack([1 - rest, rest], axis=-1)
 
 
+@default_errors
+def rows_with_sync(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the scalars of steps that sync, each row followed by the two numbers of its sync.
+
+    Parameters
+    ----------
+    rows : (m, 8) array
+        The scalars of the steps, float32 or float64.
+    pairs : (m, 2) float64 array
+        As :meth:`Sync.pairs` returns them.
+
+    Returns
+    -------
+    (m, 10) array
+        In the width of rows.
+    """
+    return np.column_stack([rows, pairs]).astype(rows.dtype)
+
+
 NO_SYNC = Sync(0, ((0.0, 1.0),), False, "keep")
 
 

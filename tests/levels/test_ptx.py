@@ -65,6 +65,11 @@ def arguments(width, vectors):
     return [scalar[::1]] * vectors, [scalar, scalar, types.boolean, types.int64]
 
 
+def arguments_of_fused(width):
+    vectors, (_, _, *kind) = arguments(width, 4)
+    return [*vectors, types.UniTuple(SCALARS[width], 10), *vectors[:3], *kind, *CLOCK]
+
+
 def plain(rule, width, accessed):
     formula, slots = formulas.RULES[rule]
     vectors, _ = arguments(width, 4)
@@ -74,17 +79,13 @@ def plain(rule, width, accessed):
 
 def fused(rule, width, accessed):
     formula, slots = formulas.RULES[rule]
-    vectors, how = arguments(width, 4)
-    row = types.UniTuple(SCALARS[width], 8)
-    return compiled(kernels._fused(formula, len(slots), accessed), *vectors, row, *vectors[:3], *how, *CLOCK)
+    return compiled(kernels._fused(formula, len(slots), accessed), *arguments_of_fused(width))
 
 
 def fused_with_momentum(rule, width, accessed, pull):
     formula, slots = formulas.RULES[rule]
-    vectors, how = arguments(width, 4)
-    row = types.UniTuple(SCALARS[width], 8)
     kernel = kernels._fused_momentum(formula, len(slots), pull, accessed)
-    return compiled(kernel, *vectors, row, *vectors[:3], *how, *CLOCK)
+    return compiled(kernel, *arguments_of_fused(width))
 
 
 def accesses(ptx):

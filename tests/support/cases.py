@@ -137,10 +137,11 @@ class Buffers:
         self.t += 1
         kernels.step(rule, self.p, self.g, self.s1, self.s2, self.row, self.clock, self.t)
 
-    def step_and_sync(self, kernels, rule, *how):
-        slots, anchors = (self.s1, self.s2, self.row), (self.slow, self.a1, self.a2)
+    def step_and_sync(self, kernels, rule, size, rest, *kind):
+        row = np.append(self.row, [size, rest])
+        slots, anchors = (self.s1, self.s2, row), (self.slow, self.a1, self.a2)
         self.t += 1
-        kernels.step_and_sync(rule, self.p, self.g, slots, anchors, how, self.clock, self.t)
+        kernels.step_and_sync(rule, self.p, self.g, slots, anchors, kind, self.clock, self.t)
 
     def sync(self, kernels, *how):
         kernels.sync(self.p, self.s1, self.s2, self.slow, self.a1, self.a2, *how)

@@ -40,7 +40,8 @@ def _fit_and_sync(before, p, g, s1, s2, c, slow, lr, lowest, slow_steps, n):
 
 
 def _adapting(loop):
-    def adapting(p, g, s1, s2, c, slow, before, lr, lowest, slow_steps, n, clock, t):
+    def adapting(p, g, s1, s2, c, slow, lr, lowest, slow_steps, n, clock, t):
+        before = np.empty_like(p)  # ahead of the claim: without the memory for it nothing changes
         if not claimed(clock, t):
             return False
         for i in range(p.size):
@@ -54,7 +55,8 @@ def _adapting(loop):
 
 
 def _chunked_adapting(loop):
-    def adapting(p, g, s1, s2, c, slow, before, lr, lowest, slow_steps, n, clock, t):
+    def adapting(p, g, s1, s2, c, slow, lr, lowest, slow_steps, n, clock, t):
+        before = np.empty_like(p)  # ahead of the claim: without the memory for it nothing changes
         if not claimed(clock, t):
             return False
         for chunk in prange((p.size + step.CHUNK - 1) // step.CHUNK):
@@ -76,7 +78,7 @@ def _adapting_loop(rule, width, parallel):
     loop = formula(step._plain(update, len(slots)))
     _, vector, readonly = step.width_types(width)
     of_rule, numbers = (vector, readonly, vector, vector, readonly), types.float64[::1]
-    of_fit = (vector, vector, types.float64, types.float64, numbers, types.int64)
+    of_fit = (vector, types.float64, types.float64, numbers, types.int64)
     signature = types.boolean(*of_rule, *of_fit, types.int64[::1], types.int64)
     function = (_chunked_adapting if parallel else _adapting)(loop)
     return compiled(signature, nogil=True, parallel=parallel)(function)
@@ -118,12 +120,11 @@ def step_fit_and_sync(
         As in ``step.step``.
     """
     width: Any = p.dtype.type
-    before = np.empty_like(p)
     if step._is_serial(p.size):
-        taken = _adapting_loop(rule, width, False)(p, g, *slots, slow, before, *fit, clock, t)
+        taken = _adapting_loop(rule, width, False)(p, g, *slots, slow, *fit, clock, t)
     else:
         with step._one_launch:
-            taken = _adapting_loop(rule, width, True)(p, g, *slots, slow, before, *fit, clock, t)
+            taken = _adapting_loop(rule, width, True)(p, g, *slots, slow, *fit, clock, t)
     if not taken:
         raise RuntimeError(step.AT_ONCE)
 

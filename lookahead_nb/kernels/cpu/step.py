@@ -82,8 +82,9 @@ def _plain(rule, slots):
 
 
 def _fused(rule, slots):
-    def loop(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state):
+    def loop(p, g, s1, s2, c, slow, a1, a2, pull_back, inner_state):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        size, rest = c[8], c[9]
         for i in range(p.size):
             first = s1[i] if slots > 0 else p[i]
             second = s2[i] if slots > 1 else p[i]
@@ -103,8 +104,9 @@ def _fused(rule, slots):
 def _fused_momentum(rule, slots, pull_):
     """Return the fused loop of a sync with momentum, apart from that of other syncs, whose machine code it leaves."""
 
-    def loop(p, g, s1, s2, c, slow, velocity, a2, size, momentum, pull_back, inner_state):
+    def loop(p, g, s1, s2, c, slow, velocity, a2, pull_back, inner_state):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        size, momentum = c[8], c[9]
         for i in range(p.size):
             first = s1[i] if slots > 0 else p[i]
             second = s2[i] if slots > 1 else p[i]
@@ -140,10 +142,10 @@ def _counted_plain(loop):
 
 
 def _counted_fused(loop):
-    def step(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t):
+    def step(p, g, s1, s2, c, slow, a1, a2, pull_back, inner_state, clock, t):
         if not claimed(clock, t):
             return False
-        loop(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state)
+        loop(p, g, s1, s2, c, slow, a1, a2, pull_back, inner_state)
         finished(clock, t)
         return True
 
@@ -201,11 +203,11 @@ def signatures(width: Any) -> tuple[Any, Any, Any]:
     """
     scalar, vector, readonly = width_types(width)
     rule = (vector, readonly, vector, vector, readonly)
-    sync_arguments = (scalar, scalar, types.boolean, types.int64)
+    kind = types.boolean, types.int64  # of a sync
     return (
         types.void(*rule),
-        types.void(*rule, vector, vector, vector, *sync_arguments),
-        types.void(vector, vector, vector, vector, vector, vector, *sync_arguments),
+        types.void(*rule, vector, vector, vector, *kind),
+        types.void(vector, vector, vector, vector, vector, vector, scalar, scalar, *kind),
     )
 
 
@@ -274,8 +276,8 @@ def fused_loop(rule: str, width: Any, parallel: bool) -> Callable:
     Returns
     -------
     function
-        ``step(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t) -> bool``, as
-        :func:`step_loop`.
+        ``step(p, g, s1, s2, c, slow, a1, a2, pull_back, inner_state, clock, t) -> bool``, as :func:`step_loop`; c as in
+        :func:`step_and_sync`.
     """
     update, slots = RULES[rule]
     loop = formula(_fused(update, len(slots)))
@@ -297,7 +299,7 @@ def fused_momentum_loop(rule: str, width: Any, parallel: bool, inner_state: int)
     Returns
     -------
     function
-        With the arguments of :func:`fused_loop`: a1 is the velocity, rest the momentum.
+        With the arguments of :func:`fused_loop`: a1 is the velocity, the last of c the momentum.
     """
     update, slots = RULES[rule]
     loop = formula(_fused_momentum(update, len(slots), MOMENTUM_PULLS[inner_state]))
@@ -373,7 +375,7 @@ def _chunked_plain(loop):
 
 
 def _chunked_fused(loop):
-    def driver(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t):
+    def driver(p, g, s1, s2, c, slow, a1, a2, pull_back, inner_state, clock, t):
         if not claimed(clock, t):
             return False
         for chunk in prange((p.size + CHUNK - 1) // CHUNK):
@@ -381,7 +383,7 @@ def _chunked_fused(loop):
             hi = min(lo + CHUNK, p.size)
             loop(
                 p[lo:hi], g[lo:hi], s1[lo:hi], s2[lo:hi], c,
-                slow[lo:hi], a1[lo:hi], a2[lo:hi], size, rest, pull_back, inner_state,
+                slow[lo:hi], a1[lo:hi], a2[lo:hi], pull_back, inner_state,
             )  # fmt: skip
         finished(clock, t)
         return True
@@ -439,7 +441,7 @@ def step_and_sync(
     g: np.ndarray,
     slots: tuple,
     anchors: tuple,
-    sync_arguments: tuple,
+    kind: tuple,
     clock: np.ndarray,
     t: int,
 ) -> None:
@@ -456,11 +458,12 @@ def step_and_sync(
     g : (n,) array
         The gradient.
     slots : tuple
-        s1, s2, c as in :func:`step`.
+        s1, s2 as in :func:`step`, and c : (10,) array, the scalars of the step followed by size and rest of
+        :func:`sync`.
     anchors : tuple
         slow, a1, a2 as in :func:`sync`.
-    sync_arguments : tuple
-        size, rest, pull_back, inner_state as in :func:`sync`.
+    kind : tuple
+        pull_back, inner_state as in :func:`sync`.
     clock, t
         As in :func:`step`.
 
@@ -470,14 +473,14 @@ def step_and_sync(
         As in :func:`step`.
     """
     width: Any = p.dtype.type
-    inner_state = sync_arguments[-1]
+    _, inner_state = kind
     if _is_serial(p.size):
         loop = _fused_loop_of(rule, width, False, inner_state)
-        taken = loop(p, g, *slots, *anchors, *sync_arguments, clock, t)
+        taken = loop(p, g, *slots, *anchors, *kind, clock, t)
     else:
         with _one_launch:
             loop = _fused_loop_of(rule, width, True, inner_state)
-            taken = loop(p, g, *slots, *anchors, *sync_arguments, clock, t)
+            taken = loop(p, g, *slots, *anchors, *kind, clock, t)
     if not taken:
         raise RuntimeError(AT_ONCE)
 

@@ -103,9 +103,9 @@ def _fused(rule, slots, width=None):
             s2[i] = second
             sync_slot(s2, a2, i, size, rest, inner_state)
 
-    def kernel(p, g, s1, s2, c, slow, a1, a2, size, rest, pull_back, inner_state, clock, t):
+    def kernel(p, g, s1, s2, c, slow, a1, a2, pull_back, inner_state, clock, t):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
-        sync_arguments = size, rest, pull_back, inner_state
+        sync_arguments = c[8], c[9], pull_back, inner_state
         wide = 0
         if lanes > 1:
             wide = p.size // lanes * lanes
@@ -139,7 +139,7 @@ def _fused(rule, slots, width=None):
 
 
 def _fused_momentum(rule, slots, pull_, width=None):
-    """Return the fused kernel of a sync with momentum; a1 is the velocity, rest the momentum."""
+    """Return the fused kernel of a sync with momentum; a1 is the velocity, the last of c the momentum."""
     lanes = lanes_of(width)
     load_slots, store_slots = _slots(load, slots), _slots(store, slots)
 
@@ -155,8 +155,9 @@ def _fused_momentum(rule, slots, pull_, width=None):
         if slots > 1:
             s2[i] = second
 
-    def kernel(p, g, s1, s2, c, slow, velocity, a2, size, momentum, pull_back, inner_state, clock, t):
+    def kernel(p, g, s1, s2, c, slow, velocity, a2, pull_back, inner_state, clock, t):
         row = (c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+        size, momentum = c[8], c[9]
         wide = 0
         if lanes > 1:
             wide = p.size // lanes * lanes
@@ -302,9 +303,7 @@ def step(rule: str, p: Any, g: Any, s1: Any, s2: Any, c: np.ndarray, clock: Any,
     _launch(_kernel(_plain, rule, width), p.size, p, g, s1, s2, tuple(c), clock, t, lanes=lanes_of(width))
 
 
-def step_and_sync(
-    rule: str, p: Any, g: Any, slots: tuple, anchors: tuple, sync_arguments: tuple, clock: Any, t: int
-) -> None:
+def step_and_sync(rule: str, p: Any, g: Any, slots: tuple, anchors: tuple, kind: tuple, clock: Any, t: int) -> None:
     """Take one step of the rule and sync in one pass over memory.
 
     The result is bit-for-bit that of :func:`step` and then :func:`sync`.
@@ -318,18 +317,19 @@ def step_and_sync(
     g : (n,) array
         The gradient.
     slots : tuple
-        s1, s2, c as in :func:`step`.
+        s1, s2 as in :func:`step`, and c : (10,) np.ndarray, the scalars of the step followed by size and rest of
+        :func:`sync`.
     anchors : tuple
         slow, a1, a2 as in :func:`sync`.
-    sync_arguments : tuple
-        size, rest, pull_back, inner_state as in :func:`sync`.
+    kind : tuple
+        pull_back, inner_state as in :func:`sync`.
     clock, t
         As in :func:`step`.
     """
-    (s1, s2, c), (slow, a1, a2) = slots, anchors
+    (s1, s2, c), (slow, a1, a2), (_, inner_state) = slots, anchors, kind
     width = _width(p, g, s1, s2, slow, a1, a2)
-    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, *sync_arguments, clock, t)
-    _launch(_fused_kernel(rule, width, sync_arguments[-1]), p.size, *arguments, lanes=lanes_of(width))
+    arguments = (p, g, s1, s2, tuple(c), slow, a1, a2, *kind, clock, t)
+    _launch(_fused_kernel(rule, width, inner_state), p.size, *arguments, lanes=lanes_of(width))
 
 
 def sync(
