@@ -380,7 +380,8 @@ def _values_of(rows: pd.DataFrame, arm: str, metric: str, tuning: str) -> pd.Dat
     if len(own) > own["number"].nunique():
         own = own[own["multiple"] == 1]
     values = own.set_index("number")[_replicates(rows)]
-    return values if metric == "test error" or metric in RANGES else np.log(values)
+    with np.errstate(divide="ignore"):  # a training loss of 0
+        return values if metric == "test error" or metric in RANGES else np.log(values)
 
 
 def _names(controls: str | Sequence[str]) -> list[str]:
