@@ -129,7 +129,7 @@ def small(read, monkeypatch):
     text = ENTRY.replace("first = 3\nleast_rows = 600\nmost_steps = 100", "first = 1")
     task = population.population([small_task()]).reset_index()
     table = task.assign(regime="saturated", centre=0.01, chance=1.0)
-    monkeypatch.setattr(experiments, "screening_table", lambda: table)
+    monkeypatch.setattr(experiments, "screening_table", lambda experiment=None: table)
     return read(text)
 
 
@@ -233,7 +233,7 @@ def test_seeds_differ_between_experiments():
 @pytest.mark.parametrize("name", registered())
 def test_committed_rows_are_complete(name):
     experiment = experiments.read(name)
-    chosen = experiment.chosen(experiments.screening_table())
+    chosen = experiment.chosen(experiments.screening_table(experiment))
     try:
         rows = experiments.results(experiment)
     except FileNotFoundError as error:

@@ -1,17 +1,18 @@
 """Experiments: which tasks are trained with which arms and seeds, registered in files, and their committed rows.
 
 A file in ``data/claims/experiments`` registers an experiment. Its hash covers the file and the declared population, and
-its seeds follow from that hash. So a change of either makes the committed rows outdated, and they are refused.
+its seeds follow from that hash. So a change of either makes the committed rows outdated, and they are refused. The
+population is that of generated tasks, or real data sets, which the file lists.
 
-Rows are measured in shards of a few tasks. Each is a table of its own with its manifest, so that an interruption loses
-one shard at most.
+Rows are measured in shards of a few tasks, or of a data set. Each is a table of its own with its manifest, so that an
+interruption loses one shard at most.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,8 @@ import numpy as np
 
 from lookahead_nb import provenance
 from lookahead_nb.checks import whole, whole_number
-from lookahead_nb.claims import convergence, landscape_tasks, landscape_trial, screening, trial
-from lookahead_nb.claims.population import generated, ranges_sha256
+from lookahead_nb.claims import convergence, landscape_tasks, landscape_trial, real, screening, trial
+from lookahead_nb.claims.population import EVALUATED, generated, ranges_sha256
 from lookahead_nb.claims.records import OutdatedError
 from lookahead_nb.claims.statements import seeds_of
 from lookahead_nb.claims.trial_arms import Grid, TrialArm, arms_of
@@ -41,14 +42,19 @@ KINDS = {  # how arms are compared: the metrics and the ways of tuning that ther
     "tuned": (tuple(trial.METRICS), trial.TUNINGS),
     "convergence": ((convergence.METRIC,), convergence.TUNINGS),
 }
-KEYS = ("about", "kind", "replicates", "metrics", "tunings", "ranges_of", "widened_for", "centres", "tasks", "arms")
+POPULATIONS = ("generated", "real")
+KEYS = (
+    *("about", "kind", "population", "replicates", "metrics", "tunings", "ranges_of", "curves", "widened_for"),
+    *("centres", "tasks", "sets", "arms"),
+)
 OF_LANDSCAPES = ("about", "population", "replicates", "metrics", "tasks", "arms")
+OF_ROW = ("number", "set", "steps", "arm", "multiple", "rates")  # set and steps on real data sets only
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
 
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """Arms that are trained on tasks of the generated population; made by :func:`read`.
+    """Arms that are trained on tasks of a population; made by :func:`read`.
 
     Attributes
     ----------
@@ -57,12 +63,14 @@ class Experiment:
     about : str
         What it is for.
     replicates : int
-        Of each task.
+        Of each task; a data set in fewer chunks has as many as chunks.
     tasks : dict
-        Which tasks: the keys of ``OF_TASKS``.
+        Which tasks of the generated population: the keys of ``OF_TASKS``.
+    sets : dict of str to RealSet
+        The data sets; empty for the generated population.
     arms : dict of str to TrialArm
         By name.
-    metrics, tunings, ranges_of : tuple of str
+    metrics, tunings, ranges_of, curves : tuple of str
         What is kept, as in :func:`.trial.measure`.
     widened_for : tuple of str
         The metrics for which all grids of a task are widened if a choice lies at the end of one.
@@ -80,10 +88,12 @@ class Experiment:
     about: str
     replicates: int
     tasks: dict[str, Any]
+    sets: dict[str, real.RealSet] = field(repr=False)
     arms: dict[str, TrialArm] = field(repr=False)
     metrics: tuple[str, ...]
     tunings: tuple[str, ...]
     ranges_of: tuple[str, ...]
+    curves: tuple[str, ...]
     widened_for: tuple[str, ...]
     own_centres: bool
     sha256: str
@@ -119,6 +129,8 @@ class Experiment:
         """
         tasks = screening.classified(screened)
         kept = tasks["regime"] != "hopeless"
+        if self.sets:
+            return tasks[kept].sort_values(["set", "steps"], ignore_index=True)
         for name in ("rows", "steps"):
             for end, compared in (("least", tasks[name].ge), ("most", tasks[name].le)):
                 if f"{end}_{name}" in self.tasks:
@@ -136,8 +148,10 @@ class Experiment:
         Returns
         -------
         frame
-            The first rows of :meth:`drawn`, or the first of each class.
+            The first rows of :meth:`drawn`, or the first of each class; of real data sets all.
         """
+        if self.sets:
+            return self.drawn(screened)
         if "quotas" in self.tasks:
             return screening.sample(screened, self.tasks["quotas"])
         return self.drawn(screened).head(self.tasks["first"])
@@ -164,16 +178,59 @@ class Experiment:
         Returns
         -------
         frame
-            As :func:`.trial.measure` or :func:`.convergence.measure` returns it.
+            As :func:`.trial.measure` or :func:`.convergence.measure` returns it. Rows of real data sets have ``set``
+            and ``steps`` after ``number``.
         """
         if self.kind == "convergence":
             return convergence.measure(tasks, self.arms, self.seeds(attempt), store=store, progress=progress)
+        if not self.sets:
+            numbered = {number: generated(number) for number in tasks["number"]}
+            return self._measured(tasks, numbered, self.seeds(attempt), store, progress)
+        parts = []
+        for name, part in tasks.groupby("set", sort=False):
+            chosen = {task.number: task for task in self.real_tasks(attempt) if task.of.name == name}
+            seeds = self.seeds(attempt)[: self.sets[str(name)].replicates(self.replicates)]
+            rows = self._measured(part, chosen, seeds, store, progress)
+            rows.insert(1, "steps", [chosen[number].steps for number in rows["number"]])
+            rows.insert(1, "set", name)
+            parts.append(rows)
+        return whole("pandas").concat(parts, ignore_index=True)
+
+    def real_tasks(self, attempt: int = 0) -> list[real.RealTask]:
+        """Return the tasks on real data sets, in the order of the file.
+
+        Parameters
+        ----------
+        attempt : int, default 0
+            As in :meth:`seeds`.
+
+        Returns
+        -------
+        list of RealTask
+            None for the generated population.
+        """
+        seeds = self.seeds(attempt)
+        return [task for of in self.sets.values() for task in of.tasks(tuple(seeds[: of.replicates(self.replicates)]))]
+
+    @property
+    def screening_seeds(self) -> list[int]:
+        """The four seeds of its screening, on which no arm is compared."""
+        return screening_seeds() if not self.sets else seeds_of(self.sha256, 4, 2**32)
+
+    def _measured(
+        self,
+        tasks: pd.DataFrame,
+        numbered: dict[int, Any],
+        seeds: list[int],
+        store: str | Path | None,
+        progress: bool | Callable[[int, int], None],
+    ) -> pd.DataFrame:
         centre = None
         if self.own_centres:
             found = screening.centres(
-                [generated(number) for number in tasks["number"]],
+                [numbered[number] for number in tasks["number"]],
                 {_alone(grid): grid.inner for arm in self.arms.values() for grid in arm.grids},
-                screening_seeds(),
+                self.screening_seeds,
                 progress=False,
             )
 
@@ -181,8 +238,9 @@ class Experiment:
                 return found[number, _alone(grid)]
 
         measured = partial(
-            trial.measure, arms=self.arms, seeds=self.seeds(attempt), metrics=self.metrics, tunings=self.tunings,
-            ranges_of=self.ranges_of, centre=centre, progress=progress,
+            trial.measure, arms=self.arms, seeds=seeds, metrics=self.metrics, tunings=self.tunings,
+            ranges_of=self.ranges_of, curves=self.curves, centre=centre, task_of=numbered.__getitem__,
+            progress=progress,
         )  # fmt: skip
         return self._widened(tasks, measured(tasks, store=store), measured)
 
@@ -206,6 +264,25 @@ class Experiment:
             rows = pd.concat([rows[~rows["number"].isin(ends.index)], again])
             rows = rows.sort_values("number", key=lambda numbers: numbers.map(order), kind="stable", ignore_index=True)
         return rows
+
+    def shards(self, tasks: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield the tasks of each table of rows, and its name.
+
+        Parameters
+        ----------
+        tasks : frame
+            Of :meth:`chosen`.
+
+        Yields
+        ------
+        (str, frame)
+            ``SHARD`` tasks each; or those of a data set, with its name.
+        """
+        if self.sets:
+            yield from ((str(name), part) for name, part in tasks.groupby("set", sort=False))
+            return
+        for first in range(0, len(tasks), SHARD):
+            yield f"{first // SHARD:02d}", tasks.iloc[first : first + SHARD]
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,24 +391,72 @@ def screening_seeds() -> list[int]:
     return seeds_of(ranges_sha256(), 4)
 
 
-def screening_table() -> pd.DataFrame:
-    """Return the committed screening of the tasks 10,000 to 11,999.
+def screening_table(experiment: Experiment | None = None) -> pd.DataFrame:
+    """Return the committed screening of tasks.
+
+    Parameters
+    ----------
+    experiment : Experiment, optional
+        One on real data sets has a screening of its own. Default: the screening of the tasks 10,000 to 11,999.
 
     Returns
     -------
     frame
-        As :func:`.screening.screen` returns it.
+        As :func:`.screening.screen` or :func:`screen_sets` returns it.
 
     Raises
     ------
     OSError
         If the table is missing.
     OutdatedError
-        If it was made with other ranges of the population.
+        If it was made with other ranges of the population, or another entry.
     """
+    if experiment and experiment.sets:
+        path = provenance.committed(f"data/results/{experiment.name}_screening.csv")
+        _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
+        return provenance.read_table(path)
     path = provenance.committed("data/results/screening.csv")
     _refuse_outdated(path, ranges_sha256(), "the declared population")
     return provenance.read_table(path)
+
+
+def screen_sets(experiment: Experiment, *, progress: bool | Callable[[int, int], None] = True) -> pd.DataFrame:
+    """Screen the tasks of an experiment on real data sets.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        With sets. Those that are not available locally are left out.
+    progress
+        As in :func:`lookahead_nb.sweep`.
+
+    Returns
+    -------
+    frame
+        ``number``, ``set``, ``steps``, ``replicates``, the number of rows of each part of a replicate as
+        ``train_rows``, ``validation_rows`` and ``test_rows``, ``overlap``, which is whether replicates share rows, and
+        what :func:`.screening.screened` returns.
+
+    Raises
+    ------
+    ValueError
+        If the experiment has no sets.
+    OSError
+        If a file of a set is wrong.
+    """
+    pd = whole("pandas")
+
+    if not experiment.sets:
+        raise ValueError(f"experiment must be one on real data sets, got {experiment.name!r}")
+    tasks = [task for task in experiment.real_tasks() if task.of.available]
+    factors = []
+    for task in tasks:
+        data = task.replicate(task.seeds[0])
+        sizes = {f"{part}_rows": len(getattr(data, f"y_{part}")) for part in ("train", "validation", "test")}
+        keys = {"number": task.number, "set": task.of.name, "steps": task.steps, "replicates": len(task.seeds)}
+        factors.append(keys | sizes | {"overlap": task.of.overlap})
+    found = screening.screened(tasks, experiment.screening_seeds, progress=progress)
+    return pd.DataFrame(factors).merge(found, on="number")
 
 
 def read(name: str, path: str | Path | None = None) -> Experiment:
@@ -361,11 +486,13 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
 
     - ``about``: what the experiment is for.
     - ``kind``: "tuned" (the default) or "convergence", see :mod:`.convergence`.
+    - ``population``: "generated" (the default) or "real".
     - ``replicates``: at least 2.
-    - ``[tasks]``: either ``quotas``, the most tasks of each class, or ``first``, the number of tasks in the order of
-      the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and ``most_steps``. Hopeless tasks are
-      never used.
-    - ``metrics``, ``tunings``, ``ranges_of``: as in :func:`.trial.measure`.
+    - ``[sets]``, for the population "real": see :func:`.real.read`.
+    - ``[tasks]``, for the generated population: either ``quotas``, the most tasks of each class, or ``first``, the
+      number of tasks in the order of the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and
+      ``most_steps``. Hopeless tasks are never used.
+    - ``metrics``, ``tunings``, ``ranges_of``, ``curves``: as in :func:`.trial.measure`.
     - ``widened_for``: some of the metrics, by default "test loss". Where the choice of a replicate lies at the end of
       a grid, all grids of that task are trained again with ``WIDER`` more rates at that end, up to ``ROUNDS`` times.
     - ``centres``: "AdamW" (the default) or "own", the middle of the grids.
@@ -375,10 +502,49 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
       in ``[tasks]`` ``first``.
     """
     written = toml_file(provenance.committed(f"{FOLDER}/{name}.toml") if path is None else path)
-    if "population" in written:
+    if written.get("population") in landscape_tasks.POPULATIONS:
         return _read_landscapes(name, written)
     known_keys("", written, KEYS)
-    tasks = table_of_keys("tasks", written.get("tasks"))
+    about = text("about", written.get("about"))
+    replicates = whole_number("replicates", written.get("replicates"), 2)
+    tasks, sets = dict[str, Any](), dict[str, real.RealSet]()
+    population = choice(
+        "population", written.get("population", "generated"), (*POPULATIONS, *landscape_tasks.POPULATIONS)
+    )
+    if population == "real":
+        known_keys("", written, [key for key in KEYS if key != "tasks"])
+        with inside("sets"):
+            sets = real.read(table_of_keys("sets", written.get("sets")), replicates)
+        entry_of_population: Any = [EVALUATED, real.TILT]
+    else:
+        known_keys("", written, [key for key in KEYS if key != "sets"])
+        tasks = _tasks(table_of_keys("tasks", written.get("tasks")))
+        entry_of_population = ranges_sha256()
+    with inside("arms"):
+        arms = arms_of(table_of_keys("arms", written.get("arms")))
+    several = {}
+    kind = choice("kind", written.get("kind", "tuned"), KINDS)
+    metrics, tunings = KINDS[kind]
+    defaults = {"ranges_of": (), "curves": trial.CURVES}
+    lists = {"metrics": metrics, "tunings": tunings, "ranges_of": arms, "curves": trial.METRICS}
+    for key, known in lists.items():
+        listed = names(key, written[key]) if key in written else defaults.get(key, known)
+        several[key] = tuple(choice(key, item, known) for item in listed)
+    widened_for = names("widened_for", written.get("widened_for", [metrics[0]]))
+    for item in widened_for:
+        choice("widened_for", item, several["metrics"])
+    entry = {key: value for key, value in written.items() if key != "about"}
+    hashed = json.dumps([entry, entry_of_population], sort_keys=True).encode()
+    return Experiment(
+        name, about, replicates, tasks, sets, arms, **several,
+        widened_for=widened_for,
+        own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
+        sha256=hashlib.sha256(hashed).hexdigest(), kind=kind, population=population,
+    )  # fmt: skip
+
+
+def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of tasks of the generated population, or refuse it."""
     known_keys("tasks.", tasks, OF_TASKS)
     with inside("tasks"):
         if ("quotas" in tasks) == ("first" in tasks):
@@ -388,27 +554,7 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
             known_keys("", tasks, ("quotas",))
         for key, number in (tasks.get("quotas") or tasks).items():
             whole_number(key, number, 1)
-    with inside("arms"):
-        arms = arms_of(table_of_keys("arms", written.get("arms")))
-    several = {}
-    kind = choice("kind", written.get("kind", "tuned"), KINDS)
-    metrics, tunings = KINDS[kind]
-    for key, known in {"metrics": metrics, "tunings": tunings, "ranges_of": arms}.items():
-        default = [] if key == "ranges_of" else [*known]
-        listed = names(key, written[key]) if key in written else default
-        several[key] = tuple(choice(key, item, known) for item in listed)
-    widened_for = names("widened_for", written.get("widened_for", [metrics[0]]))
-    for item in widened_for:
-        choice("widened_for", item, several["metrics"])
-    about = text("about", written.get("about"))
-    entry = {key: value for key, value in written.items() if key != "about"}
-    hashed = json.dumps([entry, ranges_sha256()], sort_keys=True).encode()
-    return Experiment(
-        name, about, whole_number("replicates", written.get("replicates"), 2), tasks, arms,
-        several["metrics"], several["tunings"], several["ranges_of"], widened_for=widened_for,
-        own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
-        sha256=hashlib.sha256(hashed).hexdigest(), kind=kind,
-    )  # fmt: skip
+    return tasks
 
 
 def _read_landscapes(name: str, written: dict[str, Any]) -> LandscapeExperiment:
@@ -427,8 +573,8 @@ def _read_landscapes(name: str, written: dict[str, Any]) -> LandscapeExperiment:
     entry = {key: value for key, value in written.items() if key != "about"}
     hashed = json.dumps([entry, landscape_tasks.landscape_sha256(population)], sort_keys=True).encode()
     return LandscapeExperiment(
-        name, text("about", written.get("about")), replicates, tasks, arms, metrics, tunings=trial.TUNINGS[:1],
-        ranges_of=(), widened_for=(), own_centres=False, sha256=hashlib.sha256(hashed).hexdigest(),
+        name, text("about", written.get("about")), replicates, tasks, {}, arms, metrics, tunings=trial.TUNINGS[:1],
+        ranges_of=(), curves=(), widened_for=(), own_centres=False, sha256=hashlib.sha256(hashed).hexdigest(),
         population=population,
     )  # fmt: skip
 
@@ -446,7 +592,7 @@ def run(
     ----------
     experiment : Experiment
     shards : collection of int, optional
-        Counted from 0, ``SHARD`` tasks each. Default: all.
+        Counted from 0, in the order of :meth:`Experiment.shards`. Default: all whose data sets are available locally.
     folder : path, optional
         Where the tables lie. Default: ``data/results/NAME`` of the checkout.
     progress
@@ -466,15 +612,18 @@ def run(
     """
     folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = experiment.chosen(screening_table() if experiment.population == "generated" else None)
+    tasks = experiment.chosen(screening_table(experiment))
     written = []
-    for shard in range(-(-len(tasks) // SHARD)) if shards is None else shards:
-        path = folder / f"{shard:02d}.csv"
+    for number, (name, part) in enumerate(experiment.shards(tasks)):
+        wanted = number in shards if shards is not None else not experiment.sets or experiment.sets[name].available
+        if not wanted:
+            continue
+        path = folder / f"{name}.csv"
         if path.is_file():
             _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
             continue
-        rows = experiment.measure(tasks.iloc[shard * SHARD : (shard + 1) * SHARD], progress=progress)
-        written.append(provenance.write_table(packed(rows), path.stem, folder=folder, entry=experiment.sha256))
+        rows = experiment.measure(part, progress=progress)
+        written.append(provenance.write_table(packed(rows), name, folder=folder, entry=experiment.sha256))
     return written
 
 
@@ -491,7 +640,7 @@ def packed(rows: pd.DataFrame) -> pd.DataFrame:
     frame
         A row for each task, arm and multiple; columns such as "r0: test loss, own".
     """
-    keys = ["number", "arm", "multiple", "rates"]
+    keys = [name for name in OF_ROW if name in rows]
     wide = rows.set_index([*keys, "metric", "tuning"]).unstack(["metric", "tuning"]).dropna(axis=1, how="all")
     wide = wide.loc[rows.set_index(keys).index.unique()]
     order = [(metric, tuning) for metric in rows["metric"].unique() for tuning in rows["tuning"].unique()]
@@ -516,7 +665,7 @@ def unpacked(table: pd.DataFrame) -> pd.DataFrame:
     """
     pd = whole("pandas")
 
-    keys = ["number", "arm", "multiple", "rates"]
+    keys = [name for name in OF_ROW if name in table]
     kinds = dict.fromkeys(name.partition(": ")[2] for name in table if ": " in name)
     parts = []
     for kind in kinds:
@@ -525,11 +674,12 @@ def unpacked(table: pd.DataFrame) -> pd.DataFrame:
         own = own.rename(columns=lambda name: name.partition(": ")[0])
         parts.append(own[own["r0"].notna()].assign(metric=metric, tuning=tuning))
     rows = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
-    values = [name for name in rows if name not in (*trial.KEYS, "rates")]
+    values = [name for name in rows if name[0] == "r" and name[1:].isdigit()]
     for name in ("lowest", "highest"):
-        if name not in values:
+        if name not in rows:
             rows[name] = np.nan
-    return rows[[*trial.KEYS, *(name for name in values if name[0] == "r"), "lowest", "highest", "rates"]]
+    first = [name for name in keys if name not in ("arm", "multiple", "rates")]
+    return rows[[*first, *trial.KEYS[1:], *values, "lowest", "highest", "rates"]]
 
 
 def results(experiment: Experiment, folder: str | Path | None = None) -> pd.DataFrame:
@@ -557,7 +707,7 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
 
     folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
     paths = sorted(folder.glob("*.csv"))
-    shards = -(-len(experiment.chosen(screening_table())) // SHARD)
+    shards = sum(1 for _ in experiment.shards(experiment.chosen(screening_table(experiment))))
     if len(paths) < shards:
         raise FileNotFoundError(
             f"{folder.name} has {len(paths)} of {shards} shards yet: measure it with experiments.run"
@@ -581,14 +731,16 @@ def to_recompute(experiment: Experiment, words: str, number: int = 1) -> list[in
     Returns
     -------
     list of int
-        In ascending order.
+        In ascending order. Data sets that are not available locally are left out.
 
     Raises
     ------
     TypeError, ValueError
         If number is wrong.
     """
-    tasks = experiment.chosen(screening_table())
+    tasks = experiment.chosen(screening_table(experiment))
+    if experiment.sets:
+        tasks = tasks[[experiment.sets[name].available for name in tasks["set"]]]
     steps = tasks["steps"] if "steps" in tasks else tasks["modes"]  # exact results have none
     quick = tasks.loc[steps <= steps.median(), "number"]
     order = sorted(quick, key=lambda task: hashlib.sha256(f"{words} {task}".encode()).digest())
@@ -626,8 +778,11 @@ def differing(
         As :func:`results`.
     """
     kept = results(experiment, folder)
-    tasks = experiment.chosen(screening_table())
-    rows = experiment.measure(tasks[tasks["number"].isin(numbers)].reset_index(drop=True), progress=progress)
+    tasks = experiment.chosen(screening_table(experiment))
+    chosen = tasks[tasks["number"].isin(numbers)].reset_index(drop=True)
+    rows = experiment.measure(chosen, progress=progress).reindex(
+        columns=kept.columns
+    )  # a set may have fewer replicates
     sentences = []
     for number in numbers:
         here, there = (
@@ -638,7 +793,7 @@ def differing(
         same = list(here) == list(there) and here[keys].equals(there[keys])
         if same:
             exact = ~(here["tuning"].eq(trial.TUNINGS[2]) | here["metric"].isin([*trial.RANGES, convergence.METRIC]))
-            exact &= experiment.population == "generated"
+            exact &= experiment.population not in landscape_tasks.POPULATIONS
             same = here.loc[exact, values].equals(there.loc[exact, values]) and bool(
                 np.allclose(here[values], there[values], rtol=LAST_DIGITS, atol=0, equal_nan=True)
             )

@@ -253,6 +253,11 @@ def direction(benefits: Any, level: float = 0.95) -> Estimate:
     1934; Dixon & Mood 1946 for the sign test.
     """
     y, _ = _means(benefits)
+    return _signs(y, level)
+
+
+def _signs(y: np.ndarray, level: float) -> Estimate:
+    """The share of numbers above 0 with its exact interval."""
     count = (y > 0).sum() + (y == 0).sum() / 2
     low, high = clopper_pearson(count, len(y), level)
     return Estimate(float(count / len(y)), float(low), float(high))
@@ -467,9 +472,13 @@ def share_beyond(benefits: Any, margin: float, level: float = 0.95) -> Share:
     """
     margin = real_number("margin", margin, 0)
     y, squares = _means(benefits)
-    n, freedom = len(y), np.shape(benefits)[1] - 1
-    beyond = int((_p_above(y - margin, squares, freedom) < BEYOND).sum())
-    within = int((_p_above(margin - y, squares, freedom) < WITHIN).sum())
+    freedom = np.shape(benefits)[1] - 1
+    return _share(_p_above(y - margin, squares, freedom), _p_above(margin - y, squares, freedom), level)
+
+
+def _share(p_beyond: np.ndarray, p_within: np.ndarray, level: float) -> Share:
+    """The bounds of :func:`share_beyond`, from the p-values of both tests of each task."""
+    n, beyond, within = len(p_beyond), int((p_beyond < BEYOND).sum()), int((p_within < WITHIN).sum())
     low, _ = clopper_pearson(beyond, n, level)
     other, _ = clopper_pearson(within, n, level)
     low, high = max(0.0, (low - BEYOND) / (1 - BEYOND)), min(1.0, 1 - (other - WITHIN) / (1 - WITHIN))

@@ -141,6 +141,25 @@ class Limits(NamedTuple):
     best_accuracy: float
 
 
+def chance(train: np.ndarray, test: np.ndarray, classes: int) -> tuple[float, float]:
+    """Return the loss and accuracy of guessing by class frequencies.
+
+    Parameters
+    ----------
+    train, test : (rows,) int64 array
+        The labels of both parts.
+    classes : int
+        Their number.
+
+    Returns
+    -------
+    float, float
+        The loss is the entropy of the training labels; the accuracy is that of their most frequent class on test.
+    """
+    shares = np.bincount(train, minlength=classes) / len(train)
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum()), float((test == shares.argmax()).mean())
+
+
 class _Source(NamedTuple):
     """What all replicates of a task share."""
 
@@ -284,12 +303,10 @@ class GeneratedTask:
             If r has another type or lies out of range.
         """
         Z, y = self._drawn(whole_number("r", r, 0, 2**63 - 1))
-        shares = np.bincount(y[2 * EVALUATED :], minlength=self.classes) / self.rows
         known, label = self._probabilities(Z[:EVALUATED]), y[:EVALUATED]
         noisy = (1 - self.label_noise) * known + self.label_noise * (1 - known) / (self.classes - 1)
         return Limits(
-            chance_loss=float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum()),
-            chance_accuracy=float((label == shares.argmax()).mean()),
+            *chance(y[2 * EVALUATED :], label, self.classes),
             best_loss=float(-np.log(noisy[np.arange(EVALUATED), label]).mean()),
             best_accuracy=float((noisy.argmax(axis=1) == label).mean()),
         )

@@ -17,8 +17,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lookahead_nb import provenance
-from lookahead_nb.checks import real_number, whole
-from lookahead_nb.claims import convergence, experiments, inference, landscape_trial, modality, trial
+from lookahead_nb.checks import real_number, whole, whole_number
+from lookahead_nb.claims import (
+    convergence,
+    experiments,
+    inference,
+    landscape_tasks,
+    landscape_trial,
+    modality,
+    set_effects,
+    trial,
+)
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
 if TYPE_CHECKING:
@@ -36,7 +45,8 @@ STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
 OF_STATEMENT = ("says", "modality", "experiment", "where", "harmless", "untestable", "reported")
 OF_CONTRAST = ("arm", "controls", "metric", "tuning")
-WHERE = ("hidden", "most_label_noise", "least_label_noise")
+WHERE = ("hidden", "most_label_noise", "least_label_noise")  # on generated tasks
+WHERE_SETS = ("sets", "least_steps")  # on real data sets
 ALL = "all"  # the declared population
 CONSTANT_ADAM = {"adam", "adamw", "adamw_again", "adamw_4", "adamw_5"}  # whose losses lie on AdamW's curve
 
@@ -65,7 +75,7 @@ class Contrast:
         """A key of ``SCALES``."""
         if self.metric in landscape_trial.KINDS:
             return landscape_trial.KINDS[self.metric].scale
-        return {"test error": "error", convergence.METRIC: "steps"}.get(self.metric, "gap")
+        return {"test error": "error", convergence.METRIC: "steps", set_effects.STEPS: "steps"}.get(self.metric, "gap")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +101,7 @@ class Statement:
     reported : dict of str to Contrast
         Further contrasts by name.
     where : dict
-        Which tasks of the experiment: the keys of ``WHERE``. Default: all.
+        Which tasks of the experiment: the keys of ``WHERE`` or ``WHERE_SETS``. Default: all.
     harmless : bool
         Whether a task counts for "can" if the arm does no harm beyond the margin, instead of a benefit beyond it.
     contrasts : int
@@ -144,7 +154,8 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
     - ``experiment``; ``arm``, ``controls``, ``metric`` (default "test loss") and ``tuning`` (default "own") of the
       primary contrast.
     - ``harmless = true``: with "can", a task counts if the arm does no harm beyond the margin.
-    - ``where``: ``hidden = true`` for networks with hidden layers, ``least_label_noise``, ``most_label_noise``.
+    - ``where``: ``hidden = true`` for networks with hidden layers, ``least_label_noise``, ``most_label_noise``; on real
+      data sets ``sets``, a list of names, and ``least_steps``.
     - ``[NAME.reported.OTHER]``: a further contrast.
 
     Examples
@@ -196,11 +207,14 @@ def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[
             known_keys("", table, (*OF_STATEMENT, *OF_CONTRAST))
             of = experiment(choice("experiment", table.get("experiment"), registered))
             where = table_of_keys("where", table.get("where", {}))
-            known_keys("where.", where, WHERE if of.population == "generated" else ())
+            known_keys("where.", where, WHERE_SETS if of.sets else WHERE if of.population == "generated" else ())
             with inside("where"):
                 for key in where.keys() & set(WHERE[1:]):
                     real_number(key, where[key], 0, 1)
                 choice("hidden", where.get("hidden", True), (True,))
+                for name_of_set in names("sets", where["sets"]) if "sets" in where else ():
+                    choice("sets", name_of_set, of.sets)
+                whole_number("least_steps", where.get("least_steps", 1), 1)
             others = table_of_keys("reported", table.get("reported", {}))
             primary = _contrast({key: table[key] for key in OF_CONTRAST if key in table}, of)
             reported = {}
@@ -222,10 +236,12 @@ def _contrast(table: dict[str, Any], experiment: experiments.Experiment) -> Cont
     controls = tuple(choice("controls", name, experiment.arms) for name in names("controls", table.get("controls")))
     if arm in controls:
         raise ValueError(f"controls must be other arms than {arm!r}")
+    along = all(experiment.arms[name].along for name in (arm, *controls)) and "training loss" in experiment.curves
+    metrics = (*experiment.metrics, set_effects.STEPS) if along else experiment.metrics
     first = "test loss" if "test loss" in experiment.metrics else experiment.metrics[0]
-    metric = choice("metric", table.get("metric", first), experiment.metrics)
+    metric = choice("metric", table.get("metric", first), metrics)
     tuning = choice("tuning", table.get("tuning", "own"), experiment.tunings)
-    if metric in trial.METRICS and metric != "test loss" and tuning != "own":
+    if metric in (*trial.METRICS, set_effects.STEPS) and metric != "test loss" and tuning != "own":
         raise ValueError(f"tuning must be 'own' with the metric {metric!r}, got {tuning!r}")
     return Contrast(arm, controls, metric, tuning)
 
@@ -271,7 +287,6 @@ def evidence(statements: dict[str, Statement], folder: str | Path | None = None)
     OutdatedError
         If rows belong to another entry.
     """
-    screened = experiments.screening_table()
     found = {}
     for name in dict.fromkeys(statement.experiment for statement in statements.values() if statement.experiment):
         experiment = experiments.read(name)
@@ -279,6 +294,7 @@ def evidence(statements: dict[str, Statement], folder: str | Path | None = None)
             rows = experiments.results(experiment, Path(folder) / name if folder else None)
         except FileNotFoundError:
             continue
+        screened = experiments.screening_table(experiment)
         found[name] = Evidence(experiment, rows, experiment.chosen(screened), experiment.drawn(screened))
     return found
 
@@ -302,7 +318,8 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
         classes are weighted by their frequency in the draw. For "may", "can" and "some cases" only those tasks count up
         to which all that were drawn are there.
 
-        - ``id``, ``contrast``, ``class``, ``tasks`` (their number), ``scale``, ``margin``.
+        - ``id``, ``contrast``, ``class``, ``tasks`` (their number), ``scale``, ``margin``. On real data sets, which
+          :func:`.set_effects.judged` judges, classes are the sets and their tasks.
         - ``value``, ``low``, ``high``: the mean benefit with its interval, of an advice the mean regret.
         - ``share``, ``share_low``, ``share_high``: of tasks with a benefit above 0. For "may", "can" and "some cases":
           share of tasks shown to be beyond the margin, and the bounds of the true share.
@@ -324,10 +341,15 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     if statement.primary is None:
         raise ValueError(f"statement must be a testable one, got {statement.id}")
     contrasts = {"primary": statement.primary} | statement.reported
-    found = []
+    if "set" in tasks:
+        rows = rows[rows["number"].isin(chosen["number"])]
+    found: list[dict[str, Any]] = []
     for name, contrast in contrasts.items():
         measured = _benefits(contrast, rows, tasks, statement.population)
         level = modality.deciding_level(statement.contrasts if name == "primary" else 1)
+        if "set" in tasks:
+            found += _on_sets(statement, name, contrast, measured, rows, chosen, level)
+            continue
         for kind, part in _classes(chosen):
             if kind == ALL and modality.MODALITIES[statement.modality] == "share":
                 part = _as_drawn(part, drawn)
@@ -465,6 +487,14 @@ def ranges(found: Evidence, level: float = 0.95) -> pd.DataFrame:
 
 def _where(tasks: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
     kept = tasks
+    if "set" in tasks:
+        missing = [name for name in where.get("sets", ()) if name not in {*tasks["set"]}]
+        kept = kept[kept["set"].isin(where.get("sets", tasks["set"])) & (kept["steps"] >= where.get("least_steps", 1))]
+        if missing or kept.empty:
+            raise ValueError(
+                f"tasks must hold the sets of the statement, got none of {missing[0] if missing else where}"
+            )
+        return kept
     if where.get("hidden"):
         kept = kept[kept["hidden"].fillna("").astype(str) != ""]
     if "least_label_noise" in where:
@@ -501,14 +531,17 @@ def _as_drawn(tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
 
 
 def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame, population: str) -> pd.DataFrame:
-    if population != "generated":
+    if population in landscape_tasks.POPULATIONS:
         return landscape_trial.landscape_benefits(rows, contrast.arm, contrast.controls, contrast.metric)
     arguments = (contrast.arm, contrast.controls, contrast.metric, contrast.tuning)
+    if contrast.metric == set_effects.STEPS:
+        return set_effects.log_steps_saved(rows, contrast.arm, contrast.controls)
     if contrast.scale != "gap":
         benefits = trial.benefits(rows, *arguments)
         return -benefits if contrast.scale == "steps" else benefits
     of_task = tasks.set_index("number")
-    known = of_task[["loss", "loss_twice"]].min(axis=1) if contrast.metric == "test loss" else None
+    screened = contrast.metric == "test loss" and "set" not in tasks  # real sets: on rows of its own, too few
+    known = of_task[["loss", "loss_twice"]].min(axis=1) if screened else None
     return trial.shares_of_gap(rows, of_task["chance"], *arguments, known)
 
 
@@ -539,6 +572,29 @@ def _judged(
     row |= {"better": shown.better, "worse": shown.worse, "next_low": further.low, "next_high": further.high}
     needed = modality.tasks_needed(mean, len(benefits), margin) if verdict == "cannot tell" else 0
     return row | {"verdict": verdict, "needed": needed}
+
+
+def _on_sets(
+    statement: Statement,
+    name: str,
+    contrast: Contrast,
+    benefits: pd.DataFrame,
+    rows: pd.DataFrame,
+    chosen: pd.DataFrame,
+    level: float,
+) -> Iterator[dict[str, Any]]:
+    margin, rule = SCALES[contrast.scale], modality.MODALITIES[statement.modality]
+    limited = chosen[chosen["class"].str.startswith("step-limited")]
+    classes = [(ALL, chosen), ("step-limited", limited)] if len(limited) > 1 else [(ALL, chosen)]
+    classes += [(str(kind), part) for kind, part in chosen.groupby("set", sort=False)]
+    classes += [
+        (f"{kind}, {steps} steps", part) for (kind, steps), part in chosen.groupby(["set", "steps"], sort=False)
+    ]
+    for kind, part in classes:
+        row = {"id": statement.id, "contrast": name, "class": kind, "tasks": len(part)}
+        row |= {"scale": contrast.scale, "margin": margin}
+        row |= set_effects.judged(benefits, part, rule, margin, level, harmless=statement.harmless)
+        yield row | (_worth(contrast, rows, part, level) if len(part) > 1 else {})
 
 
 def _worth(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame, level: float) -> dict[str, float]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lookahead_nb.checks import whole
 from lookahead_nb.claims.population import GeneratedTask, generated, population, power
+from lookahead_nb.claims.real import RealTask
 from lookahead_nb.claims.tuning import _several, edge_shares, regimes, tuned
 from lookahead_nb.kernels.philox import RATES as OFFSETS
 from lookahead_nb.kernels.philox import uniforms
@@ -61,10 +62,39 @@ def screen(
     TypeError, ValueError
         If an argument is wrong.
     """
+    tasks = [generated(number) for number in numbers]
+    factors = population(task.number for task in tasks).reset_index()
+    return factors.merge(screened(tasks, seeds, store=store, progress=progress), on="number")
+
+
+def screened(
+    tasks: Sequence[GeneratedTask | RealTask],
+    seeds: Sequence[int],
+    *,
+    store: str | Path | None = None,
+    progress: bool | Callable[[int, int], None] = True,
+) -> pd.DataFrame:
+    """Return what AdamW says about tasks, without their factors.
+
+    Parameters
+    ----------
+    tasks : sequence of GeneratedTask or RealTask
+    seeds, store, progress
+        As in :func:`screen`.
+
+    Returns
+    -------
+    frame
+        As :func:`screen` returns it, with ``number`` and the columns from ``chance`` on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+    """
     pd = whole("pandas")
 
     seeds = _several(seeds)
-    tasks = [generated(number) for number in numbers]
     todo = [replace(_twice(task), configs=[AdamW(lr) for lr in _rates(task)]) for task in tasks]
     rows = sweep(todo, None, None, seeds=seeds, store=store, progress=progress)
     of_task = dict(tuple(rows.groupby("task", sort=False)))
@@ -89,12 +119,11 @@ def screen(
                 "highest": highest,
             }
         )
-    factors = population(task.number for task in tasks).reset_index()
-    return factors.merge(pd.DataFrame(found), on="number")
+    return pd.DataFrame(found)
 
 
 def centres(
-    tasks: Iterable[GeneratedTask],
+    tasks: Iterable[GeneratedTask | RealTask],
     alone: Mapping[Any, Callable[[float, int], Optimizer]],
     seeds: Sequence[int],
     *,
@@ -104,7 +133,7 @@ def centres(
 
     Parameters
     ----------
-    tasks : iterable of GeneratedTask
+    tasks : iterable of GeneratedTask or RealTask
     alone : mapping
         For each key a function of a learning rate and a number of steps that returns an optimizer.
     seeds : sequence of int
@@ -141,7 +170,7 @@ def centres(
     return found
 
 
-def _wide(task: GeneratedTask) -> list[float]:
+def _wide(task: GeneratedTask | RealTask) -> list[float]:
     shift = float(uniforms(1, task.number, OFFSETS, block=1)[0])
     return [LOWEST * power(SPACING, i + shift) for i in range(WIDE_RATES)]
 
@@ -200,11 +229,11 @@ def sample(screened: pd.DataFrame, quotas: Mapping[str, int] = QUOTAS) -> pd.Dat
     return ordered[place < ordered["class"].map(quotas).fillna(0)].reset_index(drop=True)
 
 
-def _twice(task: GeneratedTask) -> Task:
+def _twice(task: GeneratedTask | RealTask) -> Task:
     return replace(task.task, steps=2 * task.steps, eval_at=[task.steps])
 
 
-def _rates(task: GeneratedTask) -> list[float]:
+def _rates(task: GeneratedTask | RealTask) -> list[float]:
     shift = float(uniforms(1, task.number, OFFSETS)[0])
     return [LOWEST * power(SPACING, i + shift) for i in range(RATES)]
 

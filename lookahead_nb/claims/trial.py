@@ -11,6 +11,7 @@ import numpy as np
 from lookahead_nb.checks import default_errors, whole
 from lookahead_nb.claims.inference import MULTIPLES
 from lookahead_nb.claims.population import EVALUATED, GeneratedTask, generated
+from lookahead_nb.claims.real import RealTask
 from lookahead_nb.claims.statistics import best_of
 from lookahead_nb.claims.trial_arms import RATES, SPACING, Grid, TrialArm
 from lookahead_nb.claims.tuning import _several, edge_shares, rate_range, tuned, tuned_by_others
@@ -27,7 +28,7 @@ METRICS = {  # what is reported: the column by which a replicate is tuned, and t
 }
 RANGES = {f"rates within {percent} %": percent / 100 for percent in (1, 2, 5)}  # of the best test loss
 TUNINGS = ("own", "others", "own of 24")
-CURVE = ("test loss", "own")  # what is kept of an arm along its runs
+CURVES = ("test loss",)  # the metrics that are kept of an arm along its runs, tuned as "own"
 KEYS = ["number", "arm", "multiple", "metric", "tuning"]
 
 
@@ -52,6 +53,8 @@ def measure(
     tunings: Collection[str] = TUNINGS,
     ranges_of: Collection[str] = (),
     centre: Callable[[int, Grid], float] | None = None,
+    curves: Collection[str] = CURVES,
+    task_of: Callable[[int], GeneratedTask | RealTask] = generated,
     store: str | Path | None = None,
     progress: bool | Callable[[int, int], None] = True,
 ) -> pd.DataFrame:
@@ -72,6 +75,10 @@ def measure(
         Names of arms with one grid, for which the ranges of good rates are returned too. Default: none.
     centre : function of a number and a Grid, optional
         The middle of a grid on a task, instead of the column ``centre``.
+    curves : collection of str, optional
+        Which metrics are returned of arms that are read along their runs. Default: the test loss.
+    task_of : function of a number, optional
+        Returns the task with this number. Default: that of the generated population.
     store, progress
         As in :func:`lookahead_nb.sweep`.
 
@@ -92,7 +99,7 @@ def measure(
         - ``lowest``, ``highest``: the shares of replicates that chose the first or the last rate of a grid.
         - ``rates``: the number of rates of each grid.
 
-        Multiples other than that of the arm have the tuned test loss only.
+        Multiples other than that of the arm have the metrics of curves only, tuned as "own".
 
     Raises
     ------
@@ -105,6 +112,7 @@ def measure(
     for name, chosen, known in (
         ("metrics", metrics, tuple(METRICS)),
         ("tunings", tunings, TUNINGS),
+        ("curves", curves, tuple(METRICS)),
         ("ranges_of", ranges_of, tuple(name for name, arm in arms.items() if _has_a_grid(arm))),
     ):
         if unknown := [each for each in chosen if each not in known]:
@@ -116,7 +124,7 @@ def measure(
         def centre(number: int, grid: Grid) -> float:  # noqa: ARG001 (one for all grids)
             return of_number[number]
 
-    tasks = [generated(number) for number in _columns(screened, "number")[0]]
+    tasks = [task_of(number) for number in _columns(screened, "number")[0]]
     added = {name: screened.get(name, pd.Series(0, screened.index)).astype(int).tolist() for name in ("below", "above")}
     wider = dict(zip((task.number for task in tasks), zip(*added.values(), strict=True), strict=True))
     parts = {task.number: _parts(task, arms) for task in tasks}
@@ -154,7 +162,7 @@ def measure(
                 found += [
                     keys | row | rates
                     for row in wanted
-                    if row["tuning"] in tunings and (not alone or (row["metric"], row["tuning"]) == CURVE)
+                    if row["tuning"] in tunings and (not alone or (row["metric"] in curves and row["tuning"] == "own"))
                 ]
                 if arm.name in ranges_of and not alone:
                     found += [keys | row | rates for row in _ranges(arm, step, values)]
@@ -172,7 +180,7 @@ def _columns(screened: pd.DataFrame, *names: str) -> list[list]:
     return [screened[name].tolist() for name in names]
 
 
-def _parts(task: GeneratedTask, arms: Mapping[str, TrialArm]) -> list[_Part]:
+def _parts(task: GeneratedTask | RealTask, arms: Mapping[str, TrialArm]) -> list[_Part]:
     """Return the runs of a task, each grid once. Grids that are read at the same steps share their data."""
     read_at: dict[Grid, set[int]] = {}
     of_settings: dict[Grid, int] = {}
@@ -372,7 +380,8 @@ def _values_of(rows: pd.DataFrame, arm: str, metric: str, tuning: str) -> pd.Dat
     if len(own) > own["number"].nunique():
         own = own[own["multiple"] == 1]
     values = own.set_index("number")[_replicates(rows)]
-    return values if metric == "test error" or metric in RANGES else np.log(values)
+    with np.errstate(divide="ignore"):  # a training loss of 0
+        return values if metric == "test error" or metric in RANGES else np.log(values)
 
 
 def _names(controls: str | Sequence[str]) -> list[str]:
