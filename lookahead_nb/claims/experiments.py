@@ -81,7 +81,7 @@ class Experiment:
     kind : str
         A key of ``KINDS``.
     population : str
-        "generated", or of a :class:`LandscapeExperiment` a key of ``landscape_tasks.POPULATIONS``.
+        "generated", "real", or of a :class:`LandscapeExperiment` a key of ``landscape_tasks.POPULATIONS``.
     """
 
     name: str
@@ -486,7 +486,9 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
 
     - ``about``: what the experiment is for.
     - ``kind``: "tuned" (the default) or "convergence", see :mod:`.convergence`.
-    - ``population``: "generated" (the default) or "real".
+    - ``population``: "generated" (the default), "real", or a key of ``landscape_tasks.POPULATIONS``. Of the keys below
+      the last have ``about``, ``replicates`` (1 on "quadratics"), ``metrics`` of ``landscape_trial.METRICS``, ``arms``,
+      and in ``[tasks]`` ``first``.
     - ``replicates``: at least 2.
     - ``[sets]``, for the population "real": see :func:`.real.read`.
     - ``[tasks]``, for the generated population: either ``quotas``, the most tasks of each class, or ``first``, the
@@ -497,20 +499,17 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
       a grid, all grids of that task are trained again with ``WIDER`` more rates at that end, up to ``ROUNDS`` times.
     - ``centres``: "AdamW" (the default) or "own", the middle of the grids.
     - ``[arms.NAME]``: as in :func:`.trial_arms.read`.
-    - ``population``: a key of ``landscape_tasks.POPULATIONS``, instead of generated tasks. Of the keys above such a
-      file has ``about``, ``replicates`` (1 on "quadratics"), ``metrics`` of ``landscape_trial.METRICS``, ``arms``, and
-      in ``[tasks]`` ``first``.
     """
     written = toml_file(provenance.committed(f"{FOLDER}/{name}.toml") if path is None else path)
-    if written.get("population") in landscape_tasks.POPULATIONS:
-        return _read_landscapes(name, written)
+    population = choice(
+        "population", written.get("population", "generated"), (*POPULATIONS, *landscape_tasks.POPULATIONS)
+    )
+    if population in landscape_tasks.POPULATIONS:
+        return _read_landscapes(name, written, population)
     known_keys("", written, KEYS)
     about = text("about", written.get("about"))
     replicates = whole_number("replicates", written.get("replicates"), 2)
     tasks, sets = dict[str, Any](), dict[str, real.RealSet]()
-    population = choice(
-        "population", written.get("population", "generated"), (*POPULATIONS, *landscape_tasks.POPULATIONS)
-    )
     if population == "real":
         known_keys("", written, [key for key in KEYS if key != "tasks"])
         with inside("sets"):
@@ -557,9 +556,8 @@ def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
     return tasks
 
 
-def _read_landscapes(name: str, written: dict[str, Any]) -> LandscapeExperiment:
+def _read_landscapes(name: str, written: dict[str, Any], population: str) -> LandscapeExperiment:
     known_keys("", written, OF_LANDSCAPES)
-    population = choice("population", written["population"], landscape_tasks.POPULATIONS)
     tasks = table_of_keys("tasks", written.get("tasks"))
     known_keys("tasks.", tasks, ("first",))
     with inside("tasks"):
