@@ -243,6 +243,7 @@ def test_committed_rows_are_complete(name):
     assert not rows.duplicated(trial.KEYS).any()
 
 
+@pytest.mark.jit
 def test_the_manifest_names_the_entry(small, tmp_path):
     folder = tmp_path / "rows"
     (path,) = experiments.run(small, folder=folder, progress=False)
