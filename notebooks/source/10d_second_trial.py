@@ -2,8 +2,9 @@
 # # What is Lookahead worth on tasks that nobody chose?
 #
 # Where more steps would still help, the slow weights of Lookahead are worth about a quarter more steps of AdamW at a
-# constant rate. A moving average of AdamW's weights is worth half as many again and more, Schedule-Free about twice as
-# many, and once the rate falls to zero at the end of the run, little of Lookahead's gain is left.
+# constant rate. A moving average of AdamW's weights over a tenth of the run is worth about two thirds more.
+# Schedule-Free is worth at least twice as many. Once the rate falls to zero at the end of the run, little of
+# Lookahead's gain is left.
 #
 # [10b_population](10b_population.ipynb) declares the tasks, and [10c_procedure](10c_procedure.ipynb) tests the rules on
 # comparisons whose truth is known. The statements in `data/claims/C*.toml` and the experiments behind them were
@@ -45,7 +46,7 @@ overview.assign(trained_again=pd.Series({name: str(numbers[0]) for name, numbers
 # %% [markdown]
 # ## The verdicts so far
 #
-# Besides the generated tasks there are generated landscapes, where the theory is exact, and real data sets. A verdict
+# In addition to the generated tasks there are generated landscapes and real data sets. A verdict
 # follows from the wording of the sentence and from one contrast. For a plain sentence and for "usually" both
 # the mean and the share of tasks decide. For "may" and "can" it is the share of tasks with a benefit that matters, for
 # an advice what following it costs. Sizes are shares of the gap between guessing and the best known loss; a hundredth
@@ -120,7 +121,7 @@ print(f"predicted on other tasks: {model.r2:.2f} of the variance; noise of repli
 
 # %% [markdown]
 # **Lookahead helps most on badly conditioned tasks, and where twice the steps would help most.** Lookahead against
-# AdamW, all classes together. The line printed above says how much of the variance
+# AdamW, all classes together. The printed line says how much of the variance
 # between tasks a linear rule with all factors predicts on tasks that it was not fitted to.
 #
 # ## A wrong learning rate
