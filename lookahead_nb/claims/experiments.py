@@ -322,20 +322,6 @@ class LandscapeExperiment(Experiment):
         """
         return landscape_tasks.landscape_population(self.population, range(FIRST, FIRST + self.tasks["first"]))
 
-    def chosen(self, screened: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return the tasks that are trained, as :meth:`drawn`.
-
-        Parameters
-        ----------
-        screened : frame, optional
-            Not used.
-
-        Returns
-        -------
-        frame
-        """
-        return self.drawn(screened)
-
     def measure(
         self,
         tasks: pd.DataFrame,
@@ -377,8 +363,7 @@ class LandscapeExperiment(Experiment):
 
 def _alone(grid: Grid) -> str:
     """Return what identifies the inner optimizer of a grid."""
-    inner = grid.inner(1e-3, 20)
-    return repr(inner)
+    return repr(grid.inner(1e-3, 20))
 
 
 def screening_seeds() -> list[int]:
@@ -532,14 +517,17 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     widened_for = names("widened_for", written.get("widened_for", [metrics[0]]))
     for item in widened_for:
         choice("widened_for", item, several["metrics"])
-    entry = {key: value for key, value in written.items() if key != "about"}
-    hashed = json.dumps([entry, entry_of_population], sort_keys=True).encode()
     return Experiment(
         name, about, replicates, tasks, sets, arms, **several,
         widened_for=widened_for,
         own_centres=choice("centres", written.get("centres", "AdamW"), ("AdamW", "own")) == "own",
-        sha256=hashlib.sha256(hashed).hexdigest(), kind=kind, population=population,
+        sha256=_entry_sha256(written, entry_of_population), kind=kind, population=population,
     )  # fmt: skip
+
+
+def _entry_sha256(written: dict[str, Any], population: Any) -> str:
+    entry = {key: value for key, value in written.items() if key != "about"}
+    return hashlib.sha256(json.dumps([entry, population], sort_keys=True).encode()).hexdigest()
 
 
 def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
@@ -568,12 +556,10 @@ def _read_landscapes(name: str, written: dict[str, Any], population: str) -> Lan
     metrics = tuple(choice("metrics", item, known) for item in names("metrics", written.get("metrics", [*known])))
     exact = landscape_trial.seeds_needed(population, 1) == 0
     replicates = whole_number("replicates", written.get("replicates"), *((1, 1) if exact else (2,)))
-    entry = {key: value for key, value in written.items() if key != "about"}
-    hashed = json.dumps([entry, landscape_tasks.landscape_sha256(population)], sort_keys=True).encode()
     return LandscapeExperiment(
         name, text("about", written.get("about")), replicates, tasks, {}, arms, metrics, tunings=trial.TUNINGS[:1],
-        ranges_of=(), curves=(), widened_for=(), own_centres=False, sha256=hashlib.sha256(hashed).hexdigest(),
-        population=population,
+        ranges_of=(), curves=(), widened_for=(), own_centres=False,
+        sha256=_entry_sha256(written, landscape_tasks.landscape_sha256(population)), population=population,
     )  # fmt: skip
 
 
@@ -778,9 +764,8 @@ def differing(
     kept = results(experiment, folder)
     tasks = experiment.chosen(screening_table(experiment))
     chosen = tasks[tasks["number"].isin(numbers)].reset_index(drop=True)
-    rows = experiment.measure(chosen, progress=progress).reindex(
-        columns=kept.columns
-    )  # a set may have fewer replicates
+    rows = experiment.measure(chosen, progress=progress)
+    rows = rows.reindex(columns=kept.columns)  # a data set may have fewer replicates than another
     sentences = []
     for number in numbers:
         here, there = (

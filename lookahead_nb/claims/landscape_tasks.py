@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -21,9 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lookahead_nb.checks import default_errors, one_of, whole, whole_number
-from lookahead_nb.claims.population import Choice, Range, power
+from lookahead_nb.claims.population import Choice, Range, declared_sha256, made_dataset, power
 from lookahead_nb.datasets import Dataset
-from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.philox import LABELS, ROWS, TASKS, normals, uniforms
 from lookahead_nb.models.dense import MLP
 from lookahead_nb.models.landscapes import DoubleWell, Quadratic
@@ -314,10 +311,7 @@ class ParityTask:
         X = 1.0 - 2.0 * negative + self.spread * noise
         X, y = X.astype(np.float32), negative.sum(axis=1) % 2
         parts = np.split(np.arange(n), np.cumsum([PARITY_ROWS, CHECKED_ROWS]))
-        train, validation, test = ((X[rows], y[rows], rows) for rows in parts)
-        scaling = Scaling(self.inputs, np.array(0.0), np.array(0.0), np.array(1.0))  # rows are used as they are
-        source = "made by lookahead_nb from its random stream"
-        return Dataset(*train, *validation, *test, f"P{self.number}", 2, False, r, source, scaling, np.arange(2))
+        return made_dataset(f"P{self.number}", X, y, parts, 2, r)
 
     @property
     def task(self) -> Task:
@@ -419,6 +413,4 @@ def landscape_sha256(name: str) -> str:
         SHA-256 as hex digits, of its ranges in their order and the constants of this module.
     """
     kind = POPULATIONS[one_of("name", name, POPULATIONS)]
-    ranges = [[key, type(factor).__name__, *vars(factor).values()] for key, factor in kind.RANGES.items()]
-    constants = [name, BLOCKS[name], BETA1, PARITY_RATE, PARITY_ROWS, CHECKED_ROWS]
-    return hashlib.sha256(json.dumps([ranges, constants]).encode()).hexdigest()
+    return declared_sha256(kind.RANGES, [name, BLOCKS[name], BETA1, PARITY_RATE, PARITY_ROWS, CHECKED_ROWS])

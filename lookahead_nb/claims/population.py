@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -119,9 +119,58 @@ def ranges_sha256() -> str:
     str
         SHA-256 as hex digits, of :data:`RANGES` in their order and of the teachers' constants.
     """
-    ranges = [[name, type(factor).__name__, *vars(factor).values()] for name, factor in RANGES.items()]
-    constants = [TEACHERS, TANH_UNITS, TANH_GAIN, TANH_VARIANCE, EVALUATED]
-    return hashlib.sha256(json.dumps([ranges, constants]).encode()).hexdigest()
+    return declared_sha256(RANGES, [TEACHERS, TANH_UNITS, TANH_GAIN, TANH_VARIANCE, EVALUATED])
+
+
+def declared_sha256(ranges: Mapping[str, Range | Choice], constants: list[Any]) -> str:
+    """Return the hash of a declared population.
+
+    Parameters
+    ----------
+    ranges : mapping of str to Range or Choice
+        Of its factors, in their order.
+    constants : list
+        What else decides its tasks, as JSON can hold it.
+
+    Returns
+    -------
+    str
+        SHA-256 as hex digits.
+    """
+    factors = [[name, type(factor).__name__, *vars(factor).values()] for name, factor in ranges.items()]
+    return hashlib.sha256(json.dumps([factors, constants]).encode()).hexdigest()
+
+
+def made_dataset(
+    name: str, X: np.ndarray, y: np.ndarray, parts: Sequence[np.ndarray], classes: int, r: int, std: float = 1.0
+) -> Dataset:
+    """Return rows from the random stream as a data set.
+
+    Parameters
+    ----------
+    name : str
+        Of the task.
+    X : (n, features) float32 array
+        The rows, as they are trained on.
+    y : (n,) int array
+        Their labels.
+    parts : three int arrays
+        The rows of the training, validation and test part.
+    classes : int
+        The number of classes.
+    r : int
+        The number of the replicate.
+    std : float, default 1
+        By which the rows were divided.
+
+    Returns
+    -------
+    Dataset
+    """
+    train, validation, test = ((X[rows], y[rows], rows) for rows in parts)
+    scaling = Scaling(X.shape[1], np.array(0.0), np.array(0.0), np.array(std))
+    source = "made by lookahead_nb from its random stream"
+    return Dataset(*train, *validation, *test, name, classes, False, r, source, scaling, np.arange(classes))
 
 
 class Limits(NamedTuple):
@@ -278,10 +327,7 @@ class GeneratedTask:
         X = X.astype(np.float32)
         last = EVALUATED + min(EVALUATED, self.rows // 3)
         parts = [np.arange(*ends) for ends in ((2 * EVALUATED, len(y)), (EVALUATED, last), (0, EVALUATED))]
-        train, validation, test = ((X[rows], y[rows], rows) for rows in parts)
-        scaling = Scaling(self.features, np.array(0.0), np.array(0.0), np.array(1.0))  # rows are used as they are
-        source, classes = "made by lookahead_nb from its random stream", np.arange(self.classes)
-        return Dataset(*train, *validation, *test, self.name, self.classes, False, r, source, scaling, classes)
+        return made_dataset(self.name, X, y, parts, self.classes, r)
 
     @default_errors
     def limits(self, r: int) -> Limits:

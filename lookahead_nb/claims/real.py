@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb.checks import default_errors, whole_number
-from lookahead_nb.claims.population import EVALUATED, Limits, chance, power
+from lookahead_nb.claims.population import EVALUATED, Limits, chance, made_dataset, power
 from lookahead_nb.datasets import DOWNLOADED, NAMES, Dataset, available, chunk, load
-from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.kernels.formulas import exp64
 from lookahead_nb.kernels.philox import LABELS, ROWS, TASKS, normals, uniforms
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
@@ -303,12 +302,8 @@ def sparse_counts(of: RealSet, r: int) -> Dataset:
     ends = np.cumsum(parts)
     squares, total, entries = int((X[: ends[0]] ** 2).sum()), int(X[: ends[0]].sum()), X[: ends[0]].size
     std = math.sqrt(entries * squares - total**2) / entries  # from exact whole numbers
-    scaling = Scaling(columns, np.array(0.0), np.array(0.0), np.array(std))
     numbers = np.split(np.arange(n), ends[:-1])
-    X = (X / std).astype(np.float32)
-    train, validation, test = ((X[rows], y[rows], rows) for rows in numbers)
-    source = "made by lookahead_nb from its random stream"
-    return Dataset(*train, *validation, *test, of.name, classes, False, r, source, scaling, np.arange(classes))
+    return made_dataset(of.name, (X / std).astype(np.float32), y, numbers, classes, r, std)
 
 
 @lru_cache(32)

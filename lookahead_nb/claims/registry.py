@@ -433,8 +433,8 @@ def every_task(statement: Statement, contrasts: dict[str, str], found: Evidence,
     ends = ["low", "high", "next_low", "next_high"]
     parts = []
     for name, contrast in contrasts.items():
-        means = 100 * benefits(statement.reported[contrast], found).mean(axis=1)
-        dots = found.tasks[["class", "number"]].assign(benefit=means.to_numpy())
+        of_tasks = 100 * benefits(statement.reported[contrast], found).mean(axis=1)
+        dots = found.tasks[["class", "number"]].assign(benefit=of_tasks.to_numpy())
         means = judged[(judged["id"] == statement.id) & (judged["contrast"] == contrast)]
         means = means[means["class"].isin(found.tasks["class"])]
         scaled = (100 * means[["value", *ends]]).rename(columns={"value": "benefit"})
