@@ -231,9 +231,11 @@ def _ends_of_runs(rows: Any, measure: str | None, weights: str) -> tuple[pd.Data
     of_type("rows", rows, whole("pandas").DataFrame, "a frame of lookahead_nb.sweep")
     if "lr" not in rows:
         raise ValueError(f"rows must have the column 'lr' of a sweep, got {shown([*rows.columns])}")
-    needed = ["run", "seed", "optimizer", "step", "weights", measure or "train_loss"]
+    needed = ["run", "seed", "optimizer", "step", "weights", "train_loss"]
     if absent := [name for name in needed if name not in rows]:
         raise ValueError(f"rows must have the column {absent[0]!r} of a sweep, got {shown([*rows.columns])}")
+    if measure is not None:
+        one_of("measure", measure, [name for name in rows if str(name).endswith(MEASURES)])
     if rows.empty:
         raise ValueError("rows must hold at least one run, got none")
     if "task" in rows and rows["task"].nunique() > 1:

@@ -94,9 +94,11 @@ DATA, MODEL, BOWL = datasets.from_arrays(X, y), models.MLP((4, 3, 3)), landscape
 PARAMS, ROWS, POINT = MODEL.init(dtype="float64"), DATA.X_train[:5].astype(np.float64), np.array([0.5, -0.5])
 ADAMW, OPT = lnb.AdamW(0.01), lnb.Lookahead(lnb.AdamW(0.01), sync_period=2)
 RUN = lnb.train(MODEL, DATA, OPT, steps=2, batch_size=8)
+SWEPT = lnb.sweep(MODEL, DATA, [ADAMW, lnb.AdamW(0.02)], seeds=1, steps=2, batch_size=8, progress=False)
 CYCLE = theory.Cycle(lr=0.1, noise=1.0, sync_period=5, slow_step_size=0.5)
 CLAIM = claims.read(Path(__file__).parents[2] / "data/claims.toml")["C01"]
 SHORT = {"steps": 2, "batch_size": 8, "eval_every": 2, "eval_at": [1], "eval_rows": 9}
+DRAWN = {"lr": {"low": 0.1, "high": 0.2}, "sync_period": [5, 10]}
 MODES = {"lr": [0.1, 0.2], "curvature": 1.0, "sync_period": 5, "slow_step_size": 0.5}
 MATCHED = {"lr": 0.1, "curvatures": [1.0, 0.5], "noise": [0.1, 0.1], "sync_period": 5, "slow_step_size": 0.5}
 SURFACE = {"noise": 0.1, "spread": 0.1, "replicas": 2}
@@ -137,6 +139,8 @@ CALLS = {
     "MLP": (lnb.MLP, {"widths": [4, 3, 3], "activation": "relu"}),
     "LogisticRegression": (lnb.LogisticRegression, {"n_features": 4, "n_classes": 3, "l2": 0.1}),
     "grid": (lnb.grid, {"base": OPT, "lr": [0.1, 0.2], "sync_period": [5, 10], "retention": [0.5]}),
+    "sample": (lnb.sample, {"base": OPT, "number": 4, "method": "random", "seed": 0} | DRAWN),
+    "plot": (lnb.plot, {"rows": SWEPT, "measure": "train_loss", "weights": "slow", "ax": None}),
     "minibatches": (lambda **how: next(lnb.minibatches(**how)), {"n": 10, "batch_size": 4, "seed": 0}),
     "train": (lnb.train, {"model": MODEL, "data": DATA, "opt": ADAMW, "seed": 0, "dtype": "float32"} | SHORT),
     "train on a landscape": (lnb.train, {"model": BOWL, "data": None, "opt": OPT, "steps": 2, "backend": "cpu"}),
@@ -267,6 +271,8 @@ def parts(result):
         return parts([result.name, *result.fields.values()])
     if isinstance(result, pd.DataFrame):
         return parts([result["train_loss"].to_numpy() if "train_loss" in result else result.to_numpy()])
+    if isinstance(result, np.ndarray) and result.dtype.kind in "iu":
+        return [np.ravel(result).astype(float)]  # labels given as floats are classes of floats, of the same value
     if isinstance(result, np.ndarray | np.generic | float | complex) and np.asarray(result).dtype.kind in "fc":
         return [np.ravel(result)]
     if isinstance(result, dict):
