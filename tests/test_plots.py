@@ -235,7 +235,7 @@ TASKS = pd.concat([ROWS.assign(task="a"), ROWS.assign(task="b")])
     [
         (without(ROWS, "lr"), {}, "rows must have the column 'lr' of a sweep, got ['run', 'seed', "),
         (without(ROWS, "seed"), {}, "rows must have the column 'seed' of a sweep, got "),
-        (ROWS, {"measure": "loss"}, "measure must be one of 'test_accuracy', 'test_loss', "),
+        (ROWS, {"measure": "loss"}, "measure must be one of 'train_loss', 'validation_loss', "),
         (ROWS, {"weights": "both"}, "weights must be one of 'fast', 'slow', got 'both'"),
         ([1, 2], {}, "rows must be a frame of lookahead_nb.sweep, got [1, 2]"),
         (ROWS[:0], {}, "rows must hold at least one run, got none"),
