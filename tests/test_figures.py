@@ -1,5 +1,6 @@
 """What the figures work out before they draw: gaps of a surface, tasks of a panel, arms by retention and period."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,6 +10,25 @@ faq_8_3_vs_adam = pytest.importorskip("lookahead_nb.figures.faq_8_3_vs_adam")
 faq_8_1_alpha = pytest.importorskip("lookahead_nb.figures.faq_8_1_alpha")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
 response_surface = pytest.importorskip("lookahead_nb.figures.response_surface")
+statements = pytest.importorskip("lookahead_nb.figures.statements")
+
+# ---------------------------------------------------------------------------------------------------------- statements
+
+
+def test_every_task_has_a_dot_and_every_comparison_a_mean():
+    per_cent = {"scale": "gap", "class": ["saturated", "saturated", "all"], "number": [1, 2, -1]}
+    ends = {"low": [None, None, 1.0], "high": [None, None, 2.0], "next_low": [None, None, 0.0]}
+    first = pd.DataFrame(per_cent | ends | {"next_high": [None, None, 3.0], "benefit": [1.0, 2.0, 1.5]})
+    ratios = first.assign(scale="steps", comparison="c")
+    points = pd.concat([first.assign(comparison="a"), first.assign(comparison="b"), ratios], ignore_index=True)
+    gap, steps = statements.all_tasks(points).axes
+    assert [label.get_text() for label in gap.get_yticklabels()] == ["a", "b"]
+    assert [label.get_text() for label in steps.get_yticklabels()] == ["c"]
+    drawn = [line.get_xdata() for line in steps.lines]
+    assert any(len(x) == 2 and x == pytest.approx(np.exp([1.0, 2.0])) for x in drawn)  # dots, and the interval
+    assert any(x == pytest.approx(np.exp([1.5, 1.5])) for x in drawn if len(x) == 2)
+    assert sum(len(line.get_xdata()) for line in gap.lines if line.get_marker() == "D" and len(line.get_xdata())) == 4
+
 
 # ---------------------------------------------------------------------------------------------------- response surface
 

@@ -236,17 +236,31 @@ def test_every_task_is_a_dot_and_every_class_has_a_mean(read, tmp_path):
     experiment = experiments.read("one", tmp_path / "experiments" / "one.toml")
     evidence = registry.Evidence(experiment, table, tasks(), drawn())
     judged = registry.judge(statement, table, tasks(), drawn())
-    points = registry.every_task(statement, {"shown": "loss"}, evidence, judged)
+    compared, found = {"shown": ("C30a", "loss")}, {"one": evidence}
+    points = registry.every_task(compared, {"C30a": statement}, found, judged)
     dots, means = points[points["number"] >= 0], points[points["number"] < 0]
     assert dots["number"].tolist() == tasks()["number"].tolist()
     assert {*points["comparison"]} == {"shown"}
     expected = 100 * registry.benefits(statement.primary, evidence).mean(axis=1)
     np.testing.assert_allclose(dots["benefit"], expected, rtol=1e-12)
-    for _, mean in means.iterrows():
+    for _, mean in means[means["class"] != "all"].iterrows():
         own = dots.loc[dots["class"] == mean["class"], "benefit"]
         assert mean["benefit"] == pytest.approx(own.mean(), rel=1e-9)
         assert mean["next_low"] < mean["low"] < mean["high"] < mean["next_high"]
-    assert sorted(means["class"]) == ["saturated", "step-limited, short"]
+    assert sorted(means["class"]) == ["all", "saturated", "step-limited, short"]
+
+
+def test_the_cost_of_an_advice_is_shown_as_a_negative_benefit(read, tmp_path):
+    statement, table = read()["C30b"], rows(np.full(LIMITED + SATURATED, 0.1))
+    experiment = experiments.read("one", tmp_path / "experiments" / "one.toml")
+    evidence = registry.Evidence(experiment, table, tasks(), drawn())
+    judged = registry.judge(statement, table, tasks(), drawn())
+    points = registry.every_task({"cost": ("C30b", "primary")}, {"C30b": statement}, {"one": evidence}, judged)
+    saturated = points[points["class"] == "saturated"]
+    own, mean = saturated.loc[saturated["number"] >= 0, "benefit"].mean(), saturated[saturated["number"] < 0].iloc[0]
+    assert mean["low"] <= mean["benefit"] <= mean["high"]
+    assert mean["benefit"] == pytest.approx(own, rel=1e-9)
+    assert -100 * judged.loc[judged["class"] == "saturated", "value"].item() == pytest.approx(own, rel=1e-9)
 
 
 def test_ranges_of_rates_are_means_over_tasks(tmp_path, read):

@@ -41,6 +41,7 @@ SCALES = {  # of a benefit, with the margin that matters
     "ratio": math.log(1.05),  # logarithm of a ratio of variances, losses, rates, distances or times
     "runs": 0.02,  # share of runs
 }
+PERCENT = ("gap", "error", "runs")  # scales that are shown in %, the others as ratios
 STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
 OF_STATEMENT = ("says", "modality", "experiment", "where", "harmless", "untestable", "reported")
@@ -409,40 +410,60 @@ def benefits(contrast: Contrast, found: Evidence) -> pd.DataFrame:
     return _benefits(contrast, found.rows, found.tasks, found.experiment.population).loc[found.tasks["number"]]
 
 
-def every_task(statement: Statement, contrasts: dict[str, str], found: Evidence, judged: pd.DataFrame) -> pd.DataFrame:
-    """Return the benefit on every task, and the mean of each class, for a figure.
+def every_task(
+    comparisons: dict[str, tuple[str, str]],
+    statements: dict[str, Statement],
+    found: dict[str, Evidence],
+    judged: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return the benefit on every task, and the means, for a figure.
 
     Parameters
     ----------
-    statement : Statement
-    contrasts : dict of str to str
-        For each name that is shown, a reported contrast on the scale "gap".
-    found : Evidence
-        Of its experiment.
+    comparisons : dict of str to (str, str)
+        For each name that is shown, the id of a statement and one of its contrasts ("primary" or a reported one).
+    statements : dict of Statement
+        Of :func:`read`.
+    found : dict of Evidence
+        Of :func:`evidence`.
     judged : frame
         Of :func:`judge_all`.
 
     Returns
     -------
     frame
-        ``comparison``, ``class``, ``number`` and ``benefit``, in % of the gap. A row with number -1 has the mean of its
-        class with ``low`` and ``high``, and ``next_low`` and ``next_high`` of a further task.
+        ``comparison``, ``scale``, ``class``, ``number`` and ``benefit``: in % on the scales of ``PERCENT``, else a
+        logarithm. A row with number -1 has the mean of its class ("all" for all of them) with ``low`` and ``high``, and
+        ``next_low`` and ``next_high`` of a further task.
+
+    Raises
+    ------
+    KeyError
+        If a statement, a contrast or the rows of its experiment are missing.
     """
     pd = whole("pandas")
 
     ends = ["low", "high", "next_low", "next_high"]
     parts = []
-    for name, contrast in contrasts.items():
-        of_tasks = 100 * benefits(statement.reported[contrast], found).mean(axis=1)
-        dots = found.tasks[["class", "number"]].assign(benefit=of_tasks.to_numpy())
-        means = judged[(judged["id"] == statement.id) & (judged["contrast"] == contrast)]
-        means = means[means["class"].isin(found.tasks["class"])]
-        scaled = (100 * means[["value", *ends]]).rename(columns={"value": "benefit"})
-        parts += [
-            part.assign(comparison=name) for part in (dots, scaled.assign(**{"class": means["class"], "number": -1}))
-        ]
+    for name, (of, contrast) in comparisons.items():
+        statement = statements[of]
+        compared = statement.primary if contrast == "primary" else statement.reported[contrast]
+        if compared is None:
+            raise KeyError(f"{of} has no contrasts, for it cannot be tested")
+        evidence = found[statement.experiment]
+        chosen = _where(evidence.tasks, statement.where)
+        factor = 100 if compared.scale in PERCENT else 1
+        of_tasks = factor * benefits(compared, evidence).loc[chosen["number"]].mean(axis=1)
+        dots = chosen[["class", "number"]].assign(benefit=of_tasks.to_numpy())
+        means = judged[(judged["id"] == of) & (judged["contrast"] == contrast)]
+        means = means[means["class"].isin([ALL, *chosen["class"]])]
+        scaled = (factor * means[["value", *ends]]).rename(columns={"value": "benefit"})
+        if modality.MODALITIES[statement.modality] == "regret":  # a cost is a negative benefit
+            scaled = -scaled.set_axis(["benefit", "high", "low", "next_high", "next_low"], axis=1)
+        means = scaled.assign(**{"class": means["class"], "number": -1})
+        parts += [part.assign(comparison=name, scale=compared.scale) for part in (dots, means)]
     table = pd.concat(parts, ignore_index=True)
-    return table[["comparison", "class", "number", "benefit", *ends]]
+    return table[["comparison", "scale", "class", "number", "benefit", *ends]]
 
 
 def ranges(found: Evidence, level: float = 0.95) -> pd.DataFrame:

@@ -89,12 +89,12 @@ figures.save(drawn.worth(judged), "statements_worth", caption, alt)
 
 # %%
 pairs = {
-    "Lookahead": "against_adamw",
-    "EMA over T/10": "ema_10",
-    "linear decay": "linear",
-    "both linear": "both_linear",
+    "Lookahead": ("C08a", "against_adamw"),
+    "EMA over T/10": ("C08a", "ema_10"),
+    "linear decay": ("C08a", "linear"),
+    "both linear": ("C08a", "both_linear"),
 }
-points = registry.every_task(statements["C08a"], pairs, found["trial"], judged)
+points = registry.every_task(pairs, statements, found, judged)
 tables.write_table(points, "statements_tasks")
 caption = "Lookahead helps on most tasks, an average helps more, and little is left when both rates fall."
 alt = "Four panels with a dot for every task in four classes, their means, and the range of a further task."
