@@ -10,7 +10,8 @@ from test_screening import small_task
 
 import lookahead_nb as lnb
 from lookahead_nb.claims import experiments, population, screening, trial, trial_arms
-from lookahead_nb.claims.experiments import WIDER, OutdatedError
+from lookahead_nb.claims.experiments import WIDER
+from lookahead_nb.claims.shards import OutdatedError
 from lookahead_nb.provenance import read_table, write_table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -149,24 +150,6 @@ def test_shards_are_measured_once_and_refused_under_another_entry(small, read, t
     for refused in (lambda: experiments.run(other, [0], folder=folder), lambda: experiments.results(other, folder)):
         with pytest.raises(OutdatedError, match=r"00.csv must belong to the experiment 'other' as registered"):
             refused()
-
-
-@pytest.mark.no_kernel
-def test_packed_rows_are_unpacked():
-    rows = pd.DataFrame([
-        {"number": n, "arm": arm, "multiple": m, "metric": metric, "tuning": tuning, "r0": n + m, "r1": 0.5,
-         "lowest": np.nan if tuning == "own of 24" else 0.25, "highest": 0.0, "rates": rates}
-        for n, rates in ((9, 24), (3, 36)) for arm in ("b", "a")
-        for m, kind in ((1.0, "test loss, own"), (1.0, "test loss, own of 24"), (1.0, "test error, own"),
-                        (2.0, "test loss, own"))
-        for metric, tuning in [kind.split(", ")]
-        if (arm, m) != ("a", 2.0)
-    ])  # fmt: skip
-    rows.loc[rows["tuning"] == "own of 24", "highest"] = np.nan
-    table = experiments.packed(rows)
-    assert len(table) == 6
-    pd.testing.assert_frame_equal(experiments.unpacked(table), rows)
-    pd.testing.assert_frame_equal(experiments.packed(experiments.unpacked(table)), table)
 
 
 @pytest.mark.no_kernel

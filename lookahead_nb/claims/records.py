@@ -14,12 +14,9 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.checks import of_type
 from lookahead_nb.claims.arms import ARM_PARAMETERS, with_parameters
 from lookahead_nb.claims.measure import Measured, measure
+from lookahead_nb.claims.shards import OutdatedError as OutdatedError
 from lookahead_nb.claims.statements import Claim
 from lookahead_nb.claims.tasks import TASK_PARAMETERS
-
-
-class OutdatedError(ValueError):
-    """The committed table of verdicts does not belong to the register and its results."""
 
 
 def results(claim: Claim, part: str = "", *, folder: str | Path | None = None) -> pd.DataFrame:

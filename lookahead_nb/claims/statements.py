@@ -34,6 +34,7 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.checks import meant, of_type, real_number, user_path, whole_number
 from lookahead_nb.claims.arms import Arm, arms_of
 from lookahead_nb.claims.metrics import METRICS
+from lookahead_nb.claims.population import seeds_of
 from lookahead_nb.claims.tasks import Problem
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
@@ -183,41 +184,6 @@ class Claim:
             If attempt is no int or is negative.
         """
         return seeds_of(self.sha256, self.number_of_seeds, attempt)
-
-
-def seeds_of(sha256: str, number: int, attempt: int = 0) -> list[int]:
-    """Return seeds that follow from a hash and the number of the attempt.
-
-    Parameters
-    ----------
-    sha256 : str
-        Hex digits.
-    number : int
-        How many seeds.
-    attempt : int, default 0
-        At least 0.
-
-    Returns
-    -------
-    list of int
-        Seeds in [2**32, 2**48).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If attempt is no int or is negative.
-
-    Examples
-    --------
-    >>> seeds_of("00", 2) == seeds_of("00", 2)
-    True
-    >>> seeds_of("00", 2) == seeds_of("00", 2, attempt=1)
-    False
-    """
-    attempt, number = whole_number("attempt", attempt, 0), whole_number("number", number, 0)
-    text("sha256", sha256)
-    digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
-    return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
 
 
 def read(path: str | Path | None = None) -> dict[str, Claim]:
