@@ -642,24 +642,26 @@ def run(
     Raises
     ------
     OutdatedError
-        If a table there belongs to another entry.
+        If a table there belongs to another entry; nothing is trained then.
     OSError
         If a table cannot be written.
     """
     paths = shard_paths(experiment, folder)
     tasks = experiment.chosen(screening_table(experiment))
-    written = []
-    for number, (name, part) in enumerate(experiment.shards(tasks)):
-        wanted = number in shards if shards is not None else not experiment.sets or experiment.sets[name].available
-        if not wanted:
-            continue
-        path = paths[name]
+    wanted = [
+        (paths[name], part)
+        for number, (name, part) in enumerate(experiment.shards(tasks))
+        if (number in shards if shards is not None else not experiment.sets or experiment.sets[name].available)
+    ]
+    for path, _ in wanted:
         if path.is_file():
             refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = experiment.measure(part, progress=progress)
-        written.append(write_rows(rows, name, path.parent, experiment.sha256))
+    written = []
+    for path, part in wanted:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = experiment.measure(part, progress=progress)
+            written.append(write_rows(rows, path.stem, path.parent, experiment.sha256))
     return written
 
 

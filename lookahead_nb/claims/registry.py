@@ -7,9 +7,11 @@ code reads.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +30,7 @@ from lookahead_nb.claims import (
     set_effects,
     trial,
 )
+from lookahead_nb.claims.shards import refuse_outdated
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
 if TYPE_CHECKING:
@@ -300,6 +303,85 @@ def evidence(statements: dict[str, Statement], folder: str | Path | None = None)
     return found
 
 
+def evidence_sha256(statements: dict[str, Statement], folder: str | Path | None = None) -> str:
+    """Return the hash of everything that the verdicts follow from: statements, entries of experiments, and rows.
+
+    Parameters
+    ----------
+    statements : dict of Statement
+        Of :func:`read`.
+    folder : path, optional
+        As in :func:`evidence`.
+
+    Returns
+    -------
+    str
+        SHA-256 as hex digits, made from the manifests of the tables.
+    """
+    root = Path(folder) if folder else provenance.committed("data/results")
+    measured: dict[str, Any] = {"screening": _sums([root / "screening.json"])}
+    for name in sorted({statement.experiment for statement in statements.values()} - {""}):
+        manifests = [*sorted((root / name).glob("*.json")), root / f"{name}_screening.json"]
+        measured[name] = [experiments.read(name).sha256, _sums(manifests)]
+    entries = [asdict(statement) for statement in statements.values()]
+    return hashlib.sha256(json.dumps([entries, measured], sort_keys=True).encode()).hexdigest()
+
+
+def _sums(manifests: list[Path]) -> dict[str, str]:
+    found = (path for path in manifests if path.with_suffix(".csv").is_file())
+    return {path.stem: json.loads(path.read_text(encoding="utf-8"))["sha256"] for path in found}
+
+
+def committed(statements: dict[str, Statement], folder: str | Path | None = None) -> pd.DataFrame:
+    """Return the committed verdicts, ``statements.csv``.
+
+    Parameters
+    ----------
+    statements : dict of Statement
+        Of :func:`read`.
+    folder : path, optional
+        As in :func:`evidence`.
+
+    Returns
+    -------
+    frame
+        As :func:`judge_all` returns it.
+
+    Raises
+    ------
+    OSError
+        If the table is missing.
+    OutdatedError
+        If it follows from other statements, entries or rows. Its manifest names :func:`evidence_sha256` as ``entry``.
+    """
+    path = (Path(folder) if folder else provenance.committed("data/results")) / "statements.csv"
+    refuse_outdated(path, evidence_sha256(statements, folder), "the statements and rows")
+    return provenance.read_table(path)
+
+
+def tasks_of(statement: Statement, tasks: pd.DataFrame) -> pd.DataFrame:
+    """Return the tasks that a statement is about.
+
+    Parameters
+    ----------
+    statement : Statement
+        A testable one.
+    tasks : frame
+        Of ``Experiment.chosen`` or ``Experiment.drawn``.
+
+    Returns
+    -------
+    frame
+        Some of the rows.
+
+    Raises
+    ------
+    ValueError
+        If no task is left, or a data set of the statement is not among them.
+    """
+    return _where(tasks, statement.where)
+
+
 def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     """Return the estimates and verdicts of a statement.
 
@@ -338,7 +420,7 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     """
     pd = whole("pandas")
 
-    chosen, drawn = _where(tasks, statement.where), _where(drawn, statement.where)
+    chosen, drawn = tasks_of(statement, tasks), tasks_of(statement, drawn)
     if statement.primary is None:
         raise ValueError(f"statement must be a testable one, got {statement.id}")
     contrasts = {"primary": statement.primary} | statement.reported
@@ -451,7 +533,7 @@ def every_task(
         if compared is None:
             raise KeyError(f"{of} has no contrasts, for it cannot be tested")
         evidence = found[statement.experiment]
-        chosen = _where(evidence.tasks, statement.where)
+        chosen = tasks_of(statement, evidence.tasks)
         factor = 100 if compared.scale in PERCENT else 1
         of_tasks = factor * benefits(compared, evidence).loc[chosen["number"]].mean(axis=1)
         dots = chosen[["class", "number"]].assign(benefit=of_tasks.to_numpy())
