@@ -516,8 +516,8 @@ def generated(number: int) -> GeneratedTask:
     Your own optimizer on tasks of the population, with fresh rows for every seed:
 
     >>> import lookahead_nb as lnb
-    >>> from lookahead_nb.claims import tasks
-    >>> chosen = [tasks.generated(i).task for i in (2, 3)]
+    >>> from lookahead_nb.claims import population
+    >>> chosen = [population.generated(i).task for i in (2, 3)]
     >>> configs = lnb.grid(lnb.Lookahead(lnb.AdamW()), lr=[1e-3, 1e-2])
     >>> rows = lnb.sweep(chosen, None, configs, seeds=3, progress=False)
     >>> last = rows[rows["weights"] == "slow"].groupby(["task", "lr", "seed"]).last()
@@ -559,8 +559,8 @@ def population(numbers: Iterable[int]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from lookahead_nb.claims import tasks
-    >>> tasks.population(range(3))[["features", "classes", "steps", "teacher"]].shape
+    >>> from lookahead_nb.claims import population
+    >>> population.population(range(3))[["features", "classes", "steps", "teacher"]].shape
     (3, 4)
     """
     pd = whole("pandas")
