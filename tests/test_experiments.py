@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -153,6 +154,20 @@ def test_shards_are_measured_once_and_refused_under_another_entry(small, read, t
 
 
 @pytest.mark.no_kernel
+def test_runs_are_counted_by_arms_rates_and_replicates(read):
+    tasks = pd.DataFrame({"number": range(5)})
+    tuned = '\n[arms.lookahead]\noptimizer = "Lookahead"\ninner = "AdamW"\nsync_period = [5, 10]\n'
+    assert read(ENTRY).runs(tasks) == 5 * 2
+    assert read(ENTRY + tuned).runs(tasks) == 5 * 2 * (1 + 2 * trial_arms.RATES)
+    convergence = experiments.read("convergence")
+    assert convergence.runs(tasks) == 5 * 12 * 6 * 25
+    chunked = experiments.read("real_sets")
+    several = pd.DataFrame({"set": ["a9a", "digits"]})
+    counts = [of.replicates(chunked.replicates) for of in (chunked.sets["a9a"], chunked.sets["digits"])]
+    assert chunked.runs(several) == sum(trial_arms.runs_per_task(chunked.arms, count) for count in counts)
+
+
+@pytest.mark.no_kernel
 def test_missing_rows_are_named(small, tmp_path):
     with pytest.raises(FileNotFoundError, match="test has 0 of 1 shards yet"):
         experiments.results(small, tmp_path / "test")
@@ -204,6 +219,18 @@ def test_the_committed_screening_belongs_to_the_declared_population(monkeypatch)
 
 def registered():
     return sorted(path.stem for path in (ROOT / experiments.FOLDER).glob("*.toml"))
+
+
+@pytest.mark.no_kernel
+def test_seeds_follow_from_the_hash_and_the_attempt():
+    seeds = {attempt: population.seeds_of("abc", 50, attempt) for attempt in (0, 1, 2)}
+    assert seeds[0][:7] == population.seeds_of("abc", 7)
+    assert seeds[0][0] == 2**32 + int.from_bytes(sha256(b"abc 0 0").digest()[:6]) % (2**48 - 2**32)
+    several = [*seeds[0], *seeds[1], *seeds[2], *population.seeds_of("abd", 50)]
+    assert len({*several}) == 200
+    assert all(2**32 <= seed < 2**48 for seed in several)
+    with pytest.raises(ValueError, match="attempt must be a whole number of at least 0, got -1"):
+        population.seeds_of("abc", 3, -1)
 
 
 @pytest.mark.no_kernel

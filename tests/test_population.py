@@ -131,7 +131,10 @@ def test_tasks_are_the_same_on_another_class_of_cpu():
     ]
     if not newer:
         pytest.skip("needs a CPU with AVX-512")
-    code = "from lookahead_nb.claims.population import generated\nfor i in range(12): print(generated(i).replicate(1).fingerprint)"
+    code = (
+        "from lookahead_nb.claims.population import generated\n"
+        "for i in range(12): print(generated(i).replicate(1).fingerprint)"
+    )
     environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(newer)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.split() == [generated(i).replicate(1).fingerprint for i in range(12)]

@@ -35,10 +35,10 @@ def test_packed_rows_are_unpacked(rows):
 
 def test_what_is_written_is_read(rows, tmp_path):
     paths = [
-        shards.write_rows(part, name, tmp_path, "abc")
+        shards.write_shard(part, name, tmp_path, "abc")
         for name, part in (("00", rows[rows["number"] == 9]), ("01", rows[rows["number"] == 3]))
     ]
-    pd.testing.assert_frame_equal(shards.read_rows(paths), rows)
+    pd.testing.assert_frame_equal(shards.read_shards(paths), rows)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00.csv", "00.json", "01.csv", "01.json"]
     shards.refuse_outdated(paths[0], "abc", "the experiment 'one'")
     with pytest.raises(OutdatedError, match=r"00.csv must belong to the experiment 'one' as registered \(hash abd\)"):
@@ -56,12 +56,12 @@ def test_an_interruption_leaves_no_table(rows, tmp_path, monkeypatch, at):
     if at == "write_table":
         monkeypatch.setattr(shards.provenance, "write_table", stop)
     else:
-        replace = shards.Path.replace
+        replace, moved = shards.Path.replace, []
         monkeypatch.setattr(
-            shards.Path, "replace", lambda path, to: stop() if path.suffix == ".csv" else replace(path, to)
+            shards.Path, "replace", lambda path, to: stop() if moved else (moved.append(path), replace(path, to))[1]
         )
     with pytest.raises(KeyboardInterrupt):
-        shards.write_rows(rows, "00", tmp_path, "abc")
+        shards.write_shard(rows, "00", tmp_path, "abc")
     assert not [*tmp_path.rglob("*.csv")]
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 

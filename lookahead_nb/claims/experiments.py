@@ -22,7 +22,7 @@ from lookahead_nb import provenance
 from lookahead_nb.checks import whole, whole_number
 from lookahead_nb.claims import convergence, landscape_tasks, landscape_trial, real, screening, trial
 from lookahead_nb.claims.population import EVALUATED, generated, ranges_sha256, seeds_of
-from lookahead_nb.claims.shards import different_tasks, read_rows, refuse_outdated, write_rows
+from lookahead_nb.claims.shards import different_tasks, read_shards, refuse_outdated, write_shard
 from lookahead_nb.claims.trial_arms import Grid, TrialArm, arms_of, runs_per_task
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
@@ -661,7 +661,7 @@ def run(
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = experiment.measure(part, progress=progress)
-            written.append(write_rows(rows, path.stem, path.parent, experiment.sha256))
+            written.append(write_shard(rows, path.stem, path.parent, experiment.sha256))
     return written
 
 
@@ -695,7 +695,7 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
             f"{paths[0].parent.name} has {len(present)} of {len(paths)} shards yet: measure the others with "
             f"lookahead-nb experiment {experiment.name}"
         )
-    return read_rows(paths)
+    return read_shards(paths)
 
 
 def to_recompute(experiment: Experiment, words: str, number: int = 1) -> list[int]:

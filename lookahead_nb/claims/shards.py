@@ -53,7 +53,7 @@ def refuse_outdated(path: Path, entry: str, what: str) -> None:
         )
 
 
-def write_rows(rows: pd.DataFrame, name: str, folder: Path, entry: str) -> Path:
+def write_shard(rows: pd.DataFrame, name: str, folder: Path, entry: str) -> Path:
     """Write the rows of a shard, both of its files or none.
 
     Parameters
@@ -82,7 +82,7 @@ def write_rows(rows: pd.DataFrame, name: str, folder: Path, entry: str) -> Path:
         return made.replace(folder / made.name)
 
 
-def read_rows(paths: Iterable[Path]) -> pd.DataFrame:
+def read_shards(paths: Iterable[Path]) -> pd.DataFrame:
     """Return the rows of some shards, one below the other.
 
     Parameters
@@ -164,7 +164,7 @@ def different_tasks(here: pd.DataFrame, there: pd.DataFrame, numbers: Collection
     Parameters
     ----------
     here, there : frame
-        Of :meth:`.Experiment.measure` and :func:`read_rows`.
+        Of :meth:`.Experiment.measure` and :func:`read_shards`.
     numbers : collection of int
         Of the tasks that are compared.
     exact : bool
