@@ -499,6 +499,8 @@ def test_a_statement_is_explained_and_so_is_a_claim(ask, checkout):
     assert "C30b: " in whole
     assert "C30c: not testable here" in whole
     assert "No test: No images here." in ask("C30c")[1]
+    (checkout / "data/results/statements.csv").unlink()
+    assert "No test: No images here." in ask("C30c")[1]
 
 
 @pytest.mark.parametrize("short", ["c30a", "30a", "C30A"])

@@ -303,7 +303,9 @@ def test_committed_verdicts_belong_to_statements_entries_and_rows(small):
     write_table(judged, "statements", folder=small / "data/results", entry=entry)
     pd.testing.assert_frame_equal(registry.committed(statements), judged, check_dtype=False)
     assert registry.evidence_sha256(statements, small / "data/results") == entry
-    hashes = {entry}
+    hashes, claim = {entry}, small / "data/claims/C30.toml"
+    claim.write_text(claim.read_text().replace("Lookahead is better.", "It is better."))
+    hashes.add(registry.evidence_sha256(registry.read()))
     rows = read_table(small / "data/results/one/00.csv")
     write_table(rows.assign(rates=2), "00", folder=small / "data/results/one", entry="abc")
     hashes.add(registry.evidence_sha256(statements))
@@ -314,7 +316,7 @@ def test_committed_verdicts_belong_to_statements_entries_and_rows(small):
     hashes.add(registry.evidence_sha256(statements))
     path = small / "data/claims/experiments/one.toml"
     path.write_text(path.read_text().replace("lr = 0.01", "lr = 0.02", 1))
-    hashes.add(registry.evidence_sha256(statements))
+    hashes.add(registry.evidence_sha256(registry.read()))
     hashes.add(registry.evidence_sha256({name: one for name, one in statements.items() if name != "C31"}))
     assert len(hashes) == 6
     with pytest.raises(shards.OutdatedError, match=r"statements.csv must belong to the statements and rows as regist"):

@@ -47,6 +47,7 @@ SCALES = {  # of a benefit, with the margin that matters
 PERCENT = ("gap", "error", "runs")  # scales that are shown in %, the others as ratios
 STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
+WORDS = (*OF_CLAIM, "says")  # on which no verdict depends
 OF_STATEMENT = ("says", "modality", "experiment", "where", "harmless", "untestable", "reported")
 OF_CONTRAST = ("arm", "controls", "metric", "tuning")
 WHERE = ("hidden", "most_label_noise", "least_label_noise")  # on generated tasks
@@ -98,8 +99,8 @@ class Statement:
         A key of ``modality.MODALITIES``.
     untestable : str
         Why it cannot be tested here, or "". The fields below are empty then.
-    experiment, population : str
-        The name of its experiment, and the population of its tasks.
+    experiment, population, entry : str
+        The name of its experiment, the population of its tasks, and the hash of the experiment.
     primary : Contrast or None
         The contrast that decides.
     reported : dict of str to Contrast
@@ -121,6 +122,7 @@ class Statement:
     untestable: str = ""
     experiment: str = ""
     population: str = ""
+    entry: str = ""
     primary: Contrast | None = None
     reported: dict[str, Contrast] = field(default_factory=dict)
     where: dict[str, Any] = field(default_factory=dict)
@@ -229,7 +231,7 @@ def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[
             if harmless and modality.MODALITIES[about["modality"]] != "share":
                 raise ValueError(f"harmless must be false with the modality {about['modality']!r}, got true")
             yield Statement(
-                **about, experiment=of.name, population=of.population, primary=primary, reported=reported, where=where,
+                **about, experiment=of.name, population=of.population, entry=of.sha256, primary=primary, reported=reported, where=where,
                 harmless=harmless, contrasts=contrasts,
             )  # fmt: skip
 
@@ -316,14 +318,13 @@ def evidence_sha256(statements: dict[str, Statement], folder: str | Path | None 
     Returns
     -------
     str
-        SHA-256 as hex digits, made from the manifests of the tables.
+        SHA-256 as hex digits, made from the manifests of the tables. The words of statements are no part of it.
     """
     root = Path(folder) if folder else provenance.committed("data/results")
-    measured: dict[str, Any] = {"screening": _sums([root / "screening.json"])}
-    for name in sorted({statement.experiment for statement in statements.values()} - {""}):
-        manifests = [*sorted((root / name).glob("*.json")), root / f"{name}_screening.json"]
-        measured[name] = [experiments.read(name).sha256, _sums(manifests)]
-    entries = [asdict(statement) for statement in statements.values()]
+    names_of = sorted({statement.experiment for statement in statements.values()} - {""})
+    manifests = [root / "screening.json", *(root / f"{name}_screening.json" for name in names_of)]
+    measured = [_sums(manifests), *(_sums(sorted((root / name).glob("*.json"))) for name in names_of)]
+    entries = [{key: value for key, value in asdict(one).items() if key not in WORDS} for one in statements.values()]
     return hashlib.sha256(json.dumps([entries, measured], sort_keys=True).encode()).hexdigest()
 
 
@@ -461,7 +462,7 @@ def judge_all(statements: dict[str, Statement], found: dict[str, Evidence]) -> p
     Returns
     -------
     frame
-        As :func:`judge` returns it, one below the other.
+        As :func:`judge` returns it, one below the other; without rows if there is nothing to judge.
 
     Raises
     ------
@@ -472,7 +473,7 @@ def judge_all(statements: dict[str, Statement], found: dict[str, Evidence]) -> p
 
     measured = [statement for statement in statements.values() if statement.experiment in found]
     judged = [judge(statement, *found[statement.experiment][1:]) for statement in measured]
-    return pd.concat(judged, ignore_index=True)
+    return pd.concat(judged, ignore_index=True) if judged else pd.DataFrame(columns=["id", "contrast", "class"])
 
 
 def benefits(contrast: Contrast, found: Evidence) -> pd.DataFrame:
