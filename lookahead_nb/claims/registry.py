@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lookahead_nb import provenance
-from lookahead_nb.checks import real_number, whole, whole_number
+from lookahead_nb.checks import of_type, real_number, user_path, whole, whole_number
 from lookahead_nb.claims import (
     convergence,
     experiments,
@@ -146,7 +146,7 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
     Raises
     ------
     OSError
-        If a file cannot be read.
+        If the folder has no such file, or one cannot be read.
     ValueError
         If an entry is wrong; the message names the file and the key.
 
@@ -170,7 +170,9 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
     >>> registry.read()["C08a"].modality
     'usually'
     """
-    root = Path(folder) if folder else provenance.committed(FOLDER)
+    root = provenance.committed(FOLDER) if folder is None else user_path("folder", folder)
+    if not (paths := sorted(root.glob("C[0-9][0-9].toml"))):
+        raise FileNotFoundError(f"folder must be a folder with files such as C01.toml, got {root}")
     known: dict[str, experiments.Experiment] = {}
 
     def experiment(name: str) -> experiments.Experiment:
@@ -180,7 +182,7 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
 
     registered = sorted(path.stem for path in (root / "experiments").glob("*.toml"))
     found = {}
-    for path in sorted(root.glob("C[0-9][0-9].toml")):
+    for path in paths:
         with inside(path.name):
             for statement in _statements(path, registered, experiment):
                 found[statement.id] = statement
@@ -231,8 +233,8 @@ def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[
             if harmless and modality.MODALITIES[about["modality"]] != "share":
                 raise ValueError(f"harmless must be false with the modality {about['modality']!r}, got true")
             yield Statement(
-                **about, experiment=of.name, population=of.population, entry=of.sha256, primary=primary, reported=reported, where=where,
-                harmless=harmless, contrasts=contrasts,
+                **about, experiment=of.name, population=of.population, entry=of.sha256, primary=primary,
+                reported=reported, where=where, harmless=harmless, contrasts=contrasts,
             )  # fmt: skip
 
 
@@ -294,7 +296,7 @@ def evidence(statements: dict[str, Statement], folder: str | Path | None = None)
         If rows belong to another entry.
     """
     found = {}
-    for name in dict.fromkeys(statement.experiment for statement in statements.values() if statement.experiment):
+    for name in dict.fromkeys(one.experiment for one in _checked(statements).values() if one.experiment):
         experiment = experiments.read(name)
         try:
             rows = experiments.results(experiment, Path(folder) / name if folder else None)
@@ -320,12 +322,19 @@ def evidence_sha256(statements: dict[str, Statement], folder: str | Path | None 
     str
         SHA-256 as hex digits, made from the manifests of the tables. The words of statements are no part of it.
     """
+    names_of = sorted({statement.experiment for statement in _checked(statements).values()} - {""})
     root = Path(folder) if folder else provenance.committed("data/results")
-    names_of = sorted({statement.experiment for statement in statements.values()} - {""})
     manifests = [root / "screening.json", *(root / f"{name}_screening.json" for name in names_of)]
     measured = [_sums(manifests), *(_sums(sorted((root / name).glob("*.json"))) for name in names_of)]
     entries = [{key: value for key, value in asdict(one).items() if key not in WORDS} for one in statements.values()]
     return hashlib.sha256(json.dumps([entries, measured], sort_keys=True).encode()).hexdigest()
+
+
+def _checked(statements: Any) -> dict[str, Statement]:
+    of_type("statements", statements, dict, "a dict such as registry.read returns")
+    for one in statements.values():
+        of_type("statements", one, Statement, "a dict of Statement, such as registry.read returns")
+    return statements
 
 
 def _sums(manifests: list[Path]) -> dict[str, str]:
@@ -355,8 +364,9 @@ def committed(statements: dict[str, Statement], folder: str | Path | None = None
     OutdatedError
         If it follows from other statements, entries or rows. Its manifest names :func:`evidence_sha256` as ``entry``.
     """
+    entry = evidence_sha256(statements, folder)
     path = (Path(folder) if folder else provenance.committed("data/results")) / "statements.csv"
-    refuse_outdated(path, evidence_sha256(statements, folder), "the statements and rows")
+    refuse_outdated(path, entry, "the statements and rows")
     return provenance.read_table(path)
 
 
@@ -421,6 +431,7 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     """
     pd = whole("pandas")
 
+    of_type("statement", statement, Statement, "one such as registry.read returns")
     chosen, drawn = tasks_of(statement, tasks), tasks_of(statement, drawn)
     if statement.primary is None:
         raise ValueError(f"statement must be a testable one, got {statement.id}")
@@ -471,7 +482,7 @@ def judge_all(statements: dict[str, Statement], found: dict[str, Evidence]) -> p
     """
     pd = whole("pandas")
 
-    measured = [statement for statement in statements.values() if statement.experiment in found]
+    measured = [statement for statement in _checked(statements).values() if statement.experiment in found]
     judged = [judge(statement, *found[statement.experiment][1:]) for statement in measured]
     return pd.concat(judged, ignore_index=True) if judged else pd.DataFrame(columns=["id", "contrast", "class"])
 
