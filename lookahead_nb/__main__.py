@@ -394,7 +394,7 @@ def _share(text: str | None) -> tuple[int, int]:
 
 
 def _stored_shards(paths: dict[str, Path]) -> str:
-    folder = next(iter(paths.values())).parent
+    folder = next(iter(paths.values())).parent.relative_to(provenance.checkout())
     return f"{sum(path.is_file() for path in paths.values())} of {len(paths)} shards are in {folder}"
 
 

@@ -657,19 +657,19 @@ def test_experiments_are_listed_with_what_is_there(experiment, checkout):
 def test_missing_shards_are_trained_and_the_others_stay(experiment, checkout, by_hand):
     numbers, folder = small_trial.numbers(), checkout / "data/results/one"
     assert experiment("one", "--shard", "2/3") == (
-        0, f"shard 01: 12 of the 12 runs to be trained\n1 of 3 shards are in {folder}\n", ""
+        0, "shard 01: 12 of the 12 runs to be trained\n1 of 3 shards are in data/results/one\n", ""
     )  # fmt: skip
     assert by_hand == [numbers[2:4]]
     before = parts_of(folder)
     code, out, err = experiment("one")
     assert (code, err) == (0, "")
     assert re.fullmatch(
-        rf"shard 00: 12 of the 24 runs to be trained\nshard 02: 12 of the 12 runs to be trained, .* left\n"
-        rf"3 of 3 shards are in {folder}\n", out
+        r"shard 00: 12 of the 24 runs to be trained\nshard 02: 12 of the 12 runs to be trained, .* left\n"
+        r"3 of 3 shards are in data/results/one\n", out
     )  # fmt: skip
     assert by_hand[1:] == [numbers[:2], numbers[4:]]
     assert before.items() <= parts_of(folder).items()
-    assert experiment("one") == (0, f"3 of 3 shards are in {folder}\n", "")
+    assert experiment("one") == (0, "3 of 3 shards are in data/results/one\n", "")
     assert len(experiments.results(experiments.read("one"))) == 36
 
 
@@ -682,12 +682,12 @@ def test_after_ctrl_c_whole_shards_stay(experiment, checkout, by_hand, monkeypat
         return measure(self, tasks, **how)
 
     monkeypatch.setattr(experiments.Experiment, "measure", stopped)
-    said = f"lookahead-nb: stopped: 1 of 3 shards are in {folder}; run the same command again to continue\n"
+    said = "lookahead-nb: stopped: 1 of 3 shards are in data/results/one; run the same command again to continue\n"
     code, _, err = experiment("one")
     assert (code, err) == (130, said)
     assert sorted(path.name for path in folder.iterdir()) == ["00.csv", "00.json"]
     monkeypatch.setattr(experiments.Experiment, "measure", measure)
-    assert experiment("one")[1].endswith(f"3 of 3 shards are in {folder}\n")
+    assert experiment("one")[1].endswith("3 of 3 shards are in data/results/one\n")
 
 
 def test_outdated_shards_are_refused_before_anything_is_trained(experiment, checkout, by_hand):
