@@ -74,10 +74,11 @@ with pd.option_context("display.max_colwidth", None):
     display(both)  # noqa: F821 (of IPython)
 
 # %% [markdown]
-# ## What to do
+# ## In short, and what to do
 
 # %%
-todo = pd.DataFrame({"do this": {name: answer.advice for name, answer in answers.items()}})
+short = {name: (wording.filled(answer.found, judged), answer.advice) for name, answer in answers.items()}
+todo = pd.DataFrame(short, index=["we found", "do this"]).T
 with pd.option_context("display.max_colwidth", None):
     display(todo)  # noqa: F821 (of IPython)
 
