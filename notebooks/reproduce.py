@@ -92,6 +92,8 @@ INEXACT = {
     "response_surface": ("lr",),  # spread over a range by NumPy's power; float32 training takes the same bits of it
     "response_surface_fashion": ("lr",),
     "response_surface_teacher": ("lr",),
+    "retention_over_time": ("loss",),
+    "retention_tasks": ("benefit", "low", "high", "next_low", "next_high"),
     "statements": (
         "value",
         "low",

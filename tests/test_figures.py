@@ -7,7 +7,6 @@ import pytest
 from lookahead_nb.claims.arms import arms_of
 
 faq_8_3_vs_adam = pytest.importorskip("lookahead_nb.figures.faq_8_3_vs_adam")
-faq_8_1_alpha = pytest.importorskip("lookahead_nb.figures.faq_8_1_alpha")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
 response_surface = pytest.importorskip("lookahead_nb.figures.response_surface")
 statements = pytest.importorskip("lookahead_nb.figures.statements")
@@ -78,12 +77,6 @@ def runs_of(arms):
     frame = pd.DataFrame([("task", arm, seed) for arm in named for seed in range(2)], columns=["task", "arm", "seed"])
     parameters = pd.DataFrame([named[arm].parameters for arm in frame["arm"]])
     return frame.join(parameters)
-
-
-def test_arms_are_found_by_retention_and_a_lower_rate_is_that_of_the_lookahead_it_controls():
-    runs = runs_of(ARMS | {"two": {"rule": "AdamW", "lr": 0.1, "retention": [0.5, 0.8]}})
-    assert faq_8_1_alpha._by_retention(runs, "two") == {0.5: "two retention=0.5", 0.8: "two retention=0.8"}
-    assert faq_8_1_alpha._by_retention(runs, "three") == {0.5: "three times=0.5", 0.8: "three times=0.2"}
 
 
 def test_arms_are_found_by_sync_period_with_the_lower_rate_at_period_one():

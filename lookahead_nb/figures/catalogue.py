@@ -17,7 +17,6 @@ from lookahead_nb.checks import shown
 from lookahead_nb.claims.arms import with_parameters
 from lookahead_nb.figures import (
     convergence,
-    faq_8_1_alpha,
     faq_8_2_k,
     faq_8_3_vs_adam,
     inner_rules,
@@ -28,6 +27,7 @@ from lookahead_nb.figures import (
     procedure,
     quick_start,
     response_surface,
+    retention,
     slow_weights,
     statements,
     update_rules,
@@ -79,9 +79,8 @@ FIGURES = {
     "quick_start_losses": Entry("00_quick_start", ("quick_start",), quick_start.losses),
     "update_rules_readings": Entry("01_update_rules", ("update_rules_pull_back",), update_rules.readings),
     "update_rules_surface": Entry("01_update_rules", ("update_rules_surface",), update_rules.surface),
-    "faq_8_1_alpha_speed": Entry("02_faq_8_1_alpha", ("C01",), faq_8_1_alpha.speed),
-    "faq_8_1_alpha_stability": Entry("02_faq_8_1_alpha", ("C02",), faq_8_1_alpha.stability),
-    "faq_8_1_alpha_budget": Entry("02_faq_8_1_alpha", ("C04",), faq_8_1_alpha.budget),
+    "retention_over_time": Entry("02_retention", ("retention_over_time",), retention.over_time),
+    "retention_tasks": Entry("02_retention", ("retention_tasks",), statements.all_tasks),
     "faq_8_2_k_exact_cycle": Entry("03_faq_8_2_k", ("faq_8_2_k_exact_cycle",), faq_8_2_k.exact_cycle),
     "faq_8_2_k_stability_and_speed": Entry("03_faq_8_2_k", ("C05",), faq_8_2_k.stability_and_speed),
     "faq_8_2_k_choice": Entry("03_faq_8_2_k", ("C07",), faq_8_2_k.choice),
