@@ -78,6 +78,10 @@ except KeyboardInterrupt:
 
 # The columns that are compared with TOLERANCE. On each class of CPU LAPACK, BLAS, and NumPy's exp, log and power run
 # other code, which rounds the last digits differently. Every other column, all of training, must be the same bits.
+OF_STATEMENTS = (
+    "value", "low", "high", "share", "share_low", "share_high", "next_low", "next_high", "steps", "steps_low",
+    "steps_high",
+)  # fmt: skip
 INEXACT = {
     "convergence_cycle": ("predicted_variance", "inner_variance", "predicted_rate", "measured_rate", "inner_rate"),
     "convergence_gaps": ("condition", "gap"),
@@ -94,23 +98,11 @@ INEXACT = {
     "response_surface_teacher": ("lr",),
     "retention_over_time": ("loss",),
     "retention_tasks": ("benefit", "low", "high", "next_low", "next_high"),
-    "statements": (
-        "value",
-        "low",
-        "high",
-        "share",
-        "share_low",
-        "share_high",
-        "next_low",
-        "next_high",
-        "steps",
-        "steps_low",
-        "steps_high",
-    ),
+    "statements": OF_STATEMENTS,
+    "statements_worth": OF_STATEMENTS,
     "statements_factors": ("value", "low", "high"),
     "statements_ranges": ("value", "low", "high", "more", "more_low", "more_high"),
     "statements_tasks": ("benefit", "low", "high", "next_low", "next_high"),
-    "verdicts": ("size", "low", "high", "p"),
     "your_own_question": ("size", "low", "high", "p", "lr"),
 }
 INEXACT_OF_CLAIMS = (  # in the tables of the claims: tuned rates, metrics with a logarithm, metrics that need no run

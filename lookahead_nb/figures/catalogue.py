@@ -123,11 +123,11 @@ FIGURES = {
     "population_regimes": Entry("10b_population", ("population_screening",), population.regimes),
     "procedure_verdicts": Entry("10c_procedure", ("procedure_simulated",), procedure.verdicts),
     "procedure_worth": Entry("10c_procedure", ("procedure_worth",), procedure.worth),
-    "statements_worth": Entry("10d_second_trial", ("statements",), statements.worth),
-    "statements_tasks": Entry("10d_second_trial", ("statements_tasks",), statements.every_task),
-    "statements_factors": Entry("10d_second_trial", ("statements_factors",), statements.factors),
-    "statements_ranges": Entry("10d_second_trial", ("statements_ranges",), statements.ranges),
-    "verdicts": Entry("11_verdicts", ("verdicts",), verdicts.forest),
+    "statements_worth": Entry("10d_which_tasks", ("statements_worth",), statements.worth),
+    "statements_tasks": Entry("10d_which_tasks", ("statements_tasks",), statements.every_task),
+    "statements_factors": Entry("10d_which_tasks", ("statements_factors",), statements.factors),
+    "statements_ranges": Entry("10d_which_tasks", ("statements_ranges",), statements.ranges),
+    "verdicts": Entry("11_verdicts", ("statements",), verdicts.forest),
     "performance_roofline": Entry(
         "12_performance", (), performance.roofline, ("flat_step", "sweep"), on_gpu="cuda-flat_step"
     ),

@@ -1,19 +1,17 @@
 # %% [markdown]
-# # What is Lookahead worth on tasks that nobody chose?
+# # Which tasks does Lookahead help, and what is it worth?
 #
 # Where more steps would still help, the slow weights of Lookahead are worth about a quarter more steps of AdamW at a
 # constant rate. A moving average of AdamW's weights over a tenth of the run is worth about two thirds more.
 # Schedule-Free is worth at least twice as many. Once the rate falls to zero at the end of the run, little of
-# Lookahead's gain is left.
+# Lookahead's gain is left. It helps most on badly conditioned tasks, and hardly where training is finished.
 #
 # [10b_population](10b_population.ipynb) declares the tasks, and [10c_procedure](10c_procedure.ipynb) tests the rules on
-# comparisons whose truth is known. The statements in `data/claims/C*.toml` and the experiments behind them were
-# registered before their runs. Nothing large is trained here: the rows are committed, and a task of each experiment on
-# generated tasks is trained again and compared.
+# comparisons whose truth is known. The arms and tasks of this experiment, `data/claims/experiments/trial.toml`, were
+# registered before its runs. Nothing large is trained here: the rows are committed, and a task of the experiment is
+# trained again with all arms and compared bit for bit.
 
 # %%
-import pandas as pd
-
 from lookahead_nb import figures
 from lookahead_nb import provenance as tables
 from lookahead_nb.claims import experiments, explained, registry
@@ -34,40 +32,14 @@ figures.use_style()
 
 # %%
 statements = registry.read()
-found = registry.evidence(statements)
-here = {name: each.experiment for name, each in found.items() if not each.experiment.sets}
-quick = {name: experiments.to_recompute(experiment, "notebook") for name, experiment in here.items()}
-same = [experiments.differing(experiment, quick[name], progress=False) for name, experiment in here.items()]
-assert not any(same)
-table = {name: (len(each.tasks), len(each.experiment.arms)) for name, each in found.items()}
-overview = pd.DataFrame(table, index=["tasks", "arms"]).T
-overview.assign(trained_again=pd.Series({name: str(numbers[0]) for name, numbers in quick.items()})).fillna("")
-
-# %% [markdown]
-# ## The verdicts so far
-#
-# In addition to the generated tasks there are generated landscapes and real data sets. A verdict
-# follows from the wording of the sentence and from one contrast. For a plain sentence and for "usually" both
-# the mean and the share of tasks decide. For "may" and "can" it is the share of tasks with a benefit that matters, for
-# an advice what following it costs. Sizes are shares of the gap between guessing and the best known loss; a hundredth
-# of the gap matters. Steps are compared in logarithms; a twentieth more steps matters.
-
-# %%
-judged = registry.judge_all(statements, found)
-tables.write_table(judged, "statements")
-decisive = judged[(judged["contrast"] == "primary") & (judged["class"] == "all")].set_index("id")
-words = {name: statements[name].says for name in decisive.index}
-with pd.option_context("display.max_colwidth", 95, "display.width", 200):
-    print(decisive.assign(statement=words)[["verdict", "statement"]].to_string(justify="left"))
-
-# %% [markdown]
-# The estimates behind them. `better` and `worse` count the tasks on which the difference is shown, with the correction
-# of Benjamini and Hochberg. For "may" and "can", `share_low` and `share_high` bound the share of tasks beyond the
-# margin.
-
-# %%
-columns = ["tasks", "scale", "value", "low", "high", "share", "share_low", "share_high", "better", "worse"]
-decisive[columns].round(3)
+own = {name: statements[name] for name in ("C08a", "C11a")}
+found = registry.evidence(own)
+trial = found["trial"]
+quick = experiments.to_recompute(trial.experiment, "notebook")
+assert not experiments.differing(trial.experiment, quick, progress=False)
+judged = registry.judge_all(own, found)
+print(f"{len(trial.tasks)} tasks, {len(trial.experiment.arms)} arms; task {quick[0]} was trained again")
+trial.tasks["class"].value_counts()
 
 # %% [markdown]
 # ## What each arm is worth in steps
@@ -78,6 +50,7 @@ decisive[columns].round(3)
 # %%
 caption = "Averages and falling rates are worth more steps than Lookahead, its fast weights fewer than none."
 alt = "Sixteen arms, each with its worth in steps of AdamW on short and on long step-limited tasks, with intervals."
+tables.write_table(judged[judged["id"] == "C08a"], "statements_worth")
 figures.save(drawn.worth(judged), "statements_worth", caption, alt)
 
 # %% [markdown]
@@ -94,7 +67,7 @@ pairs = {
     "linear decay": ("C08a", "linear"),
     "both linear": ("C08a", "both_linear"),
 }
-points = registry.every_task(pairs, statements, found, judged)
+points = registry.every_task(pairs, own, found, judged)
 tables.write_table(points, "statements_tasks")
 caption = "Lookahead helps on most tasks, an average helps more, and little is left when both rates fall."
 alt = "Four panels with a dot for every task in four classes, their means, and the range of a further task."
@@ -109,14 +82,13 @@ figures.save(drawn.every_task(points), "statements_tasks", caption, alt)
 # ## Which tasks does it help?
 
 # %%
-contrast = statements["C11a"].primary
-benefits = registry.benefits(contrast, found["trial"])
-parts = explained.by_factor(100 * benefits, found["trial"].tasks)
+benefits = registry.benefits(own["C11a"].primary, trial)
+parts = explained.by_factor(100 * benefits, trial.tasks)
 tables.write_table(parts, "statements_factors")
 caption = "Lookahead helps most on badly conditioned tasks, and where twice the steps would help most."
 alt = "Eight panels: the mean benefit of Lookahead over quarters of the range of a factor of the tasks."
 figures.save(drawn.factors(parts), "statements_factors", caption, alt)
-model = explained.explained(benefits, found["trial"].tasks)
+model = explained.explained(benefits, trial.tasks)
 print(f"predicted on other tasks: {model.r2:.2f} of the variance; noise of replicates: {model.noise:.2f}")
 
 # %% [markdown]
@@ -127,7 +99,7 @@ print(f"predicted on other tasks: {model.r2:.2f} of the variance; noise of repli
 # ## A wrong learning rate
 
 # %%
-octaves = registry.ranges(found["trial"])
+octaves = registry.ranges(trial)
 tables.write_table(octaves, "statements_ranges")
 caption = "Lookahead widens the range of good learning rates a little, averages and a linear decay more."
 alt = "Eight arms with the mean width of the range of learning rates within one, two and five percent of the best loss."
@@ -138,33 +110,15 @@ figures.save(drawn.ranges(octaves), "statements_ranges", caption, alt)
 # rates around the best one whose test loss stays within one, two and five percent of it, in octaves, the mean over all
 # tasks.
 #
-# ## Does a comparison give the same everywhere?
-#
-# Some comparisons occur in several experiments, with other seeds and partly the same tasks. On the tasks that they
-# share, their means must agree within the noise of the replicates.
-
-# %%
-rows = {name: found[name].rows for name, experiment in here.items() if experiment.population == "generated"}
-pairs = [("lookahead", "adamw"), ("lookahead", "adam"), ("lookahead_adam", "adam")]
-alike = pd.DataFrame([explained.agreements(rows, *arms) for arms in pairs])
-assert (alike["p"] > 0.01).all()
-alike.round(4)
-
-# %% [markdown]
 # ## What this does not show
 #
 # - The tasks are small: up to fifty thousand rows, two hidden layers and two thousand steps. A pattern that holds at
 #   all of these lengths may end beyond them.
 # - Grids of the training loss are widened only where it decides. For other statements some training losses lie at the
 #   end of their grid.
-# - Three statements are registered and not measured yet: on small data, weight decay and an adaptive retention. The
-#   other notebooks still show the first trial, on tasks that were chosen by hand and with the luck of tuning outside
-#   their intervals. Where the two differ, this page has the better evidence.
-# - "Cannot tell" is frequent for "may" and "can". It does not mean that both sides are alike: the table shows on how
-#   many tasks a difference is shown.
 #
 # ## Provenance
 #
-# The statements are `data/claims/C*.toml`, the experiments `data/claims/experiments`, their rows
-# `data/results/NAME/*.csv` with a manifest each, the screening of the tasks `data/results/screening.csv`. The tables of
-# this page are `data/results/statements*.csv`, the figures `paper/figures/statements_*`.
+# The experiment is `data/claims/experiments/trial.toml`, its rows `data/results/trial/*.csv` with a manifest each, the
+# screening of the tasks `data/results/screening.csv`. The tables of this page are `data/results/statements_*.csv`, the
+# figures `paper/figures/statements_*`. Next: [11_verdicts](11_verdicts.ipynb), all statements on one page.
