@@ -88,7 +88,6 @@ INEXACT = {
     "convergence_matched_risk": ("risk", "5", "10", "20", "50"),
     "convergence_over_time": ("1", "5", "10", "50"),
     "convergence_phases": ("predicted",),
-    "faq_8_2_k_exact_cycle": ("slow", "fast", "steps"),
     "faq_8_3_overtaking": ("exact", "predicted"),
     "noise_floor_epoch": ("predicted", "measured"),
     "noise_floor_floors": ("predicted", "measured", "error", "ratio", "independent"),
@@ -102,6 +101,9 @@ INEXACT = {
     "statements_worth": OF_STATEMENTS,
     "statements_factors": ("value", "low", "high"),
     "statements_ranges": ("value", "low", "high", "more", "more_low", "more_high"),
+    "sync_period_cycle": ("x", "variance"),
+    "sync_period_rates": ("x", "noise"),
+    "sync_period_tasks": ("benefit", "low", "high", "next_low", "next_high"),
     "statements_tasks": ("benefit", "low", "high", "next_low", "next_high"),
     "your_own_question": ("size", "low", "high", "p", "lr"),
 }

@@ -406,7 +406,7 @@ def checkout(tmp_path, monkeypatch):
     tables.write_table(trials.measure(claim).runs, "C02", folder=tmp_path / "data/results", claim=claim.sha256)
     for name, notebook in {"period_risk": "03_period", "sums": "03b_sums", "none_yet": "03_period"}.items():
         monkeypatch.setitem(catalogue.FIGURES, name, catalogue.Entry(notebook, (), lambda: None))
-    for name, caption in {"period_risk": "Risk falls.", "sums": "Sums rise.", "faq_8_2_k_choice": "Five."}.items():
+    for name, caption in {"period_risk": "Risk falls.", "sums": "Sums rise.", "sync_period_tasks": "Five."}.items():
         (tmp_path / f"paper/figures/{name}.json").write_text(json.dumps({"caption": caption}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FULL", raising=False)
@@ -720,13 +720,6 @@ def test_a_figure_tells_where_it_comes_from(figures, tmp_path):
     ]:
         assert told in out
     assert not (tmp_path / "build").exists()
-
-
-def test_the_table_of_a_claim_tells_what_was_registered(capsys, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    assert main(["figures", "--where", "faq_8_2_k_choice"]) == 0
-    claim = json.loads((ROOT / "data/results/C07.json").read_text())["claim"]
-    assert f", registered as {claim[:16]}\n" in capsys.readouterr().out
 
 
 def test_a_figure_of_measured_times_tells_how_they_are_measured(figures, tmp_path):

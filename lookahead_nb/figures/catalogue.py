@@ -17,7 +17,6 @@ from lookahead_nb.checks import shown
 from lookahead_nb.claims.arms import with_parameters
 from lookahead_nb.figures import (
     convergence,
-    faq_8_2_k,
     faq_8_3_vs_adam,
     inner_rules,
     local_optima,
@@ -30,6 +29,7 @@ from lookahead_nb.figures import (
     retention,
     slow_weights,
     statements,
+    sync_period,
     update_rules,
     verdicts,
     your_own_question,
@@ -81,9 +81,8 @@ FIGURES = {
     "update_rules_surface": Entry("01_update_rules", ("update_rules_surface",), update_rules.surface),
     "retention_over_time": Entry("02_retention", ("retention_over_time",), retention.over_time),
     "retention_tasks": Entry("02_retention", ("retention_tasks",), statements.all_tasks),
-    "faq_8_2_k_exact_cycle": Entry("03_faq_8_2_k", ("faq_8_2_k_exact_cycle",), faq_8_2_k.exact_cycle),
-    "faq_8_2_k_stability_and_speed": Entry("03_faq_8_2_k", ("C05",), faq_8_2_k.stability_and_speed),
-    "faq_8_2_k_choice": Entry("03_faq_8_2_k", ("C07",), faq_8_2_k.choice),
+    "sync_period_rates": Entry("03_sync_period", ("sync_period_cycle", "sync_period_rates"), sync_period.by_rate),
+    "sync_period_tasks": Entry("03_sync_period", ("sync_period_tasks",), statements.all_tasks),
     "response_surface_best_of": Entry("04_response_surface", ("C14",), response_surface.best_of),
     "response_surface_maps": Entry("04_response_surface", ("response_surface",), response_surface.maps),
     "response_surface_ridge": Entry("04_response_surface", ("response_surface",), response_surface.ridge),

@@ -250,5 +250,5 @@ assert (rates.unstack("retention").diff(axis=1).iloc[:, 1:] < 0).all(axis=None)
 # that was tried, each with a manifest that names the registered entry; `local_optima_paths.csv`, the paths of the first
 # figure. The figures are `paper/figures/local_optima_paths`, `local_optima_rates`, `local_optima_stuck` and
 # `local_optima_tuned`. Data: `exclusive_or`, made by this library. The law: Kramers 1940;
-# temperature of stochastic gradients: Jastrzebski et al. 2017. Before: [03_faq_8_2_k](03_faq_8_2_k.ipynb), what else k
+# temperature of stochastic gradients: Jastrzebski et al. 2017. Before: [03_sync_period](03_sync_period.ipynb), what else k
 # does. After: [11_verdicts](11_verdicts.ipynb), all claims on one page.

@@ -39,7 +39,7 @@ CLASSES = {
     },
 }  # fmt: skip
 RECOMPUTED = {
-    "C01", "C02", "C05", "convergence_cycle", "convergence_gaps", "convergence_matched_risk", "faq_8_2_k_exact_cycle",
+    "C01", "C02", "C05", "convergence_cycle", "convergence_gaps", "convergence_matched_risk", "sync_period_cycle",
     "noise_floor_epoch", "noise_floor_floors", "quick_start",
 }  # fmt: skip
 
