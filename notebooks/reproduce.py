@@ -89,6 +89,8 @@ INEXACT = {
     "convergence_over_time": ("1", "5", "10", "50"),
     "convergence_phases": ("predicted",),
     "faq_8_3_overtaking": ("exact", "predicted"),
+    "local_optima_profile": ("position", "height"),
+    "local_optima_tasks": ("benefit", "low", "high", "next_low", "next_high"),
     "noise_floor_epoch": ("predicted", "measured"),
     "noise_floor_floors": ("predicted", "measured", "error", "ratio", "independent"),
     "population_screening": ("chance", "best", "gain"),

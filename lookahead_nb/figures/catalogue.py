@@ -111,10 +111,8 @@ FIGURES = {
     "inner_rules": Entry("08_inner_rules", ("C15",), inner_rules.around_every_rule),
     "inner_rules_adaptive": Entry("08_inner_rules", ("inner_rules_steps", "C16"), inner_rules.adapting),
     "inner_rules_changing": Entry("08_inner_rules", ("C20",), inner_rules.sparse_and_drifting),
-    "local_optima_paths": Entry("09_local_optima", ("local_optima_paths",), local_optima.paths),
-    "local_optima_rates": Entry("09_local_optima", ("C03", "C06"), local_optima.rates),
-    "local_optima_stuck": Entry("09_local_optima", ("C03", "C06"), local_optima.stuck),
-    "local_optima_tuned": Entry("09_local_optima", ("C17_tuning",), local_optima.tuned),
+    "local_optima_paths": Entry("09_local_optima", ("local_optima_paths", "local_optima_profile"), local_optima.paths),
+    "local_optima_tasks": Entry("09_local_optima", ("local_optima_tasks",), statements.all_tasks),
     "your_own_question": Entry(
         "10_your_own_question", ("your_own_question",), lambda arms: your_own_question.against_adamw(arms, margin=0.02)
     ),

@@ -25,7 +25,7 @@ LANDSCAPES = {  # the same for landscapes and networks that get stuck
     "sharp": ("#cc79a7", "v"),
     "relu": ("#e69f00", "o"),
     "sigmoid": ("0.3", "D"),
-    "tanh": ("#009e73", "s"),
+    "tanh": ("#882255", "^"),
 }
 AXES = {  # labels of benefits
     "gap": "benefit, % of the gap",

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # What does the sync period do?
 #
-# **Little, if the learning rate is tuned.** At a rate tuned for each, a period of ten needs about a tenth more steps to a
-# training loss than five, and twenty about a third more. Whether a longer period is quieter depends on the learning rate: at low
-# rates it is a little quieter, at high rates often much louder. On average over random quadratics ten is as noisy as
-# five.
+# **Little, if the learning rate is tuned.** At a rate tuned for each, a period of ten needs about a tenth more steps to
+# a training loss than five, and twenty about a third more. Whether a longer period is quieter depends on the learning
+# rate: at low rates it is a little quieter, at high rates often much louder. On average over random quadratics ten is
+# as noisy as five.
 #
 # The article "Adam meets Lookahead" (in Chinese) says in its FAQ 8.2 that a larger period is more stable, may need
 # longer to converge, and is usually chosen between five and ten. The statements C05 and C07 were registered before
@@ -151,6 +151,6 @@ assert (verdict["C07", :, "all"] == "follow it").all()
 # ## Provenance
 #
 # Statements: `data/claims/C05.toml` and `C07.toml`. Experiments: `quadratics`, `convergence` and `settings` in
-# `data/claims/experiments`, with their rows in `data/results`. Tables of this page: `data/results/sync_period_cycle.csv`,
-# `sync_period_rates.csv` and `sync_period_tasks.csv`. Figures: `paper/figures/sync_period_rates` and
-# `sync_period_tasks`. Before: [02_retention](02_retention.ipynb).
+# `data/claims/experiments`, with their rows in `data/results`. Tables of this page:
+# `data/results/sync_period_cycle.csv`, `sync_period_rates.csv` and `sync_period_tasks.csv`. Figures:
+# `paper/figures/sync_period_rates` and `sync_period_tasks`. Before: [02_retention](02_retention.ipynb).
