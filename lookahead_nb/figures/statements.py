@@ -18,6 +18,7 @@ CLASSES = {  # colour and marker
     "saturated": ("0.6", "D"),
     "overfitting": ("#d55e00", "^"),
 }
+OTHER_CLASS = ("0.45", "o")
 LANDSCAPES = {  # the same for landscapes and networks that get stuck
     "low rate": ("#56b4e9", "o"),
     "high rate": ("#cc79a7", "v"),
@@ -159,7 +160,7 @@ def _task_dots(ax: Axes, own: pd.DataFrame, place: float, *, percent: bool) -> N
     shown = own.assign(benefit=own["benefit"] if percent else np.exp(own["benefit"]))
     dots, means = shown[shown["number"] >= 0], own[(own["number"] < 0) & (own["class"] == "all")]
     for kind, part in dots.groupby("class", sort=False):
-        colour, marker = (CLASSES | LANDSCAPES)[str(kind)]
+        colour, marker = (CLASSES | LANDSCAPES).get(str(kind), OTHER_CLASS)
         across = place - 0.08 + 0.44 * (part["number"] * 0.618034 % 1 - 0.5)
         ax.plot(part["benefit"], across, marker, ms=2, color=colour, alpha=0.7, mew=0)
     for _, row in means.iterrows():
