@@ -82,6 +82,7 @@ OF_STATEMENTS = (
     "value", "low", "high", "share", "share_low", "share_high", "next_low", "next_high", "steps", "steps_low",
     "steps_high",
 )  # fmt: skip
+OF_TASKS = ("benefit", "low", "high", "next_low", "next_high")  # of a figure with a dot for every task
 INEXACT = {
     "convergence_cycle": ("predicted_variance", "inner_variance", "predicted_rate", "measured_rate", "inner_rate"),
     "convergence_gaps": ("condition", "gap"),
@@ -96,11 +97,13 @@ INEXACT = {
     "response_surface": ("lr",),  # spread over a range by NumPy's power; float32 training takes the same bits of it
     "response_surface_fashion": ("lr",),
     "response_surface_teacher": ("lr",),
+    "slow_weights_phase": OF_TASKS,
+    "slow_weights_tasks": OF_TASKS,
     "statements": OF_STATEMENTS,
     "statements_worth": OF_STATEMENTS,
     "statements_factors": ("value", "low", "high"),
     "statements_ranges": ("value", "low", "high", "more", "more_low", "more_high"),
-    "statements_tasks": ("benefit", "low", "high", "next_low", "next_high"),
+    "statements_tasks": OF_TASKS,
     "your_own_question": ("size", "low", "high", "p", "lr"),
 }
 INEXACT_OF_CLAIMS = (  # in the tables of the claims: tuned rates, metrics with a logarithm, metrics that need no run

@@ -28,7 +28,6 @@ from lookahead_nb.figures import (
     procedure,
     quick_start,
     response_surface,
-    slow_weights,
     statements,
     update_rules,
     verdicts,
@@ -107,9 +106,8 @@ FIGURES = {
     "noise_floor_prediction": Entry(
         "06b_noise_floor", ("noise_floor_floors", "noise_floor_epoch"), noise_floor.prediction
     ),
-    "slow_weights_by_phase": Entry("07_slow_weights", ("C13",), slow_weights.by_phase),
-    "slow_weights_generalisation": Entry("07_slow_weights", ("C11",), slow_weights.generalisation),
-    "slow_weights_decay": Entry("07_slow_weights", ("C12",), slow_weights.decay),
+    "slow_weights_tasks": Entry("07_slow_weights", ("slow_weights_tasks",), statements.all_tasks),
+    "slow_weights_phase": Entry("07_slow_weights", ("slow_weights_phase",), statements.all_tasks),
     "inner_rules": Entry("08_inner_rules", ("C15",), inner_rules.around_every_rule),
     "inner_rules_adaptive": Entry("08_inner_rules", ("inner_rules_steps", "C16"), inner_rules.adapting),
     "inner_rules_changing": Entry("08_inner_rules", ("C20",), inner_rules.sparse_and_drifting),
