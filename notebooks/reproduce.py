@@ -84,13 +84,13 @@ OF_STATEMENTS = (
 )  # fmt: skip
 OF_TASKS = ("benefit", "low", "high", "next_low", "next_high")  # of a figure with a dot for every task
 INEXACT = {
+    "against_adam_tasks": OF_TASKS,
     "convergence_cycle": ("predicted_variance", "inner_variance", "predicted_rate", "measured_rate", "inner_rate"),
     "convergence_gaps": ("condition", "gap"),
     "convergence_matched_risk": ("risk", "5", "10", "20", "50"),
     "convergence_over_time": ("1", "5", "10", "50"),
     "convergence_phases": ("predicted",),
     "faq_8_2_k_exact_cycle": ("slow", "fast", "steps"),
-    "faq_8_3_overtaking": ("exact", "predicted"),
     "noise_floor_epoch": ("predicted", "measured"),
     "noise_floor_floors": ("predicted", "measured", "error", "ratio", "independent"),
     "population_screening": ("chance", "best", "gain"),

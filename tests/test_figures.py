@@ -6,7 +6,6 @@ import pytest
 
 from lookahead_nb.claims.arms import arms_of
 
-faq_8_3_vs_adam = pytest.importorskip("lookahead_nb.figures.faq_8_3_vs_adam")
 faq_8_1_alpha = pytest.importorskip("lookahead_nb.figures.faq_8_1_alpha")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
 response_surface = pytest.importorskip("lookahead_nb.figures.response_surface")
@@ -93,11 +92,3 @@ def test_arms_are_found_by_sync_period_with_the_lower_rate_at_period_one():
         5: ["two retention=0.8 sync_period=5"],
         10: ["two retention=0.8 sync_period=10"],
     }
-
-
-def test_tasks_are_told_apart_by_rows_and_steps():
-    runs = pd.DataFrame(
-        {"entry": ["a"] * 3, "schedule": ["constant"] * 3, "rows": [float("nan"), 50, 50], "steps": [100, 100, 10]}
-    )
-    assert [*faq_8_3_vs_adam._sizes(runs)] == ["all rows", "a tenth,\nequal steps", "a tenth,\nequal epochs"]
-    assert [*faq_8_3_vs_adam.longest(runs).index] == [0, 1]

@@ -19,7 +19,6 @@ from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
     faq_8_2_k,
-    faq_8_3_vs_adam,
     inner_rules,
     local_optima,
     noise_floor,
@@ -90,12 +89,7 @@ FIGURES = {
     "response_surface_finer": Entry(
         "04_response_surface", ("response_surface_teacher", "response_surface_fashion"), response_surface.finer
     ),
-    "faq_8_3_over_tasks": Entry("05_faq_8_3_vs_adam", ("C08",), faq_8_3_vs_adam.over_tasks),
-    "faq_8_3_training_time": Entry(
-        "05_faq_8_3_vs_adam", ("C10", "C08", "faq_8_3_overtaking"), faq_8_3_vs_adam.training_time
-    ),
-    "faq_8_3_data_size": Entry("05_faq_8_3_vs_adam", ("C09",), faq_8_3_vs_adam.data_size),
-    "faq_8_3_text": Entry("05_faq_8_3_vs_adam", ("C19",), faq_8_3_vs_adam.text),
+    "against_adam_tasks": Entry("05_against_adam", ("against_adam_tasks",), statements.all_tasks),
     "convergence_cycle": Entry("06_convergence", ("convergence_cycle", "convergence_phases"), convergence.cycle),
     "convergence_published": Entry(
         "06_convergence",

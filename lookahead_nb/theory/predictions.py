@@ -20,7 +20,6 @@ from lookahead_nb.theory import (
     averaged,
     best_lr,
     expected_loss,
-    sgd_crossing_time,
     sgd_matched_loss,
     sgd_variance,
 )
@@ -119,47 +118,6 @@ def by_phase(opts: Iterable[Lookahead], clouds: pd.DataFrame) -> pd.DataFrame:
             predicted = cycle.covariance(int(phase))[place[kind], place[kind]]
             results.append((float(cycle.beta1), kind, int(phase), predicted, 2 * losses.mean()))
     return pd.DataFrame(results, columns=["beta1", "weights", "phase", "predicted", "measured"])
-
-
-@default_errors
-def overtaking(opts: Sequence[Lookahead], rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the expected loss of Lookahead over that of gradient descent at the same lr, on one mode, by step.
-
-    Parameters
-    ----------
-    opts : list of Lookahead
-        Around SGD without momentum.
-    rows : frame
-        Of ``sweep`` over the inner optimizer and the Lookahead of each of opts in turn, from one seed, on
-        ``Quadratic([1.0], noise=1.0, replicas=...)``.
-
-    Returns
-    -------
-    frame
-        With ``lr``, ``step`` (those with a sync), ``exact``, ``simulated`` (NaN where rows have no evaluation) and
-        ``predicted``, the step at which the closed form has both losses equal.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If rows are not those of opts, or the cycle of an optimizer is not linear.
-    """
-    runs = rows["run"].drop_duplicates()
-    if len(runs) != 2 * len(opts):
-        wanted = f"{2 * len(opts)} runs, an inner optimizer and a Lookahead in turn"
-        raise ValueError(f"rows must hold {wanted}, got {len(runs)}")
-    losses = rows.drop_duplicates(["run", "step"], keep="last").pivot(index="step", columns="run", values="train_loss")
-    frames = []
-    for opt, alone, ours in zip(opts, runs[::2], runs[1::2], strict=True):
-        inner, cycle = (Cycle.of(arm, noise=1.0) for arm in (opt.inner, opt))
-        paths = [arm.transient(losses.index[-1]) for arm in (inner, cycle)]
-        alone_exact, exact = (np.square(path.slow_mean) + path.slow_variance for path in paths)
-        at = np.arange(opt.sync_period, losses.index[-1] + 1, opt.sync_period)
-        frame = pd.DataFrame({"lr": opt.inner.lr, "step": at, "exact": (exact / alone_exact)[at]})
-        frame["simulated"] = (losses[ours] / losses[alone]).reindex(at).to_numpy()
-        predicted = sgd_crossing_time(cycle.lr, 1.0, opt.sync_period, cycle.slow_step_size, 1.0)
-        frames.append(frame.assign(predicted=float(predicted)))
-    return pd.concat(frames, ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------------ many modes

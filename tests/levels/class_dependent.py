@@ -127,7 +127,7 @@ def redrawn():
 
     A figure that other versions have drawn is not compared.
     """
-    names = ("faq_8_3_over_tasks", "faq_8_3_data_size", "verdicts")
+    names = ("against_adam_tasks", "statements_worth", "verdicts")
     mine = [name for name in names if catalogue.manifest_of(name)["drawn_with"] == figures.drawn_with()]
     with tempfile.TemporaryDirectory() as folder:
         return [name for name in mine if not catalogue.draw(name, folder=Path(folder))]
