@@ -94,9 +94,8 @@ INEXACT = {
     "noise_floor_epoch": ("predicted", "measured"),
     "noise_floor_floors": ("predicted", "measured", "error", "ratio", "independent"),
     "population_screening": ("chance", "best", "gain"),
-    "response_surface": ("lr",),  # spread over a range by NumPy's power; float32 training takes the same bits of it
-    "response_surface_fashion": ("lr",),
-    "response_surface_teacher": ("lr",),
+    "settings_surface": ("benefit",),  # with the loss of guessing
+    "settings_tasks": OF_TASKS,
     "slow_weights_phase": OF_TASKS,
     "slow_weights_tasks": OF_TASKS,
     "statements": OF_STATEMENTS,

@@ -26,7 +26,7 @@ from lookahead_nb.figures import (
     population,
     procedure,
     quick_start,
-    response_surface,
+    settings,
     statements,
     update_rules,
     verdicts,
@@ -83,12 +83,9 @@ FIGURES = {
     "faq_8_2_k_exact_cycle": Entry("03_faq_8_2_k", ("faq_8_2_k_exact_cycle",), faq_8_2_k.exact_cycle),
     "faq_8_2_k_stability_and_speed": Entry("03_faq_8_2_k", ("C05",), faq_8_2_k.stability_and_speed),
     "faq_8_2_k_choice": Entry("03_faq_8_2_k", ("C07",), faq_8_2_k.choice),
-    "response_surface_best_of": Entry("04_response_surface", ("C14",), response_surface.best_of),
-    "response_surface_maps": Entry("04_response_surface", ("response_surface",), response_surface.maps),
-    "response_surface_ridge": Entry("04_response_surface", ("response_surface",), response_surface.ridge),
-    "response_surface_finer": Entry(
-        "04_response_surface", ("response_surface_teacher", "response_surface_fashion"), response_surface.finer
-    ),
+    "settings_tasks": Entry("04_settings", ("settings_tasks",), statements.all_tasks),
+    "settings_surface": Entry("04_settings", ("settings_surface",), settings.surface),
+    "settings_rate": Entry("04_settings", ("settings_surface",), settings.rates),
     "against_adam_tasks": Entry("05_against_adam", ("against_adam_tasks",), statements.all_tasks),
     "convergence_cycle": Entry("06_convergence", ("convergence_cycle", "convergence_phases"), convergence.cycle),
     "convergence_published": Entry(

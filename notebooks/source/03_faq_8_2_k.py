@@ -218,4 +218,4 @@ assert share.loc[["10 like 5, ringing", "1 worse than 5, ringing", "20 worse tha
 # Data: `gaussian_blobs`, `logistic_teacher` and `checkerboard`, made by this library; `digits` (Alpaydin & Kaynak 1998)
 # and `breast_cancer` (Wolberg, Mangasarian & Street 1995), CC BY 4.0; Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), MIT,
 # trained with `FULL=1` only. Before: [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb), the other coefficient. Next:
-# [04_response_surface](04_response_surface.ipynb), both together.
+# [04_settings](04_settings.ipynb), both together.
