@@ -72,6 +72,27 @@ def test_gaps_are_those_of_the_best_lr():
     assert gaps["reset"] == 1 - theory.best_lr([0.1, 1.0], **how)[1]
 
 
+def test_tuned_losses_around_no_momentum_are_those_of_the_closed_form():
+    a, lrs = np.array([0.1, 1.0]), np.array([0.1, 0.5, 1.0, 50.0])  # the last one diverges
+    how: dict = {"momenta": [0.0], "sync_period": 4, "slow_step_size": 0.5}
+    frame = predictions.tuned_around_momentum([4, 40], lrs, a, 0.3, **how)
+    assert frame[["momentum", "steps"]].to_numpy().tolist() == [[0, 4], [0, 40]]
+    for steps, ratio in zip(frame["steps"], frame["ratio"], strict=True):
+        ours, alone = (
+            min(theory.expected_loss(a, *theory.sgd_moments(steps // k, lr, a, k, size, 0.3)) for lr in lrs[:3])
+            for k, size in ((4, 0.5), (1, 1.0))
+        )
+        assert ratio == pytest.approx(ours / alone, rel=1e-9)
+    with pytest.raises(ValueError, match="steps must be multiples of sync_period 4, got 6"):
+        predictions.tuned_around_momentum([6], lrs, a, 0.3, **how)
+
+
+def test_lookahead_gains_around_momentum_that_swings():
+    how: dict = {"momenta": [0.9], "sync_period": 5, "slow_step_size": 0.5}
+    frame = predictions.tuned_around_momentum([40], np.geomspace(0.1, 30, 60), [0.1, 1.0], 0.0, **how)
+    assert frame["ratio"].item() < 0.5
+
+
 def test_settings_may_be_iterators():
     how: dict = {"sync_period": 5, "slow_step_size": 0.5}
     frame = predictions.gaps_around_momentum(iter([10.0, 100.0]), iter([2, 3]), 0.9, **how)

@@ -19,7 +19,7 @@ from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
     faq_8_2_k,
-    inner_rules,
+    inner_optimizers,
     local_optima,
     noise_floor,
     performance,
@@ -99,9 +99,11 @@ FIGURES = {
     ),
     "slow_weights_tasks": Entry("07_slow_weights", ("slow_weights_tasks",), statements.all_tasks),
     "slow_weights_phase": Entry("07_slow_weights", ("slow_weights_phase",), statements.all_tasks),
-    "inner_rules": Entry("08_inner_rules", ("C15",), inner_rules.around_every_rule),
-    "inner_rules_adaptive": Entry("08_inner_rules", ("inner_rules_steps", "C16"), inner_rules.adapting),
-    "inner_rules_changing": Entry("08_inner_rules", ("C20",), inner_rules.sparse_and_drifting),
+    "inner_optimizers_oscillation": Entry(
+        "08_inner_optimizers", ("inner_optimizers_ratios", "inner_optimizers_path"), inner_optimizers.oscillation
+    ),
+    "inner_optimizers_tasks": Entry("08_inner_optimizers", ("inner_optimizers_tasks",), statements.all_tasks),
+    "inner_optimizers_adam": Entry("08_inner_optimizers", ("inner_optimizers_adam",), statements.all_tasks),
     "local_optima_paths": Entry("09_local_optima", ("local_optima_paths",), local_optima.paths),
     "local_optima_rates": Entry("09_local_optima", ("C03", "C06"), local_optima.rates),
     "local_optima_stuck": Entry("09_local_optima", ("C03", "C06"), local_optima.stuck),

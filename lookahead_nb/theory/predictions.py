@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, whole
+from lookahead_nb.checks import default_errors, whole, whole_number
 from lookahead_nb.models.landscapes import Landscape, replay, trace
 from lookahead_nb.optimizers import INNER_STATES, Lookahead
 from lookahead_nb.optimizers.controls import with_controls
@@ -167,6 +167,59 @@ def at_matched_risk(
     }
     frame = pd.DataFrame(losses, index=pd.Index(risk, name="risk"))
     return frame.rename_axis(columns=["slow_step_size", "sync_period"])
+
+
+@default_errors
+def tuned_around_momentum(
+    steps: Sequence[int],
+    lrs: ArrayLike,
+    curvatures: ArrayLike,
+    noise: ArrayLike,
+    *,
+    momenta: Sequence[float],
+    sync_period: int,
+    slow_step_size: float,
+) -> pd.DataFrame:
+    """Return the expected loss of Lookahead over that of its inner optimizer, each at its best lr for each run length.
+
+    Parameters
+    ----------
+    steps : list of int
+        Multiples of sync_period.
+    lrs : (m,) array
+        Both are tried at all of them. Rates at which a run diverges are never the best.
+    curvatures, noise : (n,) array
+        As in :class:`.Cycle`. All modes start at 1.
+    momenta : list of float
+        In [0, 1).
+    sync_period, slow_step_size
+        As in ``Lookahead``.
+
+    Returns
+    -------
+    frame
+        With ``momentum``, ``steps`` and ``ratio``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+    """
+    at = [whole_number("steps", number, 1) for number in steps]
+    for number in at:
+        if number % sync_period:
+            raise ValueError(f"steps must be multiples of sync_period {sync_period}, got {number}")
+    results = []
+    for momentum in momenta:
+        best = []
+        for around in ({}, {"sync_period": sync_period, "slow_step_size": slow_step_size}):
+            cycle = Cycle(lr=np.asarray(lrs)[:, None], curvature=curvatures, beta1=momentum, noise=noise, **around)
+            with np.errstate(over="ignore", invalid="ignore"):
+                path = cycle.transient(max(at))
+                losses = expected_loss(curvatures, path.slow_mean[at], path.slow_variance[at])
+            best.append(np.nanmin(losses, axis=1))
+        results += [(float(momentum), number, ratio) for number, ratio in zip(at, best[1] / best[0], strict=True)]
+    return pd.DataFrame(results, columns=["momentum", "steps", "ratio"])
 
 
 @default_errors
