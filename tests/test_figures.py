@@ -59,7 +59,7 @@ def test_pairs_are_compared_with_adamw_each_at_its_best_rate():
     )
     tasks = pd.DataFrame({"regime": ["saturated"], "steps": [20], "chance": [2.5]}, index=["a"])
     (found,) = settings.at_best_rates(rows, tasks).to_dict("records")
-    pair = {"regime": "saturated", "task": "a", "slow_step_size": 0.5, "sync_period": 5, "lr": 0.4}
+    pair = {"regime": "saturated", "name": "a", "slow_step_size": 0.5, "sync_period": 5, "lr": 0.4}
     assert found == pair | {"ratio": 4.0, "benefit": 25.0, "lag": 0.5}
 
 

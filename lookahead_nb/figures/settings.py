@@ -28,9 +28,9 @@ def at_best_rates(rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``task``, ``regime``, ``slow_step_size``, ``sync_period``; ``lr``, the one with the lowest mean validation loss
-        of the slow weights at the last step, and its ``ratio`` to that of AdamW; ``benefit``, in % of the gap between
-        guessing and AdamW's test loss; ``lag``, sync_period / slow_step_size as a share of the steps.
+        ``regime``, ``name`` (of the task), ``slow_step_size`` and ``sync_period``; ``lr``, the one with the lowest mean
+        validation loss of the slow weights at the last step, and its ``ratio`` to that of AdamW; ``benefit``, in % of
+        the gap between guessing and AdamW's test loss; ``lag``, sync_period / slow_step_size as a share of the steps.
     """
     alone = rows["sync_period"].isna()
     used = rows[alone | (rows["weights"] == "slow")].fillna({"slow_step_size": 1.0, "sync_period": 0})
@@ -44,8 +44,8 @@ def at_best_rates(rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     table["benefit"] = 100 * gain / (table["chance"] - table["adamw_test_loss"])
     table["ratio"] = table["lr"] / table["adamw_lr"]
     table["lag"] = table["sync_period"] / table["slow_step_size"] / table["steps"]
-    columns = [*pair, "lr", "ratio", "benefit", "lag"]
-    return table[["regime", *columns]].sort_values(["regime", *pair], ignore_index=True)
+    columns = ["regime", *pair, "lr", "ratio", "benefit", "lag"]
+    return table[columns].sort_values(["regime", *pair], ignore_index=True).rename(columns={"task": "name"})
 
 
 def surface(table: pd.DataFrame) -> Figure:

@@ -209,11 +209,12 @@ def tuned_around_momentum(
     for number in at:
         if number % sync_period:
             raise ValueError(f"steps must be multiples of sync_period {sync_period}, got {number}")
+    around: dict[str, Any] = {"sync_period": sync_period, "slow_step_size": slow_step_size}
     results = []
     for momentum in momenta:
         best = []
-        for around in ({}, {"sync_period": sync_period, "slow_step_size": slow_step_size}):
-            cycle = Cycle(lr=np.asarray(lrs)[:, None], curvature=curvatures, beta1=momentum, noise=noise, **around)
+        for settings in ({}, around):
+            cycle = Cycle(lr=np.asarray(lrs)[:, None], curvature=curvatures, beta1=momentum, noise=noise, **settings)
             with np.errstate(over="ignore", invalid="ignore"):
                 path = cycle.transient(max(at))
                 losses = expected_loss(curvatures, path.slow_mean[at], path.slow_variance[at])
