@@ -110,9 +110,7 @@ means.unstack().round(1)
 
 # %%
 caption = "Most pairs equal AdamW or gain, and those whose lag is a large part of the run lose at any rate."
-alt = (
-    "Two maps of retention and period, and points that fall with the lag; losses are at small steps with long periods."
-)
+alt = "Two maps of slow_step_size and period, and points that fall with the lag; small steps with long periods lose."
 figures.save(settings.surface(table), "settings_surface", caption, alt)
 
 # %% [markdown]
@@ -129,7 +127,6 @@ alt = "Points fall along the line one over slow_step_size, nearly all between ha
 figures.save(settings.rates(table), "settings_rate", caption, alt)
 factor = table["ratio"] * table["slow_step_size"]
 by_lag = table.groupby(["regime", table["lag"] > 0.5])["benefit"].mean()
-
 print(f"median {factor.median():.2f}; within a factor of 2: {(factor.between(0.5, 2)).mean():.0%}")
 
 # %% [markdown]
