@@ -342,8 +342,8 @@ def explained(
         for name, contrast in {"primary": statement.primary, **statement.reported}.items():
             yield from _contrast(statement, name, contrast, judged)
     yield ""
-    found = filled(answer.found, judged)
-    for label, words in (("In short", found), ("First trial", answer.first), ("Why they differ", answer.why), ("Advice", answer.advice)):
+    yield from _wrapped("In short", filled(answer.found, judged))
+    for label, words in (("First trial", answer.first), ("Why they differ", answer.why), ("Advice", answer.advice)):
         yield from _wrapped(label, words)
     for name, caption in captions.items():
         yield from _wrapped(f"Figure {name}", caption)
