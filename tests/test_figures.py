@@ -1,14 +1,10 @@
-"""What the figures work out before they draw: gaps of a surface, tasks of a panel, arms by retention and period."""
+"""What the figures work out before they draw: dots and means, gaps of a surface, tasks of a panel."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb.claims.arms import arms_of
-
 faq_8_3_vs_adam = pytest.importorskip("lookahead_nb.figures.faq_8_3_vs_adam")
-faq_8_1_alpha = pytest.importorskip("lookahead_nb.figures.faq_8_1_alpha")
-local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
 response_surface = pytest.importorskip("lookahead_nb.figures.response_surface")
 statements = pytest.importorskip("lookahead_nb.figures.statements")
 
@@ -60,39 +56,6 @@ def test_every_task_of_a_surface_has_its_own_control():
     assert both["gap"][8] == pytest.approx(100 * (1.5 - 0.9) / 4)
     with pytest.raises(ValueError, match="retention 0, on 'b'"):
         response_surface.above_control(pd.concat([surface(), other[2:]], ignore_index=True))
-
-
-# ---------------------------------------------------------------------------------------------- parameters, not names
-
-
-ARMS = {  # with names that say nothing
-    "one": {"rule": "AdamW", "lr": 0.1},
-    "two": {"rule": "AdamW", "lr": 0.1, "retention": [0.5, 0.8], "sync_period": [5, 10]},
-    "three": {"rule": "AdamW", "lr": 0.1, "times": [0.5, 0.2]},
-    "four": {"rule": "AdamW", "lr": 0.1, "retention": 0.5, "pull_back": False},
-}
-
-
-def runs_of(arms):
-    named = arms_of(arms)
-    frame = pd.DataFrame([("task", arm, seed) for arm in named for seed in range(2)], columns=["task", "arm", "seed"])
-    parameters = pd.DataFrame([named[arm].parameters for arm in frame["arm"]])
-    return frame.join(parameters)
-
-
-def test_arms_are_found_by_retention_and_a_lower_rate_is_that_of_the_lookahead_it_controls():
-    runs = runs_of(ARMS | {"two": {"rule": "AdamW", "lr": 0.1, "retention": [0.5, 0.8]}})
-    assert faq_8_1_alpha._by_retention(runs, "two") == {0.5: "two retention=0.5", 0.8: "two retention=0.8"}
-    assert faq_8_1_alpha._by_retention(runs, "three") == {0.5: "three times=0.5", 0.8: "three times=0.2"}
-
-
-def test_arms_are_found_by_sync_period_with_the_lower_rate_at_period_one():
-    arms = local_optima._by_sync_period(runs_of(ARMS), 0.8)
-    assert {k: [*rows["arm"].unique()] for k, rows in arms.items()} == {
-        1: ["three times=0.2"],
-        5: ["two retention=0.8 sync_period=5"],
-        10: ["two retention=0.8 sync_period=10"],
-    }
 
 
 def test_tasks_are_told_apart_by_rows_and_steps():
