@@ -15,6 +15,8 @@ The names below are used as ``lookahead_nb.NAME``. Everything else is imported f
   with manifests and what made them, argument checks, TOML files, what notebooks show of an object
 """
 
+from typing import TYPE_CHECKING, Any
+
 from lookahead_nb import adapters, datasets, theory
 from lookahead_nb.kernels.philox import minibatches
 from lookahead_nb.models import landscapes
@@ -37,6 +39,9 @@ from lookahead_nb.training.run import load, train
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
+if TYPE_CHECKING:
+    from lookahead_nb.claims.ask import Answer, ask
+
 __version__ = "1.0.0"
 __all__ = [
     "EMA",
@@ -46,12 +51,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "Answer",
     "LogisticRegression",
     "Lookahead",
     "RMSprop",
     "ScheduleFreeAdamW",
     "Task",
     "adapters",
+    "ask",
     "datasets",
     "grid",
     "landscapes",
@@ -64,3 +71,13 @@ __all__ = [
     "theory",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``ask`` and ``Answer``, which need pandas: they are imported when they are used."""
+    if name not in ("Answer", "ask"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lookahead_nb.claims import ask as module
+
+    globals().update(Answer=module.Answer, ask=module.ask)
+    return globals()[name]

@@ -26,7 +26,7 @@ from lookahead_nb.checks import named_arguments, shown, whole, whole_number
 from lookahead_nb.claims import screening, set_effects, trial
 from lookahead_nb.claims.modality import TOO_SMALL, deciding_level
 from lookahead_nb.claims.real import RealSet, RealTask
-from lookahead_nb.claims.trial_arms import RATES, TrialArm, arms_of, runs_per_task
+from lookahead_nb.claims.trial_arms import RATES, SPACING, TrialArm, arms_of, runs_per_task
 from lookahead_nb.claims.tuning import HOPELESS_ABOVE
 from lookahead_nb.datasets.arrays import MixedTable
 from lookahead_nb.training.progress import Progress
@@ -38,11 +38,13 @@ if TYPE_CHECKING:
 MARGIN = 1.0  # the smallest benefit that matters, in % of the gap between chance-level loss and best known loss
 FEWEST_ROWS = 60
 CHUNKS, SPLITS = 12, 20  # replicates of a large and of a small table
-CHUNK_ROWS = 1000  # the fewest of a disjoint part; a table with fewer rows per replicate is split again for each
+CHUNK_ROWS = 5000  # the fewest of a disjoint part, since optimizers differ by the number of rows too
 MOST_CELLS = 10_000_000  # rows times columns that are used
 PASSES, FEWEST_STEPS, MOST_STEPS = 30, 40, 2000  # passes over the training rows, unless these limits are reached
 EVERY = 20  # steps are a multiple of it, so that every sync_period of the arms ends on a sync
-WORK = 2e12  # floating-point operations of all runs, without wider grids: 20 s at 100 GFLOP/s
+WORK = 4e12  # floating-point operations of all runs, without wider grids: 20 s at 200 GFLOP/s
+MOST_LR = 1.0  # up to which grids are widened; there a few rows of validation are fitted by chance, and the test loss is not
+HOPELESS_TIMES = 100  # an extrapolation beyond says no more
 SCREENING = 4  # seeds
 
 LOOKAHEAD, AVERAGING = "Lookahead", "Lookahead without pull-back"
@@ -72,6 +74,7 @@ ARMS: dict[str, dict[str, Any]] = {
 BASELINE = ("adamw", "adamw_again")
 OTHERS = ("averaging", "ema", "schedule_free", "adamw_linear")  # an average or a schedule instead of Lookahead
 EQUAL_TRIALS = trial.TUNINGS[2]
+OF_TWICE = {"step-limited": "better", "saturated": "about as well", "overfitting": "worse"}
 COLUMNS = ("arm", "control", "benefit", "low", "high", "level", "verdict")
 
 
@@ -122,9 +125,8 @@ class Answer:
         if self.comparisons.empty:
             return f"Answer(nothing to compare, {self.settings['replicates']} replicates)"
         row = self._of("lookahead")
-        interval = f"[{row['low']:.2f}, {row['high']:.2f}]"
         about = f"{row['verdict']}, {self.settings['replicates']} replicates"
-        return f"Answer(Lookahead against AdamW: {row['benefit']:.2f} % {interval}, {about})"
+        return f"Answer(Lookahead against AdamW: {_interval(row)}, {about})"
 
     def _of(self, arm: str, control: str = "AdamW") -> pd.Series:
         rows = self.comparisons
@@ -277,8 +279,7 @@ def ask(
         stages = _Stages(report, _screening_runs() + settings["runs"])
         screened = screening.screened([task], others, progress=stages.next())
         found = screened.iloc[0]
-        settings |= {name: float(found[name]) for name in ("chance", "gain")} | {"regime": str(found["regime"])}
-        settings["screening_loss"] = float(found["loss"])
+        settings |= {"regime": str(found["regime"]), "chance": float(found["chance"])}
         if found["regime"] == "hopeless":
             return _nothing_learned(settings, found)
         rows = _measured(task, screened, arms, seeds, stages)
@@ -329,10 +330,8 @@ def _planned(
     batch_size = None if batch_size is None else whole_number("batch_size", batch_size, 1)
     replicates = None if replicates is None else whole_number("replicates", replicates, 4, 1000)
     seed = whole_number("seed", seed, 0, 2**63 - 1)
-    table = MixedTable(X, y)
-    if table.rows < FEWEST_ROWS:
-        raise ValueError(f"X must have at least {FEWEST_ROWS} rows to be split into three parts, got {table.rows}")
-    used = min(table.rows, max(MOST_CELLS // table.features, 2 * CHUNK_ROWS))
+    table = MixedTable(X, y, FEWEST_ROWS)
+    used = min(table.rows, max(MOST_CELLS // table.features, 2 * FEWEST_ROWS))
     parts = replicates or CHUNKS
     chunked = used // (parts + 1) >= CHUNK_ROWS
     rows = used // (parts + 1) if chunked else used
@@ -342,15 +341,16 @@ def _planned(
         number if chunked else None, table=table,
     )  # fmt: skip
     seeds = _seeds(seed, number, "replicates")
-    first = RealTask(of, EVERY, seeds).factors()
-    train = int(first["train_rows"])
-    if batch_size and batch_size > train:
-        raise ValueError(f"batch_size must be at most the {train} training rows of a replicate, got {batch_size}")
-    batch_size = batch_size or min(32, train)
+    sized = RealTask(of, EVERY, seeds)
+    first = sized.factors()
+    fewest = min(len(sized.replicate(r).y_train) for r in (seeds if chunked else seeds[:1]))
+    if batch_size and batch_size > fewest:
+        raise ValueError(f"batch_size must be at most the {fewest} training rows of a replicate, got {batch_size}")
+    batch_size = batch_size or min(32, fewest)
     runs = runs_per_task(arms_of(ARMS), number)
     layers = [table.features, *widths, 1 if len(table.classes) == 2 else len(table.classes)]
     work = 6 * batch_size * runs * sum(a * b for a, b in zip(layers, layers[1:], strict=False))
-    passes = _rounded(PASSES * train / batch_size)
+    passes = _rounded(PASSES * first["train_rows"] / batch_size)
     capped = max(FEWEST_STEPS, min(passes, MOST_STEPS, EVERY * int(WORK / work / EVERY)))
     of = RealSet(of.name, widths, batch_size, (steps or capped,), of.rows, of.chunks, table=table)
     settings = {
@@ -409,10 +409,18 @@ def _measured(
         choices=True, task_of=lambda _: task,
     )  # fmt: skip
 
-    def measured(tasks: pd.DataFrame) -> pd.DataFrame:
-        return measure(tasks, progress=stages.next())
+    room = int(math.log(MOST_LR / screened["centre"].iloc[0]) / math.log(SPACING) - RATES / 2)
+    wider: dict[tuple[int, int], pd.DataFrame] = {}
 
-    return trial.widened(screened, measured(screened), measured)
+    def measured(tasks: pd.DataFrame) -> pd.DataFrame:
+        below, above = int(tasks["below"].iloc[0]), min(int(tasks["above"].iloc[0]), max(room, 0))
+        if (below, above) not in wider:
+            tasks = tasks.assign(below=below, above=above)
+            wider[below, above] = measure(tasks, progress=stages.next())
+        return wider[below, above]
+
+    rows = measured(screened.assign(below=0, above=0))
+    return trial.widened(screened, rows, measured)
 
 
 def _comparisons(rows: pd.DataFrame, factors: pd.DataFrame, chance: float) -> pd.DataFrame:
@@ -478,10 +486,10 @@ def _advice(answer: Answer) -> list[str]:
         f"gains {_interval(tuned)} over AdamW at an equal number of trials."
     )
     way = "disjoint parts" if settings["disjoint"] else "splits"
-    rows = f"{settings['rows_of_replicate']:,} rows"
+    rows = f"{settings['rows_of_replicate']:,} rows, {settings['train_rows']:,} of them for training"
     sentences.append(
-        f"This was measured on {settings['replicates']} {way} of {rows}, with {settings['steps']:,} steps of batch "
-        f"{settings['batch_size']}; twice as many steps {_change(settings['gain'])}."
+        f"This was measured on {settings['replicates']} {way} of {rows}, in {settings['steps']:,} steps of batch "
+        f"{settings['batch_size']}. On {SCREENING} other splits AdamW did {OF_TWICE[settings['regime']]} with twice as many."
     )
     if (edge := answer.arms["on_edge"].max()) > 0:
         name = answer.arms.loc[answer.arms["on_edge"].idxmax(), "arm"]
@@ -524,21 +532,23 @@ def _matters(row: pd.Series) -> bool:
 
 def _about_lookahead(row: pd.Series, settings: dict[str, Any]) -> list[str]:
     name = "Lookahead (sync_period 5, slow_step_size 0.5)"
-    gap = f"of the gap between guessing (test loss {settings['chance']:.3g}) and the best loss ({settings['best']:.3g})"
     interval = f"(95 % CI [{_percent(row['low'])}, {_percent(row['high'])}])"
+    ends = f"{settings['chance']:.3g}, and the best one, {settings['best']:.3g}"
+    gap = f"{interval} of the gap between the test loss of guessing, {ends}"
     verdict, size = row["verdict"], abs(row["benefit"])
     if verdict.startswith(("holds", "the opposite")):
         side = "lowers" if verdict.startswith("holds") else "raises"
         small = " That is too small to matter." if verdict.endswith(TOO_SMALL) else ""
-        return [f"{name} {side} AdamW's test loss by {_percent(size)} % {gap} {interval}.{small}"]
-    gains = f"it gains {_percent(row['benefit'])} % {gap} over AdamW {interval}"
+        return [f"{name} {side} AdamW's test loss by {_percent(size)} % {gap}.{small}"]
+    gains = f"over AdamW it gains {_percent(row['benefit'])} % {gap}"
     if verdict != "cannot tell":
-        return [f"{name} makes no difference that matters here: {gains}, and the margin is {settings['margin']:g} %."]
+        return [f"{name} makes no difference that matters here: {gains}. The margin is {settings['margin']:g} %."]
     times = ((row["high"] - row["low"]) / settings["margin"]) ** 2
-    needed = float(f"{times * settings['rows']:.2g}")
+    rows = float(f"{times * settings['rows']:.2g}")
+    needed = f"about {rows:,.0f} such rows, {times:.2g} times as many"
     return [
-        f"These rows cannot tell whether {name} is better: {gains}, and the margin is {settings['margin']:g} %.",
-        f"It would take about {needed:,.0f} such rows, {times:.2g} times as many.",
+        f"These rows cannot tell whether {name} is better: {gains}. The smallest difference that matters is {settings['margin']:g} %.",
+        f"It would take {needed if times < HOPELESS_TIMES else f'more than {HOPELESS_TIMES} times as many rows'}.",
     ]
 
 
@@ -558,11 +568,6 @@ def _about_others(answer: Answer, others: dict[str, pd.Series]) -> str:
 
 def _interval(row: pd.Series) -> str:
     return f"{_percent(row['benefit'])} % [{_percent(row['low'])}, {_percent(row['high'])}]"
-
-
-def _change(gain: float) -> str:
-    percent = 100 * (1 - math.exp(-gain))
-    return f"{'lower' if percent > 0 else 'raise'} AdamW's test loss by {_percent(abs(percent))} %"
 
 
 def _percent(value: float) -> str:

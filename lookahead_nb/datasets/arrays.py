@@ -121,6 +121,8 @@ class MixedTable:
         As in :func:`from_arrays`; a data frame may hold text, categories and missing values, an array NaN.
     y : (rows,) array
         As in :func:`from_arrays`.
+    fewest : int, default 1
+        The rows that X must have.
 
     Raises
     ------
@@ -146,10 +148,10 @@ class MixedTable:
         Whether it has missing values or categories.
     """
 
-    def __init__(self, X: Any, y: Any) -> None:
+    def __init__(self, X: Any, y: Any, fewest: int = 1) -> None:
         found = columns_of(X)
         self.encoded = found is not None
-        self._table = _own_table(X, y, found, stacklevel=4)
+        self._table = _own_table(X, y, found, fewest, stacklevel=5)
         self.rows = len(self._table.y)
         self.features = len(self._table.names or ()) if self.encoded else self._table.X.shape[1]
         self.classes = self._table.classes
@@ -191,9 +193,11 @@ class MixedTable:
 OWN = "the user's own arrays"
 
 
-def _own_table(X: Any, y: Any, mixed: Any = None, stacklevel: int = 3) -> _Table:
+def _own_table(X: Any, y: Any, mixed: Any = None, fewest: int = 1, stacklevel: int = 3) -> _Table:
     """Return checked rows and numbered labels; mixed : what :func:`columns_of` returned."""
     table = Table(np.stack([column.values for column in mixed[0]], axis=1), mixed[1]) if mixed else table_of(X)
+    if len(table.values) < fewest:
+        raise ValueError(f"X must have at least {fewest} rows, got {len(table.values)}")
     labels, classes = labels_of(y)
     if len(table.values) != len(labels):
         raise ValueError(f"y must have one label for each of the {len(table.values)} rows of X, got {len(labels)}")
