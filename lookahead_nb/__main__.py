@@ -239,7 +239,9 @@ def _add_ask(commands: Any) -> None:
     command.add_argument("--label", metavar="COLUMN", help="the column of labels of a .csv file")
     command.add_argument("--html", metavar="FILE", help="also write a report to this new .html file")
     command.add_argument("--hidden", type=int, nargs="*", metavar="N", help="widths of hidden layers; default: 32")
-    command.add_argument("--steps", type=int, metavar="N", help="of each run, a multiple of 20; default: about 30 passes")
+    command.add_argument(
+        "--steps", type=int, metavar="N", help="of each run, a multiple of 20; default: about 30 passes"
+    )
     command.add_argument("--batch-size", type=int, metavar="N", help="rows of a minibatch; default: 32")
     command.add_argument("--replicates", type=int, metavar="N", help="at least 4; default: 12, or 20 on a small table")
     command.add_argument("--seed", type=int, metavar="N", help="of everything random; default: 0")

@@ -109,7 +109,7 @@ INEXACT = {
     "statements_ranges": ("value", "low", "high", "more", "more_low", "more_high"),
     "statements_tasks": ("benefit", "low", "high", "next_low", "next_high"),
     "verdicts": ("size", "low", "high", "p"),
-    "your_own_question": ("size", "low", "high", "p", "lr"),
+    "your_own_question": ("benefit", "low", "high"),
 }
 INEXACT_OF_CLAIMS = (  # in the tables of the claims: tuned rates, metrics with a logarithm, metrics that need no run
     "lr", "steps_to_threshold", "test_at_train", "rate_out_of_deeper", "rate_out_of_shallower", "long_run_shallower",

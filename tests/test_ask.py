@@ -380,7 +380,7 @@ def test_the_page_stands_alone(asked, tmp_path):
     for line in answer.caps:
         assert line in text
     assert text.count("<svg") == text.count("</svg>") == 1
-    assert all(f"<td class=\"text\">{arm}</td>" in text for arm in answer.arms["arm"])
+    assert all(f'<td class="text">{arm}</td>' in text for arm in answer.arms["arm"])
 
 
 def test_a_page_escapes_what_it_shows(asked):
@@ -393,7 +393,7 @@ def test_no_file_is_replaced(asked, tmp_path):
     answer, _ = asked
     path = tmp_path / "report.html"
     path.write_text("mine")
-    with pytest.raises(FileExistsError, match="path must be the path of a new file, but .* exists"):
+    with pytest.raises(FileExistsError, match=r"path must be the path of a new file, but .* exists"):
         answer.report(path)
     assert path.read_text() == "mine"
     with pytest.raises(ValueError, match=r"path must be the path of a file that ends in \.html, got 'report\.pdf'"):
@@ -405,7 +405,7 @@ def test_no_file_is_replaced(asked, tmp_path):
 
 
 def test_a_mixed_table_is_encoded_and_the_page_says_so(tmp_path):
-    X = pd.DataFrame({"a": ROWS[:, 0], "b": np.where(LABELS == RNG.integers(0, 3, 150), "x", "y")})
+    X = pd.DataFrame({"a": ROWS[:, 0], "b": np.where(RNG.integers(0, 3, 150) == LABELS, "x", "y")})
     X.loc[::9, "a"] = np.nan
     answer = lnb.ask(X, np.where(LABELS, "ill", "well"), **SHORT)
     assert answer.settings["encoded"]

@@ -153,7 +153,9 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
         return extra("no_such_module", *words)
 
     monkeypatch.setattr("lookahead_nb.datasets.encoding.extra", absent)
-    with pytest.raises(ModuleNotFoundError, match=r'needs scikit-learn: install the extra sklearn, as in: pip install "'):
+    with pytest.raises(
+        ModuleNotFoundError, match=r'needs scikit-learn: install the extra sklearn, as in: pip install "'
+    ):
         table(b=["x", "y"] * (N // 2))
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHOWS = [
     "test_accuracy",
     "test accuracy 0.9",
+    "This was measured on 10 splits of 178 rows",
     "Run(Lookahead(AdamW), seed=0, 1000 steps",
     "accuracy 0.9",
     "Lookahead(AdamW) 0.001",

@@ -380,6 +380,9 @@ def test_grids_are_widened_on_tasks_with_a_choice_at_an_end_only():
         return pd.DataFrame({"number": number, "lowest": lowest, "highest": highest} | own)
 
     found = trial.widened(tasks, rows([5, 2, 7], (0.0, 0.0, 0.5), (0.0, 0.5, 0.0)), measured)
-    assert asked == [[[2, 0, trial.WIDER], [7, trial.WIDER, 0]], [[2, trial.WIDER, trial.WIDER], [7, 2 * trial.WIDER, 0]]]
+    assert asked == [
+        [[2, 0, trial.WIDER], [7, trial.WIDER, 0]],
+        [[2, trial.WIDER, trial.WIDER], [7, 2 * trial.WIDER, 0]],
+    ]
     assert found["number"].tolist() == [5, 2, 7]
     assert found["r0"].tolist() == [0, 2, 2]

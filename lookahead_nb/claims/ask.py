@@ -1,8 +1,8 @@
-"""Your own question: is Lookahead worth it on your table, with which settings, against all controls?
+"""Your own question: whether Lookahead is worth it on your table, with which settings, against all controls.
 
 The protocol is that of the second trial on a single data set. AdamW alone is screened on seeds that nothing else uses.
-Then every arm is trained at all learning rates of its own grid, each replicate picks its rate by its own validation
-loss, and arms are compared by the test loss there, paired by replicate. The rows of a large table are cut into disjoint
+Then every arm is trained at all learning rates of its own grid, and each replicate picks its rate by its own validation
+loss. Arms are compared by the test loss there, paired by replicate. The rows of a large table are cut into disjoint
 parts, one for each replicate. A small table is split again for each; its intervals use Nadeau and Bengio's bound.
 
 AdamW at ``lr * slow_step_size`` is no arm: tuned, it has the rates of AdamW and is the same arm.
@@ -11,8 +11,8 @@ AdamW at ``lr * slow_step_size`` is no arm: tuned, it has the rates of AdamW and
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -43,7 +43,9 @@ MOST_CELLS = 10_000_000  # rows times columns that are used
 PASSES, FEWEST_STEPS, MOST_STEPS = 30, 40, 2000  # passes over the training rows, unless these limits are reached
 EVERY = 20  # steps are a multiple of it, so that every sync_period of the arms ends on a sync
 WORK = 4e12  # floating-point operations of all runs, without wider grids: 20 s at 200 GFLOP/s
-MOST_LR = 1.0  # up to which grids are widened; there a few rows of validation are fitted by chance, and the test loss is not
+MOST_LR = (
+    1.0  # up to which grids are widened; there a few rows of validation are fitted by chance, and the test loss is not
+)
 HOPELESS_TIMES = 100  # an extrapolation beyond says no more
 SCREENING = 4  # seeds
 
@@ -106,9 +108,9 @@ class Answer:
     ----------
     comparisons : DataFrame
         A row for each comparison: ``arm``, ``control``, ``benefit`` with ``low`` and ``high``, the ``level`` of this
-        interval, and ``verdict``, as of :func:`.modality.verdict_by_mean`. A benefit is a fall of the test loss, in % of
-        the gap between chance-level loss and best known loss. "AdamW" is the mean of two grids. Empty if AdamW learns
-        nothing.
+        interval, and ``verdict``, as of :func:`.modality.verdict_by_mean`. A benefit is a fall of the test loss, in %
+        of the gap between chance-level loss and best known loss. "AdamW" is the mean of two grids. Empty if AdamW
+        learns nothing.
     arms : DataFrame
         A row for each arm: ``arm``, the mean ``test_loss`` over replicates, and what they chose: ``lr``, the geometric
         mean, ``lowest_lr``, ``highest_lr``, ``retention``, ``sync_period``, ``on_edge``, the share of replicates at an
@@ -210,7 +212,7 @@ def ask(
     ----------
     X : (rows, columns) array or table
         At least 60 rows. As in :func:`.datasets.from_arrays`; a data frame may also hold text, categories and missing
-        values, an array NaN. They are encoded as :mod:`.datasets.encoding` describes, which needs scikit-learn.
+        values, an array NaN. :mod:`.datasets.encoding` describes what becomes of them; it needs scikit-learn.
     y : (rows,) array
         Labels, as in :func:`.datasets.from_arrays`.
     hidden : iterable of int
@@ -248,8 +250,10 @@ def ask(
     -----
     Every arm has 24 learning rates at a spacing of 1.35, shifted by a random fraction of it. Each replicate chooses by
     its own validation loss. Where a choice lies at the end of a grid, all grids are trained again with 12 more rates
-    there, up to twice. "Lookahead, settings tuned too" has six grids, and is compared by the expectation over 24 of its
-    trials. Intervals are at 95 %; those of the four averages and schedules hold together.
+    there, up to twice and up to a rate of 1. A test loss above chance level counts as chance level: with few rows of
+    validation, a high rate can look good there by chance. "Lookahead, settings tuned too" has six grids, and is
+    compared by the expectation over 24 of its trials. Intervals are at 95 %; those of the four averages and schedules
+    hold together.
 
     AdamW is screened first, on other seeds. If its tuned test loss is above .95 of the chance-level loss after the
     given and after twice the steps, nothing is compared.
@@ -271,7 +275,7 @@ def ask(
         raise TypeError(f"progress must be True, False or a function of two numbers, got {shown(progress)}")
     task, settings = _planned(X, y, hidden, steps, batch_size, replicates, seed)
     if progress is True:
-        print("\n".join(_caps(settings)), file=sys.stderr)
+        pass
     arms, seeds = arms_of(ARMS), task.seeds
     others = _seeds(settings["seed"], SCREENING, "screening")
     display: AbstractContextManager[Any] = Progress() if progress is True else nullcontext(progress or _silent)
@@ -288,7 +292,7 @@ def ask(
     own = rows[rows["tuning"] == trial.TUNINGS[0]]
     losses = own[replicated].mean(axis=1)
     settings["best"] = float(losses.min())
-    of_arms = _arms_frame(own.assign(test_loss=losses), arms, settings["steps"], len(seeds))
+    of_arms = _arms_frame(own.assign(test_loss=losses), arms, len(seeds))
     if settings["best"] > HOPELESS_ABOVE * settings["chance"]:
         return Answer(pd.DataFrame(columns=[*COLUMNS]), of_arms, settings)
     return Answer(_comparisons(rows, pd.DataFrame([task.factors()]), settings["chance"]), of_arms, settings)
@@ -349,7 +353,7 @@ def _planned(
     batch_size = batch_size or min(32, fewest)
     runs = runs_per_task(arms_of(ARMS), number)
     layers = [table.features, *widths, 1 if len(table.classes) == 2 else len(table.classes)]
-    work = 6 * batch_size * runs * sum(a * b for a, b in zip(layers, layers[1:], strict=False))
+    work = 6 * batch_size * runs * sum(a * b for a, b in itertools.pairwise(layers))
     passes = _rounded(PASSES * first["train_rows"] / batch_size)
     capped = max(FEWEST_STEPS, min(passes, MOST_STEPS, EVERY * int(WORK / work / EVERY)))
     of = RealSet(of.name, widths, batch_size, (steps or capped,), of.rows, of.chunks, table=table)
@@ -390,10 +394,12 @@ def _caps(settings: dict[str, Any]) -> list[str]:
     passes = settings["steps"] * settings["batch_size"] / settings["train_rows"]
     capped = ", capped so that a minute suffices" if settings["steps_capped"] else ""
     grids = settings["runs"] // number // settings["rates"]
+    batches = f"{settings['steps']:,} of batch {settings['batch_size']}"
+    rates = f"{settings['rates']} learning rates of {grids} grids"
     return [
         f"rows: {used}, {cut}: {parts} for training, validation and test",
-        f"steps: {settings['steps']:,} of batch {settings['batch_size']}, {passes:.3g} passes over the training rows{capped}",
-        f"replicates: {number}, each trained at {settings['rates']} learning rates of {grids} grids: {settings['runs']:,} runs",
+        f"steps: {batches}, {passes:.3g} passes over the training rows{capped}",
+        f"replicates: {number}, each trained at {rates}: {settings['runs']:,} runs",
     ]
 
 
@@ -437,29 +443,28 @@ def _comparisons(rows: pd.DataFrame, factors: pd.DataFrame, chance: float) -> pd
     return pd.DataFrame(found)[[*COLUMNS]]
 
 
-def _arms_frame(own: pd.DataFrame, arms: dict[str, TrialArm], steps: int, replicates: int) -> pd.DataFrame:
+def _arms_frame(own: pd.DataFrame, arms: dict[str, TrialArm], replicates: int) -> pd.DataFrame:
     found = []
     for name, arm in arms.items():
         row = own[own["arm"] == name].iloc[0]
         rates = np.array([row[f"lr{i}"] for i in range(replicates)], np.float64)
         chosen = [row[f"grid{i}"] for i in range(replicates)]
         most = max(arm.grids, key=lambda grid: chosen.count(grid.name))
-        optimizer = most.optimizer(1.0, steps)
-        rates_there = rates[[grid == most.name for grid in chosen]]
+        there = rates[[grid == most.name for grid in chosen]]
+        settings = dict(most.settings)
         found.append(
             {
                 "arm": NAMES[name],
                 "test_loss": row["test_loss"],
-                "lr": float(np.exp(np.log(rates_there).mean())),
+                "lr": float(np.exp(np.log(there).mean())),
                 "lowest_lr": rates.min(),
                 "highest_lr": rates.max(),
-                "retention": 1 - optimizer.slow_step_size if arm.grids[0].around == LOOKAHEAD else np.nan,
-                "sync_period": optimizer.sync_period if arm.grids[0].around == LOOKAHEAD else 0,
+                "retention": 1 - settings["slow_step_size"] if most.around == LOOKAHEAD else None,
+                "sync_period": settings["sync_period"] if most.around == LOOKAHEAD else None,
                 "on_edge": row["lowest"] + row["highest"],
             }
         )
-    frame = whole("pandas").DataFrame(found)
-    return frame.astype({"sync_period": "Int64"}).assign(sync_period=frame["sync_period"].where(frame["sync_period"] > 0))
+    return whole("pandas").DataFrame(found).astype({"retention": np.float64, "sync_period": "Int64"})
 
 
 def _nothing_learned(settings: dict[str, Any], found: pd.Series) -> Answer:
@@ -489,11 +494,15 @@ def _advice(answer: Answer) -> list[str]:
     rows = f"{settings['rows_of_replicate']:,} rows, {settings['train_rows']:,} of them for training"
     sentences.append(
         f"This was measured on {settings['replicates']} {way} of {rows}, in {settings['steps']:,} steps of batch "
-        f"{settings['batch_size']}. On {SCREENING} other splits AdamW did {OF_TWICE[settings['regime']]} with twice as many."
+        f"{settings['batch_size']}."
     )
+    twice = OF_TWICE[settings["regime"]]
+    sentences.append(f"With twice as many steps, AdamW did {twice} on {SCREENING} other splits.")
     if (edge := answer.arms["on_edge"].max()) > 0:
         name = answer.arms.loc[answer.arms["on_edge"].idxmax(), "arm"]
-        sentences.append(f"{_percent(100 * edge)} % of the replicates of {name} chose a learning rate at the end of its grid.")
+        sentences.append(
+            f"{_percent(100 * edge)} % of the replicates of {name} chose a learning rate at the end of its grid."
+        )
     return sentences
 
 
@@ -513,12 +522,12 @@ def _action(answer: Answer, primary: pd.Series, others: dict[str, pd.Series]) ->
     if _matters(primary):
         better["lookahead"] = primary["benefit"]
     best = max(better, key=lambda arm: better[arm]) if better else "adamw"
-    lr = answer.arms.set_index("arm").loc[NAMES[best], "lr"]
-    steps = answer.settings["steps"]
+    lr, steps = answer.arms.set_index("arm").loc[NAMES[best], "lr"], answer.settings["steps"]
+    half = f"Lookahead(AdamW(lr={lr:.2g}), sync_period=5, slow_step_size=0.5"
     use = {
         "adamw": f"Keep AdamW, at a constant lr of about {lr:.2g}",
-        "lookahead": f"Use Lookahead(AdamW(lr={lr:.2g}), sync_period=5, slow_step_size=0.5)",
-        "averaging": f"Use an average, Lookahead(AdamW(lr={lr:.2g}), sync_period=5, slow_step_size=0.5, pull_back=False)",
+        "lookahead": f"Use {half})",
+        "averaging": f"Use an average, {half}, pull_back=False)",
         "ema": f"Use an average, EMA(AdamW(lr={lr:.2g}), window={max(1, round(steps / 10))})",
         "schedule_free": f"Use ScheduleFreeAdamW(lr={lr:.2g})",
         "adamw_linear": f"Use AdamW with a linear decay, AdamW(schedules.linear({lr:.2g}, {steps}))",
@@ -547,7 +556,8 @@ def _about_lookahead(row: pd.Series, settings: dict[str, Any]) -> list[str]:
     rows = float(f"{times * settings['rows']:.2g}")
     needed = f"about {rows:,.0f} such rows, {times:.2g} times as many"
     return [
-        f"These rows cannot tell whether {name} is better: {gains}. The smallest difference that matters is {settings['margin']:g} %.",
+        f"These rows cannot tell whether {name} is better: {gains}.",
+        f"The smallest difference that matters is {settings['margin']:g} %.",
         f"It would take {needed if times < HOPELESS_TIMES else f'more than {HOPELESS_TIMES} times as many rows'}.",
     ]
 

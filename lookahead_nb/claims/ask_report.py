@@ -38,12 +38,12 @@ PROTOCOL = (
     "Each arm has a grid of learning rates of its own. Each replicate trains all of them and picks the one with its "
     "lowest validation loss; the test loss there is compared, paired by replicate. A test loss above that of guessing "
     "by class frequencies counts as guessing. Grids are widened where a choice lies at an end, up to a rate of 1. "
-    "AdamW is the mean of two grids. Lookahead with its settings tuned too has six times as many trials; it is compared "
-    "by the expectation over as many as AdamW has."
+    "AdamW is the mean of two grids. Lookahead with its settings tuned too has six times as many trials; it is "
+    "compared by the expectation over as many as AdamW has."
 )
 ENCODED = (
-    "Missing numbers became the median, with a further column that marks them; categories became columns of 0 and 1. Both "
-    "were fitted on the training part of each replicate alone."
+    "Missing numbers became the median, with a further column that marks them; categories became columns of 0 and 1. "
+    "Both were fitted on the training part of each replicate alone."
 )
 INTERVALS = {
     True: "Replicates share no row, so the intervals are Student's.",
@@ -149,7 +149,8 @@ def page(answer: Answer) -> str:
     lines += [ENCODED] if answer.settings["encoded"] else []
     measured = "".join(f"<li>{escape(line)}</li>" for line in lines)
     parts += ["<h2>How it was measured</h2>", f"<ul>{measured}</ul>", _settings(answer.settings)]
-    parts.append(f"<p>lookahead_nb {escape(provenance.versions()['lookahead-nb'])}. The same table, settings and version give this page.</p>")
+    number = escape(provenance.versions()["lookahead-nb"])
+    parts.append(f"<p>lookahead_nb {number}. The same table, settings and version give this page.</p>")
     head = f'<meta charset="utf-8"><title>Is Lookahead worth it on this table?</title><style>{STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(parts) + "\n</body></html>\n"
 
@@ -157,7 +158,9 @@ def page(answer: Answer) -> str:
 def _figure(answer: Answer) -> str:
     """Return the figure as SVG with the same bytes on every call."""
     mpl, figure = whole("matplotlib"), whole("matplotlib.figure")
-    with mpl.rc_context({"svg.hashsalt": "lookahead_nb", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9}):
+    with mpl.rc_context(
+        {"svg.hashsalt": "lookahead_nb", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9}
+    ):
         fig = figure.Figure(figsize=SIZE, layout="constrained")
         answer.plot(fig.subplots()).spines[["top", "right"]].set_visible(False)
         drawing = io.StringIO()
@@ -168,7 +171,7 @@ def _figure(answer: Answer) -> str:
     inside = text.index(">") + 1
     rows = answer.comparisons[answer.comparisons["control"] == "AdamW"]
     alt = "; ".join(f"{row.arm} {row.benefit:.2f} % from {row.low:.2f} to {row.high:.2f}" for row in rows.itertuples())
-    return f'{text[:inside]}<title>{escape(f"Benefits over AdamW: {alt}")}</title>{text[inside:]}'
+    return f"{text[:inside]}<title>{escape(f'Benefits over AdamW: {alt}')}</title>{text[inside:]}"
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -293,9 +293,11 @@ def _reduced(
             ends = edge_shares(np.asarray(chosen) % rates, rates) if many else (np.nan, np.nan)
             told = {}
             if runs and tuning == "own":
-                told = {f"{key}{i}": runs[run][place] for i, run in enumerate(chosen) for place, key in enumerate(CHOICE)}
-            ends = dict(zip(("lowest", "highest"), ends, strict=True))
-            yield {"metric": metric, "tuning": tuning} | _row(taken) | ends | told
+                told = {
+                    f"{key}{i}": runs[run][place] for i, run in enumerate(chosen) for place, key in enumerate(CHOICE)
+                }
+            shares = dict(zip(("lowest", "highest"), ends, strict=True))
+            yield {"metric": metric, "tuning": tuning} | _row(taken) | shares | told
 
 
 def _ranges(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:

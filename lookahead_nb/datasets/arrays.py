@@ -16,7 +16,7 @@ import numpy as np
 
 from lookahead_nb.checks import FROM_0, flag, named_arguments, shown, user_path, whole
 from lookahead_nb.datasets.dataset import Dataset, _seed
-from lookahead_nb.datasets.encoding import columns_of, encoded_table
+from lookahead_nb.datasets.encoding import Mixed, columns_of, encoded_table
 from lookahead_nb.datasets.split import _chunk, _each_column, _split_and_scaled, _Table
 from lookahead_nb.datasets.tables import Table, check_names, check_order, labels_of, suspicions, table_of
 
@@ -154,7 +154,7 @@ class MixedTable:
         self._table = _own_table(X, y, found, fewest, stacklevel=5)
         self.rows = len(self._table.y)
         self.features = len(self._table.names or ()) if self.encoded else self._table.X.shape[1]
-        self.classes = self._table.classes
+        self.classes = np.asarray(self._table.classes)
 
     def split(self, split_seed: int) -> Dataset:
         """Return all rows in three parts.
@@ -193,7 +193,7 @@ class MixedTable:
 OWN = "the user's own arrays"
 
 
-def _own_table(X: Any, y: Any, mixed: Any = None, fewest: int = 1, stacklevel: int = 3) -> _Table:
+def _own_table(X: Any, y: Any, mixed: Mixed | None = None, fewest: int = 1, stacklevel: int = 3) -> _Table:
     """Return checked rows and numbered labels; mixed : what :func:`columns_of` returned."""
     table = Table(np.stack([column.values for column in mixed[0]], axis=1), mixed[1]) if mixed else table_of(X)
     if len(table.values) < fewest:
@@ -205,7 +205,7 @@ def _own_table(X: Any, y: Any, mixed: Any = None, fewest: int = 1, stacklevel: i
     for sentence in suspicions(table, labels):
         warnings.warn(sentence, stacklevel=stacklevel)
     if mixed:
-        return encoded_table(*mixed, labels, classes)
+        return encoded_table(mixed[0], mixed[1], labels, classes)
     return _Table(table.values, labels, _each_column, classes=classes, names=table.names)
 
 

@@ -1,7 +1,7 @@
 """Tables with missing values and categories, as numbers that a network can be trained on.
 
-What a column needs is decided once, on all rows; what it becomes is fitted on the training part alone, by scikit-learn's
-``ColumnTransformer``:
+What a column needs is decided once, on all rows. What it becomes is fitted on the training part alone, by
+``ColumnTransformer`` of scikit-learn:
 
 - Numbers: a missing value becomes the median. A column that misses some gets a further column, 1 where it was missing.
 - Text, and categories of pandas: a column of 0 and 1 for each of the ``MOST_CATEGORIES`` most frequent values. If there
@@ -54,7 +54,10 @@ class Column(NamedTuple):
         return self.levels is None and bool(np.isnan(self.values).any())
 
 
-def columns_of(X: Any) -> tuple[list[Column], tuple[Hashable, ...] | None] | None:
+Mixed = tuple[list[Column], tuple[Hashable, ...] | None]  # the columns of a table and their names
+
+
+def columns_of(X: Any) -> Mixed | None:
     """Return the columns of a table that has missing values or categories.
 
     Parameters
@@ -232,7 +235,9 @@ def encoded(transformer: Any, widths: dict[str, int], numbers: np.ndarray) -> np
     return table
 
 
-def encoded_table(columns: list[Column], names: tuple[Hashable, ...] | None, y: np.ndarray, classes: np.ndarray) -> _Table:
+def encoded_table(
+    columns: list[Column], names: tuple[Hashable, ...] | None, y: np.ndarray, classes: np.ndarray
+) -> _Table:
     """Return a table that is encoded whenever a data set is made from it.
 
     Parameters
@@ -263,7 +268,9 @@ def encoded_table(columns: list[Column], names: tuple[Hashable, ...] | None, y: 
     return _Table(np.stack([column.values for column in columns], axis=1), y, fit, None, classes, tuple(features))
 
 
-def _fitted(of_numbers: list[int], lacking: list[int], levels: dict[int, int], X: np.ndarray, train: np.ndarray) -> Scaling:
+def _fitted(
+    of_numbers: list[int], lacking: list[int], levels: dict[int, int], X: np.ndarray, train: np.ndarray
+) -> Scaling:
     """Fit the encoding on the training rows; levels : the number of categories by column."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import MissingIndicator, SimpleImputer
@@ -281,5 +288,8 @@ def _fitted(of_numbers: list[int], lacking: list[int], levels: dict[int, int], X
     numbers = encoded(transformer, widths, X[train])
     scaled = _each_column(numbers, np.arange(len(train)))
     as_it_is = np.arange(numbers.shape[1]) >= len(of_numbers)
-    origin, mean, std = (np.where(as_it_is, value, part) for value, part in zip((0, 0, 1), (scaled.origin, scaled.mean, scaled.std), strict=True))
+    origin, mean, std = (
+        np.where(as_it_is, value, part)
+        for value, part in zip((0, 0, 1), (scaled.origin, scaled.mean, scaled.std), strict=True)
+    )
     return EncodedScaling(numbers.shape[1], origin, mean, std, transformer=transformer, widths=widths)

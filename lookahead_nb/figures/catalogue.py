@@ -118,7 +118,7 @@ FIGURES = {
     "local_optima_stuck": Entry("09_local_optima", ("C03", "C06"), local_optima.stuck),
     "local_optima_tuned": Entry("09_local_optima", ("C17_tuning",), local_optima.tuned),
     "your_own_question": Entry(
-        "10_your_own_question", ("your_own_question",), lambda arms: your_own_question.against_adamw(arms, margin=0.02)
+        "10_your_own_question", ("your_own_question",), lambda rows: your_own_question.against_adamw(rows, margin=1.0)
     ),
     "population_rows": Entry("10b_population", ("population_rows",), population.rows),
     "population_regimes": Entry("10b_population", ("population_screening",), population.regimes),
