@@ -2,12 +2,14 @@
 
 import math
 import re
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
+from lookahead_nb.__main__ import main
 from lookahead_nb.claims import ask as module
 from lookahead_nb.claims import ask_report, inference, modality, trial, trial_arms
 from lookahead_nb.claims.ask import ARMS, LOOKAHEAD, NAMES, OTHERS, Answer
@@ -412,3 +414,83 @@ def test_a_mixed_table_is_encoded_and_the_page_says_so(tmp_path):
     assert answer.settings["columns"] == 4
     assert answer.settings["classes"] == ["ill", "well"]
     assert ask_report.ENCODED in ask_report.page(answer).replace("&#x27;", "'")
+
+
+# ------------------------------------------------------------------------------------------------------------- command
+
+
+@pytest.fixture
+def command(capsys, tmp_path, monkeypatch):
+    """Run ``lookahead-nb ask`` next to a table with a category; return exit code, output and complaint."""
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame(ROWS, columns=["a", "b", "c"]).assign(kind=np.where(ROWS[:, 0] > 1, "x", "y"))
+    frame.assign(outcome=np.where(LABELS, "ill", "well")).to_csv("mine.csv", index=False)
+
+    def run(*arguments):
+        code = main(["ask", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+QUICK = ("--label", "outcome", "--hidden", "--steps", 20, "--replicates", 4)
+
+
+def test_the_command_prints_advice_and_writes_a_report(command, tmp_path):
+    code, out, err = command("mine.csv", *QUICK, "--html", "report.html", "--batch-size", 16, "--seed", 3)
+    X, y = lnb.datasets.read_rows("mine.csv", "outcome", mixed=True)
+    expected = lnb.ask(X, y, **SHORT, batch_size=16, seed=3)
+    assert (code, out) == (0, f"{expected.advice}\n")
+    assert err.splitlines()[:3] == expected.caps
+    assert err.endswith("lookahead-nb: the report is in report.html\n")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == ask_report.page(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("mine.csv", "--label", "Outcom"),
+            "file must hold a column 'Outcom' (did you mean 'outcome'?), but mine.csv has",
+        ),
+        (("mine.csv", "--label", "nothing like it"), "file must hold a column 'nothing like it', but mine.csv has 'a'"),
+        (("mine.csv",), "label must be a column name for a .csv file and None for an .npz file, got None"),
+        (("mine.csv", "--label", "a"), "y must hold text, bool or whole numbers as labels"),
+        (("none.csv", "--label", "outcome"), "file none.csv cannot be read: No such file or directory"),
+        (("mine.csv", *QUICK, "--html", "old.html"), "--html must be the path of a new file, but old.html exists"),
+        (("mine.csv", *QUICK, "--html", "a.pdf"), "--html must be the path of a file that ends in .html, got 'a.pdf'"),
+        (("mine.csv", *QUICK, "--html", "no/a.html"), "--html must be in a folder that exists, which no does not"),
+        (("mine.csv", *QUICK, "--seed", -1), "seed must be a whole number"),
+        (("mine.csv", *QUICK, "--batch-size", 1000), "batch_size must be at most the 90 training rows of a replicate"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_before_anything_is_trained_or_written(
+    command, tmp_path, monkeypatch, arguments, sentence
+):
+    monkeypatch.setattr(module.screening, "screened", None)
+    (tmp_path / "old.html").write_text("old")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    code, out, err = command(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"lookahead-nb: {sentence}")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_package_that_is_missing_is_named_in_one_line(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.compose", None)
+    code, out, err = command("mine.csv", *QUICK)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(
+        "lookahead-nb: a table with missing values or categories needs scikit-learn: install the extra"
+    )
+
+
+def test_ctrl_c_ends_the_command(command, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.screening, "screened", stopped)
+    code, out, err = command("mine.csv", *QUICK, "--html", "report.html")
+    assert (code, out) == (130, "")
+    assert err.endswith("lookahead-nb: stopped\n")
+    assert not (tmp_path / "report.html").exists()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -275,7 +276,7 @@ def ask(
         raise TypeError(f"progress must be True, False or a function of two numbers, got {shown(progress)}")
     task, settings = _planned(X, y, hidden, steps, batch_size, replicates, seed)
     if progress is True:
-        pass
+        sys.stderr.write("".join(f"{line}\n" for line in _caps(settings)))
     arms, seeds = arms_of(ARMS), task.seeds
     others = _seeds(settings["seed"], SCREENING, "screening")
     display: AbstractContextManager[Any] = Progress() if progress is True else nullcontext(progress or _silent)

@@ -55,7 +55,8 @@ print("\n".join(answer.caps))
 
 # %% [markdown]
 # A replicate is a split of the table into training, validation and test part. It trains every optimizer at all learning
-# rates of its grid and picks the rate with the lowest validation loss. A large table is cut into disjoint parts instead.
+# rates of its grid and picks the rate with the lowest validation loss. A large table is cut into disjoint parts
+# instead.
 #
 # ## The answer
 
@@ -66,11 +67,11 @@ alt = "A row for each arm with the interval of its benefit over AdamW; two inter
 figures.save(your_own_question.against_adamw(answer.comparisons, margin=1.0), "your_own_question", caption, alt)
 
 # %% [markdown]
-# **Lookahead gains something on this table, and Schedule-Free AdamW much more.** The benefit is by how much
-# the test loss is lower than that of AdamW, in per cent of the gap between chance-level loss and best known loss. Inside
-# the grey band a difference is too small to matter. Splits of one table overlap, so the intervals are wider than
-# Student's, by the bound of Nadeau and Bengio. *AdamW again* is a check: its true benefit is zero. With another table
-# the figure shows yours.
+# **Lookahead gains something on this table, and Schedule-Free AdamW much more.** The benefit is by how much the test
+# loss is lower than that of AdamW, in per cent of the gap between chance-level loss and best known loss. Inside the
+# grey band a difference is too small to matter. Splits of one table overlap, so the intervals are wider than Student's,
+# by the bound of Nadeau and Bengio. *AdamW again* is a check: its true benefit is zero. With another table the figure
+# shows yours.
 
 # %%
 print(answer.advice)
