@@ -19,6 +19,7 @@ pytest.importorskip("sklearn")
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
 
+trains = pytest.mark.jit  # thousands of runs are too many for plain Python
 RNG = np.random.default_rng(4)
 LABELS = RNG.integers(0, 2, 150)
 ROWS = RNG.normal(size=(150, 3)) + 1.2 * LABELS[:, None]
@@ -62,6 +63,7 @@ def recomputed(name, answer, seen):
     return np.array(losses), np.array(chosen)
 
 
+@trains
 def test_every_replicate_tunes_for_itself_and_pairs_are_compared_in_units_of_the_gap(asked):
     answer, seen = asked
     settings = answer.settings
@@ -100,6 +102,7 @@ def test_arms_are_those_that_are_promised():
     assert module.EVERY % 20 == 0
 
 
+@trains
 def test_intervals_of_averages_and_schedules_hold_together(asked):
     answer, _ = asked
     levels = answer.comparisons.set_index(["arm", "control"])["level"]
@@ -115,6 +118,7 @@ def test_the_screening_shares_no_seed_with_the_replicates():
     assert not {*module._seeds(0, 50, "replicates")} & {*module._seeds(1, 50, "replicates")}
 
 
+@trains
 def test_equal_seeds_give_equal_answers(asked):
     answer, _ = asked
     again, other = lnb.ask(ROWS, LABELS, **SHORT), lnb.ask(ROWS, LABELS, **SHORT, seed=1)
@@ -138,6 +142,7 @@ def test_a_large_table_is_cut_into_disjoint_parts(monkeypatch):
     assert "cut into 6 parts" in module._caps(settings)[0]
 
 
+@trains
 def test_the_interval_of_disjoint_parts_is_that_of_student(monkeypatch):
     monkeypatch.setattr(module, "CHUNK_ROWS", 25)
     answer = lnb.ask(ROWS, LABELS, **SHORT | {"steps": 200})
@@ -259,6 +264,7 @@ def test_what_does_more_is_recommended(monkeypatch, arm, use):
     assert "is not distinguishable from Lookahead" in equal.advice
 
 
+@trains
 def test_labels_that_are_noise_cannot_be_learned():
     y = np.random.default_rng(8).integers(0, 2, len(ROWS))
     answer = lnb.ask(ROWS, y, **SHORT)
@@ -270,6 +276,7 @@ def test_labels_that_are_noise_cannot_be_learned():
         answer.plot()
 
 
+@trains
 def test_a_table_that_is_solved_gains_nothing():
     y = np.arange(80) % 2
     X = np.column_stack([100.0 * y + np.arange(80) % 3, np.arange(80) % 7])
@@ -315,6 +322,7 @@ def test_what_is_passed_is_not_capped(monkeypatch):
     assert found == [3000, 10, 30, (4, 5), 7, False]
 
 
+@trains
 def test_progress_counts_all_runs():
     calls = []
     lnb.ask(ROWS, LABELS, **SHORT | {"progress": lambda done, total: calls.append((done, total))})
@@ -354,6 +362,7 @@ def test_a_bad_question_is_refused_before_anything_is_trained(monkeypatch, argum
 # ------------------------------------------------------------------------------------------------------ figure and page
 
 
+@trains
 def test_the_figure_shows_every_arm_against_adamw(asked):
     answer, _ = asked
     ax = answer.plot()
@@ -369,6 +378,7 @@ def test_the_figure_shows_every_arm_against_adamw(asked):
         answer.plot(3)
 
 
+@trains
 def test_the_page_stands_alone(asked, tmp_path):
     answer, _ = asked
     path = answer.report(tmp_path / "report.html")
@@ -385,12 +395,14 @@ def test_the_page_stands_alone(asked, tmp_path):
     assert all(f'<td class="text">{arm}</td>' in text for arm in answer.arms["arm"])
 
 
+@trains
 def test_a_page_escapes_what_it_shows(asked):
     answer, _ = asked
     settings = answer.settings | {"classes": ["<script>", "&"]}
     assert "<script>" not in ask_report.page(Answer(answer.comparisons, answer.arms, settings))
 
 
+@trains
 def test_no_file_is_replaced(asked, tmp_path):
     answer, _ = asked
     path = tmp_path / "report.html"
@@ -406,6 +418,7 @@ def test_no_file_is_replaced(asked, tmp_path):
         answer.report(3)
 
 
+@trains
 def test_a_mixed_table_is_encoded_and_the_page_says_so(tmp_path):
     X = pd.DataFrame({"a": ROWS[:, 0], "b": np.where(RNG.integers(0, 3, 150) == LABELS, "x", "y")})
     X.loc[::9, "a"] = np.nan
@@ -436,6 +449,7 @@ def command(capsys, tmp_path, monkeypatch):
 QUICK = ("--label", "outcome", "--hidden", "--steps", 20, "--replicates", 4)
 
 
+@trains
 def test_the_command_prints_advice_and_writes_a_report(command, tmp_path):
     code, out, err = command("mine.csv", *QUICK, "--html", "report.html", "--batch-size", 16, "--seed", 3)
     X, y = lnb.datasets.read_rows("mine.csv", "outcome", mixed=True)

@@ -101,6 +101,7 @@ COMPARED = (
 )
 
 
+@named_arguments
 @dataclass(frozen=True, eq=False, repr=False)
 class Answer:
     """The answer to :func:`ask`.

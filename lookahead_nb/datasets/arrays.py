@@ -151,7 +151,7 @@ class MixedTable:
     def __init__(self, X: Any, y: Any, fewest: int = 1) -> None:
         found = columns_of(X)
         self.encoded = found is not None
-        self._table = _own_table(X, y, found, fewest, stacklevel=5)
+        self._table = _own_table(X, y, found, fewest, stacklevel=6)
         self.rows = len(self._table.y)
         self.features = len(self._table.names or ()) if self.encoded else self._table.X.shape[1]
         self.classes = np.asarray(self._table.classes)
