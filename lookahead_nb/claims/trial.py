@@ -285,7 +285,8 @@ def _reduced(
                 chosen, taken = tuned_by_others(choose, report)
             elif choose.shape[1] > RATES:
                 finite = np.where(np.isfinite(report), report, np.max(report, where=np.isfinite(report), initial=0))
-                taken = np.exp(best_of(choose, np.log(np.maximum(finite, LEAST_LOSS)), RATES)[RATES].to_numpy())
+                finite = np.maximum(finite, LEAST_LOSS)
+                taken = np.exp(best_of(choose, np.log(finite), RATES)[RATES].to_numpy())
             else:
                 continue
             many = len(chosen) and not arm.grids[0].fixed
