@@ -303,16 +303,31 @@ def test_caps_are_said_first_on_stderr(capsys, monkeypatch):
     assert replicates == "replicates: 20, each trained at 24 learning rates of 14 grids: 6,720 runs"
 
 
-def test_rows_and_steps_are_capped(monkeypatch):
+def test_rows_steps_and_replicates_are_capped(monkeypatch):
     monkeypatch.setattr(module, "MOST_CELLS", 300)
-    monkeypatch.setattr(module, "WORK", 45 * 6 * 32 * 6720 * 3)
+    evaluations, step = 6 * 3 * 120, 6 * 3 * 32  # three weights; 120 rows evaluated at both ends
+    monkeypatch.setattr(module, "WORK", module.RUNS * 20 * (evaluations + 45 * step))
     task, settings = module._planned(ROWS, LABELS, (), None, None, None, 0)
     assert (settings["rows"], settings["rows_of_table"]) == (120, 150)
-    assert settings["steps"] == 40 == task.steps
-    assert settings["steps_capped"]
-    rows, steps, _ = module._caps(settings)
+    assert (settings["steps"], settings["replicates"]) == (40, 20)
+    assert task.steps == 40
+    assert len(task.seeds) == 20
+    rows, steps, replicates = module._caps(settings)
     assert rows.startswith("rows: 120 of 150, ")
     assert steps.endswith(", capped so that a minute suffices")
+    assert replicates.endswith("6,720 runs")
+    monkeypatch.setattr(module, "WORK", module.RUNS * 10 * (evaluations + 25 * step))
+    task, settings = module._planned(ROWS, LABELS, (), None, None, None, 0)
+    assert settings["replicates"] == len(task.seeds) == 12  # at 20 steps
+    assert module._caps(settings)[2].endswith("4,032 runs, capped so that a minute suffices")
+
+
+def test_a_table_that_takes_longer_says_so(monkeypatch):
+    monkeypatch.setattr(module, "WORK", 1)
+    monkeypatch.setattr(module, "WORK_OF_A_MINUTE", 8 * module.RUNS * (6 * 3 * 150 + 40 * 6 * 3 * 32) / 3)
+    _, settings = module._planned(ROWS, LABELS, (), None, None, None, 0)
+    assert (settings["steps"], settings["replicates"]) == (40, 8)
+    assert module._caps(settings)[2].endswith("2,688 runs, capped so that it takes minutes, about 3 minutes")
 
 
 def test_what_is_passed_is_not_capped(monkeypatch):

@@ -16,7 +16,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +26,7 @@ import numpy as np
 from lookahead_nb.checks import named_arguments, shown, whole, whole_number
 from lookahead_nb.claims import screening, set_effects, trial
 from lookahead_nb.claims.modality import TOO_SMALL, deciding_level
+from lookahead_nb.claims.population import EVALUATED
 from lookahead_nb.claims.real import RealSet, RealTask
 from lookahead_nb.claims.trial_arms import RATES, SPACING, TrialArm, arms_of, runs_per_task
 from lookahead_nb.claims.tuning import HOPELESS_ABOVE
@@ -43,7 +44,9 @@ CHUNK_ROWS = 5000  # the fewest of a disjoint part, since optimizers differ by t
 MOST_CELLS = 10_000_000  # rows times columns that are used
 PASSES, FEWEST_STEPS, MOST_STEPS = 30, 40, 2000  # passes over the training rows, unless these limits are reached
 EVERY = 20  # steps are a multiple of it, so that every sync_period of the arms ends on a sync
+FEWEST_PASSES, FEWEST_REPLICATES = 5, 8  # where this takes longer than a minute, the caps say so
 WORK = 4e12  # floating-point operations of all runs, without wider grids: 20 s at 200 GFLOP/s
+WORK_OF_A_MINUTE = 1.5 * WORK
 MOST_LR = (
     1.0  # up to which grids are widened; there a few rows of validation are fitted by chance, and the test loss is not
 )
@@ -90,6 +93,7 @@ class _Compared(NamedTuple):
     tuning: str = trial.TUNINGS[0]
 
 
+RUNS = runs_per_task(arms_of(ARMS), 1)  # of a replicate, without wider grids
 COMPARED = (
     _Compared("lookahead", BASELINE),
     *(_Compared(arm, BASELINE, len(OTHERS)) for arm in OTHERS),
@@ -353,22 +357,50 @@ def _planned(
     if batch_size and batch_size > fewest:
         raise ValueError(f"batch_size must be at most the {fewest} training rows of a replicate, got {batch_size}")
     batch_size = batch_size or min(32, fewest)
-    runs = runs_per_task(arms_of(ARMS), number)
     layers = [table.features, *widths, 1 if len(table.classes) == 2 else len(table.classes)]
-    work = 6 * batch_size * runs * sum(a * b for a, b in itertools.pairwise(layers))
-    passes = _rounded(PASSES * first["train_rows"] / batch_size)
-    capped = max(FEWEST_STEPS, min(passes, MOST_STEPS, EVERY * int(WORK / work / EVERY)))
-    of = RealSet(of.name, widths, batch_size, (steps or capped,), of.rows, of.chunks, table=table)
+    cost = _Cost.of(layers, batch_size, [int(first[f"{part}_rows"]) for part in ("train", "validation", "test")])
+    wanted, least = (_rounded(passes * first["train_rows"] / batch_size) for passes in (PASSES, FEWEST_PASSES))
+    if not chunked and replicates is None:
+        number = max(FEWEST_REPLICATES, min(SPLITS, cost.replicates(steps or min(least, MOST_STEPS))))
+        seeds = seeds[:number]
+    affordable = max(cost.steps(number), least)
+    capped = max(FEWEST_STEPS, min(wanted, MOST_STEPS, affordable))
+    of = replace(of, batch_size=batch_size, steps=(steps or capped,))
     settings = {
         "rows_of_table": table.rows, "rows": rows * (number + 1) if chunked else used, "columns": table.features,
         "encoded": table.encoded, "classes": [str(label) for label in table.classes.tolist()],
         "replicates": number, "disjoint": chunked, "rows_of_replicate": rows,
         **{name: int(first[name]) for name in ("train_rows", "validation_rows", "test_rows")},
         "hidden": widths, "batch_size": batch_size, "steps": steps or capped,
-        "steps_capped": steps is None and capped < passes,
-        "rates": RATES, "runs": runs, "margin": MARGIN, "seed": seed,
+        "steps_capped": steps is None and capped < wanted,
+        "replicates_capped": replicates is None and not chunked and number < SPLITS,
+        "minutes": cost.of_run(steps or capped) * RUNS * number / WORK_OF_A_MINUTE,
+        "rates": RATES, "runs": RUNS * number, "margin": MARGIN, "seed": seed,
     }  # fmt: skip
     return RealTask(of, steps or capped, seeds), settings
+
+
+class _Cost(NamedTuple):
+    """The floating-point operations of a step and of the evaluations of a run."""
+
+    step: float
+    evaluations: float
+
+    @classmethod
+    def of(cls, layers: list[int], batch_size: int, rows: list[int]) -> _Cost:
+        weights = sum(a * b for a, b in itertools.pairwise(layers))
+        return cls(6 * weights * batch_size, 3 * 2 * weights * sum(min(n, EVALUATED) for n in rows))
+
+    def of_run(self, steps: int) -> float:
+        return self.step * steps + self.evaluations
+
+    def replicates(self, steps: int) -> int:
+        """How many a minute allows."""
+        return int(WORK / RUNS / self.of_run(steps))
+
+    def steps(self, replicates: int) -> int:
+        """How many a minute allows."""
+        return EVERY * int((WORK / RUNS / replicates - self.evaluations) / self.step / EVERY)
 
 
 def _rounded(steps: float) -> int:
@@ -394,14 +426,18 @@ def _caps(settings: dict[str, Any]) -> list[str]:
         cut = "split again for each replicate"
     used = f"all {of_all:,}" if settings["rows"] == of_all else f"{settings['rows']:,} of {of_all:,}"
     passes = settings["steps"] * settings["batch_size"] / settings["train_rows"]
-    capped = ", capped so that a minute suffices" if settings["steps_capped"] else ""
+    capped, fewer = (
+        f", capped so that {'a minute suffices' if settings['minutes'] < 2 else 'it takes minutes'}" if yes else ""
+        for yes in (settings["steps_capped"], settings["replicates_capped"])
+    )
+    time = f", about {settings['minutes']:.0f} minutes" if settings["minutes"] >= 2 else ""
     grids = settings["runs"] // number // settings["rates"]
     batches = f"{settings['steps']:,} of batch {settings['batch_size']}"
     rates = f"{settings['rates']} learning rates of {grids} grids"
     return [
         f"rows: {used}, {cut}: {parts} for training, validation and test",
         f"steps: {batches}, {passes:.3g} passes over the training rows{capped}",
-        f"replicates: {number}, each trained at {rates}: {settings['runs']:,} runs",
+        f"replicates: {number}, each trained at {rates}: {settings['runs']:,} runs{fewer}{time}",
     ]
 
 
