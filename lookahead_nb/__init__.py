@@ -7,7 +7,7 @@ The names below are used as ``lookahead_nb.NAME``. Everything else is imported f
 - ``lookahead_nb.datasets``: bundled, synthetic and downloaded data sets, and your own
 - ``lookahead_nb.training``: one run, sweeps, their files and stores, workers
 - ``lookahead_nb.theory``: exact results for quadratics, minima and basins
-- ``lookahead_nb.claims``: the trial of the article's statements, and questions of your own
+- ``lookahead_nb.claims``: the trial of the article's statements, and the question about your own table
 - ``lookahead_nb.figures``: the figures of the notebooks
 - ``lookahead_nb.adapters``: estimators for scikit-learn, a method for SciPy, an optimizer for PyTorch
 - ``lookahead_nb.kernels``: the equations, the random stream, and the compiled loops for CPU and GPU
