@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb.claims import experiments, inference, modality, registry, screening, trial
-from lookahead_nb.provenance import committed
+from lookahead_nb.claims import experiments, inference, modality, registry, screening, shards, trial
+from lookahead_nb.provenance import committed, read_table, write_table
+from tests.support import small_trial
 
 pytestmark = pytest.mark.no_kernel
 
@@ -34,7 +35,7 @@ beta1 = [0.5, 0.9]
 CLAIM = """
 section = "8.3"
 article = "Something is better."
-notebook = "05_faq_8_3_vs_adam"
+notebook = "05_against_adam"
 
 [a]
 says = "Lookahead is better."
@@ -236,17 +237,31 @@ def test_every_task_is_a_dot_and_every_class_has_a_mean(read, tmp_path):
     experiment = experiments.read("one", tmp_path / "experiments" / "one.toml")
     evidence = registry.Evidence(experiment, table, tasks(), drawn())
     judged = registry.judge(statement, table, tasks(), drawn())
-    points = registry.every_task(statement, {"shown": "loss"}, evidence, judged)
+    compared, found = {"shown": ("C30a", "loss")}, {"one": evidence}
+    points = registry.every_task(compared, {"C30a": statement}, found, judged)
     dots, means = points[points["number"] >= 0], points[points["number"] < 0]
     assert dots["number"].tolist() == tasks()["number"].tolist()
     assert {*points["comparison"]} == {"shown"}
     expected = 100 * registry.benefits(statement.primary, evidence).mean(axis=1)
     np.testing.assert_allclose(dots["benefit"], expected, rtol=1e-12)
-    for _, mean in means.iterrows():
+    for _, mean in means[means["class"] != "all"].iterrows():
         own = dots.loc[dots["class"] == mean["class"], "benefit"]
         assert mean["benefit"] == pytest.approx(own.mean(), rel=1e-9)
         assert mean["next_low"] < mean["low"] < mean["high"] < mean["next_high"]
-    assert sorted(means["class"]) == ["saturated", "step-limited, short"]
+    assert sorted(means["class"]) == ["all", "saturated", "step-limited, short"]
+
+
+def test_the_cost_of_an_advice_is_shown_as_a_negative_benefit(read, tmp_path):
+    statement, table = read()["C30b"], rows(np.full(LIMITED + SATURATED, 0.1))
+    experiment = experiments.read("one", tmp_path / "experiments" / "one.toml")
+    evidence = registry.Evidence(experiment, table, tasks(), drawn())
+    judged = registry.judge(statement, table, tasks(), drawn())
+    points = registry.every_task({"cost": ("C30b", "primary")}, {"C30b": statement}, {"one": evidence}, judged)
+    saturated = points[points["class"] == "saturated"]
+    own, mean = saturated.loc[saturated["number"] >= 0, "benefit"].mean(), saturated[saturated["number"] < 0].iloc[0]
+    assert mean["low"] <= mean["benefit"] <= mean["high"]
+    assert mean["benefit"] == pytest.approx(own, rel=1e-9)
+    assert -100 * judged.loc[judged["class"] == "saturated", "value"].item() == pytest.approx(own, rel=1e-9)
 
 
 def test_ranges_of_rates_are_means_over_tasks(tmp_path, read):
@@ -269,6 +284,43 @@ def test_ranges_of_rates_are_means_over_tasks(tmp_path, read):
 
 
 # -------------------------------------------------------------------------------------------------- the committed ones
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "SHARD", 2)
+    small_trial.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_committed_verdicts_belong_to_statements_entries_and_rows(small):
+    statements = registry.read()
+    with pytest.raises(FileNotFoundError, match=r"statements.json is missing next to statements.csv"):
+        registry.committed(statements)
+    judged = registry.judge_all(statements, registry.evidence(statements))
+    entry = registry.evidence_sha256(statements)
+    write_table(judged, "statements", folder=small / "data/results", entry=entry)
+    pd.testing.assert_frame_equal(registry.committed(statements), judged, check_dtype=False)
+    assert registry.evidence_sha256(statements, small / "data/results") == entry
+    hashes, claim = {entry}, small / "data/claims/C30.toml"
+    claim.write_text(claim.read_text().replace("Lookahead is better.", "It is better."))
+    hashes.add(registry.evidence_sha256(registry.read()))
+    rows = read_table(small / "data/results/one/00.csv")
+    write_table(rows.assign(rates=2), "00", folder=small / "data/results/one", entry="abc")
+    hashes.add(registry.evidence_sha256(statements))
+    (small / "data/results/one/01.csv").unlink()
+    hashes.add(registry.evidence_sha256(statements))
+    screened = read_table(small / "data/results/screening.csv")
+    write_table(screened.assign(chance=2.0), "screening", folder=small / "data/results", entry="abc")
+    hashes.add(registry.evidence_sha256(statements))
+    path = small / "data/claims/experiments/one.toml"
+    path.write_text(path.read_text().replace("lr = 0.01", "lr = 0.02", 1))
+    hashes.add(registry.evidence_sha256(registry.read()))
+    hashes.add(registry.evidence_sha256({name: one for name, one in statements.items() if name != "C31"}))
+    assert len(hashes) == 6
+    with pytest.raises(shards.OutdatedError, match=r"statements.csv must belong to the statements and rows as regist"):
+        registry.committed(statements)
 
 
 def test_every_committed_statement_can_be_read():

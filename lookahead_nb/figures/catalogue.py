@@ -9,27 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from lookahead_nb import claims, figures
+from lookahead_nb import figures
 from lookahead_nb import provenance as tables
 from lookahead_nb.checks import shown
-from lookahead_nb.claims.arms import with_parameters
 from lookahead_nb.figures import (
     convergence,
-    faq_8_1_alpha,
-    faq_8_2_k,
-    faq_8_3_vs_adam,
-    inner_rules,
+    inner_optimizers,
     local_optima,
     noise_floor,
     performance,
     population,
     procedure,
     quick_start,
-    response_surface,
-    slow_weights,
+    retention,
+    settings,
     statements,
+    sync_period,
     update_rules,
     verdicts,
     your_own_question,
@@ -79,24 +74,14 @@ FIGURES = {
     "quick_start_losses": Entry("00_quick_start", ("quick_start",), quick_start.losses),
     "update_rules_readings": Entry("01_update_rules", ("update_rules_pull_back",), update_rules.readings),
     "update_rules_surface": Entry("01_update_rules", ("update_rules_surface",), update_rules.surface),
-    "faq_8_1_alpha_speed": Entry("02_faq_8_1_alpha", ("C01",), faq_8_1_alpha.speed),
-    "faq_8_1_alpha_stability": Entry("02_faq_8_1_alpha", ("C02",), faq_8_1_alpha.stability),
-    "faq_8_1_alpha_budget": Entry("02_faq_8_1_alpha", ("C04",), faq_8_1_alpha.budget),
-    "faq_8_2_k_exact_cycle": Entry("03_faq_8_2_k", ("faq_8_2_k_exact_cycle",), faq_8_2_k.exact_cycle),
-    "faq_8_2_k_stability_and_speed": Entry("03_faq_8_2_k", ("C05",), faq_8_2_k.stability_and_speed),
-    "faq_8_2_k_choice": Entry("03_faq_8_2_k", ("C07",), faq_8_2_k.choice),
-    "response_surface_best_of": Entry("04_response_surface", ("C14",), response_surface.best_of),
-    "response_surface_maps": Entry("04_response_surface", ("response_surface",), response_surface.maps),
-    "response_surface_ridge": Entry("04_response_surface", ("response_surface",), response_surface.ridge),
-    "response_surface_finer": Entry(
-        "04_response_surface", ("response_surface_teacher", "response_surface_fashion"), response_surface.finer
-    ),
-    "faq_8_3_over_tasks": Entry("05_faq_8_3_vs_adam", ("C08",), faq_8_3_vs_adam.over_tasks),
-    "faq_8_3_training_time": Entry(
-        "05_faq_8_3_vs_adam", ("C10", "C08", "faq_8_3_overtaking"), faq_8_3_vs_adam.training_time
-    ),
-    "faq_8_3_data_size": Entry("05_faq_8_3_vs_adam", ("C09",), faq_8_3_vs_adam.data_size),
-    "faq_8_3_text": Entry("05_faq_8_3_vs_adam", ("C19",), faq_8_3_vs_adam.text),
+    "retention_over_time": Entry("02_retention", ("retention_over_time",), retention.over_time),
+    "retention_tasks": Entry("02_retention", ("retention_tasks",), statements.all_tasks),
+    "sync_period_rates": Entry("03_sync_period", ("sync_period_cycle", "sync_period_rates"), sync_period.by_rate),
+    "sync_period_tasks": Entry("03_sync_period", ("sync_period_tasks",), statements.all_tasks),
+    "settings_tasks": Entry("04_settings", ("settings_tasks",), statements.all_tasks),
+    "settings_surface": Entry("04_settings", ("settings_surface",), settings.surface),
+    "settings_rate": Entry("04_settings", ("settings_surface",), settings.rates),
+    "against_adam_tasks": Entry("05_against_adam", ("against_adam_tasks",), statements.all_tasks),
     "convergence_cycle": Entry("06_convergence", ("convergence_cycle", "convergence_phases"), convergence.cycle),
     "convergence_published": Entry(
         "06_convergence",
@@ -107,16 +92,15 @@ FIGURES = {
     "noise_floor_prediction": Entry(
         "06b_noise_floor", ("noise_floor_floors", "noise_floor_epoch"), noise_floor.prediction
     ),
-    "slow_weights_by_phase": Entry("07_slow_weights", ("C13",), slow_weights.by_phase),
-    "slow_weights_generalisation": Entry("07_slow_weights", ("C11",), slow_weights.generalisation),
-    "slow_weights_decay": Entry("07_slow_weights", ("C12",), slow_weights.decay),
-    "inner_rules": Entry("08_inner_rules", ("C15",), inner_rules.around_every_rule),
-    "inner_rules_adaptive": Entry("08_inner_rules", ("inner_rules_steps", "C16"), inner_rules.adapting),
-    "inner_rules_changing": Entry("08_inner_rules", ("C20",), inner_rules.sparse_and_drifting),
-    "local_optima_paths": Entry("09_local_optima", ("local_optima_paths",), local_optima.paths),
-    "local_optima_rates": Entry("09_local_optima", ("C03", "C06"), local_optima.rates),
-    "local_optima_stuck": Entry("09_local_optima", ("C03", "C06"), local_optima.stuck),
-    "local_optima_tuned": Entry("09_local_optima", ("C17_tuning",), local_optima.tuned),
+    "slow_weights_tasks": Entry("07_slow_weights", ("slow_weights_tasks",), statements.all_tasks),
+    "slow_weights_phase": Entry("07_slow_weights", ("slow_weights_phase",), statements.all_tasks),
+    "inner_optimizers_oscillation": Entry(
+        "08_inner_optimizers", ("inner_optimizers_ratios", "inner_optimizers_path"), inner_optimizers.oscillation
+    ),
+    "inner_optimizers_tasks": Entry("08_inner_optimizers", ("inner_optimizers_tasks",), statements.all_tasks),
+    "inner_optimizers_adam": Entry("08_inner_optimizers", ("inner_optimizers_adam",), statements.all_tasks),
+    "local_optima_paths": Entry("09_local_optima", ("local_optima_paths", "local_optima_profile"), local_optima.paths),
+    "local_optima_tasks": Entry("09_local_optima", ("local_optima_tasks",), statements.all_tasks),
     "your_own_question": Entry(
         "10_your_own_question", ("your_own_question",), lambda rows: your_own_question.against_adamw(rows, margin=1.0)
     ),
@@ -124,11 +108,11 @@ FIGURES = {
     "population_regimes": Entry("10b_population", ("population_screening",), population.regimes),
     "procedure_verdicts": Entry("10c_procedure", ("procedure_simulated",), procedure.verdicts),
     "procedure_worth": Entry("10c_procedure", ("procedure_worth",), procedure.worth),
-    "statements_worth": Entry("10d_second_trial", ("statements",), statements.worth),
-    "statements_tasks": Entry("10d_second_trial", ("statements_tasks",), statements.every_task),
-    "statements_factors": Entry("10d_second_trial", ("statements_factors",), statements.factors),
-    "statements_ranges": Entry("10d_second_trial", ("statements_ranges",), statements.ranges),
-    "verdicts": Entry("11_verdicts", ("verdicts",), verdicts.forest),
+    "statements_worth": Entry("10d_which_tasks", ("statements_worth",), statements.worth),
+    "statements_tasks": Entry("10d_which_tasks", ("statements_tasks",), statements.every_task),
+    "statements_factors": Entry("10d_which_tasks", ("statements_factors",), statements.factors),
+    "statements_ranges": Entry("10d_which_tasks", ("statements_ranges",), statements.ranges),
+    "verdicts": Entry("11_verdicts", ("statements",), verdicts.forest),
     "performance_roofline": Entry(
         "12_performance", (), performance.roofline, ("flat_step", "sweep"), on_gpu="cuda-flat_step"
     ),
@@ -225,22 +209,11 @@ def draw(name: str, *, folder: pathlib.Path | None = None) -> bool:
     The caption and the alternative text are those that the notebook gave.
     """
     drawn, manifest = entry(name), manifest_of(name)
-    frames = [_read(path) for path in drawn.paths()]
+    frames = [tables.read_table(path) for path in drawn.paths()]
     figures.use_style()
     figures.save(drawn.draw(*frames), name, manifest["caption"], manifest["alt"], folder=folder)
     made = (tables.build_folder("figures") if folder is None else folder) / f"{name}.json"
     return json.loads(made.read_text(encoding="utf-8"))["sha256"] == manifest["sha256"]
-
-
-def _read(path: pathlib.Path) -> pd.DataFrame:
-    """Return a committed table, with the parameters of its tasks and, for the table of a claim, of its arms."""
-    frame = tables.read_table(path)
-    if "task" not in frame:
-        return frame
-    register = claims.read()
-    if path.stem in register:
-        return claims.results(register[path.stem], folder=path.parent)
-    return with_parameters(frame, {name: claim.problems[name] for claim in register.values() for name in claim.tasks})
 
 
 def manifest_of(name: str) -> dict[str, Any]:
@@ -295,9 +268,8 @@ def where(name: str) -> Iterator[str]:
         rows = len(tables.read_table(path))
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         yield f"table     data/{path.parent.name}/{path.name}, {rows:,} rows, sha256 {about['sha256'][:16]}"
-        yield f"  configurations  {about['configurations'][:16]}" + (
-            f", registered as {about['claim'][:16]}" if "claim" in about else ""
-        )
+        registered = f", registered as {about['entry'][:16]}" if "entry" in about else ""
+        yield f"  configurations  {about['configurations'][:16]}{registered}"
         yield f"  made on         {tables.made_on(path)}"
     yield "drawn by  " + ", ".join(f"{package} {version}" for package, version in manifest["drawn_with"].items())
     yield f"  again from these tables         lookahead-nb figures {name}"

@@ -1,12 +1,14 @@
-"""Figures of the notebook 10d_second_trial: arms in steps of AdamW, all tasks, factors, and robustness to the rate."""
+"""Figures of the statements: benefits on all tasks, arms in steps of AdamW, factors, and robustness to the rate."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lookahead_nb.claims import registry
 from lookahead_nb.figures import PAGE
 from lookahead_nb.figures.parts import CAPS, away, finished, only_ticks
 
@@ -16,6 +18,25 @@ CLASSES = {  # colour and marker
     "saturated": ("0.6", "D"),
     "overfitting": ("#d55e00", "^"),
 }
+OTHER_CLASS = ("0.45", "o")
+LANDSCAPES = {  # the same for landscapes and networks that get stuck
+    "low rate": ("#56b4e9", "o"),
+    "high rate": ("#cc79a7", "v"),
+    "gentle": ("#56b4e9", "o"),
+    "sharp": ("#cc79a7", "v"),
+    "relu": ("#e69f00", "o"),
+    "sigmoid": ("0.3", "D"),
+    "tanh": ("#882255", "^"),
+}
+AXES = {  # labels of benefits
+    "gap": "benefit, % of the gap",
+    "error": "benefit, % of the rows",
+    "runs": "benefit, % of the runs",
+    "steps": "multiple of the steps",
+    "ratio": "better by this factor",
+}
+PERCENT_TICKS = [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100]
+RATIO_TICKS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100]
 MOST = 2.0  # multiples of the steps: AdamW was trained no longer
 ARMS = {  # by contrast of the statement C08a, from top to bottom
     "same_again": "AdamW again",
@@ -88,14 +109,76 @@ def worth(judged: pd.DataFrame) -> Figure:
     return finished(fig, [])
 
 
+def all_tasks(points: pd.DataFrame) -> Figure:
+    """Draw several comparisons below each other, with a dot for every task.
+
+    Parameters
+    ----------
+    points : DataFrame
+        Of ``registry.every_task``.
+
+    Returns
+    -------
+    Figure
+        A panel for each scale, a row for each comparison, the first one on top. Percentages are linear within 1 % and
+        logarithmic beyond; steps and ratios are logarithmic. The band is what does not matter.
+    """
+    scales = [*points["scale"].unique()]
+    names = {scale: [*points["comparison"][points["scale"] == scale].unique()] for scale in scales}
+    counts = [len(names[scale]) for scale in scales]
+    fig, axs = plt.subplots(
+        len(scales), 1, figsize=(0.85 * PAGE, 0.5 + 0.5 * sum(counts) + 0.45 * len(scales)), height_ratios=counts,
+        squeeze=False,
+    )  # fmt: skip
+    marks = CLASSES | LANDSCAPES
+    kinds = [kind for kind in marks if (points["class"] == kind).any()]
+    for ax, scale in zip(axs[:, 0], scales, strict=True):
+        percent = scale in registry.PERCENT
+        for place, name in enumerate(names[scale]):
+            own = points[(points["comparison"] == name) & (points["scale"] == scale)]
+            _task_dots(ax, own, -place, percent=percent)
+        margin = registry.SCALES[scale] * (100 if percent else 1)
+        band = (-margin, margin) if percent else (np.exp(-margin), np.exp(margin))
+        ax.axvspan(*band, color="0.92", zorder=0, lw=0)
+        ax.axvline(0 if percent else 1, color="0.5", lw=0.8, zorder=0.5)
+        ax.set_yticks([-place for place in range(len(names[scale]))], names[scale])
+        ax.set(ylim=(0.55 - len(names[scale]), 0.5), xlabel=AXES[scale])
+        if percent:
+            ax.set_xscale("symlog", linthresh=1)
+            only_ticks(ax.xaxis, PERCENT_TICKS)
+        else:
+            ax.set_xscale("log")
+            low, high = ax.get_xlim()
+            only_ticks(ax.xaxis, [tick for tick in RATIO_TICKS if low <= tick <= high])
+    if kinds:
+        handles = [axs[0, 0].plot([], [], marks[k][1], ms=4, color=marks[k][0], label=k)[0] for k in kinds]
+        fig.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+    return finished(fig, axs[:, 0] if len(scales) > 1 else [])
+
+
+def _task_dots(ax: Axes, own: pd.DataFrame, place: float, *, percent: bool) -> None:
+    shown = own.assign(benefit=own["benefit"] if percent else np.exp(own["benefit"]))
+    dots, means = shown[shown["number"] >= 0], own[(own["number"] < 0) & (own["class"] == "all")]
+    for kind, part in dots.groupby("class", sort=False):
+        colour, marker = (CLASSES | LANDSCAPES).get(str(kind), OTHER_CLASS)
+        across = place - 0.08 + 0.44 * (part["number"] * 0.618034 % 1 - 0.5)
+        ax.plot(part["benefit"], across, marker, ms=2, color=colour, alpha=0.7, mew=0)
+    for _, row in means.iterrows():
+        value, low, high, next_low, next_high = (
+            row[name] if percent else np.exp(row[name]) for name in ("benefit", "low", "high", "next_low", "next_high")
+        )
+        ax.plot([next_low, next_high], [place + 0.26] * 2, color="0.25", lw=0.8)
+        ax.plot([low, high], [place + 0.26] * 2, color="0.1", lw=3, solid_capstyle="butt")
+        ax.plot([value] * 2, [place + 0.17, place + 0.35], color="0.1", lw=1.2)
+
+
 def every_task(points: pd.DataFrame) -> Figure:
     """Draw the benefit on every task, a dot each.
 
     Parameters
     ----------
     points : DataFrame
-        ``comparison``, ``class``, ``number`` and ``benefit``, in % of the gap; a row with number -1 has the mean of a
-        class with ``low`` and ``high``, and ``next_low`` and ``next_high`` of a further task.
+        Of ``registry.every_task``, all in % of the gap.
 
     Returns
     -------

@@ -1,15 +1,20 @@
 # %% [markdown]
 # # What is left of the article's claims?
 #
-# The article "Adam meets Lookahead" makes some twenty claims. Each was written down with its arms, tasks, margins and
-# the rule for its verdict before it had results, and was put on trial in a notebook of its own. Here all verdicts stand
-# on one page. Nothing is trained: this notebook reads the tables that the others have left, those of this run where
-# there are any, and else the committed ones.
+# Lookahead around AdamW is usually better than Adam at a constant learning rate, and by enough to matter. But an
+# average over the last tenth of the run, or a rate that falls to zero, gains more. The article's usual settings are
+# good ones once the rate is tuned for them. The sync period changes little. No benefit that matters was found against
+# local optima.
+#
+# This page has all statements of the article with their verdicts. It also shows what an earlier trial of the same
+# claims said, and why the two differ. Nothing is trained here.
 
 # %%
-from lookahead_nb import claims, figures
+import pandas as pd
+
+from lookahead_nb import figures
 from lookahead_nb import provenance as tables
-from lookahead_nb.claims import report
+from lookahead_nb.claims import experiments, explained, registry, wording
 from lookahead_nb.figures import verdicts
 
 figures.use_style()
@@ -17,98 +22,114 @@ figures.use_style()
 # %% [markdown]
 # ## What to expect
 #
-# The theory of the quadratic says what Lookahead does at an unchanged learning rate: it advances more slowly, and its
-# slow weights are quieter. It also says that a lower learning rate does nearly the same. So the claims about one arm
-# alone should come out as the article has them, wherever the control is left out, and the claims that Lookahead is
-# *better* should shrink or vanish once it is compared with the lower rate, with plain averaging, and with an inner rule
-# whose rate was tuned just as long. Claims about escaping from local optima have no theory here that speaks for them.
+# Every sentence of the article was split into statements, each with the article's own modality. A plain sentence, or
+# one with "usually", must hold in the mean and on most tasks. A sentence with "may" or "can" needs a share of tasks on
+# which the benefit matters. An advice is judged by what following it costs. `data/claims/predictions.toml` holds what
+# we expected before the results. No code reads it.
 #
-# ## How a verdict comes about
+# A difference matters from a hundredth of the gap between chance-level loss and the best known loss, from a twentieth
+# of the steps, or from a fiftieth of the runs. "May" and "can" hold if it matters on more than a twentieth of the
+# tasks.
 #
-# An effect compares one arm with another in one metric, run by run with the same seed, and is judged against a margin
-# below which nobody would care. It comes out as yes or no where it lies significantly beyond that margin, and stays
-# open otherwise. As there are many effects, their p-values are corrected together by the method of Holm: an effect
-# that would be significant alone may be open here. The verdict then follows from the rule of the claim. *Supported*
-# needs all that the claim lists; *conditional* needs a shorter list, with a condition that was written down beforehand;
-# *refuted* means that something came out contrary to the list; the rest is *inconclusive*, which is no weaker word for
-# refuted. The line of a claim shows the effect on which its verdict turns, with an interval at 95 in 100.
+# Each statement has two lines here: its verdict, and what was found. Sizes come with a confidence interval. It is at 95
+# in 100, and wider where a claim has several deciding contrasts. For "may" and "can" the line gives bounds of the share
+# of tasks on which the difference matters.
 
 # %%
-register = claims.read()
-effects = claims.judge_all(register, recomputed=True, by_task=[])
-print("\n".join(report.lines(register, effects)))
+statements = registry.read()
+found = registry.evidence(statements)
+judged = registry.judge_all(statements, found)
+print("\n".join(wording.lines(statements.values(), judged)))
 
 # %% [markdown]
-# The table behind these lines holds every effect of every claim, also those on which no verdict turns. Sizes are
-# ratios, differences in the units of the metric, or shares of the distance between the loss of chance and that of the
-# best arm, as the column for the scale says.
+# ## All statements on one page
+#
+# Benefits on different scales can share an axis if each is measured in its own margin. Right of zero is what the
+# statement says. Inside the grey band a difference is too small to matter.
 
 # %%
-table = report.effects_of(register, effects)
-path = tables.write_table(table, "verdicts")
-table.set_index(["claim", "effect"])[["verdict", "scale", "margin", "size", "low", "high", "outcome"]].round(3)
+advice = [one.id for one in statements.values() if one.modality == "advice"]
+judged["cost"] = judged["id"].isin(advice)
+tables.write_table(judged, "statements", entry=registry.evidence_sha256(statements))
+caption = "The deciding benefit of every statement in units of its margin, and the share of tasks."
+alt = "Two columns with a row for each statement: its benefit with an interval, and a share of tasks."
+figures.save(verdicts.forest(judged), "verdicts", caption, alt)
 
 # %% [markdown]
-# ## All effects on one page
+# **The deciding benefit of every statement in units of its margin, and the share of tasks.** Left: means over tasks
+# with confidence intervals. For an advice a cost counts as a negative benefit. Right: the share of tasks with a benefit
+# above zero, with its interval. For "may" and "can": the share of tasks on which a benefit is shown to matter, with
+# bounds of the true share. Long lines there mean that single tasks cannot be told apart from their noise.
 #
-# Effects on such different scales can be drawn on one axis if each is measured in its own margin. At one, an effect is
-# just as large as matters. To the right lies what the effect was registered to look for, to the left its contrary;
-# where equality was looked for, neither side is better and the grey band lies in the middle. A marker inside its grey
-# band came out as yes, one outside as no, and one whose line crosses the edge of the band may be open. Colour and shape
-# belong to the verdict on the whole claim, so that an effect may well lie in its band while its claim is refuted: the
-# rule may list its contrary, or another effect may have decided. The axis is linear between minus one and one, and
-# logarithmic beyond. What does not fit on it is drawn at the edge with an arrow.
+# ## Two trials
+#
+# The claims were tested twice. The first trial had a few tasks that were chosen by hand, and tuned all arms once on the
+# same six seeds. So the luck of tuning and the choice of tasks lay outside its intervals. The second trial has tasks
+# drawn from a declared population, and every replicate tunes for itself.
 
 # %%
-caption = "Every effect of every claim, in units of the margin that was registered for it."
-alt = "Forest plot, one row per effect with its interval, grouped by claim; colour and marker show the verdict."
-figures.save(verdicts.forest(table), "verdicts", caption, alt)
+answers = wording.read(statements)
+both = wording.both_trials(statements, judged, answers).set_index("claim")
+with pd.option_context("display.max_colwidth", None):
+    display(both)  # noqa: F821 (of IPython)
 
 # %% [markdown]
-# **Every effect of every claim, in units of the margin that was registered for it.** Positive values point to what was
-# expected. Grey: where an effect comes out as yes. Lines are intervals at 95 in 100, over the seeds, or over the tasks
-# where the claim says so; exact results have none. Ratios are measured in logarithms.
-#
-# The statements of this page, as assertions:
+# ## In short, and what to do
 
 # %%
-found = {key: claims.verdict(claim, effects) for key, claim in register.items()}
-assert set(found.values()) <= {*claims.VERDICTS}
-assert set(table["claim"]) == {key for key in found if found[key] not in ("not testable here", "no results yet")}
-assert (table["outcome"] == "open").equals(table["p"] > claims.LEVEL)
-supported = {key for key, verdict in found.items() if verdict == "supported"}
-better = {"C08", "C11", "C17", "C19"}  # Lookahead beats Adam, generalises better, escapes, does better on text
-assert supported == {"C02", "C15"}
-assert {found[key] for key in better} == {"inconclusive", "refuted"}
+short = {name: (wording.filled(answer.found, judged), answer.advice) for name, answer in answers.items()}
+todo = pd.DataFrame(short, index=["we found", "do this"]).T
+with pd.option_context("display.max_colwidth", None):
+    display(todo)  # noqa: F821 (of IPython)
 
 # %% [markdown]
-# ## What is left
+# ## Do experiments agree with each other?
 #
-# Two claims came out as they stand, and both say what Lookahead *is*: its slow weights are quieter with a larger
-# retention, and it can be put around any rule. Where the article gives advice on retention and k, a condition had to be
-# added, and it is nearly always the same: the statement holds at an unchanged learning rate, and fades or turns round
-# once the rate is tuned. A larger k is not the calmer and slower choice that the article sees in it, and a smaller one
-# does not explore faster.
-#
-# None of the claims that Lookahead is *better* came out: not that it usually beats Adam, not that it generalises
-# better, not that it escapes from local optima, not that it is faster on text. Where it does win against AdamW, plain
-# averaging of AdamW's weights tends to win as much. This is no proof that Lookahead is useless: where the rate is tuned
-# for it, it does no harm around any rule, and at a constant rate it is quieter than AdamW at the lower rate that makes
-# both equally fast.
+# Some comparisons occur in several experiments, with other seeds and partly the same tasks. On the tasks that they
+# share their means must agree within the noise of the replicates. Cochran's test compares them.
+
+# %%
+names = ["trial", "settings", "short_runs", "optimizers", "adaptive"]
+shared = {name: found[name].rows for name in names}
+pairs = [("lookahead", "adamw"), ("lookahead", "adam"), ("lookahead_adam", "adam"), ("adamw", "adam")]
+alike = pd.DataFrame([explained.agreements(shared, *arms) for arms in pairs])
+assert (alike["p"] > 0.01).all()
+alike.round(4)
+
+# %% [markdown]
+# Verdicts on real data sets rest on few sets. Here are the ones that change when one set is left out.
+
+# %%
+decisive = judged[(judged["contrast"] == "primary") & (judged["class"] == "all")]
+changes = decisive[decisive["without"].fillna("") != ""].set_index("id")
+changes[["verdict", "without"]]
+
+# %% [markdown]
+# The sentences at the top as assertions:
+
+# %%
+verdict = decisive.set_index("id")["verdict"]
+size = judged[judged["class"] == "all"].set_index(["id", "contrast"])["value"]
+assert verdict["C08a"] == "holds, and matters"
+assert min(size["C08a", "ema_10"], size["C08a", "linear"]) > size["C08a", "against_adamw"]
+assert (verdict[["C04", "C07"]] == "follow it").all()
+assert not verdict[["C05a", "C06a", "C06b", "C17a", "C17b"]].isin(["holds, and matters"]).any()
+assert set(verdict.index) == {one.id for one in statements.values() if not one.untestable}
+assert len(experiments.read("trial").arms) > 30
 
 # %% [markdown]
 # ## What this page does not say
 #
-# - A verdict speaks of the registered tasks, which are small networks and linear models on small data, and of their
-#   seeds. Where a claim takes the tasks as a sample, they are a sample of tasks of this kind.
-# - The margins are a judgement. Whoever cares for smaller effects may read off from the page what would change: an
-#   effect whose interval lies on the other side of a line at another margin.
-# - What a claim found at one learning rate says nothing about another one, unless the claim tuned it.
-# - Effects of single tasks are not here. `lookahead-nb claims`, with the number of a claim, lists them; with `--fresh`
-#   it tries the claim again on seeds that nobody has used.
+# - The tasks are small: up to fifty thousand rows, two hidden layers and two thousand steps. What holds at all of
+#   these lengths may end beyond them.
+# - "Cannot tell" is no "no". For "may" and "some cases" the rule can exclude a share of tasks only if nearly every
+#   single task is shown to lie within the margin, which takes more replicates than there are.
+# - The margins are a judgement. The figure shows what would change with another one.
 #
 # ## Provenance
 #
-# The register is `data/claims.toml`; the runs are the tables named after the claims in `data/results`, each with its
-# manifest, which holds the hash of the entry it belongs to. The table of this page is `data/results/verdicts.csv`, the
-# figure `paper/figures/verdicts`. The notebook of each claim is named in its line.
+# The statements are `data/claims/C*.toml`, the experiments `data/claims/experiments`, their rows
+# `data/results/NAME/*.csv` with a manifest each. What the first trial said, and the advice, lie in
+# `data/claims/answers.toml`. The table of this page is `data/results/statements.csv`, the figure
+# `paper/figures/verdicts`. `lookahead-nb claims` prints the lines above, and with the name of a statement everything
+# about it.
