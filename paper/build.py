@@ -1,11 +1,11 @@
 """Build the write-up, paper/lookahead.pdf, from its text and from what that reads in data/ and paper/figures/.
 
-Every table and figure is first held against the hash in its manifest, and the text presumes of every number it shows on
-which side it lies; so a PDF that is built says what the data say. The same files give the same bytes.
+Every table and figure is first compared with the hash in its manifest. The text states of every number what it
+presumes, so a PDF that is built says what the data say. The same files give the same bytes.
 
-Exit code: 0; 1 if a file is broken, a claim was changed after its results, a font is missing, or the text presumes what
-the data do not say, with one sentence about it; 2 if the compiler is missing or the call makes no sense. In these cases
-nothing is written.
+Exit code: 0; 1 if a file is broken, an experiment was changed after its results, a font is missing, or the text
+presumes what the data do not say, with one sentence about it; 2 if the compiler is missing or an argument is wrong. In
+these cases nothing is written.
 """
 
 from __future__ import annotations
@@ -50,26 +50,30 @@ def say(what, code):
 
 
 def flaws(root):
-    """Yield a sentence for every table and figure that is not the one of its manifest, or not of a registered claim.
+    """Yield a sentence for every table and figure that is not the one of its manifest, or not of a registered entry.
 
-    errors : OSError, ValueError for a register that cannot be read.
+    errors : OSError, ValueError for a statement or an experiment that cannot be read.
     """
-    from lookahead_nb import claims
+    from lookahead_nb.claims import experiments, registry
 
-    registered = {claim.sha256 for claim in claims.read(root / "data/claims.toml").values()}
-    for folder in ("data/results", "data/timings", "paper/figures"):
+    entries = sorted((root / "data/claims/experiments").glob("*.toml"))
+    registered = {f"data/results/{path.stem}": experiments.read(path.stem, path).sha256 for path in entries}
+    for folder in ("data/results", *registered, "data/timings", "paper/figures"):
         for manifest in sorted((root / folder).glob("*.json")):
             told = json.loads(manifest.read_text(encoding="utf-8"))
             hashes = told["sha256"] if "table" not in told else {told["table"]: told["sha256"]}
             for name, sha256 in hashes.items():
                 path = manifest.parent / name
                 if not path.is_file():
-                    yield f"{folder}/{name} is missing beside its manifest {manifest.name}."
+                    yield f"{folder}/{name} is missing next to its manifest {manifest.name}."
                 elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
                     yield f"{folder}/{name} must have the sha256 of its manifest {manifest.name}; one was changed."
-            if "claim" in told and told["claim"] not in registered:
+            if folder in registered and told["entry"] != registered[folder]:
                 table = f"{folder}/{told['table']}"
-                yield f"{table} must belong to a registered claim; the claim was changed after its results were made."
+                yield f"{table} must belong to its experiment as registered; the entry was changed after its results."
+    told = json.loads((root / "data/results/statements.json").read_text(encoding="utf-8"))
+    if told["entry"] != registry.evidence_sha256(registry.read(root / "data/claims"), root / "data/results"):
+        yield "data/results/statements.csv must follow from the registered statements and their rows; judge again."
 
 
 def compiled(root):

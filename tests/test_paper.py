@@ -8,19 +8,18 @@ import shutil
 import sys
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from lookahead_nb import claims
-from lookahead_nb.claims import report
+from lookahead_nb.claims import modality, registry, wording
 
 pytestmark = pytest.mark.no_kernel
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [ROOT / "paper/lookahead.typ", ROOT / "paper/results.typ"]
-VERDICTS = "data/results/verdicts.csv"
+STATEMENTS = "data/results/statements.csv"
+EXPERIMENT, CLAIM = "data/claims/experiments/trial.toml", "data/claims/C08.toml"
 
 of_texts = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 
@@ -29,15 +28,16 @@ of_texts = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 
 NOT_PROSE = re.compile(
     r"^\s*//.*$|^ *#let .*$"  # comments and definitions
-    r"|`[^`]*`|\$[^$]*\$|[(,:=]\s*\"[^\W\d][^\"\n]*\""  # code, formulas, names of effects
-    r"|=> [^)\n]*\)|\d+(?:\.\d+)?pt|FAQ \d\.\d",  # what a number is held against, lengths, sections of the article
+    r"|`[^`]*`|\$[^$]*\$|[(,:=]\s*\"[^\W\d][^\"\n]*\""  # code, formulas, names of contrasts
+    r"|=> [^)\n]*\)|\d+(?:\.\d+)?pt",  # what a number is compared with, lengths
     re.M,
 )
 DECIMAL = re.compile(r"\d+\.\d+|\d[ ~]?%|×\d")
+LEVEL = re.compile(r"95~%\s+confidence interval")
 
 
 def numbers_in(text):
-    return DECIMAL.findall(NOT_PROSE.sub(" ", text))
+    return DECIMAL.findall(NOT_PROSE.sub(" ", LEVEL.sub("", text)))
 
 
 @of_texts
@@ -47,20 +47,26 @@ def test_text_states_no_number_that_the_data_should_give(path):
 
 def test_text_check_finds_numbers():
     assert numbers_in('it is 4.84 times, 3 % or 3~%, "0.5", ×2') == ["4.84", "3 %", "3~%", "0.5", "×2"]
-    assert numbers_in('#yes("C05", "slower, 0.5") `lr=0.1` $0.5$ (FAQ 8.1)\n// 0.3\n#let x = 0.4\n0.6pt') == []
-    assert numbers_in('#yes("C05", "slower") 1.5 #where(x, x => x < 0.8) 2.5') == ["1.5", "2.5"]
+    assert numbers_in('#effect("C05", "slower, 0.5") `lr=0.1` $0.5$\n// 0.3\n#let x = 0.4\n0.6pt') == []
+    assert numbers_in('#effect("C05", "slower") 1.5 #where(x, x => x < 0.8) 2.5') == ["1.5", "2.5"]
 
 
 @of_texts
 def test_the_greek_letter_never_stands_alone(path):
-    assert re.findall(r"(?i)alpha|α", path.read_text(encoding="utf-8").replace("faq_8_1_alpha", "")) == []
+    assert re.findall(r"(?i)alpha|α", path.read_text(encoding="utf-8")) == []
 
 
-def test_every_claim_has_its_text_and_every_source_stays_in_the_house():
+@of_texts
+def test_no_semicolon_follows_a_number_since_the_compiler_would_drop_it(path):
+    assert re.findall(r"[^\n]*\);\s", path.read_text(encoding="utf-8")) == []
+
+
+def test_every_claim_is_in_the_results_and_every_source_stays_in_the_checkout():
     sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "paper").glob("*.typ")}
-    assert sorted(re.findall(r'#claim\("(C\d\d)"', sources["results.typ"])) == sorted(
-        claims.read(ROOT / "data/claims.toml")
-    )
+    statements = registry.read()
+    tested = {wording.claim_of(each.id) for each in statements.values() if not each.untestable}
+    assert tested - {*re.findall(r"C\d\d", sources["results.typ"])} == set()
+    assert {*re.findall(r'"(C\d\d[a-z]?)"', "".join(sources.values()))} <= {*statements}
     assert [name for name, text in sources.items() if re.search(r"@preview|://", text)] == []
 
 
@@ -85,8 +91,8 @@ def copied(tmp_path_factory):
 
 @pytest.fixture
 def checkout(copied):
-    """A checkout with a write-up of before, in which the verdicts and the look may be changed."""
-    paths = (VERDICTS, "data/results/verdicts.json", "paper/look.typ", "data/claims.toml")
+    """A checkout with an older write-up, in which the verdicts, an experiment and the look may be changed."""
+    paths = (STATEMENTS, "data/results/statements.json", "paper/look.typ", EXPERIMENT, CLAIM)
     kept = {path: (copied / path).read_bytes() for path in paths}
     (copied / "paper/lookahead.pdf").write_bytes(b"of before")
     yield copied
@@ -112,19 +118,19 @@ def refused(build, checkout, capsys):
 
 
 def change(checkout, edit):
-    """Let edit change the frame of the verdicts, and its manifest go with it."""
-    path = checkout / VERDICTS
+    """Let edit change the frame of the verdicts, and update its manifest."""
+    path = checkout / STATEMENTS
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    path.write_text(edit(frame.set_index(["claim", "effect"])).reset_index()[[*frame]].to_csv(index=False))
+    path.write_text(edit(frame.set_index(["id", "contrast", "class"])).reset_index()[[*frame]].to_csv(index=False))
     manifest = json.loads(path.with_suffix(".json").read_text())
     manifest["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     path.with_suffix(".json").write_text(json.dumps(manifest))
 
 
-def with_values(claim, effect, **values):
+def with_values(statement, contrast, kind="all", **values):
     def edit(frame):
         for column, value in values.items():
-            frame.loc[(claim, effect), column] = value
+            frame.loc[(statement, contrast, kind), column] = value
         return frame
 
     return edit
@@ -138,31 +144,38 @@ def test_missing_compiler_is_one_sentence(refused, monkeypatch):
 
 
 def test_a_table_that_is_not_that_of_its_manifest_is_not_set(refused, checkout):
-    (checkout / VERDICTS).write_text((checkout / VERDICTS).read_text().replace("0", "1", 1))
-    said = f"{VERDICTS} must have the sha256 of its manifest verdicts.json; one was changed.\n"
+    (checkout / STATEMENTS).write_text((checkout / STATEMENTS).read_text().replace("0", "1", 1))
+    said = f"{STATEMENTS} must have the sha256 of its manifest statements.json; one was changed.\n"
     assert refused() == (1, said)
 
 
 def test_a_missing_table_is_one_sentence(refused, checkout):
-    (checkout / VERDICTS).unlink()
-    assert refused() == (1, f"{VERDICTS} is missing beside its manifest verdicts.json.\n")
+    (checkout / STATEMENTS).unlink()
+    assert refused() == (1, f"{STATEMENTS} is missing next to its manifest statements.json.\n")
 
 
-def test_a_claim_that_was_changed_after_its_results_is_not_set(refused, checkout):
-    register = checkout / "data/claims.toml"
-    text = register.read_text(encoding="utf-8")
-    register.write_text(text.replace("seeds = 40", "seeds = 41", 1), encoding="utf-8")
+def test_an_experiment_that_was_changed_after_its_results_is_not_set(refused, checkout):
+    entry = checkout / EXPERIMENT
+    text = entry.read_text(encoding="utf-8")
+    entry.write_text(text.replace("replicates = 4", "replicates = 5", 1), encoding="utf-8")
+    table = "data/results/trial/00.csv"
+    said = f"{table} must belong to its experiment as registered; the entry was changed after its results.\n"
+    assert refused() == (1, said)
+
+
+def test_a_statement_that_was_changed_after_its_verdict_is_not_set(refused, checkout):
+    claim = checkout / CLAIM
+    text = claim.read_text(encoding="utf-8")
+    claim.write_text(text.replace('controls = ["adam"]', 'controls = ["adamw"]', 1), encoding="utf-8")
+    said = f"{STATEMENTS} must follow from the registered statements and their rows; judge again.\n"
+    assert refused() == (1, said)
+
+
+def test_an_experiment_that_cannot_be_read_is_one_sentence(refused, checkout):
+    (checkout / EXPERIMENT).write_text("replicates = ")
     code, complaint = refused()
     assert code == 1
-    said = r"data/results/C\d\d(_tuning)?\.csv must belong to a registered claim; the claim was changed .*\n"
-    assert re.fullmatch(said, complaint)
-
-
-def test_a_missing_register_is_one_sentence(refused, checkout):
-    (checkout / "data/claims.toml").unlink()
-    code, complaint = refused()
-    assert code == 1
-    assert complaint.endswith("data/claims.toml cannot be read: No such file or directory\n")
+    assert "trial.toml" in complaint
 
 
 class TestCompiled:
@@ -189,24 +202,32 @@ class TestCompiled:
         ("edit", "sentence"),
         [
             (
-                with_values("C14", "tuning them pays", outcome="yes"),
-                'the text takes the effect "tuning them pays" of C14 to be no, the data say yes',
+                with_values("C14", "primary", verdict="holds"),
+                'the text takes C14, contrast "primary", class "all" to be "the opposite holds", the data say "holds"',
             ),
             (
-                with_values("C17", "ends lower than tuned averaging", low="-0.001"),
-                'the text takes the effect "ends lower than tuned averaging" of C17 to lie "above", '
+                with_values("C08a", "both_linear", low="-0.001"),
+                'the text takes C08a, contrast "both_linear", class "all" to lie "above", the data say "across"',
+            ),
+            (
+                with_values("C08a", "both_linear", high="0.02"),
+                'the text presumes whether C08a, contrast "both_linear", class "all" matters, the data differ',
+            ),
+            (
+                with_values("C08a", "fast_weights", "step-limited", steps_high="1.1"),
+                'the text takes C08a, contrast "fast_weights", class "step-limited" to be worth below, '
                 "the data say across",
             ),
             (
-                lambda frame: frame.drop(("C07", "1 like 5")),
-                'verdicts.csv must have one effect "1 like 5" of C07',
+                with_values("C08a", "against_adamw", share="0.6"),
+                "the text presumes something of 0.6 that does not hold",
             ),
             (
-                lambda frame: frame.assign(verdict=frame["verdict"].replace("refuted", "supported")),
-                "the text takes C05 to be refuted, the data say supported",
+                lambda frame: frame.drop(("C15b", "nesterov", "all")),
+                'statements.csv must have one row of C15b, contrast "nesterov", class "all"',
             ),
         ],
-        ids=["outcome", "side", "effect", "verdict"],
+        ids=["verdict", "side", "margin", "steps", "number", "row"],
     )
     def test_a_result_that_the_text_does_not_bear_out_stops_the_build(self, refused, checkout, edit, sentence):
         change(checkout, edit)
@@ -222,25 +243,42 @@ class TestCompiled:
         assert code == 1
         assert re.match(r"paper/look\.typ:\d+: unknown font family: nobody's sans\.\n", complaint)
 
-    def test_claims_without_results_are_told_as_such(self, build, checkout):
-        change(checkout, lambda frame: frame.drop(["C01", "C20"]))
-        assert build.main(["--root", str(checkout)]) == 0
-
-    def test_numbers_are_those_of_the_command_line(self, typst, checkout):
+    def test_findings_are_those_of_the_command_line(self, typst, checkout):
         source = checkout / "paper/probe.typ"
         source.write_text(
             '#import "data.typ": *\n'
-            "#metadata(effects.map(row => (row.claim, row.effect, interval-of(row), criterion-of(row)))) <told>\n"
+            "#metadata(statements.map(each => (each.id, verdict-of(each), finding(each)))) <statements>\n"
+            "#metadata(judged.map(row => size-of(row))) <sizes>\n"
         )
-        told = json.loads(typst.query(source, "<told>", field="value", one=True, root=checkout))
+        ask = {"field": "value", "one": True, "root": checkout}
+        told = json.loads(typst.query(source, "<statements>", **ask))
+        sizes = json.loads(typst.query(source, "<sizes>", **ask))
         source.unlink()
-        frame = pd.read_csv(checkout / VERDICTS)
-        assert len(told) == len(frame)
-        plain = str.maketrans("\u2212\u00a0", "- ")
-        for (claim, effect, interval, _), row in zip(told, frame.itertuples(), strict=True):
-            assert (claim, effect) == (row.claim, row.effect)
-            size = dict(zip(("size", "low", "high"), (row.size, row.low, row.high), strict=True))
-            expected = report.interval(SimpleNamespace(scale=row.scale), size)
-            assert interval.translate(plain) == (expected if row.low != row.high else expected.partition(" [")[0])
-        criteria = {criterion.translate(plain) for *_, criterion in told}
-        assert {"> ×1.25", "< ×0.909", "within ×1.1", "within ±1 %", "< -0.05", "< -0.2 %"} <= criteria
+        frame = pd.read_csv(checkout / STATEMENTS)
+        units = {"gap": " of the gap", "error": " of the rows", "runs": " of the runs", "steps": " steps", "ratio": ""}
+
+        def plain(text):
+            return text.translate(str.maketrans("\u2212\u00a0", "- "))
+
+        def without_unit(text, scale):
+            return text.replace(f"{units[scale]} [", " [", 1)
+
+        expected = [without_unit(wording.size(row), row["scale"]) for _, row in frame.iterrows()]
+        assert [plain(size) for size in sizes] == expected
+        known = registry.read()
+        assert [name for name, *_ in told] == [*known]
+        for name, verdict, found in told:
+            statement = known[name]
+            assert verdict == wording.verdict_of(statement, frame)
+            row = wording.row_of(frame, name)
+            words = wording.finding(statement, frame).replace("where more steps would help, worth", "worth")
+            if row is not None:
+                words = without_unit(words, row["scale"])
+            assert plain(found).replace("costs ", "cost ") == words
+
+    def test_rules_by_wording_are_those_that_judge(self, typst, checkout):
+        source = checkout / "paper/probe.typ"
+        source.write_text('#import "data.typ": *\n#metadata(rules-by-modality) <rules>\n')
+        rules = json.loads(typst.query(source, "<rules>", field="value", one=True, root=checkout))
+        source.unlink()
+        assert rules == modality.MODALITIES
