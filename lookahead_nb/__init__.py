@@ -31,6 +31,7 @@ from lookahead_nb.optimizers import (
     ScheduleFreeAdamW,
     schedules,
 )
+from lookahead_nb.training.callbacks import EarlyStopping
 from lookahead_nb.training.grid import grid, sample
 from lookahead_nb.training.plots import plot
 from lookahead_nb.training.run import load, train
@@ -46,6 +47,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "EarlyStopping",
     "LogisticRegression",
     "Lookahead",
     "RMSprop",

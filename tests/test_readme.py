@@ -15,6 +15,7 @@ SHOWS = [
     "test_accuracy",
     "test accuracy 0.9",
     "Run(Lookahead(AdamW), seed=0, 1000 steps",
+    "best step",
     "accuracy 0.9",
     "Lookahead(AdamW) 0.001",
 ]  # part of what each example prints

@@ -98,6 +98,7 @@ SWEPT = lnb.sweep(MODEL, DATA, [ADAMW, lnb.AdamW(0.02)], seeds=1, steps=2, batch
 CYCLE = theory.Cycle(lr=0.1, noise=1.0, sync_period=5, slow_step_size=0.5)
 CLAIM = claims.read(Path(__file__).parents[2] / "data/claims.toml")["C01"]
 SHORT = {"steps": 2, "batch_size": 8, "eval_every": 2, "eval_at": [1], "eval_rows": 9}
+OBSERVED = {"model": MODEL, "data": DATA} | SHORT
 DRAWN = {"lr": {"low": 0.1, "high": 0.2}, "sync_period": [5, 10]}
 MODES = {"lr": [0.1, 0.2], "curvature": 1.0, "sync_period": 5, "slow_step_size": 0.5}
 MATCHED = {"lr": 0.1, "curvatures": [1.0, 0.5], "noise": [0.1, 0.1], "sync_period": 5, "slow_step_size": 0.5}
@@ -143,6 +144,11 @@ CALLS = {
     "plot": (lnb.plot, {"rows": SWEPT, "measure": "train_loss", "weights": "slow", "ax": None}),
     "minibatches": (lambda **how: next(lnb.minibatches(**how)), {"n": 10, "batch_size": 4, "seed": 0}),
     "train": (lnb.train, {"model": MODEL, "data": DATA, "opt": ADAMW, "seed": 0, "dtype": "float32"} | SHORT),
+    "train with a callback": (lnb.train, {"callback": None, "early_stopping": None, "opt": OPT} | OBSERVED),
+    "EarlyStopping": (
+        lnb.EarlyStopping,
+        {"measure": "validation_loss", "patience": 2, "min_delta": 0.1, "weights": "slow"},
+    ),
     "train on a landscape": (lnb.train, {"model": BOWL, "data": None, "opt": OPT, "steps": 2, "backend": "cpu"}),
     "sweep": (
         lnb.sweep,
@@ -234,7 +240,7 @@ ALWAYS_WRONG = {
 NAN_IS_AN_ANSWER = {"sgd_matched_lr", "sgd_matched_loss", "Cycle.covariance", "optimal_slow_step"}
 NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss"}
 NAN_IS_AN_ANSWER |= {f"Landscape.{name}" for name in ("points", "heights", "loss", "loss_and_grad", "noisy_grad")}
-CALLED = {"progress", "data"}  # any function is one of theirs, and fails in its own words
+CALLED = {"progress", "data", "callback"}  # any function is one of theirs, and fails in its own words
 FILES = {"file", "path", "store"}
 
 
