@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lookahead_nb.claims import explained, population
+from lookahead_nb.claims import experiments, explained, population
 
 pytestmark = pytest.mark.no_kernel
 
@@ -99,3 +99,12 @@ def test_agreement_needs_two_experiments_that_share_tasks(tasks):
         explained.agreements({"one": one, "two": two}, "b", "c")
     with pytest.raises(ValueError, match="rows must share at least 2 tasks, got 1"):
         explained.agreements({"one": one, "two": two}, "b", "a")
+
+
+def test_comparisons_that_occur_in_several_committed_experiments_agree():
+    names = ("trial", "settings", "short_runs", "optimizers", "adaptive")
+    rows = {name: experiments.results(experiments.read(name)) for name in names}
+    for arms in (("lookahead", "adamw"), ("lookahead", "adam"), ("lookahead_adam", "adam"), ("adamw", "adam")):
+        alike = explained.agreements(rows, *arms)
+        assert alike["tasks"] >= 49
+        assert alike["p"] > 0.01

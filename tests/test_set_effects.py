@@ -1,6 +1,7 @@
 """Effects on real data sets against hand-made numbers: intervals, verdicts on few and on many sets, steps to a loss."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -351,3 +352,19 @@ def test_registered_statements_on_sets_can_be_read():
         "C23b": ["spoken_digits"],
     }
     assert all(found[name].untestable for name in ("C18a", "C23a"))
+
+
+@pytest.mark.parametrize("name", ["C18b", "C19a", "C20a"])
+def test_the_verdicts_on_the_committed_rows_change_without_the_sets_that_are_named(name):
+    statement = registry.read()[name]
+    of = registry.evidence({name: statement})[statement.experiment]
+
+    def judged(sets):
+        where = statement.where | {"sets": sets}
+        table = registry.judge(replace(statement, where=where, reported={}), *of[1:])
+        return table[table["class"] == "all"].iloc[0]
+
+    sets = [*statement.where.get("sets", of.tasks["set"].unique())]
+    whole = judged(sets)
+    changed = [left for left in sets if judged([one for one in sets if one != left])["verdict"] != whole["verdict"]]
+    assert whole["without"] == ", ".join(changed)
