@@ -40,6 +40,8 @@ OPTIMIZERS = {
     "adaptive": lnb.Lookahead(lnb.AdamW(0.05), sync_period=3, slow_step_size="adaptive"),
     "outer momentum": lnb.Lookahead(ADAMW, sync_period=3, slow_step_size=(1.5, 0.5), outer_momentum=0.8),
     "pending decay": lnb.Lookahead(lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, retention=0.7),
+    "restarts": lnb.AdamW(lnb.schedules.cosine_restarts(0.02, 3, factor=2)),
+    "table": lnb.Lookahead(lnb.AdamW(lnb.schedules.from_function(lambda t: 0.05 / t, 100)), sync_period=3),
     "far horizon": lnb.AdamW(lnb.schedules.cosine(0.02, steps=1000)),
 }
 MODEL = lnb.MLP((4, 3, 2))

@@ -258,9 +258,13 @@ class Setup:
         TypeError
             If opt is no optimizer.
         ValueError
-            If it adapts its slow steps on a GPU or on a landscape with replicas.
+            If it adapts its slow steps on a GPU or on a landscape with replicas, or has rates for fewer steps.
         """
         check_optimizer(name, opt)
+        schedule = opt.inner.schedule
+        if schedule.table is not None and schedule.steps < self.steps:
+            given = f"got a table of {schedule.steps}"
+            raise ValueError(f"{name} must have a learning rate for each of the {self.steps} steps, {given}")
         if self.training.backend == "cuda" and opt.adapts:
             raise ValueError(f"{name} must have numbers as slow_step_size with backend='cuda', got 'adaptive'")
         replicas = getattr(self.model, "replicas", 1)

@@ -17,6 +17,8 @@ ADAMW = INNER["adamw"]
 OPTIMIZERS = {
     **INNER,
     "warm-up": lnb.AdamW(lnb.schedules.constant(0.02, warmup=6)),
+    "restarts": lnb.AdamW(lnb.schedules.cosine_restarts(0.02, 3, factor=2, warmup=2)),
+    "table": lnb.Lookahead(lnb.AdamW(lnb.schedules.from_function(lambda t: 0.05 / t, 100)), sync_period=3),
     **{mode: lnb.Lookahead(ADAMW, sync_period=3, retention=0.7, inner_state=mode) for mode in INNER_STATES},
     "no pull-back": lnb.Lookahead(ADAMW, sync_period=3, pull_back=False),
     "steps in turn": lnb.Lookahead(ADAMW, sync_period=3, slow_step_size=(0.3, 0.9), inner_state="interpolate"),
