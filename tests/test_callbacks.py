@@ -330,5 +330,5 @@ def test_bad_settings_are_refused_by_name(how, error, words):
 def test_what_the_run_does_not_have_is_refused():
     with pytest.raises(ValueError, match="early_stopping must have weights='fast' for AdamW, which has no slow"):
         trained(ADAMW, early_stopping=lnb.EarlyStopping(weights="slow"))
-    with pytest.raises(ValueError, match="early_stopping must have measure='train_loss' for a landscape"):
+    with pytest.raises(ValueError, match="early_stopping must have measure='train_loss' for Quadratic"):
         trained(ADAMW, (BOWL, None), early_stopping=lnb.EarlyStopping())

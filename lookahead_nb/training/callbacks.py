@@ -205,7 +205,8 @@ def check_early_stopping(early_stopping: Any, setup: Setup, opt: Optimizer) -> N
     early_stopping.kind_of(opt)
     measured = [name for name, exists in zip(MEASURES, setup.measured.ravel(), strict=True) if exists]
     if early_stopping.measure not in measured:
-        raise ValueError(f"early_stopping must have measure='train_loss' for a landscape, got {early_stopping!r}")
+        allowed = " or ".join(repr(name) for name in measured if name in _TO_STOP_AT)
+        raise ValueError(f"early_stopping must have measure={allowed} for {setup.model!r}, got {early_stopping!r}")
 
 
 class Observed(NamedTuple):

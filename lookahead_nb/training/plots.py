@@ -54,8 +54,8 @@ def plot_run(run: Run, splits: Iterable[str], ax: Any) -> tuple[Axes, ...]:
     chosen = [one_of(f"splits[{i}]", split, SPLITS) for i, split in enumerate(splits)]
     if not chosen:
         raise ValueError(f"splits must hold at least one of {', '.join(map(repr, SPLITS))}, got none")
-    measures = MEASURES if run.model.needs_data else MEASURES[:1]
-    drawn = [split for split in chosen if run.model.needs_data or split == "train"]
+    measures = MEASURES if run.setup.model.needs_data else MEASURES[:1]
+    drawn = [split for split in chosen if run.setup.model.needs_data or split == "train"]
     if not drawn:
         raise ValueError(f"splits must hold 'train' for a landscape, which has no rows, got {shown(chosen)}")
     panels = _panels(ax, len(measures))
@@ -144,7 +144,7 @@ def pictures_of(run: Run) -> str:
     str
     """
     pictures = ""
-    for split in SPLITS[:2] if run.model.needs_data else SPLITS[:1]:
+    for split in SPLITS[:2] if run.setup.model.needs_data else SPLITS[:1]:
         lines = []
         for kind, rows in _by_kind(run):
             name, y = kind if run.slow is not None else "", rows[f"{split}_loss"].tolist()

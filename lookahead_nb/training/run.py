@@ -17,8 +17,9 @@ from lookahead_nb.display import shown_together
 from lookahead_nb.kernels.bundles import readonly
 from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
+from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Optimizer, State
-from lookahead_nb.training import engine_cpu, saved
+from lookahead_nb.training import engine_cpu, engine_python, saved
 from lookahead_nb.training.callbacks import (
     EarlyStopping,
     Snapshot,
@@ -33,7 +34,6 @@ from lookahead_nb.training.setup import (
     KINDS,
     SPLITS,
     Data,
-    Model,
     Outcome,
     Rows,
     Setup,
@@ -65,7 +65,7 @@ class Run:
         The optimizer's state there, ready for further steps by hand.
     diverged_at : int or None
         The step at which the run diverged.
-    model : LogisticRegression, MLP or landscape
+    model : LogisticRegression, MLP, landscape, or your own
     scaling : Scaling or None
         That of the data set; None for a landscape.
     classes : (n_classes,) array or None
@@ -94,7 +94,7 @@ class Run:
     params: np.ndarray
     state: Any
     diverged_at: int | None
-    model: Model
+    model: Any
     scaling: Scaling | None
     classes: np.ndarray | None
     seed: int
@@ -163,7 +163,7 @@ class Run:
     def _with_data(self, data: Data) -> Setup:
         """Return the setup with data to train on, which are those of the run."""
         if data is None:
-            if self.model.needs_data and self.setup.data is None:
+            if self.setup.model.needs_data and self.setup.data is None:
                 raise ValueError("data must be that of the run to continue one from a file, which does not hold it")
             return self.setup
         setup = replace(self.setup, data=data).for_seed(self.seed)
@@ -338,7 +338,7 @@ class Run:
 @named_arguments
 @default_errors
 def train(
-    model: Model,
+    model: Any,
     data: Data,
     opt: Optimizer,
     *,
@@ -361,7 +361,8 @@ def train(
 
     Parameters
     ----------
-    model : LogisticRegression, MLP or landscape
+    model : LogisticRegression, MLP or landscape, or an object of your own
+        Your own has ``size``, ``init(seed, dtype)`` and ``loss_and_grad(params, X, y)``, see Notes.
     data : Dataset, or function of the seed that returns one
         None for a landscape, which does not use batch_size and eval_rows either.
     opt : Optimizer
@@ -414,6 +415,12 @@ def train(
     - ``status`` ("ok" or "diverged") and ``diverged_at``.
     - The metrics of a callback, in the rows of both kinds of weights.
 
+    A model of your own is trained step by step in Python, on the same minibatches. ``init`` returns the (size,) weights
+    of a seed, ``loss_and_grad`` the mean loss of rows with its gradient; y holds the numbers of classes. Both return
+    the same for the same arguments. A model with ``loss(params, X, y)`` is evaluated without gradients. One with
+    ``predict(params, X)``, which returns numbers of classes, has accuracies. Of the model, the id of the run covers
+    only class and size. Sweeps, files and ``run.predict`` need a model of this package.
+
     A run that a callback or early stopping stops at step s has the history, and the id, of a run of s steps. Nothing of
     it depends on there being a callback. The weights are those of that run too, except that early stopping goes back to
     the best of its evaluated steps.
@@ -430,6 +437,10 @@ def train(
     [0.5, 0.125, 0.03125]
     """
     training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+    if is_own_model(model) and not isinstance(model, (DenseNetwork, Landscape)):
+        model = OwnModel(model)
+        if training.backend != "cpu":
+            raise ValueError(f"backend must be 'cpu' for a model of your own, got {training.backend!r}")
     setup = Setup(model, data, training)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
     setup.accepted("opt", opt)
@@ -544,7 +555,8 @@ def _trained(
     history = _history(setup, opt, seed, run_id, outcome, metrics)
     scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
     of_run = setup, outcome, metrics, best_step
-    return Run(history, params, state, ends, setup.model, scaling, classes, seed, *of_run)
+    model = setup.model.model if isinstance(setup.model, OwnModel) else setup.model
+    return Run(history, params, state, ends, model, scaling, classes, seed, *of_run)
 
 
 def _joined(setup: Setup, metrics: dict[str, np.ndarray], shorter: Run) -> dict[str, np.ndarray]:
@@ -586,6 +598,8 @@ def train_in_place(
         from lookahead_nb.training import engine_gpu as on_device
 
         return on_device.train_one(setup, opt, seed, rows, params, state, keep_going)
+    if isinstance(setup.model, OwnModel):
+        return engine_python.train_own_model(setup, opt, seed, rows, params, state, keep_going)
     if not setup.model.needs_data:
         return engine_cpu.train_on_landscape(setup, [opt], seed, [params], [state], keep_going)
     return engine_cpu.train_network(setup, opt, seed, rows, params, state, keep_going, snapshot_at, snapshot)

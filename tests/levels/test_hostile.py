@@ -106,6 +106,11 @@ SURFACE = {"noise": 0.1, "spread": 0.1, "replicas": 2}
 BETAS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
 
 
+class Own:
+    size = MODEL.size
+    init, loss_and_grad = MODEL.init, MODEL.loss_and_grad
+
+
 def step(**arguments):
     arguments = {"params": POINT, "grad": POINT, "state": OPT.init(POINT)} | arguments
     if type(arguments["params"]) is np.ndarray:
@@ -145,6 +150,7 @@ CALLS = {
     "minibatches": (lambda **how: next(lnb.minibatches(**how)), {"n": 10, "batch_size": 4, "seed": 0}),
     "train": (lnb.train, {"model": MODEL, "data": DATA, "opt": ADAMW, "seed": 0, "dtype": "float32"} | SHORT),
     "train with a callback": (lnb.train, {"callback": None, "early_stopping": None, "opt": OPT} | OBSERVED),
+    "train a model of your own": (lnb.train, {"model": Own(), "data": DATA, "opt": OPT} | SHORT),
     "EarlyStopping": (
         lnb.EarlyStopping,
         {"measure": "validation_loss", "patience": 2, "min_delta": 0.1, "weights": "slow"},
