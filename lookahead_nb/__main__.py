@@ -7,10 +7,13 @@ after Ctrl-C or SIGTERM. The first of these signals ends the command in good ord
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import os
+import re
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,13 +24,14 @@ import numba
 
 from lookahead_nb import __version__, provenance
 from lookahead_nb.checks import DeviceError, NoDeviceError, user_path, whole_number
-from lookahead_nb.settings_file import choice
 from lookahead_nb.training import sweep_file as configuration
 from lookahead_nb.training.plan import Plan
 from lookahead_nb.training.progress import Progress, duration
 from lookahead_nb.training.request import Request
 from lookahead_nb.training.store import MANIFEST, DamageError, Store
 from lookahead_nb.training.workers import LostWorkerError, WorkerPool, dask_executor
+
+FRESH_TASKS = 4  # a minute or two on two cores
 
 SWEEP_HELP = f"""\
 Train all runs that a TOML file describes. Finished runs are written to the store. After Ctrl-C, a crash or a power
@@ -48,10 +52,23 @@ Then pass --dask tcp://HOST:8786. This needs the extra "cluster": pip install ".
 
 
 CLAIMS_HELP = """\
-Without ID, print one line for each claim of the register, data/claims.toml: its verdict, the deciding effect with its
-confidence interval, and the notebook. Verdicts come from the results committed in data/results, after Holm's correction
-over all effects. With ID, explain one claim. Run the command in a checkout of the project. --fresh trains the tasks
-that need no download; with FULL=1 it also trains those whose data is available locally. It writes no file."""
+Without ID, print the verdict on every statement of the article, and what was found. Statements are registered in
+data/claims, and verdicts follow from the rows committed in data/results. With ID, explain one statement, such as C08a,
+or all of a claim, such as C08. Run the command in a checkout of the project.
+
+--fresh measures a statement again: a few of its tasks are trained on seeds that nobody has used. It prints the
+estimates next to those of the registered rows, and writes no file.
+"""
+
+
+EXPERIMENT_HELP = """\
+Without NAME, list the registered experiments, data/claims/experiments, and how many of their tables there are. With
+NAME, train what is missing, and write it to data/results/NAME. A table (a shard) holds the rows of a few tasks or of a
+data set. After Ctrl-C or a crash, run the same command again: finished shards stay, and it continues with the next one.
+Data sets that are not available locally are left out. Run the command in a checkout of the project.
+
+To share the work between machines, run --shard 1/3, 2/3 and 3/3, and collect the files of data/results/NAME.
+"""
 
 
 FIGURES_HELP = """\
@@ -83,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_sweep(commands)
     _add_claims(commands)
+    _add_experiment(commands)
     _add_store(commands)
     _add_figures(commands)
     _add_devices(commands)
@@ -224,88 +242,177 @@ def _noted() -> Iterator[None]:
 
 
 def _add_claims(commands: Any) -> None:
+    raw = argparse.RawDescriptionHelpFormatter
     command = commands.add_parser(
-        "claims", help="print the verdicts on the claims of the article", description=CLAIMS_HELP
+        "claims", help="print the verdicts on the article's statements", description=CLAIMS_HELP, formatter_class=raw
     )
-    command.add_argument("id", nargs="?", metavar="ID", help="the claim to explain, such as C05")
+    command.add_argument("id", nargs="?", metavar="ID", help="a statement, such as C08a, or a claim, such as C08")
     command.add_argument(
         "--fresh",
         nargs="?",
         type=int,
         const=1,
         metavar="N",
-        help="test the claim again, on the N-th set of unused seeds",
+        help="train tasks of the statement again, on the N-th set of unused seeds; default: 1",
+    )
+    command.add_argument(
+        "--tasks", type=int, metavar="M", help=f"how many tasks --fresh trains, at least 2; default: {FRESH_TASKS}"
     )
     command.set_defaults(run=_claims)
 
 
 def _claims(options: argparse.Namespace) -> int:
-    provenance.committed("data/claims.toml")  # ahead of imports that take a second
-    from lookahead_nb import claims  # loaded only for this command: they need pandas
-    from lookahead_nb.claims import report
+    provenance.committed("data/claims")  # ahead of imports that take seconds
+    from lookahead_nb.claims import registry, wording  # loaded only for this command: they need pandas
 
-    register = claims.read()
-    if options.id is not None:
-        options.id = choice("ID", _claim_id(options.id), register)
+    statements = registry.read()
+    chosen = statements if options.id is None else _statements(options.id, statements)
     if options.fresh is not None:
-        print("\n".join(_fresh(register, options)))
+        for line in _fresh(options, chosen):
+            print(line, flush=True)
         return 0
-    by_task = [options.id] if options.id else []
-    try:
-        effects = claims.committed(register, by_task=by_task)
-    except FileNotFoundError:
-        effects = claims.judge_all(register, by_task=by_task)
-    except claims.OutdatedError as error:
-        _say(f"{error}: all claims are judged again, which takes longer", 0)
-        effects = claims.judge_all(register, by_task=by_task)
+    if options.tasks is not None:
+        raise ValueError("--tasks needs --fresh: add it, or leave --tasks out")
+    judged = _judged(statements, chosen)
     if options.id is None:
-        print("\n".join(report.lines(register, effects)))
+        print("\n".join(wording.lines(statements.values(), judged)))
         return 0
     from lookahead_nb.figures import catalogue  # it needs matplotlib
 
-    claim = register[options.id]
-    print("\n".join(report.explained(claim, effects, catalogue.captions(claim.notebook))))
+    first, *_ = chosen.values()
+    answer = wording.read(statements)[wording.claim_of(first.id)]
+    print("\n".join(wording.explained([*chosen.values()], judged, answer, catalogue.captions(first.notebook))))
     return 0
 
 
-def _claim_id(text: str) -> str:
-    """Return the ID of a claim that is written in short, such as c5 or 5 for C05."""
-    number = text.upper().removeprefix("C")
-    return f"C{number:0>2}" if number.isdecimal() and number.isascii() else text
+def _judged(statements: dict[str, Any], chosen: dict[str, Any]) -> Any:
+    """Return the committed verdicts, or judge the chosen statements again."""
+    from lookahead_nb.claims import registry, shards
+
+    try:
+        return registry.committed(statements)
+    except (FileNotFoundError, shards.OutdatedError) as error:
+        _say(f"{error}; the verdicts below are judged again from the rows, which takes longer", 0)
+        return registry.judge_all(chosen, registry.evidence(chosen))
 
 
-def _fresh(register: dict[str, Any], options: argparse.Namespace) -> Iterator[str]:
-    from lookahead_nb import claims
-    from lookahead_nb.claims import measure as trials
-    from lookahead_nb.claims import report
-
-    attempt = whole_number("--fresh", options.fresh, 1)
-    claim = register[choice("ID", options.id, register)]
-    if claim.untestable:
-        raise ValueError(f"{claim.id} has no trial: {claim.untestable}")
-    tasks = claims.available_tasks(claim)
-    absent = [name for name in claim.tasks if name not in tasks]
-    if not tasks:
-        raise ValueError(_missing_data(claim))
-    try:  # ahead of any training, since they may belong to another entry
-        committed = claims.results(claim)
-    except OSError:
-        committed = None
-    measured = trials.measure(claim, tasks=tasks, attempt=attempt, progress=True)
-    claim = claims.on_tasks(claim, tasks)
-    registered = None if committed is None else claims.judge(claim, committed)
-    yield f"{claim.id}, attempt {attempt}: trained on {', '.join(tasks)}; left out: {', '.join(absent) or 'none'}"
-    yield from report.compared(claim, claims.judge(claim, measured.runs), registered)
+def _statements(name: str, statements: dict[str, Any]) -> dict[str, Any]:
+    """Return the statement of this name, or all of the claim; C08a may be written in short, such as c8a or 8a."""
+    short = re.fullmatch(r"[Cc]?([0-9]{1,2})([A-Za-z]?)", name)
+    full = f"C{int(short[1]):02d}{short[2].lower()}" if short else name
+    if found := {key: each for key, each in statements.items() if full in (key, key[:3])}:
+        return found
+    known = [*statements, *{key[:3] for key in statements}]
+    near = difflib.get_close_matches(full, known, n=1, cutoff=0) or known[:1]
+    raise ValueError(f"ID must be a statement or a claim, such as {near[0]}, got {name!r}")
 
 
-def _missing_data(claim: Any) -> str:
-    """Say why no task of a claim can be trained."""
-    if os.environ.get("FULL") != "1":
-        return f"{claim.id} needs data that must be downloaded: set FULL=1"
-    names = sorted({problem.fields["data"] for problem in claim.problems.values() if not problem.is_available})
-    load = "; ".join(f"lnb.datasets.load({name!r})" for name in names)
-    advice = f'python -c "import lookahead_nb as lnb; {load}" downloads it, or set LOOKAHEAD_NB_DATA to its folder'
-    return f"{claim.id} needs data that is not available locally, {', '.join(names)}: {advice}"
+def _fresh(options: argparse.Namespace, chosen: dict[str, Any]) -> Iterator[str]:
+    from lookahead_nb.claims import fresh, registry, wording
+
+    if options.id is None or len(chosen) > 1:
+        given = "nothing" if options.id is None else repr(options.id)
+        raise ValueError(f"ID must be one statement with --fresh, such as {next(iter(chosen))}, got {given}")
+    (statement,) = chosen.values()
+    plan = fresh.planned(statement, options.fresh, FRESH_TASKS if options.tasks is None else options.tasks)
+    numbers = ", ".join(map(str, plan.tasks["number"]))
+    yield f"{statement.id}: {statement.says}"
+    yield f"Trains {plan.runs:,} runs on fresh seeds: tasks {numbers} of the experiment {plan.experiment.name}"
+    estimates = {"fresh seeds": plan.judge(plan.measure(progress=True))}
+    if found := registry.evidence(chosen):
+        rows = found[statement.experiment]
+        estimates["registered seeds"] = plan.judge(rows.rows)
+        estimates["all tasks"] = registry.judge(statement, rows.rows, rows.tasks, rows.drawn)
+    yield from wording.compared(plan.statement, estimates)
+
+
+# --------------------------------------------------------------------------------------------------------- experiment
+
+
+def _add_experiment(commands: Any) -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    command = commands.add_parser(
+        "experiment", help="list the experiments, or train one", description=EXPERIMENT_HELP, formatter_class=raw
+    )
+    command.add_argument("name", nargs="?", metavar="NAME", help="the experiment to train, such as trial")
+    command.add_argument("--shard", metavar="I/N", help="train only every N-th shard, from the I-th on")
+    command.set_defaults(run=_experiment)
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    provenance.committed("data/claims/experiments")  # ahead of imports that take seconds
+    from lookahead_nb.claims import experiments
+
+    names = experiments.registered()
+    if options.name is None:
+        if options.shard is not None:
+            raise ValueError("--shard needs NAME, the experiment to train")
+        print("\n".join(_experiment_lines([experiments.read(name) for name in names])))
+        return 0
+    if options.name not in names:
+        near = difflib.get_close_matches(options.name, names, n=1, cutoff=0)
+        raise ValueError(f"NAME must be an experiment, such as {near[0]}, got {options.name!r}")
+    part, parts = _share(options.shard)
+    experiment = experiments.read(options.name)
+    paths = experiments.shard_paths(experiment)
+    absent = [name for name, of in experiment.sets.items() if name in paths and not of.available]
+    wanted = [i for i, name in enumerate(paths) if i % parts == part - 1 and name not in absent]
+    there = [i for i, path in enumerate(paths.values()) if i in wanted and path.is_file()]
+    try:
+        experiments.run(experiment, there)  # trains nothing, and refuses what is outdated
+        for line in _trained_shards(experiment, [i for i in wanted if i not in there]):
+            print(line, flush=True)
+    except KeyboardInterrupt:
+        return _say(f"stopped: {_stored_shards(paths)}; run the same command again to continue", 130)
+    print(_stored_shards(paths))
+    if absent:
+        print(f"left out, for their data is not available locally: {', '.join(absent)}")
+    return 0
+
+
+def _trained_shards(experiment: Any, numbers: list[int]) -> Iterator[str]:
+    """Train shards, and yield a line ahead of each one."""
+    from lookahead_nb.claims import experiments
+
+    parts = [*experiment.shards(experiment.chosen(experiments.screening_table(experiment)))]
+    runs = [experiment.runs(parts[number][1]) for number in numbers]
+    start = time.monotonic()
+    for i, number in enumerate(numbers):
+        left = f", {duration((time.monotonic() - start) / sum(runs[:i]) * sum(runs[i:]))} left" if i else ""
+        yield f"shard {parts[number][0]}: {runs[i]:,} of the {sum(runs[i:]):,} runs to be trained{left}"
+        experiments.run(experiment, [number])
+
+
+def _share(text: str | None) -> tuple[int, int]:
+    """Return the part and the number of parts that --shard names."""
+    if text is None:
+        return 1, 1
+    numbers = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        raise ValueError(f"--shard must be I/N with I from 1 to N, such as 1/3, got {text!r}")
+    return int(numbers[1]), int(numbers[2])
+
+
+def _stored_shards(paths: dict[str, Path]) -> str:
+    folder = next(iter(paths.values())).parent.relative_to(provenance.checkout())
+    return f"{sum(path.is_file() for path in paths.values())} of {len(paths)} shards are in {folder}"
+
+
+def _experiment_lines(listed: list[Any]) -> list[str]:
+    from lookahead_nb.claims import experiments
+
+    table = [("", "tasks", "arms", "runs", "shards", "missing", "")]
+    for experiment in listed:
+        paths = experiments.shard_paths(experiment)
+        tasks = experiment.chosen(experiments.screening_table(experiment))
+        there = sum(path.is_file() for path in paths.values())
+        numbers = (len(tasks), len(experiment.arms), experiment.runs(tasks), there, len(paths) - there)
+        table.append((experiment.name, *(f"{number:,}" for number in numbers), experiment.about))
+    wide = [max(len(row[i]) for row in table) for i in range(6)]
+    return [
+        "  ".join([row[0].ljust(wide[0]), *(row[i].rjust(wide[i]) for i in range(1, 6)), row[6]]).rstrip()
+        for row in table
+    ]
 
 
 # -------------------------------------------------------------------------------------------------------------- store

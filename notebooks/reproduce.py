@@ -39,7 +39,6 @@ AT_ONCE = 2  # notebooks: while one computes on one core, imports or draws, the 
 LAST = ("11_verdicts",)  # it reads the tables that the others recompute
 TOLERANCE = 1e-9  # relative; classes of CPU were seen to differ by up to 5e-12, and a wrong formula differs by more
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-PROVENANCE = re.compile(r"trained here: .*")  # depends on which data sets are available locally
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 if sys.flags.optimize:
@@ -61,10 +60,9 @@ try:
     from rich.table import Table
     from traitlets.config import Config
 
-    from lookahead_nb import claims, figures
+    from lookahead_nb import figures
     from lookahead_nb import provenance as tables
-    from lookahead_nb.claims import experiments, report
-    from lookahead_nb.claims.metrics import METRICS
+    from lookahead_nb.claims import experiments, registry, wording
     from lookahead_nb.figures import catalogue
 
     for module in ("ipykernel", "seaborn", "sklearn", "typst"):
@@ -103,10 +101,6 @@ INEXACT = {
     "statements_tasks": ("benefit", "low", "high", "next_low", "next_high"),
     "your_own_question": ("size", "low", "high", "p", "lr"),
 }
-INEXACT_OF_CLAIMS = (  # in the tables of the claims: tuned rates, metrics with a logarithm, metrics that need no run
-    "lr", "steps_to_threshold", "test_at_train", "rate_out_of_deeper", "rate_out_of_shallower", "long_run_shallower",
-    *(name for name, metric in METRICS.items() if metric.exact),
-)  # fmt: skip
 
 
 class FailedNotebookError(Exception):
@@ -343,16 +337,11 @@ def compare_tables(here, there):
     if not changed:
         return "differs: the same numbers are written in another way"
     apart = {column: distance(new[column].to_numpy(float), old[column].to_numpy(float)) for column in changed}
-    free = inexact_columns(there.stem)
+    free = INEXACT.get(there.stem, ())
     wrong = {column: size for column, size in apart.items() if not (column in free and size <= TOLERANCE)}
     classes = [json.loads(path.with_suffix(".json").read_text())["machine"]["cpu_class"] for path in (here, there)]
     remark = difference_text(wrong or apart) + elsewhere("CPU class", *classes)
     return f"differs: {remark}" if wrong else f"{WITHIN}: {remark}"
-
-
-def inexact_columns(name):
-    """Return the columns of a table that are compared with a tolerance, a tuple of names."""
-    return INEXACT_OF_CLAIMS if re.fullmatch(r"C\d\d(_tuning)?", name) else INEXACT.get(name, ())
 
 
 def distance(new, old):
@@ -392,7 +381,7 @@ def compare_notebooks(here, there):
     new, old = (nbformat.read(path.with_suffix(".ipynb"), as_version=4).cells for path in (here, there))
     if [(cell.cell_type, cell.source) for cell in new] != [(cell.cell_type, cell.source) for cell in old]:
         return "differs: other cells"
-    new, old = (PROVENANCE.sub("", "\n".join(printed(cells))) for cells in (new, old))
+    new, old = ("\n".join(printed(cells)) for cells in (new, old))
     if new == old:
         return "identical"
     if NUMBER.sub("#", " ".join(new.split())) != NUMBER.sub("#", " ".join(old.split())):
@@ -433,25 +422,31 @@ def elsewhere(what, here, there):
 
 def disagreements(rows, build):
     """Return a sentence for everything committed that is not what its sources give. rows : of ``compare``, of all."""
-    register = claims.read(ROOT / "data/claims.toml")
     try:
-        kept = claims.judge_all(register, folder=COMMITTED["results"], by_task=[])
+        kept = verdicts()
     except ValueError as error:
-        return [f"data/claims.toml: {error}"]
-    sentences = differences(rows, register)
+        return [f"data/claims: {error}"]
+    sentences = differences(rows)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    if report.with_tables(text, register, kept) != text:
+    if wording.with_tables(text, *kept) != text:
         sentences.append("README.md: its tables are not those of the committed results")
     return [*sentences, *figures_that_differ(build), *write_up_that_differs(), *experiments_that_differ()]
 
 
-def differences(rows, register):
+def verdicts():
+    """Return the statements, the verdicts that follow from the committed rows, and the answers."""
+    statements = registry.read(ROOT / "data/claims")
+    found = registry.evidence(statements, COMMITTED["results"])
+    return statements, registry.judge_all(statements, found), wording.read(statements, ROOT / wording.FILE)
+
+
+def differences(rows):
     """Return a sentence for every recomputed file that differs by more than the class of the CPU explains.
 
     A table may differ within the tolerance of its columns. Where one did, what was made of it may follow: the figures,
     which :func:`figures_that_differ` draws from the committed tables instead, and the last digits that notebooks print.
 
-    rows : of ``compare``. register : the claims.
+    rows : of ``compare``.
     """
     moved = {name.removeprefix("table ") for name, verdict in rows if verdict.startswith(WITHIN)}
     drawn_from = {name: {*entry.tables} for name, entry in catalogue.FIGURES.items()}
@@ -460,7 +455,7 @@ def differences(rows, register):
         stem = name.partition(" ")[2]
         if verdict.startswith(REDRAWN):
             return not moved.isdisjoint(drawn_from.get(stem, ()))
-        return verdict.startswith(WITHIN) or (verdict == ROUNDED and not moved.isdisjoint(tables_of(stem, register)))
+        return verdict.startswith(WITHIN) or (verdict == ROUNDED and not moved.isdisjoint(tables_of(stem)))
 
     return [
         f"{name}: {'is made and not committed' if verdict == 'new' else verdict}"
@@ -469,11 +464,10 @@ def differences(rows, register):
     ]
 
 
-def tables_of(notebook, register):
-    """Return the names of the tables that a notebook makes, as its figures and its claims have them, a set."""
-    drawn = [entry.tables for entry in catalogue.FIGURES.values() if entry.notebook == notebook]
-    judged = [(key, f"{key}_tuning") for key, claim in register.items() if claim.notebook == notebook]
-    return {name for names in (*drawn, *judged) for name in names}
+def tables_of(notebook):
+    """Return the names of the tables that a notebook makes, as its figures have them, a set."""
+    entries = [entry for entry in catalogue.FIGURES.values() if entry.notebook == notebook]
+    return {name for entry in entries for name in entry.tables}
 
 
 def figures_that_differ(build):
@@ -531,9 +525,8 @@ def write(console, build):
         for path in paths:
             shutil.copyfile(path, folder / path.name)
         console.print(f"wrote {len(paths)} files to {folder.relative_to(ROOT)}")
-    readme, register = ROOT / "README.md", claims.read(ROOT / "data/claims.toml")
-    effects = claims.judge_all(register, folder=COMMITTED["results"], by_task=[])
-    text = report.with_tables(readme.read_text(encoding="utf-8"), register, effects)
+    readme = ROOT / "README.md"
+    text = wording.with_tables(readme.read_text(encoding="utf-8"), *verdicts())
     readme.write_text(text, encoding="utf-8", newline="\n")
 
 

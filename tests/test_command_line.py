@@ -15,18 +15,17 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import claims, datasets
+from lookahead_nb import datasets
 from lookahead_nb import provenance as tables
 from lookahead_nb.__main__ import main
-from lookahead_nb.claims import measure as trials
-from lookahead_nb.claims import report
+from lookahead_nb.claims import experiments, registry, wording
 from lookahead_nb.datasets import sources
 from lookahead_nb.figures import catalogue
 from lookahead_nb.training import plan
 from lookahead_nb.training import sweep_file as configuration
 from lookahead_nb.training.store import Store
 from lookahead_nb.training.workers import LostWorkerError
-from tests.support import registers
+from tests.support import small_trial
 
 pytest.importorskip("pyarrow")
 
@@ -398,18 +397,14 @@ def test_a_second_ctrl_c_ends_it_at_once(config):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout with a register, the results of C02, and one figure."""
-    for folder in ("data/results", "paper/figures"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "pyproject.toml").touch()
-    claim = registers.read(tmp_path / "data")["C02"]
-    tables.write_table(trials.measure(claim).runs, "C02", folder=tmp_path / "data/results", claim=claim.sha256)
-    for name, notebook in {"period_risk": "03_period", "sums": "03b_sums", "none_yet": "03_period"}.items():
+    """A checkout with statements, rows by hand and two figures."""
+    monkeypatch.setattr(experiments, "SHARD", 2)
+    small_trial.write(tmp_path)
+    for name, notebook in {"better": "05_none", "sums": "06_none", "none_yet": "05_none"}.items():
         monkeypatch.setitem(catalogue.FIGURES, name, catalogue.Entry(notebook, (), lambda: None))
-    for name, caption in {"period_risk": "Risk falls.", "sums": "Sums rise.", "faq_8_2_k_choice": "Five."}.items():
+    for name, caption in {"better": "It is better.", "sums": "Sums rise."}.items():
         (tmp_path / f"paper/figures/{name}.json").write_text(json.dumps({"caption": caption}))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FULL", raising=False)
     return tmp_path
 
 
@@ -435,85 +430,90 @@ def parts_of(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_claim_gets_a_line_with_verdict_effect_interval_and_notebook(ask):
-    assert ask() == (
-        0,
-        "C01  no results yet                                 02_slow\n"
-        "C02  supported          calmer: ×0.89 [0.89, 0.89]  03_period\n"
-        "C03  not testable here  No ImageNet here.           02_slow\n",
-        "",
-    )
+def write_verdicts(checkout):
+    """Write the table of verdicts as the notebook does."""
+    statements = registry.read()
+    judged = registry.judge_all(statements, registry.evidence(statements))
+    entry = registry.evidence_sha256(statements)
+    tables.write_table(judged, "statements", folder=checkout / "data/results", entry=entry)
+    return judged
 
 
-def test_one_claim_is_explained(ask):
-    code, out, err = ask("C02")
+def test_every_statement_gets_a_line_with_its_verdict_and_one_with_what_was_found(ask, checkout):
+    judged = write_verdicts(checkout)
+    code, out, err = ask()
     assert (code, err) == (0, "")
-    out = " ".join(out.split())  # long lines are wrapped
-    for told in [
-        "C02: supported",
-        "The article says, section 8.2: Larger is calmer.",
-        "Expected: By the theory.",
-        "Tasks: bowl; 1 seeds each",
-        "lookahead sync_period=20: SGD, lr given, slow_step_size 0.5, sync_period 20",
-        "slow_risk of 'lookahead sync_period=20' is below that of 'lookahead sync_period=5' by more than ×1.05",
-        "all: ×0.89 [0.89, 0.89], exact: yes",
-        "Verdict: supported; supported takes calmer (found: yes)",
-        "Advice: Take a longer one.",
-        "Figure period_risk: Risk falls.",
-        "Notebook: notebooks/03_period.ipynb",
-    ]:
-        assert told in out
-    assert out.count("Figure") == 1
-
-
-def test_every_claim_shows_the_committed_figures_of_its_notebook(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    nothing = pd.DataFrame(columns=["claim", "effect", "task", "outcome"])
-    for claim in claims.read().values():
-        lines = report.explained(claim, nothing, catalogue.captions(claim.notebook))
-        shown = re.findall(r"^Figure (\w+): ", "\n".join(lines), re.MULTILINE)
-        source = (ROOT / f"notebooks/source/{claim.notebook}.py").read_text(encoding="utf-8")
-        assert shown, claim.id
-        assert {*shown} == {name for name in catalogue.FIGURES if f'"{name}"' in source}, claim.id
+    assert out.splitlines() == wording.lines(registry.read().values(), judged)
+    assert "C30a" in out
+    assert "No images here." in out
 
 
 def test_the_committed_verdicts_are_shown_and_not_judged_again(ask, checkout, monkeypatch):
-    judged = ask(), ask("C02")
-    register, effects = claims.read(), claims.judge_all(claims.read())
-    write_verdicts(checkout, report.effects_of(register, effects))
-    monkeypatch.setattr(claims, "judge_all", None)
-    pd.testing.assert_frame_equal(claims.committed(register, by_task=["C02"]), effects)
-    assert (ask(), ask("C02")) == judged
+    for arguments in ([], ["C30"], ["C31"]):
+        code, out, err = ask(*arguments)
+        assert code == 0
+        assert err.startswith("lookahead-nb: statements.json is missing next to statements.csv; the verdicts below are")
+        with monkeypatch.context() as current:
+            write_verdicts(checkout)
+            current.setattr(registry, "judge_all", None)
+            assert ask(*arguments) == (0, out, "")
+        for end in (".csv", ".json"):
+            (checkout / f"data/results/statements{end}").unlink()
 
 
-def write_verdicts(checkout, table):
-    tables.write_table(table, "verdicts", folder=checkout / "data/results")
-
-
-def test_verdicts_that_do_not_belong_to_the_register_are_judged_again(ask, checkout):
-    judged, register = ask("C02"), claims.read()
-    table = report.effects_of(register, claims.judge_all(register))
-    others = {
-        "does not hold the registered effects; what differs is C02": [table[:0], table.assign(margin=1.1)],
-        "does not hold the registered effects; what differs is C09": [pd.concat([table, table.assign(claim="C09")])],
-        "does not hold what the results of C02 give": [table.assign(size=0.5)],
-    }
-    for told, changed in ((told, changed) for told, frames in others.items() for changed in frames):
-        write_verdicts(checkout, changed)
-        error = f"lookahead-nb: verdicts.csv {told}: all claims are judged again, which takes longer\n"
-        assert ask("C02") == (*judged[:2], error)
-    (checkout / "data/results/verdicts.csv").write_text("claim\n")
-    assert ask("C02")[2].startswith("lookahead-nb: verdicts.csv must have the sha256 of its manifest verdicts.json;")
-
-
-def test_a_claim_without_results_or_without_trial_is_explained_too(ask):
-    code, out, _ = ask("C01")
+@pytest.mark.parametrize("changed", ["statement", "rows", "manifest"])
+def test_verdicts_that_follow_from_other_statements_or_rows_are_judged_again(ask, checkout, changed):
+    judged = write_verdicts(checkout)
+    if changed == "statement":
+        edit(checkout / "data/claims/C30.toml", 'modality = "plain"', 'modality = "usually"')
+    elif changed == "rows":
+        path = checkout / "data/results/one/01.csv"
+        entry = json.loads(path.with_suffix(".json").read_text())["entry"]
+        tables.write_table(tables.read_table(path).assign(**{"r0: test loss, own": 0.5}), "01", folder=path.parent,
+                           entry=entry)  # fmt: skip
+    else:
+        tables.write_table(judged, "statements", folder=checkout / "data/results")
+    code, out, err = ask("C30a")
     assert code == 0
-    assert "C01: no results yet\n" in out
-    assert "  tuned: AdamW, lr tuned over 3 values from 0.01 to 1\n" in out
-    assert "  same rate: AdamW, lr that of 'tuned', sync_period 5, retention 0.5\n" in out
-    assert "the condition is at an unchanged rate" in out
-    assert "No trial: No ImageNet here.\n" in ask("C03")[1]
+    assert "C30a: " in out
+    assert "statements.csv must belong to the statements and rows as registered" in err
+    assert err.endswith("; the verdicts below are judged again from the rows, which takes longer\n")
+
+
+def test_a_statement_is_explained_and_so_is_a_claim(ask, checkout):
+    write_verdicts(checkout)
+    code, out, err = ask("C30a")
+    assert (code, err) == (0, "")
+    for told in [
+        "C30, section 8.3 of the article: Something is better.",
+        "C30a: cannot tell: Lookahead is better.",
+        "adam: adam against adamw, test loss",
+        "Advice: Tune it.",
+        "Figure better: It is better.",
+        "Notebook: notebooks/05_none.ipynb",
+    ]:
+        assert told in out
+    assert out.count("Figure") == 1
+    assert "C30b" not in out
+    whole = ask("C30")[1]
+    assert "C30b: " in whole
+    assert "C30c: not testable here" in whole
+    assert "No test: No images here." in ask("C30c")[1]
+    (checkout / "data/results/statements.csv").unlink()
+    assert "No test: No images here." in ask("C30c")[1]
+
+
+@pytest.mark.parametrize("short", ["c30a", "30a", "C30A"])
+def test_the_id_of_a_statement_may_be_short(ask, checkout, short):
+    write_verdicts(checkout)
+    assert ask(short) == ask("C30a")
+
+
+def test_every_committed_statement_shows_the_figures_of_its_notebook(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for name in {one.notebook for one in registry.read().values()}:
+        source = (ROOT / f"notebooks/source/{name}.py").read_text(encoding="utf-8")
+        assert {*catalogue.captions(name)} == {each for each in catalogue.FIGURES if f'"{each}"' in source}, name
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
@@ -525,50 +525,40 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     process.stderr.close()
 
 
-@pytest.mark.jit  # hundreds of runs on data are too many for plain Python
-def test_holm_correction_runs_over_all_claims_also_for_one(ask, checkout):
-    claim = claims.read()["C01"]
-    tables.write_table(trials.measure(claim).runs, "C01", folder=checkout / "data/results", claim=claim.sha256)
-    whole = claims.judge_all(claims.read()).set_index(["claim", "effect", "task"])["p"]
-    alone = claims.judge(claim, claims.results(claim)).set_index(["effect", "task"])["p"]
-    assert whole["C01", "better", "all"] > alone["better", "all"]
-    out = ask("C01")[1]
-    assert "after Holm's correction for 3 effects" in out
-    assert f"p = {whole['C01', 'better', 'all']:.2g}: " in out
-
-
-def test_a_claim_is_tried_again_on_fresh_seeds(ask):
-    code, out, err = ask("C02", "--fresh")
+@pytest.mark.jit  # a training run in plain Python takes too long
+def test_a_statement_is_measured_again_on_fresh_seeds(ask, checkout):
+    write_verdicts(checkout)
+    code, out, err = ask("C30a", "--fresh", "--tasks", "2")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == "C02, attempt 1: trained on bowl; left out: none"
-    assert "  registered: ×0.89 [0.89, 0.89], exact: yes\n  fresh: ×0.89 [0.89, 0.89], exact: yes\n" in out
-    assert out.splitlines()[-1] == (
-        "Verdict on fresh seeds: supported; on the registered ones, judged alone: supported; they agree"
-    )
+    first, second, *rest = out.splitlines()
+    assert first == "C30a: Lookahead is better."
+    assert re.fullmatch(r"Trains 8 runs on fresh seeds: tasks \d+, \d+ of the experiment one", second)
+    assert [line.split("  ")[1].strip() or line.split("  ")[2] for line in rest] == [
+        "primary: lookahead against adamw, test loss", "fresh seeds", "registered seeds", "all tasks",
+        "error: lookahead against adamw, test error", "fresh seeds", "registered seeds", "all tasks",
+    ]  # fmt: skip
+    assert all(f"of {count} tasks" in line for line, count in zip(rest[1:4], (2, 2, 6), strict=True))
+    for path in (checkout / "data/results/one").iterdir():
+        path.unlink()
+    assert "registered seeds" not in ask("C30a", "--fresh", "--tasks", "2")[1]
 
 
-@pytest.mark.jit  # hundreds of runs on data are too many for plain Python
 def test_fresh_seeds_are_those_of_the_attempt(ask, monkeypatch):
-    seeds, measure_on = [], trials.measure_on
-    monkeypatch.setattr(trials, "measure_on", lambda *args, **how: seeds.append(args[3]) or measure_on(*args, **how))
-    for arguments, attempt in (["--fresh"], 1), (["--fresh", "7"], 7):
-        assert ask("C01", *arguments)[0] == 0
-        assert seeds.pop() == claims.read()["C01"].seeds(attempt)
-    assert "there are no registered results to compare it with" in ask("C01", "--fresh")[1]
+    attempts, measure = [], small_trial.rows_by_hand
+    monkeypatch.setattr(
+        experiments.Experiment, "measure",
+        lambda self, tasks, *, attempt, **_: attempts.append(attempt) or measure(self, tasks["number"]),
+    )  # fmt: skip
+    for arguments in ["--fresh"], ["--fresh", "7"]:
+        assert ask("C31", *arguments)[0] == 0
+    assert attempts == [1, 7]
 
 
-def test_a_verdict_that_does_not_hold_on_fresh_seeds_is_reported(ask, checkout):
-    claim = claims.read()["C02"]
-    other = trials.measure(claim).runs.assign(slow_risk=[1.0, 2.0])
-    tables.write_table(other, "C02", folder=checkout / "data/results", claim=claim.sha256)
-    code, out, _ = ask("C02", "--fresh")
-    assert code == 0
-    assert out.splitlines()[-1].endswith("judged alone: refuted; they do not agree")
-
-
+@pytest.mark.jit
 def test_the_bare_install_is_enough(checkout):
     bare = "import sys; sys.modules |= dict.fromkeys(['pyarrow', 'rich', 'sklearn', 'pooch'])"  # their import fails
-    code = f"{bare}; from lookahead_nb.__main__ import main; sys.exit(main(['claims', 'C02', '--fresh']))"
+    code = f"{bare}; from lookahead_nb.claims import experiments; experiments.SHARD = 2"
+    code += "; from lookahead_nb.__main__ import main; sys.exit(main(['claims', 'C31', '--fresh']))"
     told = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -576,89 +566,156 @@ def test_the_bare_install_is_enough(checkout):
         text=True,
         check=True,
     )
-    assert told.stdout.endswith("they agree\n")
-
-
-def test_data_that_must_be_downloaded_is_left_out(ask, monkeypatch):
-    monkeypatch.setattr(datasets, "DOWNLOADED", ("iris",))
-    code, out, _ = ask("C01", "--fresh")
-    assert code == 0
-    assert out.splitlines()[0] == "C01, attempt 1: trained on bowl; left out: iris"
-    assert "slower: " not in out
-    monkeypatch.setattr(claims, "available_tasks", lambda claim: [])
-    said = "lookahead-nb: C01 needs data that must be downloaded: set FULL=1\n"
-    assert ask("C01", "--fresh") == (2, "", said)
-    monkeypatch.setenv("FULL", "1")
-    monkeypatch.setattr(datasets, "available", lambda name: name != "iris")
-    assert ask("C01", "--fresh") == (
-        2,
-        "",
-        "lookahead-nb: C01 needs data that is not available locally, iris: python -c "
-        "\"import lookahead_nb as lnb; lnb.datasets.load('iris')\" "
-        "downloads it, or set LOOKAHEAD_NB_DATA to its folder\n",
-    )
-
-
-@pytest.mark.parametrize("short", ["c01", "1", "01", "C1"])
-def test_the_id_of_a_claim_may_be_short(ask, short):
-    assert ask(short) == ask("C01")
-
-
-def test_what_is_no_id_is_named(ask):
-    assert "ID must be one of 'C01'" in ask("first")[2]
-    assert "got 'C77'" in ask("77")[2]
+    assert "all tasks" in told.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["C99"], "ID must be one of 'C01', 'C02', 'C03', got 'C99'"),
-        (["--fresh"], "ID must be one of 'C01', 'C02', 'C03', got nothing"),
-        (["C02", "--fresh", "0"], "--fresh must be a whole number of at least 1, got 0"),
-        (["C02", "--fresh", "two"], "argument --fresh: invalid int value: 'two'"),
-        (["C03", "--fresh"], "C03 has no trial: No ImageNet here."),
-        (["C01", "C02"], "unrecognized arguments: C02"),
+        (["C77"], "ID must be a statement or a claim, such as C3.*, got 'C77'"),
+        (["C30d"], "ID must be a statement or a claim, such as C30.*, got 'C30d'"),
+        (["first"], "ID must be a statement or a claim, such as C3.*, got 'first'"),
+        (["--fresh"], "ID must be one statement with --fresh, such as C30a, got nothing"),
+        (["C30", "--fresh"], "ID must be one statement with --fresh, such as C30a, got 'C30'"),
+        (["C30a", "--fresh", "0"], "--fresh must be a whole number of at least 1, got 0"),
+        (["C30a", "--fresh", "two"], "argument --fresh: invalid int value: 'two'"),
+        (["C30a", "--fresh", "--tasks", "1"], "--tasks must be a whole number of at least 2, got 1"),
+        (["C30a", "--tasks", "3"], "--tasks needs --fresh"),
+        (["C30c", "--fresh"], "C30c cannot be tested here: No images here."),
+        (["C30", "C31"], "unrecognized arguments: C31"),
     ],
 )
 def test_bad_ids_and_attempts_are_refused_in_one_line(ask, arguments, sentence):
     code, out, err = ask(*arguments)
     assert (code, out) == (2, "")
-    assert sentence in err
+    assert re.search(sentence, err)
     assert len(err.splitlines()) == 1
 
 
-def test_results_that_are_not_those_of_the_entry_are_refused(ask, checkout, monkeypatch):
-    registers.read(checkout / "data", ("margin = 1.05", "margin = 1.1"))
-    code, out, err = ask()
+def test_rows_that_are_not_those_of_the_entry_are_refused(ask, checkout):
+    edit(checkout / "data/claims/experiments/one.toml", "replicates = 2", "replicates = 3")
+    code, out, err = ask("C30a")
     assert (code, out) == (2, "")
-    assert "C02.csv must belong to the registered C02" in err
-    assert len(err.splitlines()) == 1
-    monkeypatch.setattr(trials, "measure", None)  # nothing is trained for results that are not its own
-    assert ask("C02", "--fresh") == (2, "", err)
+    assert err.splitlines()[-1].startswith("lookahead-nb: 00.csv must belong to the experiment 'one' as registered")
 
 
-def test_results_of_which_a_file_is_missing_are_refused(ask, checkout):
-    (checkout / "data/results/C02.csv").unlink()
-    code, out, err = ask()
-    assert (code, out) == (2, "")
-    assert err == "lookahead-nb: C02.json must come as a table with a manifest, one of which is missing\n"
-
-
-def test_outside_of_a_checkout_there_is_no_register(ask, checkout, monkeypatch):
+def test_outside_of_a_checkout_there_are_no_statements(ask, checkout, monkeypatch):
     (checkout / "empty").mkdir()
     (checkout / "pyproject.toml").unlink()
     monkeypatch.chdir(checkout / "empty")
-    code, out, err = ask()
-    assert (code, out) == (2, "")
-    assert err == (
-        "lookahead-nb: data/claims.toml is missing: run this in a checkout of the project, which holds it, "
-        f"not in {checkout / 'empty'}\n"
+    assert ask() == (
+        2,
+        "",
+        "lookahead-nb: data/claims is missing: run this in a checkout of the project, which holds it, "
+        f"not in {checkout / 'empty'}\n",
     )
+
+
+# --------------------------------------------------------------------------------------------------------- experiments
+
+
+@pytest.fixture
+def experiment(capsys, checkout):
+    """Call the command; return its exit code, what it printed and what it complained about."""
+
+    def called(*arguments):
+        capsys.readouterr()
+        try:
+            code = main(["experiment", *arguments])
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return called
+
+
+@pytest.fixture
+def by_hand(monkeypatch, checkout):
+    """Measure rows by hand; returns the numbers of the tasks that were asked for, and has no rows yet."""
+    asked = []
+
+    def measure(self, tasks, **_):
+        asked.append(tasks["number"].tolist())
+        return small_trial.rows_by_hand(self, asked[-1])
+
+    monkeypatch.setattr(experiments.Experiment, "measure", measure)
+    for path in (checkout / "data/results/one").iterdir():
+        path.unlink()
+    return asked
+
+
+def test_experiments_are_listed_with_what_is_there(experiment, checkout):
+    (checkout / "data/results/one/02.csv").unlink()
+    assert experiment() == (
+        0,
+        "     tasks  arms  runs  shards  missing\n"
+        "one      6     3    36       2        1  a test\n",
+        "",
+    )  # fmt: skip
+
+
+def test_missing_shards_are_trained_and_the_others_stay(experiment, checkout, by_hand):
+    numbers, folder = small_trial.numbers(), checkout / "data/results/one"
+    assert experiment("one", "--shard", "2/3") == (
+        0, "shard 01: 12 of the 12 runs to be trained\n1 of 3 shards are in data/results/one\n", ""
+    )  # fmt: skip
+    assert by_hand == [numbers[2:4]]
+    before = parts_of(folder)
+    code, out, err = experiment("one")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(
+        r"shard 00: 12 of the 24 runs to be trained\nshard 02: 12 of the 12 runs to be trained, .* left\n"
+        r"3 of 3 shards are in data/results/one\n", out
+    )  # fmt: skip
+    assert by_hand[1:] == [numbers[:2], numbers[4:]]
+    assert before.items() <= parts_of(folder).items()
+    assert experiment("one") == (0, "3 of 3 shards are in data/results/one\n", "")
+    assert len(experiments.results(experiments.read("one"))) == 36
+
+
+def test_after_ctrl_c_whole_shards_stay(experiment, checkout, by_hand, monkeypatch):
+    measure, folder = experiments.Experiment.measure, checkout / "data/results/one"
+
+    def stopped(self, tasks, **how):
+        if by_hand:
+            raise KeyboardInterrupt
+        return measure(self, tasks, **how)
+
+    monkeypatch.setattr(experiments.Experiment, "measure", stopped)
+    said = "lookahead-nb: stopped: 1 of 3 shards are in data/results/one; run the same command again to continue\n"
+    code, _, err = experiment("one")
+    assert (code, err) == (130, said)
+    assert sorted(path.name for path in folder.iterdir()) == ["00.csv", "00.json"]
+    monkeypatch.setattr(experiments.Experiment, "measure", measure)
+    assert experiment("one")[1].endswith("3 of 3 shards are in data/results/one\n")
+
+
+def test_outdated_shards_are_refused_before_anything_is_trained(experiment, checkout, by_hand):
+    assert experiment("one", "--shard", "3/3")[0] == 0
+    by_hand.clear()
+    edit(checkout / "data/claims/experiments/one.toml", "replicates = 2", "replicates = 3")
+    code, out, err = experiment("one")
+    assert (code, out, by_hand) == (2, "", [])
+    assert err.startswith("lookahead-nb: 02.csv must belong to the experiment 'one' as registered")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["on"], "NAME must be an experiment, such as one, got 'on'"),
+        (["one", "--shard", "4/3"], "--shard must be I/N with I from 1 to N, such as 1/3, got '4/3'"),
+        (["one", "--shard", "first"], "--shard must be I/N with I from 1 to N, such as 1/3, got 'first'"),
+        (["--shard", "1/3"], "--shard needs NAME, the experiment to train"),
+    ],
+)
+def test_bad_names_and_shares_are_refused_in_one_line(experiment, by_hand, arguments, sentence):
+    assert experiment(*arguments) == (2, "", f"lookahead-nb: {sentence}\n")
+    assert by_hand == []
 
 
 # ------------------------------------------------------------------------------------------------------------ figures
 
-FIGURE = "your_own_question"
+FIGURE = "procedure_worth"
 
 
 @pytest.fixture
@@ -704,29 +761,33 @@ def test_figures_are_drawn_from_the_tables_and_compared_with_the_committed(figur
     assert {path: before[path] for path in before} == {path: parts_of(tmp_path)[path] for path in before}
 
 
+def told_by(name):
+    return json.loads((ROOT / f"paper/figures/{name}.json").read_text())
+
+
 def test_a_figure_tells_where_it_comes_from(figures, tmp_path):
     code, out, err = figures("--where", FIGURE)
     manifest = json.loads((tmp_path / f"data/results/{FIGURE}.json").read_text())
     assert (code, err) == (0, "")
     for told in [
-        f"paper/figures/{FIGURE}.svg and .pdf: Lookahead and both of its controls",
-        "notebooks/10_your_own_question.ipynb, made from notebooks/source/10_your_own_question.py",
+        f"paper/figures/{FIGURE}.svg and .pdf: {told_by(FIGURE)['caption']}",
+        "notebooks/10c_procedure.ipynb, made from notebooks/source/10c_procedure.py",
         f"data/results/{FIGURE}.csv, {manifest['rows']} rows, sha256 {manifest['sha256'][:16]}\n",
         f"configurations  {manifest['configurations'][:16]}\n",
         f"{manifest['machine']['cpu']} ({manifest['machine']['cpu_class']}), {manifest['machine']['threads']} threads",
         f"numba {manifest['machine']['versions']['numba']}",
         f"lookahead-nb figures {FIGURE}\n",
-        "python notebooks/reproduce.py 10_your_own_question\n",
+        "python notebooks/reproduce.py 10c_procedure\n",
     ]:
         assert told in out
     assert not (tmp_path / "build").exists()
 
 
-def test_the_table_of_a_claim_tells_what_was_registered(capsys, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    assert main(["figures", "--where", "faq_8_2_k_choice"]) == 0
-    claim = json.loads((ROOT / "data/results/C07.json").read_text())["claim"]
-    assert f", registered as {claim[:16]}\n" in capsys.readouterr().out
+def test_a_table_tells_the_entry_that_it_belongs_to(figures, tmp_path):
+    path = tmp_path / f"data/results/{FIGURE}.json"
+    assert ", registered as" not in figures("--where", FIGURE)[1]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"entry": "0123456789abcdef0"}))
+    assert ", registered as 0123456789abcdef\n" in figures("--where", FIGURE)[1]
 
 
 def test_a_figure_of_measured_times_tells_how_they_are_measured(figures, tmp_path):
@@ -755,7 +816,7 @@ def test_a_figure_of_measured_times_tells_how_they_are_measured(figures, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["your_question"], "NAME must be a figure, such as your_own_question, .*, got 'your_question'"),
+        (["procedure_word"], "NAME must be a figure, such as procedure_worth, .*, got 'procedure_word'"),
         (["--where", "verdict"], "NAME must be a figure, such as verdicts.*, got 'verdict'"),
         (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, performance_scaling, got 'zzz'"),
         (["--where"], "NAME must be given with --where"),

@@ -1,4 +1,4 @@
-"""The controls, the speed, the noise floor and the excess loss that notebooks and verdicts rest on."""
+"""The controls, the steps to a loss and the lowest loss that notebooks and verdicts rest on."""
 
 import numpy as np
 import pandas as pd
@@ -64,37 +64,6 @@ def test_a_loss_of_zero_or_less_is_below_every_threshold():
 def test_a_threshold_without_a_logarithm_is_refused(threshold):
     with pytest.raises((TypeError, ValueError), match="threshold must be a finite number above 0"):
         curves.first_below(pd.DataFrame({"a": [1.0]}), threshold)
-
-
-# ------------------------------------------------------------------------------------------------ floor and minimum
-
-
-def test_noise_about_a_constant_does_not_drift_and_a_straight_decline_does(rng):
-    steps = np.arange(0, 4001, 10)
-    noise = 3 + 0.1 * rng.normal(size=len(steps))
-    losses = pd.DataFrame({"noise": noise, "decline": 9 - steps / 1000}, index=steps)
-    losses.loc[:1999, "noise"] = 50.0  # what the first half does is of no account
-    floor = curves.noise_floor(losses)
-    late = noise[200:]
-    np.testing.assert_allclose(floor.loc["noise", ["height", "fluctuation"]], [late.mean(), late.std(ddof=1)])
-    assert abs(floor.drift["noise"]) < 0.5
-    np.testing.assert_allclose(floor.drift["decline"], -np.sqrt(3), rtol=0.01)
-
-
-@pytest.mark.parametrize("height", [0.0, 0.1])
-def test_losses_that_are_all_equal_do_not_drift(height):
-    floor = curves.noise_floor(pd.DataFrame({"a": [1.0, 1.0] + [height] * 9}))
-    assert floor.loc["a"].to_dict() == {"height": pytest.approx(height), "fluctuation": 0, "drift": 0}
-
-
-def test_the_floor_of_a_diverged_run_is_missing():
-    losses = pd.DataFrame({"a": np.arange(9.0), "b": [*np.arange(8.0), np.nan]})
-    assert curves.noise_floor(losses).isna().all(axis=1).to_dict() == {"a": False, "b": True}
-
-
-def test_too_few_late_losses_are_refused():
-    with pytest.raises(ValueError, match="losses must have at least 4 rows in the second half of their steps, got 3"):
-        curves.noise_floor(pd.DataFrame({"a": [3.0, 2.0, 1.0, 0.0]}, index=[0, 2, 3, 4]))
 
 
 def overlapping(n_classes):

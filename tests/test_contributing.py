@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md fit the sources and work as shown: a rule, a task, a claim, Fashion-MNIST."""
+"""The examples of CONTRIBUTING.md fit the sources and work as shown: a rule, a task, a statement, Fashion-MNIST."""
 
 import os
 import re
@@ -21,7 +21,14 @@ for needed in ("sklearn", "jupytext", "nbclient", "rich", "typst"):
     pytest.importorskip(needed, reason="needs the extra [reproduce]")
 
 ROOT = Path(__file__).resolve().parent.parent
-IGNORED = shutil.ignore_patterns("__pycache__", "C[0-9][0-9]*", "*.ipynb")  # verdicts on other claims take minutes here
+IGNORED = shutil.ignore_patterns(
+    "__pycache__",
+    "[0-9][0-9].csv",
+    "[0-9][0-9].json",
+    "*.ipynb",
+    "statements.csv",
+    "statements.json",  # other verdicts take minutes here
+)
 COPIED = ["lookahead_nb", "tests", "data", "notebooks", "README.md", "CHANGELOG.md", "pyproject.toml"]
 PROGRAMS = {"python": [sys.executable], "lookahead-nb": [sys.executable, "-m", "lookahead_nb"]}
 PATIENCE = 300  # seconds for one command
@@ -92,7 +99,7 @@ def follow(steps, checkout):
         assert status == 0, words
 
 
-EXAMPLES = ["An optimizer", "A task", "A claim", "Claims of your own"]
+EXAMPLES = ["An optimizer", "A task", "A statement"]
 RIGHT, WRONG = "fma(beta2, s1, rest2 * g), s2", "fma(beta2, s1, rest1 * g), s2"
 
 

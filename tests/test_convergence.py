@@ -6,7 +6,7 @@ import pytest
 from test_screening import small_task
 
 import lookahead_nb as lnb
-from lookahead_nb.claims import convergence, tasks, trial_arms
+from lookahead_nb.claims import convergence, population, trial_arms
 
 SEEDS = [3, 5]
 CENTRE = 0.01
@@ -52,7 +52,7 @@ def steps_to(steps, losses, target):
 @pytest.mark.jit
 @pytest.mark.parametrize("tuning", convergence.TUNINGS)
 def test_steps_are_those_of_runs_alone(tuning, rows):
-    task = tasks.generated(small_task())
+    task = population.generated(small_task())
     rates = [convergence.DEFAULT, *ARMS["base"].grids[0].rates(task.number, CENTRE)]
     for place, seed in enumerate(SEEDS):
         found = {

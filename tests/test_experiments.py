@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from test_screening import small_task
 
 import lookahead_nb as lnb
 from lookahead_nb.claims import experiments, population, screening, trial, trial_arms
-from lookahead_nb.claims.experiments import WIDER, OutdatedError
+from lookahead_nb.claims.experiments import WIDER
+from lookahead_nb.claims.shards import OutdatedError
 from lookahead_nb.provenance import read_table, write_table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -152,21 +154,17 @@ def test_shards_are_measured_once_and_refused_under_another_entry(small, read, t
 
 
 @pytest.mark.no_kernel
-def test_packed_rows_are_unpacked():
-    rows = pd.DataFrame([
-        {"number": n, "arm": arm, "multiple": m, "metric": metric, "tuning": tuning, "r0": n + m, "r1": 0.5,
-         "lowest": np.nan if tuning == "own of 24" else 0.25, "highest": 0.0, "rates": rates}
-        for n, rates in ((9, 24), (3, 36)) for arm in ("b", "a")
-        for m, kind in ((1.0, "test loss, own"), (1.0, "test loss, own of 24"), (1.0, "test error, own"),
-                        (2.0, "test loss, own"))
-        for metric, tuning in [kind.split(", ")]
-        if (arm, m) != ("a", 2.0)
-    ])  # fmt: skip
-    rows.loc[rows["tuning"] == "own of 24", "highest"] = np.nan
-    table = experiments.packed(rows)
-    assert len(table) == 6
-    pd.testing.assert_frame_equal(experiments.unpacked(table), rows)
-    pd.testing.assert_frame_equal(experiments.packed(experiments.unpacked(table)), table)
+def test_runs_are_counted_by_arms_rates_and_replicates(read):
+    tasks = pd.DataFrame({"number": range(5)})
+    tuned = '\n[arms.lookahead]\noptimizer = "Lookahead"\ninner = "AdamW"\nsync_period = [5, 10]\n'
+    assert read(ENTRY).runs(tasks) == 5 * 2
+    assert read(ENTRY + tuned).runs(tasks) == 5 * 2 * (1 + 2 * trial_arms.RATES)
+    convergence = experiments.read("convergence")
+    assert convergence.runs(tasks) == 5 * 12 * 6 * 25
+    chunked = experiments.read("real_sets")
+    several = pd.DataFrame({"set": ["a9a", "digits"]})
+    counts = [of.replicates(chunked.replicates) for of in (chunked.sets["a9a"], chunked.sets["digits"])]
+    assert chunked.runs(several) == sum(trial_arms.runs_per_task(chunked.arms, count) for count in counts)
 
 
 @pytest.mark.no_kernel
@@ -221,6 +219,18 @@ def test_the_committed_screening_belongs_to_the_declared_population(monkeypatch)
 
 def registered():
     return sorted(path.stem for path in (ROOT / experiments.FOLDER).glob("*.toml"))
+
+
+@pytest.mark.no_kernel
+def test_seeds_follow_from_the_hash_and_the_attempt():
+    seeds = {attempt: population.seeds_of("abc", 50, attempt) for attempt in (0, 1, 2)}
+    assert seeds[0][:7] == population.seeds_of("abc", 7)
+    assert seeds[0][0] == 2**32 + int.from_bytes(sha256(b"abc 0 0").digest()[:6]) % (2**48 - 2**32)
+    several = [*seeds[0], *seeds[1], *seeds[2], *population.seeds_of("abd", 50)]
+    assert len({*several}) == 200
+    assert all(2**32 <= seed < 2**48 for seed in several)
+    with pytest.raises(ValueError, match="attempt must be a whole number of at least 0, got -1"):
+        population.seeds_of("abc", 3, -1)
 
 
 @pytest.mark.no_kernel

@@ -1,7 +1,6 @@
 """Runs on landscapes and small networks: known answers, single rows by hand, refusals, and their way to a verdict."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -193,10 +192,9 @@ def test_exact_results_go_from_a_file_to_a_verdict(tmp_path):
     rows = experiments.results(experiment, tmp_path / "rows")
     assert "r1" not in rows
     primary = registry.Contrast("less", ("more",), "slow loss")
-    statement = SimpleNamespace(
-        id="C02", modality="plain", population="quadratics", primary=primary, reported={}, where={}, harmless=False,
-        contrasts=1,
-    )  # fmt: skip
+    statement = registry.Statement(
+        "C02", "8.1", "It is quieter.", "none", "It is quieter.", "plain", population="quadratics", primary=primary
+    )
     judged = registry.judge(statement, rows, tasks, experiment.drawn(None)).set_index("class").loc["all"]
     pivot = rows.pivot(index="number", columns="arm", values="r0")
     assert judged["value"] == pytest.approx(np.log(pivot["more"] / pivot["less"]).mean(), rel=1e-9)

@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb import claims, figures
+from lookahead_nb import figures
 from lookahead_nb import provenance as tables
+from lookahead_nb.claims import experiments, registry
 from lookahead_nb.figures import catalogue
 from lookahead_nb.figures.catalogue import FIGURES as FIGURE
-from tests.support import registers
+from tests.support import small_trial
 
 pytestmark = pytest.mark.no_kernel
 
@@ -432,15 +433,8 @@ def test_a_tolerance_is_for_the_columns_that_are_listed(reproduce, tiny, monkeyp
 
 
 def test_every_column_with_a_tolerance_is_one_of_its_table(reproduce):
-    tables_of_claims = []
-    for path in (ROOT / "data/results").glob("*.csv"):
-        columns = {*tables.read_table(path).columns}
-        if path.stem in reproduce.INEXACT:
-            assert {*reproduce.inexact_columns(path.stem)} <= columns
-        elif reproduce.inexact_columns(path.stem):
-            tables_of_claims.append(columns)
-    assert {*reproduce.INEXACT} <= {path.stem for path in (ROOT / "data/results").glob("*.csv")}
-    assert {*reproduce.INEXACT_OF_CLAIMS} <= set().union(*tables_of_claims)
+    for name, columns in reproduce.INEXACT.items():
+        assert {*columns} <= {*tables.read_table(ROOT / f"data/results/{name}.csv").columns}
 
 
 def test_the_same_numbers_written_in_another_way_are_reported(reproduce, tiny):
@@ -519,8 +513,8 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.py").write_text("# %% [markdown]\n# # Nothing\n")
-    (tmp_path / "data").mkdir()
-    registers.read(tmp_path / "data")
+    small_trial.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("<!-- claims all -->\n<!-- /claims -->\n")
     table(0.3, committed["results"])
     (committed["results"] / "tiny.csv").write_text("name,value\na,0.4\nb,\n")
@@ -534,7 +528,7 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     assert reproduce.main(["--source", str(source)]) == 0
     assert "wrote 2 files to committed/results" in capsys.readouterr().out
     assert tables.read_table(committed["results"] / "tiny.csv")["value"][0] == 0.3
-    assert "| C01 | Larger is slower. | no results yet |  |" in (tmp_path / "README.md").read_text()
+    assert "| C30a | Lookahead is better. | no results yet |  |" in (tmp_path / "README.md").read_text()
 
 
 # ----------------------------------------------------------------------------------------------------------- jupyter
@@ -564,9 +558,10 @@ def test_a_notebook_opened_and_saved_by_make_lab_is_the_file_it_was(tmp_path, mo
 
 OUTSIDE = {
     "12_performance": lambda: exec((ROOT / "notebooks/source/12_performance.py").read_text(encoding="utf-8"), {}),
-    "register": claims.read,
-    "results": lambda: claims.results(claims.read(ROOT / "data/claims.toml")["C01"]),
-    "verdicts": lambda: claims.committed(claims.read(ROOT / "data/claims.toml")),
+    "statements": registry.read,
+    "an experiment": lambda: experiments.read("trial"),
+    "rows": lambda: experiments.results(experiments.read("trial", ROOT / "data/claims/experiments/trial.toml")),
+    "verdicts": lambda: registry.committed(registry.read(ROOT / "data/claims")),
     "a table": lambda: tables.made_or_kept("quick_start", lambda: None, here=False),
     "literature": lambda: tables.published("zhang_2019"),
     **{f"draw {name}": lambda name=name: catalogue.draw(name) for name in FIGURE},

@@ -40,8 +40,9 @@ for command in sys.argv[1:]:
     print(command, main(command.split()))
 """
 REFUSED = {
-    "claims": "lookahead-nb: data/claims.toml is missing: run this in a checkout of the project",
-    "claims C01 --fresh": "lookahead-nb: data/claims.toml is missing: run this in a checkout of the project",
+    "claims": "lookahead-nb: data/claims is missing: run this in a checkout of the project",
+    "claims C01 --fresh": "lookahead-nb: data/claims is missing: run this in a checkout of the project",
+    "experiment": "lookahead-nb: data/claims/experiments is missing: run this in a checkout of the project",
     "figures": "lookahead-nb: paper/figures is missing: run this in a checkout of the project",
     "figures verdicts --where": "lookahead-nb: paper/figures is missing: run this in a checkout of the project",
     "sweep mine.toml": "lookahead-nb: mine.toml cannot be read",

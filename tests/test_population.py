@@ -15,7 +15,8 @@ from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from scipy import stats
 
 import lookahead_nb as lnb
-from lookahead_nb.claims import population, tasks
+from lookahead_nb.claims import population
+from lookahead_nb.claims.population import generated
 from lookahead_nb.kernels import philox
 from lookahead_nb.kernels.philox import LABELS, ROWS, TASKS
 
@@ -95,7 +96,7 @@ def one_of_each(**changes):
     """A task of every teacher, changed."""
     found = {}
     for number in range(100):
-        task = tasks.generated(number)
+        task = generated(number)
         found.setdefault((task.teacher, task.classes == 2), task)
     assert len(found) == 6
     return [replace(task, **changes) for _, task in sorted(found.items())]
@@ -107,14 +108,14 @@ def every_teacher(**changes):
 
 @pytest.fixture(scope="module")
 def frame():
-    return tasks.population(range(2000))
+    return population.population(range(2000))
 
 
 # ---------------------------------------------------------------------------------------------------------- factors
 
 
 def facts(number):
-    task = tasks.generated(number)
+    task = generated(number)
     data = task.replicate(number + 5)
     return [*vars(replace(task)).values()][1:], data.fingerprint[:16]
 
@@ -131,11 +132,12 @@ def test_tasks_are_the_same_on_another_class_of_cpu():
     if not newer:
         pytest.skip("needs a CPU with AVX-512")
     code = (
-        "from lookahead_nb.claims import tasks\nfor i in range(12): print(tasks.generated(i).replicate(1).fingerprint)"
+        "from lookahead_nb.claims.population import generated\n"
+        "for i in range(12): print(generated(i).replicate(1).fingerprint)"
     )
     environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(newer)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == [tasks.generated(i).replicate(1).fingerprint for i in range(12)]
+    assert run.stdout.split() == [generated(i).replicate(1).fingerprint for i in range(12)]
 
 
 def test_factors_keep_to_their_ranges(frame):
@@ -202,10 +204,10 @@ def test_quantiles_are_those_of_numpy():
 
 
 def test_the_frame_holds_the_factors_of_each_task(frame):
-    pd.testing.assert_frame_equal(tasks.population([7, 3]), frame.loc[[7, 3]])
-    assert len(tasks.population([])) == 0
+    pd.testing.assert_frame_equal(population.population([7, 3]), frame.loc[[7, 3]])
+    assert len(population.population([])) == 0
     for number in (3, 7):
-        task = tasks.generated(number)
+        task = generated(number)
         row = frame.loc[number]
         assert row["hidden"] == "-".join(map(str, task.hidden))
         assert row["activation"] == (task.activation or "")
@@ -214,7 +216,7 @@ def test_the_frame_holds_the_factors_of_each_task(frame):
 
 
 def test_pilots_are_the_first_ten_thousand():
-    assert (tasks.PILOTS.start, tasks.PILOTS.stop) == (0, 10_000)
+    assert (population.PILOTS.start, population.PILOTS.stop) == (0, 10_000)
 
 
 # ------------------------------------------------------------------------------------------------------------- rows
@@ -269,7 +271,7 @@ def test_rows_and_labels_are_those_of_numpy(task):
 
 def test_parts_have_their_sizes_and_share_no_row():
     for rows, validation in ((600, 200), (9000, 2000)):
-        task = replace(tasks.generated(1), rows=rows)
+        task = replace(generated(1), rows=rows)
         seen = []
         for r in range(2):
             data = task.replicate(r)
@@ -279,18 +281,16 @@ def test_parts_have_their_sizes_and_share_no_row():
 
 
 def test_a_replicate_is_a_function_of_its_number_and_of_the_task():
-    task = tasks.generated(4)
-    assert task.replicate(1).fingerprint == tasks.generated(4).replicate(1).fingerprint
-    prints = {
-        replace(tasks.generated(i), **SMALL, classes=3).replicate(r).fingerprint for i in range(4) for r in range(4)
-    }
+    task = generated(4)
+    assert task.replicate(1).fingerprint == generated(4).replicate(1).fingerprint
+    prints = {replace(generated(i), **SMALL, classes=3).replicate(r).fingerprint for i in range(4) for r in range(4)}
     assert len(prints) == 16
     assert task.replicate(1).split_seed == 1
     assert task.replicate(2**63 - 1).fingerprint != task.replicate(2**32 - 1).fingerprint
 
 
 def test_fewer_rows_have_the_same_test_part_and_are_the_first_ones():
-    many, few = (replace(tasks.generated(2), rows=rows).replicate(0) for rows in (1500, 600))
+    many, few = (replace(generated(2), rows=rows).replicate(0) for rows in (1500, 600))
     np.testing.assert_array_equal(many.X_test, few.X_test)
     np.testing.assert_array_equal(many.y_test, few.y_test)
     np.testing.assert_array_equal(many.X_train[:600], few.X_train)
@@ -320,7 +320,7 @@ def test_labels_are_wrong_as_often_as_asked_and_rows_stay(task):
 @pytest.mark.parametrize("sharpness", [1.0, 24.0])
 @pytest.mark.parametrize("teacher", population.TEACHERS)
 def test_classes_are_as_skewed_as_asked(teacher, sharpness, skew, classes):
-    task = replace(tasks.generated(2), **SMALL, label_noise=0.0, teacher=teacher, sharpness=sharpness, skew=skew)
+    task = replace(generated(2), **SMALL, label_noise=0.0, teacher=teacher, sharpness=sharpness, skew=skew)
     task = replace(task, classes=classes)
     shares = np.bincount(pooled(task)[1], minlength=classes) / (5 * (4000 + 1333 + 2000))
     expected = skew ** (-np.arange(classes) / (classes - 1))
@@ -350,7 +350,7 @@ def test_the_covariance_has_the_spectrum_that_was_asked_for(task, conditioning):
 
 
 def test_directions_are_mixed_by_the_rotation():
-    X, _ = pooled(replace(tasks.generated(0), features=10, conditioning=2.0, teacher="linear"), 1)
+    X, _ = pooled(replace(generated(0), features=10, conditioning=2.0, teacher="linear"), 1)
     correlation = np.corrcoef(X.T) - np.eye(10)
     assert np.abs(correlation).max() > 0.5
     basis = population._rotation(philox.normals(400, 3, TASKS).reshape(20, 20))
@@ -379,7 +379,7 @@ def test_every_teacher_can_be_learned_in_principle():
     """The true probabilities beat the class frequencies on each of the first tasks, by more than their error."""
     gains = {}
     for number in range(60):
-        task = tasks.generated(number)
+        task = generated(number)
         limits = task.limits(0)
         assert limits.best_loss < limits.chance_loss, number
         gains.setdefault(task.teacher, []).append(limits.best_accuracy - limits.chance_accuracy)
@@ -403,7 +403,7 @@ def test_the_true_probabilities_are_those_that_labels_were_drawn_with(task):
 
 @pytest.mark.parametrize("teacher", ["linear", "clusters"])
 def test_logistic_regression_comes_near_the_best_loss(teacher):
-    task = replace(tasks.generated(0), teacher=teacher, features=10, classes=3, rows=20_000, hidden=(), activation=None)
+    task = replace(generated(0), teacher=teacher, features=10, classes=3, rows=20_000, hidden=(), activation=None)
     task = replace(task, conditioning=0.0, label_noise=0.0, sharpness=4.0)
     limits, data = task.limits(0), task.replicate(0)
     run = lnb.train(task.model, data, lnb.AdamW(0.01), steps=1500, batch_size=128)
@@ -412,7 +412,7 @@ def test_logistic_regression_comes_near_the_best_loss(teacher):
 
 
 def test_chance_is_that_of_the_class_frequencies():
-    task = replace(tasks.generated(0), **SMALL, classes=3, skew=5.0)
+    task = replace(generated(0), **SMALL, classes=3, skew=5.0)
     limits, data = task.limits(2), task.replicate(2)
     shares = np.bincount(data.y_train) / 4000
     assert limits.chance_loss == pytest.approx(stats.entropy(shares), rel=1e-12)
@@ -421,11 +421,11 @@ def test_chance_is_that_of_the_class_frequencies():
 
 def test_a_generated_task_in_place_of_its_task_is_refused_with_advice():
     with pytest.raises(TypeError, match=r"tasks\[0\] must be a Task, got GeneratedTask.*: pass its \.task"):
-        lnb.sweep([tasks.generated(3)], None, [lnb.AdamW()], seeds=1)
+        lnb.sweep([generated(3)], None, [lnb.AdamW()], seeds=1)
 
 
 def test_a_sweep_trains_every_seed_on_its_own_replicate():
-    chosen = [replace(tasks.generated(i), rows=500, features=9, steps=40, batch_size=16) for i in (1, 2)]
+    chosen = [replace(generated(i), rows=500, features=9, steps=40, batch_size=16) for i in (1, 2)]
     rows = lnb.sweep([task.task for task in chosen], None, [lnb.AdamW(0.01)], seeds=[3, 8], progress=False)
     assert {*rows["task"]} == {"G1", "G2"}
     for task in chosen:
@@ -437,9 +437,9 @@ def test_a_sweep_trains_every_seed_on_its_own_replicate():
 
 
 def test_tasks_travel_to_worker_processes():
-    load = pickle.loads(pickle.dumps(tasks.generated(3).task)).data
-    assert load(2).fingerprint == tasks.generated(3).replicate(2).fingerprint
-    chosen = [replace(tasks.generated(3), rows=500, features=8, steps=20).task]
+    load = pickle.loads(pickle.dumps(generated(3).task)).data
+    assert load(2).fingerprint == generated(3).replicate(2).fingerprint
+    chosen = [replace(generated(3), rows=500, features=8, steps=20).task]
     rows = lnb.sweep(chosen, None, [lnb.AdamW(0.01)], seeds=2, progress=False)
     with ProcessPoolExecutor(1) as pool:
         same = lnb.sweep(chosen, None, [lnb.AdamW(0.01)], seeds=2, progress=False, executor=pool)
@@ -449,10 +449,10 @@ def test_tasks_travel_to_worker_processes():
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda task: tasks.generated(-1), "number must be a whole number from 0 to 4294967295, got -1"),
-        (lambda task: tasks.generated(1.0), "number must be a whole number"),
+        (lambda task: generated(-1), "number must be a whole number from 0 to 4294967295, got -1"),
+        (lambda task: generated(1.0), "number must be a whole number"),
         (
-            lambda task: tasks.population([1, 2**32]),
+            lambda task: population.population([1, 2**32]),
             "number must be a whole number from 0 to 4294967295, got 4294967296",
         ),
         (lambda task: task.replicate(-1), "r must be a whole number from 0 to"),
@@ -466,4 +466,4 @@ def test_tasks_travel_to_worker_processes():
 )
 def test_arguments_without_meaning_are_refused(call, told):
     with pytest.raises((TypeError, ValueError), match=told):
-        call(tasks.generated(5))
+        call(generated(5))

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lookahead_nb import claims
-from lookahead_nb.claims import report
+from lookahead_nb.claims import registry, wording
 
 pytestmark = pytest.mark.no_kernel
 
@@ -40,7 +39,7 @@ def test_links_lead_to_files():
 
 def test_the_verdicts_are_those_of_the_results():
     """`make reproduce WRITE=1` writes them."""
-    register = claims.read(ROOT / "data/claims.toml")
-    effects = claims.judge_all(register, folder=ROOT / "data/results", by_task=[])
-    assert report.with_tables(README, register, effects) == README
-    assert [kind for _, kind, _ in report.BETWEEN.findall(README)] == ["faq", "all"]
+    statements = registry.read()
+    judged = registry.judge_all(statements, registry.evidence(statements))
+    assert wording.with_tables(README, statements, judged, wording.read(statements)) == README
+    assert [kind for _, kind, _ in wording.BETWEEN.findall(README)] == ["faq", "all"]

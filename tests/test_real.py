@@ -9,7 +9,8 @@ import pytest
 from test_screening import small_task
 
 import lookahead_nb as lnb
-from lookahead_nb.claims import OutdatedError, experiments, population, real, screening
+from lookahead_nb.claims import experiments, population, real, screening
+from lookahead_nb.claims.shards import OutdatedError
 from lookahead_nb.datasets import DOWNLOADED
 
 pytest.importorskip("sklearn")

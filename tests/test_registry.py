@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb.claims import experiments, inference, modality, registry, screening, trial
-from lookahead_nb.provenance import committed
+from lookahead_nb.claims import experiments, inference, modality, registry, screening, shards, trial
+from lookahead_nb.provenance import committed, read_table, write_table
+from tests.support import small_trial
 
 pytestmark = pytest.mark.no_kernel
 
@@ -283,6 +284,43 @@ def test_ranges_of_rates_are_means_over_tasks(tmp_path, read):
 
 
 # -------------------------------------------------------------------------------------------------- the committed ones
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "SHARD", 2)
+    small_trial.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_committed_verdicts_belong_to_statements_entries_and_rows(small):
+    statements = registry.read()
+    with pytest.raises(FileNotFoundError, match=r"statements.json is missing next to statements.csv"):
+        registry.committed(statements)
+    judged = registry.judge_all(statements, registry.evidence(statements))
+    entry = registry.evidence_sha256(statements)
+    write_table(judged, "statements", folder=small / "data/results", entry=entry)
+    pd.testing.assert_frame_equal(registry.committed(statements), judged, check_dtype=False)
+    assert registry.evidence_sha256(statements, small / "data/results") == entry
+    hashes, claim = {entry}, small / "data/claims/C30.toml"
+    claim.write_text(claim.read_text().replace("Lookahead is better.", "It is better."))
+    hashes.add(registry.evidence_sha256(registry.read()))
+    rows = read_table(small / "data/results/one/00.csv")
+    write_table(rows.assign(rates=2), "00", folder=small / "data/results/one", entry="abc")
+    hashes.add(registry.evidence_sha256(statements))
+    (small / "data/results/one/01.csv").unlink()
+    hashes.add(registry.evidence_sha256(statements))
+    screened = read_table(small / "data/results/screening.csv")
+    write_table(screened.assign(chance=2.0), "screening", folder=small / "data/results", entry="abc")
+    hashes.add(registry.evidence_sha256(statements))
+    path = small / "data/claims/experiments/one.toml"
+    path.write_text(path.read_text().replace("lr = 0.01", "lr = 0.02", 1))
+    hashes.add(registry.evidence_sha256(registry.read()))
+    hashes.add(registry.evidence_sha256({name: one for name, one in statements.items() if name != "C31"}))
+    assert len(hashes) == 6
+    with pytest.raises(shards.OutdatedError, match=r"statements.csv must belong to the statements and rows as regist"):
+        registry.committed(statements)
 
 
 def test_every_committed_statement_can_be_read():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb.claims import screening, tasks, tuning
+from lookahead_nb.claims import population, screening, tuning
 
 SEEDS = [11, 12]
 
@@ -15,14 +15,14 @@ SEEDS = [11, 12]
 def small_task():
     """The number of a task that trains quickly."""
     return next(
-        i for i in range(1000) if (task := tasks.generated(i)).steps <= 60 and task.rows * task.features < 20_000
+        i for i in range(1000) if (task := population.generated(i)).steps <= 60 and task.rows * task.features < 20_000
     )
 
 
 @pytest.mark.jit
 def test_a_task_is_screened_as_its_runs_alone_say():
     number = small_task()
-    task = tasks.generated(number)
+    task = population.generated(number)
     found = screening.screen([number], SEEDS, progress=False).iloc[0]
     rates = screening._rates(task)
     assert screening.LOWEST <= rates[0] < screening.SPACING * screening.LOWEST

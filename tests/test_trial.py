@@ -8,7 +8,7 @@ import pytest
 from test_screening import small_task
 
 import lookahead_nb as lnb
-from lookahead_nb.claims import inference, screening, statistics, tasks, trial, trial_arms, tuning
+from lookahead_nb.claims import inference, population, screening, statistics, trial, trial_arms, tuning
 
 SEEDS = [3, 5, 8]
 CENTRE = 0.01
@@ -79,7 +79,7 @@ def rows(arms, progress):
 
 def alone(arm, weights, steps, column, of_settings=None):
     """A (seeds, rates of all grids) array of what runs alone have at a step."""
-    task = tasks.generated(small_task())
+    task = population.generated(small_task())
     table = []
     for seed in SEEDS:
         data = task.replicate(seed)
@@ -119,14 +119,14 @@ def chosen_by(table, reported):
 @pytest.mark.jit
 @pytest.mark.parametrize(("name", "weights"), [("beta1", "slow"), ("lookahead", "slow"), ("fast", "fast")])
 def test_each_replicate_chooses_by_its_own_validation_loss(name, weights, arms, rows):
-    steps = tasks.generated(small_task()).steps
+    steps = population.generated(small_task()).steps
     validation, test = (alone(arms[name], weights, steps, f"{part}_loss") for part in ("validation", "test"))
     np.testing.assert_allclose(values(of(rows, name)), chosen_by(validation, test), rtol=1e-7)
 
 
 @pytest.mark.jit
 def test_an_arm_is_read_before_its_end(arms, rows):
-    task = tasks.generated(small_task())
+    task = population.generated(small_task())
     found = []
     for seed in SEEDS:
         data, read = task.replicate(seed), []
@@ -147,13 +147,13 @@ def test_an_arm_with_one_rate_has_no_edges(arms, rows):
     own = of(rows, "default")
     assert own[["lowest", "highest"]].isna().all(axis=None)
     assert own["rates"].tolist() == [1]
-    steps = tasks.generated(small_task()).steps
+    steps = population.generated(small_task()).steps
     np.testing.assert_allclose(values(own), alone(arms["default"], "slow", steps, "test_loss")[:, 0], rtol=1e-7)
 
 
 @pytest.mark.jit
 def test_ranges_of_rates_are_those_of_the_test_losses(arms, rows):
-    losses = alone(arms["lookahead"], "slow", tasks.generated(small_task()).steps, "test_loss")
+    losses = alone(arms["lookahead"], "slow", population.generated(small_task()).steps, "test_loss")
     for percent in (1, 2, 5):
         expected = tuning.rate_range(losses, percent / 100, trial_arms.SPACING)
         np.testing.assert_allclose(values(of(rows, "lookahead", f"rates within {percent} %")), expected, rtol=1e-7)
@@ -173,7 +173,7 @@ def test_wider_grids_add_rates_for_all_arms(arms):
 
 @pytest.mark.jit
 def test_errors_are_tuned_by_errors_and_training_losses_by_themselves(arms, rows):
-    steps = tasks.generated(small_task()).steps
+    steps = population.generated(small_task()).steps
     validation, test = (
         1 - alone(arms["lookahead"], "slow", steps, f"{part}_accuracy") for part in ("validation", "test")
     )
@@ -185,7 +185,7 @@ def test_errors_are_tuned_by_errors_and_training_losses_by_themselves(arms, rows
 @pytest.mark.jit
 @pytest.mark.parametrize("multiple", [0.5, 1.05, 2.0])
 def test_the_curve_is_that_of_constant_rates_tuned_at_each_length(multiple, arms, rows):
-    steps = round(multiple * tasks.generated(small_task()).steps)
+    steps = round(multiple * population.generated(small_task()).steps)
     validation, test = (alone(arms["adamw"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
     expected = chosen_by(validation, test)
     np.testing.assert_allclose(values(of(rows, "adamw", multiple=multiple)), expected, rtol=1e-7)
@@ -194,14 +194,14 @@ def test_the_curve_is_that_of_constant_rates_tuned_at_each_length(multiple, arms
 
 @pytest.mark.jit
 def test_an_arm_of_another_length_trains_for_it(arms, rows):
-    steps = round(1.05 * tasks.generated(small_task()).steps)
+    steps = round(1.05 * population.generated(small_task()).steps)
     validation, test = (alone(arms["longer"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
     np.testing.assert_allclose(values(of(rows, "longer")), chosen_by(validation, test), rtol=1e-7)
 
 
 @pytest.mark.jit
 def test_schedules_and_shares_of_the_steps_are_those_of_the_run(arms, rows):
-    steps = round(1.5 * tasks.generated(small_task()).steps)
+    steps = round(1.5 * population.generated(small_task()).steps)
     grid = arms["longer_linear"].grids[0]
     assert grid.optimizer(0.1, steps).inner.schedule(steps - 1) > 0
     assert grid.optimizer(0.1, steps).window == steps / 4
@@ -213,7 +213,7 @@ def test_schedules_and_shares_of_the_steps_are_those_of_the_run(arms, rows):
 
 @pytest.mark.jit
 def test_other_ways_of_tuning(arms, rows):
-    steps = tasks.generated(small_task()).steps
+    steps = population.generated(small_task()).steps
     validation, test = (alone(arms["beta1"], "slow", steps, f"{part}_loss") for part in ("validation", "test"))
     others = [test[i, np.delete(validation, i, axis=0).mean(axis=0).argmin()] for i in range(len(SEEDS))]
     np.testing.assert_allclose(values(of(rows, "beta1", tuning="others")), others, rtol=1e-7)

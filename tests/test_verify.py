@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 from test_notebooks import load_runner
 
-from lookahead_nb import claims, figures
+from lookahead_nb import figures
 from lookahead_nb import provenance as tables
-from lookahead_nb.claims import report
+from lookahead_nb.claims import experiments
 from lookahead_nb.figures import catalogue
+from tests.support import small_trial
 
 pytestmark = pytest.mark.no_kernel
 
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).resolve().parent.parent
-FIGURES = ("verdicts", "faq_8_1_alpha_stability", "performance_steps")  # of all, those whose tables are changed here
+FIGURES = ("procedure_worth", "convergence_cycle", "performance_steps")  # of all, those whose tables are changed here
 
 
 @pytest.fixture(scope="module")
@@ -29,25 +30,30 @@ def reproduce():
 
 
 KINDS = {"notebooks": "notebooks", "results": "data/results", "figures": "paper/figures"}
-TABLES = ("C02", "C02_tuning", "C05", "quick_start", "verdicts")
+TABLES = ("convergence_cycle", "convergence_phases", "procedure_worth", "quick_start")
+PAGE = "<!-- claims faq -->\n<!-- /claims -->\n\n<!-- claims all -->\n<!-- /claims -->\n"
 
 
 @pytest.fixture(scope="module")
-def copied(tmp_path_factory):
-    """Some of what is committed: the register, two claims with results, times, figures, a notebook and the README."""
+def copied(reproduce, tmp_path_factory):
+    """A small trial, its README, and some of what is committed: tables, times, figures and a notebook."""
     root = tmp_path_factory.mktemp("checkout")
+    small_trial.write(root)
     for folder, stems in {
-        "": ("README", "pyproject"), "data": ("claims",), "data/results": TABLES, "data/timings": ("flat_step",),
-        "paper/figures": FIGURES, "notebooks": ("00_quick_start",),
+        "data/results": TABLES, "data/timings": ("flat_step",), "paper/figures": FIGURES,
+        "notebooks": ("00_quick_start",),
     }.items():  # fmt: skip
         (root / folder).mkdir(parents=True, exist_ok=True)
         for path in (ROOT / folder).iterdir():
             if path.stem in stems and path.is_file():
                 shutil.copyfile(path, root / folder / path.name)
-    with contextlib.chdir(root):
-        register, readme = claims.read(), root / "README.md"
-        text = report.with_tables(readme.read_text(encoding="utf-8"), register, claims.judge_all(register, by_task=[]))
-        readme.write_text(text, encoding="utf-8", newline="\n")
+    (root / "README.md").write_text(PAGE)
+    with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiments, "SHARD", 2)
+        patch.setattr(reproduce, "ROOT", root)
+        patch.setattr(reproduce, "COMMITTED", {"results": root / "data/results"})
+        text = reproduce.wording.with_tables(PAGE, *reproduce.verdicts())
+        (root / "README.md").write_text(text, encoding="utf-8", newline="\n")
     return root
 
 
@@ -78,6 +84,8 @@ def checked(reproduce, copied, drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "COMMITTED", committed)
     monkeypatch.setattr(catalogue, "draw", drawn)
     monkeypatch.setattr(reproduce, "write_up_that_differs", list)  # it needs all results, and has a test below
+    monkeypatch.setattr(reproduce, "experiments_that_differ", list)  # likewise; the rows here are written by hand
+    monkeypatch.setattr(experiments, "SHARD", 2)
     monkeypatch.setenv("LOOKAHEAD_NB_BUILD", str(build))
     monkeypatch.chdir(root)
 
@@ -95,11 +103,11 @@ def edit(path, pattern, replacement):
     path.write_text(changed, encoding="utf-8", newline="\n")
 
 
-def forge(folder, factor, column="floor"):
-    """Multiply the floor of AdamW, or a column of all arms, in the results of C02, with a manifest that agrees."""
-    frame, claim = tables.read_table(folder / "C02.csv"), json.loads((folder / "C02.json").read_text())["claim"]
-    frame.loc[(frame["arm"] == "adamw") | (column != "floor"), column] *= factor
-    tables.write_table(frame, "C02", folder=folder, claim=claim)
+def forge(folder, factor, column="measured_variance"):
+    """Multiply a column of a table, with a manifest that agrees."""
+    frame = tables.read_table(folder / "convergence_cycle.csv")
+    frame[column] *= factor
+    tables.write_table(frame, "convergence_cycle", folder=folder)
 
 
 def test_what_is_committed_is_what_its_sources_give(checked):
@@ -118,8 +126,8 @@ def test_an_edited_number_is_found_though_its_manifest_agrees(checked):
     root, disagreements = checked
     forge(root / "data/results", 1.5)
     told = disagreements()
-    assert any(sentence.startswith("table C02: ") for sentence in told)
-    assert "paper/figures/faq_8_1_alpha_stability: is not what the committed tables give" in told
+    assert any(sentence.startswith("table convergence_cycle: ") for sentence in told)
+    assert "paper/figures/convergence_cycle: is not what the committed tables give" in told
 
 
 def test_an_edited_time_is_found_though_its_manifest_agrees(checked):
@@ -143,35 +151,33 @@ def test_a_table_of_times_that_is_not_the_one_of_its_manifest_is_found(reproduce
 
 def test_an_edited_number_is_found_in_the_readme(checked):
     root, disagreements = checked
-    edit(root / "README.md", r"(\| C05 \|.*×0\.9)9", r"\g<1>8")
+    edit(root / "README.md", r"(\| C30a \|.* )\d+\.\d( % of the gap)", r"\g<1>99.9\g<2>")
     assert disagreements() == ["README.md: its tables are not those of the committed results"]
 
 
 def test_an_edited_figure_is_found(checked):
     root, disagreements = checked
-    drawing = root / "paper/figures/verdicts.svg"
-    edit(drawing, "#d55e00", "#d55e01")
+    drawing = root / "paper/figures/procedure_worth.svg"
+    edit(drawing, "#0173b2", "#0173b3")
     assert disagreements() == [
-        "figure verdicts: differs: .svg",
-        "paper/figures/verdicts.svg: is not the one of its manifest",
+        "figure procedure_worth: differs: .svg",
+        "paper/figures/procedure_worth.svg: is not the one of its manifest",
     ]
     manifest = drawing.with_suffix(".json")
     told = json.loads(manifest.read_text())
     told["sha256"][drawing.name] = sha256(drawing.read_bytes()).hexdigest()
     manifest.write_text(json.dumps(told, indent=1) + "\n")
     told = disagreements()
-    assert told[0] == "figure verdicts: drawn otherwise: .svg, .json"
+    assert told[0] == "figure procedure_worth: drawn otherwise: .svg, .json"
     if json.loads(drawing.with_suffix(".json").read_text())["drawn_with"] == figures.drawn_with():
-        assert told[1:] == ["paper/figures/verdicts: is not what the committed tables give"]
+        assert told[1:] == ["paper/figures/procedure_worth: is not what the committed tables give"]
 
 
-def test_an_edited_claim_is_found(checked):
+def test_an_edited_experiment_is_found(checked):
     root, disagreements = checked
-    edit(root / "data/claims.toml", r"(?s)(\[C05\]\n.*?budget = )[\d.e]+", r"\g<1>9e12")
+    edit(root / "data/claims/experiments/one.toml", "replicates = 2", "replicates = 3")
     (sentence,) = disagreements()
-    assert re.fullmatch(
-        r"data/claims.toml: C05.csv must belong to the registered .* after its results were made", sentence
-    )
+    assert sentence.startswith("data/claims: 00.csv must belong to the experiment 'one' as registered")
 
 
 def test_an_edited_notebook_is_found(checked):
@@ -199,16 +205,16 @@ def test_a_number_of_training_is_the_same_bits_on_every_class_of_cpu(checked, el
         as_if_committed_elsewhere(root)
     forge(root / "build/results", 1 + 2**-51)
     (sentence,) = disagreements()
-    assert re.match(r"table C02: differs: largest relative difference \de-16, in floor", sentence)
+    assert re.match(r"table convergence_cycle: differs: largest relative difference \de-16, in measured_var", sentence)
 
 
 def test_a_number_without_training_is_the_same_within_the_tolerance(reproduce, checked):
     root, disagreements = checked
-    forge(root / "build/results", 1 + reproduce.TOLERANCE / 2, "slow_risk")
+    forge(root / "build/results", 1 + reproduce.TOLERANCE / 2, "predicted_rate")
     assert disagreements() == []
-    forge(root / "build/results", 1 + 2 * reproduce.TOLERANCE, "slow_risk")
+    forge(root / "build/results", 1 + 2 * reproduce.TOLERANCE, "predicted_rate")
     (sentence,) = disagreements()
-    assert sentence.startswith("table C02: differs: largest relative difference ")
+    assert sentence.startswith("table convergence_cycle: differs: largest relative difference ")
 
 
 def draw_otherwise(root, name):
@@ -223,30 +229,29 @@ def draw_otherwise(root, name):
 
 def test_a_figure_may_follow_from_its_own_tables_alone(reproduce, checked):
     root, disagreements = checked
-    draw_otherwise(root, "faq_8_1_alpha_stability")
-    expected = "figure faq_8_1_alpha_stability: drawn otherwise: .svg, .json"
+    draw_otherwise(root, "convergence_cycle")
+    expected = "figure convergence_cycle: drawn otherwise: .svg, .json"
     assert disagreements() == [expected]
-    forge(root / "build/results", 1 + reproduce.TOLERANCE / 2, "slow_risk")
+    forge(root / "build/results", 1 + reproduce.TOLERANCE / 2, "predicted_rate")
     assert disagreements() == []
-    draw_otherwise(root, "verdicts")
-    assert disagreements() == ["figure verdicts: drawn otherwise: .svg, .json"]
+    draw_otherwise(root, "procedure_worth")
+    assert disagreements() == ["figure procedure_worth: drawn otherwise: .svg, .json"]
 
 
 @pytest.mark.parametrize(
     ("table", "notebook", "found"),
     [
-        ("C02", "02_faq_8_1_alpha", 0),
-        ("C02", "03_faq_8_2_k", 1),
-        ("C07_tuning", "03_faq_8_2_k", 0),
+        ("procedure_worth", "10c_procedure", 0),
+        ("procedure_worth", "06_convergence", 1),
         ("convergence_gaps", "06_convergence", 0),
-        ("verdicts", "11_verdicts", 0),
-        ("verdicts", "00_quick_start", 1),
+        ("statements", "11_verdicts", 0),
+        ("statements", "00_quick_start", 1),
         ("", "06_convergence", 1),
     ],
 )
 def test_a_last_printed_digit_may_follow_from_the_tables_of_the_notebook_alone(reproduce, table, notebook, found):
     rows = [(f"table {table}", f"{reproduce.WITHIN}: ..."), (f"notebook {notebook}", reproduce.ROUNDED)]
-    told = reproduce.differences(rows if table else rows[1:], claims.read(ROOT / "data/claims.toml"))
+    told = reproduce.differences(rows if table else rows[1:])
     assert told == [f"notebook {notebook}: {reproduce.ROUNDED}"] * found
 
 
@@ -270,6 +275,6 @@ def test_an_edited_write_up_is_found(reproduce, tmp_path, monkeypatch):
     assert reproduce.write_up_that_differs() == [
         "paper/lookahead.pdf: is not what its text and the committed data give"
     ]
-    edit(tmp_path / "data/results/verdicts.csv", "C02,supported,quieter,", "C02,refuted,quieter,")
+    edit(tmp_path / "data/results/statements.csv", '"holds, and matters"', "mixed")
     (sentence,) = reproduce.write_up_that_differs()
     assert sentence.startswith("paper/")

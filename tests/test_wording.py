@@ -95,6 +95,18 @@ def test_a_claim_is_explained_with_all_contrasts_and_classes():
     assert max(map(len, lines)) <= 100
 
 
+def test_estimates_from_different_rows_are_compared():
+    fresh = JUDGED[JUDGED["contrast"] == "primary"].assign(value=0.03)
+    assert [*wording.compared(USUALLY, {"fresh": fresh, "all tasks": JUDGED})] == [
+        "  primary: lookahead against adamw and adamw_again, test loss",
+        "    fresh      " + wording.finding(USUALLY, fresh),
+        "    all tasks  " + wording.finding(USUALLY, JUDGED),
+        "  error: lookahead against adamw, test error",
+        "    fresh      no results yet",
+        "    all tasks  0.0 % of the rows [-1.0, 1.0]; above 0 on 85 % of 100 tasks",
+    ]
+
+
 def test_both_trials_stand_side_by_side():
     table = wording.both_trials(STATEMENTS, JUDGED, ANSWERS)
     assert table["claim"].tolist() == ["C90", "C91", "C92"]

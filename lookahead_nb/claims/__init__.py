@@ -1,69 +1,38 @@
-"""The trial of the article's statements: register, tasks, arms, metrics, evidence, verdicts."""
+"""The trial of the article's statements: registered statements and experiments, rows, verdicts.
+
+``read()`` returns the statements, and ``committed(statements)`` the verdicts on them. ``evidence`` and ``judge_all``
+make these from the rows, and ``experiments.run`` makes the rows. :mod:`.registry` describes the files.
+"""
 
 from lookahead_nb.checks import whole
 
 whole("pandas")  # ahead of all modules that import it, since Ctrl-C would leave half of it
 
-from lookahead_nb.claims.records import (  # noqa: E402 (after pandas)
+from lookahead_nb.claims.experiments import Experiment  # noqa: E402 (after pandas)
+from lookahead_nb.claims.population import generated, seeds_of  # noqa: E402
+from lookahead_nb.claims.registry import (  # noqa: E402
+    Contrast,
     Evidence,
-    OutdatedError,
-    available_tasks,
-    evidence,
-    results,
-)
-from lookahead_nb.claims.statements import (  # noqa: E402
-    CHOSEN,
-    EXPECTED,
-    FIELDS,
-    LEVEL,
-    OF_EFFECT,
-    OPTIONAL,
-    SCALES,
-    TESTS,
-    TRIED,
-    VERDICTS,
-    Claim,
-    Effect,
-    on_tasks,
-    read,
-    seeds_of,
-)
-from lookahead_nb.claims.verdicts import (  # noqa: E402
+    Statement,
     committed,
-    compare,
-    deciding,
-    gaps_of,
+    evidence,
     judge,
     judge_all,
-    verdict,
+    read,
 )
+from lookahead_nb.claims.shards import OutdatedError  # noqa: E402
 
 __all__ = [
-    "CHOSEN",
-    "EXPECTED",
-    "FIELDS",
-    "LEVEL",
-    "OF_EFFECT",
-    "OPTIONAL",
-    "SCALES",
-    "TESTS",
-    "TRIED",
-    "VERDICTS",
-    "Claim",
-    "Effect",
+    "Contrast",
     "Evidence",
+    "Experiment",
     "OutdatedError",
-    "available_tasks",
+    "Statement",
     "committed",
-    "compare",
-    "deciding",
     "evidence",
-    "gaps_of",
+    "generated",
     "judge",
     "judge_all",
-    "on_tasks",
     "read",
-    "results",
     "seeds_of",
-    "verdict",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lookahead_nb.checks import whole
+from lookahead_nb.checks import whole, whole_number
 from lookahead_nb.claims.curves import first_below
 from lookahead_nb.claims.population import GeneratedTask, generated
 from lookahead_nb.claims.trial import _columns, _row
@@ -97,6 +97,23 @@ def measure(
                 keys = {"number": task.number, "arm": name, "multiple": 1.0, "metric": METRIC, "tuning": tuning}
                 found.append(keys | _row(steps) | {"lowest": np.nan, "highest": np.nan, "rates": RATES})
     return pd.DataFrame(found)
+
+
+def runs_per_task(arms: Mapping[str, TrialArm], replicates: int) -> int:
+    """Return the number of runs that a task takes.
+
+    Parameters
+    ----------
+    arms : mapping of str to TrialArm
+        As in :func:`measure`.
+    replicates : int
+        Of each task, at least 1.
+
+    Returns
+    -------
+    int
+    """
+    return len(arms) * (1 + RATES) * whole_number("replicates", replicates, 1)
 
 
 def _rates(grid: Grid, task: GeneratedTask, centre: float) -> list[float]:

@@ -1,17 +1,13 @@
-"""Measures of training curves: when a loss falls below a threshold, and the noise floor it settles at."""
+"""Measures of training curves: when a loss falls below a threshold."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from lookahead_nb.checks import default_errors, real_number
-
-if TYPE_CHECKING:
-    pass
-
 
 Losses = TypeVar("Losses", pd.Series, pd.DataFrame)
 
@@ -83,46 +79,3 @@ def _first_root(height: pd.Series) -> float:
         return steps[0]
     overshoot = values[after] / (values[after] - values[after - 1])
     return steps[after] - overshoot * (steps[after] - steps[after - 1])
-
-
-@default_errors
-def noise_floor(losses: pd.DataFrame) -> pd.DataFrame:
-    """Return mean, fluctuation and drift of losses over the second half of their steps.
-
-    Parameters
-    ----------
-    losses : frame
-        One row per evaluated step, in ascending order (the index), and one column per run. The steps of the second half
-        are evenly spaced.
-
-    Returns
-    -------
-    frame
-        One row per run; NaN for a run that ends in NaN (diverged). ``height`` is the mean, and ``fluctuation`` the
-        standard deviation. ``drift`` is the mean of the later half of these rows minus that of the earlier half, in
-        units of the fluctuation. It is about 0 for noise about a constant, near -sqrt(3) for a straight decline, and 0
-        for losses that are all equal.
-
-    Raises
-    ------
-    ValueError
-        If the second half has fewer than 4 rows.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from lookahead_nb.claims.curves import noise_floor
-    >>> losses = pd.DataFrame({"run": [8.0, 4.0, 2.0, 1.0, 3.0, 1.0, 3.0]}, index=range(0, 70, 10))
-    >>> noise_floor(losses).round(2)
-         height  fluctuation  drift
-    run     2.0         1.15    0.0
-    """
-    late = losses.loc[losses.index[-1] / 2 :]
-    half = len(late) // 2
-    if half < 2:
-        raise ValueError(f"losses must have at least 4 rows in the second half of their steps, got {len(late)}")
-    still = late.max(skipna=False) == late.min(skipna=False)  # their computed deviation need not be exactly 0
-    fluctuation = late.std(skipna=False).mask(still, 0.0)
-    drift = (late.tail(half).mean(skipna=False) - late.head(half).mean(skipna=False)) / fluctuation
-    drift = drift.mask(still, 0.0)
-    return pd.DataFrame({"height": late.mean(skipna=False), "fluctuation": fluctuation, "drift": drift})

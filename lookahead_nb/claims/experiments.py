@@ -1,10 +1,10 @@
-"""Experiments: which tasks are trained with which arms and seeds, registered in files, and their committed rows.
+"""Experiments: which tasks are trained with which arms and seeds, registered in files, and how they are measured.
 
 A file in ``data/claims/experiments`` registers an experiment. Its hash covers the file and the declared population, and
 its seeds follow from that hash. So a change of either makes the committed rows outdated, and they are refused. The
 population is that of generated tasks, or real data sets, which the file lists.
 
-Rows are measured in shards of a few tasks, or of a data set. Each is a table of its own with its manifest, so that an
+Rows are measured in shards of a few tasks, or of a data set. Each is a table of its own (:mod:`.shards`), so that an
 interruption loses one shard at most.
 """
 
@@ -18,15 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lookahead_nb import provenance
 from lookahead_nb.checks import whole, whole_number
 from lookahead_nb.claims import convergence, landscape_tasks, landscape_trial, real, screening, trial
-from lookahead_nb.claims.population import EVALUATED, generated, ranges_sha256
-from lookahead_nb.claims.records import OutdatedError
-from lookahead_nb.claims.statements import seeds_of
-from lookahead_nb.claims.trial_arms import Grid, TrialArm, arms_of
+from lookahead_nb.claims.population import EVALUATED, generated, ranges_sha256, seeds_of
+from lookahead_nb.claims.shards import different_tasks, read_shards, refuse_outdated, write_shard
+from lookahead_nb.claims.trial_arms import Grid, TrialArm, arms_of, runs_per_task
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
 if TYPE_CHECKING:
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
 
 FOLDER = "data/claims/experiments"
 SHARD = 20  # tasks
-LAST_DIGITS = 1e-6  # relative; rows have 8 digits
 WIDER, ROUNDS = 12, 2  # rates that are added to the grids of a task where a choice is at their end, and how often
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
 FIRST = 10_000  # the lowest number of a task that is no pilot
@@ -48,7 +44,6 @@ KEYS = (
     *("centres", "tasks", "sets", "arms"),
 )
 OF_LANDSCAPES = ("about", "population", "replicates", "metrics", "tasks", "arms")
-OF_ROW = ("number", "set", "steps", "arm", "multiple", "rates")  # set and steps on real data sets only
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
 
 
@@ -211,6 +206,25 @@ class Experiment:
         """
         seeds = self.seeds(attempt)
         return [task for of in self.sets.values() for task in of.tasks(tuple(seeds[: of.replicates(self.replicates)]))]
+
+    def runs(self, tasks: pd.DataFrame) -> int:
+        """Return how many runs some tasks take, without those of wider grids.
+
+        Parameters
+        ----------
+        tasks : frame
+            Rows of :meth:`chosen`.
+
+        Returns
+        -------
+        int
+            On landscapes all replicas of a replicate count as one run.
+        """
+        if self.kind == "convergence":
+            return len(tasks) * convergence.runs_per_task(self.arms, self.replicates)
+        replicates = [self.sets[name].replicates(self.replicates) for name in tasks["set"]] if self.sets else ()
+        per_task = replicates or [self.replicates] * len(tasks)
+        return sum(runs_per_task(self.arms, number) for number in per_task)
 
     @property
     def screening_seeds(self) -> list[int]:
@@ -398,10 +412,10 @@ def screening_table(experiment: Experiment | None = None) -> pd.DataFrame:
     """
     if experiment and experiment.sets:
         path = provenance.committed(f"data/results/{experiment.name}_screening.csv")
-        _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
+        refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
         return provenance.read_table(path)
     path = provenance.committed("data/results/screening.csv")
-    _refuse_outdated(path, ranges_sha256(), "the declared population")
+    refuse_outdated(path, ranges_sha256(), "the declared population")
     return provenance.read_table(path)
 
 
@@ -563,6 +577,44 @@ def _read_landscapes(name: str, written: dict[str, Any], population: str) -> Lan
     )  # fmt: skip
 
 
+# ------------------------------------------------------------------------------------------------------------- running
+
+
+def registered() -> list[str]:
+    """Return the names of the registered experiments.
+
+    Returns
+    -------
+    list of str
+        In alphabetical order.
+
+    Raises
+    ------
+    FileNotFoundError
+        Outside of a checkout.
+    """
+    return sorted(path.stem for path in provenance.committed(FOLDER).glob("*.toml"))
+
+
+def shard_paths(experiment: Experiment, folder: str | Path | None = None) -> dict[str, Path]:
+    """Return the paths of the tables of an experiment, whether they are there or not.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    folder : path, optional
+        As in :func:`run`.
+
+    Returns
+    -------
+    dict of str to Path
+        By the name of the shard, in the order of :meth:`Experiment.shards`.
+    """
+    folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
+    chosen = experiment.chosen(screening_table(experiment))
+    return {name: folder / f"{name}.csv" for name, _ in experiment.shards(chosen)}
+
+
 def run(
     experiment: Experiment,
     shards: Collection[int] | None = None,
@@ -590,80 +642,27 @@ def run(
     Raises
     ------
     OutdatedError
-        If a table there belongs to another entry.
+        If a table there belongs to another entry; nothing is trained then.
     OSError
         If a table cannot be written.
     """
-    folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
-    folder.mkdir(parents=True, exist_ok=True)
+    paths = shard_paths(experiment, folder)
     tasks = experiment.chosen(screening_table(experiment))
-    written = []
-    for number, (name, part) in enumerate(experiment.shards(tasks)):
-        wanted = number in shards if shards is not None else not experiment.sets or experiment.sets[name].available
-        if not wanted:
-            continue
-        path = folder / f"{name}.csv"
+    wanted = [
+        (paths[name], part)
+        for number, (name, part) in enumerate(experiment.shards(tasks))
+        if (number in shards if shards is not None else not experiment.sets or experiment.sets[name].available)
+    ]
+    for path, _ in wanted:
         if path.is_file():
-            _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
-            continue
-        rows = experiment.measure(part, progress=progress)
-        written.append(provenance.write_table(packed(rows), name, folder=folder, entry=experiment.sha256))
+            refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
+    written = []
+    for path, part in wanted:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = experiment.measure(part, progress=progress)
+            written.append(write_shard(rows, path.stem, path.parent, experiment.sha256))
     return written
-
-
-def packed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with all metrics and ways of tuning side by side, in which they take half of the bytes.
-
-    Parameters
-    ----------
-    rows : frame
-        Of :meth:`Experiment.measure`.
-
-    Returns
-    -------
-    frame
-        A row for each task, arm and multiple; columns such as "r0: test loss, own".
-    """
-    keys = [name for name in OF_ROW if name in rows]
-    wide = rows.set_index([*keys, "metric", "tuning"]).unstack(["metric", "tuning"]).dropna(axis=1, how="all")
-    wide = wide.loc[rows.set_index(keys).index.unique()]
-    order = [(metric, tuning) for metric in rows["metric"].unique() for tuning in rows["tuning"].unique()]
-    columns = sorted(wide.columns, key=lambda column: order.index(column[1:]))
-    wide = wide[columns]
-    wide.columns = [f"{value}: {metric}, {tuning}" for value, metric, tuning in columns]
-    return wide.reset_index()
-
-
-def unpacked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what :func:`packed` was called with, in the order of tasks, arms, multiples, metrics and ways of tuning.
-
-    Parameters
-    ----------
-    table : frame
-        Of :func:`packed`.
-
-    Returns
-    -------
-    frame
-        As :meth:`Experiment.measure` returns it.
-    """
-    pd = whole("pandas")
-
-    keys = [name for name in OF_ROW if name in table]
-    kinds = dict.fromkeys(name.partition(": ")[2] for name in table if ": " in name)
-    parts = []
-    for kind in kinds:
-        metric, tuning = kind.rsplit(", ", 1)
-        own = table[[*keys, *(name for name in table if name.endswith(f": {kind}"))]]
-        own = own.rename(columns=lambda name: name.partition(": ")[0])
-        parts.append(own[own["r0"].notna()].assign(metric=metric, tuning=tuning))
-    rows = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
-    values = [name for name in rows if name[0] == "r" and name[1:].isdigit()]
-    for name in ("lowest", "highest"):
-        if name not in rows:
-            rows[name] = np.nan
-    first = [name for name in keys if name not in ("arm", "multiple", "rates")]
-    return rows[[*first, *trial.KEYS[1:], *values, "lowest", "highest", "rates"]]
 
 
 def results(experiment: Experiment, folder: str | Path | None = None) -> pd.DataFrame:
@@ -678,7 +677,7 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
     Returns
     -------
     frame
-        As :meth:`Experiment.measure` returns it, see :func:`unpacked` for the order.
+        As :meth:`Experiment.measure` returns it, see :func:`.shards.unpacked` for the order.
 
     Raises
     ------
@@ -687,18 +686,16 @@ def results(experiment: Experiment, folder: str | Path | None = None) -> pd.Data
     OutdatedError
         If they belong to another entry or population.
     """
-    pd = whole("pandas")
-
-    folder = Path(folder) if folder else provenance.committed("data/results") / experiment.name
-    paths = sorted(folder.glob("*.csv"))
-    shards = sum(1 for _ in experiment.shards(experiment.chosen(screening_table(experiment))))
-    if len(paths) < shards:
+    paths = [*shard_paths(experiment, folder).values()]
+    present = [path for path in paths if path.is_file()]
+    for path in present:
+        refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
+    if len(present) < len(paths):
         raise FileNotFoundError(
-            f"{folder.name} has {len(paths)} of {shards} shards yet: measure it with experiments.run"
+            f"{paths[0].parent.name} has {len(present)} of {len(paths)} shards yet: measure the others with "
+            f"lookahead-nb experiment {experiment.name}"
         )
-    for path in paths:
-        _refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
-    return pd.concat([unpacked(provenance.read_table(path)) for path in paths], ignore_index=True)
+    return read_shards(paths)
 
 
 def to_recompute(experiment: Experiment, words: str, number: int = 1) -> list[int]:
@@ -722,7 +719,30 @@ def to_recompute(experiment: Experiment, words: str, number: int = 1) -> list[in
     TypeError, ValueError
         If number is wrong.
     """
-    tasks = experiment.chosen(screening_table(experiment))
+    return quick_tasks(experiment, experiment.chosen(screening_table(experiment)), words, number)
+
+
+def quick_tasks(experiment: Experiment, tasks: pd.DataFrame, words: str, number: int) -> list[int]:
+    """Return numbers of tasks that words choose, among the half of some tasks with the fewest steps.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    tasks : frame
+        Rows of :meth:`Experiment.chosen`.
+    words, number
+        As in :func:`to_recompute`.
+
+    Returns
+    -------
+    list of int
+        As :func:`to_recompute` returns it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If number is wrong.
+    """
     if experiment.sets:
         tasks = tasks[[experiment.sets[name].available for name in tasks["set"]]]
     steps = tasks["steps"] if "steps" in tasks else tasks["modes"]  # exact results have none
@@ -753,8 +773,8 @@ def differing(
     Returns
     -------
     list of str
-        A sentence for each task with other rows. Numbers are compared bit for bit, except those with a logarithm or a
-        power, "own of 24", ranges of rates and all of landscapes: their last digits follow the class of the CPU.
+        A sentence for each task with other rows. Numbers are compared bit for bit, except all of landscapes and those
+        that :func:`.shards.different_tasks` names: their last digits follow the class of the CPU.
 
     Raises
     ------
@@ -763,35 +783,9 @@ def differing(
     """
     kept = results(experiment, folder)
     tasks = experiment.chosen(screening_table(experiment))
-    chosen = tasks[tasks["number"].isin(numbers)].reset_index(drop=True)
-    rows = experiment.measure(chosen, progress=progress)
-    rows = rows.reindex(columns=kept.columns)  # a data set may have fewer replicates than another
-    sentences = []
-    for number in numbers:
-        here, there = (
-            frame[frame["number"] == number].sort_values(trial.KEYS, ignore_index=True) for frame in (rows, kept)
-        )
-        keys = [name for name in here if not name[1:].isdigit()]
-        values = [name for name in here if name not in keys]
-        same = list(here) == list(there) and here[keys].equals(there[keys])
-        if same:
-            exact = ~(here["tuning"].eq(trial.TUNINGS[2]) | here["metric"].isin([*trial.RANGES, convergence.METRIC]))
-            exact &= experiment.population not in landscape_tasks.POPULATIONS
-            same = here.loc[exact, values].equals(there.loc[exact, values]) and bool(
-                np.allclose(here[values], there[values], rtol=LAST_DIGITS, atol=0, equal_nan=True)
-            )
-        if not same:
-            sentences.append(
-                f"experiment {experiment.name}, task {number}: its committed rows are not those of its runs"
-            )
-    return sentences
-
-
-def _refuse_outdated(path: Path, entry: str, what: str) -> None:
-    manifest = path.with_suffix(".json")
-    if not manifest.is_file():
-        raise FileNotFoundError(f"{manifest.name} is missing next to {path.name}")
-    if (found := json.loads(manifest.read_text(encoding="utf-8")).get("entry")) != entry:
-        raise OutdatedError(
-            f"{path.name} must belong to {what} as registered (hash {entry[:12]}), got {str(found)[:12]}: measure again"
-        )
+    rows = experiment.measure(tasks[tasks["number"].isin(numbers)].reset_index(drop=True), progress=progress)
+    exact = experiment.population not in landscape_tasks.POPULATIONS
+    return [
+        f"experiment {experiment.name}, task {number}: its committed rows are not those of its runs"
+        for number in different_tasks(rows, kept, numbers, exact=exact)
+    ]

@@ -38,6 +38,7 @@ from lookahead_nb.kernels.cpu.product import product_for
 from lookahead_nb.kernels.formulas import exp64, log64
 from lookahead_nb.kernels.philox import LABELS, ROWS, TASKS, normals, uniforms
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
+from lookahead_nb.settings_file import text
 from lookahead_nb.training.ranges import Choice
 from lookahead_nb.training.tasks import Task
 
@@ -139,6 +140,41 @@ def declared_sha256(ranges: Mapping[str, Range | Choice], constants: list[Any]) 
     """
     factors = [[name, type(factor).__name__, *vars(factor).values()] for name, factor in ranges.items()]
     return hashlib.sha256(json.dumps([factors, constants]).encode()).hexdigest()
+
+
+def seeds_of(sha256: str, number: int, attempt: int = 0) -> list[int]:
+    """Return seeds that follow from a hash and the number of the attempt.
+
+    Parameters
+    ----------
+    sha256 : str
+        Hex digits.
+    number : int
+        How many seeds.
+    attempt : int, default 0
+        At least 0.
+
+    Returns
+    -------
+    list of int
+        Seeds in [2**32, 2**48).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If attempt is no int or is negative.
+
+    Examples
+    --------
+    >>> seeds_of("00", 2) == seeds_of("00", 2)
+    True
+    >>> seeds_of("00", 2) == seeds_of("00", 2, attempt=1)
+    False
+    """
+    attempt, number = whole_number("attempt", attempt, 0), whole_number("number", number, 0)
+    text("sha256", sha256)
+    digests = (hashlib.sha256(f"{sha256} {attempt} {i}".encode()) for i in range(number))
+    return [2**32 + int.from_bytes(digest.digest()[:6]) % (2**48 - 2**32) for digest in digests]
 
 
 def made_dataset(
@@ -480,8 +516,8 @@ def generated(number: int) -> GeneratedTask:
     Your own optimizer on tasks of the population, with fresh rows for every seed:
 
     >>> import lookahead_nb as lnb
-    >>> from lookahead_nb.claims import tasks
-    >>> chosen = [tasks.generated(i).task for i in (2, 3)]
+    >>> from lookahead_nb.claims import population
+    >>> chosen = [population.generated(i).task for i in (2, 3)]
     >>> configs = lnb.grid(lnb.Lookahead(lnb.AdamW()), lr=[1e-3, 1e-2])
     >>> rows = lnb.sweep(chosen, None, configs, seeds=3, progress=False)
     >>> last = rows[rows["weights"] == "slow"].groupby(["task", "lr", "seed"]).last()
@@ -523,8 +559,8 @@ def population(numbers: Iterable[int]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from lookahead_nb.claims import tasks
-    >>> tasks.population(range(3))[["features", "classes", "steps", "teacher"]].shape
+    >>> from lookahead_nb.claims import population
+    >>> population.population(range(3))[["features", "classes", "steps", "teacher"]].shape
     (3, 4)
     """
     pd = whole("pandas")

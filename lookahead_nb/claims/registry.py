@@ -7,9 +7,11 @@ code reads.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lookahead_nb import provenance
-from lookahead_nb.checks import real_number, whole, whole_number
+from lookahead_nb.checks import of_type, real_number, user_path, whole, whole_number
 from lookahead_nb.claims import (
     convergence,
     experiments,
@@ -28,6 +30,7 @@ from lookahead_nb.claims import (
     set_effects,
     trial,
 )
+from lookahead_nb.claims.shards import refuse_outdated
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ SCALES = {  # of a benefit, with the margin that matters
 PERCENT = ("gap", "error", "runs")  # scales that are shown in %, the others as ratios
 STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
+WORDS = (*OF_CLAIM, "says")  # on which no verdict depends
 OF_STATEMENT = ("says", "modality", "experiment", "where", "harmless", "untestable", "reported")
 OF_CONTRAST = ("arm", "controls", "metric", "tuning")
 WHERE = ("hidden", "most_label_noise", "least_label_noise")  # on generated tasks
@@ -95,8 +99,8 @@ class Statement:
         A key of ``modality.MODALITIES``.
     untestable : str
         Why it cannot be tested here, or "". The fields below are empty then.
-    experiment, population : str
-        The name of its experiment, and the population of its tasks.
+    experiment, population, entry : str
+        The name of its experiment, the population of its tasks, and the hash of the experiment.
     primary : Contrast or None
         The contrast that decides.
     reported : dict of str to Contrast
@@ -118,6 +122,7 @@ class Statement:
     untestable: str = ""
     experiment: str = ""
     population: str = ""
+    entry: str = ""
     primary: Contrast | None = None
     reported: dict[str, Contrast] = field(default_factory=dict)
     where: dict[str, Any] = field(default_factory=dict)
@@ -141,7 +146,7 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
     Raises
     ------
     OSError
-        If a file cannot be read.
+        If the folder has no such file, or one cannot be read.
     ValueError
         If an entry is wrong; the message names the file and the key.
 
@@ -165,7 +170,9 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
     >>> registry.read()["C08a"].modality
     'usually'
     """
-    root = Path(folder) if folder else provenance.committed(FOLDER)
+    root = provenance.committed(FOLDER) if folder is None else user_path("folder", folder)
+    if not (paths := sorted(root.glob("C[0-9][0-9].toml"))):
+        raise FileNotFoundError(f"folder must be a folder with files such as C01.toml, got {root}")
     known: dict[str, experiments.Experiment] = {}
 
     def experiment(name: str) -> experiments.Experiment:
@@ -175,7 +182,7 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
 
     registered = sorted(path.stem for path in (root / "experiments").glob("*.toml"))
     found = {}
-    for path in sorted(root.glob("C[0-9][0-9].toml")):
+    for path in paths:
         with inside(path.name):
             for statement in _statements(path, registered, experiment):
                 found[statement.id] = statement
@@ -226,8 +233,8 @@ def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[
             if harmless and modality.MODALITIES[about["modality"]] != "share":
                 raise ValueError(f"harmless must be false with the modality {about['modality']!r}, got true")
             yield Statement(
-                **about, experiment=of.name, population=of.population, primary=primary, reported=reported, where=where,
-                harmless=harmless, contrasts=contrasts,
+                **about, experiment=of.name, population=of.population, entry=of.sha256, primary=primary,
+                reported=reported, where=where, harmless=harmless, contrasts=contrasts,
             )  # fmt: skip
 
 
@@ -289,7 +296,7 @@ def evidence(statements: dict[str, Statement], folder: str | Path | None = None)
         If rows belong to another entry.
     """
     found = {}
-    for name in dict.fromkeys(statement.experiment for statement in statements.values() if statement.experiment):
+    for name in dict.fromkeys(one.experiment for one in _checked(statements).values() if one.experiment):
         experiment = experiments.read(name)
         try:
             rows = experiments.results(experiment, Path(folder) / name if folder else None)
@@ -298,6 +305,92 @@ def evidence(statements: dict[str, Statement], folder: str | Path | None = None)
         screened = experiments.screening_table(experiment)
         found[name] = Evidence(experiment, rows, experiment.chosen(screened), experiment.drawn(screened))
     return found
+
+
+def evidence_sha256(statements: dict[str, Statement], folder: str | Path | None = None) -> str:
+    """Return the hash of everything that the verdicts follow from: statements, entries of experiments, and rows.
+
+    Parameters
+    ----------
+    statements : dict of Statement
+        Of :func:`read`.
+    folder : path, optional
+        As in :func:`evidence`.
+
+    Returns
+    -------
+    str
+        SHA-256 as hex digits, made from the manifests of the tables. The words of statements are no part of it.
+    """
+    names_of = sorted({statement.experiment for statement in _checked(statements).values()} - {""})
+    root = Path(folder) if folder else provenance.committed("data/results")
+    manifests = [root / "screening.json", *(root / f"{name}_screening.json" for name in names_of)]
+    measured = [_sums(manifests), *(_sums(sorted((root / name).glob("*.json"))) for name in names_of)]
+    entries = [{key: value for key, value in asdict(one).items() if key not in WORDS} for one in statements.values()]
+    return hashlib.sha256(json.dumps([entries, measured], sort_keys=True).encode()).hexdigest()
+
+
+def _checked(statements: Any) -> dict[str, Statement]:
+    of_type("statements", statements, dict, "a dict such as registry.read returns")
+    for one in statements.values():
+        of_type("statements", one, Statement, "a dict of Statement, such as registry.read returns")
+    return statements
+
+
+def _sums(manifests: list[Path]) -> dict[str, str]:
+    found = (path for path in manifests if path.with_suffix(".csv").is_file())
+    return {path.stem: json.loads(path.read_text(encoding="utf-8"))["sha256"] for path in found}
+
+
+def committed(statements: dict[str, Statement], folder: str | Path | None = None) -> pd.DataFrame:
+    """Return the committed verdicts, ``statements.csv``.
+
+    Parameters
+    ----------
+    statements : dict of Statement
+        Of :func:`read`.
+    folder : path, optional
+        As in :func:`evidence`.
+
+    Returns
+    -------
+    frame
+        As :func:`judge_all` returns it.
+
+    Raises
+    ------
+    OSError
+        If the table is missing.
+    OutdatedError
+        If it follows from other statements, entries or rows. Its manifest names :func:`evidence_sha256` as ``entry``.
+    """
+    entry = evidence_sha256(statements, folder)
+    path = (Path(folder) if folder else provenance.committed("data/results")) / "statements.csv"
+    refuse_outdated(path, entry, "the statements and rows")
+    return provenance.read_table(path)
+
+
+def tasks_of(statement: Statement, tasks: pd.DataFrame) -> pd.DataFrame:
+    """Return the tasks that a statement is about.
+
+    Parameters
+    ----------
+    statement : Statement
+        A testable one.
+    tasks : frame
+        Of ``Experiment.chosen`` or ``Experiment.drawn``.
+
+    Returns
+    -------
+    frame
+        Some of the rows.
+
+    Raises
+    ------
+    ValueError
+        If no task is left, or a data set of the statement is not among them.
+    """
+    return _where(tasks, statement.where)
 
 
 def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
@@ -338,7 +431,8 @@ def judge(statement: Statement, rows: pd.DataFrame, tasks: pd.DataFrame, drawn: 
     """
     pd = whole("pandas")
 
-    chosen, drawn = _where(tasks, statement.where), _where(drawn, statement.where)
+    of_type("statement", statement, Statement, "one such as registry.read returns")
+    chosen, drawn = tasks_of(statement, tasks), tasks_of(statement, drawn)
     if statement.primary is None:
         raise ValueError(f"statement must be a testable one, got {statement.id}")
     contrasts = {"primary": statement.primary} | statement.reported
@@ -379,7 +473,7 @@ def judge_all(statements: dict[str, Statement], found: dict[str, Evidence]) -> p
     Returns
     -------
     frame
-        As :func:`judge` returns it, one below the other.
+        As :func:`judge` returns it, one below the other; without rows if there is nothing to judge.
 
     Raises
     ------
@@ -388,9 +482,9 @@ def judge_all(statements: dict[str, Statement], found: dict[str, Evidence]) -> p
     """
     pd = whole("pandas")
 
-    measured = [statement for statement in statements.values() if statement.experiment in found]
+    measured = [statement for statement in _checked(statements).values() if statement.experiment in found]
     judged = [judge(statement, *found[statement.experiment][1:]) for statement in measured]
-    return pd.concat(judged, ignore_index=True)
+    return pd.concat(judged, ignore_index=True) if judged else pd.DataFrame(columns=["id", "contrast", "class"])
 
 
 def benefits(contrast: Contrast, found: Evidence) -> pd.DataFrame:
@@ -451,7 +545,7 @@ def every_task(
         if compared is None:
             raise KeyError(f"{of} has no contrasts, for it cannot be tested")
         evidence = found[statement.experiment]
-        chosen = _where(evidence.tasks, statement.where)
+        chosen = tasks_of(statement, evidence.tasks)
         factor = 100 if compared.scale in PERCENT else 1
         of_tasks = factor * benefits(compared, evidence).loc[chosen["number"]].mean(axis=1)
         dots = chosen[["class", "number"]].assign(benefit=of_tasks.to_numpy())

@@ -366,4 +366,4 @@ def runs_per_task(arms: dict[str, TrialArm], replicates: int) -> int:
         Grids that several arms share count once.
     """
     different = {grid for arm in arms.values() for grid in arm.grids}
-    return sum(len(grid.rates(0, 1.0)) for grid in different) * whole_number("replicates", replicates, 1)
+    return sum(1 if grid.fixed else RATES for grid in different) * whole_number("replicates", replicates, 1)

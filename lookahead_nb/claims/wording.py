@@ -152,12 +152,14 @@ def finding(statement: Statement, judged: pd.DataFrame) -> str:
     For "may", "can" and "some cases" the shares are bounds: of the tasks with a benefit beyond the margin, or without
     harm beyond it. For "plain" and "usually" the share is of the tasks with a benefit above 0.
     """
-    if statement.untestable:
-        return statement.untestable
-    row = row_of(judged, statement.id)
+    return statement.untestable or _estimate(statement, judged, "primary")
+
+
+def _estimate(statement: Statement, judged: pd.DataFrame, contrast: str) -> str:
+    row = row_of(judged, statement.id, contrast)
     if row is None:
         return ""
-    steps = row_of(judged, statement.id, kind="step-limited")
+    steps = row_of(judged, statement.id, contrast, kind="step-limited")
     return _described(row, modality.MODALITIES[statement.modality], harmless=statement.harmless) + _in_steps(steps)
 
 
@@ -295,6 +297,34 @@ def explained(
     yield f"Notebook: notebooks/{first.notebook}.ipynb"
 
 
+def compared(statement: Statement, estimates: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    """Yield the lines that compare estimates of a statement from different rows.
+
+    Parameters
+    ----------
+    statement : Statement
+        A testable one. Its contrasts are shown.
+    estimates : mapping of str to frame
+        Those of :func:`.registry.judge`, by the name of the rows.
+
+    Yields
+    ------
+    str
+        A line for each contrast, and one below it for each of the estimates.
+    """
+    wide = max(map(len, estimates))
+    for name, contrast in {"primary": statement.primary, **statement.reported}.items():
+        if contrast is not None:
+            yield f"  {name}: {_words_of(contrast)}"
+        for label, judged in estimates.items():
+            yield f"    {label.ljust(wide)}  {_estimate(statement, judged, name) or NO_ROWS}"
+
+
+def _words_of(contrast: Contrast) -> str:
+    tuning = "" if contrast.tuning == "own" else f", tuning {contrast.tuning!r}"
+    return f"{contrast.arm} against {' and '.join(contrast.controls)}, {contrast.metric}{tuning}"
+
+
 def _rule(statement: Statement) -> str:
     rule = modality.MODALITIES[statement.modality]
     if rule == "share" and statement.harmless:
@@ -310,10 +340,7 @@ def _rule(statement: Statement) -> str:
 def _contrast(statement: Statement, name: str, contrast: Contrast | None, judged: pd.DataFrame) -> Iterator[str]:
     if contrast is None:
         return
-    tuning = "" if contrast.tuning == "own" else f", tuning {contrast.tuning!r}"
-    yield from _wrapped(
-        f"  {name}", f"{contrast.arm} against {' and '.join(contrast.controls)}, {contrast.metric}{tuning}", indent=4
-    )
+    yield from _wrapped(f"  {name}", _words_of(contrast), indent=4)
     rows = judged[(judged["id"] == statement.id) & (judged["contrast"] == name)]
     for _, row in rows.iterrows():
         words = _described(row, modality.MODALITIES[statement.modality], harmless=statement.harmless) + _in_steps(row)

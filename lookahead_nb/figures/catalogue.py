@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from lookahead_nb import claims, figures
+from lookahead_nb import figures
 from lookahead_nb import provenance as tables
 from lookahead_nb.checks import shown
-from lookahead_nb.claims.arms import with_parameters
 from lookahead_nb.figures import (
     convergence,
     faq_8_1_alpha,
@@ -225,22 +222,11 @@ def draw(name: str, *, folder: pathlib.Path | None = None) -> bool:
     The caption and the alternative text are those that the notebook gave.
     """
     drawn, manifest = entry(name), manifest_of(name)
-    frames = [_read(path) for path in drawn.paths()]
+    frames = [tables.read_table(path) for path in drawn.paths()]
     figures.use_style()
     figures.save(drawn.draw(*frames), name, manifest["caption"], manifest["alt"], folder=folder)
     made = (tables.build_folder("figures") if folder is None else folder) / f"{name}.json"
     return json.loads(made.read_text(encoding="utf-8"))["sha256"] == manifest["sha256"]
-
-
-def _read(path: pathlib.Path) -> pd.DataFrame:
-    """Return a committed table, with the parameters of its tasks and, for the table of a claim, of its arms."""
-    frame = tables.read_table(path)
-    if "task" not in frame:
-        return frame
-    register = claims.read()
-    if path.stem in register:
-        return claims.results(register[path.stem], folder=path.parent)
-    return with_parameters(frame, {name: claim.problems[name] for claim in register.values() for name in claim.tasks})
 
 
 def manifest_of(name: str) -> dict[str, Any]:
@@ -295,9 +281,8 @@ def where(name: str) -> Iterator[str]:
         rows = len(tables.read_table(path))
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         yield f"table     data/{path.parent.name}/{path.name}, {rows:,} rows, sha256 {about['sha256'][:16]}"
-        yield f"  configurations  {about['configurations'][:16]}" + (
-            f", registered as {about['claim'][:16]}" if "claim" in about else ""
-        )
+        registered = f", registered as {about['entry'][:16]}" if "entry" in about else ""
+        yield f"  configurations  {about['configurations'][:16]}{registered}"
         yield f"  made on         {tables.made_on(path)}"
     yield "drawn by  " + ", ".join(f"{package} {version}" for package, version in manifest["drawn_with"].items())
     yield f"  again from these tables         lookahead-nb figures {name}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,7 +14,6 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from lookahead_nb import claims
 from lookahead_nb.claims import statistics
-from lookahead_nb.claims.tasks import Problem
 from lookahead_nb.figures import COLUMN, PAGE, both_conventions
 from lookahead_nb.figures.parts import CONTROL, KINDS, Look, at_one, finished, line, only_ticks, periods
 from lookahead_nb.theory import escapes
@@ -24,15 +25,16 @@ NETWORKS = {"xor_relu": "ReLU units", "xor_sigmoid": "sigmoid units", "xor_tanh"
 RARE = 3e-6  # a rate per step at which one replica in a hundred crosses within a run
 
 
-def wells() -> dict[str, Problem]:
+def wells() -> dict[str, Any]:
     """Return the two wells of the register.
 
     Returns
     -------
-    dict of Problem
+    dict
         The wells "gentle" and "sharp".
     """
-    return {name: claims.read()["C17"].problems[name] for name in WELLS}
+    register: Any = claims.read()
+    return {name: register["C17"].problems[name] for name in WELLS}
 
 
 def paths(paths: pd.DataFrame) -> Figure:

@@ -47,15 +47,16 @@ def train_own_model(
             break
         batch = next(batches)
         loss, grad = model.loss_and_grad(params, rows.X[batch], rows.y[batch])
+        if not np.isfinite(loss):
+            diverged_at = t
+            break
         at = evaluated.get(t)
         fast = params
         try:
-            if not np.isfinite(loss):
-                raise FloatingPointError
             if at is not None and period and t % period == 0:
                 fast = state.ahead_of_sync(params, grad)
             opt.step(params, grad, state)
-        except FloatingPointError:
+        except FloatingPointError:  # of the gradient
             diverged_at = t
             break
         if not np.isfinite(params).all():

@@ -419,7 +419,7 @@ def train(
     of a seed, ``loss_and_grad`` the mean loss of rows with its gradient; y holds the numbers of classes. Both return
     the same for the same arguments. A model with ``loss(params, X, y)`` is evaluated without gradients. One with
     ``predict(params, X)``, which returns numbers of classes, has accuracies. Of the model, the id of the run covers
-    only class and size. Sweeps, files and ``run.predict`` need a model of this package.
+    only class and size. Sweeps, files and :meth:`Run.predict` need a model of this package.
 
     A run that a callback or early stopping stops at step s has the history, and the id, of a run of s steps. Nothing of
     it depends on there being a callback. The weights are those of that run too, except that early stopping goes back to

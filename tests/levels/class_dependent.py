@@ -17,10 +17,9 @@ from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from threadpoolctl import threadpool_info
 
 import lookahead_nb as lnb
-from lookahead_nb import claims, figures, theory
+from lookahead_nb import figures, theory
 from lookahead_nb import provenance as tables
-from lookahead_nb.claims import tasks
-from lookahead_nb.claims.metrics import METRICS
+from lookahead_nb.claims import experiments, population
 from lookahead_nb.figures import catalogue
 from lookahead_nb.optimizers import step_table
 from lookahead_nb.theory import near_minimum, predictions
@@ -45,19 +44,6 @@ def first_table_of(notebook):
     last = next(i for i, source in enumerate(code) if "write_table" in source)
     with contextlib.chdir(ROOT / "notebooks"):
         exec("\n".join(code[: last + 1]), namespace)
-
-
-def exact_metrics(claim):
-    """Write the table of a claim with its exact metrics measured again."""
-    runs = committed(claim.id)
-    exact = [name for name in claim.metrics if METRICS[name].exact]
-    for (task, name), rows in runs.groupby(["task", "arm"], sort=False):
-        arm, problem = claim.arms[name], claim.problems[task]
-        for metric in exact:
-            if METRICS[metric].fits(problem):
-                optimizer = arm.optimizer(problem, arm.fields["lr"])
-                runs.loc[rows.index, metric] = METRICS[metric].measure(optimizer, problem)
-    tables.write_table(runs, claim.id, claim=claim.sha256)
 
 
 def cycles():
@@ -100,25 +86,19 @@ def noise_floor():
     tables.write_table(committed("noise_floor_epoch").assign(predicted=epoch["predicted"]), "noise_floor_epoch")
 
 
-def start_of_training(register):
-    """Return data and loss of chance of every task that needs no download, and a hash of the steps of tuned settings.
-
-    Tasks of the generated population are among them.
+def start_of_training():
+    """Return data of generated tasks, and a hash of the steps of all arms of the registered experiments.
 
     Rates that are spread over a range differ in their last digit from class to class, but not the float32 scalars of
     the steps that follow from them.
     """
     digest = sha256()
-    start = {f"G{i}": tasks.generated(i).replicate(i).fingerprint for i in range(20)}
-    for claim in register.values():
-        start |= {name: (claim.problems[name].fingerprint, claim.problems[name].chance) for name in claim.bundled}
-        for arm in claim.arms.values():
-            problem = next((claim.problems[name] for name in claim.bundled if arm.is_on(name)), None)
-            if problem is None:
-                continue
-            for settings in [*arm.trials, *(arm.drawn(claim.seeds()[0]) if arm.draws else ())]:
-                optimizer = arm.optimizer(problem, **({"lr": 0.01} | settings))
-                digest.update(step_table(optimizer, 300, np.float32).tobytes())
+    for name in experiments.registered():
+        for arm in experiments.read(name).arms.values():
+            for grid in arm.grids:
+                for lr in grid.rates(10_000, 0.01):
+                    digest.update(step_table(grid.optimizer(lr, 300), 300, np.float32).tobytes())
+    start = {f"G{i}": population.generated(i).replicate(i).fingerprint for i in range(20)}
     return start | {"steps": digest.hexdigest()}
 
 
@@ -127,22 +107,18 @@ def redrawn():
 
     A figure that other versions have drawn is not compared.
     """
-    names = ("faq_8_3_over_tasks", "faq_8_3_data_size", "verdicts")
+    names = ("procedure_worth", "statements_factors", "verdicts")
     mine = [name for name in names if catalogue.manifest_of(name)["drawn_with"] == figures.drawn_with()]
     with tempfile.TemporaryDirectory() as folder:
         return [name for name in mine if not catalogue.draw(name, folder=Path(folder))]
 
 
 if __name__ == "__main__":
-    register = claims.read()
-    for claim in register.values():
-        if any(METRICS[name].exact for name in claim.metrics):
-            exact_metrics(claim)
     cycles()
     noise_floor()
     for notebook in FIRST_TABLES:
         first_table_of(notebook)
     blas = [library["architecture"] for library in threadpool_info() if library["internal_api"] == "openblas"]
     numpy = [name for name in __cpu_dispatch__ if __cpu_features__[name]]
-    told = {"blas": sorted({*blas}), "numpy": numpy, "start": start_of_training(register), "redrawn": redrawn()}
+    told = {"blas": sorted({*blas}), "numpy": numpy, "start": start_of_training(), "redrawn": redrawn()}
     json.dump(told, sys.stdout)

@@ -16,7 +16,6 @@ from class_dependent import start_of_training
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 from test_notebooks import load_runner
 
-from lookahead_nb import claims
 from lookahead_nb import provenance as tables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,8 +38,8 @@ CLASSES = {
     },
 }  # fmt: skip
 RECOMPUTED = {
-    "C01", "C02", "C05", "convergence_cycle", "convergence_gaps", "convergence_matched_risk", "faq_8_2_k_exact_cycle",
-    "noise_floor_epoch", "noise_floor_floors", "quick_start",
+    "convergence_cycle", "convergence_gaps", "convergence_matched_risk", "faq_8_2_k_exact_cycle", "noise_floor_epoch",
+    "noise_floor_floors", "quick_start",
 }  # fmt: skip
 
 pytestmark = [
@@ -71,14 +70,14 @@ def test_r7_what_is_committed_holds_on_another_class_of_cpu(recomputed, monkeypa
     reproduce = load_runner()
     rows = reproduce.compare("results", build, everything=False)
     assert {name for name, _ in rows} == {f"table {name}" for name in RECOMPUTED}
-    assert reproduce.differences(rows, claims.read()) == []
+    assert reproduce.differences(rows) == []
     assert dict(rows)["table quick_start"] == "identical"
 
 
 def test_training_starts_from_the_same_bits_on_another_class_of_cpu(recomputed, monkeypatch):
     _, told, _ = recomputed
     monkeypatch.chdir(ROOT)
-    assert told["start"] == json.loads(json.dumps(start_of_training(claims.read())))
+    assert told["start"] == json.loads(json.dumps(start_of_training()))
 
 
 def test_figures_have_the_same_bytes_on_another_class_of_cpu(recomputed):

@@ -10,7 +10,6 @@ import warnings
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,6 @@ from hypothesis import strategies as st
 
 import lookahead_nb as lnb
 from lookahead_nb import claims, datasets, figures, models, optimizers, theory
-from lookahead_nb.claims.questions import ask
-from lookahead_nb.claims.tasks import Problem
 from lookahead_nb.figures import catalogue
 from lookahead_nb.models import landscapes
 from lookahead_nb.optimizers import schedules
@@ -96,7 +93,6 @@ ADAMW, OPT = lnb.AdamW(0.01), lnb.Lookahead(lnb.AdamW(0.01), sync_period=2)
 RUN = lnb.train(MODEL, DATA, OPT, steps=2, batch_size=8)
 SWEPT = lnb.sweep(MODEL, DATA, [ADAMW, lnb.AdamW(0.02)], seeds=1, steps=2, batch_size=8, progress=False)
 CYCLE = theory.Cycle(lr=0.1, noise=1.0, sync_period=5, slow_step_size=0.5)
-CLAIM = claims.read(Path(__file__).parents[2] / "data/claims.toml")["C01"]
 SHORT = {"steps": 2, "batch_size": 8, "eval_every": 2, "eval_at": [1], "eval_rows": 9}
 OBSERVED = {"model": MODEL, "data": DATA} | SHORT
 DRAWN = {"lr": {"low": 0.1, "high": 0.2}, "sync_period": [5, 10]}
@@ -225,21 +221,17 @@ CALLS = {
     "optimal_slow_step": (theory.optimal_slow_step, {"curvatures": [1.0, 0.5], "start": [1.0, 2.0], "end": [0.5, 0.2]}),
     "averaged": (theory.averaged, {"slow": [1.0, 2.0], "fast": [3.0, 4.0], "slow_step_size": 0.5}),
     "seeds_of": (claims.seeds_of, {"sha256": "00", "number": 3, "attempt": 1}),
-    "Problem.of": (Problem.of, {"name": "mine", "X": X, "y": y, "steps": 10, "hidden": [3], "batch_size": 8}),
+    "generated": (claims.generated, {"number": 3}),
     "catalogue.entry": (catalogue.entry, {"name": "verdicts"}),
 }
 # These read or draw what the table would have to hold in files: for them every kind is wrong.
 ALWAYS_WRONG = {
     "read_rows": (datasets.read_rows, ["file"], {"file": "missing.csv", "label": "kind"}),
-    "claims.read": (claims.read, ["path"], {}),
-    "claims.judge": (claims.judge, ["claim", "runs"], {"claim": CLAIM, "runs": pd.DataFrame()}),
-    "claims.verdict": (claims.verdict, ["claim", "effects"], {"claim": CLAIM, "effects": pd.DataFrame()}),
-    "claims.results": (claims.results, ["claim"], {}),
-    "claims.evidence": (claims.evidence, ["claim"], {}),
-    "claims.available_tasks": (claims.available_tasks, ["claim"], {}),
-    "claims.on_tasks": (claims.on_tasks, ["claim"], {"tasks": []}),
-    "claims.judge_all": (claims.judge_all, ["register"], {}),
-    "ask": (ask, ["problem"], {}),
+    "claims.read": (claims.read, ["folder"], {}),
+    "claims.judge": (claims.judge, ["statement"], dict.fromkeys(("rows", "tasks", "drawn"), pd.DataFrame())),
+    "claims.evidence": (claims.evidence, ["statements"], {}),
+    "claims.judge_all": (claims.judge_all, ["statements"], {"found": {}}),
+    "claims.committed": (claims.committed, ["statements"], {}),
     "figures.save": (figures.save, ["fig"], {"name": "a", "caption": "b", "alt": "c"}),
     "catalogue.draw": (catalogue.draw, ["name"], {}),
     "catalogue.where": (lambda name: [*catalogue.where(name)], ["name"], {}),
@@ -250,7 +242,7 @@ NAN_IS_AN_ANSWER = {"sgd_matched_lr", "sgd_matched_loss", "Cycle.covariance", "o
 NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss"}
 NAN_IS_AN_ANSWER |= {f"Landscape.{name}" for name in ("points", "heights", "loss", "loss_and_grad", "noisy_grad")}
 CALLED = {"progress", "data", "callback"}  # any function is one of theirs, and fails in its own words
-FILES = {"file", "path", "store"}
+FILES = {"file", "folder", "path", "store"}
 
 
 def answered(call, arguments):
@@ -282,8 +274,6 @@ def parts(result):
     """Return all numbers in a result as flat arrays, and everything else as text."""
     if isinstance(result, lnb.training.Run):
         return parts([result.params, result.history["train_loss"].to_numpy()])
-    if isinstance(result, Problem):
-        return parts([result.name, *result.fields.values()])
     if isinstance(result, pd.DataFrame):
         return parts([result["train_loss"].to_numpy() if "train_loss" in result else result.to_numpy()])
     if isinstance(result, np.ndarray) and result.dtype.kind in "iu":
@@ -353,8 +343,8 @@ def test_what_is_no_file_no_claim_and_no_figure_is_refused_by_name(row, tmp_path
     faults = []
     for name in names:
         for kind, make in KINDS.items():
-            if row == "claims.read" and kind in ("None", "no text"):
-                continue  # the register of the checkout
+            if row == "claims.read" and kind == "None":
+                continue  # the statements of the checkout
             _, error = answered(call, arguments | {name: make()})
             fault = "was taken" if error is None else objection(name, error)
             faults += [f"{name} = {kind}: {fault}"] if fault else []
