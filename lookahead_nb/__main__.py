@@ -468,9 +468,7 @@ def _add_figures(commands: Any) -> None:
     command = commands.add_parser(
         "figures", help="draw the committed figures again, or print the origin of one", description=FIGURES_HELP
     )
-    command.add_argument(
-        "name", nargs="?", metavar="NAME", help="one figure, such as faq_8_1_alpha_speed; default: all"
-    )
+    command.add_argument("name", nargs="?", metavar="NAME", help="one figure, such as retention_tasks; default: all")
     mode = command.add_mutually_exclusive_group()
     mode.add_argument("--where", action="store_true", help="only print notebook, tables, their hashes, and commands")
     mode.add_argument(

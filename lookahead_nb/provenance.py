@@ -44,7 +44,7 @@ def committed(path: str) -> pathlib.Path:
     Parameters
     ----------
     path : str
-        Relative to the checkout, such as "data/claims.toml".
+        Relative to the checkout, such as "data/claims".
 
     Returns
     -------

@@ -1,16 +1,15 @@
-"""What the figures work out before they draw: gaps of a surface, tasks of a panel, arms by retention and period."""
+"""What the figures work out and show: dots of tasks, paths and curves, gaps of a surface, tasks of a panel."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb.claims.arms import arms_of
-
 faq_8_3_vs_adam = pytest.importorskip("lookahead_nb.figures.faq_8_3_vs_adam")
-faq_8_1_alpha = pytest.importorskip("lookahead_nb.figures.faq_8_1_alpha")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
 response_surface = pytest.importorskip("lookahead_nb.figures.response_surface")
+retention = pytest.importorskip("lookahead_nb.figures.retention")
 statements = pytest.importorskip("lookahead_nb.figures.statements")
+sync_period = pytest.importorskip("lookahead_nb.figures.sync_period")
 
 # ---------------------------------------------------------------------------------------------------------- statements
 
@@ -28,6 +27,43 @@ def test_every_task_has_a_dot_and_every_comparison_a_mean():
     assert any(len(x) == 2 and x == pytest.approx(np.exp([1.0, 2.0])) for x in drawn)  # dots, and the interval
     assert any(x == pytest.approx(np.exp([1.5, 1.5])) for x in drawn if len(x) == 2)
     assert sum(len(line.get_xdata()) for line in gap.lines if line.get_marker() == "D" and len(line.get_xdata())) == 4
+
+
+def test_landscapes_are_told_apart_by_colour_and_named_in_the_legend():
+    rows = {"scale": "runs", "class": ["gentle", "sharp", "all"], "number": [1, 2, -1], "benefit": [1.0, 2.0, 1.5]}
+    points = pd.DataFrame(rows | dict.fromkeys(("low", "high", "next_low", "next_high"), 1.5)).assign(comparison="a")
+    fig = statements.all_tasks(points)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["gentle", "sharp"]
+    dots = {float(line.get_xdata()[0]): line.get_color() for line in fig.axes[0].lines if len(line.get_xdata()) == 1}
+    assert dots == {1.0: statements.LANDSCAPES["gentle"][0], 2.0: statements.LANDSCAPES["sharp"][0]}
+
+
+# ----------------------------------------------------------------------------------------------------- paths and curves
+
+
+def test_paths_have_a_line_for_every_replica_and_lines_at_minima_and_ridge():
+    position = np.linspace(-1.5, 1.5, 301)
+    profile = pd.DataFrame({"position": position, "height": (position**2 - 1) ** 2})
+    arms = [arm for arm in local_optima.ARMS for _ in range(2)]
+    paths = pd.DataFrame({"arm": arms, "step": [1, 2] * 4, "first": np.arange(8.0), "second": -np.arange(8.0)})
+    well, *panels = local_optima.paths(paths, profile).axes
+    assert [ax.get_title() for ax in panels] == [*local_optima.ARMS]
+    assert [line.get_ydata()[0] for line in well.lines[1:]] == pytest.approx([-1, 0, 1])
+    assert [[*line.get_ydata()] for line in panels[1].lines[:2]] == [[2, 3], [-2, -3]]
+
+
+def test_losses_over_time_have_a_line_for_every_arm():
+    losses = pd.DataFrame({"arm": [*retention.LOOKS] * 2, "step": [1] * 5 + [2] * 5, "loss": np.arange(1.0, 11)})
+    (ax,) = retention.over_time(losses).axes
+    assert [[*line.get_ydata()] for line in ax.lines] == [[i, i + 5] for i in range(1, 6)]
+
+
+def test_noise_over_the_rate_has_curves_on_the_left_and_dots_on_the_right():
+    curves = pd.DataFrame({"sync_period": [1, 1, 5, 5], "x": [0.1, 1.0] * 2, "variance": [1.0, 1.0, 0.9, 0.5]})
+    tasks = pd.DataFrame({"sync_period": [10, 10, 50], "x": [0.1, 1.0, 1.0], "noise": [0.8, 2.0, 3.0]})
+    left, right = sync_period.by_rate(curves, tasks).axes
+    assert [[*line.get_ydata()] for line in left.lines[:2]] == [[1, 1], [0.9, 0.5]]
+    assert [[*line.get_ydata()] for line in right.lines[:2]] == [[0.8, 2], [3]]
 
 
 # ---------------------------------------------------------------------------------------------------- response surface
@@ -60,39 +96,6 @@ def test_every_task_of_a_surface_has_its_own_control():
     assert both["gap"][8] == pytest.approx(100 * (1.5 - 0.9) / 4)
     with pytest.raises(ValueError, match="retention 0, on 'b'"):
         response_surface.above_control(pd.concat([surface(), other[2:]], ignore_index=True))
-
-
-# ---------------------------------------------------------------------------------------------- parameters, not names
-
-
-ARMS = {  # with names that say nothing
-    "one": {"rule": "AdamW", "lr": 0.1},
-    "two": {"rule": "AdamW", "lr": 0.1, "retention": [0.5, 0.8], "sync_period": [5, 10]},
-    "three": {"rule": "AdamW", "lr": 0.1, "times": [0.5, 0.2]},
-    "four": {"rule": "AdamW", "lr": 0.1, "retention": 0.5, "pull_back": False},
-}
-
-
-def runs_of(arms):
-    named = arms_of(arms)
-    frame = pd.DataFrame([("task", arm, seed) for arm in named for seed in range(2)], columns=["task", "arm", "seed"])
-    parameters = pd.DataFrame([named[arm].parameters for arm in frame["arm"]])
-    return frame.join(parameters)
-
-
-def test_arms_are_found_by_retention_and_a_lower_rate_is_that_of_the_lookahead_it_controls():
-    runs = runs_of(ARMS | {"two": {"rule": "AdamW", "lr": 0.1, "retention": [0.5, 0.8]}})
-    assert faq_8_1_alpha._by_retention(runs, "two") == {0.5: "two retention=0.5", 0.8: "two retention=0.8"}
-    assert faq_8_1_alpha._by_retention(runs, "three") == {0.5: "three times=0.5", 0.8: "three times=0.2"}
-
-
-def test_arms_are_found_by_sync_period_with_the_lower_rate_at_period_one():
-    arms = local_optima._by_sync_period(runs_of(ARMS), 0.8)
-    assert {k: [*rows["arm"].unique()] for k, rows in arms.items()} == {
-        1: ["three times=0.2"],
-        5: ["two retention=0.8 sync_period=5"],
-        10: ["two retention=0.8 sync_period=10"],
-    }
 
 
 def test_tasks_are_told_apart_by_rows_and_steps():

@@ -8,7 +8,7 @@ import pytest
 
 from lookahead_nb.claims import registry, wording
 from lookahead_nb.claims.registry import Contrast, Statement
-from lookahead_nb.provenance import committed
+from lookahead_nb.provenance import committed, read_table
 
 pytestmark = pytest.mark.no_kernel
 
@@ -24,7 +24,7 @@ CAN = Statement(
 ADVICE = Statement("C91", "8.1", "Take it.", "05_none", "It is good.", "advice", primary=Contrast("a", ("b",)))
 NEVER = Statement("C92", "6.1", "It wins.", "05_none", "It wins.", "can", untestable="no data here")
 STATEMENTS = {one.id: one for one in (USUALLY, CAN, ADVICE, NEVER)}
-ANSWERS = {name: wording.Answer("Open.", "More tasks.", "Tune | it.") for name in ("C90", "C91", "C92")}
+ANSWERS = {name: wording.Answer("By {C90a}.", "Open.", "More tasks.", "Tune | it.") for name in ("C90", "C91", "C92")}
 
 
 def row(name, **values):
@@ -71,6 +71,15 @@ def test_a_finding_follows_the_rule_of_the_modality():
     assert wording.finding(ADVICE, JUDGED) == "cost -0.5 % of the gap [-0.6, -0.4]"
     assert wording.finding(NEVER, JUDGED) == "no data here"
     assert wording.finding(CAN, JUDGED[:0]) == ""
+
+
+def test_numbers_are_filled_in():
+    text = "{C90a} {C90a/error} {C90a:steps} {C90a:share} {C90b:better}/{C90b:worse} of {C90b:tasks}; {C99}"
+    assert wording.filled(text, JUDGED) == (
+        "2.2 % of the gap [1.9, 2.6] 0.0 % of the rows [-1.0, 1.0] ×1.27 [1.21, over 2] 85 % 7/2 of 100; (no results yet)"
+    )
+    with pytest.raises(ValueError, match="must end on one of size, steps, share, better, worse, tasks, got most"):
+        wording.filled("{C90a:most}", JUDGED)
 
 
 def test_a_statement_has_a_line_for_its_verdict_and_one_for_what_was_found():
@@ -123,8 +132,7 @@ def test_tables_are_replaced_between_their_marks(monkeypatch, tmp_path):
     changed = wording.with_tables(page, STATEMENTS, JUDGED, ANSWERS)
     assert "stale" not in changed
     faq, everything = changed.split("\nb\n")
-    assert "| It is better. (C90) | It is usually better. **holds, and matters**: 2.2 %" in faq
-    assert "<br>It does no harm. **holds, on a share of tasks**: no harm" in faq
+    assert "| It is better. (C90) | **a holds, and matters; b holds, on a share of tasks.** By 2.2 % of the gap" in faq
     assert "Tune \\| it." in faq
     assert "C92" not in faq
     assert "| C92 | It wins. | not testable here | no data here | 05_none |" in everything
@@ -137,16 +145,16 @@ def test_tables_are_replaced_between_their_marks(monkeypatch, tmp_path):
     ("old", "new", "words"),
     [
         ("[C91]", "[C77]", "C77 is not known"),
-        ("[C91]\nfirst = 'a'\nwhy = 'b'\nadvice = 'c'\n", "", "C91.a table with first, why, advice must be there"),
+        ("[C91]\nfound = 'f'\nfirst = 'a'\nwhy = 'b'\nadvice = 'c'\n", "", "C91.a table with found, first, why, advice must be there"),
         ("why = 'b'", "because = 'b'", "C90.because is not known"),
         ("why = 'b'", "why = ' '", "C90.why must be text"),
     ],
 )
 def test_an_answer_that_is_wrong_is_refused_by_its_claim(tmp_path, old, new, words):
     path = tmp_path / "answers.toml"
-    good = "".join(f"[{name}]\nfirst = 'a'\nwhy = 'b'\nadvice = 'c'\n" for name in ANSWERS)
+    good = "".join(f"[{name}]\nfound = 'f'\nfirst = 'a'\nwhy = 'b'\nadvice = 'c'\n" for name in ANSWERS)
     path.write_text(good)
-    assert wording.read(STATEMENTS, path)["C91"] == wording.Answer("a", "b", "c")
+    assert wording.read(STATEMENTS, path)["C91"] == wording.Answer("f", "a", "b", "c")
     path.write_text(good.replace(old, new, 1))
     with pytest.raises(ValueError, match=re.escape(words)):
         wording.read(STATEMENTS, path)
@@ -156,6 +164,10 @@ def test_every_committed_claim_has_an_answer():
     statements = registry.read()
     answers = wording.read(statements)
     assert {*answers} == {name[:3] for name in statements}
+    judged = read_table(committed("data/results/statements.csv"))
+    for answer in answers.values():
+        assert "no results yet" not in wording.filled(answer.found, judged)
+        assert "{" not in wording.filled(answer.found, judged)
 
 
 def test_no_verdict_depends_on_the_answers():

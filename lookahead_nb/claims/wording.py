@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from lookahead_nb.claims.registry import Contrast, Statement
 
 FILE = "data/claims/answers.toml"
-OF_ANSWER = ("first", "why", "advice")
+OF_ANSWER = ("found", "first", "why", "advice")
+NUMBER = re.compile(r"\{(C\d\d[a-z]?)(?:/(\w+))?(?::(\w+))?\}")  # in what was found: a number of the verdicts
 FAQ = tuple(f"C{number:02d}" for number in range(1, 11))  # the claims of the article's section 8
 BETWEEN = re.compile(r"(<!-- claims (\w+) -->\n).*?(<!-- /claims -->)", re.DOTALL)
 UNITS = {"gap": " % of the gap", "error": " % of the rows", "runs": " % of the runs", "steps": " steps", "ratio": ""}
@@ -34,6 +35,8 @@ class Answer:
 
     Attributes
     ----------
+    found : str
+        What was found, in plain words, with the numbers of :func:`filled`.
     first : str
         The verdict of the first trial, with its deciding effect.
     why : str
@@ -42,6 +45,7 @@ class Answer:
         What to do.
     """
 
+    found: str
     first: str
     why: str
     advice: str
@@ -185,6 +189,54 @@ def _multiple(x: float) -> str:
     return "over 2" if math.isinf(x) else f"{x:.2f}"
 
 
+def filled(words: str, judged: pd.DataFrame) -> str:
+    """Return a text with the numbers of verdicts filled in.
+
+    Parameters
+    ----------
+    words : str
+        With the id of a statement in braces: ``{C08a}`` is the size of its primary contrast, as :func:`size` has it,
+        ``{C08a/linear}`` that of a reported one. ``:steps`` gives what it is worth in steps of AdamW on step-limited
+        tasks, ``:share`` the share of tasks, and ``:better``, ``:worse`` and ``:tasks`` numbers of tasks.
+    judged : frame
+        Of :func:`.registry.judge_all`.
+
+    Returns
+    -------
+    str
+        With "(no results yet)" where there is no such row.
+
+    Raises
+    ------
+    ValueError
+        If a number has an unknown name.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> row = {"id": "C04", "contrast": "primary", "class": "all", "scale": "gap", "value": -0.005, "low": -0.006}
+    >>> filled("It costs {C04}.", pd.DataFrame([row | {"high": -0.004}]))
+    'It costs -0.5 % of the gap [-0.6, -0.4].'
+    """
+    return NUMBER.sub(lambda match: _number(match, judged), words)
+
+
+def _number(match: re.Match[str], judged: pd.DataFrame) -> str:
+    name, contrast, what = match[1], match[2] or "primary", match[3] or "size"
+    row = row_of(judged, name, contrast, "step-limited" if what == "steps" else "all")
+    if row is None:
+        return f"({NO_ROWS})"
+    numbers = {
+        "size": lambda: size(row),
+        "steps": lambda: "×{} [{}, {}]".format(*(_multiple(row[key]) for key in ("steps", "steps_low", "steps_high"))),
+        "share": lambda: f"{100 * row['share']:.0f} %",
+        **{key: lambda key=key: f"{row[key]:.0f}" for key in ("better", "worse", "tasks")},
+    }
+    if what not in numbers:
+        raise ValueError(f"{match[0]} must end on one of {', '.join(numbers)}, got {what}")
+    return numbers[what]()
+
+
 def row_of(judged: pd.DataFrame, name: str, contrast: str = "primary", kind: str = "all") -> Any:
     """Return one row of the verdicts.
 
@@ -290,7 +342,8 @@ def explained(
         for name, contrast in {"primary": statement.primary, **statement.reported}.items():
             yield from _contrast(statement, name, contrast, judged)
     yield ""
-    for label, words in (("First trial", answer.first), ("Why they differ", answer.why), ("Advice", answer.advice)):
+    found = filled(answer.found, judged)
+    for label, words in (("In short", found), ("First trial", answer.first), ("Why they differ", answer.why), ("Advice", answer.advice)):
         yield from _wrapped(label, words)
     for name, caption in captions.items():
         yield from _wrapped(f"Figure {name}", caption)
@@ -413,15 +466,10 @@ def _faq(statements: Mapping[str, Statement], judged: pd.DataFrame, answers: Map
     for name in FAQ:
         own = [one for one in statements.values() if claim_of(one.id) == name]
         if own:
-            found = "<br>".join(_found(one, judged, named=len(own) > 1) for one in own)
+            verdicts = "; ".join(f"{one.id[3:]} {verdict_of(one, judged)}".strip() for one in own)
+            found = f"**{verdicts}.** {filled(answers[name].found, judged)}"
             rows.append((f"{own[0].article} ({_link(own[0], name)})", found, answers[name].advice))
     return _markdown(("the article says", "we found", "do this"), rows)
-
-
-def _found(statement: Statement, judged: pd.DataFrame, *, named: bool) -> str:
-    says = f"{statement.says} " if named else ""
-    found = finding(statement, judged)
-    return f"{says}**{verdict_of(statement, judged)}**{found and ': '}{found}"
 
 
 def _all(statements: Mapping[str, Statement], judged: pd.DataFrame, _: Mapping[str, Answer]) -> str:

@@ -19,6 +19,15 @@ CLASSES = {  # colour and marker
     "overfitting": ("#d55e00", "^"),
 }
 OTHER_CLASS = ("0.45", "o")
+LANDSCAPES = {  # the same for landscapes and networks that get stuck
+    "low rate": ("#56b4e9", "o"),
+    "high rate": ("#cc79a7", "v"),
+    "gentle": ("#56b4e9", "o"),
+    "sharp": ("#cc79a7", "v"),
+    "relu": ("#e69f00", "o"),
+    "sigmoid": ("0.3", "D"),
+    "tanh": ("#882255", "^"),
+}
 AXES = {  # labels of benefits
     "gap": "benefit, % of the gap",
     "error": "benefit, % of the rows",
@@ -121,7 +130,8 @@ def all_tasks(points: pd.DataFrame) -> Figure:
         len(scales), 1, figsize=(0.85 * PAGE, 0.5 + 0.5 * sum(counts) + 0.45 * len(scales)), height_ratios=counts,
         squeeze=False,
     )  # fmt: skip
-    kinds = [kind for kind in CLASSES if (points["class"] == kind).any()]
+    marks = CLASSES | LANDSCAPES
+    kinds = [kind for kind in marks if (points["class"] == kind).any()]
     for ax, scale in zip(axs[:, 0], scales, strict=True):
         percent = scale in registry.PERCENT
         for place, name in enumerate(names[scale]):
@@ -141,8 +151,8 @@ def all_tasks(points: pd.DataFrame) -> Figure:
             low, high = ax.get_xlim()
             only_ticks(ax.xaxis, [tick for tick in RATIO_TICKS if low <= tick <= high])
     if kinds:
-        marks = [axs[0, 0].plot([], [], CLASSES[k][1], ms=4, color=CLASSES[k][0], label=k)[0] for k in kinds]
-        fig.legend(handles=marks, loc="outside upper center", ncols=len(kinds), frameon=False)
+        handles = [axs[0, 0].plot([], [], marks[k][1], ms=4, color=marks[k][0], label=k)[0] for k in kinds]
+        fig.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
     return finished(fig, axs[:, 0] if len(scales) > 1 else [])
 
 
@@ -150,7 +160,7 @@ def _task_dots(ax: Axes, own: pd.DataFrame, place: float, *, percent: bool) -> N
     shown = own.assign(benefit=own["benefit"] if percent else np.exp(own["benefit"]))
     dots, means = shown[shown["number"] >= 0], own[(own["number"] < 0) & (own["class"] == "all")]
     for kind, part in dots.groupby("class", sort=False):
-        colour, marker = CLASSES.get(str(kind), OTHER_CLASS)
+        colour, marker = (CLASSES | LANDSCAPES).get(str(kind), OTHER_CLASS)
         across = place - 0.08 + 0.44 * (part["number"] * 0.618034 % 1 - 0.5)
         ax.plot(part["benefit"], across, marker, ms=2, color=colour, alpha=0.7, mew=0)
     for _, row in means.iterrows():

@@ -182,7 +182,7 @@ assert loss.loc[2000].groupby("kind").mean().max() < 0.2
 # What does not follow: that Lookahead is worse, or that it would be better with more steps. Halving the learning rate
 # of AdamW alone should slow it down in the same way. Unless Lookahead is compared with AdamW at `lr * slow_step_size`
 # as well, a difference to AdamW at the same rate says little about Lookahead itself. The notebook
-# [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb) adds that control, and a second one that averages without pulling back.
+# [02_retention](02_retention.ipynb) adds that control, and a second one that averages without pulling back.
 #
 # ## Provenance
 #

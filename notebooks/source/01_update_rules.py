@@ -210,4 +210,4 @@ assert all(checks.values())
 # `data/results/update_rules_surface.csv`, each with its manifest. Figures: `paper/figures/update_rules_readings` and
 # `paper/figures/update_rules_surface`. `make reproduce` recomputes all of them from nothing. Sources: Loshchilov &
 # Hutter 2019, Algorithm 2 (AdamW); Zhang, Lucas, Hinton & Ba 2019, Algorithm 1 (Lookahead). Next:
-# [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb), what a larger retention does to speed and stability.
+# [02_retention](02_retention.ipynb), what a larger retention does to speed and stability.

@@ -209,4 +209,4 @@ assert (flat["best lr of each"].iloc[2:] < 0.9).all()
 # `paper/figures/response_surface_best_of`, `response_surface_maps`, `response_surface_ridge`, `response_surface_finer`.
 # Data: `gaussian_blobs`, `logistic_teacher` and `checkerboard`, made by this library; `digits` (Alpaydin & Kaynak
 # 1998), CC BY 4.0; Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), MIT, trained with `FULL=1` only. Before:
-# [03_faq_8_2_k](03_faq_8_2_k.ipynb), the period alone.
+# [03_sync_period](03_sync_period.ipynb), the period alone.

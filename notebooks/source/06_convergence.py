@@ -232,5 +232,5 @@ assert np.abs(moved - paths.filter(like="replayed").to_numpy()).max(axis=None) <
 # No data sets. The tables are `convergence_cycle`, `convergence_phases`, `convergence_over_time`,
 # `convergence_matched_risk`, `convergence_gaps` and `convergence_identity` in `data/results`, each with its manifest;
 # the figures are `convergence_cycle`, `convergence_published` and `convergence_identity` in `paper/figures`. `make
-# reproduce` recomputes all of them from nothing. Before: [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb), what retention
+# reproduce` recomputes all of them from nothing. Before: [02_retention](02_retention.ipynb), what retention
 # does to speed and noise in training. Next: [06b_noise_floor](06b_noise_floor.ipynb).

@@ -11,7 +11,7 @@
 #
 # At a constant lr the noise of the minibatches keeps the weights from settling: they hover in a cloud around the
 # minimum. The article "Adam meets Lookahead" (Chinese-language) says in its FAQ 8.1 that a larger retention makes
-# training more stable, which is a statement about the size of this cloud. [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb)
+# training more stable, which is a statement about the size of this cloud. [02_retention](02_retention.ipynb)
 # measures it. This notebook computes it: the covariance of the slow weights of AdamW inside Lookahead, on a real
 # loss, with real minibatches, for every slow_step_size, sync_period and beta1, without a number fitted to any run.
 #

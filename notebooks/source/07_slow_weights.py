@@ -209,5 +209,5 @@ assert claims.verdict(register["C12"], effects) == "conditional"
 # Register: `data/claims.toml`. Runs and trials: `data/results/C11.csv`, `C12.csv`, `C13.csv` and their `_tuning`
 # tables, each with its manifest. Figures: `paper/figures/slow_weights_by_phase`, `slow_weights_generalisation` and
 # `slow_weights_decay`. Data: `gaussian_blobs` and `checkerboard`, made by this library; digits and breast cancer of
-# scikit-learn; the downloaded sets as listed in `data/README.md`. Before: [02_faq_8_1_alpha](02_faq_8_1_alpha.ipynb),
+# scikit-learn; the downloaded sets as listed in `data/README.md`. Before: [02_retention](02_retention.ipynb),
 # the same noise floor against retention.

@@ -23,7 +23,8 @@ import pandas as pd
 import lookahead_nb as lnb
 from lookahead_nb import figures
 from lookahead_nb import provenance as tables
-from lookahead_nb.claims import screening, tasks
+from lookahead_nb.claims import population as tasks
+from lookahead_nb.claims import screening
 from lookahead_nb.figures import population
 
 figures.use_style()

@@ -50,7 +50,7 @@ print("\n".join(wording.lines(statements.values(), judged)))
 # %%
 advice = [one.id for one in statements.values() if one.modality == "advice"]
 judged["cost"] = judged["id"].isin(advice)
-tables.write_table(judged, "statements")
+tables.write_table(judged, "statements", entry=registry.evidence_sha256(statements))
 caption = "The deciding benefit of every statement in units of its margin, and the share of tasks."
 alt = "Two columns with a row for each statement: its benefit with an interval, and a share of tasks."
 figures.save(verdicts.forest(judged), "verdicts", caption, alt)
@@ -74,10 +74,11 @@ with pd.option_context("display.max_colwidth", None):
     display(both)  # noqa: F821 (of IPython)
 
 # %% [markdown]
-# ## What to do
+# ## In short, and what to do
 
 # %%
-todo = pd.DataFrame({"do this": {name: answer.advice for name, answer in answers.items()}})
+short = {name: (wording.filled(answer.found, judged), answer.advice) for name, answer in answers.items()}
+todo = pd.DataFrame(short, index=["we found", "do this"]).T
 with pd.option_context("display.max_colwidth", None):
     display(todo)  # noqa: F821 (of IPython)
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))
 import reproduce  # noqa: E402
 
-FIRST_TABLES = ("00_quick_start", "03_faq_8_2_k")  # the one of training, and the one of the exact cycle
+FIRST_TABLES = ("00_quick_start", "03_sync_period")  # the one of training, and the one of the exact cycle
 
 
 def committed(name):

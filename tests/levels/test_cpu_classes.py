@@ -38,7 +38,7 @@ CLASSES = {
     },
 }  # fmt: skip
 RECOMPUTED = {
-    "convergence_cycle", "convergence_gaps", "convergence_matched_risk", "faq_8_2_k_exact_cycle", "noise_floor_epoch",
+    "convergence_cycle", "convergence_gaps", "convergence_matched_risk", "sync_period_cycle", "noise_floor_epoch",
     "noise_floor_floors", "quick_start",
 }  # fmt: skip
 
