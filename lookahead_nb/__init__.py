@@ -34,6 +34,7 @@ from lookahead_nb.optimizers import (
 from lookahead_nb.training.callbacks import EarlyStopping
 from lookahead_nb.training.grid import grid, sample
 from lookahead_nb.training.plots import plot
+from lookahead_nb.training.range_test import find_lr
 from lookahead_nb.training.run import load, train
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
@@ -55,6 +56,7 @@ __all__ = [
     "Task",
     "adapters",
     "datasets",
+    "find_lr",
     "grid",
     "landscapes",
     "load",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from lookahead_nb.training.range_test import RangeTest
     from lookahead_nb.training.run import Run
 
 MEASURES = ("loss", "accuracy")
@@ -63,6 +64,38 @@ def plot_run(run: Run, splits: Iterable[str], ax: Any) -> tuple[Axes, ...]:
         _draw(panel, run, measure, drawn)
     panels[0].legend(fontsize="small")
     return panels
+
+
+def plot_range_test(found: RangeTest, ax: Any) -> Axes:
+    """Draw the losses of a range test; see :meth:`lookahead_nb.training.range_test.RangeTest.plot`.
+
+    Parameters
+    ----------
+    found : RangeTest
+    ax
+        As there.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ax is no panel, or more than one.
+    """
+    (panel,) = _panels(ax, 1)
+    rows = found.rows
+    panel.plot(rows["lr"], rows["train_loss"], color="0.7", lw=0.8, label="loss after the step")
+    panel.plot(rows["lr"], rows["smoothed"], color=COLOURS["AdamW"], label="smoothed")
+    if found.lr is not None:
+        panel.axvline(found.lr, color="0.4", ls=":", label=f"steepest fall: lr = {found.lr:.3g}")
+    panel.set_xscale("log")
+    if is_wide(rows["train_loss"].tolist()):
+        panel.set_yscale("log")
+    panel.set(xlabel="lr", ylabel="training loss")
+    panel.legend(fontsize="small")
+    return panel
 
 
 def _panels(ax: Any, most: int) -> tuple[Axes, ...]:

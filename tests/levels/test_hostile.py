@@ -147,6 +147,11 @@ CALLS = {
     "train": (lnb.train, {"model": MODEL, "data": DATA, "opt": ADAMW, "seed": 0, "dtype": "float32"} | SHORT),
     "train with a callback": (lnb.train, {"callback": None, "early_stopping": None, "opt": OPT} | OBSERVED),
     "train a model of your own": (lnb.train, {"model": Own(), "data": DATA, "opt": OPT} | SHORT),
+    "find_lr": (
+        lnb.find_lr,
+        {"model": MODEL, "data": DATA, "opt": OPT, "low": 1e-4, "high": 0.1, "steps": 20, "batch_size": 8}
+        | {"seed": 0, "eval_rows": 9, "dtype": "float32"},
+    ),
     "EarlyStopping": (
         lnb.EarlyStopping,
         {"measure": "validation_loss", "patience": 2, "min_delta": 0.1, "weights": "slow"},
