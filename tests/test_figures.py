@@ -1,13 +1,12 @@
-"""What the figures work out and show: dots of tasks, paths and curves, gaps of a surface, tasks of a panel."""
+"""What the figures work out and show: dots of tasks, paths and curves, settings at their best rates."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-faq_8_3_vs_adam = pytest.importorskip("lookahead_nb.figures.faq_8_3_vs_adam")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
-response_surface = pytest.importorskip("lookahead_nb.figures.response_surface")
 retention = pytest.importorskip("lookahead_nb.figures.retention")
+settings = pytest.importorskip("lookahead_nb.figures.settings")
 statements = pytest.importorskip("lookahead_nb.figures.statements")
 sync_period = pytest.importorskip("lookahead_nb.figures.sync_period")
 
@@ -66,41 +65,35 @@ def test_noise_over_the_rate_has_curves_on_the_left_and_dots_on_the_right():
     assert [[*line.get_ydata()] for line in right.lines[:2]] == [[0.8, 2], [3]]
 
 
-# ---------------------------------------------------------------------------------------------------- response surface
+# ------------------------------------------------------------------------------------------------------------ settings
 
 
-def surface(**changes):
-    columns = {
-        "task": ["a"] * 6,
-        "retention": [0.0, 0.0, 0.5, 0.5, 0.5, 0.5],
-        "sync_period": [1, 1, 5, 5, 9, 9],
-        "lr": [0.1, 0.2, 0.1, 0.2, 0.1, 0.2],
-        "chance": [2.0] * 6,
-        "validation_loss": [0.5, 0.6, 0.7, 0.4, 0.3, 0.8],
-        "test_loss": [1.0, 0.9, 1.5, 0.8, 1.1, 2.0],
-    }
-    return pd.DataFrame(columns | changes)
+LOSSES = ["validation_loss", "test_loss"]
 
 
-def test_a_surface_is_counted_from_adamw_at_its_best_rate():
-    found = response_surface.above_control(surface())
-    assert [*found["best"]] == [True, False, False, True, True, False]
-    assert [*found["at_control"]] == [True, False] * 3
-    assert found["gap"].to_numpy() == pytest.approx([0, -10, 50, -20, 10, 100])  # AdamW wins 1 from chance
-
-
-def test_every_task_of_a_surface_has_its_own_control():
-    other = surface(task=["b"] * 6, validation_loss=[0.6, 0.5, 0.7, 0.4, 0.3, 0.8], chance=[4.9] * 6)
-    both = response_surface.above_control(pd.concat([surface(), other], ignore_index=True))
-    assert [*both["at_control"]] == [True, False] * 3 + [False, True] * 3
-    assert both["gap"][8] == pytest.approx(100 * (1.5 - 0.9) / 4)
-    with pytest.raises(ValueError, match="retention 0, on 'b'"):
-        response_surface.above_control(pd.concat([surface(), other[2:]], ignore_index=True))
-
-
-def test_tasks_are_told_apart_by_rows_and_steps():
-    runs = pd.DataFrame(
-        {"entry": ["a"] * 3, "schedule": ["constant"] * 3, "rows": [float("nan"), 50, 50], "steps": [100, 100, 10]}
+def test_pairs_are_compared_with_adamw_each_at_its_best_rate():
+    rows = pd.DataFrame(
+        [  # AdamW is best at 0.1, the pair at 0.4; fast weights and early steps do not count
+            ("a", None, None, 0.1, 0, 20, "fast", 1.0, 1.5),
+            ("a", None, None, 0.4, 0, 20, "fast", 2.0, 1.0),
+            ("a", 0.5, 5, 0.1, 0, 10, "slow", 0.1, 0.1),
+            ("a", 0.5, 5, 0.1, 0, 20, "slow", 2.0, 0.5),
+            ("a", 0.5, 5, 0.4, 0, 20, "slow", 0.8, 1.25),
+            ("a", 0.5, 5, 0.4, 0, 20, "fast", 0.2, 0.2),
+        ],
+        columns=[
+            "task",
+            "slow_step_size",
+            "sync_period",
+            "lr",
+            "seed",
+            "step",
+            "weights",
+            "validation_loss",
+            "test_loss",
+        ],
     )
-    assert [*faq_8_3_vs_adam._sizes(runs)] == ["all rows", "a tenth,\nequal steps", "a tenth,\nequal epochs"]
-    assert [*faq_8_3_vs_adam.longest(runs).index] == [0, 1]
+    tasks = pd.DataFrame({"regime": ["saturated"], "steps": [20], "chance": [2.5]}, index=["a"])
+    (found,) = settings.at_best_rates(rows, tasks).to_dict("records")
+    pair = {"regime": "saturated", "name": "a", "slow_step_size": 0.5, "sync_period": 5, "lr": 0.4}
+    assert found == pair | {"ratio": 4.0, "benefit": 25.0, "lag": 0.5}

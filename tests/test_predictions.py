@@ -47,30 +47,6 @@ def test_runs_of_other_optimizers_are_refused():
         predictions.by_phase([lnb.Lookahead(lnb.SGD(0.7))], falls)
 
 
-@pytest.mark.jit
-def test_lookahead_overtakes_gradient_descent_where_the_closed_form_says():
-    opts = lnb.grid(lnb.Lookahead(lnb.SGD(0.1), sync_period=5), lr=[0.02, 0.1])
-    both = [each for opt in opts for each in (opt.inner, opt)]
-    bowl = Quadratic([1.0], noise=1.0, replicas=20_000)
-    rows = lnb.sweep(bowl, None, both, seeds=1, steps=400, eval_at=[5, 52, 100, 400], progress=False)
-    found = predictions.overtaking(opts, rows)
-    assert found["step"].tolist() == [*range(5, 401, 5)] * 2
-    for lr, line in found.groupby("lr"):
-        mean, variance = theory.sgd_moments(2, lr, 1.0, 5, 0.5, 1.0)
-        r = 1 - lr
-        alone = r**20 + theory.sgd_variance(lr, 1.0, 1.0) * (1 - r**20)
-        assert line["exact"].iloc[1] == pytest.approx((mean**2 + variance) / alone)
-        seen = line.dropna()
-        assert seen["step"].tolist() == [5, 100, 400]
-        assert (abs(seen["simulated"] / seen["exact"] - 1) < 0.05).all()
-        assert line["exact"].iloc[0] > 1 > line["exact"].iloc[-1]
-        first = line["step"][line["exact"] < 1].iloc[0]
-        assert line["predicted"].iloc[0] == theory.sgd_crossing_time(lr, 1.0, 5, 0.5, 1.0)
-        assert abs(first - line["predicted"].iloc[0]) <= 10
-    with pytest.raises(ValueError, match="rows must hold 2 runs, an inner optimizer and a Lookahead in turn, got 4"):
-        predictions.overtaking(opts[:1], rows)
-
-
 def test_matched_risk_is_held_against_gradient_descent_with_the_same_risk():
     a = np.array([0.1, 1.0])
     frame = predictions.at_matched_risk(40, [0.1, 0.3], a, 1.0, sync_periods=[1, 4], slow_step_sizes=[1.0, 0.5])
@@ -94,6 +70,27 @@ def test_gaps_are_those_of_the_best_lr():
     assert gaps["momentum alone"] == pytest.approx(1 - np.sqrt(0.9), rel=1e-3)  # under-damped, whatever the condition
     how = {"beta1": 0.9, "sync_period": 5, "slow_step_size": 0.5, "inner_state": "reset"}
     assert gaps["reset"] == 1 - theory.best_lr([0.1, 1.0], **how)[1]
+
+
+def test_tuned_losses_around_no_momentum_are_those_of_the_closed_form():
+    a, lrs = np.array([0.1, 1.0]), np.array([0.1, 0.5, 1.0, 50.0])  # the last one diverges
+    how: dict = {"momenta": [0.0], "sync_period": 4, "slow_step_size": 0.5}
+    frame = predictions.tuned_around_momentum([4, 40], lrs, a, 0.3, **how)
+    assert frame[["momentum", "steps"]].to_numpy().tolist() == [[0, 4], [0, 40]]
+    for steps, ratio in zip(frame["steps"], frame["ratio"], strict=True):
+        ours, alone = (
+            min(theory.expected_loss(a, *theory.sgd_moments(steps // k, lr, a, k, size, 0.3)) for lr in lrs[:3])
+            for k, size in ((4, 0.5), (1, 1.0))
+        )
+        assert ratio == pytest.approx(ours / alone, rel=1e-9)
+    with pytest.raises(ValueError, match="steps must be multiples of sync_period 4, got 6"):
+        predictions.tuned_around_momentum([6], lrs, a, 0.3, **how)
+
+
+def test_lookahead_gains_around_momentum_that_swings():
+    how: dict = {"momenta": [0.9], "sync_period": 5, "slow_step_size": 0.5}
+    frame = predictions.tuned_around_momentum([40], np.geomspace(0.1, 30, 60), [0.1, 1.0], 0.0, **how)
+    assert frame["ratio"].item() < 0.5
 
 
 def test_settings_may_be_iterators():

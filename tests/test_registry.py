@@ -35,7 +35,7 @@ beta1 = [0.5, 0.9]
 CLAIM = """
 section = "8.3"
 article = "Something is better."
-notebook = "05_faq_8_3_vs_adam"
+notebook = "05_against_adam"
 
 [a]
 says = "Lookahead is better."

@@ -76,7 +76,8 @@ def test_a_finding_follows_the_rule_of_the_modality():
 def test_numbers_are_filled_in():
     text = "{C90a} {C90a/error} {C90a:steps} {C90a:share} {C90b:better}/{C90b:worse} of {C90b:tasks}; {C99}"
     assert wording.filled(text, JUDGED) == (
-        "2.2 % of the gap [1.9, 2.6] 0.0 % of the rows [-1.0, 1.0] ×1.27 [1.21, over 2] 85 % 7/2 of 100; (no results yet)"
+        "2.2 % of the gap [1.9, 2.6] 0.0 % of the rows [-1.0, 1.0] ×1.27 [1.21, over 2] 85 % 7/2 of 100;"
+        " (no results yet)"
     )
     with pytest.raises(ValueError, match="must end on one of size, steps, share, better, worse, tasks, got most"):
         wording.filled("{C90a:most}", JUDGED)
@@ -145,7 +146,11 @@ def test_tables_are_replaced_between_their_marks(monkeypatch, tmp_path):
     ("old", "new", "words"),
     [
         ("[C91]", "[C77]", "C77 is not known"),
-        ("[C91]\nfound = 'f'\nfirst = 'a'\nwhy = 'b'\nadvice = 'c'\n", "", "C91.a table with found, first, why, advice must be there"),
+        (
+            "[C91]\nfound = 'f'\nfirst = 'a'\nwhy = 'b'\nadvice = 'c'\n",
+            "",
+            "C91.a table with found, first, why, advice must be there",
+        ),
         ("why = 'b'", "because = 'b'", "C90.because is not known"),
         ("why = 'b'", "why = ' '", "C90.why must be text"),
     ],

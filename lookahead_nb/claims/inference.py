@@ -1,9 +1,8 @@
-"""The inference of the second trial: from benefits on many tasks to estimates, directions and sizes.
+"""Inference from benefits on many tasks to estimates, directions and sizes.
 
-``statistics`` judges the seeds of a few chosen tasks, as the first trial did. Here tasks are the random sample, and
-replicates only measure each of them. So the functions accept ``benefits``, an array with a row per task and a column
-per replicate; a benefit above 0 means that the sentence under test is right there. It is usually
-``log(loss of the control) - log(loss of the arm)``, each tuned inside its replicate (:func:`.tuning.tuned`).
+Tasks are the random sample, and replicates only measure each of them. So the functions accept ``benefits``, an array
+with a row per task and a column per replicate; a benefit above 0 means that the sentence under test is right there. It
+is usually ``log(loss of the control) - log(loss of the arm)``, each tuned inside its replicate (:func:`.tuning.tuned`).
 """
 
 from __future__ import annotations

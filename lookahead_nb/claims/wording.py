@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lookahead_nb.claims.registry import Contrast, Statement
 
+COUNTS = ("better", "worse", "tasks")
 FILE = "data/claims/answers.toml"
 OF_ANSWER = ("found", "first", "why", "advice")
 NUMBER = re.compile(r"\{(C\d\d[a-z]?)(?:/(\w+))?(?::(\w+))?\}")  # in what was found: a number of the verdicts
@@ -226,15 +227,16 @@ def _number(match: re.Match[str], judged: pd.DataFrame) -> str:
     row = row_of(judged, name, contrast, "step-limited" if what == "steps" else "all")
     if row is None:
         return f"({NO_ROWS})"
-    numbers = {
-        "size": lambda: size(row),
-        "steps": lambda: "×{} [{}, {}]".format(*(_multiple(row[key]) for key in ("steps", "steps_low", "steps_high"))),
-        "share": lambda: f"{100 * row['share']:.0f} %",
-        **{key: lambda key=key: f"{row[key]:.0f}" for key in ("better", "worse", "tasks")},
-    }
-    if what not in numbers:
-        raise ValueError(f"{match[0]} must end on one of {', '.join(numbers)}, got {what}")
-    return numbers[what]()
+    if what == "size":
+        return size(row)
+    if what == "steps":
+        value, low, high = (_multiple(row[key]) for key in ("steps", "steps_low", "steps_high"))
+        return f"×{value} [{low}, {high}]"
+    if what == "share":
+        return f"{100 * row['share']:.0f} %"
+    if what not in COUNTS:
+        raise ValueError(f"{match[0]} must end on one of size, steps, share, {', '.join(COUNTS)}, got {what}")
+    return f"{row[what]:.0f}"
 
 
 def row_of(judged: pd.DataFrame, name: str, contrast: str = "primary", kind: str = "all") -> Any:
@@ -342,8 +344,8 @@ def explained(
         for name, contrast in {"primary": statement.primary, **statement.reported}.items():
             yield from _contrast(statement, name, contrast, judged)
     yield ""
-    found = filled(answer.found, judged)
-    for label, words in (("In short", found), ("First trial", answer.first), ("Why they differ", answer.why), ("Advice", answer.advice)):
+    yield from _wrapped("In short", filled(answer.found, judged))
+    for label, words in (("First trial", answer.first), ("Why they differ", answer.why), ("Advice", answer.advice)):
         yield from _wrapped(label, words)
     for name, caption in captions.items():
         yield from _wrapped(f"Figure {name}", caption)

@@ -14,17 +14,15 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.checks import shown
 from lookahead_nb.figures import (
     convergence,
-    faq_8_3_vs_adam,
-    inner_rules,
+    inner_optimizers,
     local_optima,
     noise_floor,
     performance,
     population,
     procedure,
     quick_start,
-    response_surface,
     retention,
-    slow_weights,
+    settings,
     statements,
     sync_period,
     update_rules,
@@ -80,18 +78,10 @@ FIGURES = {
     "retention_tasks": Entry("02_retention", ("retention_tasks",), statements.all_tasks),
     "sync_period_rates": Entry("03_sync_period", ("sync_period_cycle", "sync_period_rates"), sync_period.by_rate),
     "sync_period_tasks": Entry("03_sync_period", ("sync_period_tasks",), statements.all_tasks),
-    "response_surface_best_of": Entry("04_response_surface", ("C14",), response_surface.best_of),
-    "response_surface_maps": Entry("04_response_surface", ("response_surface",), response_surface.maps),
-    "response_surface_ridge": Entry("04_response_surface", ("response_surface",), response_surface.ridge),
-    "response_surface_finer": Entry(
-        "04_response_surface", ("response_surface_teacher", "response_surface_fashion"), response_surface.finer
-    ),
-    "faq_8_3_over_tasks": Entry("05_faq_8_3_vs_adam", ("C08",), faq_8_3_vs_adam.over_tasks),
-    "faq_8_3_training_time": Entry(
-        "05_faq_8_3_vs_adam", ("C10", "C08", "faq_8_3_overtaking"), faq_8_3_vs_adam.training_time
-    ),
-    "faq_8_3_data_size": Entry("05_faq_8_3_vs_adam", ("C09",), faq_8_3_vs_adam.data_size),
-    "faq_8_3_text": Entry("05_faq_8_3_vs_adam", ("C19",), faq_8_3_vs_adam.text),
+    "settings_tasks": Entry("04_settings", ("settings_tasks",), statements.all_tasks),
+    "settings_surface": Entry("04_settings", ("settings_surface",), settings.surface),
+    "settings_rate": Entry("04_settings", ("settings_surface",), settings.rates),
+    "against_adam_tasks": Entry("05_against_adam", ("against_adam_tasks",), statements.all_tasks),
     "convergence_cycle": Entry("06_convergence", ("convergence_cycle", "convergence_phases"), convergence.cycle),
     "convergence_published": Entry(
         "06_convergence",
@@ -102,12 +92,13 @@ FIGURES = {
     "noise_floor_prediction": Entry(
         "06b_noise_floor", ("noise_floor_floors", "noise_floor_epoch"), noise_floor.prediction
     ),
-    "slow_weights_by_phase": Entry("07_slow_weights", ("C13",), slow_weights.by_phase),
-    "slow_weights_generalisation": Entry("07_slow_weights", ("C11",), slow_weights.generalisation),
-    "slow_weights_decay": Entry("07_slow_weights", ("C12",), slow_weights.decay),
-    "inner_rules": Entry("08_inner_rules", ("C15",), inner_rules.around_every_rule),
-    "inner_rules_adaptive": Entry("08_inner_rules", ("inner_rules_steps", "C16"), inner_rules.adapting),
-    "inner_rules_changing": Entry("08_inner_rules", ("C20",), inner_rules.sparse_and_drifting),
+    "slow_weights_tasks": Entry("07_slow_weights", ("slow_weights_tasks",), statements.all_tasks),
+    "slow_weights_phase": Entry("07_slow_weights", ("slow_weights_phase",), statements.all_tasks),
+    "inner_optimizers_oscillation": Entry(
+        "08_inner_optimizers", ("inner_optimizers_ratios", "inner_optimizers_path"), inner_optimizers.oscillation
+    ),
+    "inner_optimizers_tasks": Entry("08_inner_optimizers", ("inner_optimizers_tasks",), statements.all_tasks),
+    "inner_optimizers_adam": Entry("08_inner_optimizers", ("inner_optimizers_adam",), statements.all_tasks),
     "local_optima_paths": Entry("09_local_optima", ("local_optima_paths", "local_optima_profile"), local_optima.paths),
     "local_optima_tasks": Entry("09_local_optima", ("local_optima_tasks",), statements.all_tasks),
     "your_own_question": Entry(

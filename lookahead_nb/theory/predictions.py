@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, whole
+from lookahead_nb.checks import default_errors, whole, whole_number
 from lookahead_nb.models.landscapes import Landscape, replay, trace
 from lookahead_nb.optimizers import INNER_STATES, Lookahead
 from lookahead_nb.optimizers.controls import with_controls
@@ -20,7 +20,6 @@ from lookahead_nb.theory import (
     averaged,
     best_lr,
     expected_loss,
-    sgd_crossing_time,
     sgd_matched_loss,
     sgd_variance,
 )
@@ -121,47 +120,6 @@ def by_phase(opts: Iterable[Lookahead], clouds: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(results, columns=["beta1", "weights", "phase", "predicted", "measured"])
 
 
-@default_errors
-def overtaking(opts: Sequence[Lookahead], rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the expected loss of Lookahead over that of gradient descent at the same lr, on one mode, by step.
-
-    Parameters
-    ----------
-    opts : list of Lookahead
-        Around SGD without momentum.
-    rows : frame
-        Of ``sweep`` over the inner optimizer and the Lookahead of each of opts in turn, from one seed, on
-        ``Quadratic([1.0], noise=1.0, replicas=...)``.
-
-    Returns
-    -------
-    frame
-        With ``lr``, ``step`` (those with a sync), ``exact``, ``simulated`` (NaN where rows have no evaluation) and
-        ``predicted``, the step at which the closed form has both losses equal.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If rows are not those of opts, or the cycle of an optimizer is not linear.
-    """
-    runs = rows["run"].drop_duplicates()
-    if len(runs) != 2 * len(opts):
-        wanted = f"{2 * len(opts)} runs, an inner optimizer and a Lookahead in turn"
-        raise ValueError(f"rows must hold {wanted}, got {len(runs)}")
-    losses = rows.drop_duplicates(["run", "step"], keep="last").pivot(index="step", columns="run", values="train_loss")
-    frames = []
-    for opt, alone, ours in zip(opts, runs[::2], runs[1::2], strict=True):
-        inner, cycle = (Cycle.of(arm, noise=1.0) for arm in (opt.inner, opt))
-        paths = [arm.transient(losses.index[-1]) for arm in (inner, cycle)]
-        alone_exact, exact = (np.square(path.slow_mean) + path.slow_variance for path in paths)
-        at = np.arange(opt.sync_period, losses.index[-1] + 1, opt.sync_period)
-        frame = pd.DataFrame({"lr": opt.inner.lr, "step": at, "exact": (exact / alone_exact)[at]})
-        frame["simulated"] = (losses[ours] / losses[alone]).reindex(at).to_numpy()
-        predicted = sgd_crossing_time(cycle.lr, 1.0, opt.sync_period, cycle.slow_step_size, 1.0)
-        frames.append(frame.assign(predicted=float(predicted)))
-    return pd.concat(frames, ignore_index=True)
-
-
 # ------------------------------------------------------------------------------------------------------ many modes
 
 
@@ -209,6 +167,60 @@ def at_matched_risk(
     }
     frame = pd.DataFrame(losses, index=pd.Index(risk, name="risk"))
     return frame.rename_axis(columns=["slow_step_size", "sync_period"])
+
+
+@default_errors
+def tuned_around_momentum(
+    steps: Sequence[int],
+    lrs: ArrayLike,
+    curvatures: ArrayLike,
+    noise: ArrayLike,
+    *,
+    momenta: Sequence[float],
+    sync_period: int,
+    slow_step_size: float,
+) -> pd.DataFrame:
+    """Return the expected loss of Lookahead over that of its inner optimizer, each at its best lr for each run length.
+
+    Parameters
+    ----------
+    steps : list of int
+        Multiples of sync_period.
+    lrs : (m,) array
+        Both are tried at all of them. Rates at which a run diverges are never the best.
+    curvatures, noise : (n,) array
+        As in :class:`.Cycle`. All modes start at 1.
+    momenta : list of float
+        In [0, 1).
+    sync_period, slow_step_size
+        As in ``Lookahead``.
+
+    Returns
+    -------
+    frame
+        With ``momentum``, ``steps`` and ``ratio``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+    """
+    at = [whole_number("steps", number, 1) for number in steps]
+    for number in at:
+        if number % sync_period:
+            raise ValueError(f"steps must be multiples of sync_period {sync_period}, got {number}")
+    around: dict[str, Any] = {"sync_period": sync_period, "slow_step_size": slow_step_size}
+    results = []
+    for momentum in momenta:
+        best = []
+        for settings in ({}, around):
+            cycle = Cycle(lr=np.asarray(lrs)[:, None], curvature=curvatures, beta1=momentum, noise=noise, **settings)
+            with np.errstate(over="ignore", invalid="ignore"):
+                path = cycle.transient(max(at))
+                losses = expected_loss(curvatures, path.slow_mean[at], path.slow_variance[at])
+            best.append(np.nanmin(losses, axis=1))
+        results += [(float(momentum), number, ratio) for number, ratio in zip(at, best[1] / best[0], strict=True)]
+    return pd.DataFrame(results, columns=["momentum", "steps", "ratio"])
 
 
 @default_errors

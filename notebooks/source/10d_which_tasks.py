@@ -3,7 +3,7 @@
 #
 # Where more steps would still help, the slow weights of Lookahead are worth about a quarter more steps of AdamW at a
 # constant rate. A moving average of AdamW's weights over a tenth of the run is worth about two thirds more.
-# Schedule-Free is worth at least twice as many. Once the rate falls to zero at the end of the run, little of
+# Schedule-Free is worth about twice as many, or more. Once the rate falls to zero at the end of the run, little of
 # Lookahead's gain is left. It helps most on badly conditioned tasks, and hardly where training is finished.
 #
 # [10b_population](10b_population.ipynb) declares the tasks, and [10c_procedure](10c_procedure.ipynb) tests the rules on
