@@ -236,6 +236,21 @@ def test_evaluations_that_the_shorter_runs_lack_are_refused_by_step(tmp_path):
     assert contents(tmp_path) == before
 
 
+def test_a_store_tells_tables_of_rates_apart(tmp_path, monkeypatch):
+    """They differ in the rate of one step only, one that both runs take."""
+    tables = [
+        lnb.SGD(lnb.schedules.from_function({**dict.fromkeys(range(1, 10), 0.1), 3: rate}.get, 9))
+        for rate in (0.1, 0.2)
+    ]
+    first = swept(5, tmp_path, tables[:1], seeds=1)
+    count = steps_trained(monkeypatch)
+    assert_same(swept(5, tmp_path, tables[:1], seeds=1), first)
+    assert count == [0]
+    assert_same(swept(5, tmp_path, tables[1:], seeds=1), swept(5, None, tables[1:], seeds=1))
+    assert first["schedule_table"].nunique() == 1
+    assert swept(5, tmp_path, tables, seeds=1)[["run", "schedule_table"]].nunique().tolist() == [2, 2]
+
+
 # -------------------------------------------------------------------------------------------------------- refusals
 
 

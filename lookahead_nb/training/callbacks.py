@@ -53,6 +53,8 @@ class Snapshot:
 class EarlyStopping:
     """Stop a run that no longer improves, and return its best evaluated weights.
 
+    The evaluation at step 0 counts. Of several equally good evaluations, the first is the best one.
+
     Parameters
     ----------
     measure : str
