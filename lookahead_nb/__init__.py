@@ -7,13 +7,15 @@ The names below are used as ``lookahead_nb.NAME``. Everything else is imported f
 - ``lookahead_nb.datasets``: bundled, synthetic and downloaded data sets, and your own
 - ``lookahead_nb.training``: one run, sweeps, their files and stores, workers
 - ``lookahead_nb.theory``: exact results for quadratics, minima and basins
-- ``lookahead_nb.claims``: the trial of the article's statements, and questions of your own
+- ``lookahead_nb.claims``: the trial of the article's statements, and the question about your own table
 - ``lookahead_nb.figures``: the figures of the notebooks
 - ``lookahead_nb.adapters``: estimators for scikit-learn, a method for SciPy, an optimizer for PyTorch
 - ``lookahead_nb.kernels``: the equations, the random stream, and the compiled loops for CPU and GPU
 - ``lookahead_nb.provenance``, ``lookahead_nb.checks``, ``lookahead_nb.settings_file``, ``lookahead_nb.display``: tables
   with manifests and what made them, argument checks, TOML files, what notebooks show of an object
 """
+
+from typing import TYPE_CHECKING, Any
 
 from lookahead_nb import adapters, datasets, theory
 from lookahead_nb.kernels.philox import minibatches
@@ -39,6 +41,9 @@ from lookahead_nb.training.run import load, train
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
+if TYPE_CHECKING:
+    from lookahead_nb.claims.ask import Answer, ask
+
 __version__ = "1.0.0"
 __all__ = [
     "EMA",
@@ -48,6 +53,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "Answer",
     "EarlyStopping",
     "LogisticRegression",
     "Lookahead",
@@ -55,6 +61,7 @@ __all__ = [
     "ScheduleFreeAdamW",
     "Task",
     "adapters",
+    "ask",
     "datasets",
     "find_lr",
     "grid",
@@ -68,3 +75,13 @@ __all__ = [
     "theory",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``ask`` and ``Answer``, which need pandas: they are imported when they are used."""
+    if name not in ("Answer", "ask"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lookahead_nb.claims import ask as module
+
+    globals().update(Answer=module.Answer, ask=module.ask)
+    return globals()[name]

@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 import numba
 
 from lookahead_nb import __version__, provenance
-from lookahead_nb.checks import DeviceError, NoDeviceError, user_path, whole_number
+from lookahead_nb.checks import DeviceError, NoDeviceError, new_page, user_path, whole_number
+from lookahead_nb.datasets import read_rows
 from lookahead_nb.training import sweep_file as configuration
 from lookahead_nb.training.plan import Plan
 from lookahead_nb.training.progress import Progress, duration
@@ -71,6 +72,14 @@ To share the work between machines, run --shard 1/3, 2/3 and 3/3, and collect th
 """
 
 
+ASK_HELP = """\
+Find out whether Lookahead is worth it on your table, with which settings, against AdamW, averages and schedules, in
+about a minute. Print one paragraph of advice; the rows, steps and replicates that are used come first, on stderr. The
+file has a line of column names and then rows, separated by commas. Text columns are categories and missing values are
+filled in, which needs the extra "sklearn": pip install ".[sklearn]" in a checkout. Columns of dates or names are
+refused."""
+
+
 FIGURES_HELP = """\
 Draw the figures of the notebooks again from the tables committed in data/. Report for each whether it is bit-for-bit
 identical to the committed figure. Run the command in a checkout of the project. It does not change committed files."""
@@ -99,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"lookahead-nb {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_sweep(commands)
+    _add_ask(commands)
     _add_claims(commands)
     _add_experiment(commands)
     _add_store(commands)
@@ -236,6 +246,40 @@ def _noted() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: print(f"lookahead-nb: {message}", file=sys.stderr)
         yield
+
+
+# ---------------------------------------------------------------------------------------------------------------- ask
+
+
+def _add_ask(commands: Any) -> None:
+    command = commands.add_parser("ask", help="tell whether Lookahead is worth it on your table", description=ASK_HELP)
+    command.add_argument("file", metavar="FILE", help="the table, .csv, or .npz with arrays X and y")
+    command.add_argument("--label", metavar="COLUMN", help="the column of labels of a .csv file")
+    command.add_argument("--html", metavar="FILE", help="also write a report to this new .html file")
+    command.add_argument("--hidden", type=int, nargs="*", metavar="N", help="widths of hidden layers; default: 32")
+    command.add_argument(
+        "--steps", type=int, metavar="N", help="of each run, a multiple of 20; default: about 30 passes"
+    )
+    command.add_argument("--batch-size", type=int, metavar="N", help="rows of a minibatch; default: 32")
+    command.add_argument("--replicates", type=int, metavar="N", help="at least 4; default: 12, or 20 on a small table")
+    command.add_argument("--seed", type=int, metavar="N", help="of everything random; default: 0")
+    command.set_defaults(run=_ask)
+
+
+def _ask(options: argparse.Namespace) -> int:
+    names = ("hidden", "steps", "batch_size", "replicates", "seed")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.html is not None:
+        new_page("--html", options.html)
+    with _noted():
+        X, y = read_rows(options.file, options.label, mixed=True)
+        from lookahead_nb.claims.ask import ask  # loaded only for this command: it needs pandas
+
+        answer = ask(X, y, **given)
+        print(answer.advice)
+        if options.html is not None:
+            print(f"lookahead-nb: the report is in {answer.report(options.html)}", file=sys.stderr)
+    return 0
 
 
 # ------------------------------------------------------------------------------------------------------------- claims

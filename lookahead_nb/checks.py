@@ -155,6 +155,18 @@ def user_path(name: str, value: Any) -> Path:
         raise ValueError(f"{name} must begin with a known home folder, got {str(value)!r}") from None
 
 
+def new_page(name: str, value: Any) -> Path:
+    """Return the path of a .html file that can be written, or refuse one that exists or has no folder."""
+    path = user_path(name, value)
+    if path.suffix != ".html":
+        raise ValueError(f"{name} must be the path of a file that ends in .html, got {path.name!r}")
+    if path.exists():
+        raise FileExistsError(f"{name} must be the path of a new file, but {path} exists: remove it or choose another")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{name} must be in a folder that exists, which {path.parent} does not")
+    return path
+
+
 def meant(name: str, allowed: Collection[str]) -> str:
     """Return " (did you mean X?)" for a name that is not allowed, or "" if nothing is like it."""
     others = OTHER_NAMES.get(name, ((name,),))

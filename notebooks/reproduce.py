@@ -111,7 +111,7 @@ INEXACT = {
     "sync_period_cycle": ("x", "variance"),
     "sync_period_rates": ("x", "noise"),
     "sync_period_tasks": OF_TASKS,
-    "your_own_question": ("size", "low", "high", "p", "lr"),
+    "your_own_question": ("benefit", "low", "high"),
 }
 
 

@@ -11,7 +11,6 @@ from test_screening import small_task
 
 import lookahead_nb as lnb
 from lookahead_nb.claims import experiments, population, screening, trial, trial_arms
-from lookahead_nb.claims.experiments import WIDER
 from lookahead_nb.claims.shards import OutdatedError
 from lookahead_nb.provenance import read_table, write_table
 
@@ -100,29 +99,6 @@ def test_the_hash_covers_all_but_the_purpose_and_decides_the_seeds(read, monkeyp
 def test_an_entry_that_is_wrong_is_refused_by_its_key(read, old, new, words):
     with pytest.raises(ValueError, match=words):
         read(ENTRY.replace(old, new, 1))
-
-
-@pytest.mark.no_kernel
-def test_grids_are_widened_on_tasks_with_a_choice_at_an_end_only(read):
-    experiment = read(ENTRY)
-    tasks = pd.DataFrame({"number": [5, 2, 7], "centre": 0.1})
-    ends = {5: [(0.0, 0.0)], 2: [(0.0, 0.5), (0.25, 0.0), (0.0, 0.0)], 7: [(0.5, 0.0)] * 3}  # by round
-    asked = []
-
-    def measured(of):
-        asked.append(of[["number", "below", "above"]].to_numpy().tolist())
-        number = of["number"].tolist()
-        lowest, highest = zip(*(ends[n][len(asked)] for n in number), strict=True)
-        return rows(number, lowest, highest)
-
-    def rows(number, lowest, highest):
-        own = {"arm": "adamw", "metric": "test loss", "tuning": "own", "r0": len(asked)}
-        return pd.DataFrame({"number": number, "lowest": lowest, "highest": highest} | own)
-
-    found = experiment._widened(tasks, rows([5, 2, 7], (0.0, 0.0, 0.5), (0.0, 0.5, 0.0)), measured)
-    assert asked == [[[2, 0, WIDER], [7, WIDER, 0]], [[2, WIDER, WIDER], [7, 2 * WIDER, 0]]]
-    assert found["number"].tolist() == [5, 2, 7]
-    assert found["r0"].tolist() == [0, 2, 2]
 
 
 @pytest.fixture

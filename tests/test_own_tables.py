@@ -327,7 +327,10 @@ def test_a_missing_label_of_a_csv_file_is_refused(tmp_path, labels):
         ("size;kind\n1,5;red\n2,5;blue\n", "file must separate columns by commas, but .* separates them by semicolons"),
         ('"size";"kind"\n1;red\n', "file must separate columns by commas, but .* separates them by semicolons"),
         ("size\tkind\n1\tred\n", "file must separate columns by commas, but .* separates them by tabs"),
-        ("size, kind\n1,red\n", "file must hold a column 'kind', but .* has 'size', ' kind'"),
+        (
+            "size, kind\n1,red\n",
+            r"file must hold a column 'kind' \(did you mean ' kind'\?\), but .* has 'size', ' kind'",
+        ),
         (
             "size,kind\n1,red\n?,blue\n",
             "file must hold numbers in all columns .*, got '\\?' at row 1, column 'size' .counted from 0.",

@@ -361,3 +361,46 @@ def test_a_diverged_trial_does_not_hide_the_others():
     expected = np.exp(statistics.best_of(losses, np.log(capped), 24)[24])
     np.testing.assert_allclose([row["r0"], row["r1"]], expected, rtol=1e-7)
     assert max(row["r0"], row["r1"]) < 0.7
+
+
+def test_what_each_replicate_chose_is_told_in_rows_that_are_tuned_as_own():
+    grids = tuple(trial_arms.Grid(name, "AdamW", "", "constant", ()) for name in "ab")
+    arm = trial_arms.TrialArm("both", grids)
+    losses = np.ones((2, 48))
+    losses[0, 5] = losses[1, 24 + 7] = 0.5
+    values = {
+        (grid, "slow", 60, f"{part}_{kind}"): losses[:, 24 * i : 24 * i + 24]
+        for i, grid in enumerate(grids) for part in ("validation", "test", "train") for kind in ("loss", "accuracy")
+    }  # fmt: skip
+    runs = [(name, 0.1 * (1 + j)) for name in "ab" for j in range(24)]
+    for row in trial._reduced(arm, 60, values, runs):
+        told = [row.get(name) for name in ("grid0", "lr0", "grid1", "lr1")]
+        if row["tuning"] != "own":
+            assert told == [None] * 4
+        elif row["metric"] == "test loss":
+            assert told == ["a", 0.1 * 6, "b", 0.1 * 8]
+
+
+@pytest.mark.no_kernel
+def test_grids_are_widened_on_tasks_with_a_choice_at_an_end_only():
+    tasks = pd.DataFrame({"number": [5, 2, 7], "centre": 0.1})
+    ends = {5: [(0.0, 0.0)], 2: [(0.0, 0.5), (0.25, 0.0), (0.0, 0.0)], 7: [(0.5, 0.0)] * 3}  # by round
+    asked = []
+
+    def measured(of):
+        asked.append(of[["number", "below", "above"]].to_numpy().tolist())
+        number = of["number"].tolist()
+        lowest, highest = zip(*(ends[n][len(asked)] for n in number), strict=True)
+        return rows(number, lowest, highest)
+
+    def rows(number, lowest, highest):
+        own = {"arm": "adamw", "metric": "test loss", "tuning": "own", "r0": len(asked)}
+        return pd.DataFrame({"number": number, "lowest": lowest, "highest": highest} | own)
+
+    found = trial.widened(tasks, rows([5, 2, 7], (0.0, 0.0, 0.5), (0.0, 0.5, 0.0)), measured)
+    assert asked == [
+        [[2, 0, trial.WIDER], [7, trial.WIDER, 0]],
+        [[2, trial.WIDER, trial.WIDER], [7, 2 * trial.WIDER, 0]],
+    ]
+    assert found["number"].tolist() == [5, 2, 7]
+    assert found["r0"].tolist() == [0, 2, 2]

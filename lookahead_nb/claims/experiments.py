@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 FOLDER = "data/claims/experiments"
 SHARD = 20  # tasks
-WIDER, ROUNDS = 12, 2  # rates that are added to the grids of a task where a choice is at their end, and how often
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
 FIRST = 10_000  # the lowest number of a task that is no pilot
 KINDS = {  # how arms are compared: the metrics and the ways of tuning that there are
@@ -256,28 +255,7 @@ class Experiment:
             ranges_of=self.ranges_of, curves=self.curves, centre=centre, task_of=numbered.__getitem__,
             progress=progress,
         )  # fmt: skip
-        return self._widened(tasks, measured(tasks, store=store), measured)
-
-    def _widened(
-        self, tasks: pd.DataFrame, rows: pd.DataFrame, measured: Callable[[pd.DataFrame], pd.DataFrame]
-    ) -> pd.DataFrame:
-        """Measure tasks again with wider grids where a choice is at the end of one."""
-        pd = whole("pandas")
-
-        tasks = tasks.assign(below=0, above=0).set_index("number", drop=False)
-        for _ in range(ROUNDS):
-            decides = rows[rows["metric"].isin(self.widened_for) & (rows["tuning"] == trial.TUNINGS[0])]
-            ends = decides.groupby("number")[["lowest", "highest"]].max() > 0
-            if not ends.any(axis=None):
-                break
-            ends = ends[ends.any(axis=1)]
-            tasks.loc[ends.index, "below"] += WIDER * ends["lowest"]
-            tasks.loc[ends.index, "above"] += WIDER * ends["highest"]
-            again = measured(tasks.loc[ends.index].reset_index(drop=True))
-            order = {number: place for place, number in enumerate(tasks.index)}
-            rows = pd.concat([rows[~rows["number"].isin(ends.index)], again])
-            rows = rows.sort_values("number", key=lambda numbers: numbers.map(order), kind="stable", ignore_index=True)
-        return rows
+        return trial.widened(tasks, measured(tasks, store=store), measured, self.widened_for)
 
     def shards(self, tasks: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield the tasks of each table of rows, and its name.
@@ -432,9 +410,7 @@ def screen_sets(experiment: Experiment, *, progress: bool | Callable[[int, int],
     Returns
     -------
     frame
-        ``number``, ``set``, ``steps``, ``replicates``, the number of rows of each part of a replicate as
-        ``train_rows``, ``validation_rows`` and ``test_rows``, ``overlap``, which is whether replicates share rows, and
-        what :func:`.screening.screened` returns.
+        What :meth:`.real.RealTask.factors` and :func:`.screening.screened` return.
 
     Raises
     ------
@@ -448,14 +424,8 @@ def screen_sets(experiment: Experiment, *, progress: bool | Callable[[int, int],
     if not experiment.sets:
         raise ValueError(f"experiment must be one on real data sets, got {experiment.name!r}")
     tasks = [task for task in experiment.real_tasks() if task.of.available]
-    factors = []
-    for task in tasks:
-        data = task.replicate(task.seeds[0])
-        sizes = {f"{part}_rows": len(getattr(data, f"y_{part}")) for part in ("train", "validation", "test")}
-        keys = {"number": task.number, "set": task.of.name, "steps": task.steps, "replicates": len(task.seeds)}
-        factors.append(keys | sizes | {"overlap": task.of.overlap})
     found = screening.screened(tasks, experiment.screening_seeds, progress=progress)
-    return pd.DataFrame(factors).merge(found, on="number")
+    return pd.DataFrame([task.factors() for task in tasks]).merge(found, on="number")
 
 
 def read(name: str, path: str | Path | None = None) -> Experiment:
@@ -494,8 +464,8 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
       number of tasks in the order of the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and
       ``most_steps``. Hopeless tasks are never used.
     - ``metrics``, ``tunings``, ``ranges_of``, ``curves``: as in :func:`.trial.measure`.
-    - ``widened_for``: some of the metrics, by default "test loss". Where the choice of a replicate lies at the end of
-      a grid, all grids of that task are trained again with ``WIDER`` more rates at that end, up to ``ROUNDS`` times.
+    - ``widened_for``: some of the metrics, by default "test loss". They decide whether the grids of a task are widened,
+      see :func:`.trial.widened`.
     - ``centres``: "AdamW" (the default) or "own", the middle of the grids.
     - ``[arms.NAME]``: as in :func:`.trial_arms.read`.
     """

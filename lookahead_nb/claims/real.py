@@ -18,6 +18,7 @@ import numpy as np
 from lookahead_nb.checks import default_errors, whole_number
 from lookahead_nb.claims.population import EVALUATED, Limits, chance, made_dataset, power
 from lookahead_nb.datasets import DOWNLOADED, NAMES, Dataset, available, chunk, load
+from lookahead_nb.datasets.arrays import MixedTable
 from lookahead_nb.kernels.formulas import exp64
 from lookahead_nb.kernels.philox import LABELS, ROWS, TASKS, normals, uniforms
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
@@ -36,7 +37,7 @@ class RealSet:
     Attributes
     ----------
     name : str
-        One of ``datasets.NAMES``, or any other name of sparse counts.
+        One of ``datasets.NAMES``, or any other name of sparse counts or of your own table.
     hidden : tuple of int
         The hidden widths, with ReLU; none for logistic regression.
     batch_size : int
@@ -49,6 +50,8 @@ class RealSet:
         The number of replicates of a set in chunks; None if all replicates split the same rows, or draw fresh ones.
     counts : tuple of int
         Columns, classes and words per row of sparse counts; empty for other sets.
+    table : MixedTable or None
+        Your own table; None for a set with a name and for sparse counts.
     """
 
     name: str
@@ -58,6 +61,7 @@ class RealSet:
     rows: int | None = None
     chunks: int | None = None
     counts: tuple[int, ...] = ()
+    table: MixedTable | None = None
 
     @property
     def overlap(self) -> bool:
@@ -67,7 +71,7 @@ class RealSet:
     @property
     def available(self) -> bool:
         """Whether its files are available locally."""
-        return bool(self.counts) or available(self.name)
+        return bool(self.counts) or self.table is not None or available(self.name)
 
     def replicates(self, most: int) -> int:
         """Return the number of replicates.
@@ -167,12 +171,34 @@ class RealTask:
         r = whole_number("r", r, 0, 2**63 - 1)
         if self.of.counts:
             return sparse_counts(self.of, r)
+        table = self.of.table
         if self.of.rows is None:
-            return load(self.of.name, split_seed=r)
+            return load(self.of.name, split_seed=r) if table is None else table.split(r)
         number = self.of.chunks or 0
         if number and r in self.seeds:
             number = self.seeds.index(r)
+        if table is not None:
+            return table.chunk(number, self.of.rows, r)
         return chunk(self.of.name, number, self.of.rows, split_seed=r)
+
+    def factors(self) -> dict[str, Any]:
+        """Return what :mod:`.set_effects` needs to know of the task.
+
+        Returns
+        -------
+        dict
+            ``number``, ``set``, ``steps``, ``replicates``, the number of rows of each part of a replicate as
+            ``train_rows``, ``validation_rows`` and ``test_rows``, and ``overlap``: whether replicates share rows.
+
+        Raises
+        ------
+        ValueError, OSError
+            As :meth:`replicate`.
+        """
+        data = self.replicate(self.seeds[0])
+        sizes = {f"{part}_rows": len(getattr(data, f"y_{part}")) for part in ("train", "validation", "test")}
+        keys = {"number": self.number, "set": self.of.name, "steps": self.steps, "replicates": len(self.seeds)}
+        return keys | sizes | {"overlap": self.of.overlap}
 
     @default_errors
     def limits(self, r: int) -> Limits:

@@ -13,7 +13,7 @@ import numpy as np
 from lookahead_nb.checks import whole
 from lookahead_nb.claims.population import GeneratedTask, generated, population, power
 from lookahead_nb.claims.real import RealTask
-from lookahead_nb.claims.tuning import _several, edge_shares, regimes, tuned
+from lookahead_nb.claims.tuning import LEAST_LOSS, Tuned, _several, edge_shares, regimes, tuned
 from lookahead_nb.kernels.philox import RATES as OFFSETS
 from lookahead_nb.kernels.philox import uniforms
 from lookahead_nb.optimizers import AdamW, Optimizer
@@ -238,8 +238,9 @@ def _rates(task: GeneratedTask | RealTask) -> list[float]:
     return [LOWEST * power(SPACING, i + shift) for i in range(RATES)]
 
 
-def _tuned_at(rows: pd.DataFrame, step: int, seeds: int) -> Any:
+def _tuned_at(rows: pd.DataFrame, step: int, seeds: int) -> Tuned:
     """Tune each seed for itself by the rows of one step, which are in the order of rates and seeds."""
     at = rows[rows["step"] == step]
     losses = [at[f"{part}_loss"].to_numpy().reshape(RATES, seeds).T for part in ("validation", "test")]
-    return tuned(*losses)
+    chosen, test = tuned(*losses)
+    return Tuned(chosen, np.maximum(test, LEAST_LOSS))

@@ -14,7 +14,7 @@ from lookahead_nb.claims.population import EVALUATED, GeneratedTask, generated
 from lookahead_nb.claims.real import RealTask
 from lookahead_nb.claims.statistics import best_of
 from lookahead_nb.claims.trial_arms import RATES, SPACING, Grid, TrialArm
-from lookahead_nb.claims.tuning import _several, edge_shares, rate_range, tuned, tuned_by_others
+from lookahead_nb.claims.tuning import LEAST_LOSS, _several, edge_shares, rate_range, tuned, tuned_by_others
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
@@ -29,6 +29,8 @@ METRICS = {  # what is reported: the column by which a replicate is tuned, and t
 RANGES = {f"rates within {percent} %": percent / 100 for percent in (1, 2, 5)}  # of the best test loss
 TUNINGS = ("own", "others", "own of 24")
 CURVES = ("test loss",)  # the metrics that are kept of an arm along its runs, tuned as "own"
+CHOICE = ("grid", "lr")
+WIDER, ROUNDS = 12, 2  # rates that are added to the grids of a task where a choice is at their end, and how often
 KEYS = ["number", "arm", "multiple", "metric", "tuning"]
 
 
@@ -54,6 +56,7 @@ def measure(
     ranges_of: Collection[str] = (),
     centre: Callable[[int, Grid], float] | None = None,
     curves: Collection[str] = CURVES,
+    choices: bool = False,
     task_of: Callable[[int], GeneratedTask | RealTask] = generated,
     store: str | Path | None = None,
     progress: bool | Callable[[int, int], None] = True,
@@ -77,6 +80,8 @@ def measure(
         The middle of a grid on a task, instead of the column ``centre``.
     curves : collection of str, optional
         Which metrics are returned of arms that are read along their runs. Default: the test loss.
+    choices : bool, default False
+        Whether the rows say what each replicate chose.
     task_of : function of a number, optional
         Returns the task with this number. Default: that of the generated population.
     store, progress
@@ -98,6 +103,8 @@ def measure(
         - ``r0``, ``r1``, ...: the value of each replicate.
         - ``lowest``, ``highest``: the shares of replicates that chose the first or the last rate of a grid.
         - ``rates``: the number of rates of each grid.
+        - with choices, in rows that are tuned as "own", ``grid0``, ``lr0``, ...: the name of the grid that each
+          replicate chose from, and the learning rate.
 
         Multiples other than that of the arm have the metrics of curves only, tuned as "own".
 
@@ -154,11 +161,16 @@ def measure(
         for part in parts[task.number]:
             values |= _values(of_part[f"{task.name} {part.name}"], part, len(seeds))
         for arm in arms.values():
+            runs = [
+                (grid.name, lr)
+                for grid in (arm.grids if choices else ())
+                for lr in grid.rates(task.number, centre(task.number, grid), *wider[task.number])
+            ]
             for multiple, step in arm.lengths(task.steps).items():
                 keys = {"number": task.number, "arm": arm.name, "multiple": multiple}
                 rates = {"rates": 1 if arm.grids[0].fixed else RATES + sum(wider[task.number])}
                 alone = arm.along and multiple != arm.length
-                wanted = (row for row in _reduced(arm, step, values) if row["metric"] in metrics)
+                wanted = (row for row in _reduced(arm, step, values, runs) if row["metric"] in metrics)
                 found += [
                     keys | row | rates
                     for row in wanted
@@ -167,6 +179,49 @@ def measure(
                 if arm.name in ranges_of and not alone:
                     found += [keys | row | rates for row in _ranges(arm, step, values)]
     return pd.DataFrame(found)
+
+
+def widened(
+    tasks: pd.DataFrame,
+    rows: pd.DataFrame,
+    measured: Callable[[pd.DataFrame], pd.DataFrame],
+    metrics: Collection[str] = tuple(METRICS)[:1],
+) -> pd.DataFrame:
+    """Measure tasks again with wider grids where the choice of a replicate is at the end of one.
+
+    Parameters
+    ----------
+    tasks : frame
+        As ``screened`` in :func:`measure`.
+    rows : frame
+        Of :func:`measure` on these tasks.
+    measured : function of a frame
+        :func:`measure` on some of the tasks, with the columns ``below`` and ``above``.
+    metrics : collection of str, optional
+        Those that decide. Default: the test loss.
+
+    Returns
+    -------
+    frame
+        rows, with those of widened tasks replaced. A task is widened at most ``ROUNDS`` times, for all arms, by
+        ``WIDER`` rates at an end.
+    """
+    pd = whole("pandas")
+
+    tasks = tasks.assign(below=0, above=0).set_index("number", drop=False)
+    for _ in range(ROUNDS):
+        decides = rows[rows["metric"].isin(metrics) & (rows["tuning"] == TUNINGS[0])]
+        ends = decides.groupby("number")[["lowest", "highest"]].max() > 0
+        if not ends.any(axis=None):
+            break
+        ends = ends[ends.any(axis=1)]
+        tasks.loc[ends.index, "below"] += WIDER * ends["lowest"]
+        tasks.loc[ends.index, "above"] += WIDER * ends["highest"]
+        again = measured(tasks.loc[ends.index].reset_index(drop=True))
+        order = {number: place for place, number in enumerate(tasks.index)}
+        rows = pd.concat([rows[~rows["number"].isin(ends.index)], again])
+        rows = rows.sort_values("number", key=lambda numbers: numbers.map(order), kind="stable", ignore_index=True)
+    return rows
 
 
 def _has_a_grid(arm: TrialArm) -> bool:
@@ -211,7 +266,10 @@ def _values(rows: pd.DataFrame, part: _Part, seeds: int) -> dict[tuple, np.ndarr
 
 
 @default_errors
-def _reduced(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:
+def _reduced(
+    arm: TrialArm, step: int, values: dict[tuple, np.ndarray], runs: Sequence[tuple[str, float]] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an arm; runs : grid and rate of each run, if what replicates chose is to be told."""
     for metric, columns in METRICS.items():
         choose, report = (
             np.concatenate([values[grid, arm.weights, step, column] for grid in arm.grids], axis=1)
@@ -227,15 +285,20 @@ def _reduced(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Itera
                 chosen, taken = tuned_by_others(choose, report)
             elif choose.shape[1] > RATES:
                 finite = np.where(np.isfinite(report), report, np.max(report, where=np.isfinite(report), initial=0))
+                finite = np.maximum(finite, LEAST_LOSS)
                 taken = np.exp(best_of(choose, np.log(finite), RATES)[RATES].to_numpy())
             else:
                 continue
             many = len(chosen) and not arm.grids[0].fixed
             rates = choose.shape[1] // len(arm.grids)
             ends = edge_shares(np.asarray(chosen) % rates, rates) if many else (np.nan, np.nan)
-            yield (
-                {"metric": metric, "tuning": tuning} | _row(taken) | dict(zip(("lowest", "highest"), ends, strict=True))
-            )
+            told = {}
+            if runs and tuning == "own":
+                told = {
+                    f"{key}{i}": runs[run][place] for i, run in enumerate(chosen) for place, key in enumerate(CHOICE)
+                }
+            shares = dict(zip(("lowest", "highest"), ends, strict=True))
+            yield {"metric": metric, "tuning": tuning} | _row(taken) | shares | told
 
 
 def _ranges(arm: TrialArm, step: int, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from lookahead_nb.checks import default_errors, plain_array, real_number, real_n
 # Regimes of a task, by AdamW alone.
 HOPELESS_ABOVE = 0.95  # of the chance-level loss
 STEP_LIMITED_ABOVE, OVERFITTING_BELOW = 0.02, -0.01  # mean log-ratio of the losses at T and 2T steps
+LEAST_LOSS = float(np.finfo(np.float32).tiny)  # whose logarithm is taken where float32 gives 0
 REGIMES = ("hopeless", "step-limited", "saturated", "overfitting")
 
 

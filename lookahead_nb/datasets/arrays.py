@@ -6,6 +6,7 @@ import csv
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import FROM_0, named_arguments, shown, user_path, whole
+from lookahead_nb.checks import FROM_0, flag, named_arguments, shown, user_path, whole
 from lookahead_nb.datasets.dataset import Dataset, _seed
-from lookahead_nb.datasets.split import _each_column, _split_and_scaled, _Table
-from lookahead_nb.datasets.tables import check_names, check_order, labels_of, suspicions, table_of
+from lookahead_nb.datasets.encoding import Mixed, columns_of, encoded_table
+from lookahead_nb.datasets.split import _chunk, _each_column, _split_and_scaled, _Table
+from lookahead_nb.datasets.tables import Table, check_names, check_order, labels_of, suspicions, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,24 +109,112 @@ def splitter(X: Any, y: Any) -> Callable[[int], Dataset]:
     return partial(_divided, _own_table(X, y))
 
 
-def _own_table(X: Any, y: Any, stacklevel: int = 3) -> _Table:
-    """Return checked rows and numbered labels."""
-    table = table_of(X)
+class MixedTable:
+    """Your own table, with missing values and categories, from which many data sets are made.
+
+    A table without them gives the data sets of :func:`from_arrays`. Otherwise :mod:`.encoding` turns its columns into
+    numbers, fitted on the training part of each data set.
+
+    Parameters
+    ----------
+    X : (rows, columns) array or table
+        As in :func:`from_arrays`; a data frame may hold text, categories and missing values, an array NaN.
+    y : (rows,) array
+        As in :func:`from_arrays`.
+    fewest : int, default 1
+        The rows that X must have.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in :func:`from_arrays`, or if a column can be no category: the message names it.
+    ModuleNotFoundError
+        If an encoding is needed and scikit-learn is not installed.
+
+    Warns
+    -----
+    UserWarning
+        As in :func:`from_arrays`.
+
+    Attributes
+    ----------
+    rows : int
+        Of the table.
+    features : int
+        The columns of the data sets.
+    classes : array
+        The different labels in sorted order.
+    encoded : bool
+        Whether it has missing values or categories.
+    """
+
+    def __init__(self, X: Any, y: Any, fewest: int = 1) -> None:
+        found = columns_of(X)
+        self.encoded = found is not None
+        self._table = _own_table(X, y, found, fewest, stacklevel=6)
+        self.rows = len(self._table.y)
+        self.features = len(self._table.names or ()) if self.encoded else self._table.X.shape[1]
+        self.classes = np.asarray(self._table.classes)
+
+    def split(self, split_seed: int) -> Dataset:
+        """Return all rows in three parts.
+
+        Parameters
+        ----------
+        split_seed : int
+            In [0, 2**63).
+
+        Returns
+        -------
+        Dataset
+        """
+        return _divided(self._table, split_seed)
+
+    def chunk(self, i: int, rows: int, split_seed: int) -> Dataset:
+        """Return a part of the rows as a data set of its own; parts of one size share no row.
+
+        Parameters
+        ----------
+        i, rows, split_seed : int
+            As in :func:`.sources.chunk`.
+
+        Returns
+        -------
+        Dataset
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :func:`.sources.chunk`.
+        """
+        return _chunk(self._table, "arrays", i, rows, _seed("split_seed", split_seed), OWN)
+
+
+OWN = "the user's own arrays"
+
+
+def _own_table(X: Any, y: Any, mixed: Mixed | None = None, fewest: int = 1, stacklevel: int = 3) -> _Table:
+    """Return checked rows and numbered labels; mixed : what :func:`columns_of` returned."""
+    table = Table(np.stack([column.values for column in mixed[0]], axis=1), mixed[1]) if mixed else table_of(X)
+    if len(table.values) < fewest:
+        raise ValueError(f"X must have at least {fewest} rows, got {len(table.values)}")
     labels, classes = labels_of(y)
     if len(table.values) != len(labels):
         raise ValueError(f"y must have one label for each of the {len(table.values)} rows of X, got {len(labels)}")
     check_order(X, y)
     for sentence in suspicions(table, labels):
         warnings.warn(sentence, stacklevel=stacklevel)
+    if mixed:
+        return encoded_table(mixed[0], mixed[1], labels, classes)
     return _Table(table.values, labels, _each_column, classes=classes, names=table.names)
 
 
 def _divided(table: _Table, split_seed: int = 0) -> Dataset:
-    return _split_and_scaled(table, "arrays", _seed("split_seed", split_seed), "the user's own arrays")
+    return _split_and_scaled(table, "arrays", _seed("split_seed", split_seed), OWN)
 
 
 @named_arguments
-def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarray]:
+def read_rows(file: str | Path, label: str | None = None, mixed: bool = False) -> tuple[Any, np.ndarray]:
     r"""Return the rows of an .npz or .csv file as X and y, for :func:`from_arrays`.
 
     Parameters
@@ -133,6 +223,8 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarr
         An .npz file with the arrays X and y, or a .csv file: a line of column names, then rows, separated by commas.
     label : str, optional
         The label column of a .csv file. All other columns hold numbers or True and False. None for an .npz file.
+    mixed : bool, default False
+        Whether the other columns of a .csv file may hold text too, and lack values, as ``lnb.ask`` accepts them.
 
     Returns
     -------
@@ -160,7 +252,7 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarr
     >>> [*X], y.tolist()
     (['x', 'y'], ['red', 'blue'])
     """
-    path = user_path("file", file)
+    path, mixed = user_path("file", file), flag("mixed", mixed)
     if path.suffix not in (".npz", ".csv"):
         raise ValueError(f"file must be the path of an .npz or .csv file, got {path.name!r}")
     if (path.suffix == ".csv") != isinstance(label, str):
@@ -184,7 +276,7 @@ def read_rows(file: str | Path, label: str | None = None) -> tuple[Any, np.ndarr
         frame = pd.read_csv(path, low_memory=False)
         texts = pd.read_csv(path, usecols=[label], dtype=str, keep_default_na=False)[label]
     labels = _labels_in(frame.pop(label), texts)
-    for name in frame:
+    for name in () if mixed else frame:
         text = frame[name].notna() & pd.to_numeric(frame[name], errors="coerce").isna()
         if text.any():
             found_text = f"got {frame[name][text.idxmax()]!r:.80} at row {text.idxmax()}, column {name!r} {FROM_0}"
@@ -212,7 +304,10 @@ def _check_header(path: Path, header: list[str], label: Any) -> None:
         if separator in "".join(header):
             raise ValueError(f"file must separate columns by commas, but {path} separates them by {called}")
     shown = ", ".join(map(repr, header[:8])) + (", ..." if len(header) > 8 else "")
-    raise ValueError(f"file must hold a column {label!r}, but {path} has {shown}")
+    of_any_case = {name.casefold(): name for name in reversed(header)}
+    near = get_close_matches(label.casefold(), of_any_case, 1)
+    meant = f" (did you mean {of_any_case[near[0]]!r}?)" if near else ""
+    raise ValueError(f"file must hold a column {label!r}{meant}, but {path} has {shown}")
 
 
 def _labels_in(parsed: pd.Series, texts: pd.Series) -> np.ndarray:

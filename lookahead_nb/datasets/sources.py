@@ -12,14 +12,13 @@ import struct
 import wave
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 
-from lookahead_nb.checks import extra, named_arguments, one_of, whole_number
+from lookahead_nb.checks import extra, named_arguments, one_of
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.downloads import FILES, is_available, published
 from lookahead_nb.datasets.features import log_mel, token_counts
@@ -28,12 +27,12 @@ from lookahead_nb.datasets.split import (
     _all_bytes,
     _all_counts,
     _all_words,
+    _chunk,
     _each_column,
     _split_and_scaled,
     _Table,
 )
 from lookahead_nb.datasets.synthetic import _SYNTHETIC, _synthetic
-from lookahead_nb.kernels.philox import CHUNKS, permutation
 
 
 @named_arguments
@@ -129,18 +128,7 @@ def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
     """
     one_of("name", name, NAMES)
     table, split_seed = _table(name), _seed("split_seed", split_seed)
-    rows = whole_number("rows", rows, 5, len(table.y))
-    i = whole_number("i", i, 0, len(table.y) // rows - 1)
-    chosen = permutation(len(table.y), 0, CHUNKS)[i * rows : (i + 1) * rows]
-    most = np.bincount(table.y[chosen]).max()
-    if most < 3:
-        needs = "some class at least three times to be split in three"
-        raise ValueError(f"rows must give chunk {i} {needs}, got {rows} with {most} of a class")
-    classes = np.arange(int(table.y.max()) + 1) if table.classes is None else table.classes
-    part = _Table(table.X[chosen], table.y[chosen], table.fit, None, classes, table.names)
-    data = _split_and_scaled(part, name, split_seed, _SOURCES[name])
-    numbers = {f"rows_{kind}": chosen[getattr(data, f"rows_{kind}")] for kind in ("train", "validation", "test")}
-    return replace(data, **numbers)
+    return _chunk(table, name, i, rows, split_seed, _SOURCES[name])
 
 
 @named_arguments

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lookahead_nb.checks import whole_number
 from lookahead_nb.datasets.dataset import Dataset, _by_class, _turns
 from lookahead_nb.datasets.features import tf_idf
 from lookahead_nb.datasets.scaling import Scaling, TextScaling
-from lookahead_nb.kernels.philox import SPLITS, permutation
+from lookahead_nb.kernels.philox import CHUNKS, SPLITS, permutation
 
 
 def _split(y: np.ndarray, shares: Sequence[int], seed: int) -> list[np.ndarray]:
@@ -65,6 +66,22 @@ def _split_and_scaled(
     return Dataset(
         *train, *validation, *test, name, len(classes), official_test, split_seed, source, scaling, classes, reload
     )
+
+
+def _chunk(table: _Table, name: str, i: int, rows: int, split_seed: int, source: str) -> Dataset:
+    """Return the i-th part of a table in a random order, split and scaled by itself."""
+    rows = whole_number("rows", rows, 5, len(table.y))
+    i = whole_number("i", i, 0, len(table.y) // rows - 1)
+    chosen = permutation(len(table.y), 0, CHUNKS)[i * rows : (i + 1) * rows]
+    most = np.bincount(table.y[chosen]).max()
+    if most < 3:
+        needs = "some class at least three times to be split in three"
+        raise ValueError(f"rows must give chunk {i} {needs}, got {rows} with {most} of a class")
+    classes = np.arange(int(table.y.max()) + 1) if table.classes is None else table.classes
+    part = _Table(table.X[chosen], table.y[chosen], table.fit, None, classes, table.names)
+    data = _split_and_scaled(part, name, split_seed, source)
+    numbers = {f"rows_{kind}": chosen[getattr(data, f"rows_{kind}")] for kind in ("train", "validation", "test")}
+    return replace(data, **numbers)
 
 
 def _each_column(X: np.ndarray, train: np.ndarray) -> Scaling:

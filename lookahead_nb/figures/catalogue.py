@@ -102,7 +102,7 @@ FIGURES = {
     "local_optima_paths": Entry("09_local_optima", ("local_optima_paths", "local_optima_profile"), local_optima.paths),
     "local_optima_tasks": Entry("09_local_optima", ("local_optima_tasks",), statements.all_tasks),
     "your_own_question": Entry(
-        "10_your_own_question", ("your_own_question",), lambda arms: your_own_question.against_adamw(arms, margin=0.02)
+        "10_your_own_question", ("your_own_question",), lambda rows: your_own_question.against_adamw(rows, margin=1.0)
     ),
     "population_rows": Entry("10b_population", ("population_rows",), population.rows),
     "population_regimes": Entry("10b_population", ("population_screening",), population.regimes),

@@ -58,18 +58,6 @@ def use_style() -> None:
     )
 
 
-def both_conventions(ax: Axes) -> None:
-    """Label the x axis as retention below and as slow_step_size above.
-
-    Parameters
-    ----------
-    ax : Axes
-        A panel of a figure about the article's FAQ, with retention on its x axis.
-    """
-    ax.set_xlabel("retention, the article's convention")
-    ax.secondary_xaxis("top", functions=(lambda x: 1 - x,) * 2).set_xlabel("slow_step_size, the libraries' convention")
-
-
 def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """Put plain numbers at the given ticks of a logarithmic axis.
 

@@ -32,6 +32,8 @@ X, y = np.random.default_rng(0).normal(0, 1, (60, 4)), np.arange(60) % 2
 run = lnb.train(lnb.MLP((4, 3, 2)), lnb.datasets.from_arrays(X, y), lnb.Lookahead(lnb.AdamW(0.1)),
                 steps=20, batch_size=8)
 print("== train", run.params.sum(), run.history["train_loss"].iloc[-1], flush=True)
+answer = lnb.ask(X, y, hidden=(), steps=20, batch_size=8, replicates=4, progress=False)
+print("== ask", answer.advice, flush=True)
 with open(codes, "w", encoding="utf-8") as file:
     json.dump([*done.values()], file)
 """

@@ -1,0 +1,624 @@
+"""Your own question: whether Lookahead is worth it on your table, with which settings, against all controls.
+
+The protocol is that of the second trial on a single data set. AdamW alone is screened on seeds that nothing else uses.
+Then every arm is trained at all learning rates of its own grid, and each replicate picks its rate by its own validation
+loss. Arms are compared by the test loss there, paired by replicate. The rows of a large table are cut into disjoint
+parts, one for each replicate. A small table is split again for each; its intervals use Nadeau and Bengio's bound.
+
+AdamW at ``lr * slow_step_size`` is no arm: tuned, it has the rates of AdamW and is the same arm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lookahead_nb.checks import named_arguments, shown, whole, whole_number
+from lookahead_nb.claims import screening, set_effects, trial
+from lookahead_nb.claims.modality import TOO_SMALL, deciding_level
+from lookahead_nb.claims.population import EVALUATED
+from lookahead_nb.claims.real import RealSet, RealTask
+from lookahead_nb.claims.trial_arms import RATES, SPACING, TrialArm, arms_of, runs_per_task
+from lookahead_nb.claims.tuning import HOPELESS_ABOVE
+from lookahead_nb.datasets.arrays import MixedTable
+from lookahead_nb.training.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MARGIN = 1.0  # the smallest benefit that matters, in % of the gap between chance-level loss and best known loss
+FEWEST_ROWS = 60
+CHUNKS, SPLITS = 12, 20  # replicates of a large and of a small table
+CHUNK_ROWS = 5000  # the fewest of a disjoint part, since optimizers differ by the number of rows too
+MOST_CELLS = 10_000_000  # rows times columns that are used
+PASSES, FEWEST_STEPS, MOST_STEPS = 30, 40, 2000  # passes over the training rows, unless these limits are reached
+EVERY = 20  # steps are a multiple of it, so that every sync_period of the arms ends on a sync
+FEWEST_PASSES, FEWEST_REPLICATES = 5, 8  # where this takes longer than a minute, the caps say so
+WORK = 4e12  # floating-point operations of all runs, without wider grids: 20 s at 200 GFLOP/s
+WORK_OF_A_MINUTE = 1.5 * WORK
+MOST_LR = (
+    1.0  # up to which grids are widened; there a few rows of validation are fitted by chance, and the test loss is not
+)
+HOPELESS_TIMES = 100  # an extrapolation beyond says no more
+SCREENING = 4  # seeds
+
+LOOKAHEAD, AVERAGING = "Lookahead", "Lookahead without pull-back"
+NAMES = {
+    "adamw": "AdamW",
+    "adamw_again": "AdamW again",
+    "lookahead": LOOKAHEAD,
+    "averaging": AVERAGING,
+    "ema": "EMA of AdamW",
+    "schedule_free": "Schedule-Free AdamW",
+    "adamw_linear": "AdamW with linear decay",
+    "lookahead_linear": "Lookahead with linear decay",
+    "lookahead_tuned": "Lookahead, settings tuned too",
+}
+HALF = {"optimizer": "Lookahead", "inner": "AdamW", "sync_period": 5, "slow_step_size": 0.5}
+ARMS: dict[str, dict[str, Any]] = {
+    "adamw": {"optimizer": "AdamW"},
+    "adamw_again": {"optimizer": "AdamW"},  # on a grid of its own; the mean of both is the baseline
+    "lookahead": HALF,
+    "averaging": HALF | {"pull_back": False},
+    "ema": {"optimizer": "EMA", "inner": "AdamW", "window": "steps/10"},
+    "schedule_free": {"optimizer": "ScheduleFreeAdamW"},
+    "adamw_linear": {"optimizer": "AdamW", "schedule": "linear"},
+    "lookahead_linear": HALF | {"schedule": "linear"},
+    "lookahead_tuned": HALF | {"sync_period": [5, 20], "slow_step_size": [0.8, 0.5, 0.2]},
+}
+BASELINE = ("adamw", "adamw_again")
+OTHERS = ("averaging", "ema", "schedule_free", "adamw_linear")  # an average or a schedule instead of Lookahead
+EQUAL_TRIALS = trial.TUNINGS[2]
+OF_TWICE = {"step-limited": "better", "saturated": "about as well", "overfitting": "worse"}
+COLUMNS = ("arm", "control", "benefit", "low", "high", "level", "verdict")
+
+
+class _Compared(NamedTuple):
+    """A comparison; deciding : how many decide together, for the level of its interval."""
+
+    arm: str
+    controls: tuple[str, ...]
+    deciding: int = 1
+    tuning: str = trial.TUNINGS[0]
+
+
+RUNS = runs_per_task(arms_of(ARMS), 1)  # of a replicate, without wider grids
+COMPARED = (
+    _Compared("lookahead", BASELINE),
+    *(_Compared(arm, BASELINE, len(OTHERS)) for arm in OTHERS),
+    *(_Compared(arm, ("lookahead",), len(OTHERS)) for arm in OTHERS),
+    _Compared("lookahead_linear", BASELINE),
+    _Compared("lookahead_linear", ("adamw_linear",)),
+    _Compared("lookahead_tuned", BASELINE, tuning=EQUAL_TRIALS),
+    _Compared("adamw_again", ("adamw",)),
+)
+
+
+@named_arguments
+@dataclass(frozen=True, eq=False, repr=False)
+class Answer:
+    """The answer to :func:`ask`.
+
+    Attributes
+    ----------
+    comparisons : DataFrame
+        A row for each comparison: ``arm``, ``control``, ``benefit`` with ``low`` and ``high``, the ``level`` of this
+        interval, and ``verdict``, as of :func:`.modality.verdict_by_mean`. A benefit is a fall of the test loss, in %
+        of the gap between chance-level loss and best known loss. "AdamW" is the mean of two grids. Empty if AdamW
+        learns nothing.
+    arms : DataFrame
+        A row for each arm: ``arm``, the mean ``test_loss`` over replicates, and what they chose: ``lr``, the geometric
+        mean, ``lowest_lr``, ``highest_lr``, ``retention``, ``sync_period``, ``on_edge``, the share of replicates at an
+        end of the grid.
+    settings : dict
+        How it was measured, with everything that was capped.
+    """
+
+    comparisons: pd.DataFrame
+    arms: pd.DataFrame
+    settings: dict[str, Any] = field(repr=False)
+
+    def __repr__(self) -> str:
+        if self.comparisons.empty:
+            return f"Answer(nothing to compare, {self.settings['replicates']} replicates)"
+        row = self._of("lookahead")
+        about = f"{row['verdict']}, {self.settings['replicates']} replicates"
+        return f"Answer(Lookahead against AdamW: {_interval(row)}, {about})"
+
+    def _of(self, arm: str, control: str = "AdamW") -> pd.Series:
+        rows = self.comparisons
+        return rows[(rows["arm"] == NAMES[arm]) & (rows["control"] == control)].iloc[0]
+
+    @property
+    def caps(self) -> list[str]:
+        """How many rows, steps and replicates were used, and of how many: a sentence for each."""
+        return _caps(self.settings)
+
+    @property
+    def advice(self) -> str:
+        """What to do, and why, in one paragraph."""
+        return " ".join(_advice(self))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the benefit of every arm against AdamW with its interval.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where; a new figure by default.
+
+        Returns
+        -------
+        Axes
+
+        Raises
+        ------
+        TypeError
+            If ax is no Axes of matplotlib.
+        ValueError
+            If there is nothing to compare.
+        """
+        from lookahead_nb.claims import ask_report  # it needs matplotlib
+
+        return ask_report.plot(self.comparisons, self.settings["margin"], ax)
+
+    def report(self, path: str | Path) -> Path:
+        """Write the answer as a page that a browser shows without a network.
+
+        Parameters
+        ----------
+        path : path
+            Of a new file that ends in .html.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If path is no path, or ends otherwise.
+        OSError
+            If the file exists, or cannot be written.
+        """
+        from lookahead_nb.claims import ask_report  # it needs matplotlib
+
+        return ask_report.write(self, path)
+
+
+@named_arguments
+def ask(
+    X: Any,
+    y: Any,
+    *,
+    hidden: Iterable[int] = (32,),
+    steps: int | None = None,
+    batch_size: int | None = None,
+    replicates: int | None = None,
+    seed: int = 0,
+    progress: bool | Callable[[int, int], None] = True,
+) -> Answer:
+    """Find out whether Lookahead is worth it on your table, with which settings, against all controls.
+
+    It takes about a minute on two cores: rows, steps and replicates are capped for that unless you pass them.
+
+    Parameters
+    ----------
+    X : (rows, columns) array or table
+        At least 60 rows. As in :func:`.datasets.from_arrays`; a data frame may also hold text, categories and missing
+        values, an array NaN. :mod:`.datasets.encoding` describes what becomes of them; it needs scikit-learn.
+    y : (rows,) array
+        Labels, as in :func:`.datasets.from_arrays`.
+    hidden : iterable of int
+        The widths of the hidden layers, with ReLU; none for logistic regression. Default: one of 32.
+    steps : int, optional
+        A multiple of 20. Train as long as you would yourself: the answer depends on it. Default: about 30 passes over
+        the training rows, from 40 to 2000 steps, fewer on wide tables.
+    batch_size : int, optional
+        At most the training rows of a replicate. Default: 32.
+    replicates : int, optional
+        At least 4. Default: 12 disjoint parts of a large table, 20 splits of a small one.
+    seed : int, default 0
+        In [0, 2**63). It decides splits, initial weights, batches and the exact rates of the grids.
+    progress : bool or function
+        As in :func:`lookahead_nb.sweep`; True also prints the caps first, on stderr. Default: True.
+
+    Returns
+    -------
+    Answer
+        With ``advice``, ``comparisons``, ``arms``, ``settings``, ``plot()`` and ``report(path)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong; of X the message names the column. Nothing has been trained then.
+    ModuleNotFoundError
+        If X needs an encoding and scikit-learn is not installed.
+
+    Warns
+    -----
+    UserWarning
+        As in :func:`.datasets.from_arrays`.
+
+    Notes
+    -----
+    Every arm has 24 learning rates at a spacing of 1.35, shifted by a random fraction of it. Each replicate chooses by
+    its own validation loss. Where a choice lies at the end of a grid, all grids are trained again with 12 more rates
+    there, up to twice and up to a rate of 1. A test loss above chance level counts as chance level: with few rows of
+    validation, a high rate can look good there by chance. "Lookahead, settings tuned too" has six grids, and is
+    compared by the expectation over 24 of its trials. Intervals are at 95 %; those of the four averages and schedules
+    hold together.
+
+    AdamW is screened first, on other seeds. If its tuned test loss is above .95 of the chance-level loss after the
+    given and after twice the steps, nothing is compared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lookahead_nb as lnb
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 200)
+    >>> X = rng.normal(size=(200, 3)) + y[:, None]
+    >>> answer = lnb.ask(X, y, hidden=(), steps=40, replicates=4, progress=False)
+    >>> answer.arms["arm"].tolist()[:3]
+    ['AdamW', 'AdamW again', 'Lookahead']
+    """
+    pd = whole("pandas")
+
+    if not callable(progress) and not isinstance(progress, bool):
+        raise TypeError(f"progress must be True, False or a function of two numbers, got {shown(progress)}")
+    task, settings = _planned(X, y, hidden, steps, batch_size, replicates, seed)
+    if progress is True:
+        sys.stderr.write("".join(f"{line}\n" for line in _caps(settings)))
+    arms, seeds = arms_of(ARMS), task.seeds
+    others = _seeds(settings["seed"], SCREENING, "screening")
+    display: AbstractContextManager[Any] = Progress() if progress is True else nullcontext(progress or _silent)
+    with display as report:
+        stages = _Stages(report, _screening_runs() + settings["runs"])
+        screened = screening.screened([task], others, progress=stages.next())
+        found = screened.iloc[0]
+        settings |= {"regime": str(found["regime"]), "chance": float(found["chance"])}
+        if found["regime"] == "hopeless":
+            return _nothing_learned(settings, found)
+        rows = _measured(task, screened, arms, seeds, stages)
+    replicated = [f"r{i}" for i in range(len(seeds))]
+    rows[replicated] = rows[replicated].clip(upper=settings["chance"])
+    own = rows[rows["tuning"] == trial.TUNINGS[0]]
+    losses = own[replicated].mean(axis=1)
+    settings["best"] = float(losses.min())
+    of_arms = _arms_frame(own.assign(test_loss=losses), arms, len(seeds))
+    if settings["best"] > HOPELESS_ABOVE * settings["chance"]:
+        return Answer(pd.DataFrame(columns=[*COLUMNS]), of_arms, settings)
+    return Answer(_comparisons(rows, pd.DataFrame([task.factors()]), settings["chance"]), of_arms, settings)
+
+
+def _silent(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+class _Stages:
+    """Reports the runs of several sweeps as one."""
+
+    def __init__(self, report: Callable[[int, int], None], expected: int) -> None:
+        self._report, self._expected, self._before, self._done = report, expected, 0, 0
+
+    def next(self) -> _Stages:
+        self._before += self._done
+        self._done = 0
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        self._done = done
+        self._report(self._before + done, max(self._expected, self._before + total))
+
+
+# ---------------------------------------------------------------------------------------------------------------- plan
+
+
+def _planned(
+    X: Any, y: Any, hidden: Any, steps: Any, batch_size: Any, replicates: Any, seed: Any
+) -> tuple[RealTask, dict[str, Any]]:
+    """Return the task and the settings, or refuse an argument."""
+    if not np.iterable(hidden) or isinstance(hidden, (str, bytes, dict)):
+        raise TypeError(f"hidden must be a list of whole numbers, got {shown(hidden)}")
+    widths = tuple(whole_number(f"hidden[{i}]", width, 1) for i, width in enumerate(hidden))
+    steps = None if steps is None else whole_number("steps", steps, EVERY)
+    if steps and steps % EVERY:
+        raise ValueError(f"steps must be a multiple of {EVERY}, so that every run ends on a sync, got {steps}")
+    batch_size = None if batch_size is None else whole_number("batch_size", batch_size, 1)
+    replicates = None if replicates is None else whole_number("replicates", replicates, 4, 1000)
+    seed = whole_number("seed", seed, 0, 2**63 - 1)
+    table = MixedTable(X, y, FEWEST_ROWS)
+    used = min(table.rows, max(MOST_CELLS // table.features, 2 * FEWEST_ROWS))
+    parts = replicates or CHUNKS
+    chunked = used // (parts + 1) >= CHUNK_ROWS
+    rows = used // (parts + 1) if chunked else used
+    number = parts if chunked else replicates or SPLITS
+    of = RealSet(
+        f"your own table, seed {seed}", widths, 1, (EVERY,), rows if chunked or used < table.rows else None,
+        number if chunked else None, table=table,
+    )  # fmt: skip
+    seeds = _seeds(seed, number, "replicates")
+    sized = RealTask(of, EVERY, seeds)
+    first = sized.factors()
+    fewest = min(len(sized.replicate(r).y_train) for r in (seeds if chunked else seeds[:1]))
+    if batch_size and batch_size > fewest:
+        raise ValueError(f"batch_size must be at most the {fewest} training rows of a replicate, got {batch_size}")
+    batch_size = batch_size or min(32, fewest)
+    layers = [table.features, *widths, 1 if len(table.classes) == 2 else len(table.classes)]
+    cost = _Cost.of(layers, batch_size, [int(first[f"{part}_rows"]) for part in ("train", "validation", "test")])
+    wanted, least = (_rounded(passes * first["train_rows"] / batch_size) for passes in (PASSES, FEWEST_PASSES))
+    if not chunked and replicates is None:
+        number = max(FEWEST_REPLICATES, min(SPLITS, cost.replicates(steps or min(least, MOST_STEPS))))
+        seeds = seeds[:number]
+    affordable = max(cost.steps(number), least)
+    capped = max(FEWEST_STEPS, min(wanted, MOST_STEPS, affordable))
+    of = replace(of, batch_size=batch_size, steps=(steps or capped,))
+    settings = {
+        "rows_of_table": table.rows, "rows": rows * (number + 1) if chunked else used, "columns": table.features,
+        "encoded": table.encoded, "classes": [str(label) for label in table.classes.tolist()],
+        "replicates": number, "disjoint": chunked, "rows_of_replicate": rows,
+        **{name: int(first[name]) for name in ("train_rows", "validation_rows", "test_rows")},
+        "hidden": widths, "batch_size": batch_size, "steps": steps or capped,
+        "steps_capped": steps is None and capped < wanted,
+        "replicates_capped": replicates is None and not chunked and number < SPLITS,
+        "minutes": cost.of_run(steps or capped) * RUNS * number / WORK_OF_A_MINUTE,
+        "rates": RATES, "runs": RUNS * number, "margin": MARGIN, "seed": seed,
+    }  # fmt: skip
+    return RealTask(of, steps or capped, seeds), settings
+
+
+class _Cost(NamedTuple):
+    """The floating-point operations of a step and of the evaluations of a run."""
+
+    step: float
+    evaluations: float
+
+    @classmethod
+    def of(cls, layers: list[int], batch_size: int, rows: list[int]) -> _Cost:
+        weights = sum(a * b for a, b in itertools.pairwise(layers))
+        return cls(6 * weights * batch_size, 3 * 2 * weights * sum(min(n, EVALUATED) for n in rows))
+
+    def of_run(self, steps: int) -> float:
+        return self.step * steps + self.evaluations
+
+    def replicates(self, steps: int) -> int:
+        """How many a minute allows."""
+        return int(WORK / RUNS / self.of_run(steps))
+
+    def steps(self, replicates: int) -> int:
+        """How many a minute allows."""
+        return EVERY * int((WORK / RUNS / replicates - self.evaluations) / self.step / EVERY)
+
+
+def _rounded(steps: float) -> int:
+    return max(EVERY, EVERY * round(steps / EVERY))
+
+
+def _seeds(seed: int, number: int, what: str) -> tuple[int, ...]:
+    """Return seeds that follow from one; no two purposes share any."""
+    digests = (hashlib.sha256(f"ask {what} {seed} {i}".encode()).digest() for i in range(number))
+    return tuple(int.from_bytes(digest[:7], "little") for digest in digests)
+
+
+def _screening_runs() -> int:
+    return screening.RATES * SCREENING
+
+
+def _caps(settings: dict[str, Any]) -> list[str]:
+    parts = " + ".join(f"{settings[name]:,}" for name in ("train_rows", "validation_rows", "test_rows"))
+    of_all, number = settings["rows_of_table"], settings["replicates"]
+    if settings["disjoint"]:
+        cut = f"cut into {number + 1} parts, one for each replicate and one for screening"
+    else:
+        cut = "split again for each replicate"
+    used = f"all {of_all:,}" if settings["rows"] == of_all else f"{settings['rows']:,} of {of_all:,}"
+    passes = settings["steps"] * settings["batch_size"] / settings["train_rows"]
+    capped, fewer = (
+        f", capped so that {'a minute suffices' if settings['minutes'] < 2 else 'it takes minutes'}" if yes else ""
+        for yes in (settings["steps_capped"], settings["replicates_capped"])
+    )
+    time = f", about {settings['minutes']:.0f} minutes" if settings["minutes"] >= 2 else ""
+    grids = settings["runs"] // number // settings["rates"]
+    batches = f"{settings['steps']:,} of batch {settings['batch_size']}"
+    rates = f"{settings['rates']} learning rates of {grids} grids"
+    return [
+        f"rows: {used}, {cut}: {parts} for training, validation and test",
+        f"steps: {batches}, {passes:.3g} passes over the training rows{capped}",
+        f"replicates: {number}, each trained at {rates}: {settings['runs']:,} runs{fewer}{time}",
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------- results
+
+
+def _measured(
+    task: RealTask, screened: pd.DataFrame, arms: dict[str, TrialArm], seeds: tuple[int, ...], stages: _Stages
+) -> pd.DataFrame:
+    """Return the rows of all arms, with wider grids where it takes them."""
+    measure = partial(
+        trial.measure, arms=arms, seeds=seeds, metrics=("test loss",), tunings=(trial.TUNINGS[0], EQUAL_TRIALS),
+        choices=True, task_of=lambda _: task,
+    )  # fmt: skip
+
+    room = int(math.log(MOST_LR / screened["centre"].iloc[0]) / math.log(SPACING) - RATES / 2)
+    wider: dict[tuple[int, int], pd.DataFrame] = {}
+
+    def measured(tasks: pd.DataFrame) -> pd.DataFrame:
+        below, above = int(tasks["below"].iloc[0]), min(int(tasks["above"].iloc[0]), max(room, 0))
+        if (below, above) not in wider:
+            tasks = tasks.assign(below=below, above=above)
+            wider[below, above] = measure(tasks, progress=stages.next())
+        return wider[below, above]
+
+    rows = measured(screened.assign(below=0, above=0))
+    return trial.widened(screened, rows, measured)
+
+
+def _comparisons(rows: pd.DataFrame, factors: pd.DataFrame, chance: float) -> pd.DataFrame:
+    pd = whole("pandas")
+
+    of_chance = pd.Series({number: chance for number in factors["number"]})
+    found = []
+    for arm, controls, deciding, tuning in COMPARED:
+        benefits = 100 * trial.shares_of_gap(rows, of_chance, arm, controls, tuning=tuning)
+        level = deciding_level(deciding)
+        judged = set_effects.judged(benefits, factors, "mean", MARGIN, level)
+        row = {"arm": NAMES[arm], "control": NAMES[controls[0]], "benefit": judged["value"], "level": level}
+        found.append(row | {name: judged[name] for name in ("low", "high", "verdict")})
+    return pd.DataFrame(found)[[*COLUMNS]]
+
+
+def _arms_frame(own: pd.DataFrame, arms: dict[str, TrialArm], replicates: int) -> pd.DataFrame:
+    found = []
+    for name, arm in arms.items():
+        row = own[own["arm"] == name].iloc[0]
+        rates = np.array([row[f"lr{i}"] for i in range(replicates)], np.float64)
+        chosen = [row[f"grid{i}"] for i in range(replicates)]
+        most = max(arm.grids, key=lambda grid: chosen.count(grid.name))
+        there = rates[[grid == most.name for grid in chosen]]
+        settings = dict(most.settings)
+        found.append(
+            {
+                "arm": NAMES[name],
+                "test_loss": row["test_loss"],
+                "lr": float(np.exp(np.log(there).mean())),
+                "lowest_lr": rates.min(),
+                "highest_lr": rates.max(),
+                "retention": 1 - settings["slow_step_size"] if most.around == LOOKAHEAD else None,
+                "sync_period": settings["sync_period"] if most.around == LOOKAHEAD else None,
+                "on_edge": row["lowest"] + row["highest"],
+            }
+        )
+    return whole("pandas").DataFrame(found).astype({"retention": np.float64, "sync_period": "Int64"})
+
+
+def _nothing_learned(settings: dict[str, Any], found: pd.Series) -> Answer:
+    pd = whole("pandas")
+
+    arms = pd.DataFrame({"arm": [NAMES["adamw"]], "test_loss": [found["loss"]], "lr": [found["centre"]]})
+    settings["best"] = float(found["loss"])
+    return Answer(pd.DataFrame(columns=[*COLUMNS]), arms, settings)
+
+
+# -------------------------------------------------------------------------------------------------------------- advice
+
+
+def _advice(answer: Answer) -> list[str]:
+    settings = answer.settings
+    if answer.comparisons.empty:
+        return _no_advice(settings)
+    primary = answer._of("lookahead")
+    others = {arm: answer._of(arm) for arm in OTHERS}
+    sentences = [_action(answer, primary, others), *_about_lookahead(primary, settings), _about_others(answer, others)]
+    linear, tuned = answer._of("lookahead_linear", NAMES["adamw_linear"]), answer._of("lookahead_tuned")
+    sentences.append(
+        f"Added to a linear decay, Lookahead gains {_interval(linear)}; with retention and sync_period tuned too it "
+        f"gains {_interval(tuned)} over AdamW at an equal number of trials."
+    )
+    way = "disjoint parts" if settings["disjoint"] else "splits"
+    rows = f"{settings['rows_of_replicate']:,} rows, {settings['train_rows']:,} of them for training"
+    sentences.append(
+        f"This was measured on {settings['replicates']} {way} of {rows}, in {settings['steps']:,} steps of batch "
+        f"{settings['batch_size']}."
+    )
+    twice = OF_TWICE[settings["regime"]]
+    sentences.append(f"With twice as many steps, AdamW did {twice} on {SCREENING} other splits.")
+    if (edge := answer.arms["on_edge"].max()) > 0:
+        name = answer.arms.loc[answer.arms["on_edge"].idxmax(), "arm"]
+        sentences.append(
+            f"{_percent(100 * edge)} % of the replicates of {name} chose a learning rate at the end of its grid."
+        )
+    return sentences
+
+
+def _no_advice(settings: dict[str, Any]) -> list[str]:
+    share = settings["best"] / settings["chance"]
+    return [
+        "These rows cannot tell optimizers apart: tuned AdamW ends at a test loss of "
+        f"{settings['best']:.3g}, {_percent(100 * share)} % of the {settings['chance']:.3g} of guessing by class "
+        f"frequencies, after {settings['steps']:,} steps and after twice as many.",
+        "Nothing else was compared, since differences between optimizers would be noise.",
+        "More informative columns, more rows or another model may help; another optimizer will not.",
+    ]
+
+
+def _action(answer: Answer, primary: pd.Series, others: dict[str, pd.Series]) -> str:
+    better = {arm: row["benefit"] for arm, row in others.items() if _matters(row)}
+    if _matters(primary):
+        better["lookahead"] = primary["benefit"]
+    best = max(better, key=lambda arm: better[arm]) if better else "adamw"
+    lr, steps = answer.arms.set_index("arm").loc[NAMES[best], "lr"], answer.settings["steps"]
+    half = f"Lookahead(AdamW(lr={lr:.2g}), sync_period=5, slow_step_size=0.5"
+    use = {
+        "adamw": f"Keep AdamW, at a constant lr of about {lr:.2g}",
+        "lookahead": f"Use {half})",
+        "averaging": f"Use an average, {half}, pull_back=False)",
+        "ema": f"Use an average, EMA(AdamW(lr={lr:.2g}), window={max(1, round(steps / 10))})",
+        "schedule_free": f"Use ScheduleFreeAdamW(lr={lr:.2g})",
+        "adamw_linear": f"Use AdamW with a linear decay, AdamW(schedules.linear({lr:.2g}, {steps}))",
+    }
+    return f"{use[best]}."
+
+
+def _matters(row: pd.Series) -> bool:
+    return row["verdict"].startswith("holds") and not row["verdict"].endswith(TOO_SMALL)
+
+
+def _about_lookahead(row: pd.Series, settings: dict[str, Any]) -> list[str]:
+    name = "Lookahead (sync_period 5, slow_step_size 0.5)"
+    interval = f"(95 % CI [{_percent(row['low'])}, {_percent(row['high'])}])"
+    ends = f"{settings['chance']:.3g}, and the best one, {settings['best']:.3g}"
+    gap = f"{interval} of the gap between the test loss of guessing, {ends}"
+    verdict, size = row["verdict"], abs(row["benefit"])
+    if verdict.startswith(("holds", "the opposite")):
+        side = "lowers" if verdict.startswith("holds") else "raises"
+        small = " That is too small to matter." if verdict.endswith(TOO_SMALL) else ""
+        return [f"{name} {side} AdamW's test loss by {_percent(size)} % {gap}.{small}"]
+    gains = f"over AdamW it gains {_percent(row['benefit'])} % {gap}"
+    if verdict != "cannot tell":
+        return [f"{name} makes no difference that matters here: {gains}. The margin is {settings['margin']:g} %."]
+    times = ((row["high"] - row["low"]) / settings["margin"]) ** 2
+    rows = float(f"{times * settings['rows']:.2g}")
+    needed = f"about {rows:,.0f} such rows, {times:.2g} times as many"
+    return [
+        f"These rows cannot tell whether {name} is better: {gains}.",
+        f"The smallest difference that matters is {settings['margin']:g} %.",
+        f"It would take {needed if times < HOPELESS_TIMES else f'more than {HOPELESS_TIMES} times as many rows'}.",
+    ]
+
+
+def _about_others(answer: Answer, others: dict[str, pd.Series]) -> str:
+    arm = max(others, key=lambda arm: others[arm]["benefit"])
+    better = {arm: row for arm, row in others.items() if row["low"] > 0}
+    if not better:
+        largest = f"the largest gain is that of {NAMES[arm]}, {_interval(others[arm])}"
+        return f"No average or schedule is shown to beat AdamW: {largest}."
+    arm = max(better, key=lambda arm: better[arm]["benefit"])
+    more = answer._of(arm, LOOKAHEAD)
+    relation = "does more" if more["low"] > 0 else "does less" if more["high"] < 0 else "is not distinguishable"
+    compared = f"{NAMES[arm]} gains {_interval(better[arm])} over AdamW"
+    than = "from Lookahead" if relation.startswith("is") else "than Lookahead"
+    return f"{compared} and {relation} {than}, with a difference of {_interval(more)}."
+
+
+def _interval(row: pd.Series) -> str:
+    return f"{_percent(row['benefit'])} % [{_percent(row['low'])}, {_percent(row['high'])}]"
+
+
+def _percent(value: float) -> str:
+    """Return a number with one decimal, or two where it is small."""
+    text = f"{value:.2f}" if abs(value) < 1 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+    return text.removeprefix("-") if float(text) == 0 else text
