@@ -33,8 +33,10 @@ from lookahead_nb.optimizers import (
     ScheduleFreeAdamW,
     schedules,
 )
+from lookahead_nb.training.callbacks import EarlyStopping
 from lookahead_nb.training.grid import grid, sample
 from lookahead_nb.training.plots import plot
+from lookahead_nb.training.range_test import find_lr
 from lookahead_nb.training.run import load, train
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
@@ -52,6 +54,7 @@ __all__ = [
     "AdamW",
     "Adaptive",
     "Answer",
+    "EarlyStopping",
     "LogisticRegression",
     "Lookahead",
     "RMSprop",
@@ -60,6 +63,7 @@ __all__ = [
     "adapters",
     "ask",
     "datasets",
+    "find_lr",
     "grid",
     "landscapes",
     "load",

@@ -119,6 +119,14 @@ def test_a_schedule_falls_until_the_last_step(tmp_path):
     assert found[0].settings()["decay_steps"] == 4
 
 
+def test_a_schedule_with_restarts(tmp_path):
+    shape = '{ kind = "cosine_restarts", period = 4, factor = 2, warmup = 2 }'
+    found = read(tmp_path, grid=f'optimizer = "AdamW"\nlr = [0.1, 0.2]\nschedule = {shape}').configs
+    assert found == [lnb.AdamW(lnb.schedules.cosine_restarts(lr, 4, factor=2, warmup=2)) for lr in (0.1, 0.2)]
+    with pytest.raises(ValueError, match=r"grid\[0\]\.schedule\.period must be a whole number of at least 1, got None"):
+        read(tmp_path, grid='optimizer = "AdamW"\nschedule = { kind = "cosine_restarts" }')
+
+
 def test_a_landscape_comes_without_data(tmp_path):
     model = 'kind = "Quadratic"\ncurvatures = [1.0, 100.0]\nnoise = 0.5\nreplicas = 8'
     training = "seeds = 2\nsteps = 20\neval_every = 10"

@@ -40,6 +40,8 @@ OPTIMIZERS = {
     "adaptive": lnb.Lookahead(lnb.AdamW(0.05), sync_period=3, slow_step_size="adaptive"),
     "outer momentum": lnb.Lookahead(ADAMW, sync_period=3, slow_step_size=(1.5, 0.5), outer_momentum=0.8),
     "pending decay": lnb.Lookahead(lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, retention=0.7),
+    "restarts": lnb.AdamW(lnb.schedules.cosine_restarts(0.02, 3, factor=2)),
+    "table": lnb.Lookahead(lnb.AdamW(lnb.schedules.from_function(lambda t: 0.05 / t, 100)), sync_period=3),
     "far horizon": lnb.AdamW(lnb.schedules.cosine(0.02, steps=1000)),
 }
 MODEL = lnb.MLP((4, 3, 2))
@@ -232,6 +234,21 @@ def test_evaluations_that_the_shorter_runs_lack_are_refused_by_step(tmp_path):
     with pytest.raises(ValueError, match=r"differs in eval_steps.1: here 2, there 3"):
         swept(6, tmp_path)
     assert contents(tmp_path) == before
+
+
+def test_a_store_tells_tables_of_rates_apart(tmp_path, monkeypatch):
+    """They differ in the rate of one step only, one that both runs take."""
+    tables = [
+        lnb.SGD(lnb.schedules.from_function({**dict.fromkeys(range(1, 10), 0.1), 3: rate}.get, 9))
+        for rate in (0.1, 0.2)
+    ]
+    first = swept(5, tmp_path, tables[:1], seeds=1)
+    count = steps_trained(monkeypatch)
+    assert_same(swept(5, tmp_path, tables[:1], seeds=1), first)
+    assert count == [0]
+    assert_same(swept(5, tmp_path, tables[1:], seeds=1), swept(5, None, tables[1:], seeds=1))
+    assert first["schedule_table"].nunique() == 1
+    assert swept(5, tmp_path, tables, seeds=1)[["run", "schedule_table"]].nunique().tolist() == [2, 2]
 
 
 # -------------------------------------------------------------------------------------------------------- refusals

@@ -36,6 +36,8 @@ SHOWN = {
     **INNER,
     "lookahead": LOOKAHEAD,
     "schedule": lnb.AdamW(lnb.schedules.cosine(0.02, 30, warmup=3, decay_steps=10)),
+    "restarts": lnb.AdamW(lnb.schedules.cosine_restarts(0.02, 5, factor=2)),
+    "table": lnb.AdamW(lnb.schedules.from_function(lambda t: 0.1 / t, 20)),
     "in turn": lnb.Lookahead(lnb.SGD(0.1), sync_period=2, slow_step_size=(0.3, 0.9)),
     "adaptive": lnb.Lookahead(lnb.AdamW(0.05), slow_step_size="adaptive"),
     "momentum": lnb.Lookahead(lnb.AdamW(), outer_momentum=0.7, outer_nesterov=True),

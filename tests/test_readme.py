@@ -15,8 +15,9 @@ SHOWS = [
     "test_accuracy",
     "test accuracy 0.9",
     "Run(Lookahead(AdamW), seed=0, 1000 steps",
+    "best step",
     "accuracy 0.9",
-    "Lookahead(AdamW) 0.001",
+    "Lookahead(AdamW)",
 ]  # part of what each example prints
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -27,6 +27,8 @@ LABELS = {
 OPTIMIZERS = {
     **INNER,
     "schedule": lnb.AdamW(lnb.schedules.cosine(0.02, 30, warmup=3, decay_steps=10)),
+    "restarts": lnb.AdamW(lnb.schedules.cosine_restarts(0.02, 5, factor=2)),
+    "table": lnb.AdamW(lnb.schedules.from_function(lambda t: 0.05 / t, 30)),
     "lookahead": lnb.Lookahead(lnb.AdamW(0.02), sync_period=3, retention=0.7, inner_state="interpolate"),
     "in turn": lnb.Lookahead(lnb.SGD(0.1), sync_period=2, slow_step_size=(0.3, 0.9)),
     "adaptive": lnb.Lookahead(lnb.AdamW(0.05), sync_period=3, slow_step_size=lnb.Adaptive(lowest=0.25)),

@@ -1,8 +1,11 @@
 """Learning-rate schedules: known values, warm-up, the exact end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import lookahead_nb as lnb
 from lookahead_nb.optimizers import schedules
 from lookahead_nb.optimizers.schedules import Schedule
 from tests.support import reference
@@ -67,6 +70,74 @@ def test_a_last_fifth_by_hand():
     assert values == [0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
 
 
+def test_restarts_by_hand():
+    # cycles of 2 and 4 steps: (1 + cos(pi*d))/2 at d = 0, 1/2; then 0, 1/4, 1/2, 3/4; then 8 steps
+    half = 0.5**0.5
+    values = [schedules.cosine_restarts(2.0, 2, factor=2)(t) for t in range(1, 9)]
+    assert values == pytest.approx([2, 1, 2, 1 + half, 1, 1 - half, 2, 1 + np.cos(np.pi / 8)], rel=RTOL)
+    assert [schedules.cosine_restarts(1.0, 1)(t) for t in (1, 2, 10**9)] == [1.0] * 3
+
+
+@pytest.mark.parametrize(("period", "factor"), [(1, 1), (1, 2), (5, 1), (4, 3), (100, 2)])
+@pytest.mark.parametrize("warmup", [0, 1, 7])
+def test_restarts_follow_the_reference(period, factor, warmup):
+    s = schedules.cosine_restarts(0.3, period, factor, warmup)
+    expected = reference.rates_with_restarts(0.3, period, factor, warmup, 90)
+    np.testing.assert_allclose([s(t) for t in range(1, 91)], expected, rtol=RTOL, atol=0.3 * RTOL)
+    for after, n in [(0, 90), (3, 20), (31, 9), (7, 1)]:
+        assert s.rates(n, after).tolist() == [s(t) for t in range(after + 1, after + n + 1)]
+
+
+def test_every_cycle_starts_exactly_at_the_peak():
+    s = schedules.cosine_restarts(0.3, 10, factor=3)
+    assert [t for t in range(1, 401) if s(t) == 0.3] == [1, 11, 41, 131]
+    assert s(1 + 10 * (3**30 - 1) // 2) == 0.3  # far out, where whole numbers are exact all the same
+
+
+def test_a_function_is_called_once_for_each_step():
+    calls = []
+
+    def rate(t):
+        calls.append(t)
+        return 0.1 / t
+
+    s = schedules.from_function(rate, 30)
+    assert s.rates(30).tolist() == [0.1 / t for t in range(1, 31)]
+    assert [s(t) for t in range(1, 31)] == s.rates(30).tolist()
+    assert s.rates(40, after=28).tolist() == [0.1 / 29, 0.1 / 30] + [0.0] * 38
+    assert (s.peak, s.steps, calls) == (0.1, 30, [*range(1, 31)])
+
+
+def test_another_peak_scales_the_rates_of_a_table():
+    s = replace(schedules.from_function([0.5, 0.25, 1.0].__getitem__, 2), peak=1.0)
+    assert s.rates(2).tolist() == [0.25, 1.0]
+    assert replace(s, peak=0.5).rates(2).tolist() == [0.125, 0.5]
+    assert schedules.from_function(lambda t: 0, 3).rates(3).tolist() == [0.0] * 3
+    with pytest.raises(ValueError, match=r"peak must be 0 for a table of zeros, got 1.0"):
+        replace(schedules.from_function(lambda t: 0, 3), peak=1.0)
+
+
+def test_equal_tables_are_equal_schedules_with_equal_settings():
+    one, two = schedules.from_function(lambda t: 1 / t, 3), schedules.Schedule("table", 1.0, table=[1.0, 1 / 2, 1 / 3])
+    assert (one, hash(one), one.settings()) == (two, hash(two), two.settings())
+    others = [schedules.from_function(lambda t: 1 / t**2, 3), schedules.from_function(lambda t: 1 / t, 4)]
+    assert len({s.settings()["schedule_table"] for s in (one, *others)}) == 3
+
+
+def test_settings_of_the_first_three_kinds_are_those_of_stored_runs():
+    assert schedules.cosine(0.3, 10).settings() == {"lr": 0.3, "schedule": "cosine", "schedule_steps": 10, "warmup": 0}
+    restarts = schedules.cosine_restarts(0.3, 10, 2, warmup=1).settings()
+    assert restarts == {"lr": 0.3, "schedule": "cosine_restarts", "schedule_steps": None, "warmup": 1} | {
+        "schedule_period": 10,
+        "schedule_factor": 2,
+    }
+
+
+def test_a_function_as_lr_is_refused_with_what_to_write():
+    with pytest.raises(TypeError, match=r"lr must be a number or a schedule, .*: pass lr=schedules.from_function"):
+        lnb.AdamW(lambda t: 1 / t)
+
+
 def test_equal_schedules_are_equal():
     assert schedules.linear(1, 10, warmup=2, decay_steps=8) == schedules.linear(1, 10, warmup=2)
     assert schedules.linear(1, 10, decay_steps=8) != schedules.linear(1, 10)
@@ -94,6 +165,22 @@ def test_equal_schedules_are_equal():
         (lambda: schedules.cosine(1.0, 5, decay_steps=0), ValueError, ["decay_steps", "0"]),
         (lambda: schedules.cosine(1.0, 5, decay_steps=2.0), TypeError, ["decay_steps", "2.0"]),
         (lambda: Schedule("constant", 1.0, decay_steps=2), ValueError, ["decay_steps", "2"]),
+        (lambda: Schedule("cosine", 1.0, 9, period=2), ValueError, ["period", "2"]),
+        (lambda: Schedule("cosine", 1.0, 9, table=(1.0,)), ValueError, ["table", "1.0"]),
+        (lambda: schedules.cosine_restarts(1.0, 0), ValueError, ["period", "0"]),
+        (lambda: schedules.cosine_restarts(1.0, 5, 1.5), TypeError, ["factor", "1.5"]),
+        (lambda: Schedule("cosine_restarts", 1.0, 9, period=2), ValueError, ["steps", "9"]),
+        (lambda: schedules.from_function(0.1, 5), TypeError, ["rate", "0.1"]),
+        (lambda: schedules.from_function(lambda t: 1 - t, 5), ValueError, ["rate(2)", "-1"]),
+        (lambda: schedules.from_function(lambda t: float("nan"), 5), ValueError, ["rate(1)", "nan"]),
+        (lambda: schedules.from_function(lambda t: float("inf") if t == 5 else 1, 5), ValueError, ["rate(5)", "inf"]),
+        (lambda: schedules.from_function(lambda t: None, 5), TypeError, ["rate(1)", "None"]),
+        (lambda: schedules.from_function(lambda t: t, 0), ValueError, ["steps", "0"]),
+        (lambda: Schedule("table", 1.0), TypeError, ["table", "None"]),
+        (lambda: Schedule("table", 1.0, table=[]), ValueError, ["table", "(0,)"]),
+        (lambda: Schedule("table", 1.0, table=[0.5, -1.0]), ValueError, ["table[1]", "-1.0"]),
+        (lambda: Schedule("table", 1.0, 3, table=[0.5, 1.0]), ValueError, ["steps", "3"]),
+        (lambda: Schedule("table", 1.0, warmup=1, table=[0.5, 1.0]), ValueError, ["warmup", "1"]),
     ],
 )
 def test_bad_input_is_refused_by_name(make, error, words):

@@ -51,6 +51,8 @@ OPTIMIZERS = {
     "average": lnb.EMA(adamw, window=20),
     "average of sgd": lnb.EMA(sgd, decay=0.0),
     "schedule": lnb.AdamW(lnb.schedules.cosine(0.05, steps=STEPS - 2, warmup=3)),
+    "restarts": lnb.AdamW(lnb.schedules.cosine_restarts(0.05, 3, factor=2, warmup=2)),
+    "any function": lnb.AdamW(lnb.schedules.from_function(lambda t: 0.05 / t, STEPS)),
     "Lookahead with schedule": lnb.Lookahead(lnb.SGD(lnb.schedules.linear(0.3, STEPS)), sync_period=4),
     "sync at every step": lnb.Lookahead(sgd, sync_period=1),
     "no sync at all": lnb.Lookahead(adamw, sync_period=1000),
@@ -339,6 +341,28 @@ def test_names_of_the_optimizer_and_peak_of_its_schedule():
     columns = ["optimizer", "lr", "schedule", "schedule_steps", "warmup", "weight_decay", "sync_period"]
     assert tuple(first[[*columns, "slow_step_size", "retention", "inner_state", "pull_back"]]) == named
     assert train(model, data, inner, steps=1, batch_size=BATCH).history["optimizer"][0] == "AdamW"
+
+
+def test_rates_of_a_table_are_those_of_the_steps():
+    data, model = problem()
+    inner = lnb.SGD(lnb.schedules.from_function(lambda t: 0.1 / t**0.5, 9))
+    run = lnb.train(model, data, inner, steps=9, batch_size=BATCH, dtype="float64")
+    params = model.init(0, "float64")
+    for t, rows in zip(range(1, 10), lnb.minibatches(len(data.X_train), BATCH, 0), strict=False):
+        params -= (
+            0.1 / t**0.5 * model.loss_and_grad(params, data.X_train[rows].astype(np.float64), data.y_train[rows])[1]
+        )
+    np.testing.assert_allclose(run.params, params, rtol=1e-12)  # an fma in place of two roundings
+
+
+def test_a_table_of_fewer_rates_than_steps_is_refused():
+    data, model = problem()
+    opt = lnb.Lookahead(lnb.SGD(lnb.schedules.from_function(lambda t: 0.1, 9)))
+    message = "must have a learning rate for each of the 10 steps, got a table of 9"
+    with pytest.raises(ValueError, match=f"opt {message}"):
+        lnb.train(model, data, opt, steps=10, batch_size=BATCH)
+    with pytest.raises(ValueError, match=rf"configs\[1\] {message}"):
+        lnb.sweep(model, data, [lnb.SGD(0.1), opt], seeds=1, steps=10, batch_size=BATCH, progress=False)
 
 
 def test_run_id_is_a_hash_of_every_setting_and_the_seed():

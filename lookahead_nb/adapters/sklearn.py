@@ -33,6 +33,7 @@ from lookahead_nb.kernels.cpu import network
 from lookahead_nb.kernels.philox import minibatches
 from lookahead_nb.models.dense import ACTIVATIONS, MLP, DenseLayers
 from lookahead_nb.optimizers import AdamW, Optimizer, State
+from lookahead_nb.training.callbacks import Patience
 from lookahead_nb.training.setup import KINDS, check_optimizer
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
@@ -236,19 +237,17 @@ class _Estimator(_BaseEstimator):  # type: ignore[misc] # scikit-learn ships no 
     def _train(self, settings: _Settings, training: _Training, rows: _Rows, held: _Rows | None) -> None:
         """Train for epochs until nothing improves; with rows held out, return to the best epoch."""
         losses, scores = list[float](), list[float]()
-        best, kept, without = -math.inf, training, 0
-        while len(losses) < settings.max_iter and without < settings.n_iter_no_change:
+        patience, kept = Patience(settings.n_iter_no_change, settings.tol), training
+        while len(losses) < settings.max_iter and not patience.is_over:
             losses.append(self._epoch(settings, training, rows))
             if held is not None:
                 scores.append(self._held_score(training.layers, training.chosen(settings.weights), held))
-            value = -losses[-1] if held is None else scores[-1]
-            without = 0 if value > best + settings.tol else without + 1
-            if value > best:
-                best, kept = value, training if held is None else training.copy()
+            if patience.improved(-losses[-1] if held is None else scores[-1]):
+                kept = training if held is None else training.copy()
         self._training = kept if held is not None else training
         self.loss_curve_, self.loss_, self.n_iter_ = losses, losses[-1], len(losses)
         self.validation_scores_ = None if held is None else scores
-        self.best_validation_score_ = None if held is None else best
+        self.best_validation_score_ = None if held is None else patience.best
 
     def _train_once(self, settings: _Settings, training: _Training, rows: _Rows) -> None:
         """Train for one epoch."""

@@ -384,6 +384,24 @@ class State:
         counter = self._stretch.counter
         kernels_of(self._on_device).step(self._rule, p, g, self._s1, self._s2, step.row, counter, step.t)
 
+    def ahead_of_sync(self, params: np.ndarray, grad: np.ndarray) -> np.ndarray:
+        """Return the fast weights that the next step would have ahead of its sync; nothing changes.
+
+        Parameters
+        ----------
+        params, grad : (n,) array
+            As in :meth:`Optimizer.step`, on the host.
+
+        Returns
+        -------
+        (n,) array
+        """
+        step = self._next_step()
+        p, counter = params.copy(), np.array([step.t - 1], np.int64)
+        row = np.ascontiguousarray(step.row[:8])
+        kernels_of(False).step(self._rule, p, grad, self._s1.copy(), self._s2.copy(), row, counter, step.t)
+        return p
+
     def arrive(self, t: int, carried: Carried, slow_steps: list[float] | None = None) -> None:
         """Set the clock after a compiled run has moved the arrays.
 

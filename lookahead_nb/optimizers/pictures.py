@@ -15,6 +15,7 @@ LEAST_STEPS = 10  # of a picture
 CYCLES = 3  # periods, or windows of an average
 MOST_SYNCS = 120
 MOST_RATES = 101  # points of a schedule
+CYCLES = 3  # of one with restarts
 
 
 def of_syncs(sync: Sync) -> str:
@@ -52,6 +53,15 @@ def of_syncs(sync: Sync) -> str:
     return curves(lines, "weights", "step, each moves the fast weights by 1", about)
 
 
+def _restarts(schedule: Schedule) -> list[int]:
+    """Return the first steps of the cycles, up to that after the last cycle drawn."""
+    first, length, restarts = schedule.warmup + 1, schedule.period or 1, list[int]()
+    for _ in range(CYCLES + 1):
+        restarts.append(first)
+        first, length = first + length, length * (schedule.factor or 1)
+    return restarts
+
+
 def of_schedule(schedule: Schedule) -> str:
     """Return the learning rate over the steps as SVG.
 
@@ -64,10 +74,14 @@ def of_schedule(schedule: Schedule) -> str:
     str
         "" for a constant rate.
     """
-    if schedule.steps is None and not schedule.warmup:
+    if schedule.kind == "constant" and not schedule.warmup:
         return ""
     steps = schedule.steps or 2 * schedule.warmup
     corners = {1, steps, max(schedule.warmup, 1), steps - (schedule.decay_steps or 0)}
+    if schedule.period is not None:
+        restarts = _restarts(schedule)
+        steps = restarts[-1] - 1
+        corners = {1, *restarts[:-1], *(t - 1 for t in restarts if t > 1)}
     at = sorted(corners | {int(t) for t in np.linspace(1, steps, min(steps, MOST_RATES))})
     line = Line("", at, [schedule(t) for t in at], COLOURS["AdamW"])
     return curves([line], "lr", "step", f"The learning rate over {steps} steps")

@@ -77,6 +77,9 @@ class InnerOptimizer(Optimizer):
 
     def __post_init__(self) -> None:
         lr = self.lr
+        if callable(lr) and not isinstance(lr, (Schedule, type)):
+            advice = "lr=schedules.from_function(f, steps)"
+            raise TypeError(f"lr must be a number or a schedule, got the function {shown(lr)}: pass {advice}")
         if not isinstance(lr, Schedule):
             object.__setattr__(self, "lr", real_number("lr", lr, 0))
         elif lr == constant(lr.peak):  # one form for one meaning
@@ -159,11 +162,7 @@ class InnerOptimizer(Optimizer):
         dict
         """
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lr"}
-        s = self.schedule
-        lr: dict[str, object] = {"lr": s.peak, "schedule": s.kind, "schedule_steps": s.steps, "warmup": s.warmup}
-        if s.decay_steps is not None:  # not named otherwise, so that runs keep their ids
-            lr["decay_steps"] = s.decay_steps
-        return {"optimizer": type(self).__name__} | lr | plain
+        return {"optimizer": type(self).__name__} | self.schedule.settings() | plain
 
 
 @named_arguments

@@ -1,15 +1,19 @@
-"""Learning-rate schedules: constant, linear and cosine decay, each with an optional warm-up."""
+"""Learning-rate schedules: constant, linear and cosine decay, warm restarts, any function of the step."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, named_arguments, one_of, real_number, whole_number
+from lookahead_nb.checks import default_errors, named_arguments, one_of, real_number, real_numbers, shown, whole_number
 
+KINDS = ("constant", "linear", "cosine", "cosine_restarts", "table")
 MOST_KEPT = 4096  # steps of which rates and powers stay in a cache: 64 entries of at most 128 KiB
 
 
@@ -21,20 +25,28 @@ class Schedule:
     The rate rises as ``peak*t/warmup`` up to t = warmup. After that it is peak (constant), ``peak*(1 - done)``
     (linear) or ``peak*(1 + cos(pi*done))/2`` (cosine) with ``done = (t-warmup)/(steps-warmup)``. The last two are 0
     from t = steps on. With decay_steps the rate stays at the peak up to t = steps - decay_steps and falls only then:
-    ``done = (t-steps+decay_steps)/decay_steps``. Use :func:`constant`, :func:`linear` and :func:`cosine` to make one.
+    ``done = (t-steps+decay_steps)/decay_steps``. With cosine_restarts, done is the completed part of a cycle: 0 at the
+    first step of each, ahead of which the rate jumps back to the peak. A table lists the rate of every step.
+
+    Use :func:`constant`, :func:`linear`, :func:`cosine`, :func:`cosine_restarts` and :func:`from_function` to make one.
 
     Parameters
     ----------
     kind : str
-        "constant", "linear" or "cosine".
+        "constant", "linear", "cosine", "cosine_restarts" or "table".
     peak : float
-        Finite, at least 0.
+        Finite, at least 0. For a table, whose largest rate it is, another peak scales all rates.
     steps : int, optional
-        Above warmup; None for a constant schedule.
+        Above warmup, for a linear or cosine schedule. Default: those of the table; None for the other kinds.
     warmup : int
-        At least 0.
+        At least 0; 0 for a table.
     decay_steps : int, optional
-        From 1 to steps - warmup. Default: steps - warmup; None for a constant schedule.
+        From 1 to steps - warmup. Default: steps - warmup; None for other kinds than linear and cosine.
+    period, factor : int, optional
+        At least 1, of a schedule with restarts: the steps of the first cycle, and by how much each is longer than the
+        one before. Default of factor: 1; both None for other kinds.
+    table : sequence of float, optional
+        The rates of steps 1, 2, ..., at least one, each finite and at least 0.
 
     Raises
     ------
@@ -54,26 +66,77 @@ class Schedule:
     steps: int | None = None
     warmup: int = 0
     decay_steps: int | None = None
+    period: int | None = None
+    factor: int | None = None
+    table: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("constant", "linear", "cosine"))
-        object.__setattr__(self, "peak", real_number("peak", self.peak, 0))
-        object.__setattr__(self, "warmup", whole_number("warmup", self.warmup, 0))
-        if self.kind == "constant":
+        set_ = object.__setattr__
+        one_of("kind", self.kind, KINDS)
+        set_(self, "peak", real_number("peak", self.peak, 0))
+        set_(self, "warmup", whole_number("warmup", self.warmup, 0))
+        if self.kind != "cosine_restarts":
+            one_of("period", self.period, (None,))
+            one_of("factor", self.factor, (None,))
+        if self.kind == "table":
+            self._check_table()
+            return
+        one_of("table", self.table, (None,))
+        if self.kind in ("constant", "cosine_restarts"):
             one_of("steps", self.steps, (None,))
             one_of("decay_steps", self.decay_steps, (None,))
+            if self.kind == "cosine_restarts":
+                set_(self, "period", whole_number("period", self.period, 1))
+                set_(self, "factor", 1 if self.factor is None else whole_number("factor", self.factor, 1))
             return
         steps = whole_number("steps", self.steps, self.warmup + 1)
-        object.__setattr__(self, "steps", steps)
+        set_(self, "steps", steps)
         if self.decay_steps is not None:
             decay_steps = whole_number("decay_steps", self.decay_steps, 1, steps - self.warmup)
             one_form = None if decay_steps == steps - self.warmup else decay_steps
-            object.__setattr__(self, "decay_steps", one_form)
+            set_(self, "decay_steps", one_form)
+
+    def _check_table(self) -> None:
+        """Check the rates of a table, and take its steps from it."""
+        if self.table is None or isinstance(self.table, (str, bytes, dict, set)) or not np.iterable(self.table):
+            raise TypeError(f"table must be a list of learning rates, got {shown(self.table)}")
+        rates = real_numbers("table", [*self.table], 0)
+        if rates.ndim != 1 or not rates.size:
+            raise ValueError(f"table must be a list of at least one learning rate, got an array of shape {rates.shape}")
+        one_of("steps", self.steps, (None, len(rates)))
+        one_of("warmup", self.warmup, (0,))
+        one_of("decay_steps", self.decay_steps, (None,))
+        if self.peak and not rates.any():
+            raise ValueError(f"peak must be 0 for a table of zeros, got {self.peak!r}")
+        object.__setattr__(self, "steps", len(rates))
+        object.__setattr__(self, "table", tuple(rates.tolist()))
 
     def __repr__(self) -> str:
-        settings = {"steps": self.steps, "warmup": self.warmup or None, "decay_steps": self.decay_steps}
+        if self.table is not None:
+            return f"<schedule of {self.steps} rates, at most {self.peak!r}>"
+        settings = {"period": self.period, "factor": self.factor, "steps": self.steps, "warmup": self.warmup or None}
+        settings["decay_steps"] = self.decay_steps
         words = [repr(self.peak), *(f"{name}={value}" for name, value in settings.items() if value is not None)]
         return f"schedules.{self.kind}({', '.join(words)})"
+
+    def settings(self) -> dict[str, object]:
+        """Return all settings as a flat dict, in which a table is the start of the hash of its rates.
+
+        Settings that other kinds do not have are missing for them, so that runs keep their ids.
+
+        Returns
+        -------
+        dict
+        """
+        settings: dict[str, object] = {"lr": self.peak, "schedule": self.kind, "schedule_steps": self.steps}
+        settings["warmup"] = self.warmup
+        if self.decay_steps is not None:
+            settings["decay_steps"] = self.decay_steps
+        if self.period is not None:
+            settings |= {"schedule_period": self.period, "schedule_factor": self.factor}
+        if self.table is not None:
+            settings["schedule_table"] = hashlib.sha256(np.array(self.table).tobytes()).hexdigest()[:16]
+        return settings
 
     @property
     def _start(self) -> int:
@@ -95,9 +158,15 @@ class Schedule:
         float
         """
         t = whole_number("t", t, 0)
+        if self.table is not None:
+            return self.rates(1, t - 1).item() if t else 0.0
         if t < self.warmup:
             return self.peak * t / self.warmup
-        return self.peak * _fall(self.kind, self.steps, self._start, t)
+        return self.peak * _fall(self._shape, t)
+
+    @property
+    def _shape(self) -> _Shape:
+        return _Shape(self.kind, self.steps, self._start, self.period or 1, self.factor or 1)
 
     @default_errors
     def rates(self, n: int, after: int = 0) -> np.ndarray:
@@ -121,27 +190,59 @@ class Schedule:
         array([0.25, 0.5 , 0.75, 1.  , 1.  , 1.  ])
         """
         n, after = whole_number("n", n, 0), whole_number("after", after, 0)
+        if self.table is not None:
+            rates = np.zeros(n)
+            listed = np.array(self.table[after : after + n])
+            highest = max(self.table)  # the rates themselves, where they are not scaled
+            rates[: len(listed)] = listed if self.peak == highest else listed * (self.peak / highest)
+            return rates
         rising = self.peak * np.arange(after + 1, min(self.warmup, after + n + 1)) / max(self.warmup, 1)
         falls = _falls if n <= MOST_KEPT else _falls.__wrapped__
-        return np.concatenate([rising, self.peak * falls(self.kind, self.steps, self.warmup, self._start, after, n)])
+        return np.concatenate([rising, self.peak * falls(self._shape, self.warmup, after, n)])
 
 
-def _fall(kind: str, steps: int | None, start: int, t: int) -> float:
-    """Return the rate of step t >= warmup as a fraction of the peak; it falls after the step ``start``."""
-    if steps is None or t <= start:
+class _Shape(NamedTuple):
+    """How the rate falls after the step ``start``."""
+
+    kind: str
+    steps: int | None
+    start: int
+    period: int
+    factor: int
+
+
+def _fall(shape: _Shape, t: int) -> float:
+    """Return the rate of step t >= warmup as a fraction of the peak."""
+    kind, steps, start, period, factor = shape
+    if kind == "constant" or t <= start:
         return 1.0
-    if t >= steps:
+    if kind == "cosine_restarts":
+        return _half_cosine(_cycle_done(period, factor, t - start - 1))
+    if steps is None or t >= steps:
         return 0.0
     done = (t - start) / (steps - start)
-    return 1 - done if kind == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return 1 - done if kind == "linear" else _half_cosine(done)
+
+
+def _half_cosine(done: float) -> float:
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+def _cycle_done(period: int, factor: int, taken: int) -> float:
+    """Return the completed part of the cycle under way after ``taken`` steps of cycles of period, period*factor, ..."""
+    if factor == 1:
+        return taken % period / period
+    while taken >= period:
+        taken, period = taken - period, period * factor
+    return taken / period
 
 
 @lru_cache(64)
-def _falls(kind: str, steps: int | None, warmup: int, start: int, after: int, n: int) -> np.ndarray:
+def _falls(shape: _Shape, warmup: int, after: int, n: int) -> np.ndarray:
     first, end = max(warmup, 1, after + 1), after + n + 1
-    if steps is None:
+    if shape.kind == "constant":
         return np.ones(max(end - first, 0))
-    return np.array([_fall(kind, steps, start, t) for t in range(first, end)], np.float64)
+    return np.array([_fall(shape, t) for t in range(first, end)], np.float64)
 
 
 @named_arguments
@@ -245,3 +346,75 @@ def cosine(peak: float, steps: int, warmup: int = 0, decay_steps: int | None = N
     0.5
     """
     return Schedule("cosine", peak, steps, warmup, decay_steps)
+
+
+@named_arguments
+def cosine_restarts(peak: float, period: int, factor: int = 1, warmup: int = 0) -> Schedule:
+    """Return the schedule that falls on half a cosine in each of many cycles, and starts each again from peak.
+
+    Parameters
+    ----------
+    peak : float
+        Finite, at least 0.
+    period : int
+        The steps of the first cycle, at least 1.
+    factor : int
+        At least 1: each cycle is this many times as long as the one before.
+    warmup : int
+        At least 0: the steps ahead of the first cycle, within which the rate rises to peak.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    The first step of a cycle has the rate peak, the last one of c steps ``peak*(1 + cos(pi*(c-1)/c))/2``: done counts
+    the steps since the restart, as in the source. :func:`cosine` is one step further on, and ends at 0.
+    Source: Loshchilov & Hutter 2017, "SGDR: Stochastic gradient descent with warm restarts", equation 5.
+
+    Examples
+    --------
+    >>> from lookahead_nb.optimizers import schedules
+    >>> schedules.cosine_restarts(1.0, period=2, factor=2).rates(7).round(3)
+    array([1.   , 0.5  , 1.   , 0.854, 0.5  , 0.146, 1.   ])
+    """
+    return Schedule("cosine_restarts", peak, warmup=warmup, period=period, factor=whole_number("factor", factor, 1))
+
+
+@named_arguments
+def from_function(rate: Callable[[int], float], steps: int) -> Schedule:
+    """Return the schedule with the rates ``rate(1), ..., rate(steps)`` of any function.
+
+    Parameters
+    ----------
+    rate : function
+        Of the number of a step, from 1. It is called once for each step, here. Every rate is finite and at least 0.
+    steps : int
+        At least 1. A training run must not be longer; in steps by hand the rate is 0 after them.
+
+    Returns
+    -------
+    Schedule
+        With a table of the rates. Runs of equal tables have equal ids.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range, or the function returns something else for a step.
+
+    Examples
+    --------
+    >>> from lookahead_nb.optimizers import schedules
+    >>> schedules.from_function(lambda t: 0.1 / t, steps=4).rates(4)
+    array([0.1       , 0.05      , 0.03333333, 0.025     ])
+    """
+    if not callable(rate):
+        raise TypeError(f"rate must be a function of the step, got {shown(rate)}")
+    table = [real_number(f"rate({t})", rate(t), 0) for t in range(1, whole_number("steps", steps, 1) + 1)]
+    return Schedule("table", max(table), table=tuple(table))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from lookahead_nb.training.range_test import RangeTest
     from lookahead_nb.training.run import Run
 
 MEASURES = ("loss", "accuracy")
@@ -54,8 +55,8 @@ def plot_run(run: Run, splits: Iterable[str], ax: Any) -> tuple[Axes, ...]:
     chosen = [one_of(f"splits[{i}]", split, SPLITS) for i, split in enumerate(splits)]
     if not chosen:
         raise ValueError(f"splits must hold at least one of {', '.join(map(repr, SPLITS))}, got none")
-    measures = MEASURES if run.model.needs_data else MEASURES[:1]
-    drawn = [split for split in chosen if run.model.needs_data or split == "train"]
+    measures = MEASURES if run.setup.model.needs_data else MEASURES[:1]
+    drawn = [split for split in chosen if run.setup.model.needs_data or split == "train"]
     if not drawn:
         raise ValueError(f"splits must hold 'train' for a landscape, which has no rows, got {shown(chosen)}")
     panels = _panels(ax, len(measures))
@@ -63,6 +64,38 @@ def plot_run(run: Run, splits: Iterable[str], ax: Any) -> tuple[Axes, ...]:
         _draw(panel, run, measure, drawn)
     panels[0].legend(fontsize="small")
     return panels
+
+
+def plot_range_test(found: RangeTest, ax: Any) -> Axes:
+    """Draw the losses of a range test; see :meth:`lookahead_nb.training.range_test.RangeTest.plot`.
+
+    Parameters
+    ----------
+    found : RangeTest
+    ax
+        As there.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ax is no panel, or more than one.
+    """
+    (panel,) = _panels(ax, 1)
+    rows = found.rows
+    panel.plot(rows["lr"], rows["train_loss"], color="0.7", lw=0.8, label="loss after the step")
+    panel.plot(rows["lr"], rows["smoothed"], color=COLOURS["AdamW"], label="smoothed")
+    if found.lr is not None:
+        panel.axvline(found.lr, color="0.4", ls=":", label=f"steepest fall: lr = {found.lr:.3g}")
+    panel.set_xscale("log")
+    if is_wide(rows["train_loss"].tolist()):
+        panel.set_yscale("log")
+    panel.set(xlabel="lr", ylabel="training loss")
+    panel.legend(fontsize="small")
+    return panel
 
 
 def _panels(ax: Any, most: int) -> tuple[Axes, ...]:
@@ -144,7 +177,7 @@ def pictures_of(run: Run) -> str:
     str
     """
     pictures = ""
-    for split in SPLITS[:2] if run.model.needs_data else SPLITS[:1]:
+    for split in SPLITS[:2] if run.setup.model.needs_data else SPLITS[:1]:
         lines = []
         for kind, rows in _by_kind(run):
             name, y = kind if run.slow is not None else "", rows[f"{split}_loss"].tolist()

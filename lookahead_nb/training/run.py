@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,16 @@ from lookahead_nb.display import shown_together
 from lookahead_nb.kernels.bundles import readonly
 from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
+from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Optimizer, State
-from lookahead_nb.training import engine_cpu, saved
+from lookahead_nb.training import engine_cpu, engine_python, saved
+from lookahead_nb.training.callbacks import (
+    EarlyStopping,
+    Snapshot,
+    check_callback,
+    check_early_stopping,
+    train_observed,
+)
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
 from lookahead_nb.training.plots import pictures_of, plot_run
 from lookahead_nb.training.setup import (
@@ -26,7 +34,6 @@ from lookahead_nb.training.setup import (
     KINDS,
     SPLITS,
     Data,
-    Model,
     Outcome,
     Rows,
     Setup,
@@ -51,14 +58,14 @@ class Run:
     history : frame
         One row per evaluated step and kind of weights (see :func:`train`).
     params : (n,) array
-        The fast weights at the end.
+        The fast weights at the end; with early stopping those at ``best_step``.
     slow : (n,) array or None
-        The slow weights at the end, for EMA and Schedule-Free the average.
+        The slow weights there, for EMA and Schedule-Free the average.
     state : State
-        The optimizer's state, ready for further steps by hand.
+        The optimizer's state there, ready for further steps by hand.
     diverged_at : int or None
         The step at which the run diverged.
-    model : LogisticRegression, MLP or landscape
+    model : LogisticRegression, MLP, landscape, or your own
     scaling : Scaling or None
         That of the data set; None for a landscape.
     classes : (n_classes,) array or None
@@ -68,6 +75,11 @@ class Run:
         All else that the run depends on, its data included except in a run of :func:`load`; :meth:`train` continues it.
     outcome : training.setup.Outcome
         The results from which the history is made.
+    metrics : dict of str to (m,) float64 array
+        What a callback has returned, by evaluated step.
+    best_step : int or None
+        With early stopping, the step of the best evaluation, whose weights the run has. None without it, and for a run
+        that diverged.
 
     Examples
     --------
@@ -82,12 +94,14 @@ class Run:
     params: np.ndarray
     state: Any
     diverged_at: int | None
-    model: Model
+    model: Any
     scaling: Scaling | None
     classes: np.ndarray | None
     seed: int
     setup: Setup
     outcome: Outcome
+    metrics: dict[str, np.ndarray] = field(default_factory=dict)
+    best_step: int | None = None
 
     @property
     def slow(self) -> np.ndarray | None:
@@ -96,10 +110,11 @@ class Run:
         return None if slow is None else readonly(slow)
 
     @default_errors
-    def train(self, more_steps: int, *, data: Data = None) -> Run:
+    def train(self, more_steps: int, *, data: Data = None, callback: Callable[[Snapshot], Any] | None = None) -> Run:
         """Continue this run and return the longer one; this one stays as it is.
 
-        Sweeps continue their runs with ``keep_states=True``, see :func:`lookahead_nb.sweep`.
+        A run with early stopping continues from its best step, whose weights it has. Sweeps continue their runs with
+        ``keep_states=True``, see :func:`lookahead_nb.sweep`.
 
         History, params and state are bit-for-bit those of one run of all steps, at any phase between two syncs. The
         history has the evaluations of that run: every ``eval_every`` steps, or at the steps of ``eval_at``, and at the
@@ -111,6 +126,8 @@ class Run:
             At least 1.
         data : Dataset, or function of the seed that returns one
             For a run of :func:`load`, whose file does not hold it: the data that it was trained on.
+        callback : function, optional
+            As in :func:`lookahead_nb.train`, for the new steps. Metrics of the steps so far stay.
 
         Returns
         -------
@@ -130,8 +147,10 @@ class Run:
         [0.5, 0.125, 0.03125]
         """
         opt, taken = self.state.optimizer, int(self.outcome.taken[0])
-        steps = self.setup.steps + whole_number("more_steps", more_steps, 1)
+        so_far = self.setup.steps if self.best_step is None else self.best_step
+        steps = so_far + whole_number("more_steps", more_steps, 1)
         check_horizon(opt, steps)
+        check_callback(callback)
         if self.setup.training.backend != "cpu":
             raise ValueError(f"train can only continue a run of backend='cpu', got {self.setup.training.backend!r}")
         if self.state.t != taken:
@@ -139,12 +158,12 @@ class Run:
         setup = self._with_data(data)
         setup = replace(setup, training=replace(setup.training, steps=steps))
         params, state = self.params.copy(), copy.deepcopy(self.state, {id(opt): opt})
-        return _trained(setup, opt, self.seed, params, state, self)
+        return _trained(setup, opt, self.seed, params, state, shorter=self, callback=callback)
 
     def _with_data(self, data: Data) -> Setup:
         """Return the setup with data to train on, which are those of the run."""
         if data is None:
-            if self.model.needs_data and self.setup.data is None:
+            if self.setup.model.needs_data and self.setup.data is None:
                 raise ValueError("data must be that of the run to continue one from a file, which does not hold it")
             return self.setup
         setup = replace(self.setup, data=data).for_seed(self.seed)
@@ -189,12 +208,13 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Return settings and results at the end as a table, and the losses over the steps as pictures."""
-        end = self.history[self.history["step"] == self.history["step"].iloc[-1]]
+        end = self._end()
         rows: dict[str, Any] = {"model": self.model, "optimizer": self.state.optimizer}
         if isinstance(self.setup.data, Dataset):
             rows["data"] = self.setup.data.name
         rows |= {"seed": self.seed, "steps": self.state.t, "parameters": len(self.params)}
         rows["diverged at step"] = self.diverged_at
+        rows |= {} if self.best_step is None else {"stopped at step": self.setup.steps}
         for measure in (f"{split} {what}" for what in ("loss", "accuracy") for split in SPLITS):
             values = end[["weights", measure.replace(" ", "_")]].dropna().itertuples(index=False)
             rows[measure] = ", ".join(f"{value:.4g} ({kind})" for kind, value in values) or None
@@ -301,8 +321,13 @@ class Run:
             raise ValueError(f"the {weights} weights of this run must be finite to predict, got NaN or infinity")
         return predict(self.model, chosen, self.scaling(X))
 
+    def _end(self) -> pd.DataFrame:
+        """Return the rows of the history at the step of the weights: the last, with early stopping the best one."""
+        step = self.setup.steps if self.best_step is None else self.best_step
+        return self.history[self.history["step"] == step]
+
     def __repr__(self) -> str:
-        last = self.history.iloc[-1]
+        last = self._end().iloc[-1]
         end = "" if self.diverged_at is None else f", diverged at step {self.diverged_at}"
         return (
             f"Run({last['optimizer']}, seed={last['seed']}, {self.state.t} steps, {len(self.params)} weights, "
@@ -313,7 +338,7 @@ class Run:
 @named_arguments
 @default_errors
 def train(
-    model: Model,
+    model: Any,
     data: Data,
     opt: Optimizer,
     *,
@@ -325,6 +350,8 @@ def train(
     eval_rows: int = 10_000,
     dtype: Any = "float32",
     backend: str = "cpu",
+    callback: Callable[[Snapshot], Any] | None = None,
+    early_stopping: EarlyStopping | None = None,
 ) -> Run:
     """Train a model once.
 
@@ -334,7 +361,8 @@ def train(
 
     Parameters
     ----------
-    model : LogisticRegression, MLP or landscape
+    model : LogisticRegression, MLP or landscape, or an object of your own
+        Your own has ``size``, ``init(seed, dtype)`` and ``loss_and_grad(params, X, y)``, see Notes.
     data : Dataset, or function of the seed that returns one
         None for a landscape, which does not use batch_size and eval_rows either.
     opt : Optimizer
@@ -354,6 +382,14 @@ def train(
     backend : str
         "cpu", or "cuda" to train on a GPU, from and to host memory. Slow steps are never fitted there, and there is no
         silent fallback to the CPU.
+    callback : function, optional
+        Called at every evaluated step, until the run diverges, with a
+        :class:`~lookahead_nb.training.callbacks.Snapshot`. It returns None, or a dict of numbers that become columns of
+        the history. ``raise StopIteration`` in it stops the run there, ``raise StopIteration({"name": 1.0})`` with
+        metrics. Another exception comes out of train unchanged. Not with backend "cuda".
+    early_stopping : EarlyStopping, optional
+        Stops the run once a measure no longer improves; params, slow and state are then those of the best evaluated
+        step. Not with backend "cuda".
 
     Returns
     -------
@@ -362,7 +398,7 @@ def train(
     Raises
     ------
     TypeError, ValueError
-        If an argument has another type or lies out of range.
+        If an argument has another type or lies out of range, or callback returns something else.
     NoDeviceError, DeviceError, MemoryError
         With backend "cuda": no GPU can be used, it failed, or the run does not fit its memory.
 
@@ -377,6 +413,17 @@ def train(
       ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN.
     - ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``.
     - ``status`` ("ok" or "diverged") and ``diverged_at``.
+    - The metrics of a callback, in the rows of both kinds of weights.
+
+    A model of your own is trained step by step in Python, on the same minibatches. ``init`` returns the (size,) weights
+    of a seed, ``loss_and_grad`` the mean loss of rows with its gradient; y holds the numbers of classes. Both return
+    the same for the same arguments. A model with ``loss(params, X, y)`` is evaluated without gradients. One with
+    ``predict(params, X)``, which returns numbers of classes, has accuracies. Of the model, the id of the run covers
+    only class and size. Sweeps, files and :meth:`Run.predict` need a model of this package.
+
+    A run that a callback or early stopping stops at step s has the history, and the id, of a run of s steps. Nothing of
+    it depends on there being a callback. The weights are those of that run too, except that early stopping goes back to
+    the best of its evaluated steps.
 
     At a step with a sync, fast weights are evaluated ahead of the pull and slow weights after it. A run stops at the
     step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite. From that step
@@ -390,12 +437,21 @@ def train(
     [0.5, 0.125, 0.03125]
     """
     training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+    if is_own_model(model) and not isinstance(model, (DenseNetwork, Landscape)):
+        model = OwnModel(model)
+        if training.backend != "cpu":
+            raise ValueError(f"backend must be 'cpu' for a model of your own, got {training.backend!r}")
     setup = Setup(model, data, training)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
     setup.accepted("opt", opt)
     setup = setup.for_seed(seed)
+    check_callback(callback)
+    check_early_stopping(early_stopping, setup, opt)
+    if setup.training.backend != "cpu" and (callback is not None or early_stopping is not None):
+        name = "callback" if callback is not None else "early_stopping"
+        raise ValueError(f"{name} must be None with backend='cuda': runs stop at evaluated steps on the CPU only")
     params = model.init(seed, setup.dtype)
-    return _trained(setup, opt, seed, params, opt.init(params))
+    return _trained(setup, opt, seed, params, opt.init(params), callback=callback, early_stopping=early_stopping)
 
 
 @named_arguments
@@ -441,18 +497,21 @@ def load(path: str | os.PathLike[str]) -> Run:
     """
     parts = saved.read(path)
     setup, seed, opt = parts["setup"], parts["seed"], parts["state"].optimizer
-    history = _history(setup, opt, seed, parts["run"], parts["outcome"])
+    history = _history(setup, opt, seed, parts["run"], parts["outcome"], parts["metrics"])
     ends = parts["outcome"].diverged_at
-    of_data = parts["scaling"], parts["classes"]
-    return Run(
-        history, parts["params"], parts["state"], _first(ends), setup.model, *of_data, seed, setup, parts["outcome"]
-    )
+    weights, of_data = (parts["params"], parts["state"]), (parts["scaling"], parts["classes"])
+    of_run = setup, parts["outcome"], parts["metrics"], parts["best_step"]
+    return Run(history, *weights, _first(ends), setup.model, *of_data, seed, *of_run)
 
 
-def _history(setup: Setup, opt: Optimizer, seed: int, run_id: str, outcome: Outcome) -> pd.DataFrame:
+def _history(
+    setup: Setup, opt: Optimizer, seed: int, run_id: str, outcome: Outcome, metrics: dict[str, np.ndarray]
+) -> pd.DataFrame:
     """Return the history of one run."""
     runs = settings_frame([opt]), slow_rows([opt]), np.array([0]), [run_id], [seed]
-    return histories(setup, *runs, outcome.results, outcome.diverged_at)
+    history = histories(setup, *runs, outcome.results, outcome.diverged_at)
+    at = np.searchsorted(setup.eval_steps, history["step"])
+    return history.assign(**{name: values[at] for name, values in metrics.items()}) if metrics else history
 
 
 def _first(diverged_at: np.ndarray) -> int | None:
@@ -461,19 +520,55 @@ def _first(diverged_at: np.ndarray) -> int | None:
 
 
 def _trained(
-    setup: Setup, opt: Optimizer, seed: int, params: np.ndarray, state: State, shorter: Run | None = None
+    setup: Setup,
+    opt: Optimizer,
+    seed: int,
+    params: np.ndarray,
+    state: State,
+    *,
+    shorter: Run | None = None,
+    callback: Callable[[Snapshot], Any] | None = None,
+    early_stopping: EarlyStopping | None = None,
 ) -> Run:
     """Train these weights in place and return the run, whose first steps are those of a shorter one."""
     rows = setup.rows(seed)
-    if shorter is None or shorter.diverged_at is None:
+    metrics: dict[str, np.ndarray] = {}
+    best_step = None
+    if shorter is not None and shorter.diverged_at is not None:
+        outcome = shorter.outcome._replace(results=setup.blank_results(1))
+    elif callback is None and early_stopping is None:
         outcome = train_in_place(setup, opt, seed, rows, params, state)
     else:
-        outcome = shorter.outcome._replace(results=setup.blank_results(1))
+        blank = Outcome(setup.blank_results(1), np.array([-1]), np.array([0]))
+        columns = {*_history(setup, opt, seed, "", blank, {})}
+
+        def train_to(end: Setup, params: np.ndarray, state: State) -> Outcome:
+            return train_in_place(end, opt, seed, rows, params, state)
+
+        setup, outcome, metrics, params, state, best_step = train_observed(
+            setup, params, state, train_to, callback, early_stopping, columns
+        )
     if shorter is not None:
         setup.take_over(outcome.results, shorter.setup, shorter.outcome.results)
-    history, ends = _history(setup, opt, seed, setup.run_id(opt, seed, rows), outcome), _first(outcome.diverged_at)
+        metrics = _joined(setup, metrics, shorter)
+    run_id, ends = setup.run_id(opt, seed, rows), _first(outcome.diverged_at)
+    history = _history(setup, opt, seed, run_id, outcome, metrics)
     scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
-    return Run(history, params, state, ends, setup.model, scaling, classes, seed, setup, outcome)
+    of_run = setup, outcome, metrics, best_step
+    model = setup.model.model if isinstance(setup.model, OwnModel) else setup.model
+    return Run(history, params, state, ends, model, scaling, classes, seed, *of_run)
+
+
+def _joined(setup: Setup, metrics: dict[str, np.ndarray], shorter: Run) -> dict[str, np.ndarray]:
+    """Return the metrics of a longer run: its own from where the shorter one ended, else those of the shorter one."""
+    joined = {name: np.full(len(setup.eval_steps), np.nan) for name in (*shorter.metrics, *metrics)}
+    _, here, there = np.intersect1d(setup.eval_steps, shorter.setup.eval_steps, return_indices=True)
+    for name, values in shorter.metrics.items():
+        joined[name][here] = values[there]
+    new = setup.eval_steps > shorter.state.t
+    for name, values in metrics.items():
+        joined[name][new] = values[new]
+    return joined
 
 
 def train_in_place(
@@ -503,6 +598,8 @@ def train_in_place(
         from lookahead_nb.training import engine_gpu as on_device
 
         return on_device.train_one(setup, opt, seed, rows, params, state, keep_going)
+    if isinstance(setup.model, OwnModel):
+        return engine_python.train_own_model(setup, opt, seed, rows, params, state, keep_going)
     if not setup.model.needs_data:
         return engine_cpu.train_on_landscape(setup, [opt], seed, [params], [state], keep_going)
     return engine_cpu.train_network(setup, opt, seed, rows, params, state, keep_going, snapshot_at, snapshot)

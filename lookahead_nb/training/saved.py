@@ -97,6 +97,7 @@ def contents(run: Run) -> dict[str, np.ndarray]:
         "scaling": _scaling(run.scaling),
         "machine": machine(),
     }
+    about |= {} if run.best_step is None else {"best_step": run.best_step}
     arrays = {"about": np.array(json.dumps(about, allow_nan=False))}
     state = stored_state(run.params, run.state)
     arrays["params"] = state.pop("params")
@@ -107,7 +108,8 @@ def contents(run: Run) -> dict[str, np.ndarray]:
             arrays["scaling/idf"] = run.scaling.weighting.idf_  # type: ignore[attr-defined]
     if run.classes is not None:
         arrays["classes"] = run.classes
-    return arrays | {f"outcome/{name}": value for name, value in run.outcome._asdict().items()}
+    parts = {"outcome": run.outcome._asdict(), "metrics": run.metrics}
+    return arrays | {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}
 
 
 def _model(model: Any) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         ``run`` (the id), ``seed``, ``setup`` (without data), ``params``, ``state``, ``scaling``, ``classes``,
-        ``outcome``.
+        ``outcome``, ``metrics``, ``best_step``.
 
     Raises
     ------
@@ -260,6 +262,8 @@ def _understood(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[st
         "scaling": None if about["scaling"] is None else _made_scaling(about["scaling"], _of("scaling", arrays)),
         "classes": arrays.get("classes"),
         "outcome": Outcome(**_of("outcome", arrays)),
+        "metrics": _of("metrics", arrays),
+        "best_step": about.get("best_step"),
     }
 
 

@@ -22,6 +22,7 @@ from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import STREAM_ID
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
 from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Landscape, Quadratic, Rosenbrock
+from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Optimizer
 
 LANDSCAPES: dict[str, Any] = {kind.__name__: kind for kind in (Quadratic, DoubleWell, Bilinear, Rosenbrock)}
@@ -35,7 +36,7 @@ STEPS_AT_ONCE = 2048  # whose scalars are computed together: 2 MiB in float64 fo
 LEAST_ROWS_KEPT = 4  # data sets or seeds whose rows stay in memory; more where more threads train at once
 MOST_BYTES_KEPT = 256 * 2**20  # more data sets stay as long as all of them together take no more
 
-Model = DenseNetwork | Landscape
+Model = DenseNetwork | Landscape | OwnModel
 Data = Dataset | Callable[[int], Dataset] | None  # a function of the seed gives every seed its own data
 
 
@@ -139,7 +140,7 @@ class Setup:
 
     Parameters
     ----------
-    model : LogisticRegression, MLP or landscape
+    model : LogisticRegression, MLP, landscape or OwnModel
     data : Dataset, or function of the seed that returns one
         None for a landscape.
     training : Training
@@ -158,8 +159,10 @@ class Setup:
     key: str = field(default_factory=lambda: uuid4().hex)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, (DenseNetwork, Landscape)):
-            raise TypeError(f"model must be a LogisticRegression or an MLP, or a landscape, got {shown(self.model)}")
+        if not isinstance(self.model, (DenseNetwork, Landscape, OwnModel)):
+            advice = ": train accepts it, and trains step by step in Python" if is_own_model(self.model) else ""
+            allowed = "a LogisticRegression or an MLP, or a landscape"
+            raise TypeError(f"model must be {allowed}, got {shown(self.model)}{advice}")
         if not self.model.needs_data:
             if self.data is not None:
                 raise TypeError(f"data must be None for a landscape, got {type(self.data).__name__}")
@@ -258,9 +261,13 @@ class Setup:
         TypeError
             If opt is no optimizer.
         ValueError
-            If it adapts its slow steps on a GPU or on a landscape with replicas.
+            If it adapts its slow steps on a GPU or on a landscape with replicas, or has rates for fewer steps.
         """
         check_optimizer(name, opt)
+        schedule = opt.inner.schedule
+        if schedule.table is not None and schedule.steps < self.steps:
+            given = f"got a table of {schedule.steps}"
+            raise ValueError(f"{name} must have a learning rate for each of the {self.steps} steps, {given}")
         if self.training.backend == "cuda" and opt.adapts:
             raise ValueError(f"{name} must have numbers as slow_step_size with backend='cuda', got 'adaptive'")
         replicas = getattr(self.model, "replicas", 1)
@@ -284,6 +291,8 @@ class Setup:
         """A mask of the existing (``SPLITS``, (loss, accuracy)), (3, 2) bool; a landscape has only a training loss."""
         exists = np.full((len(SPLITS), 2), self.model.needs_data)
         exists[0, 0] = True
+        if isinstance(self.model, OwnModel):
+            exists[:, 1] = hasattr(self.model.model, "predict")
         return exists
 
     def work(self, rows: Rows, *, slow: bool = True) -> float:
@@ -543,7 +552,8 @@ def _check_data(model: Any, data: Any, batch_size: int) -> None:
         raise TypeError(
             f"data must be a Dataset, or a function of the seed that returns one, got {type(data).__name__}"
         )
-    if (data.n_features, data.n_classes) != (model.n_features, model.n_classes):
+    own = isinstance(model, OwnModel)  # it may accept any
+    if not own and (data.n_features, data.n_classes) != (model.n_features, model.n_classes):
         has = f"{data.n_features} features and {data.n_classes} classes"
         raise ValueError(f"data must have the features and classes of {model!r}, got {has}")
     if batch_size > len(data.X_train):

@@ -64,6 +64,7 @@ retention = [0.5, 0.9]
 sync_period = [5, 20]
 schedule = { kind = "cosine", warmup = 50 }  # falls to 0 at the last step; lr is the peak
                                       # decay_steps = 200 would let it fall in the last 200 steps only
+                                      # { kind = "cosine_restarts", period = 100, factor = 2 } starts again from lr
 
 [[sample]]                            # points drawn from ranges: the arguments of lookahead_nb.sample
 optimizer = "Lookahead"
@@ -367,12 +368,11 @@ def _optimizers_of(key: str, table: Any, steps: Any, *, is_grid: bool) -> list[o
     if "schedule" in table:
         shape = table["schedule"]
         table_of_keys(f"{key}.schedule", shape)
-        known_keys(f"{key}.schedule.", shape, ("kind", "warmup", "steps", "decay_steps"))
+        known_keys(f"{key}.schedule.", shape, ("kind", "warmup", "steps", "decay_steps", "period", "factor"))
         with inside(f"{key}.schedule"):
-            kind = one_of("kind", shape.get("kind"), ("constant", "linear", "cosine"))
-            falls_until = None if kind == "constant" else steps
-            ends, rises, falls = shape.get("steps", falls_until), shape.get("warmup", 0), shape.get("decay_steps")
-            base = rule(Schedule(kind, base.schedule.peak, ends, rises, falls))
+            kind = one_of("kind", shape.get("kind"), ("constant", "linear", "cosine", "cosine_restarts"))
+            ends = {"steps": steps} if kind in ("linear", "cosine") else {}
+            base = rule(Schedule(**ends | shape, peak=base.schedule.peak))
     axes = {name: value for name, value in table.items() if name not in ("optimizer", "inner", "schedule", *drawn)}
     axes = {name: value if isinstance(value, (list, dict)) else [value] for name, value in axes.items()}
     with inside(key):

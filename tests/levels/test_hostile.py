@@ -94,11 +94,17 @@ RUN = lnb.train(MODEL, DATA, OPT, steps=2, batch_size=8)
 SWEPT = lnb.sweep(MODEL, DATA, [ADAMW, lnb.AdamW(0.02)], seeds=1, steps=2, batch_size=8, progress=False)
 CYCLE = theory.Cycle(lr=0.1, noise=1.0, sync_period=5, slow_step_size=0.5)
 SHORT = {"steps": 2, "batch_size": 8, "eval_every": 2, "eval_at": [1], "eval_rows": 9}
+OBSERVED = {"model": MODEL, "data": DATA} | SHORT
 DRAWN = {"lr": {"low": 0.1, "high": 0.2}, "sync_period": [5, 10]}
 MODES = {"lr": [0.1, 0.2], "curvature": 1.0, "sync_period": 5, "slow_step_size": 0.5}
 MATCHED = {"lr": 0.1, "curvatures": [1.0, 0.5], "noise": [0.1, 0.1], "sync_period": 5, "slow_step_size": 0.5}
 SURFACE = {"noise": 0.1, "spread": 0.1, "replicas": 2}
 BETAS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
+
+
+class Own:
+    size = MODEL.size
+    init, loss_and_grad = MODEL.init, MODEL.loss_and_grad
 
 
 def step(**arguments):
@@ -144,6 +150,17 @@ CALLS = {
     "plot": (lnb.plot, {"rows": SWEPT, "measure": "train_loss", "weights": "slow", "ax": None}),
     "minibatches": (lambda **how: next(lnb.minibatches(**how)), {"n": 10, "batch_size": 4, "seed": 0}),
     "train": (lnb.train, {"model": MODEL, "data": DATA, "opt": ADAMW, "seed": 0, "dtype": "float32"} | SHORT),
+    "train with a callback": (lnb.train, {"callback": None, "early_stopping": None, "opt": OPT} | OBSERVED),
+    "train a model of your own": (lnb.train, {"model": Own(), "data": DATA, "opt": OPT} | SHORT),
+    "find_lr": (
+        lnb.find_lr,
+        {"model": MODEL, "data": DATA, "opt": OPT, "low": 1e-4, "high": 0.1, "steps": 20, "batch_size": 8}
+        | {"seed": 0, "eval_rows": 9, "dtype": "float32"},
+    ),
+    "EarlyStopping": (
+        lnb.EarlyStopping,
+        {"measure": "validation_loss", "patience": 2, "min_delta": 0.1, "weights": "slow"},
+    ),
     "train on a landscape": (lnb.train, {"model": BOWL, "data": None, "opt": OPT, "steps": 2, "backend": "cpu"}),
     "sweep": (
         lnb.sweep,
@@ -156,6 +173,9 @@ CALLS = {
     "constant": (schedules.constant, {"peak": 0.1, "warmup": 2}),
     "linear": (schedules.linear, {"peak": 0.1, "steps": 10, "warmup": 2, "decay_steps": 5}),
     "cosine": (schedules.cosine, {"peak": 0.1, "steps": 10, "warmup": 2, "decay_steps": 5}),
+    "cosine_restarts": (schedules.cosine_restarts, {"peak": 0.1, "period": 5, "factor": 2, "warmup": 2}),
+    "from_function": (schedules.from_function, {"rate": lambda t: 0.1 / t, "steps": 5}),
+    "Schedule of a table": (schedules.Schedule, {"kind": "table", "peak": 0.2, "table": [0.1, 0.2], "steps": 2}),
     "Schedule.__call__": (schedules.linear(0.1, 10, 2), {"t": 5}),
     "Schedule.rates": (schedules.linear(0.1, 10, 2).rates, {"n": 5, "after": 2}),
     "Quadratic": (landscapes.Quadratic, {"curvatures": [1.0, 0.5], "drift": 0.1, "start": [1.0, 2.0]} | SURFACE),
@@ -235,7 +255,7 @@ ALWAYS_WRONG = {
 NAN_IS_AN_ANSWER = {"sgd_matched_lr", "sgd_matched_loss", "Cycle.covariance", "optimal_slow_step"}
 NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss"}
 NAN_IS_AN_ANSWER |= {f"Landscape.{name}" for name in ("points", "heights", "loss", "loss_and_grad", "noisy_grad")}
-CALLED = {"progress", "data"}  # any function is one of theirs, and fails in its own words
+CALLED = {"progress", "data", "callback"}  # any function is one of theirs, and fails in its own words
 FILES = {"file", "folder", "path", "store"}
 
 

@@ -206,6 +206,16 @@ def schedule(kind, peak, steps, warmup, t, decay_steps=None):
     return peak * np.where(t < warmup, t / max(warmup, 1), falling)
 
 
+def rates_with_restarts(peak, period, factor, warmup, count):
+    """Loshchilov & Hutter 2017, equation 5 with a minimum of 0: the rates of the first steps, cycle by cycle."""
+    rates = [peak * t / warmup for t in range(1, warmup + 1)]
+    while len(rates) < count:
+        current = np.arange(period)  # steps since the restart
+        rates += [*(0.5 * peak * (1 + np.cos(np.pi * current / period)))]
+        period *= factor
+    return np.array(rates[:count])
+
+
 # --------------------------------------------------------------------------------------------- random stream
 
 

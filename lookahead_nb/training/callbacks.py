@@ -1,0 +1,346 @@
+"""What users do at the evaluated steps of a run: metrics of their own, stopping it, early stopping."""
+
+from __future__ import annotations
+
+import copy
+import math
+import numbers
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lookahead_nb.checks import named_arguments, one_of, real_number, shown, whole_number
+from lookahead_nb.kernels.bundles import readonly
+from lookahead_nb.optimizers import Optimizer, State
+from lookahead_nb.training.setup import KINDS, SPLITS, Outcome, Setup
+
+MEASURES = tuple(f"{split}_{what}" for split in SPLITS for what in ("loss", "accuracy"))  # as results hold them
+_TO_STOP_AT = tuple(name for name in MEASURES if not name.startswith("test"))  # the test part chooses no weights
+Weights = tuple[np.ndarray, State]  # fast weights, and the state of the optimizer with the slow ones
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Snapshot:
+    """What a callback of :func:`lookahead_nb.train` gets at an evaluated step.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken, 0 at the first evaluation.
+    measures : dict of str to dict of str to float
+        The evaluation by kind of weights and measure, as ``measures["slow"]["validation_loss"]``. Without slow weights
+        there is only "fast"; on a landscape only "train_loss".
+    fast : (n,) array
+        The fast weights after the step, and after its sync if it has one; a read-only copy.
+    slow : (n,) array or None
+        The slow weights, for EMA and Schedule-Free the average; a read-only copy. None where there are none.
+    """
+
+    step: int
+    measures: dict[str, dict[str, float]]
+    fast: np.ndarray
+    slow: np.ndarray | None
+
+    def __repr__(self) -> str:
+        losses = ", ".join(f"{kind} train_loss={of['train_loss']:.4g}" for kind, of in self.measures.items())
+        return f"Snapshot(step={self.step}, {len(self.fast)} weights, {losses})"
+
+
+@named_arguments
+@dataclass(frozen=True, kw_only=True)
+class EarlyStopping:
+    """Stop a run that no longer improves, and return its best evaluated weights.
+
+    The evaluation at step 0 counts. Of several equally good evaluations, the first is the best one.
+
+    Parameters
+    ----------
+    measure : str
+        "validation_loss", "validation_accuracy", "train_loss" or "train_accuracy". A landscape has "train_loss" only.
+    patience : int
+        At least 1: the run stops after this many evaluations in a row without an improvement.
+    min_delta : float
+        At least 0: an improvement has to be larger than this to count for the patience. The best evaluation is the best
+        one whatever min_delta is.
+    weights : str, optional
+        "fast" or "slow", the weights to judge. Default: slow, and fast for an optimizer without slow weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> data, model = lnb.datasets.load("checkerboard"), lnb.MLP((2, 8, 2))
+    >>> stop = lnb.EarlyStopping(patience=2)
+    >>> run = lnb.train(model, data, lnb.AdamW(1.0), steps=1000, eval_every=10, early_stopping=stop)
+    >>> run.state.t == run.best_step, run.setup.steps < 1000
+    (True, True)
+    """
+
+    measure: str = "validation_loss"
+    patience: int = 5
+    min_delta: float = 0.0
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("measure", self.measure, _TO_STOP_AT)
+        object.__setattr__(self, "patience", whole_number("patience", self.patience, 1))
+        object.__setattr__(self, "min_delta", real_number("min_delta", self.min_delta, 0))
+        one_of("weights", self.weights, (None, *KINDS))
+
+    def kind_of(self, opt: Optimizer) -> str:
+        """Return the kind of weights to judge.
+
+        Parameters
+        ----------
+        opt : Optimizer
+
+        Returns
+        -------
+        str
+            "fast" or "slow".
+
+        Raises
+        ------
+        ValueError
+            If it is slow, and opt has no slow weights.
+        """
+        if self.weights == "slow" and not opt.has_slow_weights:
+            raise ValueError(
+                f"early_stopping must have weights='fast' for {type(opt).__name__}, which has no slow weights, "
+                f"got {self!r}"
+            )
+        return self.weights or KINDS[opt.has_slow_weights]
+
+
+class Patience:
+    """Counts scores in a row without an improvement.
+
+    Parameters
+    ----------
+    number : int
+        Patience is over after this many.
+    min_delta : float
+        What an improvement has to exceed.
+
+    Attributes
+    ----------
+    best : float
+        The highest score so far, -inf ahead of the first one.
+
+    Examples
+    --------
+    >>> from lookahead_nb.training.callbacks import Patience
+    >>> patience = Patience(2, min_delta=0.1)
+    >>> [(patience.improved(score), patience.is_over) for score in (0.5, 0.55, 0.4)]
+    [(True, False), (True, False), (False, True)]
+    """
+
+    def __init__(self, number: int, min_delta: float) -> None:
+        self.number, self.min_delta = number, min_delta
+        self.best, self.without = -math.inf, 0
+
+    def improved(self, score: float) -> bool:
+        """Count a score, and return whether it is the best so far.
+
+        Parameters
+        ----------
+        score : float
+            Higher is better; NaN is no improvement.
+
+        Returns
+        -------
+        bool
+        """
+        self.without = 0 if score > self.best + self.min_delta else self.without + 1
+        if score > self.best:
+            self.best = score
+            return True
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there were too many without an improvement."""
+        return self.without >= self.number
+
+
+def check_callback(callback: Any) -> None:
+    """Refuse what is no callback.
+
+    Parameters
+    ----------
+    callback : function or None
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called.
+    """
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of a snapshot, got {shown(callback)}")
+
+
+def check_early_stopping(early_stopping: Any, setup: Setup, opt: Optimizer) -> None:
+    """Refuse early stopping that does not fit the run.
+
+    Parameters
+    ----------
+    early_stopping : EarlyStopping or None
+    setup : Setup
+    opt : Optimizer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is of another type, or judges what the run does not have.
+    """
+    if early_stopping is None:
+        return
+    if not isinstance(early_stopping, EarlyStopping):
+        example = "lookahead_nb.EarlyStopping(patience=5)"
+        raise TypeError(f"early_stopping must be None or as in {example}, got {shown(early_stopping)}")
+    early_stopping.kind_of(opt)
+    measured = [name for name, exists in zip(MEASURES, setup.measured.ravel(), strict=True) if exists]
+    if early_stopping.measure not in measured:
+        allowed = " or ".join(repr(name) for name in measured if name in _TO_STOP_AT)
+        raise ValueError(f"early_stopping must have measure={allowed} for {setup.model!r}, got {early_stopping!r}")
+
+
+class Observed(NamedTuple):
+    """What is left of a run with a callback or early stopping.
+
+    Attributes
+    ----------
+    setup : Setup
+        With the steps up to where the run was stopped.
+    outcome : Outcome
+    metrics : dict of str to (m,) float64 array
+        Those of the callback, by evaluated step; NaN where it gave none.
+    params, state
+        The best weights with early stopping, else those at the end.
+    best_step : int or None
+        The step of the best weights, with early stopping.
+    """
+
+    setup: Setup
+    outcome: Outcome
+    metrics: dict[str, np.ndarray]
+    params: np.ndarray
+    state: State
+    best_step: int | None
+
+
+def train_observed(
+    setup: Setup,
+    params: np.ndarray,
+    state: State,
+    train: Callable[[Setup, np.ndarray, State], Outcome],
+    callback: Callable[[Snapshot], Any] | None,
+    early_stopping: EarlyStopping | None,
+    columns: Collection[str],
+) -> Observed:
+    """Train from one evaluated step to the next, with a callback and early stopping after each.
+
+    Parameters
+    ----------
+    setup : Setup
+    params, state
+        Those of the run, fresh or where it continues; changed in place.
+    train : function
+        Trains weights in place to the end of a shorter setup, with the bits of a whole run.
+    callback, early_stopping
+        As in :func:`lookahead_nb.train`.
+    columns : collection of str
+        Those of the history, which no metric may have as its name.
+
+    Returns
+    -------
+    Observed
+    """
+    results, taken, diverged_at, begun = setup.blank_results(1), state.t, -1, state.t
+    metrics: dict[str, np.ndarray] = {}
+    best: tuple[int, Weights] | None = None
+    patience = None if early_stopping is None else Patience(early_stopping.patience, early_stopping.min_delta)
+    for i, step in enumerate(setup.eval_steps.tolist()):
+        if begun and step <= begun:
+            continue
+        if step == 0:  # evaluated at the start of a step, which copies take
+            results[:, 0] = train(setup.of_steps(1), *_copied(params, state)).results[:, 0]
+        else:
+            outcome = train(setup.of_steps(step), params, state)
+            results[:, i], taken, diverged_at = outcome.results[:, -1], state.t, int(outcome.diverged_at[0])
+            if diverged_at >= 0:
+                break
+        snapshot = _snapshot(setup, step, params, state, results[0, i])
+        stops, given = (False, {}) if callback is None else _called(callback, snapshot, columns)
+        for name, value in given.items():
+            metrics.setdefault(name, np.full(len(setup.eval_steps), np.nan))[i] = value
+        if early_stopping is not None and patience is not None:
+            value = snapshot.measures[early_stopping.kind_of(state.optimizer)][early_stopping.measure]
+            if patience.improved(-value if early_stopping.measure.endswith("loss") else value):
+                best = step, _copied(params, state)
+            stops = stops or (patience.is_over and step > 0)
+        if stops:
+            setup, results = _stopped_at(setup, step), results[:, : i + 1]
+            metrics = {name: values[: i + 1] for name, values in metrics.items()}
+            break
+    best_step = None
+    if best is not None and diverged_at < 0:
+        best_step, (params, state) = best
+        taken = best_step
+    outcome = Outcome(results, np.array([diverged_at]), np.array([taken]))
+    return Observed(setup, outcome, metrics, params, state, best_step)
+
+
+def _copied(params: np.ndarray, state: State) -> Weights:
+    opt = state.optimizer
+    return params.copy(), copy.deepcopy(state, {id(opt): opt})
+
+
+def _stopped_at(setup: Setup, step: int) -> Setup:
+    """Return the setup of a run of so many steps, which is evaluated at the same ones."""
+    run = setup.training
+    eval_at = None if run.eval_at is None else [t for t in run.eval_at if t <= step]
+    return replace(setup, training=replace(run, steps=step, eval_at=eval_at))
+
+
+def _snapshot(setup: Setup, step: int, params: np.ndarray, state: State, results: np.ndarray) -> Snapshot:
+    fast, slow = params.copy(), state.optimizer.slow_from(params, state)
+    slow = None if slow is None else slow.copy()
+    measured, kinds = setup.measured.ravel(), KINDS if slow is not None else KINDS[:1]
+    measures = {
+        kind: {name: float(values[i]) for i, name in enumerate(MEASURES) if measured[i]}
+        for kind, values in zip(kinds, results.reshape(len(KINDS), -1), strict=False)
+    }
+    return Snapshot(step, measures, readonly(fast), None if slow is None else readonly(slow))
+
+
+def _called(
+    callback: Callable[[Snapshot], Any], snapshot: Snapshot, columns: Collection[str]
+) -> tuple[bool, dict[str, float]]:
+    """Call back, and return whether to stop and the metrics, checked."""
+    try:
+        stops, given = False, callback(snapshot)
+    except StopIteration as stop:
+        stops, given = True, stop.value
+    if stops and snapshot.step == 0:
+        raise ValueError("callback must let the run take a step, got StopIteration at step 0: stop at a later step")
+    if given is None:
+        return stops, {}
+    if not isinstance(given, dict):
+        raise TypeError(f"callback must return None or a dict of numbers, got {shown(given)} at step {snapshot.step}")
+    metrics = {}
+    for name, value in given.items():
+        if not isinstance(name, str) or not name or name in columns:
+            allowed = "names that are no columns of the history"
+            raise ValueError(f"callback must give its metrics {allowed}, got {shown(name)} at step {snapshot.step}")
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+            at = f"got {shown(value)} for {name} at step {snapshot.step}"
+            raise TypeError(f"callback must return numbers as metrics, {at}")
+        metrics[name] = float(value)
+    return stops, metrics

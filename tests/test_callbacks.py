@@ -1,0 +1,334 @@
+"""Callbacks and early stopping at evaluated steps: what they see, what they change, and that they change no bits."""
+
+import numpy as np
+import pytest
+
+import lookahead_nb as lnb
+from lookahead_nb.training.callbacks import Patience
+from tests.support.cases import picture
+from tests.support.runs import ADAMW, BATCH, COMPILED, OPTIMIZERS, assert_same_run, problem
+
+STEPS, EVERY = (20, 3) if COMPILED else (7, 2)  # of 3 steps between syncs: at and off a sync
+BOWL = lnb.landscapes.Quadratic([1.0, 0.1], noise=1.0, drift=0.01)
+LOOKAHEAD = OPTIMIZERS["keep"]
+HOW = {"steps": STEPS, "batch_size": BATCH, "eval_every": EVERY}
+SPLITS = ("train", "validation", "test")
+
+
+def trained(opt=LOOKAHEAD, on=None, **changes):
+    model, data = problem() if on is None else on
+    return lnb.train(model, data, opt, **HOW | changes)
+
+
+def stopper(at, metrics=None):
+    def stop(snapshot):
+        if snapshot.step >= at:
+            raise StopIteration(metrics) if metrics else StopIteration
+        return metrics
+
+    return stop
+
+
+# --------------------------------------------------------------------------------------------------------- callbacks
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("opt", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_run_with_a_callback_has_the_bits_of_one_without(opt, dtype):
+    how = {"seed": 2**40, "dtype": dtype, "opt": opt}
+    assert_same_run(trained(**how, callback=lambda _: None), trained(**how))
+
+
+@pytest.mark.parametrize("opt", [ADAMW, OPTIMIZERS["adaptive"], OPTIMIZERS["average"]], ids=["adamw", "fit", "ema"])
+def test_a_callback_changes_no_bits_on_a_landscape(opt):
+    assert_same_run(trained(opt, (BOWL, None), callback=lambda _: None), trained(opt, (BOWL, None)))
+
+
+def test_steps_that_are_chosen_are_those_of_the_callback():
+    steps = []
+    run = trained(eval_at=[1, 5], callback=lambda snapshot: steps.append(snapshot.step))
+    assert steps == [0, 1, 5, STEPS]
+    assert_same_run(run, trained(eval_at=[1, 5]))
+
+
+@pytest.mark.parametrize("opt", [ADAMW, LOOKAHEAD, OPTIMIZERS["schedule_free_adamw"], OPTIMIZERS["average"]])
+def test_a_snapshot_has_the_row_of_the_history_and_the_weights_of_a_run_that_ends_there(opt):
+    snapshots = []
+    run = trained(opt, callback=snapshots.append)
+    assert [s.step for s in snapshots] == sorted({*run.history["step"]})
+    for snapshot in snapshots:
+        for kind in ("fast", "slow"):
+            rows = run.history.query(f"step == {snapshot.step} and weights == {kind!r}")
+            measures = snapshot.measures.get(kind)
+            assert (measures is None) == rows.empty
+            assert measures is None or measures == rows.iloc[0][[*measures]].to_dict()
+            assert measures is None or {*measures} == {f"{s}_{m}" for s in SPLITS for m in ("loss", "accuracy")}
+        if snapshot.step:
+            until = trained(opt, steps=snapshot.step)
+            assert snapshot.fast.tobytes() == until.params.tobytes()
+            assert (snapshot.slow is None) == (until.slow is None)
+            assert snapshot.slow is None or snapshot.slow.tobytes() == until.slow.tobytes()
+        else:
+            assert snapshot.fast.tobytes() == problem()[0].init(0).tobytes()
+
+
+def test_a_landscape_has_a_training_loss_only():
+    snapshots = []
+    run = trained(ADAMW, (BOWL, None), callback=snapshots.append)
+    assert [s.measures["fast"] for s in snapshots] == [{"train_loss": loss} for loss in run.history["train_loss"]]
+
+
+def test_weights_of_a_snapshot_cannot_be_changed_and_do_not_move():
+    snapshots = []
+    trained(callback=snapshots.append)
+    for weights in (snapshots[0].fast, snapshots[0].slow):
+        with pytest.raises(ValueError, match="read-only"):
+            weights[0] = 1
+    assert not np.array_equal(snapshots[0].fast, snapshots[-1].fast)
+    assert f"Snapshot(step={EVERY}, " in repr(snapshots[1])
+
+
+def test_metrics_are_columns_in_the_rows_of_both_kinds_of_weights():
+    def metrics(snapshot):
+        given = {"norm": np.float32(snapshot.fast @ snapshot.fast)}
+        return given | ({"late": snapshot.step} if snapshot.step > EVERY else {})
+
+    run = trained(callback=metrics)
+    expected = trained().history
+    assert run.history.drop(columns=["norm", "late"]).equals(expected)
+    assert [*run.history] == [*expected, "norm", "late"]
+    late = run.history["step"] > EVERY
+    assert run.history["late"][~late].isna().all()
+    assert (run.history["late"][late] == run.history["step"][late]).all()
+    assert run.history.groupby("step")["norm"].nunique().eq(1).all()
+    assert run.history["norm"].iloc[-1] == np.float32(run.params @ run.params)
+
+
+@pytest.mark.parametrize("at", [EVERY, 2 * EVERY, STEPS])
+@pytest.mark.parametrize("on", [None, (BOWL, None)], ids=["network", "landscape"])
+def test_a_run_that_is_stopped_is_the_run_of_so_many_steps(at, on):
+    stopped = trained(on=on, callback=stopper(at))
+    assert_same_run(stopped, trained(on=on, steps=at))
+    assert stopped.setup.steps == at
+    assert_same_run(stopped.train(4), trained(on=on, steps=at + 4))
+    assert_same_run(trained(on=on, eval_at=[2, 3, 5], callback=stopper(3)), trained(on=on, steps=3, eval_at=[2, 3]))
+
+
+def test_a_stop_may_have_metrics():
+    run = trained(callback=stopper(EVERY, {"norm": 2.0}))
+    assert run.history["norm"].tolist() == [2.0] * 4
+    assert run.setup.steps == EVERY
+
+
+def test_an_error_comes_out_unchanged_and_the_next_run_is_whole():
+    error = KeyError("mine")
+
+    def fails(snapshot):
+        if snapshot.step:
+            raise error
+
+    with pytest.raises(KeyError) as caught:
+        trained(callback=fails)
+    assert caught.value is error
+    run = trained()
+    before = picture(run.params, run.state)
+    with pytest.raises(KeyError):
+        run.train(2 * EVERY, callback=fails)
+    assert picture(run.params, run.state) == before
+    assert_same_run(run, trained())
+
+
+@pytest.mark.jit  # plain Python warns on the way to inf
+def test_the_callback_is_not_called_once_the_run_has_diverged():
+    opt, bowl, steps = lnb.Lookahead(lnb.SGD(1e30), sync_period=3), lnb.landscapes.Quadratic([1.0]), []
+    how = {"opt": opt, "on": (bowl, None), "eval_every": 1}
+    run = trained(**how, callback=lambda s: steps.append(s.step) or {"norm": 1.0})
+    expected = trained(**how)
+    assert run.diverged_at == expected.diverged_at == steps[-1] + 1
+    assert_same_run(trained(**how, callback=lambda _: None), expected)
+    assert run.history["norm"].notna().tolist() == (run.history["step"] < run.diverged_at).tolist()
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "words"),
+    [
+        (7, TypeError, "callback must return None or a dict of numbers, got 7 at step 0"),
+        (True, TypeError, "callback must return None or a dict of numbers, got True at step 0"),
+        ({"norm": "big"}, TypeError, "callback must return numbers as metrics, got 'big' for norm at step 0"),
+        ({"norm": True}, TypeError, "callback must return numbers as metrics, got True for norm at step 0"),
+        ({"train_loss": 1}, ValueError, "names that are no columns of the history, got 'train_loss' at step 0"),
+        ({"lr": 1}, ValueError, "names that are no columns of the history, got 'lr' at step 0"),
+        ({7: 1}, ValueError, "names that are no columns of the history, got 7 at step 0"),
+    ],
+)
+def test_what_a_callback_must_not_return_is_refused(returned, error, words):
+    with pytest.raises(error, match=words):
+        trained(callback=lambda _: returned)
+
+
+def test_a_stop_ahead_of_the_first_step_is_refused():
+    with pytest.raises(ValueError, match="callback must let the run take a step, got StopIteration at step 0"):
+        trained(callback=stopper(0))
+
+
+@pytest.mark.parametrize("name", ["callback", "early_stopping"])
+def test_what_is_no_callback_and_no_early_stopping_is_refused(name):
+    with pytest.raises(TypeError, match=f"{name} must be"):
+        trained(**{name: {"patience": 5}})
+    run = trained()
+    with pytest.raises(TypeError, match="callback must be a function"):
+        run.train(1, callback=5)
+
+
+@pytest.mark.parametrize("observer", [{"callback": print}, {"early_stopping": lnb.EarlyStopping()}])
+def test_a_gpu_refuses_both(observer, monkeypatch):
+    monkeypatch.setattr("lookahead_nb.kernels.gpu.require", lambda: None)
+    with pytest.raises(ValueError, match=f"{next(iter(observer))} must be None with backend='cuda'"):
+        trained(backend="cuda", **observer)
+
+
+def test_a_run_trained_further_keeps_its_metrics_and_adds_new_ones():
+    def at(name):
+        return lambda snapshot: {name: snapshot.step}
+
+    run = trained(steps=2 * EVERY, callback=at("first"))
+    longer = run.train(2 * EVERY, callback=at("second"))
+    assert longer.history.drop(columns=["first", "second"]).equals(trained(steps=4 * EVERY).history)
+    early = longer.history["step"] <= 2 * EVERY
+    assert (longer.history["first"][early] == longer.history["step"][early]).all()
+    assert (longer.history["second"][~early] == longer.history["step"][~early]).all()
+    assert longer.history["first"][~early].isna().all()
+    assert longer.history["second"][early].isna().all()
+    assert run.train(EVERY).history["first"].isna().tolist() == [False] * 6 + [True] * 2
+
+
+# ---------------------------------------------------------------------------------------------------- early stopping
+
+
+def scores(run, stop, opt):
+    """The losses, or accuracies with a minus, that early stopping judges, by evaluated step."""
+    kind = stop.weights or ("slow" if opt.has_slow_weights else "fast")
+    rows = run.history[run.history["weights"] == kind]
+    return rows["step"].to_numpy(), rows[stop.measure].to_numpy() * (1 if "loss" in stop.measure else -1)
+
+
+@pytest.mark.parametrize(
+    "opt", [LOOKAHEAD, OPTIMIZERS["schedule_free_adamw"], lnb.AdamW(0.5)], ids=["la", "sf", "adamw"]
+)
+@pytest.mark.parametrize("measure", ["validation_loss", "validation_accuracy", "train_loss", "train_accuracy"])
+@pytest.mark.parametrize("patience", [1, 3])
+def test_early_stopping_follows_its_definition(opt, measure, patience):
+    """The first evaluation after which ``patience`` of them in a row were no better; the weights of the best one."""
+    stop = lnb.EarlyStopping(measure=measure, patience=patience)
+    steps = 60 if COMPILED else STEPS
+    run, whole = trained(opt, steps=steps, early_stopping=stop), trained(opt, steps=steps)
+    at, values = scores(whole, stop, opt)
+    ends = [
+        i
+        for i in range(patience, len(at))
+        if values[i - patience + 1 : i + 1].min() >= values[: i - patience + 1].min()
+    ]
+    last = ends[0] if ends else len(at) - 1
+    best = int(values[: last + 1].argmin())
+    assert (run.best_step, run.setup.steps) == (at[best], at[last])
+    assert run.history.drop(columns="run").equals(whole.history.query(f"step <= {at[last]}").drop(columns="run"))
+    if best:
+        until = trained(opt, steps=int(at[best]))
+        assert picture(run.params, run.state) == picture(until.params, until.state)
+        assert repr(run) == repr(until)
+    else:
+        assert run.params.tobytes() == problem()[0].init(0).tobytes()
+
+
+def test_the_weights_at_the_end_are_the_best_ones_where_patience_lasts():
+    run = trained(lnb.AdamW(0.5), early_stopping=lnb.EarlyStopping(patience=1000, measure="validation_loss"))
+    at, values = scores(run, lnb.EarlyStopping(), ADAMW)
+    assert run.setup.steps == STEPS
+    assert run.best_step == at[values.argmin()] == run.state.t
+
+
+@pytest.mark.jit  # too few evaluations in plain Python
+def test_the_best_weights_predict_what_the_history_says():
+    _, data = problem()
+    run = trained(lnb.AdamW(0.5), steps=60, early_stopping=lnb.EarlyStopping(measure="validation_accuracy"))
+    X = np.random.default_rng(0).normal(0, 1, (len(data.y_train) * 5 // 3, 4))  # the raw rows of the problem
+    right = (run.predict(X[data.rows_validation]) == data.y_validation).mean()
+    best = run.history.query(f"step == {run.best_step}")["validation_accuracy"].item()
+    assert right == pytest.approx(best, rel=1e-12)  # one division each
+    assert best == run.history["validation_accuracy"].max() > run.history["validation_accuracy"].iloc[-1]
+
+
+@pytest.mark.parametrize("opt", [LOOKAHEAD, lnb.AdamW(0.5)], ids=["la", "adamw"])
+def test_a_run_that_was_stopped_early_continues_from_its_best_step(opt):
+    stop = lnb.EarlyStopping(patience=1, measure="train_loss", weights="fast", min_delta=0.3)
+    run = trained(opt, early_stopping=stop)
+    assert run.setup.steps < STEPS
+    more = STEPS - run.best_step
+    assert_same_run(run.train(more), trained(opt))
+    assert run.train(more).best_step is None
+
+
+def test_min_delta_is_what_an_improvement_has_to_exceed():
+    """Gains of 1/4 wear the patience out, and the last of them is the best all the same."""
+    patience = Patience(2, 0.25)
+    assert [(patience.improved(score), patience.is_over) for score in (0, 0.25, 0.75, 1.0, 1.25)] == [
+        (True, False), (True, False), (True, False), (True, False), (True, True)
+    ]  # fmt: skip
+    assert patience.best == 1.25
+
+
+def test_nan_is_no_improvement():
+    patience = Patience(2, 0.0)
+    assert [patience.improved(score) for score in (np.nan, 1.0, np.nan, 1.0)] == [False, True, False, False]
+    assert patience.is_over
+
+
+@pytest.mark.jit  # plain Python warns on the way to inf
+def test_a_run_that_diverges_stays_diverged():
+    opt, bowl = lnb.SGD(1e4), lnb.landscapes.Quadratic([1.0])
+    stop = lnb.EarlyStopping(measure="train_loss", patience=100)
+    run = trained(opt, (bowl, None), eval_every=1, steps=30, early_stopping=stop)
+    assert run.best_step is None
+    assert_same_run(run, trained(opt, (bowl, None), eval_every=1, steps=30))
+
+
+def test_a_callback_sees_every_evaluation_up_to_the_stop():
+    steps = []
+    stop = lnb.EarlyStopping(patience=1, min_delta=1e9)
+    run = trained(early_stopping=stop, callback=lambda s: steps.append(s.step) or {"at": s.step})
+    assert steps == [0, EVERY]
+    assert (run.history["at"] == run.history["step"]).all()
+
+
+def test_a_run_that_was_stopped_early_is_saved_with_its_best_step_and_metrics(tmp_path):
+    stop = lnb.EarlyStopping(patience=1, min_delta=1e9)
+    run = trained(early_stopping=stop, callback=lambda s: {"norm of all": s.step})
+    run.save(tmp_path / "run.npz")
+    loaded = lnb.load(tmp_path / "run.npz")
+    assert loaded.history.equals(run.history)
+    assert picture(loaded.params, loaded.state) == picture(run.params, run.state)
+    assert (loaded.best_step, loaded.setup.steps) == (run.best_step, run.setup.steps)
+    assert "stopped at step" in loaded._repr_html_()
+    assert loaded.train(5, data=problem()[1]).history.equals(run.train(5).history)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"measure": "test_loss"}, ValueError, "measure must be one of 'train_loss'"),
+        ({"patience": 0}, ValueError, "patience must be a whole number of at least 1, got 0"),
+        ({"min_delta": -1}, ValueError, "min_delta must be a finite number of at least 0, got -1"),
+        ({"weights": "best"}, ValueError, "weights must be one of None, 'fast', 'slow', got 'best'"),
+        ({"mode": "max"}, TypeError, "EarlyStopping has no argument mode"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(how, error, words):
+    with pytest.raises(error, match=words):
+        lnb.EarlyStopping(**how)
+
+
+def test_what_the_run_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="early_stopping must have weights='fast' for AdamW, which has no slow"):
+        trained(ADAMW, early_stopping=lnb.EarlyStopping(weights="slow"))
+    with pytest.raises(ValueError, match="early_stopping must have measure='train_loss' for Quadratic"):
+        trained(ADAMW, (BOWL, None), early_stopping=lnb.EarlyStopping())
