@@ -1,4 +1,4 @@
-"""A model of one's own: any object with a size, initial weights, and a loss with its gradient."""
+"""Your own model: any object with a size, initial weights, and a loss with its gradient."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARTS = ("size", "init", "loss_and_grad")
 
 
 def is_own_model(model: Any) -> bool:
-    """Return whether an object has what a model of one's own needs.
+    """Return whether an object has what your own model needs.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def is_own_model(model: Any) -> bool:
 
 
 class OwnModel:
-    """Checks what a model of one's own returns.
+    """Checks what your own model returns.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Training runs of models of one's own: step by step in Python, with the minibatches and the history of all runs."""
+"""Training runs of your own models: step by step in Python, with the minibatches and the history of all runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def train_own_model(
     state: State,
     keep_going: Callable[[], bool] = always,
 ) -> Outcome:
-    """Train a model of one's own from these weights up to the last step of the setup, in place.
+    """Train your own model from these weights up to the last step of the setup, in place.
 
     Parameters
     ----------
