@@ -104,7 +104,7 @@ def environment():
 def usual(environment):
     said, codes = environment(LC_ALL="C.UTF-8")
     assert codes == ENDS
-    assert said.count("== ") == len(ENDS) + 1
+    assert said.count("== ") == len(ENDS) + 2
     return said
 
 
