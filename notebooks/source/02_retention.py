@@ -2,8 +2,9 @@
 # # What does the retention do?
 #
 # **A larger retention makes training slower and, at a constant learning rate, quieter.** A retention of nine tenths
-# needs at least about twice as many steps as one half to reach a training loss. Its noise floor is nearly six times lower, but
-# it takes nearly five times as long to settle there. Most of this is a lower learning rate under another name.
+# needs at least about twice as many steps as one half to reach a training loss. Its noise floor is nearly six times
+# lower, but it takes nearly five times as long to settle there. Most of this is a lower learning rate under another
+# name.
 #
 # The article "Adam meets Lookahead" (in Chinese) gives this advice in its FAQ 8.1. Its coefficient is the *retention*:
 # the share of the old slow weights that a sync keeps. Libraries use `slow_step_size`, which is one minus the retention.
@@ -65,9 +66,9 @@ figures.save(retention.over_time(losses), "retention_over_time", caption, alt)
 #
 # ## The test
 #
-# Steps are counted until the training loss that retention one half reaches at half of its budget. A run that does not get
-# there counts with all its steps, so about twice as many is the most that can be shown. This is measured on a hundred
-# generated networks and linear models. Noise is computed exactly for three hundred random quadratics. The
+# Steps are counted until the training loss that retention one half reaches at half of its budget. A run that does not
+# get there counts with all its steps, so about twice as many is the most that can be shown. This is measured on a
+# hundred generated networks and linear models. Noise is computed exactly for three hundred random quadratics. The
 # usual range is judged by what it costs to search only there, instead of over all retentions, with equally many trials.
 # A task of each experiment is trained again here and compared with the committed rows.
 
