@@ -10,11 +10,11 @@ unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, w
 tests.jit    = $(if $(ARGS),,.venv/bin/python -m tests.support.warm_up && )$(pytest) tests $(ARGS)
 tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python $(if $(COVERAGE),-m coverage run) -m pytest tests -m "not jit and not no_kernel" $(ARGS)$(if $(COVERAGE), && .venv/bin/python -m coverage report)
 tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest $(on_device) $(ARGS)
-tests.gpu    = $(level_env)/bin/python -m pytest $(on_device) $(ARGS)
+tests.gpu    = $(level_env)/bin/python -m pytest $(on_device) tests/levels/test_torch_cuda.py $(ARGS)
 pytest       = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/levels/test_device_runs.py
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS) && EMULATED_CUDA=1 .venv-ptx/bin/python -m pytest tests/levels/test_emulated.py $(on_device) $(ARGS)
-tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/levels/test_torch.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py $(ARGS)
+tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/levels/test_torch.py tests/levels/test_torch_database.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py tests/levels/test_torch_cuda.py $(ARGS)
 tests.classes = .venv/bin/python -m pytest tests/levels/test_cpu_classes.py $(ARGS)
 tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_interrupted.py tests/levels/test_clusters.py $(hostile) $(ARGS)
 hostile      = tests/levels/test_hostile.py tests/levels/test_environments.py
@@ -51,7 +51,7 @@ api: .venv/.ready ## write the reference of the library into build/api/, from it
 bench: .venv-$(if $(filter cuda,$(DEVICE)),ptx,peers)/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
 	$(bench.$(DEVICE))
 
-bench.cpu  = $(foreach one,flat_step sweep groups scaling,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
+bench.cpu  = $(foreach one,flat_step sweep groups scaling torch_model,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
 # The peers with their CUDA libraries are gigabytes: they are fetched only where there is a device to use them on.
 bench.cuda = @.venv-ptx/bin/python -c "$(has_device)" && $(MAKE) --no-print-directory .venv-gpu/.ready && \
 	.venv-gpu/bin/python -m tests.benchmarks.cuda $(ARGS)

@@ -11,7 +11,7 @@ PACKAGE = Path(lookahead_nb.__file__).parent / "kernels"
 CPU, GPU = (ast.parse((PACKAGE / room / "step.py").read_text(encoding="utf-8")) for room in ("cpu", "gpu"))
 # What other compiled code takes from the loops of its side.
 FOR_COMPILED_CODE = {"width_types", "signatures", "plain_loop", "step_loop", "fused_loop", "sync_loop", "average_all"}
-FOR_COMPILED_CODE |= {"sync_slot", "fused_momentum_loop", "sync_loop_of"}
+FOR_COMPILED_CODE |= {"sync_slot", "fused_momentum_loop", "sync_loop_of", "step_formula", "fused_formula"}
 ARRAYS = {"p", "g", "s1", "s2", "slow", "a1", "a2", "s", "a"}
 ARRAYS |= {f"{name}_" for name in ARRAYS}  # what a thread on a GPU holds of them
 VALUES = {"fast", "first", "second"}

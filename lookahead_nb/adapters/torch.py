@@ -1,4 +1,4 @@
-"""Any optimizer of this package as an optimizer of PyTorch, for tensors on the CPU."""
+"""Any optimizer of this package as an optimizer of PyTorch, for tensors on the CPU; on CUDA devices experimental."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from operator import is_
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lookahead_nb.checks import extra, flag, named_arguments, real_number, shown
-from lookahead_nb.kernels.cpu.step import first_beyond
-from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Optimizer, State, gradient_limit
+from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Optimizer, State
 from lookahead_nb.optimizers.schedules import Schedule
+from lookahead_nb.optimizers.together import Together, check_gradients, kind_of, written_memory
 from lookahead_nb.training.setup import check_optimizer
 
 try:
@@ -42,8 +43,8 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
     Parameters
     ----------
     params : iterable
-        Tensors, or groups as dicts: float32 or float64, contiguous, on the CPU. A group may have its own ``lr`` and
-        ``weight_decay``.
+        Tensors, or groups as dicts: float32 or float64, contiguous, without memory in common, on the CPU or (not yet
+        tried on a device) on CUDA devices. A group may have its own ``lr`` and ``weight_decay``.
     opt : Optimizer
         An inner optimizer, Lookahead or EMA, with a number as lr. An adaptive slow step is refused, since it is fitted
         to all weights together.
@@ -66,8 +67,12 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
 
     Notes
     -----
-    Tensors are stepped where they lie, without a copy. Each has its own clock: a tensor without a gradient takes no
-    step and no sync. ScheduleFreeAdamW refuses a change of its lr.
+    Tensors are stepped where they lie, without a copy. A tensor without a gradient takes no step and no sync.
+    ScheduleFreeAdamW refuses a change of its lr.
+
+    On the CPU, the tensors of a group that have taken the same steps take the next one in one compiled call: all of
+    them or, after an exception, none. It uses as many threads as PyTorch, at most Numba's, and no bit depends on their
+    number. On a CUDA device each tensor is one launch, on PyTorch's current stream.
 
     Examples
     --------
@@ -81,6 +86,7 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
     def __init__(self, params: Any, opt: Optimizer, *, check_finite: bool = True) -> None:
         extra("torch", "PyTorch", "TorchOptimizer", "torch")
         self._opt, self._check_finite = check_optimizer("opt", opt), flag("check_finite", check_finite)
+        self._plan: _Plan | None = None
         if isinstance(opt.inner.lr, Schedule):
             raise ValueError(f"lr must be a number, which a scheduler of PyTorch may change, got {opt.inner.lr!r}")
         if opt.adapts:
@@ -88,7 +94,7 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         super().__init__(params, _numbers_of(opt))
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_opt": self._opt, "_check_finite": self._check_finite}
+        return super().__getstate__() | {"_opt": self._opt, "_check_finite": self._check_finite, "_plan": None}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add tensors.
@@ -136,28 +142,18 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        work = []
-        for group in self.param_groups:
-            opt = self._of(group)
-            with_gradient = (tensor for tensor in group["params"] if tensor.grad is not None)
-            work += [(tensor, opt, _flat(tensor), _flat_gradient(tensor)) for tensor in with_gradient]
-        for tensor, opt, params, grad in work:
-            at = first_beyond(grad, params.dtype.type(gradient_limit(opt, params.dtype))) if self._check_finite else -1
-            if at >= 0:
-                shape = tuple(tensor.shape)
-                raise FloatingPointError(
-                    f"grad of a {shape} tensor must be finite, with a finite square for rules with a second moment, "
-                    f"got {grad[at].item()!r} at element {at}; nothing was changed"
-                )
-            if state := self._state_of(tensor):
-                state.check_follows(opt)
-        for tensor, opt, params, grad in work:
-            state = self._state_of(tensor) or opt.init(params)
-            if state.optimizer != opt:
-                state.follow(opt)
-            opt.step(params, grad, state, check_finite=False)
-            self.state[tensor]["state"] = state
-            _tell_changed(tensor)
+        work = [_work_of(group, self._of(group)) for group in self.param_groups]
+        plan = self._plan
+        if plan is None or not plan.fits(work, self.state):
+            plan = _Plan(work, self._state_of)
+        plan.place(work)
+        threads = torch.get_num_threads()
+        if self._check_finite:
+            plan.check_finite(work, threads)
+        plan.check_follows(work)
+        plan.keep(self.state)
+        self._plan = plan
+        plan.step(work, threads)
         return loss
 
     @contextmanager
@@ -197,9 +193,13 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         RuntimeError
             Inside ``slow_weights``.
         """
-        packed = super().state_dict()
-        packed["state"] = {number: self._stored(each["state"]) for number, each in packed["state"].items()}
-        return packed
+        packing = self.register_state_dict_post_hook(
+            self._packed, prepend=True
+        )  # ahead of the user's, which see tensors
+        try:
+            return super().state_dict()
+        finally:
+            packing.remove()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue exactly from a checkpoint, at any step between two syncs.
@@ -214,21 +214,42 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         TypeError, ValueError
             If groups, sizes or settings differ. Nothing has then changed.
         """
+        restored: dict[Any, State] = {}
+
+        def take_states(_: Any, given: dict[str, Any]) -> dict[str, Any]:  # PyTorch would cast them like weights
+            own, others = self._split(given)
+            restored.update(own)
+            return given | {"state": others}
+
+        def enter_states(_: Any) -> None:
+            for tensor, state in restored.items():
+                self.state[tensor]["state"] = state
+
+        # The last hook before the checks and the first one after them: the user's see all of it.
+        taking = self.register_load_state_dict_pre_hook(take_states)
+        entering = self.register_load_state_dict_post_hook(enter_states, prepend=True)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            taking.remove()
+            entering.remove()
+
+    def _split(self, state_dict: dict[str, Any]) -> tuple[dict[Any, State], dict[Any, Any]]:
+        """Return the states of a checkpoint by tensor, and by its key what belongs to no tensor."""
         groups = state_dict["param_groups"]
         pairs = zip(groups, self.param_groups, strict=False)  # PyTorch compares their numbers
         tensors = chain.from_iterable(zip(old["params"], new["params"], strict=False) for old, new in pairs)
         of_number, group_of = dict(tensors), {number: group for group in groups for number in group["params"]}
-        states = {
-            of_number[number]: self._restored(stored, of_number[number], group_of[number])
-            for number, stored in state_dict["state"].items()
-            if number in of_number
-        }
-        super().load_state_dict(state_dict | {"state": {}})
-        for tensor, state in states.items():
-            self.state[tensor]["state"] = state
+        states, others = {}, {}
+        for key, stored in state_dict["state"].items():
+            if key in of_number:
+                states[of_number[key]] = self._restored(stored, of_number[key], group_of[key])
+            else:
+                others[key] = stored
+        return states, others
 
     def _state_of(self, tensor: Any) -> State | None:
-        return self.state[tensor]["state"] if tensor in self.state else None
+        return self.state[tensor].get("state") if tensor in self.state else None
 
     def _of(self, group: dict[str, Any]) -> Optimizer:
         """Return the optimizer with the numbers of a group."""
@@ -239,6 +260,12 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         numbers = _numbers_of(self._opt)
         return json.dumps({k: v for k, v in self._opt.settings().items() if k not in numbers}, sort_keys=True)
 
+    def _packed(self, _: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint with tensors, numbers and text instead of states."""
+        states = state_dict["state"]
+        packed = {key: self._stored(entry["state"]) for key, entry in states.items() if _is_ours(entry)}
+        return state_dict | {"state": states | packed}
+
     def _stored(self, state: State) -> dict[str, Any]:
         arrays = state.to_arrays() | {"settings": self._settings()}
         return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in arrays.items()}
@@ -247,12 +274,170 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         settings, params = stored.get("settings"), _flat(tensor)
         if settings != self._settings():
             raise ValueError(f"state_dict must belong to {self._settings()}, got a state of {settings}")
-        if (stored["size"], stored["width"]) != (params.size, str(params.dtype)):
-            wanted, got = f"{params.size} {params.dtype} weights", f"{stored['size']} of {stored['width']}"
+        if (stored["size"], stored["width"]) != (tensor.numel(), str(tensor.dtype).removeprefix("torch.")):
+            wanted, got = (
+                f"{tensor.numel()} {str(tensor.dtype).removeprefix('torch.')} weights",
+                f"{stored['size']} of {stored['width']}",
+            )
             raise ValueError(f"state_dict must hold the state of {wanted}, got that of {got}")
         opt = self._of(group)
         arrays = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in stored.items()}
-        return opt.restore(arrays | {"settings": json.dumps(opt.settings(), sort_keys=True)})
+        like = None if tensor.is_cpu else params
+        return opt.restore(arrays | {"settings": json.dumps(opt.settings(), sort_keys=True)}, like=like)
+
+
+def _number(value: Any) -> Any:
+    """Return what a tensor of one element holds, which PyTorch allows as a learning rate, else the value."""
+    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+
+
+def _is_ours(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("state"), State)
+
+
+class _Work(NamedTuple):
+    """What a group contributes to a step: its optimizer, the tensors with a gradient, and these gradients."""
+
+    opt: Optimizer
+    tensors: list[Any]
+    grads: list[Any]
+
+
+def _work_of(group: dict[str, Any], opt: Optimizer) -> _Work:
+    """Return what a group contributes to a step, or refuse a tensor or a gradient."""
+    tensors, grads = [], []
+    for tensor in group["params"]:
+        grad = tensor.grad
+        if grad is not None:
+            if not (tensor.is_cpu and tensor.is_contiguous()):
+                _flat(tensor)
+            if grad.layout is not torch.strided:
+                raise TypeError(f"grad must be a dense tensor, got {grad.layout}")
+            if not grad.is_contiguous() or grad.is_neg():  # copied only if it lies in another order
+                grad = grad.detach().resolve_neg().contiguous()
+            tensors.append(tensor)
+            grads.append(grad)
+    return _Work(opt, tensors, grads)
+
+
+class _Plan:
+    """Which tensors take their steps together, kept from step to step until something else than numbers changes.
+
+    Parameters
+    ----------
+    work : list of _Work
+        By group.
+    state_of : function
+        Returns the state of a tensor; None ahead of its first step.
+    """
+
+    def __init__(self, work: list[_Work], state_of: Callable[[Any], State | None]) -> None:
+        self.counts = [len(each.tensors) for each in work]
+        self.tensors = [tensor for each in work for tensor in each.tensors]
+        self.on_host = [tensor.is_cpu for tensor in self.tensors]
+        self.states: list[Any] = []
+        kinds: dict[Any, list[int]] = {}
+        for group, each in enumerate(work):
+            for tensor in each.tensors:
+                params = _flat(tensor)
+                state = state_of(tensor) or each.opt.init(params)
+                if state.on_device is tensor.is_cpu:
+                    raise ValueError(f"params must stay on the device of their state, got one moved to {tensor.device}")
+                state.check_outside(params)
+                kind = kind_of(state) if tensor.is_cpu else id(state)
+                kinds.setdefault((group, tensor.is_cpu, kind), []).append(len(self.states))
+                self.states.append(state)
+        self.parts = [
+            (group, members, Together([self.states[n] for n in members]))
+            for (group, on_host, _), members in kinds.items()
+            if on_host
+        ]
+        self.on_device = [(group, n) for (group, on_host, _), (n, *_) in kinds.items() if not on_host]
+        self.sizes = [state._size for state in self.states]
+        self.dtypes = [getattr(torch, str(state._width)) for state in self.states]
+        self.changed = [tensor for tensor in self.tensors if not tensor.is_inference()]  # those are in no graph
+        self.params: list[int] = []  # the addresses of tensors and gradients, and the memory that a step changes
+        self.read: list[int] = []
+        self.written = np.zeros((0, 2), np.int64)
+        self.values: list[Any] = []
+        self.entries: list[Any] = []
+
+    def fits(self, work: list[_Work], state: dict[Any, Any]) -> bool:
+        """Return whether the same tensors take a step, with the states that the plan knows."""
+        values, tensors = [*state.values()], [tensor for each in work for tensor in each.tensors]
+        return (
+            [len(each.tensors) for each in work] == self.counts
+            and len(values) == len(self.values)
+            and all(map(is_, tensors, self.tensors))
+            and [tensor.is_cpu for tensor in tensors] == self.on_host
+            and all(map(is_, values, self.values))
+            and all(entry.get("state") is own for entry, own in zip(self.entries, self.states, strict=True))
+            and all(part.holds for _, _, part in self.parts)
+        )
+
+    def keep(self, state: dict[Any, Any]) -> None:
+        """Enter the states of tensors that take their first step."""
+        if not self.entries:
+            for tensor, own in zip(self.tensors, self.states, strict=True):
+                state[tensor]["state"] = own
+            self.values, self.entries = [*state.values()], [state[tensor] for tensor in self.tensors]
+
+    def place(self, work: list[_Work]) -> None:
+        """Take in where weights and gradients lie, or refuse them if that does not fit the states."""
+        tensors, grads = self.tensors, [grad for each in work for grad in each.grads]
+        for what, these in (("params", tensors), ("grad", grads)):
+            if [each.numel() for each in these] != self.sizes or [each.dtype for each in these] != self.dtypes:
+                wanted, got = ([*zip(*both, strict=True)] for both in self._described(these))
+                n = next(n for n, pair in enumerate(got) if pair != wanted[n])
+                raise ValueError(f"{what} must keep size and dtype {wanted[n]} of the state, got {got[n]}")
+        params, read = [each.data_ptr() for each in tensors], [each.data_ptr() for each in grads]
+        moved = params != self.params
+        if self.parts and (moved or read != self.read):
+            for _, members, part in self.parts:
+                part.place([params[n] for n in members] if moved else None, [read[n] for n in members])
+            parts = [part for _, _, part in self.parts]
+            self.params, self.read = [], []  # an error below leaves them unknown
+            self.written = written_memory(parts) if moved else self.written
+            check_gradients(parts, self.written)
+            self.params, self.read = params, read
+
+    def _described(self, these: list[Any]) -> tuple[tuple[list, list], tuple[list, list]]:
+        return (self.sizes, self.dtypes), ([each.numel() for each in these], [each.dtype for each in these])
+
+    def check_finite(self, work: list[_Work], threads: int) -> None:
+        """Refuse a gradient that a step refuses."""
+        beyond = [n for _, members, part in self.parts if part.are_beyond(threads) for n in members]
+        if beyond or self.on_device:
+            grads = [grad for each in work for grad in each.grads]
+            for n in sorted([*beyond, *(n for _, n in self.on_device)]):
+                flat = _flat_gradient(grads[n])
+                if (at := self.states[n].first_refused(flat)) >= 0:
+                    shape = tuple(self.tensors[n].shape)
+                    raise FloatingPointError(
+                        f"grad of a {shape} tensor must be finite, with a finite square for rules with a second "
+                        f"moment, got {flat[at].item()!r} at element {at}; nothing was changed"
+                    )
+
+    def check_follows(self, work: list[_Work]) -> None:
+        """Refuse numbers of a group with which its states cannot continue."""
+        firsts = [(group, self.states[members[0]]) for group, members, _ in self.parts]
+        for group, state in chain(firsts, ((group, self.states[n]) for group, n in self.on_device)):
+            if state.optimizer is not work[group].opt:
+                state.check_follows(work[group].opt)
+
+    def step(self, work: list[_Work], threads: int) -> None:
+        """Take the step of all tensors, with the numbers that their groups have now."""
+        for group, _, part in self.parts:
+            if part.optimizer is not work[group].opt and part.optimizer != work[group].opt:
+                part.follow(work[group].opt)
+            part.step(threads)
+        grads = [grad for each in work for grad in each.grads] if self.on_device else []
+        for group, n in self.on_device:
+            opt, state = work[group].opt, self.states[n]
+            if state.optimizer != opt:
+                state.follow(opt)
+            opt.step(_flat(self.tensors[n]), _flat_gradient(grads[n]), state, check_finite=False)
+        torch.autograd.graph.increment_version(self.changed)
 
 
 @lru_cache(256)
@@ -273,32 +458,35 @@ def _numbers(group: dict[str, Any], opt: Optimizer) -> dict[str, float]:
     for name in group:
         if name in _OF_OPT:
             raise ValueError(f"a group may set {' and '.join(defaults)} only, got {name}: set it in opt")
-    given = {name: group.get(name, default) for name, default in defaults.items()}
+    given = {name: _number(group.get(name, default)) for name, default in defaults.items()}
     if isinstance(given["lr"], float) and -_ROUNDED * defaults["lr"] <= given["lr"] < 0:
         given["lr"] = 0.0
     return {name: real_number(name, value, 0) for name, value in given.items()}
 
 
-def _flat(tensor: Any) -> np.ndarray:
-    """Return the elements of a tensor as a flat view, or refuse the tensor."""
+def _flat(tensor: Any) -> Any:
+    """Return the elements of a tensor as a flat view that optimizers accept, or refuse the tensor."""
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"params must hold tensors, got {shown(tensor)}")
     if tensor.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"params must be float32 or float64, got {tensor.dtype}")
-    if tensor.device.type != "cpu" or tensor.layout != torch.strided or not tensor.is_contiguous():
+    on_device = tensor.device.type
+    if on_device not in ("cpu", "cuda") or tensor.layout != torch.strided or not tensor.is_contiguous():
         where = f"{tensor.layout} with strides {tensor.stride()}" if tensor.layout == torch.strided else tensor.layout
-        raise ValueError(f"params must be contiguous tensors on the CPU, got one on {tensor.device}, {where}")
-    return tensor.detach().numpy().reshape(-1)
+        raise ValueError(
+            f"params must be contiguous tensors on the CPU or a CUDA device, got {where} on {tensor.device}"
+        )
+    flat = tensor.detach().view(-1)
+    return flat.numpy() if tensor.is_cpu else flat
+
+
+def _flat_gradient(grad: Any) -> Any:
+    """Return the elements of a contiguous gradient as a flat view."""
+    flat = grad.detach().view(-1)
+    return flat.numpy() if grad.is_cpu else flat
 
 
 def _tell_changed(tensor: Any) -> None:
     """Let PyTorch refuse a ``backward`` that needs the elements from before a change of them in place."""
     if not tensor.is_inference():  # these are never part of a graph
         torch.autograd.graph.increment_version(tensor)
-
-
-def _flat_gradient(tensor: Any) -> np.ndarray:
-    """Return the gradient of a tensor as a flat array, copied only if it lies in another order."""
-    if tensor.grad.layout != torch.strided:
-        raise TypeError(f"grad must be a dense tensor, got {tensor.grad.layout}")
-    return tensor.grad.detach().contiguous().numpy().reshape(-1)

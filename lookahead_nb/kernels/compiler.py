@@ -5,6 +5,7 @@ Formulas are plain Python functions marked with :func:`formula`; loops are compi
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import getpass
@@ -577,6 +578,43 @@ def _fma_typed(a: Any, b: Any, c: Any) -> Callable | None:
     if a in (types.float32, types.float64) and a == b == c:  # mixed widths do not compile: no silent float64
         return lambda a, b, c: _fma_instruction(a, b, c)
     return None
+
+
+def memory_at(address: int, size: int, like: Any) -> Any:
+    """Return the memory at an address as an array, without a copy; nothing keeps the memory alive.
+
+    Parameters
+    ----------
+    address : int
+        That of the first element.
+    size : int
+        The number of elements.
+    like : array
+        Of the dtype of the elements; not read.
+
+    Returns
+    -------
+    (size,) array
+    """
+    if size == 0:
+        return np.empty(0, like.dtype)
+    bytes_there: Any = (ctypes.c_char * int(size * like.itemsize)).from_address(int(address))
+    return np.frombuffer(bytes_there, like.dtype)
+
+
+@intrinsic
+def _pointer(typing_context: Any, address: Any, like: Any) -> tuple[Any, Callable]:
+    pointer = types.CPointer(like.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
+
+    return pointer(types.int64, like), generate
+
+
+@overload(memory_at, strict=False)
+def _memory_at_typed(address: Any, size: Any, like: Any) -> Callable:
+    return lambda address, size, like: numba.carray(_pointer(address, like), (size,))
 
 
 def claimed(clock: Any, t: int) -> Any:

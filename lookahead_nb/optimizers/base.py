@@ -149,7 +149,7 @@ class State:
         self._marker = backend.zeros(1, np.int64) if backend.is_device else None  # the last step that was launched
         # Marks that only one of several threads can set, by ``setdefault``. "under way", on a GPU: the thread whose
         # work may be queued, not counted, without the event. "shown", while params hold the slow weights: the fast ones
-        # and the block.
+        # and the block. "together", while other states may share the clock.
         self._marks: dict[str, Any] = {}
         self._blocks = 0  # of slow_weights so far
         self._slow_steps: list[float] = []  # of the syncs ahead of the stretch
@@ -198,6 +198,11 @@ class State:
     def optimizer(self) -> Any:
         """The optimizer that the state belongs to."""
         return self._optimizer
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the state lies on a CUDA device."""
+        return self._on_device
 
     @property
     def _backend(self) -> Any:
@@ -264,6 +269,21 @@ class State:
         self._stretch.clock[0] = self._count()
         self._marks.pop("shown", None)
 
+    def check_outside(self, params: Any) -> None:
+        """Refuse to go on inside the block of ``slow_weights``; return the fast weights after one left by Ctrl-C.
+
+        Parameters
+        ----------
+        params : (n,) array
+            The weights of the state.
+
+        Raises
+        ------
+        RuntimeError
+            Inside the block.
+        """
+        self._take_back(Buffer("params", params, writes=True))
+
     def _buffers(self) -> list[Buffer]:
         """Return the memory of the state, to compare with the arguments of a step; computed once."""
         if self._own_buffers is None:
@@ -287,6 +307,23 @@ class State:
             and not (self._on_device or self._marks)
             and are_apart(params, grad, memory)
         )
+
+    def first_refused(self, grad: Any) -> int:
+        """Return the index of the first element of a gradient that ``step`` refuses.
+
+        Parameters
+        ----------
+        grad : (n,) array
+            Of the dtype and on the device of the state.
+
+        Returns
+        -------
+        int
+            -1 if there is none.
+        """
+        g = Buffer("grad", grad, writes=False).array()
+        with self._turn(g):
+            return kernels_of(self._on_device).first_beyond(g, self._gradient_limit)
 
     @property
     def slots(self) -> dict[str, Any]:
@@ -323,6 +360,19 @@ class State:
         scalars = StepScalars(self._optimizer, self._width.type, t, carried)
         return self._stretch_of(np.array([t], np.int64), [], scalars, [], syncs)
 
+    def _standing_here(self) -> Stretch:
+        """Return a stretch with a clock of its own, in which the state stands where it is."""
+        t, carried = self.t, self.carried
+        return self._standing_at(t, carried, self._keep_slow_steps(self._stretch.syncs, self._stretch_of_slow_steps()))
+
+    def _stand_alone(self) -> None:
+        """Leave the states with which this one takes its steps; see ``together``."""
+        if "together" in self._marks:
+            if self._stretch.clock.item() < 0:
+                raise RuntimeError(AT_ONCE)
+            self._stretch = self._standing_here()
+            self._marks.pop("together", None)
+
     def _stretch_of(
         self, clock: np.ndarray, steps: list, scalars: StepScalars, slow_steps: list, syncs: int
     ) -> Stretch:
@@ -339,11 +389,12 @@ class State:
             ahead -= len(stretch.steps)
             if not stretch.following:
                 stretch.following.append(self._next_stretch(stretch))
+            self._keep_slow_steps(stretch.syncs, stretch.slow_steps.tolist())
             self._stretch = stretch = stretch.following[0]
         return stretch.steps[ahead]
 
     def _next_stretch(self, ended: Stretch) -> Stretch:
-        """Return the steps after a stretch that has ended, the same ones in every thread."""
+        """Return the steps after a stretch that has ended, the same ones in every thread and for all that share it."""
         width, sync = self._width.type, self._optimizer.sync or NO_SYNC
         first = ended.first + len(ended.steps)
         scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
@@ -360,7 +411,7 @@ class State:
                 kinds[at_syncs] = [(sync.pull_back, MODES[sync.mode])] * len(pairs)
                 rows[at_syncs] = rows_with_sync(table[at_syncs], pairs)
         steps = [*map(UpcomingStep, rows, kinds, range(first + 1, last + 1))]
-        syncs = self._keep_slow_steps(ended.syncs, ended.slow_steps.tolist())
+        syncs = ended.syncs + len(ended.slow_steps)
         return self._stretch_of(ended.clock, steps, scalars, slow_steps, syncs)
 
     def _stretch_of_slow_steps(self) -> list[float]:
@@ -442,10 +493,8 @@ class State:
         [0.75]
         """
         self.check_follows(optimizer)
-        t, carried = self.t, self.carried
-        syncs = self._keep_slow_steps(self._stretch.syncs, self._stretch_of_slow_steps())
         self._steps_ahead = 1  # the numbers may change again after each step
-        self._stretch = self._standing_at(t, carried, syncs)
+        self._stretch = self._standing_here()
         self._optimizer = optimizer  # last: after Ctrl-C ahead of it the same call is made again
 
     def check_follows(self, optimizer: Any) -> None:
@@ -775,6 +824,7 @@ class Optimizer:
         if (state._size, state._width, state._on_device) != (p.size, p.dtype, p.on_device):
             expected = f"({state._size},) {state._width} array on {place_in_words(state._on_device)}"
             raise ValueError(f"params must be a {expected} like the state, got {p.describe()}")
+        state._stand_alone()
         if state._device != p.device:
             raise ValueError(f"params must be on CUDA device {state._device} like the state, got device {p.device}")
         state._take_back(p)

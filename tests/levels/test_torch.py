@@ -10,6 +10,7 @@ import torch
 
 import lookahead_nb as lnb
 from lookahead_nb.adapters.torch import TorchOptimizer
+from lookahead_nb.kernels.cpu.step import PARALLEL_FROM
 from tests.support.cases import INNER, INNER_STATES, WRAPPED, assert_close, problem, run
 
 RTOL = 1e-12  # both sides round some ten times per step by 1e-16
@@ -137,6 +138,112 @@ def test_a_tensor_without_a_gradient_stays_and_has_a_clock_of_its_own(rng):
         optimizer.step()
     assert first.detach().numpy().tobytes() == run(LOOKAHEAD, start, gradients)[0].tobytes()
     assert second.detach().numpy().tobytes() == run(LOOKAHEAD, start, gradients[1:])[0].tobytes()
+
+
+def test_gradients_come_and_go(rng):
+    start, gradients = problem(rng, 9, SIZE)
+    params = tensors(start, start, start)
+    optimizer = TorchOptimizer(params, LOOKAHEAD)
+    taken = [[], [], []]
+    for t, row in enumerate(gradients):
+        for n, (param, rows) in enumerate(zip(params, taken, strict=True)):
+            param.grad = torch.tensor(row) if n == 0 or t % (n + 1) else None
+            rows += [] if param.grad is None else [row]
+        optimizer.step()
+    for param, rows in zip(params, taken, strict=True):
+        assert param.detach().numpy().tobytes() == run(LOOKAHEAD, start, rows)[0].tobytes()
+
+
+def test_tensors_added_later_and_states_taken_away_start_afresh(rng):
+    start, gradients = problem(rng, 6, SIZE)
+    first, second = tensors(start, start)
+    optimizer = TorchOptimizer([first], LOOKAHEAD)
+    stepped(optimizer, gradients[:2])
+    optimizer.add_param_group({"params": [second], "weight_decay": 0.0})
+    stepped(optimizer, np.hstack([gradients[2:4]] * 2))
+    other = lnb.Lookahead(lnb.AdamW(0.05, weight_decay=0.0), sync_period=3, slow_step_size=0.5)
+    middle, _ = run(LOOKAHEAD, start, gradients[:4])
+    assert first.detach().numpy().tobytes() == middle.tobytes()
+    assert second.detach().numpy().tobytes() == run(other, start, gradients[2:4])[0].tobytes()
+    optimizer.state.pop(first)
+    stepped(optimizer, np.hstack([gradients[4:]] * 2))
+    assert first.detach().numpy().tobytes() == run(LOOKAHEAD, middle, gradients[4:])[0].tobytes()
+    assert second.detach().numpy().tobytes() == run(other, start, gradients[2:])[0].tobytes()
+
+
+def test_data_that_moves_is_stepped_where_it_is_now(rng):
+    start, gradients = problem(rng, 4, SIZE)
+    params = shapes(start)
+    optimizer = TorchOptimizer(params, LOOKAHEAD)
+    stepped(optimizer, gradients[:2])
+    params[0].data = params[0].data.clone()
+    assert stepped(optimizer, gradients[2:]).tobytes() == run(LOOKAHEAD, start, gradients)[0].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [(lambda data: data[:4], r"\(4, torch\.float64\)"), (lambda data: data.float(), r"\(5, torch\.float32\)")],
+    ids=["size", "dtype"],
+)
+def test_data_of_another_size_or_dtype_is_refused(change, got, rng):
+    start, gradients = problem(rng, 4, SIZE)
+    params = shapes(start)
+    optimizer = TorchOptimizer(params, LOOKAHEAD)
+    stepped(optimizer, gradients[:2])
+    params[1].data = change(params[1].data)
+    for each in params:
+        each.grad = torch.ones_like(each)
+    stored = str(optimizer.state_dict())
+    with pytest.raises(ValueError, match=rf"params must keep size and dtype \(5, torch\.float64\).*, got {got}"):
+        optimizer.step()
+    assert str(optimizer.state_dict()) == stored
+
+
+def test_tensors_that_share_memory_are_refused_ahead_of_any_change():
+    whole = torch.ones(5)
+    params = [torch.nn.Parameter(whole[:3]), torch.nn.Parameter(whole[2:])]
+    optimizer = TorchOptimizer(params, LOOKAHEAD)
+    for each in params:
+        each.grad = torch.ones_like(each)
+    with pytest.raises(ValueError, match="params must not share memory: pass tied tensors once"):
+        optimizer.step()
+    assert torch.equal(whole, torch.ones(5))
+    assert not optimizer.state
+
+
+def test_a_tied_tensor_is_stepped_once(rng):
+    start, gradients = problem(rng, 4, SIZE)
+    first, second = torch.nn.Linear(3, 4, bias=False).double(), torch.nn.Linear(3, 4, bias=False).double()
+    second.weight = first.weight
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor(start.reshape(4, 3)))
+    optimizer = TorchOptimizer(torch.nn.Sequential(first, second).parameters(), LOOKAHEAD)
+    assert stepped(optimizer, gradients).tobytes() == run(LOOKAHEAD, start, gradients)[0].tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_of_torch_change_no_bit(threads, rng):
+    start, gradients = problem(rng, 4, PARALLEL_FROM + 5, np.float32)
+    params, before = tensors(start[:7], start[7:]), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        ended = stepped(TorchOptimizer(params, LOOKAHEAD), gradients)
+    finally:
+        torch.set_num_threads(before)
+    assert ended.tobytes() == run(LOOKAHEAD, start, gradients)[0].tobytes()
+
+
+def test_a_state_that_is_used_by_itself_leaves_the_others_alone(rng):
+    start, gradients = problem(rng, 5, SIZE)
+    params = shapes(start)
+    optimizer = TorchOptimizer(params, LOOKAHEAD)
+    stepped(optimizer, gradients[:2])
+    flat = params[1].detach().numpy()
+    LOOKAHEAD.step(flat, gradients[2][6:11].copy(), optimizer.state[params[1]]["state"])
+    params[0].grad, params[1].grad, params[2].grad = (torch.tensor(gradients[2][:6].reshape(2, 3)), None, None)
+    params[2].grad = torch.tensor(gradients[2][11].reshape(()))
+    optimizer.step()
+    assert stepped(optimizer, gradients[3:]).tobytes() == run(LOOKAHEAD, start, gradients)[0].tobytes()
 
 
 # ------------------------------------------------------------------------------------------- groups and schedulers
@@ -330,7 +437,7 @@ REFUSED = {
     "device": (
         lambda: TorchOptimizer([torch.ones(2, device="meta")], lnb.SGD()),
         ValueError,
-        "params must be contiguous tensors on the CPU, got one on meta",
+        "params must be contiguous tensors on the CPU or a CUDA device, got .* on meta",
     ),
     "array": (lambda: TorchOptimizer([np.ones(2)], lnb.SGD()), TypeError, "params must hold tensors, got array"),
     "option": (

@@ -21,7 +21,7 @@ import numpy as np
 from numba import prange, types
 
 from lookahead_nb.kernels.compiler import claimed, compiled, finished, formula, named
-from lookahead_nb.kernels.formulas import INTERPOLATE, MOMENTUM_PULLS, RESET, RULES, pull, schedule_free_average
+from lookahead_nb.kernels.formulas import INTERPOLATE, KEEP, MOMENTUM_PULLS, RESET, RULES, pull, schedule_free_average
 
 CHUNK = 4096  # five float32 slices of this size fit into the cache of a core between the step and the sync
 PARALLEL_FROM = 1 << 17  # for fewer elements, waking threads costs more than the pass
@@ -235,6 +235,44 @@ def plain_loop(rule: str, width: Any) -> Callable:
     return compiled(signatures(width)[0], nogil=True)(_plain(update, len(slots)))
 
 
+def step_formula(rule: str) -> Callable:
+    """Return the loop of :func:`plain_loop` as a formula, for closures of other compiled code.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+
+    Returns
+    -------
+    function
+        ``loop(p, g, s1, s2, c)``.
+    """
+    update, slots = RULES[rule]
+    return formula(_plain(update, len(slots)))
+
+
+def fused_formula(rule: str, inner_state: int = KEEP) -> Callable:
+    """Return the loop of a step with a sync as a formula, for closures of other compiled code.
+
+    Parameters
+    ----------
+    rule : str
+        A key of ``formulas.RULES``.
+    inner_state : int
+        As in :func:`sync`. All without momentum share one loop.
+
+    Returns
+    -------
+    function
+        ``loop(p, g, s1, s2, c, slow, a1, a2, pull_back, inner_state)``.
+    """
+    update, slots = RULES[rule]
+    if inner_state in MOMENTUM_PULLS:
+        return formula(_fused_momentum(update, len(slots), MOMENTUM_PULLS[inner_state]))
+    return formula(_fused(update, len(slots)))
+
+
 # These use formulas, not the serial loops: a closure over a compiled function never hits Numba's cache.
 @lru_cache(None)
 def step_loop(rule: str, width: Any, parallel: bool) -> Callable:
@@ -254,8 +292,7 @@ def step_loop(rule: str, width: Any, parallel: bool) -> Callable:
     function
         ``step(p, g, s1, s2, c, clock, t) -> bool``: whether the step was taken; see ``compiler.claimed``.
     """
-    update, slots = RULES[rule]
-    loop = formula(_plain(update, len(slots)))
+    loop = step_formula(rule)
     function = _chunked_plain(loop) if parallel else _counted_plain(loop)
     return compiled(_counted(signatures(width)[0]), nogil=True, parallel=parallel)(function)
 
@@ -279,8 +316,7 @@ def fused_loop(rule: str, width: Any, parallel: bool) -> Callable:
         ``step(p, g, s1, s2, c, slow, a1, a2, pull_back, inner_state, clock, t) -> bool``, as :func:`step_loop`; c as in
         :func:`step_and_sync`.
     """
-    update, slots = RULES[rule]
-    loop = formula(_fused(update, len(slots)))
+    loop = fused_formula(rule)
     function = _chunked_fused(loop) if parallel else _counted_fused(loop)
     return compiled(_counted(signatures(width)[1]), nogil=True, parallel=parallel)(function)
 
@@ -301,8 +337,7 @@ def fused_momentum_loop(rule: str, width: Any, parallel: bool, inner_state: int)
     function
         With the arguments of :func:`fused_loop`: a1 is the velocity, the last of c the momentum.
     """
-    update, slots = RULES[rule]
-    loop = formula(_fused_momentum(update, len(slots), MOMENTUM_PULLS[inner_state]))
+    loop = fused_formula(rule, inner_state)
     function = _chunked_fused(loop) if parallel else _counted_fused(loop)
     return compiled(_counted(signatures(width)[1]), nogil=True, parallel=parallel)(function)
 
