@@ -486,7 +486,7 @@ def test_a_statement_is_explained_and_so_is_a_claim(ask, checkout):
     assert (code, err) == (0, "")
     for told in [
         "C30, section 8.3 of the article: Something is better.",
-        "C30a: cannot tell: Lookahead is better.",
+        "C30a: holds, and matters: Lookahead is better.",
         "adam: adam against adamw, test loss",
         "Advice: Tune it.",
         "Figure better: It is better.",
@@ -537,7 +537,7 @@ def test_a_statement_is_measured_again_on_fresh_seeds(ask, checkout):
         "primary: lookahead against adamw, test loss", "fresh seeds", "registered seeds", "all tasks",
         "error: lookahead against adamw, test error", "fresh seeds", "registered seeds", "all tasks",
     ]  # fmt: skip
-    assert all(f"of {count} tasks" in line for line, count in zip(rest[1:4], (2, 2, 6), strict=True))
+    assert all(f"of {count} tasks" in line for line, count in zip(rest[1:4], (2, 2, 8), strict=True))
     for path in (checkout / "data/results/one").iterdir():
         path.unlink()
     assert "registered seeds" not in ask("C30a", "--fresh", "--tasks", "2")[1]
@@ -649,28 +649,29 @@ def test_experiments_are_listed_with_what_is_there(experiment, checkout):
     assert experiment() == (
         0,
         "     tasks  arms  runs  shards  missing\n"
-        "one      6     3    36       2        1  a test\n",
+        "one      8     3    48       3        1  a test\n",
         "",
     )  # fmt: skip
 
 
 def test_missing_shards_are_trained_and_the_others_stay(experiment, checkout, by_hand):
     numbers, folder = small_trial.numbers(), checkout / "data/results/one"
-    assert experiment("one", "--shard", "2/3") == (
-        0, "shard 01: 12 of the 12 runs to be trained\n1 of 3 shards are in data/results/one\n", ""
+    assert experiment("one", "--shard", "2/4") == (
+        0, "shard 01: 12 of the 12 runs to be trained\n1 of 4 shards are in data/results/one\n", ""
     )  # fmt: skip
     assert by_hand == [numbers[2:4]]
     before = parts_of(folder)
     code, out, err = experiment("one")
     assert (code, err) == (0, "")
     assert re.fullmatch(
-        r"shard 00: 12 of the 24 runs to be trained\nshard 02: 12 of the 12 runs to be trained, .* left\n"
-        r"3 of 3 shards are in data/results/one\n", out
+        r"shard 00: 12 of the 36 runs to be trained\nshard 02: 12 of the 24 runs to be trained, .* left\n"
+        r"shard 03: 12 of the 12 runs to be trained, .* left\n"
+        r"4 of 4 shards are in data/results/one\n", out
     )  # fmt: skip
-    assert by_hand[1:] == [numbers[:2], numbers[4:]]
+    assert by_hand[1:] == [numbers[:2], numbers[4:6], numbers[6:]]
     assert before.items() <= parts_of(folder).items()
-    assert experiment("one") == (0, "3 of 3 shards are in data/results/one\n", "")
-    assert len(experiments.results(experiments.read("one"))) == 36
+    assert experiment("one") == (0, "4 of 4 shards are in data/results/one\n", "")
+    assert len(experiments.results(experiments.read("one"))) == 48
 
 
 def test_after_ctrl_c_whole_shards_stay(experiment, checkout, by_hand, monkeypatch):
@@ -682,12 +683,12 @@ def test_after_ctrl_c_whole_shards_stay(experiment, checkout, by_hand, monkeypat
         return measure(self, tasks, **how)
 
     monkeypatch.setattr(experiments.Experiment, "measure", stopped)
-    said = "lookahead-nb: stopped: 1 of 3 shards are in data/results/one; run the same command again to continue\n"
+    said = "lookahead-nb: stopped: 1 of 4 shards are in data/results/one; run the same command again to continue\n"
     code, _, err = experiment("one")
     assert (code, err) == (130, said)
     assert sorted(path.name for path in folder.iterdir()) == ["00.csv", "00.json"]
     monkeypatch.setattr(experiments.Experiment, "measure", measure)
-    assert experiment("one")[1].endswith("3 of 3 shards are in data/results/one\n")
+    assert experiment("one")[1].endswith("4 of 4 shards are in data/results/one\n")
 
 
 def test_outdated_shards_are_refused_before_anything_is_trained(experiment, checkout, by_hand):

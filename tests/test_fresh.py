@@ -29,7 +29,7 @@ def test_the_attempt_chooses_among_the_quick_tasks(statements):
     experiment = experiments.read("one")
     tasks = experiment.chosen(experiments.screening_table())
     quick = {*tasks.loc[tasks["steps"] <= tasks["steps"].median(), "number"]}
-    chosen = [{*fresh.planned(statements["C30a"], attempt, 2).tasks["number"]} for attempt in range(1, 9)]
+    chosen = [{*fresh.planned(statements["C30a"], attempt, 2).tasks["number"]} for attempt in range(1, 60)]
     assert all(len(numbers) == 2 and numbers <= quick for numbers in chosen)
     assert set().union(*chosen) == quick
 
@@ -38,9 +38,9 @@ def test_the_attempt_chooses_among_the_quick_tasks(statements):
 def test_tasks_are_those_of_the_statement(tmp_path, statements):
     path = tmp_path / "data/claims/C30.toml"
     path.write_text(path.read_text().replace("most_label_noise = 0.9", "most_label_noise = 0.1"))
-    assert len(fresh.planned(statements["C30b"], 1, 6).tasks) == 3
-    plan = fresh.planned(registry.read()["C30b"], 1, 6)
-    assert len(plan.tasks) == 2
+    before = fresh.planned(statements["C30b"], 1, 8).tasks
+    plan = fresh.planned(registry.read()["C30b"], 1, 8)
+    assert 2 <= len(plan.tasks) < len(before)
     assert plan.tasks["label_noise"].max() <= 0.1
 
 

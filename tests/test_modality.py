@@ -79,6 +79,17 @@ def test_every_rule_of_the_table_of_advice(low, high, expected):
     assert modality.verdict_by_regret(Estimate(0, low, high), 1) == expected
 
 
+@pytest.mark.parametrize("contrasts", [1, 2, 5])
+def test_tasks_that_all_agree_give_a_verdict_from_the_fewest_on(contrasts):
+    verdicts = {"usually": "holds, and matters", "can": "holds, on a share of tasks"}
+    for kind, verdict in verdicts.items():
+        n = modality.fewest_tasks(kind, contrasts)
+        gains = 0.5 + 1e-6 * np.random.default_rng(0).normal(size=(n, 12))
+        assert modality.verdict_on(gains, kind, 0.01, contrasts) == verdict
+        if n > 2:
+            assert modality.verdict_on(gains[:-1], kind, 0.01, contrasts) == "cannot tell"
+
+
 def test_several_contrasts_share_one_level_of_error(benefits):
     assert modality.deciding_level(1) == 0.95
     assert modality.deciding_level(4) == 1 - 0.05 / 4

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from lookahead_nb.checks import default_errors, one_of, real_number, whole_number
-from lookahead_nb.claims.inference import Share, direction, mean_benefit, share_beyond
-from lookahead_nb.claims.statistics import Estimate
+from lookahead_nb.claims.inference import BEYOND, Share, direction, mean_benefit, share_beyond
+from lookahead_nb.claims.statistics import Estimate, clopper_pearson
 
 MODALITIES = {  # how a sentence speaks: the rule that judges it
     "plain": "mean",
@@ -143,6 +143,43 @@ def deciding_level(contrasts: int) -> float:
     Source: Bonferroni; Dunn 1961.
     """
     return 1 - 0.05 / whole_number("contrasts", contrasts, 1)
+
+
+@default_errors
+def fewest_tasks(modality: str, contrasts: int = 1) -> int:
+    """Return how many tasks a claim needs so that a verdict other than "cannot tell" is possible.
+
+    Parameters
+    ----------
+    modality : str
+        A key of :data:`MODALITIES`.
+    contrasts : int, default 1
+        The number of primary contrasts of the claim.
+
+    Returns
+    -------
+    int
+        At least 2. With fewer tasks, not even tasks that all agree show a direction, or a share above ``SHARE``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> fewest_tasks("usually"), fewest_tasks("usually", 4), fewest_tasks("may")
+    (6, 8, 2)
+    """
+    rule, level = MODALITIES[one_of("modality", modality, MODALITIES)], deciding_level(contrasts)
+    n = 2
+    if rule == "mean":
+        while clopper_pearson(n, n, level)[0] <= 0.5:
+            n += 1
+    elif rule == "share":
+        while (clopper_pearson(n, n, level)[0] - BEYOND) / (1 - BEYOND) <= SHARE:
+            n += 1
+    return n
 
 
 @default_errors

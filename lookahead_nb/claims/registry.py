@@ -232,10 +232,23 @@ def _statements(path: Path, registered: list[str], experiment: Any) -> Iterator[
             harmless = choice("harmless", table.get("harmless", False), (False, True))
             if harmless and modality.MODALITIES[about["modality"]] != "share":
                 raise ValueError(f"harmless must be false with the modality {about['modality']!r}, got true")
+            _refuse_unresolved(about["modality"], contrasts, of)
             yield Statement(
                 **about, experiment=of.name, population=of.population, entry=of.sha256, primary=primary,
                 reported=reported, where=where, harmless=harmless, contrasts=contrasts,
             )  # fmt: skip
+
+
+def _refuse_unresolved(kind: str, contrasts: int, of: experiments.Experiment) -> None:
+    """Refuse a statement on which no number of agreeing tasks could give a verdict."""
+    if of.sets:  # judged set by set
+        return
+    planned = of.tasks.get("first") or sum(of.tasks.get("quotas", {}).values())
+    if planned < (fewest := modality.fewest_tasks(kind, contrasts)):
+        raise ValueError(
+            f"experiment must have {fewest} tasks or more, or the claim fewer statements than {contrasts}: on {planned} "
+            f"tasks of {of.name!r} nothing could be shown even if all agreed"
+        )
 
 
 def _contrast(table: dict[str, Any], experiment: experiments.Experiment) -> Contrast:
