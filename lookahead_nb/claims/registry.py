@@ -246,8 +246,8 @@ def _refuse_unresolved(kind: str, contrasts: int, of: experiments.Experiment) ->
     planned = of.tasks.get("first") or sum(of.tasks.get("quotas", {}).values())
     if planned < (fewest := modality.fewest_tasks(kind, contrasts)):
         raise ValueError(
-            f"experiment must have {fewest} tasks or more, or the claim fewer statements than {contrasts}: on {planned} "
-            f"tasks of {of.name!r} nothing could be shown even if all agreed"
+            f"experiment must have {fewest} tasks or more, or the claim fewer statements than {contrasts}: on the "
+            f"{planned} tasks of {of.name!r} nothing could be shown even if all agreed"
         )
 
 
