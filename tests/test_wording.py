@@ -62,21 +62,50 @@ def test_every_scale_has_a_unit():
 
 def test_a_finding_follows_the_rule_of_the_modality():
     assert wording.finding(USUALLY, JUDGED) == (
-        "2.2 % of the gap [1.9, 2.6]; above 0 on 85 % of 100 tasks; where more steps would help, worth ×1.27 of AdamW's"
-        " steps [1.21, over 2]"
+        "2.2 % of the gap [1.9, 2.6]; better on 85 % of 100 tasks; where more steps would help, worth 27 % more steps of"
+        " AdamW [21, over 100]"
     )
     assert wording.finding(CAN, JUDGED) == (
-        "no harm that matters on 18 to 100 % of 100 tasks; mean 2.2 % of the gap [1.9, 2.6]"
+        "no harm that matters on at least 18 % of 100 tasks; mean 2.2 % of the gap [1.9, 2.6]"
     )
     assert wording.finding(ADVICE, JUDGED) == "cost -0.5 % of the gap [-0.6, -0.4]"
     assert wording.finding(NEVER, JUDGED) == "no data here"
     assert wording.finding(CAN, JUDGED[:0]) == ""
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.94, 1.0, "on at least 94 %"),
+        (0.0, 0.11, "on at most 11 %"),
+        (0.09, 0.8, "on 9 to 80 %"),
+        (1.0, 1.0, "on all"),
+        (0.0, 1.0, "on an unknown share"),
+    ],
+)
+def test_bounds_of_a_share_are_told_without_what_they_leave_open(low, high, words):
+    judged = pd.DataFrame([row("C90b", share_low=low, share_high=high, value=-0.02, low=-0.03, high=-0.01)])
+    assert wording.finding(CAN, judged) == (
+        f"no harm that matters {words} of 100 tasks; mean -2.0 % of the gap [-3.0, -1.0], which says the opposite"
+    )
+
+
+def test_steps_that_may_be_cut_off_are_a_lower_bound():
+    numbers = {"scale": "steps", "value": math.log(2), "low": math.log(1.9), "high": math.log(2.1)}
+    words = wording.finding(CAN, pd.DataFrame([row("C90b", share_low=0.94, share_high=1.0, **numbers)]))
+    assert words == "no harm that matters on at least 94 % of 100 tasks; mean at least ×2.00 steps [1.90, 2.10]"
+
+
+def test_fewer_steps_have_the_ends_of_their_interval_in_order():
+    steps = {"steps": 0.87, "steps_low": 0.85, "steps_high": 1.01}
+    judged = pd.DataFrame([row("C90a"), row("C90a", **{"class": "step-limited"}, **steps)])
+    assert wording.finding(USUALLY, judged).endswith("worth 13 % fewer steps of AdamW [-1, 15]")
+
+
 def test_numbers_are_filled_in():
     text = "{C90a} {C90a/error} {C90a:steps} {C90a:share} {C90b:better}/{C90b:worse} of {C90b:tasks}; {C99}"
     assert wording.filled(text, JUDGED) == (
-        "2.2 % of the gap [1.9, 2.6] 0.0 % of the rows [-1.0, 1.0] ×1.27 [1.21, over 2] 85 % 7/2 of 100;"
+        "2.2 % of the gap [1.9, 2.6] 0.0 % of the rows [-1.0, 1.0] 27 % more steps of AdamW [21, over 100] 85 % 7/2 of 100;"
         " (no results yet)"
     )
     with pytest.raises(ValueError, match="must end on one of size, steps, share, better, worse, tasks, got most"):
@@ -98,7 +127,7 @@ def test_a_claim_is_explained_with_all_contrasts_and_classes():
     assert lines[0] == "C90, section 8.3 of the article: It is better."
     assert "error: lookahead against adamw, test error" in text
     assert "primary: lookahead against adamw and adamw_again, test loss" in text
-    assert "worth ×1.27 of" in text.split("step-limited: ")[1].split("\n    error")[0]
+    assert "worth 27 % more" in text.split("step-limited: ")[1].split("\n    error")[0]
     assert "better shown on 7, worse on 2" in text.replace("\n      ", " ")
     assert text.index("First trial: Open.") < text.index("Advice: Tune | it.") < text.index("Figure fig: A caption.")
     assert lines[-1] == "Notebook: notebooks/05_none.ipynb"
@@ -113,7 +142,7 @@ def test_estimates_from_different_rows_are_compared():
         "    all tasks  " + wording.finding(USUALLY, JUDGED),
         "  error: lookahead against adamw, test error",
         "    fresh      no results yet",
-        "    all tasks  0.0 % of the rows [-1.0, 1.0]; above 0 on 85 % of 100 tasks",
+        "    all tasks  0.0 % of the rows [-1.0, 1.0]; better on 85 % of 100 tasks",
     ]
 
 

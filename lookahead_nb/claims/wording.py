@@ -155,7 +155,8 @@ def finding(statement: Statement, judged: pd.DataFrame) -> str:
     Notes
     -----
     For "may", "can" and "some cases" the shares are bounds: of the tasks with a benefit beyond the margin, or without
-    harm beyond it. For "plain" and "usually" the share is of the tasks with a benefit above 0.
+    harm beyond it. For "plain" and "usually" the share is of the tasks with a benefit above 0. Tasks that were chosen by
+    class are weighted by the frequency of their class in the population.
     """
     return statement.untestable or _estimate(statement, judged, "primary")
 
@@ -173,21 +174,40 @@ def _described(row: Any, rule: str, *, harmless: bool) -> str:
     if rule == "regret":
         return f"cost {size(row)}"
     if rule == "share":
-        low, high = (f"{100 * row[name]:.0f}" for name in ("share_low", "share_high"))
         what = "no harm that matters" if harmless else "matters"
-        return f"{what} on {low} to {high} % {tasks}; mean {size(row)}"
-    return f"{size(row)}; above 0 on {100 * row['share']:.0f} % {tasks}"
+        opposite = ", which says the opposite" if row["high"] < 0 else ""
+        least = "at least " if row["scale"] == "steps" and row["low"] > 0 else ""  # a run that falls short counts in full
+        return f"{what} {_bounds(row)} {tasks}; mean {least}{size(row)}{opposite}"
+    return f"{size(row)}; better on {100 * row['share']:.0f} % {tasks}"
+
+
+def _bounds(row: Any) -> str:
+    low, high = (round(100 * row[name]) for name in ("share_low", "share_high"))
+    if low == 100:
+        return "on all"
+    if low == 0 and high == 100:
+        return "on an unknown share"
+    if low == 0:
+        return f"on at most {high} %"
+    return f"on at least {low} %" if high == 100 else f"on {low} to {high} %"
 
 
 def _in_steps(row: Any) -> str:
     if row is None or math.isnan(row["steps"]):
         return ""
-    value, low, high = (_multiple(row[name]) for name in ("steps", "steps_low", "steps_high"))
-    return f"; where more steps would help, worth ×{value} of AdamW's steps [{low}, {high}]"
+    return f"; where more steps would help, worth {_more_steps(row)}"
 
 
-def _multiple(x: float) -> str:
-    return "over 2" if math.isinf(x) else f"{x:.2f}"
+def _more_steps(row: Any) -> str:
+    """Return what an arm is worth in steps of AdamW, in % more or fewer."""
+    value, low, high = (row[name] for name in ("steps", "steps_low", "steps_high"))
+    fewer = value < 1
+    ends = [_percent(x) for x in ((1 - high, 1 - low) if fewer else (low - 1, high - 1))]
+    return f"{_percent(abs(value - 1))} % {'fewer' if fewer else 'more'} steps of AdamW [{', '.join(ends)}]"
+
+
+def _percent(x: float) -> str:
+    return "over 100" if x > 1 else "under -100" if x < -1 else f"{100 * x:.0f}"
 
 
 def filled(words: str, judged: pd.DataFrame) -> str:
@@ -230,8 +250,7 @@ def _number(match: re.Match[str], judged: pd.DataFrame) -> str:
     if what == "size":
         return size(row)
     if what == "steps":
-        value, low, high = (_multiple(row[key]) for key in ("steps", "steps_low", "steps_high"))
-        return f"×{value} [{low}, {high}]"
+        return _more_steps(row)
     if what == "share":
         return f"{100 * row['share']:.0f} %"
     if what not in COUNTS:

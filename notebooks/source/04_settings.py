@@ -32,7 +32,7 @@ figures.use_style()
 #
 # A sync moves the slow weights by slow_step_size times what the fast weights have moved. So over many cycles Lookahead
 # goes about as fast as its inner optimizer at the rate lr times slow_step_size. The best rate should then be that of
-# AdamW divided by slow_step_size. Whoever tunes the rate has tuned most of the retention too.
+# AdamW divided by slow_step_size. Tuning the rate tunes most of the retention too.
 #
 # The slow weights lag behind the fast ones by about sync_period / slow_step_size steps. A lag of a few steps averages
 # over noise. A lag that is a large part of the run is lost time, which no rate can make up for.

@@ -108,7 +108,7 @@ figures.save(drawn.all_tasks(points), "against_adam_tasks", caption, alt)
 # brings the gain, for the fast weights are worse than AdamW. On saturated tasks the mean gain is about what matters, or
 # less.
 #
-# **The reason.** AdamW at its default weight decay is no better than Adam, rather worse by a trifle. On small data a
+# **The reason.** AdamW at its default weight decay is no better than Adam, but slightly worse. On small data a
 # tuned decay can help, where training is finished and not where more steps would help. That is another matter than the
 # gain of Lookahead.
 #
