@@ -62,8 +62,8 @@ def test_every_scale_has_a_unit():
 
 def test_a_finding_follows_the_rule_of_the_modality():
     assert wording.finding(USUALLY, JUDGED) == (
-        "2.2 % of the gap [1.9, 2.6]; better on 85 % of 100 tasks; where more steps would help, worth 27 % more steps of"
-        " AdamW [21, over 100]"
+        "2.2 % of the gap [1.9, 2.6]; better on 85 % of 100 tasks; where more steps would help, worth 27 % more steps"
+        " of AdamW [21, over 100]"
     )
     assert wording.finding(CAN, JUDGED) == (
         "no harm that matters on at least 18 % of 100 tasks; mean 2.2 % of the gap [1.9, 2.6]"
@@ -105,8 +105,8 @@ def test_fewer_steps_have_the_ends_of_their_interval_in_order():
 def test_numbers_are_filled_in():
     text = "{C90a} {C90a/error} {C90a:steps} {C90a:share} {C90b:better}/{C90b:worse} of {C90b:tasks}; {C99}"
     assert wording.filled(text, JUDGED) == (
-        "2.2 % of the gap [1.9, 2.6] 0.0 % of the rows [-1.0, 1.0] 27 % more steps of AdamW [21, over 100] 85 % 7/2 of 100;"
-        " (no results yet)"
+        "2.2 % of the gap [1.9, 2.6] 0.0 % of the rows [-1.0, 1.0] 27 % more steps of AdamW [21, over 100] 85 % 7/2"
+        " of 100; (no results yet)"
     )
     with pytest.raises(ValueError, match="must end on one of size, steps, share, better, worse, tasks, got most"):
         wording.filled("{C90a:most}", JUDGED)

@@ -155,8 +155,8 @@ def finding(statement: Statement, judged: pd.DataFrame) -> str:
     Notes
     -----
     For "may", "can" and "some cases" the shares are bounds: of the tasks with a benefit beyond the margin, or without
-    harm beyond it. For "plain" and "usually" the share is of the tasks with a benefit above 0. Tasks that were chosen by
-    class are weighted by the frequency of their class in the population.
+    harm beyond it. For "plain" and "usually" the share is of the tasks with a benefit above 0. Tasks that were chosen
+    by class are weighted by the frequency of their class in the population.
     """
     return statement.untestable or _estimate(statement, judged, "primary")
 
@@ -176,7 +176,8 @@ def _described(row: Any, rule: str, *, harmless: bool) -> str:
     if rule == "share":
         what = "no harm that matters" if harmless else "matters"
         opposite = ", which says the opposite" if row["high"] < 0 else ""
-        least = "at least " if row["scale"] == "steps" and row["low"] > 0 else ""  # a run that falls short counts in full
+        cut_off = row["scale"] == "steps" and row["low"] > 0  # a run that does not get there counts in full
+        least = "at least " if cut_off else ""
         return f"{what} {_bounds(row)} {tasks}; mean {least}{size(row)}{opposite}"
     return f"{size(row)}; better on {100 * row['share']:.0f} % {tasks}"
 
