@@ -319,7 +319,7 @@ def _claims(options: argparse.Namespace) -> int:
         raise ValueError("--tasks needs --fresh: add it, or leave --tasks out")
     judged = _judged(statements, chosen)
     if options.id is None:
-        print("\n".join(wording.lines(statements.values(), judged)))
+        print("\n".join([*wording.lines(statements.values(), judged), "", *wording.LEGEND]))
         return 0
     from lookahead_nb.figures import catalogue  # it needs matplotlib
 

@@ -443,7 +443,7 @@ def test_every_statement_gets_a_line_with_its_verdict_and_one_with_what_was_foun
     judged = write_verdicts(checkout)
     code, out, err = ask()
     assert (code, err) == (0, "")
-    assert out.splitlines() == wording.lines(registry.read().values(), judged)
+    assert out.splitlines() == [*wording.lines(registry.read().values(), judged), "", *wording.LEGEND]
     assert "C30a" in out
     assert "No images here." in out
 

@@ -27,6 +27,12 @@ NUMBER = re.compile(r"\{(C\d\d[a-z]?)(?:/(\w+))?(?::(\w+))?\}")  # in what was f
 FAQ = tuple(f"C{number:02d}" for number in range(1, 11))  # the claims of the article's section 8
 BETWEEN = re.compile(r"(<!-- claims (\w+) -->\n).*?(<!-- /claims -->)", re.DOTALL)
 UNITS = {"gap": " % of the gap", "error": " % of the rows", "runs": " % of the runs", "steps": " steps", "ratio": ""}
+LEGEND = (
+    "The gap is that between the loss of guessing and the best known loss. 1 % of it matters, or 5 % of the steps, or",
+    '2 % of the runs. "Usually" must hold on average and on most tasks, "may" and "can" must matter on more than 5 %',
+    'of the tasks. "Cannot tell": the rule for the wording decides neither way. Brackets hold 95 % confidence intervals,',
+    "wider where a claim has several statements. With the id of a claim or a statement this command explains it.",
+)
 NO_ROWS, UNTESTABLE = "no results yet", "not testable here"
 
 

@@ -14,9 +14,9 @@
 #
 # The article "Adam meets Lookahead" (Chinese-language) says in its FAQ 8.3 that AdamW/Lookahead usually performs better
 # than Adam, because of AdamW's regularization and a global search. Small data and little training time may be
-# exceptions. Tuned for each, the rule holds, and AdamW's regularization is not the reason. Adam is shown to be better on
-# one of 200 small data sets, and on none of 200 short runs. In all but short runs, a learning rate that falls to zero
-# gains more than Lookahead does.
+# exceptions. Tuned for each, the rule holds, and AdamW's regularization is not the reason. Adam is shown to be better
+# on one of 200 small data sets, and on none of 200 short runs. In all but short runs, a learning rate that falls to
+# zero gains more than Lookahead does.
 
 # %%
 from lookahead_nb import figures
