@@ -158,6 +158,7 @@ def test_the_callback_is_not_called_once_the_run_has_diverged():
         ({"norm": True}, TypeError, "callback must return numbers as metrics, got True for norm at step 0"),
         ({"train_loss": 1}, ValueError, "names that are no columns of the history, got 'train_loss' at step 0"),
         ({"lr": 1}, ValueError, "names that are no columns of the history, got 'lr' at step 0"),
+        ({"norm": 10**400}, ValueError, "metrics that fit into a float64, got a larger one for norm at step 0"),
         ({7: 1}, ValueError, "names that are no columns of the history, got 7 at step 0"),
     ],
 )
@@ -275,6 +276,16 @@ def test_min_delta_is_what_an_improvement_has_to_exceed():
         (True, False), (True, False), (True, False), (True, False), (True, True)
     ]  # fmt: skip
     assert patience.best == 1.25
+
+
+def test_a_callback_that_writes_into_the_measures_does_not_decide_which_weights_are_best():
+    def low(snapshot):
+        snapshot.measures["slow"]["validation_loss"] = -1.0 if snapshot.step == 0 else 1e9
+
+    stop = lnb.EarlyStopping(patience=1000)
+    run, expected = trained(early_stopping=stop, callback=low), trained(early_stopping=stop)
+    assert run.best_step == expected.best_step > 0
+    assert_same_run(run, expected)
 
 
 def test_nan_is_no_improvement():

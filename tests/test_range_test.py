@@ -55,6 +55,13 @@ def test_rows_end_where_the_run_diverges():
     assert np.isfinite(result.rows).all(axis=None)
 
 
+def test_rates_too_low_to_move_any_weight_have_no_suggestion():
+    data, model = lnb.datasets.load("checkerboard"), lnb.MLP((2, 8, 2))
+    result = lnb.find_lr(model, data, lnb.AdamW(), low=1e-60, high=1e-50, steps=20)
+    assert result.rows["train_loss"].nunique() == 1
+    assert result.lr is None
+
+
 def test_a_loss_that_never_falls_has_no_suggestion():
     result = found(low=3.0)
     assert result.lr is None

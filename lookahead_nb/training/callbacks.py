@@ -277,12 +277,14 @@ def train_observed(
             if diverged_at >= 0:
                 break
         snapshot = _snapshot(setup, step, params, state, results[0, i])
+        judged = 0.0
+        if early_stopping is not None:  # ahead of the call, which may write into the measures
+            judged = snapshot.measures[early_stopping.kind_of(state.optimizer)][early_stopping.measure]
         stops, given = (False, {}) if callback is None else _called(callback, snapshot, columns)
         for name, value in given.items():
             metrics.setdefault(name, np.full(len(setup.eval_steps), np.nan))[i] = value
         if early_stopping is not None and patience is not None:
-            value = snapshot.measures[early_stopping.kind_of(state.optimizer)][early_stopping.measure]
-            if patience.improved(-value if early_stopping.measure.endswith("loss") else value):
+            if patience.improved(-judged if early_stopping.measure.endswith("loss") else judged):
                 best = step, _copied(params, state)
             stops = stops or (patience.is_over and step > 0)
         if stops:
@@ -342,5 +344,9 @@ def _called(
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
             at = f"got {shown(value)} for {name} at step {snapshot.step}"
             raise TypeError(f"callback must return numbers as metrics, {at}")
-        metrics[name] = float(value)
+        try:
+            metrics[name] = float(value)
+        except OverflowError:
+            at = f"for {name} at step {snapshot.step}"
+            raise ValueError(f"callback must return metrics that fit into a float64, got a larger one {at}") from None
     return stops, metrics

@@ -157,10 +157,10 @@ def _rate(low: float, high: float, steps: int, t: int) -> float:
 
 def _smoothed(losses: np.ndarray) -> np.ndarray:
     """Return the averages of all losses so far, with weights ``FORGETS**i`` for the one i steps ago."""
-    sums, weight, smoothed = 0.0, 0.0, np.empty(len(losses))
+    mean, weight, smoothed = 0.0, 0.0, np.empty(len(losses))
     for i, loss in enumerate(losses):
-        sums, weight = FORGETS * sums + loss, FORGETS * weight + 1
-        smoothed[i] = sums / weight
+        weight = FORGETS * weight + 1
+        smoothed[i] = mean = mean + (loss - mean) / weight  # of equal losses exactly that loss: rounding is no fall
     return smoothed
 
 
