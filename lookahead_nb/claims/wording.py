@@ -30,8 +30,8 @@ UNITS = {"gap": " % of the gap", "error": " % of the rows", "runs": " % of the r
 LEGEND = (
     "The gap is that between the loss of guessing and the best known loss. 1 % of it matters, or 5 % of the steps, or",
     '2 % of the runs. "Usually" must hold on average and on most tasks, "may" and "can" must matter on more than 5 %',
-    'of the tasks. "Cannot tell": the rule for the wording decides neither way. Brackets hold 95 % confidence intervals,',
-    "wider where a claim has several statements. With the id of a claim or a statement this command explains it.",
+    'of the tasks. "Cannot tell": the rule for the wording decides neither way. Brackets hold 95 % confidence',
+    "intervals, wider where a claim has several statements. The id of a claim or a statement explains it.",
 )
 NO_ROWS, UNTESTABLE = "no results yet", "not testable here"
 
@@ -505,7 +505,7 @@ def _all(statements: Mapping[str, Statement], judged: pd.DataFrame, _: Mapping[s
         (one.id, one.says, verdict_of(one, judged), finding(one, judged), _link(one, one.notebook))
         for one in statements.values()
     ]
-    return _markdown(("", "statement", "verdict", "what was found [95 % CI]", "notebook"), rows)
+    return _markdown(("", "statement", "verdict", "what was found [CI]", "notebook"), rows)
 
 
 def _link(statement: Statement, words: str) -> str:

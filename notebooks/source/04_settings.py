@@ -134,7 +134,7 @@ print(f"median {factor.median():.2f}; within a factor of 2: {(factor.between(0.5
 # and pair; points of one slow_step_size are shifted by the period. The dashed lines are half and twice the rate of the
 # rule. Neighbouring rates of the grid differ by almost a half.
 #
-# So the rule "start at lr / slow_step_size" is good to a factor of two, on nearly all tasks and pairs. What is left is
+# So the rule "start at lr / slow_step_size" is good to a factor of two on most tasks and pairs. What is left is
 # the last refinement of any tuned rate.
 
 # %%

@@ -10,7 +10,7 @@
 # # Is Lookahead better than Adam?
 #
 # **Usually yes: where more steps would help, AdamW/Lookahead at a constant rate gains over Adam as much as about a
-# quarter more steps would. Elsewhere the gain hardly matters.**
+# quarter more steps would. Elsewhere the gain is about the smallest that matters.**
 #
 # The article "Adam meets Lookahead" (Chinese-language) says in its FAQ 8.3 that AdamW/Lookahead usually performs better
 # than Adam, because of AdamW's regularization and a global search. Small data and little training time may be
@@ -113,9 +113,9 @@ figures.save(drawn.all_tasks(points), "against_adam_tasks", caption, alt)
 # tuned decay can help, where training is finished and not where more steps would help. That is another matter than the
 # gain of Lookahead.
 #
-# **A decay of the rate** gains more over all tasks and in long runs. If both decay, Lookahead keeps a lead that is too
-# small to matter. In short runs Lookahead gains more than a decay. There it stays ahead even if each optimizer may
-# choose its schedule.
+# **A linear decay of the rate** gains more in long runs, and less in short ones. If both decay linearly, Lookahead
+# keeps a lead that is too small to matter. If each optimizer may choose its schedule, it keeps about half of its gain,
+# most of it in short runs.
 #
 # ## Small data and short runs
 #

@@ -2,9 +2,10 @@
 # # Which tasks does Lookahead help, and what is it worth?
 #
 # Where more steps would still help, the slow weights of Lookahead are worth about a quarter more steps of AdamW at a
-# constant rate. A moving average of AdamW's weights over a tenth of the run is worth about two thirds more.
-# Schedule-Free is worth about twice as many, or more. Once the rate falls to zero at the end of the run, little of
-# Lookahead's gain is left. It helps most on badly conditioned tasks, and hardly where training is finished.
+# constant rate. A moving average of AdamW's weights over a tenth of the run is worth about two thirds more. Schedule-
+# Free is worth about twice as many, or more. If the rates of both fall linearly to zero, little of Lookahead's gain
+# is left; with the best of four schedules for each, about half. It helps most on badly conditioned tasks, and hardly
+# where training is finished.
 #
 # [10b_population](10b_population.ipynb) declares the tasks, and [10c_procedure](10c_procedure.ipynb) tests the rules on
 # comparisons whose truth is known. The arms and tasks of this experiment, `data/claims/experiments/trial.toml`, were
@@ -69,13 +70,13 @@ pairs = {
 }
 points = registry.every_task(pairs, own, found, judged)
 tables.write_table(points, "statements_tasks")
-caption = "Lookahead helps on most tasks, an average helps more, and little is left when both rates fall."
+caption = "Lookahead helps on most tasks, an average helps more, and little is left if both rates fall linearly."
 alt = "Four panels with a dot for every task in four classes, their means, and the range of a further task."
 figures.save(drawn.every_task(points), "statements_tasks", caption, alt)
 
 # %% [markdown]
-# **Lookahead helps on most tasks, an average helps more, and little is left when both rates fall.** Each arm against
-# AdamW at a constant rate; in the last panel both have a linear decay. A dot is a task,
+# **Lookahead helps on most tasks, an average helps more, and little is left if both rates fall linearly.** Each arm
+# against AdamW at a constant rate; in the last panel both have a linear decay. A dot is a task,
 # the mean of its replicates. Thick: the interval of the mean. Thin: where a further task falls. The scale is linear in
 # the middle and logarithmic beyond.
 #
