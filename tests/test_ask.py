@@ -1,9 +1,11 @@
 """Your own question: known answers, the protocol recomputed from single runs, refusals, caps, and the page."""
 
+import io
 import math
 import re
 import sys
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from lookahead_nb.claims import ask as module
 from lookahead_nb.claims import ask_report, inference, modality, trial, trial_arms
 from lookahead_nb.claims.ask import ARMS, LOOKAHEAD, NAMES, OTHERS, Answer
 from lookahead_nb.datasets.arrays import MixedTable
+from lookahead_nb.training import progress
 
 pytest.importorskip("sklearn")
 matplotlib = pytest.importorskip("matplotlib")
@@ -31,13 +34,13 @@ def asked():
     """An answer, and what the arms were trained with last."""
     seen = {}
 
-    def measure(screened, arms, seeds, **options):
-        seen.update(screened=screened, arms=arms, seeds=seeds)
-        return original(screened, arms, seeds, **options)
+    def trained(task, arms, rates, seeds, chance, progress):
+        seen.update(arms=arms, rates=rates, seeds=seeds)
+        return original(task, arms, rates, seeds, chance, progress)
 
     with pytest.MonkeyPatch.context() as patch:
-        original = trial.measure
-        patch.setattr(trial, "measure", measure)
+        original = module._trained
+        patch.setattr(module, "_trained", trained)
         return lnb.ask(ROWS, LABELS, **SHORT), seen
 
 
@@ -45,12 +48,12 @@ def asked():
 
 
 def recomputed(name, answer, seen):
-    """The test loss of each replicate of an arm, from sweeps of its own rows, and the chosen rates."""
-    table, row = MixedTable(ROWS, LABELS), seen["screened"].iloc[0]
+    """The test loss of each replicate of an arm, from sweeps of its own rows, the chosen rates, and the best one."""
+    table = MixedTable(ROWS, LABELS)
     (grid,) = seen["arms"][name].grids
     steps = answer.settings["steps"]
-    rates = grid.rates(int(row["number"]), row["centre"], int(row["below"]), int(row["above"]))
-    losses, chosen = [], []
+    rates = seen["rates"][grid]
+    losses, chosen, validation = [], [], []
     for seed in seen["seeds"]:
         data = table.split(seed)
         configs = [grid.optimizer(lr, steps) for lr in rates]
@@ -60,7 +63,8 @@ def recomputed(name, answer, seen):
         best = int(ends["validation_loss"].to_numpy().argmin())
         losses.append(min(float(f"{ends['test_loss'].iloc[best]:.8g}"), answer.settings["chance"]))
         chosen.append(rates[best])
-    return np.array(losses), np.array(chosen)
+        validation.append(ends["validation_loss"].tolist())
+    return np.array(losses), np.array(chosen), rates[int(np.mean(validation, axis=0).argmin())]
 
 
 @trains
@@ -77,10 +81,11 @@ def test_every_replicate_tunes_for_itself_and_pairs_are_compared_in_units_of_the
     assert (row["arm"], row["control"]) == ("Lookahead", "AdamW")
     np.testing.assert_allclose(row[["benefit", "low", "high"]].tolist(), expected, rtol=1e-6)
     arms = answer.arms.set_index("arm")
-    for name, (of_replicates, chosen) in losses.items():
+    for name, (of_replicates, chosen, best) in losses.items():
         assert arms.loc[NAMES[name], "test_loss"] == pytest.approx(of_replicates.mean(), rel=1e-12)
-        assert arms.loc[NAMES[name], "lr"] == pytest.approx(math.exp(np.log(chosen).mean()), rel=1e-12)
+        assert arms.loc[NAMES[name], "lr"] == best
         assert arms.loc[NAMES[name], "lowest_lr"] == chosen.min()
+        assert arms.loc[NAMES[name], "highest_lr"] == chosen.max()
     assert len({*losses["adamw"][1]}) > 1  # replicates differ in what they chose
     assert settings["best"] == pytest.approx(answer.arms["test_loss"].min())
 
@@ -153,25 +158,84 @@ def test_the_interval_of_disjoint_parts_is_that_of_student(monkeypatch):
     assert "share no row" in ask_report.page(answer)
 
 
-def test_grids_are_not_widened_beyond_a_rate_of_1(monkeypatch):
-    asked = []
-    screened = pd.DataFrame({"number": [1], "centre": [0.01]})
+def planted_rows(task, arms, seeds, losses, at_end=0.0):
+    """The rows of measured test losses: by arm, a number or one for each replicate; all chose another rate."""
+    rows = []
+    for name, arm in arms.items():
+        for tuning in ("own", "own of 24"):
+            values = np.broadcast_to(losses.get(name, losses["adamw"]), len(seeds))
+            row = {"number": task.number, "arm": name, "multiple": 1.0, "metric": "test loss"}
+            row |= {"tuning": tuning, "lowest": 0.0, "highest": at_end, "lr": 0.02, "grid": arm.grids[0].name}
+            row |= {f"r{i}": value for i, value in enumerate(values)}
+            row |= {f"lr{i}": 0.01 * 4**i for i in range(len(seeds))}
+            rows.append(row)
+    return pd.DataFrame(rows)
 
-    class Stages:
-        def next(self):
-            return False
 
-    def measured(tasks, **_):
-        asked.append(tasks[["below", "above"]].to_numpy().tolist())
-        ends = {"lowest": 0.0, "highest": 0.5}
-        return pd.DataFrame({"number": [1], "metric": "test loss", "tuning": "own"} | ends)
+@pytest.mark.parametrize(("centre", "wider"), [(1e-3, True), (0.01, True), (0.2, False)])
+def test_no_rate_is_above_1_in_any_grid(monkeypatch, centre, wider):
+    """Every grid keeps its number of rates, and the rates that it has in common with the one it came from."""
+    task, _ = module._planned(ROWS, LABELS, (), 20, None, 4, 0)
+    arms, trained = trial_arms.arms_of(ARMS), []
 
-    monkeypatch.setattr(trial, "measure", measured)
-    module._measured(None, screened, {}, (1, 2), Stages())
-    ((_, above),) = asked[1]
-    assert asked == [[[0, 0]], [[0, above]]]
-    top = 0.01 * trial_arms.SPACING ** (trial_arms.RATES / 2 + above)
-    assert top <= module.MOST_LR < top * trial_arms.SPACING
+    def rows(task, arms, rates, seeds, *_):
+        trained.append(rates)
+        return planted_rows(task, arms, seeds, {"adamw": 0.4}, at_end=0.5)
+
+    monkeypatch.setattr(module, "_trained", rows)
+    screened = pd.DataFrame({"number": [task.number], "centre": [centre], "chance": [0.7]})
+    module._measured(task, screened, arms, task.seeds, module._Stages(module._silent, 1))
+    spacing = trial_arms.SPACING
+    assert (len(trained) > 1) == wider
+    for rates in trained:
+        assert len({len(of_grid) for of_grid in rates.values()}) == 1
+        for grid, of_grid in rates.items():
+            assert max(of_grid) <= module.MOST_LR
+            np.testing.assert_allclose(np.diff(np.log(of_grid)), math.log(spacing))
+            steps = np.log(np.divide(of_grid, grid.rates(task.number, centre)[0])) / math.log(spacing)
+            np.testing.assert_allclose(steps, steps.round(), atol=1e-6)
+    assert wider or all(max(of_grid) > module.MOST_LR / spacing for of_grid in trained[0].values())
+    assert max(max(of_grid) for of_grid in trained[-1].values()) > module.MOST_LR / spacing or centre == 1e-3
+
+
+def test_equal_validation_losses_go_to_the_lower_rate():
+    rates = np.array([0.1, 0.4, 0.2, 0.05])
+    validation = np.array(
+        [
+            [0.5, 0.5 * (1 - 5e-7), 0.5, 0.6],  # equal but for the last
+            [0.5, 0.5 * (1 - 5e-6), 0.5, 0.6],
+            [1e-7, 0.0, 1e-9, 0.1],  # below a millionth of chance
+            [1e-5, 0.0, 1e-9, 0.1],
+            [np.nan, np.inf, np.nan, 7.0],
+        ]
+    )
+    assert module._preferred(validation, rates, chance=0.7).tolist() == [
+        [0, 2, 1, 3], [1, 0, 2, 3], [0, 2, 1, 3], [2, 1, 0, 3], [1, 3, 2, 0]
+    ]  # fmt: skip
+
+
+def test_a_lucky_replicate_does_not_decide_the_recommended_rate(monkeypatch):
+    """Planted: three of four replicates reach 0 at the highest rate, and one diverges there."""
+    task, _ = module._planned(ROWS, LABELS, (), 20, None, 4, 0)
+    arms = trial_arms.arms_of(ARMS)
+
+    def values(_, part, seeds):
+        losses = np.full((seeds, trial_arms.RATES), 0.5)
+        losses[:, 3:5] = 0.3
+        losses[:, -1] = [0, 0, 0, 90]
+        columns = {column for pair in trial.METRICS.values() for column in pair}
+        return {(grid, "slow", 20, column): losses for grid in part.grids for column in columns}
+
+    monkeypatch.setattr(module, "sweep", lambda *_, **__: None)
+    monkeypatch.setattr(trial, "_values", values)
+    rates = {grid: grid.rates(task.number, 0.001) for arm in arms.values() for grid in arm.grids}
+    rows = module._trained(task, arms, rates, task.seeds, 0.7, module._silent)
+    for row in rows[rows["tuning"] == "own"].to_dict("records"):
+        grids = arms[row["arm"]].grids
+        assert row["lr"] == min(rates[grid][3] for grid in grids)
+        assert row["lr"] in rates[next(grid for grid in grids if grid.name == row["grid"])]
+        assert [row[f"lr{i}"] for i in range(3)] == [min(rates[grid][-1] for grid in grids)] * 3
+        assert row["lr3"] == row["lr"]
 
 
 # -------------------------------------------------------------------------------------------------------- known answers
@@ -180,24 +244,14 @@ def test_grids_are_not_widened_beyond_a_rate_of_1(monkeypatch):
 def planted(monkeypatch, losses):
     """An answer to measured test losses: by arm, a number or one for each replicate."""
 
-    def measure(screened, arms, seeds, **_):
-        rows = []
-        for name, arm in arms.items():
-            for tuning in ("own", "own of 24"):
-                values = np.broadcast_to(losses.get(name, losses["adamw"]), len(seeds))
-                row = {"number": screened["number"].iloc[0], "arm": name, "multiple": 1.0, "metric": "test loss"}
-                row |= {"tuning": tuning, "lowest": 0.0, "highest": 0.0}
-                row |= {f"r{i}": value for i, value in enumerate(values)}
-                row |= {f"grid{i}": arm.grids[0].name for i in range(len(seeds))}
-                row |= {f"lr{i}": 0.01 * 4**i for i in range(len(seeds))}
-                rows.append(row)
-        return pd.DataFrame(rows)
+    def trained(task, arms, _rates, seeds, *_):
+        return planted_rows(task, arms, seeds, losses)
 
     def screened(tasks, *_, **__):
         row = {"number": tasks[0].number, "centre": 0.01, "chance": 0.7, "loss": 0.4, "regime": "step-limited"}
         return pd.DataFrame([row])
 
-    monkeypatch.setattr(trial, "measure", measure)
+    monkeypatch.setattr(module, "_trained", trained)
     monkeypatch.setattr(module.screening, "screened", screened)
     return lnb.ask(ROWS, LABELS, **SHORT)
 
@@ -211,8 +265,7 @@ def test_a_planted_gain_of_lookahead_is_found(monkeypatch):
     gap = 0.7 - 0.4
     np.testing.assert_allclose(row[["benefit", "low", "high"]].astype(float), 100 * 0.1 / gap)
     assert row["verdict"] == "holds, and matters"
-    lr = 0.01 * 4**1.5
-    assert answer.advice.startswith(f"Use Lookahead(AdamW(lr={lr:.2g}), sync_period=5, slow_step_size=0.5). Lookahead")
+    assert answer.advice.startswith("Use Lookahead(AdamW(lr=0.02), sync_period=5, slow_step_size=0.5). Lookahead")
     assert "lowers AdamW's test loss by 33.3 % (95 % CI [33.3, 33.3]) of the gap between" in answer.advice
     assert "No average or schedule is shown to beat AdamW" in answer.advice
 
@@ -220,7 +273,7 @@ def test_a_planted_gain_of_lookahead_is_found(monkeypatch):
 def test_a_planted_loss_of_lookahead_is_found(monkeypatch):
     answer = planted(monkeypatch, {"adamw": 0.4, "lookahead": 0.45 + NOISE / 10})
     assert answer.comparisons["verdict"][0] == "the opposite holds, and matters"
-    assert answer.advice.startswith("Keep AdamW, at a constant lr of about 0.08. Lookahead")
+    assert answer.advice.startswith("Keep AdamW, at a constant lr of about 0.02. Lookahead")
     assert "raises AdamW's test loss by 16.7 %" in answer.advice
 
 
@@ -251,10 +304,10 @@ def test_noise_cannot_tell_and_says_what_it_would_take(monkeypatch):
 
 
 @pytest.mark.parametrize(("arm", "use"), [
-    ("averaging", "Use an average, Lookahead(AdamW(lr=0.08), sync_period=5, slow_step_size=0.5, pull_back=False)."),
-    ("ema", "Use an average, EMA(AdamW(lr=0.08), window=2)."),
-    ("schedule_free", "Use ScheduleFreeAdamW(lr=0.08)."),
-    ("adamw_linear", "Use AdamW with a linear decay, AdamW(schedules.linear(0.08, 20))."),
+    ("averaging", "Use an average, Lookahead(AdamW(lr=0.02), sync_period=5, slow_step_size=0.5, pull_back=False)."),
+    ("ema", "Use an average, EMA(AdamW(lr=0.02), window=2)."),
+    ("schedule_free", "Use ScheduleFreeAdamW(lr=0.02)."),
+    ("adamw_linear", "Use AdamW with a linear decay, AdamW(schedules.linear(0.02, 20))."),
 ])  # fmt: skip
 def test_what_does_more_is_recommended(monkeypatch, arm, use):
     answer = planted(monkeypatch, {"adamw": 0.5, "lookahead": 0.45, arm: 0.4 + NOISE / 100})
@@ -262,6 +315,29 @@ def test_what_does_more_is_recommended(monkeypatch, arm, use):
     assert "and does more than Lookahead, with a difference of 16.7 %" in answer.advice
     equal = planted(monkeypatch, {"adamw": 0.5, "lookahead": 0.4 + NOISE / 10, arm: 0.3999})
     assert "is not distinguishable from Lookahead" in equal.advice
+
+
+@pytest.mark.parametrize(("again", "too_small"), [
+    (0.5 + NOISE / 30, False),
+    (0.495 + NOISE / 1000, True),  # 1.67 % of the gap, shown in a narrow interval
+    (0.5 + NOISE / 2, True),  # of an interval wider than ten margins
+])  # fmt: skip
+def test_a_table_on_which_adamw_differs_from_itself_compares_no_optimizers(monkeypatch, again, too_small):
+    answer = planted(monkeypatch, {"adamw": 0.5, "adamw_again": again, "lookahead": 0.2 + NOISE / 100})
+    itself = answer.comparisons.iloc[-1]
+    gap = 0.7 - answer.settings["best"]
+    assert itself["benefit"] == pytest.approx(100 * np.mean(0.5 - np.broadcast_to(again, 4)) / gap)
+    if not too_small:
+        assert answer.advice.startswith("Use Lookahead")
+        assert "itself" not in answer.advice + repr(answer)
+        return
+    numbers = " [".join(module._percent(itself[name]) for name in ("benefit", "low"))
+    sentence = f"AdamW against itself differs by {numbers.replace(' [', ' % [')}, {module._percent(itself['high'])}] of"
+    assert answer.advice.startswith(sentence)
+    assert "on these splits, so this table is too small to compare optimizers. With AdamW, use" in answer.advice
+    assert "use a constant lr of about 0.02. Its mean validation loss is the lowest. This was" in answer.advice
+    assert "Lookahead" not in answer.advice
+    assert repr(answer).startswith("Answer(too small to compare optimizers: AdamW against itself")
 
 
 @trains
@@ -280,8 +356,9 @@ def test_labels_that_are_noise_cannot_be_learned():
 def test_a_table_that_is_solved_gains_nothing():
     y = np.arange(80) % 2
     X = np.column_stack([100.0 * y + np.arange(80) % 3, np.arange(80) % 7])
-    answer = lnb.ask(X, y, **SHORT)
-    assert {*answer.comparisons["verdict"]} == {"no difference that matters"}
+    answer = lnb.ask(X, y, **SHORT | {"steps": 200})
+    small = answer.comparisons["verdict"].str.endswith(modality.TOO_SMALL)
+    assert (small | (answer.comparisons["verdict"] == "no difference that matters")).all()
     assert answer.advice.startswith("Keep AdamW")
 
 
@@ -293,6 +370,9 @@ def test_a_diverged_or_overconfident_arm_counts_as_guessing(monkeypatch):
 # ------------------------------------------------------------------------------------------------------------- caps
 
 
+MOST = "6,720 runs, up to 40,320 with wider grids"  # of 24, then 48, then 72 rates
+
+
 def test_caps_are_said_first_on_stderr(capsys, monkeypatch):
     monkeypatch.setattr(module.screening, "screened", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -300,7 +380,7 @@ def test_caps_are_said_first_on_stderr(capsys, monkeypatch):
     rows, steps, replicates = capsys.readouterr().err.splitlines()[:3]
     assert rows == "rows: all 150, split again for each replicate: 90 + 30 + 30 for training, validation and test"
     assert steps == "steps: 80 of batch 32, 28.4 passes over the training rows"
-    assert replicates == "replicates: 20, each trained at 24 learning rates of 14 grids: 6,720 runs"
+    assert replicates == f"replicates: 20, each trained at 24 learning rates of 14 grids: {MOST}"
 
 
 def test_rows_steps_and_replicates_are_capped(monkeypatch):
@@ -315,11 +395,13 @@ def test_rows_steps_and_replicates_are_capped(monkeypatch):
     rows, steps, replicates = module._caps(settings)
     assert rows.startswith("rows: 120 of 150, ")
     assert steps.endswith(", capped so that a minute suffices")
-    assert replicates.endswith("6,720 runs")
+    assert replicates.endswith(MOST)
     monkeypatch.setattr(module, "WORK", module.RUNS * 10 * (evaluations + 25 * step))
     task, settings = module._planned(ROWS, LABELS, (), None, None, None, 0)
     assert settings["replicates"] == len(task.seeds) == 12  # at 20 steps
-    assert module._caps(settings)[2].endswith("4,032 runs, capped so that a minute suffices")
+    assert module._caps(settings)[2].endswith(
+        "4,032 runs, up to 24,192 with wider grids, capped so that a minute suffices"
+    )
 
 
 def test_a_table_that_takes_longer_says_so(monkeypatch):
@@ -327,7 +409,9 @@ def test_a_table_that_takes_longer_says_so(monkeypatch):
     monkeypatch.setattr(module, "WORK_OF_A_MINUTE", 8 * module.RUNS * (6 * 3 * 150 + 40 * 6 * 3 * 32) / 3)
     _, settings = module._planned(ROWS, LABELS, (), None, None, None, 0)
     assert (settings["steps"], settings["replicates"]) == (40, 8)
-    assert module._caps(settings)[2].endswith("2,688 runs, capped so that it takes minutes, about 3 minutes")
+    assert module._caps(settings)[2].endswith(
+        "2,688 runs, up to 16,128 with wider grids, capped so that it takes minutes, about 3 minutes"
+    )
 
 
 def test_what_is_passed_is_not_capped(monkeypatch):
@@ -344,6 +428,55 @@ def test_progress_counts_all_runs():
     done, totals = zip(*calls, strict=True)
     assert list(done) == sorted(done)
     assert done[-1] == totals[-1] >= 48 + 4 * 14 * 24
+
+
+@pytest.mark.parametrize(
+    ("calls", "last"),
+    [
+        ([0, 24, 48], "48 of 900 runs"),  # screening
+        ([0, 24, 48, 60], "60 of 900 runs"),  # compiled meanwhile
+        ([0, 24, 48, 60, 80], "80 of 900 runs, "),
+        ([0, 24, 48, 60, 80, "compiling"], "80 of 900 runs"),
+        ([0, 24, 48, 60, 80, "compiling", 90], "90 of 900 runs"),
+        ([0, 24, 48, 60, 80, "compiling", 90, 95], "95 of 900 runs, "),
+    ],
+)
+def test_the_time_left_is_told_once_a_compiled_unit_has_ended(monkeypatch, calls, last):
+    assert module._screening_runs() == 48
+    clock = iter(range(100))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    display = module._Display(stream, patience=0)
+    for call in calls:
+        if call == "compiling":
+            display.compiling()
+        else:
+            display(call, 900)
+    with display:
+        pass
+    line = stream.getvalue().splitlines()[-1]
+    assert line.startswith(last)
+    assert ("left" in line) == last.endswith(", ")
+
+
+@trains
+def test_compiling_is_said_once_and_ends_the_estimate(capsys):
+    @numba.njit
+    def inner(x):
+        return x + 1
+
+    @numba.njit
+    def outer(x):
+        return inner(x)
+
+    with module._Display() as display:
+        display(48, 900)
+        display(60, 900)
+        assert display._timed
+        outer(1)
+        assert not display._timed
+    outer(1.0)
+    assert capsys.readouterr().err == "compiling (once)\n"
 
 
 # --------------------------------------------------------------------------------------------------------- refusals

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.no_kernel
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWS = [
-    "This was measured on 10 splits of 178 rows",
+    "These rows cannot tell whether Lookahead",
     "test_accuracy",
     "test accuracy 0.9",
     "Run(Lookahead(AdamW), seed=0, 1000 steps",

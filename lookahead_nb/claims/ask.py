@@ -5,6 +5,9 @@ Then every arm is trained at all learning rates of its own grid, and each replic
 loss. Arms are compared by the test loss there, paired by replicate. The rows of a large table are cut into disjoint
 parts, one for each replicate. A small table is split again for each; its intervals use Nadeau and Bengio's bound.
 
+The trial takes the first of equal validation losses. Here the lower rate wins, since a few rows of validation are
+fitted by chance at high rates. The advice names the rate with the lowest mean validation loss over all replicates.
+
 AdamW at ``lr * slow_step_size`` is no arm: tuned, it has the rates of AdamW and is the same arm.
 """
 
@@ -14,24 +17,27 @@ import hashlib
 import itertools
 import math
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numba.core import event
 
 from lookahead_nb.checks import named_arguments, shown, whole, whole_number
 from lookahead_nb.claims import screening, set_effects, trial
 from lookahead_nb.claims.modality import TOO_SMALL, deciding_level
 from lookahead_nb.claims.population import EVALUATED
 from lookahead_nb.claims.real import RealSet, RealTask
-from lookahead_nb.claims.trial_arms import RATES, SPACING, TrialArm, arms_of, runs_per_task
+from lookahead_nb.claims.trial_arms import RATES, SPACING, Grid, TrialArm, arms_of, runs_per_task
 from lookahead_nb.claims.tuning import HOPELESS_ABOVE
 from lookahead_nb.datasets.arrays import MixedTable
 from lookahead_nb.training.progress import Progress
+from lookahead_nb.training.sweep import sweep
+from lookahead_nb.training.tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +53,9 @@ EVERY = 20  # steps are a multiple of it, so that every sync_period of the arms 
 FEWEST_PASSES, FEWEST_REPLICATES = 5, 8  # where this takes longer than a minute, the caps say so
 WORK = 4e12  # floating-point operations of all runs, without wider grids: 20 s at 200 GFLOP/s
 WORK_OF_A_MINUTE = 1.5 * WORK
-MOST_LR = (
-    1.0  # up to which grids are widened; there a few rows of validation are fitted by chance, and the test loss is not
-)
+MOST_LR = 1.0  # beyond, a few rows of validation are fitted by chance, and the test loss is not
+TIE = 1e-6  # validation losses are equal up to it, relatively, or if both are below this share of chance level
+WIDEST_ITSELF = 10.0  # margins: AdamW against itself with a wider interval says that a table is too small
 HOPELESS_TIMES = 100  # an extrapolation beyond says no more
 SCREENING = 4  # seeds
 
@@ -118,9 +124,10 @@ class Answer:
         of the gap between chance-level loss and best known loss. "AdamW" is the mean of two grids. Empty if AdamW
         learns nothing.
     arms : DataFrame
-        A row for each arm: ``arm``, the mean ``test_loss`` over replicates, and what they chose: ``lr``, the geometric
-        mean, ``lowest_lr``, ``highest_lr``, ``retention``, ``sync_period``, ``on_edge``, the share of replicates at an
-        end of the grid.
+        A row for each arm: ``arm``; the mean ``test_loss`` of replicates that tune for themselves; ``lr``, the rate
+        with the lowest mean validation loss over all replicates, which the advice recommends, with its ``retention``
+        and ``sync_period``; ``lowest_lr`` and ``highest_lr`` that a replicate chose; ``on_edge``, the share of
+        replicates that chose an end of the grid. If AdamW learns nothing, ``arm`` and ``test_loss`` alone.
     settings : dict
         How it was measured, with everything that was capped.
     """
@@ -131,10 +138,15 @@ class Answer:
 
     def __repr__(self) -> str:
         if self.comparisons.empty:
-            return f"Answer(nothing to compare, {self.settings['replicates']} replicates)"
+            return f"Answer(nothing to compare, {self._number})"
+        if differs := _itself(self):
+            return f"Answer(too small to compare optimizers: AdamW against itself {differs}, {self._number})"
         row = self._of("lookahead")
-        about = f"{row['verdict']}, {self.settings['replicates']} replicates"
-        return f"Answer(Lookahead against AdamW: {_interval(row)}, {about})"
+        return f"Answer(Lookahead against AdamW: {_interval(row)}, {row['verdict']}, {self._number})"
+
+    @property
+    def _number(self) -> str:
+        return f"{self.settings['replicates']} replicates"
 
     def _of(self, arm: str, control: str = "AdamW") -> pd.Series:
         rows = self.comparisons
@@ -255,11 +267,15 @@ def ask(
     Notes
     -----
     Every arm has 24 learning rates at a spacing of 1.35, shifted by a random fraction of it. Each replicate chooses by
-    its own validation loss. Where a choice lies at the end of a grid, all grids are trained again with 12 more rates
-    there, up to twice and up to a rate of 1. A test loss above chance level counts as chance level: with few rows of
-    validation, a high rate can look good there by chance. "Lookahead, settings tuned too" has six grids, and is
-    compared by the expectation over 24 of its trials. Intervals are at 95 %; those of the four averages and schedules
-    hold together.
+    its own validation loss. Losses within a relative 1e-6, or both below 1e-6 of the chance-level loss, are equal:
+    there the lower rate wins. Where a choice lies at the end of a grid, all grids are trained again with 12 more rates
+    there, up to twice. No rate is above 1: grids that would reach further lie lower. A test loss above chance level
+    counts as chance level: with few rows of validation, a high rate can look good there by chance. "Lookahead, settings
+    tuned too" has six grids, and is compared by the expectation over 24 of its trials. Intervals are at 95 %; those of
+    the four averages and schedules hold together.
+
+    "AdamW again" is a check. Where its benefit over AdamW is beyond 1 %, or the interval wider than 10 %, the table is
+    too small to compare optimizers. The advice says so and recommends a learning rate only.
 
     AdamW is screened first, on other seeds. If its tuned test loss is above .95 of the chance-level loss after the
     given and after twice the steps, nothing is compared.
@@ -284,7 +300,7 @@ def ask(
         sys.stderr.write("".join(f"{line}\n" for line in _caps(settings)))
     arms, seeds = arms_of(ARMS), task.seeds
     others = _seeds(settings["seed"], SCREENING, "screening")
-    display: AbstractContextManager[Any] = Progress() if progress is True else nullcontext(progress or _silent)
+    display: AbstractContextManager[Any] = _Display() if progress is True else nullcontext(progress or _silent)
     with display as report:
         stages = _Stages(report, _screening_runs() + settings["runs"])
         screened = screening.screened([task], others, progress=stages.next())
@@ -306,6 +322,51 @@ def ask(
 
 def _silent(done: int, total: int) -> None:
     """Show no progress."""
+
+
+class _Display(Progress):
+    """Estimates the time left by what was trained since a unit of the arms ended, and since kernels were compiled."""
+
+    _timed = False
+
+    def __enter__(self) -> _Display:
+        super().__enter__()
+        self._listening = event.install_listener("numba:compile", _Listener(self))
+        self._listening.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.__exit__(None, None, None)
+        super().__exit__()
+
+    def __call__(self, done: int, total: int) -> None:
+        super().__call__(done, total)
+        if not self._timed:
+            self._done_at_start, self._start = done, time.monotonic()
+            self._timed = done > _screening_runs()
+
+    def compiling(self) -> None:
+        """Forget the rate so far: the time of compiling says nothing about it."""
+        self._timed = False
+        if self._done_at_start is not None:
+            self._done_at_start = self.done
+
+
+class _Listener(event.Listener):  # type: ignore[misc] # Numba ships no annotations
+    """Hears of everything that Numba compiles, which does not come from its cache."""
+
+    def __init__(self, display: _Display) -> None:
+        self._display = display
+        self._said = sys.stderr.isatty()  # there the compiler says it
+
+    def on_start(self, _: event.Event) -> None:
+        if not self._said:
+            self._said = True
+            sys.stderr.write("compiling (once)\n")
+        self._display.compiling()
+
+    def on_end(self, _: event.Event) -> None:
+        self._display.compiling()
 
 
 class _Stages:
@@ -375,7 +436,7 @@ def _planned(
         "steps_capped": steps is None and capped < wanted,
         "replicates_capped": replicates is None and not chunked and number < SPLITS,
         "minutes": cost.of_run(steps or capped) * RUNS * number / WORK_OF_A_MINUTE,
-        "rates": RATES, "runs": RUNS * number, "margin": MARGIN, "seed": seed,
+        "rates": RATES, "runs": RUNS * number, "most_runs": _most_runs(number), "margin": MARGIN, "seed": seed,
     }  # fmt: skip
     return RealTask(of, steps or capped, seeds), settings
 
@@ -413,6 +474,12 @@ def _seeds(seed: int, number: int, what: str) -> tuple[int, ...]:
     return tuple(int.from_bytes(digest[:7], "little") for digest in digests)
 
 
+def _most_runs(replicates: int) -> int:
+    """Return the number of runs if every round adds rates at both ends."""
+    rates = sum(RATES + 2 * trial.WIDER * i for i in range(trial.ROUNDS + 1))
+    return RUNS * replicates * rates // RATES
+
+
 def _screening_runs() -> int:
     return screening.RATES * SCREENING
 
@@ -434,10 +501,11 @@ def _caps(settings: dict[str, Any]) -> list[str]:
     grids = settings["runs"] // number // settings["rates"]
     batches = f"{settings['steps']:,} of batch {settings['batch_size']}"
     rates = f"{settings['rates']} learning rates of {grids} grids"
+    runs = f"{settings['runs']:,} runs, up to {settings['most_runs']:,} with wider grids"
     return [
         f"rows: {used}, {cut}: {parts} for training, validation and test",
         f"steps: {batches}, {passes:.3g} passes over the training rows{capped}",
-        f"replicates: {number}, each trained at {rates}: {settings['runs']:,} runs{fewer}{time}",
+        f"replicates: {number}, each trained at {rates}: {runs}{fewer}{time}",
     ]
 
 
@@ -448,23 +516,79 @@ def _measured(
     task: RealTask, screened: pd.DataFrame, arms: dict[str, TrialArm], seeds: tuple[int, ...], stages: _Stages
 ) -> pd.DataFrame:
     """Return the rows of all arms, with wider grids where it takes them."""
-    measure = partial(
-        trial.measure, arms=arms, seeds=seeds, metrics=("test loss",), tunings=(trial.TUNINGS[0], EQUAL_TRIALS),
-        choices=True, task_of=lambda _: task,
-    )  # fmt: skip
-
-    room = int(math.log(MOST_LR / screened["centre"].iloc[0]) / math.log(SPACING) - RATES / 2)
+    centre, chance = (float(screened[name].iloc[0]) for name in ("centre", "chance"))
+    grids = [grid for arm in arms.values() for grid in arm.grids]
+    most = max(_room(grid, task.number, centre) for grid in grids)
     wider: dict[tuple[int, int], pd.DataFrame] = {}
 
     def measured(tasks: pd.DataFrame) -> pd.DataFrame:
-        below, above = int(tasks["below"].iloc[0]), min(int(tasks["above"].iloc[0]), max(room, 0))
+        below, above = int(tasks["below"].iloc[0]), min(int(tasks["above"].iloc[0]), max(most, 0))
         if (below, above) not in wider:
-            tasks = tasks.assign(below=below, above=above)
-            wider[below, above] = measure(tasks, progress=stages.next())
+            rates = {grid: _rates(grid, task.number, centre, below, above) for grid in grids}
+            wider[below, above] = _trained(task, arms, rates, seeds, chance, stages.next())
         return wider[below, above]
 
     rows = measured(screened.assign(below=0, above=0))
     return trial.widened(screened, rows, measured)
+
+
+def _room(grid: Grid, number: int, centre: float) -> int:
+    """Return how many rates a grid can have above its own up to ``MOST_LR``; negative if it reaches beyond."""
+    return math.floor(math.log(MOST_LR / grid.rates(number, centre)[-1]) / math.log(SPACING))
+
+
+def _rates(grid: Grid, number: int, centre: float, below: int, above: int) -> list[float]:
+    """Return the rates of a wider grid. Those above ``MOST_LR`` are replaced by as many below the others."""
+    above, wanted = min(above, _room(grid, number, centre)), above
+    return grid.rates(number, centre, below + wanted - above, above)
+
+
+def _trained(
+    task: RealTask,
+    arms: dict[str, TrialArm],
+    rates: dict[Grid, list[float]],
+    seeds: tuple[int, ...],
+    chance: float,
+    progress: Callable[[int, int], None],
+) -> pd.DataFrame:
+    """Return the rows of :func:`.trial.measure` for this task, with ties for the lower rate.
+
+    ``lr`` and ``grid`` are further columns: the run with the lowest mean validation loss over all replicates.
+    """
+    (part,) = trial._parts(task, arms)
+    configs = [grid.optimizer(lr, task.steps) for grid in part.grids for lr in rates[grid]]
+    todo = Task(
+        task.name, task.model, task.replicate, task.steps, task.batch_size, eval_rows=EVALUATED, configs=configs
+    )
+    values = trial._values(sweep([todo], None, None, seeds=seeds, progress=progress), part, len(seeds))
+    found = []
+    for name, arm in arms.items():
+        keys = [(grid, arm.weights, task.steps, "validation_loss") for grid in arm.grids]
+        runs = [(grid.name, lr) for grid in arm.grids for lr in rates[grid]]
+        losses, lrs = np.concatenate([values[key] for key in keys], axis=1), np.array([lr for _, lr in runs])
+        grid, lr = runs[int(_preferred(losses.mean(axis=0)[None], lrs, chance).argmin())]
+        ranks = np.split(_preferred(losses, lrs, chance), len(keys), axis=1)
+        ranked = values | dict(zip(keys, ranks, strict=True))
+        found += [
+            {"number": task.number, "arm": name, "multiple": 1.0} | row | {"grid": grid, "lr": lr}
+            for row in trial._reduced(arm, task.steps, ranked, runs)
+            if row["metric"] == "test loss" and row["tuning"] in (trial.TUNINGS[0], EQUAL_TRIALS)
+        ]
+    return whole("pandas").DataFrame(found)
+
+
+def _preferred(validation: np.ndarray, rates: np.ndarray, chance: float) -> np.ndarray:
+    """Return the rank of each run, 0 for the best: by its validation loss, and at equal losses by its rate.
+
+    validation : (replicates, runs) array, as is the result; rates : (runs,) array.
+    """
+    losses = np.maximum(np.where(np.isnan(validation), np.inf, validation), TIE * chance)
+    order = losses.argsort(axis=1)
+    rising = np.take_along_axis(losses, order, axis=1)
+    worse = rising > (1 + TIE) * np.concatenate([rising[:, :1], rising[:, :-1]], axis=1)
+    levels = np.empty(losses.shape)
+    np.put_along_axis(levels, order, worse.cumsum(axis=1), axis=1)
+    return np.lexsort((np.broadcast_to(rates, losses.shape), levels)).argsort(axis=1)
 
 
 def _comparisons(rows: pd.DataFrame, factors: pd.DataFrame, chance: float) -> pd.DataFrame:
@@ -485,20 +609,18 @@ def _arms_frame(own: pd.DataFrame, arms: dict[str, TrialArm], replicates: int) -
     found = []
     for name, arm in arms.items():
         row = own[own["arm"] == name].iloc[0]
-        rates = np.array([row[f"lr{i}"] for i in range(replicates)], np.float64)
-        chosen = [row[f"grid{i}"] for i in range(replicates)]
-        most = max(arm.grids, key=lambda grid: chosen.count(grid.name))
-        there = rates[[grid == most.name for grid in chosen]]
-        settings = dict(most.settings)
+        chosen = [row[f"lr{i}"] for i in range(replicates)]
+        (grid,) = (grid for grid in arm.grids if grid.name == row["grid"])
+        settings = dict(grid.settings)
         found.append(
             {
                 "arm": NAMES[name],
                 "test_loss": row["test_loss"],
-                "lr": float(np.exp(np.log(there).mean())),
-                "lowest_lr": rates.min(),
-                "highest_lr": rates.max(),
-                "retention": 1 - settings["slow_step_size"] if most.around == LOOKAHEAD else None,
-                "sync_period": settings["sync_period"] if most.around == LOOKAHEAD else None,
+                "lr": row["lr"],
+                "lowest_lr": min(chosen),
+                "highest_lr": max(chosen),
+                "retention": 1 - settings["slow_step_size"] if grid.around == LOOKAHEAD else None,
+                "sync_period": settings["sync_period"] if grid.around == LOOKAHEAD else None,
                 "on_edge": row["lowest"] + row["highest"],
             }
         )
@@ -508,7 +630,7 @@ def _arms_frame(own: pd.DataFrame, arms: dict[str, TrialArm], replicates: int) -
 def _nothing_learned(settings: dict[str, Any], found: pd.Series) -> Answer:
     pd = whole("pandas")
 
-    arms = pd.DataFrame({"arm": [NAMES["adamw"]], "test_loss": [found["loss"]], "lr": [found["centre"]]})
+    arms = pd.DataFrame({"arm": [NAMES["adamw"]], "test_loss": [found["loss"]]})
     settings["best"] = float(found["loss"])
     return Answer(pd.DataFrame(columns=[*COLUMNS]), arms, settings)
 
@@ -520,6 +642,20 @@ def _advice(answer: Answer) -> list[str]:
     settings = answer.settings
     if answer.comparisons.empty:
         return _no_advice(settings)
+    way = "disjoint parts" if settings["disjoint"] else "splits"
+    rows = f"{settings['rows_of_replicate']:,} rows, {settings['train_rows']:,} of them for training"
+    measured = (
+        f"This was measured on {settings['replicates']} {way} of {rows}, in {settings['steps']:,} steps of batch "
+        f"{settings['batch_size']}."
+    )
+    if differs := _itself(answer):
+        return [
+            f"AdamW against itself differs by {differs} of the gap between guessing and the best test loss on these "
+            f"{way}, so this table is too small to compare optimizers.",
+            f"With AdamW, use a constant lr of about {_lr(answer, 'adamw'):.2g}. "
+            "Its mean validation loss is the lowest.",
+            measured,
+        ]
     primary = answer._of("lookahead")
     others = {arm: answer._of(arm) for arm in OTHERS}
     sentences = [_action(answer, primary, others), *_about_lookahead(primary, settings), _about_others(answer, others)]
@@ -528,12 +664,7 @@ def _advice(answer: Answer) -> list[str]:
         f"Added to a linear decay, Lookahead gains {_interval(linear)}; with retention and sync_period tuned too it "
         f"gains {_interval(tuned)} over AdamW at an equal number of trials."
     )
-    way = "disjoint parts" if settings["disjoint"] else "splits"
-    rows = f"{settings['rows_of_replicate']:,} rows, {settings['train_rows']:,} of them for training"
-    sentences.append(
-        f"This was measured on {settings['replicates']} {way} of {rows}, in {settings['steps']:,} steps of batch "
-        f"{settings['batch_size']}."
-    )
+    sentences.append(measured)
     twice = OF_TWICE[settings["regime"]]
     sentences.append(f"With twice as many steps, AdamW did {twice} on {SCREENING} other splits.")
     if (edge := answer.arms["on_edge"].max()) > 0:
@@ -555,12 +686,22 @@ def _no_advice(settings: dict[str, Any]) -> list[str]:
     ]
 
 
+def _itself(answer: Answer) -> str:
+    """Return by how much AdamW differs from itself where that is too much, or ""."""
+    row, margin = answer._of("adamw_again"), answer.settings["margin"]
+    too_much = abs(row["benefit"]) > margin or row["high"] - row["low"] > WIDEST_ITSELF * margin
+    return _interval(row) if too_much else ""
+
+
 def _action(answer: Answer, primary: pd.Series, others: dict[str, pd.Series]) -> str:
     better = {arm: row["benefit"] for arm, row in others.items() if _matters(row)}
     if _matters(primary):
         better["lookahead"] = primary["benefit"]
-    best = max(better, key=lambda arm: better[arm]) if better else "adamw"
-    lr, steps = answer.arms.set_index("arm").loc[NAMES[best], "lr"], answer.settings["steps"]
+    return f"{_use(answer, max(better, key=lambda arm: better[arm]) if better else 'adamw')}."
+
+
+def _use(answer: Answer, arm: str) -> str:
+    lr, steps = _lr(answer, arm), answer.settings["steps"]
     half = f"Lookahead(AdamW(lr={lr:.2g}), sync_period=5, slow_step_size=0.5"
     use = {
         "adamw": f"Keep AdamW, at a constant lr of about {lr:.2g}",
@@ -570,7 +711,11 @@ def _action(answer: Answer, primary: pd.Series, others: dict[str, pd.Series]) ->
         "schedule_free": f"Use ScheduleFreeAdamW(lr={lr:.2g})",
         "adamw_linear": f"Use AdamW with a linear decay, AdamW(schedules.linear({lr:.2g}, {steps}))",
     }
-    return f"{use[best]}."
+    return use[arm]
+
+
+def _lr(answer: Answer, arm: str) -> float:
+    return answer.arms.set_index("arm").loc[NAMES[arm], "lr"]
 
 
 def _matters(row: pd.Series) -> bool:

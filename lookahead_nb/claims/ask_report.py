@@ -36,14 +36,19 @@ CAPTION = (
 )
 PROTOCOL = (
     "Each arm has a grid of learning rates of its own. Each replicate trains all of them and picks the one with its "
-    "lowest validation loss; the test loss there is compared, paired by replicate. A test loss above that of guessing "
-    "by class frequencies counts as guessing. Grids are widened where a choice lies at an end, up to a rate of 1. "
+    "lowest validation loss, of equal losses the one with the lower rate; the test loss there is compared, paired by "
+    "replicate. A test loss above that of guessing by class frequencies counts as guessing. Grids are widened where a "
+    "choice lies at an end; no rate is above 1. "
     "AdamW is the mean of two grids. Lookahead with its settings tuned too has six times as many trials; it is "
     "compared by the expectation over as many as AdamW has."
 )
 ENCODED = (
     "Missing numbers became the median, with a further column that marks them; categories became columns of 0 and 1. "
     "Both were fitted on the training part of each replicate alone."
+)
+RATES = (
+    "In the table of arms, lr is the rate with the lowest mean validation loss over all replicates, with its settings; "
+    "the lowest and the highest lr are those that single replicates chose."
 )
 INTERVALS = {
     True: "Replicates share no row, so the intervals are Student's.",
@@ -144,8 +149,8 @@ def page(answer: Answer) -> str:
     if len(answer.comparisons):
         parts.append(f"<figure>{_figure(answer)}<figcaption>{escape(CAPTION)}</figcaption></figure>")
         parts += ["<h2>Comparisons</h2>", _table(answer.comparisons)]
-    parts += ["<h2>Arms, and the learning rates that replicates chose</h2>", _table(answer.arms)]
-    lines = [*answer.caps, PROTOCOL, INTERVALS[answer.settings["disjoint"]]]
+    parts += ["<h2>Arms and their learning rates</h2>", _table(answer.arms)]
+    lines = [*answer.caps, PROTOCOL, RATES, INTERVALS[answer.settings["disjoint"]]]
     lines += [ENCODED] if answer.settings["encoded"] else []
     measured = "".join(f"<li>{escape(line)}</li>" for line in lines)
     parts += ["<h2>How it was measured</h2>", f"<ul>{measured}</ul>", _settings(answer.settings)]
