@@ -323,7 +323,8 @@ def test_what_does_more_is_recommended(monkeypatch, arm, use):
     (0.5 + NOISE / 2, True),  # of an interval wider than ten margins
 ])  # fmt: skip
 def test_a_table_on_which_adamw_differs_from_itself_compares_no_optimizers(monkeypatch, again, too_small):
-    answer = planted(monkeypatch, {"adamw": 0.5, "adamw_again": again, "lookahead": 0.2 + NOISE / 100})
+    other = 0.2 if not too_small else 0.499
+    answer = planted(monkeypatch, {"adamw": 0.5, "adamw_again": again, "lookahead": other + NOISE / 100})
     itself = answer.comparisons.iloc[-1]
     gap = 0.7 - answer.settings["best"]
     assert itself["benefit"] == pytest.approx(100 * np.mean(0.5 - np.broadcast_to(again, 4)) / gap)
@@ -338,6 +339,14 @@ def test_a_table_on_which_adamw_differs_from_itself_compares_no_optimizers(monke
     assert "use a constant lr of about 0.02. Its mean validation loss is the lowest. This was" in answer.advice
     assert "Lookahead" not in answer.advice
     assert repr(answer).startswith("Answer(too small to compare optimizers: AdamW against itself")
+
+
+def test_an_arm_that_gains_far_more_than_adamw_differs_from_itself_is_recommended(monkeypatch):
+    losses = {"adamw": 0.5, "adamw_again": 0.495 + NOISE / 1000, "lookahead": 0.499 + NOISE / 100}
+    answer = planted(monkeypatch, losses | {"schedule_free": 0.2 + NOISE / 100})
+    assert "too small to compare optimizers" in answer.advice
+    assert "Schedule-Free AdamW gains more than that can explain, " in answer.advice
+    assert "]: Use ScheduleFreeAdamW(lr=0.02). This was measured" in answer.advice
 
 
 @trains

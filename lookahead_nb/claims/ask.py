@@ -654,6 +654,7 @@ def _advice(answer: Answer) -> list[str]:
             f"{way}, so this table is too small to compare optimizers.",
             f"With AdamW, use a constant lr of about {_lr(answer, 'adamw'):.2g}. "
             "Its mean validation loss is the lowest.",
+            *_far_beyond(answer),
             measured,
         ]
     primary = answer._of("lookahead")
@@ -691,6 +692,18 @@ def _itself(answer: Answer) -> str:
     row, margin = answer._of("adamw_again"), answer.settings["margin"]
     too_much = abs(row["benefit"]) > margin or row["high"] - row["low"] > WIDEST_ITSELF * margin
     return _interval(row) if too_much else ""
+
+
+def _far_beyond(answer: Answer) -> list[str]:
+    """Return a sentence on the best arm that gains more than AdamW may differ from itself, if there is one."""
+    itself = answer._of("adamw_again")
+    most = max(abs(itself["low"]), abs(itself["high"]), answer.settings["margin"])
+    rows = {arm: answer._of(arm) for arm in ("lookahead", *OTHERS)}
+    clear = {arm: row["benefit"] for arm, row in rows.items() if row["low"] > most}
+    if not clear:
+        return []
+    best = max(clear, key=lambda arm: clear[arm])
+    return [f"{NAMES[best]} gains more than that can explain, {_interval(rows[best])}: {_use(answer, best)}."]
 
 
 def _action(answer: Answer, primary: pd.Series, others: dict[str, pd.Series]) -> str:
