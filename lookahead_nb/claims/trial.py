@@ -56,7 +56,6 @@ def measure(
     ranges_of: Collection[str] = (),
     centre: Callable[[int, Grid], float] | None = None,
     curves: Collection[str] = CURVES,
-    choices: bool = False,
     task_of: Callable[[int], GeneratedTask | RealTask] = generated,
     store: str | Path | None = None,
     progress: bool | Callable[[int, int], None] = True,
@@ -80,8 +79,6 @@ def measure(
         The middle of a grid on a task, instead of the column ``centre``.
     curves : collection of str, optional
         Which metrics are returned of arms that are read along their runs. Default: the test loss.
-    choices : bool, default False
-        Whether the rows say what each replicate chose.
     task_of : function of a number, optional
         Returns the task with this number. Default: that of the generated population.
     store, progress
@@ -103,8 +100,6 @@ def measure(
         - ``r0``, ``r1``, ...: the value of each replicate.
         - ``lowest``, ``highest``: the shares of replicates that chose the first or the last rate of a grid.
         - ``rates``: the number of rates of each grid.
-        - with choices, in rows that are tuned as "own", ``grid0``, ``lr0``, ...: the name of the grid that each
-          replicate chose from, and the learning rate.
 
         Multiples other than that of the arm have the metrics of curves only, tuned as "own".
 
@@ -161,16 +156,11 @@ def measure(
         for part in parts[task.number]:
             values |= _values(of_part[f"{task.name} {part.name}"], part, len(seeds))
         for arm in arms.values():
-            runs = [
-                (grid.name, lr)
-                for grid in (arm.grids if choices else ())
-                for lr in grid.rates(task.number, centre(task.number, grid), *wider[task.number])
-            ]
             for multiple, step in arm.lengths(task.steps).items():
                 keys = {"number": task.number, "arm": arm.name, "multiple": multiple}
                 rates = {"rates": 1 if arm.grids[0].fixed else RATES + sum(wider[task.number])}
                 alone = arm.along and multiple != arm.length
-                wanted = (row for row in _reduced(arm, step, values, runs) if row["metric"] in metrics)
+                wanted = (row for row in _reduced(arm, step, values) if row["metric"] in metrics)
                 found += [
                     keys | row | rates
                     for row in wanted
