@@ -82,29 +82,29 @@ _STAMP = _source_stamp()
 
 
 class _CacheFiles(IndexDataCacheFile):
-    """The files of a cached function. Each begins with the stamp of the sources and the sha256 of the rest.
+    """The files of a cached function, one for each key. Each begins with the stamp of the sources and a checksum.
+
+    The key names the file, so no index is needed. Numba's index numbers the files: two processes that compile two
+    signatures at once can both take number 1, and the index then gives one of them the machine code of the other.
 
     A damaged file is as good as none: Numba compiles again and replaces it. A file with another stamp is out of date.
     """
 
-    def _load_index(self) -> dict:
-        try:
-            return self._read(self._index_path) or {}
-        except FileNotFoundError:
-            return {}
+    def save(self, key: Any, data: Any) -> None:
+        self._save_data(self._data_name(key), data)
 
-    def _save_index(self, overloads: dict) -> None:
-        with self._open_for_write(self._index_path) as file:
-            file.write(self._dump(overloads))
+    def load(self, key: Any) -> Any:
+        try:
+            return self._load_data(self._data_name(key))
+        except FileNotFoundError:
+            return None
+
+    def _data_name(self, key: Any) -> str:
+        base = self._index_name.removesuffix(".nbi")
+        return f"{base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
 
     def _load_data(self, name: str) -> Any:
-        return self._read(self._data_path(name))
-
-    def _dump(self, content: Any) -> bytes:
-        data = super()._dump(content)
-        return self._source_stamp + hashlib.sha256(data).digest() + data
-
-    def _read(self, path: str) -> Any:
+        path = self._data_path(name)
         content = pathlib.Path(path).read_bytes()
         size = len(self._source_stamp)
         stamp, checksum, data = content[:size], content[size : size + 32], content[size + 32 :]
@@ -113,6 +113,10 @@ class _CacheFiles(IndexDataCacheFile):
         if stamp == self._source_stamp or len(content) < size:
             _problems.append(f"{path} is damaged and was compiled again: nothing needs to be done")
         return None
+
+    def _dump(self, content: Any) -> bytes:
+        data = super()._dump(content)
+        return self._source_stamp + hashlib.sha256(data).digest() + data
 
 
 class _CacheImpl(CompileResultCacheImpl):
