@@ -294,13 +294,50 @@ def test_nan_is_no_improvement():
     assert patience.is_over
 
 
+def diverging():
+    """A run whose loss falls at first; from step 9 on the learning rate is so high that the weights overflow."""
+    rates = lnb.schedules.from_function(lambda t: 0.5 if t < 9 else 1e30, 100)
+    return {"opt": lnb.SGD(rates), "on": (lnb.landscapes.Quadratic([1.0]), None), "eval_every": 2, "steps": 20}
+
+
 @pytest.mark.jit  # plain Python warns on the way to inf
-def test_a_run_that_diverges_stays_diverged():
+def test_a_run_that_diverges_returns_its_best_weights(tmp_path):
+    stop, how = lnb.EarlyStopping(measure="train_loss", patience=100), diverging()
+    run, plain = trained(**how, early_stopping=stop), trained(**how)
+    until = trained(**how | {"steps": 8})
+    assert run.history.equals(plain.history)
+    assert 8 < run.diverged_at == plain.diverged_at < 20
+    assert (run.best_step, run.setup.steps) == (8, 20)
+    assert picture(run.params, run.state) == picture(until.params, until.state)
+    assert f"8 steps, 1 weights, train_loss={0.5 * 0.5**16:.4g}, diverged at step {run.diverged_at}" in repr(run)
+    assert "stopped at step" not in run._repr_html_()
+    run.save(tmp_path / "run.npz")
+    loaded = lnb.load(tmp_path / "run.npz")
+    assert picture(loaded.params, loaded.state) == picture(until.params, until.state)
+    assert_same_run(run.train(1), trained(**how | {"steps": 9}))  # ahead of the step that diverges
+    assert run.train(12).diverged_at == plain.diverged_at
+    assert run.train(12).history.equals(plain.history)
+
+
+@pytest.mark.jit  # plain Python warns on the way to inf
+def test_the_best_weights_of_a_network_that_diverges_predict():
+    rates = lnb.schedules.from_function(lambda t: 0.5 if t < 9 else 1e38, 100)
+    how = {"opt": lnb.SGD(rates), "on": (lnb.MLP((4, 5, 2)), problem()[1]), "eval_every": 2}
+    run = trained(**how, early_stopping=lnb.EarlyStopping(patience=100))
+    assert run.diverged_at > run.best_step > 0
+    assert len(run.predict(np.zeros((3, 4)))) == 3
+    with pytest.raises(ValueError, match="predict needs finite weights"):
+        trained(**how).predict(np.zeros((3, 4)))
+
+
+@pytest.mark.jit  # plain Python warns on the way to inf
+def test_a_run_that_never_improves_and_diverges_returns_the_weights_of_step_0():
     opt, bowl = lnb.SGD(1e4), lnb.landscapes.Quadratic([1.0])
     stop = lnb.EarlyStopping(measure="train_loss", patience=100)
     run = trained(opt, (bowl, None), eval_every=1, steps=30, early_stopping=stop)
-    assert run.best_step is None
-    assert_same_run(run, trained(opt, (bowl, None), eval_every=1, steps=30))
+    assert (run.best_step, run.state.t) == (0, 0)
+    assert run.params.tobytes() == bowl.init(0).tobytes()
+    assert run.history.equals(trained(opt, (bowl, None), eval_every=1, steps=30).history)
 
 
 def test_a_callback_sees_every_evaluation_up_to_the_stop():

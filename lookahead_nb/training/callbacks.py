@@ -53,7 +53,8 @@ class Snapshot:
 class EarlyStopping:
     """Stop a run that no longer improves, and return its best evaluated weights.
 
-    The evaluation at step 0 counts. Of several equally good evaluations, the first is the best one.
+    The evaluation at step 0 counts. Of several equally good evaluations, the first is the best one. A run that diverges
+    returns its best weights too.
 
     Parameters
     ----------
@@ -292,7 +293,7 @@ def train_observed(
             metrics = {name: values[: i + 1] for name, values in metrics.items()}
             break
     best_step = None
-    if best is not None and diverged_at < 0:
+    if best is not None:
         best_step, (params, state) = best
         taken = best_step
     outcome = Outcome(results, np.array([diverged_at]), np.array([taken]))

@@ -64,7 +64,7 @@ class Run:
     state : State
         The optimizer's state there, ready for further steps by hand.
     diverged_at : int or None
-        The step at which the run diverged.
+        The step at which the run diverged; with early stopping the weights of ``best_step`` are finite all the same.
     model : LogisticRegression, MLP, landscape, or your own
     scaling : Scaling or None
         That of the data set; None for a landscape.
@@ -78,8 +78,7 @@ class Run:
     metrics : dict of str to (m,) float64 array
         What a callback has returned, by evaluated step.
     best_step : int or None
-        With early stopping, the step of the best evaluation, whose weights the run has. None without it, and for a run
-        that diverged.
+        With early stopping, the step of the best evaluation, whose weights the run has. None without it.
 
     Examples
     --------
@@ -214,7 +213,8 @@ class Run:
             rows["data"] = self.setup.data.name
         rows |= {"seed": self.seed, "steps": self.state.t, "parameters": len(self.params)}
         rows["diverged at step"] = self.diverged_at
-        rows |= {} if self.best_step is None else {"stopped at step": self.setup.steps}
+        if self.best_step is not None and self.diverged_at is None:
+            rows["stopped at step"] = self.setup.steps
         for measure in (f"{split} {what}" for what in ("loss", "accuracy") for split in SPLITS):
             values = end[["weights", measure.replace(" ", "_")]].dropna().itertuples(index=False)
             rows[measure] = ", ".join(f"{value:.4g} ({kind})" for kind, value in values) or None
@@ -310,7 +310,7 @@ class Run:
         """Return what a method of the network predicts for raw rows, or refuse."""
         if not isinstance(self.model, DenseNetwork) or self.scaling is None:
             raise TypeError(f"predict needs a run of a network, got a run on {self.model!r}")
-        if self.diverged_at is not None:
+        if self._weights_diverged:
             at = f"this run diverged at step {self.diverged_at}"
             raise ValueError(f"predict needs finite weights, but {at}: train with a lower learning rate")
         chosen = self.params if one_of("weights", weights, KINDS) == "fast" else self.slow
@@ -320,6 +320,11 @@ class Run:
         if not np.isfinite(chosen).all():
             raise ValueError(f"the {weights} weights of this run must be finite to predict, got NaN or infinity")
         return predict(self.model, chosen, self.scaling(X))
+
+    @property
+    def _weights_diverged(self) -> bool:
+        """Whether the weights are those of a run that diverged."""
+        return self.diverged_at is not None and self.best_step is None
 
     def _end(self) -> pd.DataFrame:
         """Return the rows of the history at the step of the weights: the last, with early stopping the best one."""
@@ -389,7 +394,7 @@ def train(
         metrics. Another exception comes out of train unchanged. Not with backend "cuda".
     early_stopping : EarlyStopping, optional
         Stops the run once a measure no longer improves; params, slow and state are then those of the best evaluated
-        step. Not with backend "cuda".
+        step, also of a run that diverges after it. Not with backend "cuda".
 
     Returns
     -------
@@ -534,7 +539,7 @@ def _trained(
     rows = setup.rows(seed)
     metrics: dict[str, np.ndarray] = {}
     best_step = None
-    if shorter is not None and shorter.diverged_at is not None:
+    if shorter is not None and shorter._weights_diverged:
         outcome = shorter.outcome._replace(results=setup.blank_results(1))
     elif callback is None and early_stopping is None:
         outcome = train_in_place(setup, opt, seed, rows, params, state)
