@@ -416,7 +416,9 @@ def train(
     - ``weights``: "fast", and "slow" for the slow weights of Lookahead or the average of EMA or Schedule-Free.
     - ``train_loss``, ``validation_loss``, ``test_loss``: the mean cross-entropy without L2. For a landscape
       ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN.
-    - ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``.
+    - ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``. With a data set whose rows have weights
+      (:meth:`~lookahead_nb.datasets.Dataset.with_sample_weight`) losses and accuracies are weighted means, and so is
+      the loss of a minibatch. Not with backend "cuda".
     - ``status`` ("ok" or "diverged") and ``diverged_at``.
     - The metrics of a callback, in the rows of both kinds of weights.
 
