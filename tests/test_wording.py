@@ -122,7 +122,7 @@ def test_a_statement_has_a_line_for_its_verdict_and_one_for_what_was_found():
 
 
 def test_a_claim_is_explained_with_all_contrasts_and_classes():
-    lines = [*wording.explained([USUALLY, CAN], JUDGED, ANSWERS["C90"], {"fig": "A caption."})]
+    lines = [*wording.explained([USUALLY, CAN], JUDGED, ANSWERS["C90"], {"fig": "A caption."}, contrasts=True)]
     text = "\n".join(lines)
     assert lines[0] == "C90, section 8.3 of the article: It is better."
     assert "error: lookahead against adamw, test error" in text
