@@ -33,7 +33,7 @@ from lookahead_nb.optimizers import (
     ScheduleFreeAdamW,
     schedules,
 )
-from lookahead_nb.training.callbacks import EarlyStopping
+from lookahead_nb.training.callbacks import EarlyStopping, ReduceOnPlateau
 from lookahead_nb.training.grid import grid, sample
 from lookahead_nb.training.plots import plot
 from lookahead_nb.training.range_test import find_lr
@@ -58,6 +58,7 @@ __all__ = [
     "LogisticRegression",
     "Lookahead",
     "RMSprop",
+    "ReduceOnPlateau",
     "ScheduleFreeAdamW",
     "Task",
     "adapters",

@@ -1,4 +1,4 @@
-"""What users do at the evaluated steps of a run: metrics of their own, stopping it, early stopping."""
+"""What happens at the evaluated steps of a run: metrics of users, other learning rates, early stopping."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import math
 import numbers
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from lookahead_nb.checks import named_arguments, one_of, real_number, shown, whole_number
 from lookahead_nb.kernels.bundles import readonly
-from lookahead_nb.optimizers import Optimizer, State
+from lookahead_nb.optimizers import Optimizer, State, schedules
+from lookahead_nb.optimizers.schedules import Schedule
+from lookahead_nb.training.grid import grid
 from lookahead_nb.training.setup import KINDS, SPLITS, Outcome, Setup
 
 MEASURES = tuple(f"{split}_{what}" for split in SPLITS for what in ("loss", "accuracy"))  # as results hold them
-_TO_STOP_AT = tuple(name for name in MEASURES if not name.startswith("test"))  # the test part chooses no weights
+_TO_JUDGE = tuple(name for name in MEASURES if not name.startswith("test"))  # the test part chooses no weights
+RATE = "rate"  # the column of the history with the learning rates of a run whose rate changes
 Weights = tuple[np.ndarray, State]  # fast weights, and the state of the optimizer with the slow ones
 
 
@@ -36,21 +39,106 @@ class Snapshot:
         The fast weights after the step, and after its sync if it has one; a read-only copy.
     slow : (n,) array or None
         The slow weights, for EMA and Schedule-Free the average; a read-only copy. None where there are none.
+    lr : float or Schedule
+        The learning rate of the following steps; :meth:`set_lr` changes it.
     """
 
     step: int
     measures: dict[str, dict[str, float]]
     fast: np.ndarray
     slow: np.ndarray | None
+    lr: float | Schedule
+
+    def set_lr(self, lr: float | Schedule) -> None:
+        """Set the learning rate of the steps after this one, until it is set again.
+
+        Parameters
+        ----------
+        lr : float at least 0, or a schedule
+            As in the optimizer; a schedule counts all steps of the run.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If lr is no such rate.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> bowl, halve = lnb.landscapes.Quadratic([1.0]), lambda snapshot: snapshot.set_lr(snapshot.lr / 2)
+        >>> run = lnb.train(bowl, None, lnb.SGD(0.5), steps=3, eval_every=1, callback=halve)
+        >>> run.history["rate"].tolist()
+        [nan, 0.25, 0.125, 0.0625]
+        """
+        checked = lr if isinstance(lr, Schedule) else real_number("lr", lr, 0)
+        object.__setattr__(self, "lr", checked)
 
     def __repr__(self) -> str:
         losses = ", ".join(f"{kind} train_loss={of['train_loss']:.4g}" for kind, of in self.measures.items())
         return f"Snapshot(step={self.step}, {len(self.fast)} weights, {losses})"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What follows from a measure that no longer improves; the base of the rules below."""
+
+    measure: str = "validation_loss"
+    patience: int = 5
+    min_delta: float = 0.0
+    weights: str | None = None
+
+    argument: ClassVar[str]  # of train
+
+    def __post_init__(self) -> None:
+        one_of("measure", self.measure, _TO_JUDGE)
+        object.__setattr__(self, "patience", whole_number("patience", self.patience, 1))
+        object.__setattr__(self, "min_delta", real_number("min_delta", self.min_delta, 0))
+        one_of("weights", self.weights, (None, *KINDS))
+
+    def kind_of(self, opt: Optimizer) -> str:
+        """Return the kind of weights to judge.
+
+        Parameters
+        ----------
+        opt : Optimizer
+
+        Returns
+        -------
+        str
+            "fast" or "slow".
+
+        Raises
+        ------
+        ValueError
+            If it is slow, and opt has no slow weights.
+        """
+        if self.weights == "slow" and not opt.has_slow_weights:
+            raise ValueError(
+                f"{self.argument} must have weights='fast' for {type(opt).__name__}, which has no slow weights, "
+                f"got {self!r}"
+            )
+        return self.weights or KINDS[opt.has_slow_weights]
+
+    def score(self, opt: Optimizer, results: np.ndarray) -> float:
+        """Return the measure, as a number that is higher where it is better.
+
+        Parameters
+        ----------
+        opt : Optimizer
+        results : (2, 3, 2) array
+            Of an evaluated step, as in ``setup.Outcome``.
+
+        Returns
+        -------
+        float
+        """
+        value = float(results[KINDS.index(self.kind_of(opt))].flat[MEASURES.index(self.measure)])
+        return -value if self.measure.endswith("loss") else value
+
+
 @named_arguments
 @dataclass(frozen=True, kw_only=True)
-class EarlyStopping:
+class EarlyStopping(Rule):
     """Stop a run that no longer improves, and return its best evaluated weights.
 
     The evaluation at step 0 counts. Of several equally good evaluations, the first is the best one. A run that diverges
@@ -83,40 +171,73 @@ class EarlyStopping:
     (True, True)
     """
 
-    measure: str = "validation_loss"
-    patience: int = 5
-    min_delta: float = 0.0
-    weights: str | None = None
+    argument = "early_stopping"
+
+
+@named_arguments
+@dataclass(frozen=True, kw_only=True)
+class ReduceOnPlateau(Rule):
+    """Lower the learning rate of a run that no longer improves.
+
+    Parameters
+    ----------
+    factor : float
+        In (0, 1): the learning rate, of a schedule the peak, is multiplied by it.
+    min_lr : float
+        At least 0: the rate, or the peak, is not lowered below it.
+    measure, min_delta, weights
+        As in :class:`EarlyStopping`.
+    patience : int
+        At least 1: the rate is lowered after this many evaluations in a row without an improvement. Then they are
+        counted from 0 again.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Follows ``torch.optim.lr_scheduler.ReduceLROnPlateau`` with ``threshold_mode="abs"`` and ``threshold=min_delta``,
+    with two differences. PyTorch's patience is one less: it lowers the rate after patience + 1 evaluations. And every
+    improvement raises the bar here, however small.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> data, model = lnb.datasets.load("checkerboard"), lnb.MLP((2, 8, 2))
+    >>> rule = lnb.ReduceOnPlateau(factor=0.5, patience=2)
+    >>> run = lnb.train(model, data, lnb.AdamW(1.0), steps=1000, eval_every=10, reduce_on_plateau=rule)
+    >>> run.history["rate"].iloc[-1] < 1.0
+    np.True_
+    """
+
+    factor: float = 0.1
+    min_lr: float = 0.0
+
+    argument = "reduce_on_plateau"
 
     def __post_init__(self) -> None:
-        one_of("measure", self.measure, _TO_STOP_AT)
-        object.__setattr__(self, "patience", whole_number("patience", self.patience, 1))
-        object.__setattr__(self, "min_delta", real_number("min_delta", self.min_delta, 0))
-        one_of("weights", self.weights, (None, *KINDS))
+        super().__post_init__()
+        factor = real_number("factor", self.factor, 0, 1, open_low=True, open_high=True)
+        object.__setattr__(self, "factor", factor)
+        object.__setattr__(self, "min_lr", real_number("min_lr", self.min_lr, 0))
 
-    def kind_of(self, opt: Optimizer) -> str:
-        """Return the kind of weights to judge.
+    def lowered(self, lr: float | Schedule) -> float | Schedule:
+        """Return a lower learning rate.
 
         Parameters
         ----------
-        opt : Optimizer
+        lr : float or Schedule
 
         Returns
         -------
-        str
-            "fast" or "slow".
-
-        Raises
-        ------
-        ValueError
-            If it is slow, and opt has no slow weights.
+        float or Schedule
+            The same one where it is not above min_lr.
         """
-        if self.weights == "slow" and not opt.has_slow_weights:
-            raise ValueError(
-                f"early_stopping must have weights='fast' for {type(opt).__name__}, which has no slow weights, "
-                f"got {self!r}"
-            )
-        return self.weights or KINDS[opt.has_slow_weights]
+        peak = lr.peak if isinstance(lr, Schedule) else lr
+        lower = min(peak, max(peak * self.factor, self.min_lr))
+        return replace(lr, peak=lower) if isinstance(lr, Schedule) else lower
 
 
 class Patience:
@@ -164,6 +285,10 @@ class Patience:
             return True
         return False
 
+    def restart(self) -> None:
+        """Count from 0 again; the best score stays."""
+        self.without = 0
+
     @property
     def is_over(self) -> bool:
         """Whether there were too many without an improvement."""
@@ -186,30 +311,64 @@ def check_callback(callback: Any) -> None:
         raise TypeError(f"callback must be a function of a snapshot, got {shown(callback)}")
 
 
-def check_early_stopping(early_stopping: Any, setup: Setup, opt: Optimizer) -> None:
-    """Refuse early stopping that does not fit the run.
+def check_rule(name: str, kind: type[Rule], rule: Any, setup: Setup, opt: Optimizer) -> None:
+    """Refuse a rule that does not fit the run.
 
     Parameters
     ----------
-    early_stopping : EarlyStopping or None
+    name : str
+        Of the argument.
+    kind : type
+        EarlyStopping or ReduceOnPlateau.
+    rule : kind or None
     setup : Setup
     opt : Optimizer
 
     Raises
     ------
     TypeError, ValueError
-        If it is of another type, or judges what the run does not have.
+        If it is of another type, judges what the run does not have, or lowers a rate that must stay.
     """
-    if early_stopping is None:
+    if rule is None:
         return
-    if not isinstance(early_stopping, EarlyStopping):
-        example = "lookahead_nb.EarlyStopping(patience=5)"
-        raise TypeError(f"early_stopping must be None or as in {example}, got {shown(early_stopping)}")
-    early_stopping.kind_of(opt)
+    if not isinstance(rule, kind):
+        example = f"lookahead_nb.{kind.__name__}(patience=5)"
+        raise TypeError(f"{name} must be None or as in {example}, got {shown(rule)}")
+    rule.kind_of(opt)
     measured = [name for name, exists in zip(MEASURES, setup.measured.ravel(), strict=True) if exists]
-    if early_stopping.measure not in measured:
-        allowed = " or ".join(repr(name) for name in measured if name in _TO_STOP_AT)
-        raise ValueError(f"early_stopping must have measure={allowed} for {setup.model!r}, got {early_stopping!r}")
+    if rule.measure not in measured:
+        allowed = " or ".join(repr(name) for name in measured if name in _TO_JUDGE)
+        raise ValueError(f"{name} must have measure={allowed} for {setup.model!r}, got {rule!r}")
+    if kind is ReduceOnPlateau and opt.outward:
+        raise ValueError(f"{name} must be None for ScheduleFreeAdamW, whose learning rate must stay, got {rule!r}")
+
+
+def follow_lr(setup: Setup, state: State, lr: float | Schedule, name: str = "lr") -> None:
+    """Give a state another learning rate from its next step on; its optimizer then has a piecewise schedule.
+
+    Parameters
+    ----------
+    setup : Setup
+        Of the run.
+    state : State
+        Changed in place.
+    lr : float or Schedule
+        Of all following steps.
+    name : str
+        Of the rate, for messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If lr is no rate for this optimizer. The state is unchanged.
+    """
+    opt = state.optimizer
+    if opt.outward:
+        raise ValueError(f"{name} must stay {opt.inner.lr!r} for ScheduleFreeAdamW, got {shown(lr)}")
+    lr = lr if isinstance(lr, Schedule) else real_number(name, lr, 0)
+    parts = {start: part for start, part in opt.inner.schedule.parts or ((0, opt.inner.schedule),) if start < state.t}
+    (changed,) = grid(opt, lr=[schedules.piecewise(parts | {state.t: lr})])
+    state.follow(setup.accepted(name, changed))
 
 
 class Observed(NamedTuple):
@@ -236,16 +395,31 @@ class Observed(NamedTuple):
     best_step: int | None
 
 
+class Watch(NamedTuple):
+    """What a user has asked for at the evaluated steps of a run.
+
+    Attributes
+    ----------
+    callback : function or None
+    early_stopping : EarlyStopping or None
+    reduce_on_plateau : ReduceOnPlateau or None
+        As in :func:`lookahead_nb.train`.
+    """
+
+    callback: Callable[[Snapshot], Any] | None = None
+    early_stopping: EarlyStopping | None = None
+    reduce_on_plateau: ReduceOnPlateau | None = None
+
+
 def train_observed(
     setup: Setup,
     params: np.ndarray,
     state: State,
     train: Callable[[Setup, np.ndarray, State], Outcome],
-    callback: Callable[[Snapshot], Any] | None,
-    early_stopping: EarlyStopping | None,
+    watch: Watch,
     columns: Collection[str],
 ) -> Observed:
-    """Train from one evaluated step to the next, with a callback and early stopping after each.
+    """Train from one evaluated step to the next, with a callback and rules after each.
 
     Parameters
     ----------
@@ -254,8 +428,7 @@ def train_observed(
         Those of the run, fresh or where it continues; changed in place.
     train : function
         Trains weights in place to the end of a shorter setup, with the bits of a whole run.
-    callback, early_stopping
-        As in :func:`lookahead_nb.train`.
+    watch : Watch
     columns : collection of str
         Those of the history, which no metric may have as its name.
 
@@ -263,10 +436,12 @@ def train_observed(
     -------
     Observed
     """
+    callback, stopping, plateau = watch
     results, taken, diverged_at, begun = setup.blank_results(1), state.t, -1, state.t
     metrics: dict[str, np.ndarray] = {}
     best: tuple[int, Weights] | None = None
-    patience = None if early_stopping is None else Patience(early_stopping.patience, early_stopping.min_delta)
+    waits = None if stopping is None else Patience(stopping.patience, stopping.min_delta)
+    waits_for_rate = None if plateau is None else Patience(plateau.patience, plateau.min_delta)
     for i, step in enumerate(setup.eval_steps.tolist()):
         if begun and step <= begun:
             continue
@@ -278,24 +453,32 @@ def train_observed(
             if diverged_at >= 0:
                 break
         snapshot = _snapshot(setup, step, params, state, results[0, i])
-        judged = 0.0
-        if early_stopping is not None:  # ahead of the call, which may write into the measures
-            judged = snapshot.measures[early_stopping.kind_of(state.optimizer)][early_stopping.measure]
+        lr = snapshot.lr
         stops, given = (False, {}) if callback is None else _called(callback, snapshot, columns)
         for name, value in given.items():
             metrics.setdefault(name, np.full(len(setup.eval_steps), np.nan))[i] = value
-        if early_stopping is not None and patience is not None:
-            if patience.improved(-judged if early_stopping.measure.endswith("loss") else judged):
+        if stopping is not None and waits is not None:
+            if waits.improved(stopping.score(state.optimizer, results[0, i])):
                 best = step, _copied(params, state)
-            stops = stops or (patience.is_over and step > 0)
+            stops = stops or (waits.is_over and step > 0)
+        lr_after = snapshot.lr
+        if plateau is not None and waits_for_rate is not None:
+            waits_for_rate.improved(plateau.score(state.optimizer, results[0, i]))
+            if waits_for_rate.is_over:
+                waits_for_rate.restart()
+                lr_after = plateau.lowered(lr_after)
+        if lr_after != lr:
+            follow_lr(setup, state, lr_after, "snapshot.lr")
         if stops:
             setup, results = _stopped_at(setup, step), results[:, : i + 1]
             metrics = {name: values[: i + 1] for name, values in metrics.items()}
             break
-    best_step = None
+    best_step, opt = None, state.optimizer
     if best is not None:
         best_step, (params, state) = best
         taken = best_step
+        if state.optimizer is not opt:  # the rates of the steps after the best one are part of the run
+            state.follow(opt)
     outcome = Outcome(results, np.array([diverged_at]), np.array([taken]))
     return Observed(setup, outcome, metrics, params, state, best_step)
 
@@ -320,7 +503,9 @@ def _snapshot(setup: Setup, step: int, params: np.ndarray, state: State, results
         kind: {name: float(values[i]) for i, name in enumerate(MEASURES) if measured[i]}
         for kind, values in zip(kinds, results.reshape(len(KINDS), -1), strict=False)
     }
-    return Snapshot(step, measures, readonly(fast), None if slow is None else readonly(slow))
+    schedule = state.optimizer.inner.schedule.after(step)
+    lr = schedule.peak if schedule == schedules.constant(schedule.peak) else schedule
+    return Snapshot(step, measures, readonly(fast), None if slow is None else readonly(slow), lr)
 
 
 def _called(

@@ -19,12 +19,17 @@ from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Optimizer, State
+from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training import engine_cpu, engine_python, saved
 from lookahead_nb.training.callbacks import (
+    RATE,
     EarlyStopping,
+    ReduceOnPlateau,
     Snapshot,
+    Watch,
     check_callback,
-    check_early_stopping,
+    check_rule,
+    follow_lr,
     train_observed,
 )
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
@@ -76,7 +81,7 @@ class Run:
     outcome : training.setup.Outcome
         The results from which the history is made.
     metrics : dict of str to (m,) float64 array
-        What a callback has returned, by evaluated step.
+        What a callback has returned, and the rates of a run whose learning rate changes, by evaluated step.
     best_step : int or None
         With early stopping, the step of the best evaluation, whose weights the run has. None without it.
 
@@ -109,7 +114,14 @@ class Run:
         return None if slow is None else readonly(slow)
 
     @default_errors
-    def train(self, more_steps: int, *, data: Data = None, callback: Callable[[Snapshot], Any] | None = None) -> Run:
+    def train(
+        self,
+        more_steps: int,
+        *,
+        data: Data = None,
+        callback: Callable[[Snapshot], Any] | None = None,
+        lr: float | Schedule | None = None,
+    ) -> Run:
         """Continue this run and return the longer one; this one stays as it is.
 
         A run with early stopping continues from its best step, whose weights it has. Sweeps continue their runs with
@@ -127,6 +139,10 @@ class Run:
             For a run of :func:`load`, whose file does not hold it: the data that it was trained on.
         callback : function, optional
             As in :func:`lookahead_nb.train`, for the new steps. Metrics of the steps so far stay.
+        lr : float at least 0, or a schedule, optional
+            The learning rate of the new steps; a schedule counts all steps of the run. The longer run then is that of
+            :func:`schedules.piecewise <lookahead_nb.optimizers.schedules.piecewise>` with both rates, and its history
+            has the column ``rate``. Default: that of the optimizer.
 
         Returns
         -------
@@ -136,7 +152,8 @@ class Run:
         ------
         TypeError, ValueError
             If more_steps is no such number, the learning rate has fallen to 0 ahead of the new end, the state has been
-            changed since training, the run was trained on a GPU, or data is missing or not that of the run.
+            changed since training, the run was trained on a GPU, data is missing or not that of the run, or lr is no
+            rate for this optimizer or given for weights that have diverged.
 
         Examples
         --------
@@ -148,7 +165,8 @@ class Run:
         opt, taken = self.state.optimizer, int(self.outcome.taken[0])
         so_far = self.setup.steps if self.best_step is None else self.best_step
         steps = so_far + whole_number("more_steps", more_steps, 1)
-        check_horizon(opt, steps)
+        if lr is None:
+            check_horizon(opt, steps)
         check_callback(callback)
         if self.setup.training.backend != "cpu":
             raise ValueError(f"train can only continue a run of backend='cpu', got {self.setup.training.backend!r}")
@@ -157,7 +175,11 @@ class Run:
         setup = self._with_data(data)
         setup = replace(setup, training=replace(setup.training, steps=steps))
         params, state = self.params.copy(), copy.deepcopy(self.state, {id(opt): opt})
-        return _trained(setup, opt, self.seed, params, state, shorter=self, callback=callback)
+        if lr is not None:
+            if self._weights_diverged:
+                raise ValueError(f"lr must be None for a run that diverged at step {self.diverged_at}, got {shown(lr)}")
+            follow_lr(setup, state, lr)
+        return _trained(setup, self.seed, params, state, Watch(callback), shorter=self, shows_rate=lr is not None)
 
     def _with_data(self, data: Data) -> Setup:
         """Return the setup with data to train on, which are those of the run."""
@@ -357,6 +379,7 @@ def train(
     backend: str = "cpu",
     callback: Callable[[Snapshot], Any] | None = None,
     early_stopping: EarlyStopping | None = None,
+    reduce_on_plateau: ReduceOnPlateau | None = None,
 ) -> Run:
     """Train a model once.
 
@@ -390,11 +413,14 @@ def train(
     callback : function, optional
         Called at every evaluated step, until the run diverges, with a
         :class:`~lookahead_nb.training.callbacks.Snapshot`. It returns None, or a dict of numbers that become columns of
-        the history. ``raise StopIteration`` in it stops the run there, ``raise StopIteration({"name": 1.0})`` with
-        metrics. Another exception comes out of train unchanged. Not with backend "cuda".
+        the history. ``snapshot.set_lr(0.01)`` in it sets the learning rate of the following steps. ``raise
+        StopIteration`` stops the run there, ``raise StopIteration({"name": 1.0})`` with metrics. Another exception
+        comes out of train unchanged. Not with backend "cuda".
     early_stopping : EarlyStopping, optional
         Stops the run once a measure no longer improves; params, slow and state are then those of the best evaluated
         step, also of a run that diverges after it. Not with backend "cuda".
+    reduce_on_plateau : ReduceOnPlateau, optional
+        Lowers the learning rate once a measure no longer improves. Not with backend "cuda".
 
     Returns
     -------
@@ -421,6 +447,8 @@ def train(
       the loss of a minibatch. Not with backend "cuda".
     - ``status`` ("ok" or "diverged") and ``diverged_at``.
     - The metrics of a callback, in the rows of both kinds of weights.
+    - ``rate``: the learning rate of the step, NaN at step 0. Only with reduce_on_plateau, or where a callback or
+      :meth:`Run.train` has set another rate. ``lr`` is then the highest peak of all rates.
 
     A model of your own is trained step by step in Python, on the same minibatches. ``init`` returns the (size,) weights
     of a seed, ``loss_and_grad`` the mean loss of rows with its gradient; y holds the numbers of classes. Both return
@@ -430,7 +458,8 @@ def train(
 
     A run that a callback or early stopping stops at step s has the history, and the id, of a run of s steps. Nothing of
     it depends on there being a callback. The weights are those of that run too, except that early stopping goes back to
-    the best of its evaluated steps.
+    the best of its evaluated steps. A run whose rate changes is bit-for-bit one with ``run.state.optimizer``, whose
+    learning rate is a :func:`schedules.piecewise <lookahead_nb.optimizers.schedules.piecewise>` one, and has its id.
 
     At a step with a sync, fast weights are evaluated ahead of the pull and slow weights after it. A run stops at the
     step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite. From that step
@@ -453,12 +482,14 @@ def train(
     setup.accepted("opt", opt)
     setup = setup.for_seed(seed)
     check_callback(callback)
-    check_early_stopping(early_stopping, setup, opt)
-    if setup.training.backend != "cpu" and (callback is not None or early_stopping is not None):
-        name = "callback" if callback is not None else "early_stopping"
-        raise ValueError(f"{name} must be None with backend='cuda': runs stop at evaluated steps on the CPU only")
+    check_rule("early_stopping", EarlyStopping, early_stopping, setup, opt)
+    check_rule("reduce_on_plateau", ReduceOnPlateau, reduce_on_plateau, setup, opt)
+    watch = Watch(callback, early_stopping, reduce_on_plateau)
+    for name, value in watch._asdict().items():
+        if setup.training.backend != "cpu" and value is not None:
+            raise ValueError(f"{name} must be None with backend='cuda': runs stop at evaluated steps on the CPU only")
     params = model.init(seed, setup.dtype)
-    return _trained(setup, opt, seed, params, opt.init(params), callback=callback, early_stopping=early_stopping)
+    return _trained(setup, seed, params, opt.init(params), watch)
 
 
 @named_arguments
@@ -528,36 +559,38 @@ def _first(diverged_at: np.ndarray) -> int | None:
 
 def _trained(
     setup: Setup,
-    opt: Optimizer,
     seed: int,
     params: np.ndarray,
     state: State,
+    watch: Watch,
     *,
     shorter: Run | None = None,
-    callback: Callable[[Snapshot], Any] | None = None,
-    early_stopping: EarlyStopping | None = None,
+    shows_rate: bool = False,
 ) -> Run:
     """Train these weights in place and return the run, whose first steps are those of a shorter one."""
-    rows = setup.rows(seed)
+    rows, opt, begun = setup.rows(seed), state.optimizer, state.t
     metrics: dict[str, np.ndarray] = {}
     best_step = None
     if shorter is not None and shorter._weights_diverged:
         outcome = shorter.outcome._replace(results=setup.blank_results(1))
-    elif callback is None and early_stopping is None:
+    elif watch == Watch():
         outcome = train_in_place(setup, opt, seed, rows, params, state)
     else:
         blank = Outcome(setup.blank_results(1), np.array([-1]), np.array([0]))
-        columns = {*_history(setup, opt, seed, "", blank, {})}
+        columns = {*_history(setup, opt, seed, "", blank, {}), RATE}
 
         def train_to(end: Setup, params: np.ndarray, state: State) -> Outcome:
-            return train_in_place(end, opt, seed, rows, params, state)
+            return train_in_place(end, state.optimizer, seed, rows, params, state)
 
         setup, outcome, metrics, params, state, best_step = train_observed(
-            setup, params, state, train_to, callback, early_stopping, columns
+            setup, params, state, train_to, watch, columns
         )
     if shorter is not None:
-        setup.take_over(outcome.results, shorter.setup, shorter.outcome.results)
+        setup.take_over(outcome.results, shorter.setup, shorter.outcome.results, begun)
         metrics = _joined(setup, metrics, shorter)
+    opt, shows_rate = state.optimizer, shows_rate or state.optimizer is not opt or watch.reduce_on_plateau is not None
+    if shows_rate or RATE in metrics:
+        metrics[RATE] = np.array([np.nan, *opt.inner.schedule.rates(setup.steps)])[setup.eval_steps]
     run_id, ends = setup.run_id(opt, seed, rows), _first(outcome.diverged_at)
     history = _history(setup, opt, seed, run_id, outcome, metrics)
     scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)

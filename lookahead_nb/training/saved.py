@@ -131,7 +131,7 @@ def _optimizer(setting: Any) -> Any:
             known = ", ".join(_settings_classes())
             raise TypeError(f"the optimizer must consist of {known} to be saved, got {shown(setting)}")
         return {CLASS: name} | {f.name: _optimizer(getattr(setting, f.name)) for f in fields(setting) if f.init}
-    return [*setting] if isinstance(setting, tuple) else setting
+    return [*map(_optimizer, setting)] if isinstance(setting, tuple) else setting
 
 
 def _settings_classes() -> dict[str, Any]:
@@ -274,6 +274,8 @@ def _of(part: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _made(described: Any, classes: Mapping[str, Any]) -> Any:
     """Return the object that a class and its arguments describe."""
+    if isinstance(described, list):
+        return [_made(item, classes) for item in described]
     if not isinstance(described, dict):
         return described
     if described[CLASS] not in classes:

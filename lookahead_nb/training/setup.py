@@ -271,7 +271,7 @@ class Setup:
             If it adapts its slow steps on a GPU or on a landscape with replicas, or has rates for fewer steps.
         """
         check_optimizer(name, opt)
-        schedule = opt.inner.schedule
+        schedule = opt.inner.schedule.last
         if schedule.table is not None and schedule.steps < self.steps:
             given = f"got a table of {schedule.steps}"
             raise ValueError(f"{name} must have a learning rate for each of the {self.steps} steps, {given}")
@@ -374,7 +374,7 @@ class Setup:
         """
         return replace(self, training=replace(self.training, steps=steps, eval_at=eval_at))
 
-    def take_over(self, results: np.ndarray, shorter: Setup, earlier: np.ndarray) -> None:
+    def take_over(self, results: np.ndarray, shorter: Setup, earlier: np.ndarray, until: int | None = None) -> None:
         """Write the results of shorter runs among those of the longer ones, at all steps that both evaluate.
 
         Parameters
@@ -385,8 +385,11 @@ class Setup:
             That of the shorter runs.
         earlier : (R, ..., 2, 3, 2) array
             Their results.
+        until : int, optional
+            The step at which the longer runs continue, where that is not the end of the shorter ones.
         """
-        _, here, there = np.intersect1d(self.eval_steps, shorter.eval_steps, return_indices=True)
+        ends = len(shorter.eval_steps) if until is None else int((shorter.eval_steps <= until).sum())
+        _, here, there = np.intersect1d(self.eval_steps, shorter.eval_steps[:ends], return_indices=True)
         results[:, here] = earlier[:, there]
 
     def settings(self) -> dict[str, Any]:
