@@ -323,10 +323,10 @@ def test_the_best_weights_stay_where_a_loss_becomes_nan():
     class Cliff:
         size = 1
 
-        def init(self, seed, dtype):
+        def init(self, _, dtype):
             return np.ones(1, dtype)
 
-        def loss_and_grad(self, params, X, y):
+        def loss_and_grad(self, params, *_):
             return (params[0] if params[0] > 0.45 else np.nan), np.ones(1, params.dtype)
 
     how = {"opt": lnb.SGD(0.125), "on": (Cliff(), problem()[1]), "steps": 9, "eval_every": 2}

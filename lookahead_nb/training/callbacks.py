@@ -16,7 +16,7 @@ from lookahead_nb.kernels.bundles import readonly
 from lookahead_nb.optimizers import Optimizer, State, schedules
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training.grid import grid
-from lookahead_nb.training.setup import KINDS, SPLITS, Outcome, Setup
+from lookahead_nb.training.setup import EVAL_EVERY, KINDS, SPLITS, Outcome, Setup
 
 MEASURES = tuple(f"{split}_{what}" for split in SPLITS for what in ("loss", "accuracy"))  # as results hold them
 _TO_JUDGE = tuple(name for name in MEASURES if not name.startswith("test"))  # the test part chooses no weights
@@ -411,6 +411,27 @@ class Watch(NamedTuple):
     reduce_on_plateau: ReduceOnPlateau | None = None
 
 
+class _Counts:
+    """What the rules of a run count from one evaluation to the next."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.stopping, self.plateau = watch.early_stopping, watch.reduce_on_plateau
+        self.to_stop, self.to_lower = (rule and Patience(rule.patience, rule.min_delta) for rule in watch[1:])
+
+    def judge(self, opt: Optimizer, results: np.ndarray) -> tuple[bool, bool, bool]:
+        """Return whether an evaluation is the best one, whether the run stops there, and whether its rate falls."""
+        is_best, stops, falls = False, False, False
+        if self.stopping and self.to_stop:
+            is_best = self.to_stop.improved(self.stopping.score(opt, results))
+            stops = self.to_stop.is_over
+        if self.plateau and self.to_lower:
+            self.to_lower.improved(self.plateau.score(opt, results))
+            falls = self.to_lower.is_over
+            if falls:
+                self.to_lower.restart()
+        return is_best, stops, falls
+
+
 def train_observed(
     setup: Setup,
     params: np.ndarray,
@@ -418,8 +439,11 @@ def train_observed(
     train: Callable[[Setup, np.ndarray, State], Outcome],
     watch: Watch,
     columns: Collection[str],
+    save_at: Collection[int] = (),
+    save: Callable[[Observed, Weights], None] | None = None,
+    so_far: Observed | None = None,
 ) -> Observed:
-    """Train from one evaluated step to the next, with a callback and rules after each.
+    """Train from one evaluated step to the next, with a callback and rules after each, and with checkpoints.
 
     Parameters
     ----------
@@ -431,56 +455,96 @@ def train_observed(
     watch : Watch
     columns : collection of str
         Those of the history, which no metric may have as its name.
+    save_at : steps
+        At each of them ``save`` is called, unless the run ends there.
+    save : function, optional
+        Called with the run so far, and with the weights with which it continues.
+    so_far : Observed, optional
+        What ``save`` was called with, for a run that continues from there.
 
     Returns
     -------
     Observed
     """
-    callback, stopping, plateau = watch
-    results, taken, diverged_at, begun = setup.blank_results(1), state.t, -1, state.t
+    evaluated, begun = setup.eval_steps, state.t
+    results, taken, diverged_at, counts = setup.blank_results(1), begun, -1, _Counts(watch)
     metrics: dict[str, np.ndarray] = {}
     best: tuple[int, Weights] | None = None
-    waits = None if stopping is None else Patience(stopping.patience, stopping.min_delta)
-    waits_for_rate = None if plateau is None else Patience(plateau.patience, plateau.min_delta)
-    for i, step in enumerate(setup.eval_steps.tolist()):
+    if so_far is not None:
+        setup.take_over(results, so_far.setup, so_far.outcome.results)
+        metrics = metrics_of(setup, so_far.setup, so_far.metrics)
+        best = None if so_far.best_step is None else (so_far.best_step, (so_far.params, so_far.state))
+        for i in range(int(np.searchsorted(evaluated, begun, "right"))):
+            counts.judge(state.optimizer, results[0, i])
+
+    def observed(until: Setup, last: np.ndarray | None = None) -> Observed:
+        """Return the run up to the end of a setup; last : the results there, which the whole run may not evaluate."""
+        own, at = until.blank_results(1), np.searchsorted(evaluated, until.eval_steps)
+        common = evaluated[at] == until.eval_steps
+        own[:, common] = results[:, at[common]]
+        if last is not None:
+            own[:, -1] = last
+        given = {name: np.where(common, values[at], np.nan) for name, values in metrics.items()}
+        weights, step = ((params, state), None) if best is None else (best[1], best[0])
+        if weights[1].optimizer is not state.optimizer:  # the rates of the steps after the best one are part of the run
+            weights[1].follow(state.optimizer)
+        outcome = Outcome(own, np.array([diverged_at]), np.array([taken if step is None else step]))
+        return Observed(until, outcome, given, *weights, step)
+
+    watched = {*evaluated.tolist()} if watch != Watch() else set[int]()
+    before = begun
+    for step in sorted({*watched, *save_at, setup.steps}):
         if begun and step <= begun:
             continue
+        end = int(np.searchsorted(evaluated, step, "right"))
         if step == 0:  # evaluated at the start of a step, which copies take
             results[:, 0] = train(setup.of_steps(1), *_copied(params, state)).results[:, 0]
+            last = results[:, 0]
         else:
-            outcome = train(setup.of_steps(step), params, state)
-            results[:, i], taken, diverged_at = outcome.results[:, -1], state.t, int(outcome.diverged_at[0])
+            due = evaluated[np.searchsorted(evaluated, before, "right") if before else 0 : end]
+            stretch = setup.of_steps(step, due.tolist())
+            outcome = train(stretch, params, state)
+            results[:, np.searchsorted(evaluated, due)] = outcome.results[:, np.isin(stretch.eval_steps, due)]
+            last, taken, diverged_at, before = outcome.results[:, -1], state.t, int(outcome.diverged_at[0]), step
             if diverged_at >= 0:
                 break
-        snapshot = _snapshot(setup, step, params, state, results[0, i])
-        lr = snapshot.lr
-        stops, given = (False, {}) if callback is None else _called(callback, snapshot, columns)
-        for name, value in given.items():
-            metrics.setdefault(name, np.full(len(setup.eval_steps), np.nan))[i] = value
-        if stopping is not None and waits is not None:
-            if waits.improved(stopping.score(state.optimizer, results[0, i])):
-                best = step, _copied(params, state)
-            stops = stops or (waits.is_over and step > 0)
-        lr_after = snapshot.lr
-        if plateau is not None and waits_for_rate is not None:
-            waits_for_rate.improved(plateau.score(state.optimizer, results[0, i]))
-            if waits_for_rate.is_over:
-                waits_for_rate.restart()
-                lr_after = plateau.lowered(lr_after)
-        if lr_after != lr:
-            follow_lr(setup, state, lr_after, "snapshot.lr")
-        if stops:
-            setup, results = _stopped_at(setup, step), results[:, : i + 1]
-            metrics = {name: values[: i + 1] for name, values in metrics.items()}
-            break
-    best_step, opt = None, state.optimizer
-    if best is not None:
-        best_step, (params, state) = best
-        taken = best_step
-        if state.optimizer is not opt:  # the rates of the steps after the best one are part of the run
-            state.follow(opt)
-    outcome = Outcome(results, np.array([diverged_at]), np.array([taken]))
-    return Observed(setup, outcome, metrics, params, state, best_step)
+        if step in watched:
+            i = end - 1
+            is_best, stops, falls = counts.judge(state.optimizer, results[0, i])
+            best = (step, _copied(params, state)) if is_best else best
+            snapshot = _snapshot(setup, step, params, state, results[0, i])
+            lr = snapshot.lr
+            stopped, given = (False, {}) if watch.callback is None else _called(watch.callback, snapshot, columns)
+            for name, value in given.items():
+                metrics.setdefault(name, np.full(len(evaluated), np.nan))[i] = value
+            after = watch.reduce_on_plateau.lowered(snapshot.lr) if watch.reduce_on_plateau and falls else snapshot.lr
+            if after != lr:
+                follow_lr(setup, state, after, "snapshot.lr")
+            if stopped or (stops and step > 0):
+                return observed(_stopped_at(setup, step))
+        if save and step in save_at:
+            save(observed(_stopped_at(setup, step), last), (params, state))
+    return observed(setup)
+
+
+def metrics_of(setup: Setup, shorter: Setup, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the metrics of a shorter run by the evaluated steps of a longer one, NaN where it has none.
+
+    Parameters
+    ----------
+    setup, shorter : Setup
+    metrics : dict of str to (m,) float64 array
+        Those of the shorter run.
+
+    Returns
+    -------
+    dict of str to (m,) float64 array
+    """
+    _, here, there = np.intersect1d(setup.eval_steps, shorter.eval_steps, return_indices=True)
+    longer = {name: np.full(len(setup.eval_steps), np.nan) for name in metrics}
+    for name, values in metrics.items():
+        longer[name][here] = values[there]
+    return longer
 
 
 def _copied(params: np.ndarray, state: State) -> Weights:
@@ -491,8 +555,9 @@ def _copied(params: np.ndarray, state: State) -> Weights:
 def _stopped_at(setup: Setup, step: int) -> Setup:
     """Return the setup of a run of so many steps, which is evaluated at the same ones."""
     run = setup.training
-    eval_at = None if run.eval_at is None else [t for t in run.eval_at if t <= step]
-    return replace(setup, training=replace(run, steps=step, eval_at=eval_at))
+    if run.eval_at is None and run.eval_every <= max(step, EVAL_EVERY):
+        return replace(setup, training=replace(run, steps=step))
+    return setup.of_steps(step, [t for t in (run.eval_at or setup.eval_steps.tolist()) if t <= step])
 
 
 def _snapshot(setup: Setup, step: int, params: np.ndarray, state: State, results: np.ndarray) -> Snapshot:

@@ -24,14 +24,18 @@ from lookahead_nb.training import engine_cpu, engine_python, saved
 from lookahead_nb.training.callbacks import (
     RATE,
     EarlyStopping,
+    Observed,
     ReduceOnPlateau,
     Snapshot,
     Watch,
+    Weights,
     check_callback,
     check_rule,
     follow_lr,
+    metrics_of,
     train_observed,
 )
+from lookahead_nb.training.checkpoint import Checkpoint
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
 from lookahead_nb.training.plots import pictures_of, plot_run
 from lookahead_nb.training.setup import (
@@ -380,6 +384,8 @@ def train(
     callback: Callable[[Snapshot], Any] | None = None,
     early_stopping: EarlyStopping | None = None,
     reduce_on_plateau: ReduceOnPlateau | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1000,
 ) -> Run:
     """Train a model once.
 
@@ -421,6 +427,11 @@ def train(
         step, also of a run that diverges after it. Not with backend "cuda".
     reduce_on_plateau : ReduceOnPlateau, optional
         Lowers the learning rate once a measure no longer improves. Not with backend "cuda".
+    checkpoint : path, optional
+        A file that ends in .npz. The run so far is written to it on the way and at the end. If the file exists, the run
+        continues from it. :func:`load` reads it at any time. Not with backend "cuda" or a model of your own.
+    checkpoint_every : int
+        At least 1: the steps between two checkpoints.
 
     Returns
     -------
@@ -432,6 +443,8 @@ def train(
         If an argument has another type or lies out of range, or callback returns something else.
     NoDeviceError, DeviceError, MemoryError
         With backend "cuda": no GPU can be used, it failed, or the run does not fit its memory.
+    OSError
+        If the checkpoint cannot be read or written.
 
     Notes
     -----
@@ -461,6 +474,11 @@ def train(
     the best of its evaluated steps. A run whose rate changes is bit-for-bit one with ``run.state.optimizer``, whose
     learning rate is a :func:`schedules.piecewise <lookahead_nb.optimizers.schedules.piecewise>` one, and has its id.
 
+    A process with a checkpoint may be killed at any moment. The same call then continues, and returns bit for bit the
+    run without an interruption, except that ``state.slow_steps`` begins at the checkpoint. The file appears complete or
+    not at all. One of other settings is refused; checkpoint_every and callback may differ. The callback is called again
+    for the steps after the checkpoint, and what it keeps for itself is not in the file.
+
     At a step with a sync, fast weights are evaluated ahead of the pull and slow weights after it. A run stops at the
     step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite. From that step
     on, its rows hold NaN and "diverged". So does a row whose own loss is not finite.
@@ -471,6 +489,17 @@ def train(
     >>> run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(0.5), steps=2, eval_every=1)
     >>> run.history["train_loss"].tolist()
     [0.5, 0.125, 0.03125]
+
+    A long run, which continues where it was if this is called again:
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> file = f"{folder.name}/long.npz"
+    >>> data, model = lnb.datasets.load("checkerboard"), lnb.MLP((2, 8, 2))
+    >>> run = lnb.train(model, data, lnb.AdamW(), steps=500, checkpoint=file, checkpoint_every=100)
+    >>> lnb.load(file).state.t
+    500
+    >>> folder.cleanup()
     """
     training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
     if is_own_model(model) and not isinstance(model, (DenseNetwork, Landscape)):
@@ -488,8 +517,15 @@ def train(
     for name, value in watch._asdict().items():
         if setup.training.backend != "cpu" and value is not None:
             raise ValueError(f"{name} must be None with backend='cuda': runs stop at evaluated steps on the CPU only")
+    if setup.training.backend != "cpu" and checkpoint is not None:
+        raise ValueError(
+            f"checkpoint must be None with backend='cuda', got {shown(checkpoint)}: runs continue on the CPU"
+        )
     params = model.init(seed, setup.dtype)
-    return _trained(setup, seed, params, opt.init(params), watch)
+    file = None
+    if checkpoint is not None:
+        file = Checkpoint(checkpoint, checkpoint_every, setup, opt, seed, setup.rows(seed), watch)
+    return _trained(setup, seed, params, opt.init(params), watch, file=file)
 
 
 @named_arguments
@@ -566,48 +602,62 @@ def _trained(
     *,
     shorter: Run | None = None,
     shows_rate: bool = False,
+    file: Checkpoint | None = None,
 ) -> Run:
     """Train these weights in place and return the run, whose first steps are those of a shorter one."""
     rows, opt, begun = setup.rows(seed), state.optimizer, state.t
-    metrics: dict[str, np.ndarray] = {}
-    best_step = None
+    shows_rate = shows_rate or watch.reduce_on_plateau is not None
+
+    def as_run(done: Observed) -> Run:
+        setup, outcome, metrics, params, state, best_step = done
+        if shorter is not None:
+            setup.take_over(outcome.results, shorter.setup, shorter.outcome.results, begun)
+            metrics = _joined(setup, metrics, shorter)
+        if shows_rate or RATE in metrics or state.optimizer != opt:
+            rates = np.array([np.nan, *state.optimizer.inner.schedule.rates(setup.steps)])
+            metrics = {name: values for name, values in metrics.items() if name != RATE}
+            metrics[RATE] = rates[setup.eval_steps]  # the last column
+        run_id, ends = setup.run_id(state.optimizer, seed, rows), _first(outcome.diverged_at)
+        history = _history(setup, state.optimizer, seed, run_id, outcome, metrics)
+        scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
+        model = setup.model.model if isinstance(setup.model, OwnModel) else setup.model
+        of_run = setup, outcome, metrics, best_step
+        return Run(history, params, state, ends, model, scaling, classes, seed, *of_run)
+
     if shorter is not None and shorter._weights_diverged:
         outcome = shorter.outcome._replace(results=setup.blank_results(1))
-    elif watch == Watch():
+        return as_run(Observed(setup, outcome, {}, params, state, None))
+    if watch == Watch() and file is None:
         outcome = train_in_place(setup, opt, seed, rows, params, state)
-    else:
-        blank = Outcome(setup.blank_results(1), np.array([-1]), np.array([0]))
-        columns = {*_history(setup, opt, seed, "", blank, {}), RATE}
+        return as_run(Observed(setup, outcome, {}, params, state, None))
+    blank = Outcome(setup.blank_results(1), np.array([-1]), np.array([0]))
+    columns = {*_history(setup, opt, seed, "", blank, {}), RATE}
 
-        def train_to(end: Setup, params: np.ndarray, state: State) -> Outcome:
-            return train_in_place(end, state.optimizer, seed, rows, params, state)
+    def train_to(end: Setup, params: np.ndarray, state: State) -> Outcome:
+        return train_in_place(end, state.optimizer, seed, rows, params, state)
 
-        setup, outcome, metrics, params, state, best_step = train_observed(
-            setup, params, state, train_to, watch, columns
-        )
-    if shorter is not None:
-        setup.take_over(outcome.results, shorter.setup, shorter.outcome.results, begun)
-        metrics = _joined(setup, metrics, shorter)
-    opt, shows_rate = state.optimizer, shows_rate or state.optimizer is not opt or watch.reduce_on_plateau is not None
-    if shows_rate or RATE in metrics:
-        metrics[RATE] = np.array([np.nan, *opt.inner.schedule.rates(setup.steps)])[setup.eval_steps]
-    run_id, ends = setup.run_id(opt, seed, rows), _first(outcome.diverged_at)
-    history = _history(setup, opt, seed, run_id, outcome, metrics)
-    scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
-    of_run = setup, outcome, metrics, best_step
-    model = setup.model.model if isinstance(setup.model, OwnModel) else setup.model
-    return Run(history, params, state, ends, model, scaling, classes, seed, *of_run)
+    if file is None:
+        return as_run(train_observed(setup, params, state, train_to, watch, columns))
+
+    def save(so_far: Observed, current: Weights) -> None:
+        file.write(as_run(so_far), current)
+
+    resumed = file.read()
+    if resumed is not None and resumed.finished:
+        return as_run(resumed.observed._replace(setup=replace(resumed.observed.setup, data=setup.data)))
+    so_far, weights = (None, (params, state)) if resumed is None else (resumed.observed, resumed.weights)
+    done = train_observed(setup, *weights, train_to, watch, columns, file.steps, save, so_far)
+    run = as_run(done)
+    file.write(run, None)
+    return run
 
 
 def _joined(setup: Setup, metrics: dict[str, np.ndarray], shorter: Run) -> dict[str, np.ndarray]:
     """Return the metrics of a longer run: its own from where the shorter one ended, else those of the shorter one."""
-    joined = {name: np.full(len(setup.eval_steps), np.nan) for name in (*shorter.metrics, *metrics)}
-    _, here, there = np.intersect1d(setup.eval_steps, shorter.setup.eval_steps, return_indices=True)
-    for name, values in shorter.metrics.items():
-        joined[name][here] = values[there]
+    joined = metrics_of(setup, shorter.setup, shorter.metrics)
     new = setup.eval_steps > shorter.state.t
     for name, values in metrics.items():
-        joined[name][new] = values[new]
+        joined.setdefault(name, np.full(len(setup.eval_steps), np.nan))[new] = values[new]
     return joined
 
 
