@@ -515,6 +515,22 @@ def test_the_rate_falls_and_then_the_run_stops_early():
     assert_same_but_for_rates(run.train(9 * EVERY - run.best_step), whole)
 
 
+def test_evaluations_are_counted_from_0_again_once_the_rate_was_lowered():
+    rule = lnb.ReduceOnPlateau(patience=2, min_delta=1e9, factor=0.5)
+    run = trained(lnb.SGD(0.8), steps=5, eval_every=1, reduce_on_plateau=rule)
+    assert run.history["rate"].tolist()[1:] == [0.8, 0.8, 0.4, 0.4, 0.2]
+
+
+def test_the_best_weights_have_the_optimizer_with_the_rates_after_them():
+    rules = {"reduce_on_plateau": lnb.ReduceOnPlateau(patience=1, factor=0.5, min_delta=1e9, measure="train_loss")}
+    rules["early_stopping"] = lnb.EarlyStopping(patience=3, min_delta=1e9, measure="train_loss")
+    run = trained(lnb.SGD(1e3), steps=9 * EVERY, **rules)
+    assert run.best_step == 0
+    rates = lnb.schedules.piecewise({0: 1e3, EVERY: 500, 2 * EVERY: 250, 3 * EVERY: 125})
+    assert run.state.optimizer == lnb.SGD(rates)
+    assert_same_but_for_rates(run.train(4 * EVERY), trained(lnb.SGD(rates), steps=4 * EVERY))
+
+
 def test_a_callback_and_a_plateau_may_both_set_the_rate():
     rule = lnb.ReduceOnPlateau(patience=1, min_delta=1e9, factor=0.5)
     run = trained(lnb.SGD(0.8), steps=2 * EVERY, reduce_on_plateau=rule, callback=lambda s: s.set_lr(0.1))

@@ -80,7 +80,13 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What follows from a measure that no longer improves; the base of the rules below."""
+    """The base of rules that wait for a measure to improve.
+
+    Parameters
+    ----------
+    measure, patience, min_delta, weights
+        As in :class:`EarlyStopping`.
+    """
 
     measure: str = "validation_loss"
     patience: int = 5
