@@ -23,7 +23,7 @@ $(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose 
 # The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(filter gpu,$(LEVEL)),$(wildcard .venv-gpu) .venv-ptx) .venv)
 
-.PHONY: help test reproduce verify lab paper api bench check lock clean
+.PHONY: help test reproduce verify lab paper book api bench check lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to 
 
 paper: .venv/.ready ## build paper/lookahead.pdf from its text and from data/
 	.venv/bin/python paper/build.py
+
+book: .venv/.ready ## write notebooks, write-up, verdicts, explorer and reference into build/book/: pages that need no network
+	.venv/bin/python paper/book.py
 
 api: .venv/.ready ## write the reference of the library into build/api/, from its docstrings
 	.venv/bin/python paper/api.py
