@@ -137,8 +137,8 @@ def _runs(opts: list[Any], seeds: list[int], order: str, epochs: list[int], draw
         name = type(opt.inner).__name__
         name = "Momentum" if name == "SGD" and opt.inner.momentum else name
         for seed in seeds:
-            how = {"steps": steps[-1], "batch_size": BATCH, "eval_at": steps, "order": order, "seed": seed}
-            history = train(model, data, opt, **how).history
+            run = train(model, data, opt, steps=steps[-1], batch_size=BATCH, eval_at=steps, order=order, seed=seed)
+            history = run.history
             after = history[(history["weights"] == "fast") | (history["phase"] == 0)]  # the slow ones after a sync
             losses = after.drop_duplicates("step", keep="last").set_index("step")["test_loss"]
             about = {"optimizer": name, "lr": opt.inner.lr, "order": order, "seed": seed}
