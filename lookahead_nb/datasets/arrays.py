@@ -118,7 +118,7 @@ def unlabelled(train: Any, validation: Any, test: Any) -> Dataset:
     >>> run.params, run.history["test_loss"].tolist()
     (array([1.], dtype=float32), [2.0, 0.5])
     """
-    arrays: list[Any] = []
+    arrays: list[np.ndarray] = []
     scaling, first = Scaling(0, np.array(0.0), np.array(0.0), np.array(1.0)), 0
     for name, X in (("train", train), ("validation", validation), ("test", test)):
         try:
@@ -132,8 +132,9 @@ def unlabelled(train: Any, validation: Any, test: Any) -> Dataset:
             raise ValueError(f"{name} must have the {scaling.n_features} columns of train, got {scaled.shape[1]}")
         arrays += scaled, np.zeros(len(scaled), np.int64), first + np.arange(len(scaled))
         first += len(scaled)
-    about: dict[str, Any] = {"name": "arrays", "n_classes": 1, "official_test": True, "split_seed": 0, "source": OWN}
-    return Dataset(*arrays, **about, scaling=scaling, classes=np.array([0]))
+    X1, y1, rows1, X2, y2, rows2, X3, y3, rows3 = arrays
+    about = "arrays", 1, True, 0, OWN, scaling, np.array([0])
+    return Dataset(X1, y1, rows1, X2, y2, rows2, X3, y3, rows3, *about)
 
 
 def splitter(X: Any, y: Any) -> Callable[[int], Dataset]:
