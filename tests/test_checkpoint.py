@@ -174,6 +174,7 @@ def test_a_write_that_fails_leaves_the_older_file_and_what_a_killed_one_left_is_
         ({"on": (lnb.MLP((4, 2)), problem()[1])}, "model"),
         ({"on": (problem()[0], problem()[1].with_flipped_labels(0.5, 0))}, "data"),
         ({"batch_size": 3}, "batch_size"),
+        ({"order": "repeated"}, "order"),
         ({"dtype": "float64"}, "dtype"),
         ({"eval_every": 2}, "eval_at"),
         ({"early_stopping": lnb.EarlyStopping()}, "early_stopping"),
@@ -187,6 +188,12 @@ def test_a_file_of_other_settings_is_refused(change, names, tmp_path, monkeypatc
     with pytest.raises(ValueError, match=f"checkpoint must be a file of the same run, got one with another {names}: "):
         trained(**change, checkpoint=file)
     assert file.read_bytes() == before
+
+
+def test_settings_that_only_the_file_names_are_compared_too(tmp_path, monkeypatch):
+    interrupted(monkeypatch, tmp_path / "run.npz", 1, checkpoint_every=3, order="repeated")
+    with pytest.raises(ValueError, match="got one with another order: pass another path"):
+        trained(checkpoint=tmp_path / "run.npz")
 
 
 def test_other_files_and_arguments_are_refused(tmp_path, monkeypatch):

@@ -46,6 +46,15 @@ def test_a_run_takes_the_steps_of_the_weighted_mean_loss(widths):
     assert np.abs(run.params - params).max() <= AGREEMENT * np.abs(params).max()
 
 
+def test_repeated_minibatches_have_the_weights_of_their_rows():
+    run = trained(opt=lnb.SGD(0.3), dtype="float64", order="repeated")
+    params, batches = MODEL.init(0, "float64"), lnb.minibatches(len(DATA.y_train), BATCH, 0, order="repeated")
+    for _, batch in zip(range(STEPS), batches, strict=False):
+        X, y, weights = DATA.X_train[batch].astype(float), DATA.y_train[batch], WEIGHTS[DATA.rows_train[batch]]
+        params -= 0.3 * reference.gradient(params, X, y, MODEL.widths, "tanh", weights=weights)
+    assert np.abs(run.params - params).max() <= AGREEMENT * np.abs(params).max()
+
+
 def test_the_penalty_of_logistic_regression_stays_whole():
     model = lnb.LogisticRegression(4, l2=0.5)
     run = trained(opt=lnb.SGD(0.3), model=model, dtype="float64")

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from lookahead_nb.kernels.philox import ORDERS
+
 
 class Weights(NamedTuple):
     """The arrays that a run changes; an array that the optimizer does not use has no elements.
@@ -173,12 +175,15 @@ class Batches(NamedTuple):
         Rows of a minibatch.
     seed : uint64 or (R,) uint64 array
         One for each run on a GPU.
+    reshuffles : int64
+        1 if each epoch has an order of its own, 0 if all have that of the first.
     """
 
     X: Any
     y: Any
     batch_size: Any
     seed: Any
+    reshuffles: Any
 
 
 class WeightedBatches(NamedTuple):
@@ -186,7 +191,7 @@ class WeightedBatches(NamedTuple):
 
     Attributes
     ----------
-    X, y, batch_size, seed
+    X, y, batch_size, seed, reshuffles
         As in :class:`Batches`.
     weights : (rows,) float64 array
         Those of the rows, above 0.
@@ -196,6 +201,7 @@ class WeightedBatches(NamedTuple):
     y: Any
     batch_size: Any
     seed: Any
+    reshuffles: Any
     weights: Any
 
 
@@ -216,6 +222,8 @@ class BatchesOfLanes(NamedTuple):
         Whether all runs have one seed and one data set, and therefore the same minibatches.
     batch_size : int64
         Rows of a minibatch.
+    reshuffles : int64
+        As in :class:`Batches`.
     """
 
     X: Any
@@ -224,6 +232,7 @@ class BatchesOfLanes(NamedTuple):
     seeds: Any
     shared: Any
     batch_size: Any
+    reshuffles: Any
 
 
 class Evaluation(NamedTuple):
@@ -416,7 +425,7 @@ def surface_of(landscape: Any, width: type) -> Surface:
     )
 
 
-def batches_of(rows: Any, batch_size: int, seed: int) -> Batches | WeightedBatches:
+def batches_of(rows: Any, batch_size: int, seed: int, order: str) -> Batches | WeightedBatches:
     """Return the :class:`Batches` of a data set's rows for one seed, with weights if the rows have them.
 
     Parameters
@@ -427,16 +436,21 @@ def batches_of(rows: Any, batch_size: int, seed: int) -> Batches | WeightedBatch
         Rows of a minibatch.
     seed : int
         The seed of the run.
+    order : str
+        One of ``philox.ORDERS``.
 
     Returns
     -------
     Batches or WeightedBatches
     """
-    batches = Batches(readonly(rows.X), readonly(rows.y), np.int64(batch_size), np.uint64(seed))
+    numbers = np.int64(batch_size), np.uint64(seed), np.int64(ORDERS[order])
+    batches = Batches(readonly(rows.X), readonly(rows.y), *numbers)
     return batches if rows.sample_weight is None else WeightedBatches(*batches, readonly(rows.sample_weight))
 
 
-def batches_of_lanes(distinct: list[Any], sets: np.ndarray, batch_size: int, seeds: np.ndarray) -> BatchesOfLanes:
+def batches_of_lanes(
+    distinct: list[Any], sets: np.ndarray, batch_size: int, seeds: np.ndarray, order: str
+) -> BatchesOfLanes:
     """Return the :class:`BatchesOfLanes` of runs side by side.
 
     Parameters
@@ -449,6 +463,8 @@ def batches_of_lanes(distinct: list[Any], sets: np.ndarray, batch_size: int, see
         Rows of a minibatch.
     seeds : (lanes,) int array
         The seed of each run.
+    order : str
+        One of ``philox.ORDERS``.
 
     Returns
     -------
@@ -461,6 +477,7 @@ def batches_of_lanes(distinct: list[Any], sets: np.ndarray, batch_size: int, see
         readonly(np.asarray(seeds, np.uint64)),
         len(distinct) == 1 and len({*seeds}) == 1,
         np.int64(batch_size),
+        np.int64(ORDERS[order]),
     )
 
 
@@ -650,7 +667,7 @@ def batches_type(scalar: Any) -> Any:
     -------
     numba.types.Type
     """
-    return bundle_type(Batches, read(scalar, 2), read(types.int64), types.int64, types.uint64)
+    return bundle_type(Batches, read(scalar, 2), read(types.int64), types.int64, types.uint64, types.int64)
 
 
 def weighted_batches_type(scalar: Any) -> Any:
@@ -665,8 +682,7 @@ def weighted_batches_type(scalar: Any) -> Any:
     -------
     numba.types.Type
     """
-    weights = read(types.float64)
-    return bundle_type(WeightedBatches, read(scalar, 2), read(types.int64), types.int64, types.uint64, weights)
+    return bundle_type(WeightedBatches, *batches_type(scalar).types, read(types.float64))
 
 
 def batches_of_lanes_type(scalar: Any) -> Any:
@@ -682,9 +698,8 @@ def batches_of_lanes_type(scalar: Any) -> Any:
     numba.types.Type
     """
     whole, seeds = types.int64, types.uint64
-    return bundle_type(
-        BatchesOfLanes, read(scalar, 3), read(whole, 2), read(whole), read(seeds), types.boolean, types.int64
-    )
+    of_lanes = read(whole), read(seeds), types.boolean
+    return bundle_type(BatchesOfLanes, read(scalar, 3), read(whole, 2), *of_lanes, whole, whole)
 
 
 def evaluation_type(scalar: Any, sets: int = 0) -> Any:

@@ -105,7 +105,8 @@ class Checkpoint:
         if parts["resume"] is None:
             raise ValueError(f"checkpoint must be a file of train, got a run that run.save wrote: {self.path}")
         before = parts["resume"]["settings"]
-        other_names = [name for name, value in self.settings.items() if before.get(name) != value]
+        names = dict.fromkeys((*self.settings, *before))
+        other_names = [name for name in names if before.get(name) != self.settings.get(name)]
         if other_names:
             raise ValueError(
                 f"checkpoint must be a file of the same run, got one with another {', '.join(other_names)}: "
