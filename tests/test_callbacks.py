@@ -391,6 +391,58 @@ def test_bad_settings_are_refused_by_name(how, error, words):
         lnb.EarlyStopping(**how)
 
 
+@pytest.mark.jit  # plain Python warns on the way to inf
+@pytest.mark.parametrize("how", [{"patience": 1}, {"patience": 2, "measure": "train_accuracy"}, {"weights": "fast"}])
+def test_the_best_rows_of_a_sweep_are_those_of_runs_that_stop_early(how):
+    stop = lnb.EarlyStopping(**how)
+    configs = [lnb.AdamW(0.5), LOOKAHEAD, lnb.SGD(1e39), OPTIMIZERS["schedule_free_adamw"]]
+    model, data = lnb.MLP((4, 5, 2)), problem()[1]
+    settings = {"steps": 60, "batch_size": BATCH, "eval_every": EVERY, "dtype": "float64"}
+    rows = lnb.sweep(model, data, configs, seeds=3, **settings, progress=False)
+    best = stop.best_rows(rows.sample(frac=1, random_state=0))
+    assert rows["diverged_at"].notna().any()
+    assert {*best["run"]} == {*rows["run"]}
+    for opt in configs:
+        for seed in range(3):
+            whole = lnb.train(model, data, opt, seed=seed, **settings)
+            run = lnb.train(model, data, opt, seed=seed, **settings, early_stopping=stop)
+            own = best[best["run"] == whole.history["run"].iloc[0]].sort_values("weights").reset_index(drop=True)
+            expected = run.history.query(f"step == {run.best_step}").reset_index(drop=True)
+            columns = [name for name in expected if name not in ("run", "diverged_at", "slow_step_size", "retention")]
+            assert own[columns].equals(expected[columns].astype(own[columns].dtypes))
+            if run.diverged_at is None:
+                assert {*own["stopped_at"]} == {run.setup.steps}
+
+
+def test_the_best_rows_are_those_up_to_the_stop():
+    history = trained(lnb.AdamW(0.5), steps=5, eval_every=1).history
+    losses, accuracies = [3.0, 2.0, 2.5, 2.1, 1.0, 0.5], [0.1, 0.2, 0.2, 0.3, 0.3, 0.2]
+    rows = history.assign(validation_loss=losses, validation_accuracy=accuracies)
+    best = [lnb.EarlyStopping(patience=n).best_rows(rows) for n in (2, 3)]
+    assert [(row["step"].item(), row["stopped_at"].item()) for row in best] == [(1, 3), (5, 5)]
+    best = lnb.EarlyStopping(measure="validation_accuracy", patience=2).best_rows(rows)
+    assert (best["step"].item(), best["stopped_at"].item()) == (3, 5)
+    best = lnb.EarlyStopping(patience=3).best_rows(rows.assign(diverged_at=4))
+    assert (best["step"].item(), best["stopped_at"].item()) == (1, 3)
+
+
+def test_the_best_rows_of_several_tasks_are_apart():
+    tasks = [lnb.Task(name, *problem(), **HOW) for name in ("a", "b")]
+    rows = lnb.sweep(tasks, None, [ADAMW], seeds=1, progress=False)
+    best = lnb.EarlyStopping().best_rows(rows)
+    assert best["task"].tolist() == ["a", "b"]
+    assert lnb.EarlyStopping().best_rows(trained(ADAMW).history)["step"].tolist() == best["step"].tolist()[:1]
+
+
+def test_other_rows_are_refused():
+    with pytest.raises(TypeError, match=r"rows must be a frame of lookahead_nb\.sweep, got 7"):
+        lnb.EarlyStopping().best_rows(7)
+    with pytest.raises(ValueError, match="rows must have slow weights for EarlyStopping"):
+        lnb.EarlyStopping(weights="slow").best_rows(trained(ADAMW).history)
+    with pytest.raises(ValueError, match="rows must have a validation_loss at step 0 for EarlyStopping"):
+        lnb.EarlyStopping().best_rows(trained(ADAMW, (BOWL, None)).history)
+
+
 def test_what_the_run_does_not_have_is_refused():
     with pytest.raises(ValueError, match="early_stopping must have weights='fast' for AdamW, which has no slow"):
         trained(ADAMW, early_stopping=lnb.EarlyStopping(weights="slow"))

@@ -7,16 +7,19 @@ import math
 import numbers
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import named_arguments, one_of, real_number, shown, whole_number
+from lookahead_nb.checks import named_arguments, one_of, real_number, shown, whole, whole_number
 from lookahead_nb.kernels.bundles import readonly
 from lookahead_nb.optimizers import Optimizer, State, schedules
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.setup import EVAL_EVERY, KINDS, SPLITS, Outcome, Setup
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MEASURES = tuple(f"{split}_{what}" for split in SPLITS for what in ("loss", "accuracy"))  # as results hold them
 _TO_JUDGE = tuple(name for name in MEASURES if not name.startswith("test"))  # the test part chooses no weights
@@ -138,7 +141,9 @@ class Rule:
         -------
         float
         """
-        value = float(results[KINDS.index(self.kind_of(opt))].flat[MEASURES.index(self.measure)])
+        return self._score(float(results[KINDS.index(self.kind_of(opt))].flat[MEASURES.index(self.measure)]))
+
+    def _score(self, value: float) -> float:
         return -value if self.measure.endswith("loss") else value
 
 
@@ -178,6 +183,71 @@ class EarlyStopping(Rule):
     """
 
     argument = "early_stopping"
+
+    def best_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the best step of each run of a sweep, as if each had been stopped early.
+
+        Parameters
+        ----------
+        rows : frame
+            Of :func:`lookahead_nb.sweep`, or the history of a run.
+
+        Returns
+        -------
+        frame
+            With the columns of rows, and ``stopped_at``: the step at which the run would have ended. A run without any
+            finite evaluation has no row.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If rows is no such frame, or a run has no such weights or measure.
+
+        Notes
+        -----
+        A sweep trains its runs to the end. The rows are bit-for-bit those of the best step of
+        ``lookahead_nb.train(..., early_stopping=self)``, except for the id of the run, which is that of all steps.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> data, model, configs = lnb.datasets.load("checkerboard"), lnb.MLP((2, 8, 2)), [lnb.AdamW(1.0), lnb.AdamW()]
+        >>> rows = lnb.sweep(model, data, configs, seeds=3, steps=100, eval_every=10)
+        >>> lnb.EarlyStopping(patience=2).best_rows(rows).shape[0]
+        6
+        """
+        pd = whole("pandas")
+        needed = {"run", "step", "weights", "diverged_at", self.measure}
+        if not isinstance(rows, pd.DataFrame) or not needed <= {*rows}:
+            raise TypeError(f"rows must be a frame of lookahead_nb.sweep, got {shown(rows)}")
+        keys = [name for name in ("task", "run") if name in rows]
+        of_run = rows.groupby(keys, sort=False).ngroup().to_numpy()
+        step, kind = rows["step"].to_numpy(), (rows["weights"] == KINDS[1]).to_numpy()
+        values, ends = rows[self.measure].to_numpy(), rows["diverged_at"].fillna(math.inf).to_numpy()
+        chosen, stopped_at = list[np.ndarray](), list[np.ndarray]()
+        order = np.argsort(of_run, kind="stable")
+        for own in np.split(order, np.flatnonzero(np.diff(of_run[order])) + 1):
+            has_slow = bool(kind[own].any())
+            if self.weights == KINDS[1] and not has_slow:
+                raise ValueError(
+                    f"rows must have slow weights for {self!r}, got a run without: {rows['run'].iloc[own[0]]}"
+                )
+            if np.isnan(values[own[0]]) and step[own[0]] == 0:
+                raise ValueError(f"rows must have a {self.measure} at step 0 for {self!r}, got NaN")
+            judged = own[kind[own] == (has_slow and self.weights != KINDS[0])]
+            patience, best, last = Patience(self.patience, self.min_delta), -1, -1
+            for i in judged[np.argsort(step[judged], kind="stable")]:
+                if step[i] >= ends[i]:
+                    break
+                last = step[i]
+                if patience.improved(self._score(values[i])):
+                    best = last
+                if patience.is_over and last > 0:
+                    break
+            at_best = own[step[own] == best]
+            chosen.append(at_best)
+            stopped_at.append(np.full(len(at_best), last))
+        return rows.iloc[np.concatenate(chosen)].assign(stopped_at=np.concatenate(stopped_at)).reset_index(drop=True)
 
 
 @named_arguments
