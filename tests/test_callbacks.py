@@ -439,7 +439,7 @@ def test_other_rows_are_refused():
         lnb.EarlyStopping().best_rows(7)
     with pytest.raises(ValueError, match="rows must have slow weights for EarlyStopping"):
         lnb.EarlyStopping(weights="slow").best_rows(trained(ADAMW).history)
-    with pytest.raises(ValueError, match="rows must have a validation_loss at step 0 for EarlyStopping"):
+    with pytest.raises(ValueError, match="rows must have a finite validation_loss for EarlyStopping"):
         lnb.EarlyStopping().best_rows(trained(ADAMW, (BOWL, None)).history)
 
 

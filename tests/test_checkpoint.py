@@ -25,8 +25,8 @@ BOWL = lnb.landscapes.Quadratic([1.0, 0.1], noise=1.0, drift=0.01)
 LOOKAHEAD = OPTIMIZERS["keep"]
 HOW = {"steps": STEPS, "batch_size": BATCH, "eval_every": 3}
 ROOT = Path(__file__).parents[1]
-KILLS, PATIENCE = 4, 120  # seconds after which a process counts as hung
-LONG = {"steps": 60_000, "eval_every": 700, "checkpoint_every": 500, "batch_size": 8}
+KILLS, PATIENCE = 3, 120  # seconds after which a process counts as hung
+LONG = {"steps": 20_000, "eval_every": 700, "checkpoint_every": 250, "batch_size": 8}
 
 
 def trained(opt=LOOKAHEAD, on=None, **changes):
@@ -60,15 +60,14 @@ def assert_same_bits(run, expected):
     assert run.setup.eval_steps.tolist() == expected.setup.eval_steps.tolist()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("opt", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_a_run_with_checkpoints_has_the_bits_of_one_without(opt, dtype, tmp_path):
-    run = trained(opt, dtype=dtype, checkpoint=tmp_path / "run.npz", checkpoint_every=5)
-    assert_same_run(run, trained(opt, dtype=dtype))
+def test_a_run_with_checkpoints_has_the_bits_of_one_without(opt, tmp_path):
+    how = {"opt": opt, "dtype": "float64" if opt.has_slow_weights else "float32"}
+    assert_same_run(trained(**how, checkpoint=tmp_path / "run.npz", checkpoint_every=7), trained(**how))
 
 
-@pytest.mark.parametrize("every", [1, 4, 7])
-@pytest.mark.parametrize("name", ["adamw", "keep", "adaptive", "average", "table", "pending decay", "outer momentum"])
+@pytest.mark.parametrize("every", [1, 7])
+@pytest.mark.parametrize("name", ["adamw", "keep", "adaptive", "average", "table", "pending decay", "steps in turn"])
 @pytest.mark.parametrize("on", [None, (BOWL, None)], ids=["network", "landscape"])
 def test_an_interrupted_run_ends_in_the_same_bits(name, on, every, tmp_path, monkeypatch):
     opt, file = OPTIMIZERS[name], tmp_path / "run.npz"

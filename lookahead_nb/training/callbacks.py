@@ -225,6 +225,8 @@ class EarlyStopping(Rule):
         step, kind = rows["step"].to_numpy(), (rows["weights"] == KINDS[1]).to_numpy()
         values, ends = rows[self.measure].to_numpy(), rows["diverged_at"].fillna(math.inf).to_numpy()
         chosen, stopped_at = list[np.ndarray](), list[np.ndarray]()
+        if np.isnan(values).all():
+            raise ValueError(f"rows must have a finite {self.measure} for {self!r}, got NaN only")
         order = np.argsort(of_run, kind="stable")
         for own in np.split(order, np.flatnonzero(np.diff(of_run[order])) + 1):
             has_slow = bool(kind[own].any())
@@ -232,8 +234,6 @@ class EarlyStopping(Rule):
                 raise ValueError(
                     f"rows must have slow weights for {self!r}, got a run without: {rows['run'].iloc[own[0]]}"
                 )
-            if np.isnan(values[own[0]]) and step[own[0]] == 0:
-                raise ValueError(f"rows must have a {self.measure} at step 0 for {self!r}, got NaN")
             judged = own[kind[own] == (has_slow and self.weights != KINDS[0])]
             patience, best, last = Patience(self.patience, self.min_delta), -1, -1
             for i in judged[np.argsort(step[judged], kind="stable")]:

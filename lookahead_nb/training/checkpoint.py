@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,6 +82,7 @@ class Checkpoint:
         self.settings: dict[str, Any] = {"model": settings["model"], "data": rows.fingerprint, "opt": opt.settings()}
         self.settings |= settings["training"] | {"seed": seed, "eval_at": setup.eval_steps.tolist()}
         self.settings |= {name: repr(rule) for name, rule in watch._asdict().items() if name != "callback"}
+        self.settings = json.loads(json.dumps(self.settings))  # as the file returns them: tuples are lists there
 
     def read(self) -> Resumed | None:
         """Return the run in the file, or None if there is no file; remove what a killed process has left half written.

@@ -534,7 +534,7 @@ def train(
 
 @named_arguments
 def load(path: str | os.PathLike[str]) -> Run:
-    """Return the run that :meth:`Run.save` wrote to a file.
+    """Return the run that :meth:`Run.save` wrote to a file, or the run so far of a checkpoint of :func:`train`.
 
     Its predictions, weights, state and history are those of the saved run in every bit.
 
@@ -618,7 +618,7 @@ def _trained(
             setup.take_over(outcome.results, shorter.setup, shorter.outcome.results, begun)
             metrics = _joined(setup, metrics, shorter)
         if shows_rate or RATE in metrics or state.optimizer != opt:
-            rates = np.array([np.nan, *state.optimizer.inner.schedule.rates(setup.steps)])
+            rates = np.concatenate([[np.nan], state.optimizer.inner.schedule.rates(setup.steps)])
             metrics = {name: values for name, values in metrics.items() if name != RATE}
             metrics[RATE] = rates[setup.eval_steps]  # the last column
         run_id, ends = setup.run_id(state.optimizer, seed, rows), _first(outcome.diverged_at)
