@@ -1,6 +1,6 @@
 """Published benchmarks that can be recomputed here: their problems, and runs that follow their protocol.
 
-The published numbers are in ``data/published``; :func:`lookahead_nb.provenance.published` reads them.
+The published numbers are in ``data/published``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from lookahead_nb.checks import named_arguments, whole_number
 from lookahead_nb.datasets import Dataset, unlabelled
 from lookahead_nb.models import FiniteSumQuadratic
 from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.provenance import published
 from lookahead_nb.training.run import train
 from lookahead_nb.training.setup import rising_steps
 
@@ -98,6 +99,34 @@ def _total(numbers: np.ndarray) -> float:
 
 
 @named_arguments
+def published_losses(name: str, metric: str = "test loss") -> pd.DataFrame:
+    """Return published losses in the form of :func:`on_quadratic_deep`.
+
+    Parameters
+    ----------
+    name : str
+        A file of ``data/published``: "deepobs" or "crowded_valley".
+    metric : str
+        "test loss", or "minibatch loss" of DeepOBS.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``optimizer``, ``order``, which is "published", ``seed``, ``test_loss``, whatever the metric, and of
+        ``lr``, ``step`` and ``epoch`` those that the file has.
+
+    Raises
+    ------
+    OSError
+        If the file is missing.
+    """
+    frame = published(name)
+    rows = frame[frame["metric"] == metric].rename(columns={"value": "test_loss"}).assign(order="published")
+    kept = ["optimizer", "lr", "order", "seed", "step", "epoch", "test_loss"]
+    return rows[[column for column in kept if column in rows]].reset_index(drop=True)
+
+
+@named_arguments
 def on_quadratic_deep(
     opts: Iterable[Optimizer], *, seeds: Iterable[int], order: str, epochs: Iterable[int] = (EPOCHS,), draw: int = 0
 ) -> pd.DataFrame:
@@ -137,7 +166,13 @@ def _runs(opts: list[Any], seeds: list[int], order: str, epochs: list[int], draw
         name = type(opt.inner).__name__
         name = "Momentum" if name == "SGD" and opt.inner.momentum else name
         for seed in seeds:
-            how = {"steps": steps[-1], "batch_size": BATCH, "eval_at": steps, "order": order, "seed": seed}
+            how: dict[str, Any] = {
+                "steps": steps[-1],
+                "batch_size": BATCH,
+                "eval_at": steps,
+                "order": order,
+                "seed": seed,
+            }
             history = train(model, data, opt, **how).history
             after = history[(history["weights"] == "fast") | (history["phase"] == 0)]  # the slow ones after a sync
             losses = after.drop_duplicates("step", keep="last").set_index("step")["test_loss"]
