@@ -17,6 +17,7 @@ from lookahead_nb.figures import (
     inner_optimizers,
     local_optima,
     noise_floor,
+    other_numbers,
     performance,
     population,
     procedure,
@@ -119,6 +120,13 @@ FIGURES = {
     "performance_steps": Entry("12_performance", (), performance.steps, ("flat_step",), on_gpu="cuda-flat_step"),
     "performance_sweeps": Entry("12_performance", (), performance.sweeps, ("sweep",), on_gpu="cuda-sweep"),
     "performance_scaling": Entry("12_performance", (), performance.scaling, ("scaling",)),
+    "other_numbers_curves": Entry("14_other_peoples_numbers", ("other_numbers_curves",), other_numbers.curves),
+    "other_numbers_orders": Entry(
+        "14_other_peoples_numbers", ("other_numbers_minibatches", "other_numbers_orders"), other_numbers.orders
+    ),
+    "other_numbers_lookahead": Entry(
+        "14_other_peoples_numbers", ("other_numbers_lookahead", "other_numbers_starts"), other_numbers.lookahead
+    ),
 }
 
 
