@@ -380,8 +380,8 @@ def train(
     dtype : str
         "float32" or "float64".
     backend : str
-        "cpu", or "cuda" to train on a GPU, from and to host memory. Slow steps are never fitted there, and there is no
-        silent fallback to the CPU.
+        "cpu", or "cuda" to train on a GPU, from and to host memory; experimental until it has run on a device. Slow
+        steps are never fitted there, and there is no silent fallback to the CPU.
     callback : function, optional
         Called at every evaluated step, until the run diverges, with a
         :class:`~lookahead_nb.training.callbacks.Snapshot`. It returns None, or a dict of numbers that become columns of
