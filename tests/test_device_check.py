@@ -177,3 +177,17 @@ def test_cases_are_left_out_when_the_time_is_over(tmp_path):
         report.pipe.close()
     (line,) = (tmp_path / "records").read_text().splitlines()
     assert json.loads(line) == {"says": "3 of 3 cases were left out for lack of time", "left_out": 3}
+
+
+def test_a_case_that_fails_does_not_end_its_part(tmp_path):
+    with (tmp_path / "records").open("w") as file:
+        report = parts.Reporter(os.dup(file.fileno()), seconds=60)
+        for name in report.in_time(["first", "second"]):
+            with report.case(name):
+                raise RuntimeError(f"no\nkernel for the {name}")
+        report.pipe.close()
+    records = [json.loads(line) for line in (tmp_path / "records").read_text().splitlines()]
+    expected = [f"{name}: failed (RuntimeError: no kernel for the {name})" for name in ("first", "second")]
+    assert [record["says"] for record in records] == expected
+    assert not any(record["ok"] for record in records)
+    assert "Traceback" in records[0]["text"]

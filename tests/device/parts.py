@@ -4,12 +4,15 @@ Nothing but NumPy and Numba is imported before a check needs it. A check ends by
 """
 
 import argparse
+import itertools
 import json
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +33,15 @@ class Reporter:
 
     def __call__(self, says, **facts):
         self.pipe.write(json.dumps({"says": says} | facts, default=float) + "\n")
+
+    @contextmanager
+    def case(self, name):
+        """Report an error inside the block as a failure of this case; the cases after it are still tried."""
+        try:
+            yield
+        except Exception as error:
+            text = traceback.format_exc()[-3000:]
+            self(f"{name}: failed ({type(error).__name__}: {_one_line(error)})", ok=False, text=text)
 
     def in_time(self, cases):
         """Yield the cases until the time is over, and say how many were left out."""
@@ -148,9 +160,10 @@ def step_bits(report):
     rules = ["adamw", "sgd"] if report.small else sorted(RULES, key=lambda rule: rule != "adamw")
     everything = [(rule, width, MODES[:1]) for width in (np.float32, np.float64) for rule in rules]
     cases = [("adamw", np.float32, MODES[:2] if report.small else MODES), *everything]
-    for rule, width, modes in report.in_time(cases):
+
+    def compare(rule, width, modes):
         compared, different = 0, {}
-        for guard, (pull_back, mode), n in ((g, m, n) for g in (8, 7) for m in modes for n in sizes):
+        for guard, (pull_back, mode), n in itertools.product((8, 7), modes, sizes):
             host = Buffers(rule, n, width, mode, guard=guard)
             device = Buffers(rule, n, width, mode, place=gpu.cuda.to_device, guard=guard)
             host.step_twice(cpu_step, rule, pull_back, mode)
@@ -159,9 +172,14 @@ def step_bits(report):
             for name in host.outer:
                 if found := apart(host.outer[name], gpu.to_host(device.outer[name])):
                     different[f"{name} of {n}, guard {guard}, pull-back {pull_back}, mode {mode}"] = found
-        label = f"{rule}, {np.dtype(width).name}, {len(modes)} kinds of syncs: {compared} cases"
-        says = f"{label}, {in_words(different)}" if different else f"{label}, the bits of the CPU"
-        report(says, ok=not different, compared=compared, different=different)
+        return compared, different
+
+    for rule, width, modes in report.in_time(cases):
+        label = f"{rule}, {np.dtype(width).name}, {len(modes)} kinds of syncs"
+        with report.case(label):
+            compared, different = compare(rule, width, modes)
+            says = in_words(different) if different else "the bits of the CPU"
+            report(f"{label}, {compared} cases: {says}", ok=not different, compared=compared, different=different)
 
 
 # -------------------------------------------------------------------------------------------------------- speed
@@ -179,18 +197,18 @@ def step_speed(report):
 
     libraries = [library for library in report.libraries if library == "torch"]
     plan = [(64, 2, 2)] if report.small else [(2**20, 100, 11), (2**24, 30, 11), (2**27, 10, 7), (2**28, 10, 5)]
-    for n, steps, rounds in report.in_time(plan):
+
+    def measure(n, steps, rounds):
         makers = cuda.makers(*flat_step.problem(n), libraries)
         free = np.inf if SIMULATED else gpu.free_memory()
         if (wanted := cuda.needed([*makers, cuda.COPY], n)) > 0.9 * free:
             report(f"{n} weights are left out: they need {wanted / 2**30:.0f} GiB of device memory")
-            continue
+            return
         made = {rival: make() for rival, make in makers.items()}
         differ = float(flat_step.difference(made))
         report(f"{n} weights: rivals agree within {differ:.2g}", ok=differ <= flat_step.AGREEMENT, differ=differ)
         made[cuda.COPY] = cuda.Copy(n)
         seconds = alternate({rival: (flat_step.rounds_of(made[rival], steps), 1) for rival in made}, rounds)
-        del made
         for rival, values in seconds.items():
             low, median, high = quartiles(values / steps)
             rate = flat_step.traffic(rival, n) / median / 1e9
@@ -198,6 +216,10 @@ def step_speed(report):
             says = f"{n} weights, {rival}: {1e6 * median:.4g} µs ({1e6 * low:.4g} to {1e6 * high:.4g}), {rate:.4g} GB/s"
             facts = {"seconds": median, "seconds_low": low, "seconds_high": high, "times_ours": times}
             report(f"{says}, {times:.3g} times ours", n=n, rival=str(rival), steps=steps, rounds=rounds, **facts)
+
+    for n, steps, rounds in report.in_time(plan):
+        with report.case(f"{n} weights"):
+            measure(n, steps, rounds)
 
 
 # ------------------------------------------------------------------------------------------------------- whole runs
@@ -220,22 +242,27 @@ def histories_apart(host, device):
 
 def run_bits(report):
     """Compare whole runs with the CPU: parameters, slow weights, state, history."""
+    for name, *case in report.in_time(cases_of_runs(report.small)):
+        with report.case(name):
+            _compare_run(report, name, *case)
+
+
+def _compare_run(report, name, model, data, opt, options):
     import lookahead_nb as lnb
 
-    for name, model, data, opt, options in report.in_time(cases_of_runs(report.small)):
-        with np.errstate(over="ignore", invalid="ignore"):
-            host, device = (lnb.train(model, data, opt, **options, backend=backend) for backend in ("cpu", "cuda"))
-        arrays = {"params": (host.params, device.params)}
-        if host.slow is not None:
-            arrays["slow"] = host.slow, device.slow
-        states = host.state.to_arrays(), device.state.to_arrays()
-        different = {key: found for key, pair in arrays.items() if (found := apart(*pair))}
-        pairs = {key: (np.asarray(states[0][key]), np.asarray(states[1][key])) for key in states[0]}
-        other = [key for key, (x, y) in pairs.items() if x.tobytes() != y.tobytes()]
-        different |= histories_apart(host.history, device.history)
-        said = [in_words(different)] * bool(different) + [f"state differs in {', '.join(other)}"] * bool(other)
-        said += ["divergence differs"] * (host.diverged_at != device.diverged_at)
-        report(f"{name}: {'; '.join(said) or 'the bits of the CPU'}", ok=not said, different=different, state=other)
+    with np.errstate(over="ignore", invalid="ignore"):
+        host, device = (lnb.train(model, data, opt, **options, backend=backend) for backend in ("cpu", "cuda"))
+    arrays = {"params": (host.params, device.params)}
+    if host.slow is not None:
+        arrays["slow"] = host.slow, device.slow
+    different = {key: found for key, pair in arrays.items() if (found := apart(*pair))}
+    different |= histories_apart(host.history, device.history)
+    states = host.state.to_arrays(), device.state.to_arrays()
+    pairs = {key: [np.asarray(state[key]).tobytes() for state in states] for key in states[0]}
+    other = [key for key, (x, y) in pairs.items() if x != y]
+    said = [in_words(different)] * bool(different) + [f"state differs in {', '.join(other)}"] * bool(other)
+    said += ["divergence differs"] * (host.diverged_at != device.diverged_at)
+    report(f"{name}: {'; '.join(said) or 'the bits of the CPU'}", ok=not said, different=different, state=other)
 
 
 def cases_of_runs(small):
@@ -292,16 +319,18 @@ def sweep_speed(report):
         return sweep.Problem(model, data, configs, range(1), steps, (0, steps), batch_size=batch)
 
     few = cuda.fewer(problem(sizes[0][0]), cuda.COMPARED_RUNS)
-    host, device = (sweep.ours(few, backend) for backend in ("cpu", "cuda"))
-    different = apart(host, device)
-    says = in_words({"results": different}) if different else "the bits of the CPU"
-    report(f"a sweep of {few.runs} runs and {steps} steps: {says}", ok=not different, different=different)
+    with report.case("bits of a sweep"):
+        different = apart(*(sweep.ours(few, backend) for backend in ("cpu", "cuda")))
+        says = in_words({"results": different}) if different else "the bits of the CPU"
+        report(f"a sweep of {few.runs} runs and {steps} steps: {says}", ok=not different, different=different)
     if "jax" in report.libraries:
-        short = sweep.shortened(few)
-        differ = float(np.abs(sweep.ours(short, "cuda") - _jax_sweep(short)())[..., ::2].max())
-        report(f"losses of JAX agree within {differ:.2g}", ok=differ <= sweep.AGREEMENT, differ=differ)
+        with report.case("losses of JAX"):
+            short = sweep.shortened(few)
+            differ = float(np.abs(sweep.ours(short, "cuda") - _jax_sweep(short)())[..., ::2].max())
+            report(f"losses of JAX agree within {differ:.2g}", ok=differ <= sweep.AGREEMENT, differ=differ)
     for runs, rounds in report.in_time(sizes):
-        _time_sweep(report, problem(runs), rounds)
+        with report.case(f"{runs} runs"):
+            _time_sweep(report, problem(runs), rounds)
 
 
 def _jax_sweep(problem):
