@@ -124,11 +124,11 @@ def test_many_modes_and_settings_at_once_are_each_alone():
             assert np.abs(got[:, *i] - expected).max() <= ROUNDING
 
 
-# --------------------------------------------------------------------------- averages, momentum and schedules, in sources
+# ------------------------------------------------------------------------- averages, momentum and schedules, in sources
 
 
 def walked(steps, lrs, a, noise, beta1=0.0, nesterov=False):
-    """Fast weights of SGD with momentum in the variables of its source, each in sources as in Sources."""
+    """Return the fast weights of SGD with momentum in the variables of its source, in sources as in Sources."""
     unit, b = np.eye(steps + 1), np.zeros(steps + 1)
     fast = [unit[0]]
     for t in range(1, steps + 1):
@@ -139,7 +139,7 @@ def walked(steps, lrs, a, noise, beta1=0.0, nesterov=False):
 
 
 def primal(steps, lr, a, noise, weight, mixing):
-    """y and x of primal averaging: gradients at y = (1-mixing)*z + mixing*x, and x += weight(t)*(z - x)."""
+    """Return y and x of primal averaging: gradients at y = (1-mixing)*z + mixing*x, and x += weight(t)*(z - x)."""
     unit = np.eye(steps + 1)
     x = z = unit[0]
     path = [(x, x)]
@@ -173,7 +173,8 @@ def check_sources(mean, variance, sources, atol=ROUNDING):
 
 
 A, NOISE, STEPS = 0.9, 0.4, 31
-SCHEDULES = {"constant": None, "linear": lnb.schedules.linear(1.0, steps=STEPS), "cosine": lnb.schedules.cosine(1.0, 40)}
+SCHEDULES = {"constant": None, "linear": lnb.schedules.linear(1.0, steps=STEPS)}
+SCHEDULES["cosine"] = lnb.schedules.cosine(1.0, 40)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
@@ -744,7 +745,7 @@ BAD = {
     "outer_nesterov": (lambda: Cycle(lr=1, outer_nesterov=True), ValueError, "outer_nesterov must be False without"),
     "mixing": (lambda: Cycle(lr=1, mixing=0.9), ValueError, r"mixing needs pull_back False, got 0\.9"),
     "bias_corrected": (lambda: Cycle(lr=1, bias_corrected=True), ValueError, "bias_corrected needs pull_back False"),
-    "burn_in": (lambda: Cycle(lr=1, burn_in=3, pull_back=False), ValueError, "burn_in needs bias_corrected True, got 3"),
+    "burn_in": (lambda: Cycle(lr=1, burn_in=3, pull_back=False), ValueError, "burn_in needs bias_corrected .*got 3"),
     "two averages": (
         lambda: Cycle(lr=1, slow_step_size=[0.1, 0.2], pull_back=False, bias_corrected=True),
         ValueError,

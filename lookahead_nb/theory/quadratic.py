@@ -24,22 +24,22 @@ At a step with a sync, fast is read ahead of the pull and slow after it, as in t
 
 Averages without pull-back and momentum of the slow weights need no further state. Four numbers per mode suffice:
 
-    Lookahead                   slow = slow + s*(fast - slow), fast = slow, every k steps
-    outer momentum              v = outer_momentum*v + fast - slow, slow = slow + s*v, fast = slow; v replaces the last m.
-                                With k > 1 and one worker this is DiLoCo and SNOO, with k = 1 heavy-ball momentum
-    exponential moving average  k = 1, no pull-back, s_n = s/(1 - (1-s)^n) at sync n
-    mean of all steps           the same at s = 0, where s_n = 1/n
-    mean of the last steps      the same, n counted from the end of the burn-in
-    Schedule-Free               that of s_n = 1/n, with gradients at (1-mixing)*fast + mixing*slow
-    primal averaging (GPA)      a constant s and mixing
+    Lookahead              slow = slow + s*(fast - slow), fast = slow, every k steps
+    outer momentum         v = outer_momentum*v + fast - slow, slow = slow + s*v, fast = slow; v takes the place of the
+                           last m. With k > 1 this is SNOO, and DiLoCo with one worker; with k = 1 it is momentum
+    exponential average    k = 1, no pull-back, s_n = s/(1 - (1-s)^n) at sync n
+    mean of all steps      the same at s = 0, where s_n = 1/n
+    mean of the last steps the same, n counted from the end of the burn-in
+    Schedule-Free          s_n = 1/n, with gradients at (1-mixing)*fast + mixing*slow
+    primal averaging (GPA) the same at a constant s
 
-At mixing = 1 and k = 1 primal averaging is heavy-ball momentum of 1-s at the step s*lr, and at mixing = 1-s its gradient
-point is that of Nesterov momentum. Schedule-Free forgets its start like ``t^(-1/(1-mixing))``. Its variance tends to
-``noise^2/(curvature^2 t (1-mixing^2))``, which is 1/(1-mixing^2) times the least of any unbiased estimate. (In the long
-run the gradient at the mixed point balances the noise, so ``x + (1-mixing) t dx/dt = -noise*xi/curvature``.)
+At mixing = 1 and k = 1 primal averaging is heavy-ball momentum 1-s with the step s*lr. At mixing = 1-s its gradients
+are those of Nesterov momentum. Schedule-Free forgets its start like ``t^(-1/(1-mixing))``. Its variance tends to
+``noise^2/(curvature^2 t (1-mixing^2))``, which is 1/(1-mixing^2) times the least of any unbiased estimate. In the long
+run the gradient at the mixed point balances the noise: ``x + (1-mixing) t dx/dt = -noise*xi/curvature``.
 
-With a learning rate or slow steps that change, ``z = F_t z + q_t xi`` still holds.
-A reading r'z of the last step then has the variance ``sum of (a_t' q_t)^2``, with a_T = r and ``a_(t-1) = F_t' a_t``.
+With a learning rate or slow steps that change, ``z = F_t z + q_t xi`` still holds. A reading of the last step, ``r'z``,
+then has the variance ``sum of (a_t' q_t)^2``, with a_T = r and ``a_(t-1) = F_t' a_t``.
 
 With beta1 = 0 the slow weight alone is the state, and everything has a closed form. Let r = 1 - lr*curvature and
 q = r^k. From a slow weight, k steps give fast = q*slow + noise. This noise has the variance W = V_SGD*(1 - q^2). A sync
@@ -53,6 +53,7 @@ Douillard et al. 2023 (DiLoCo), Kallusky et al. 2025 (SNOO), Polyak & Juditsky 1
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -264,8 +265,8 @@ class Cycle:
         if isinstance(inner, ScheduleFreeAdamW):
             if inner.schedule.warmup:
                 raise ValueError(f"optimizer must have no warm-up around Schedule-Free, got {inner.schedule!r}")
-            average = {"slow_step_size": 0.0, "pull_back": False, "bias_corrected": True}
-            return cls(lr=peak, mixing=inner.beta1, **average, **cycle)
+            cycle |= {"slow_step_size": 0.0, "pull_back": False, "bias_corrected": True}
+            return cls(lr=peak, mixing=inner.beta1, **cycle)
         if isinstance(inner, SGD):
             cycle |= {"lr": peak / (1 - inner.momentum), "beta1": inner.momentum, "nesterov": inner.nesterov}
         else:
@@ -336,7 +337,7 @@ class Cycle:
         return S
 
     def _slow_steps(self, steps: int) -> np.ndarray | None:
-        """Return the slow steps of the syncs of a run, (syncs,), or None where slow_step_size is that of all of them."""
+        """Return the slow steps of the syncs of a run, (syncs,), or None where all are slow_step_size."""
         if not self.bias_corrected:
             return None
         early, syncs = (min(t, steps) // self.sync_period for t in (self.burn_in, steps))
@@ -350,7 +351,7 @@ class Cycle:
         return (1 - self.mixing) * np.eye(4)[FAST] + self.mixing * np.eye(4)[SLOW]
 
     def _reads(self, S: np.ndarray | None) -> np.ndarray:
-        """Return the readings of fast, slow and m, (..., 3, 4), at a step with the sync S or none, ahead of the sync."""
+        """Return how fast, slow and m are read ahead of the sync S, or at a step without one, (..., 3, 4)."""
         reads = np.broadcast_to(np.eye(4)[:ANCHOR], (*self.lr.shape, 3, 4)).copy()
         reads[..., FAST, :] = self._reading
         if S is not None:
@@ -583,6 +584,7 @@ class Cycle:
         V[..., : SLOW + 1, : SLOW + 1] = np.broadcast_to(deviation**2, shape)[..., None, None]
         return z, V
 
+
 @named_arguments
 @default_errors
 def expected_loss(curvature: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> np.ndarray:
@@ -810,16 +812,13 @@ def _repeated(L: np.ndarray, N: np.ndarray, times: int) -> tuple[np.ndarray, np.
     return whole, noise
 
 
-_Entries = list[tuple[int, int, Any]]
-
-
-def _entries(matrices: np.ndarray) -> _Entries:
+def _entries(matrices: np.ndarray) -> list[tuple[int, int, Any]]:
     """Return the entries that are not 0 as (row, column, numbers), with None for the numbers where all are 1."""
     places = [(i, j) for i in range(4) for j in range(4) if matrices[..., i, j].any()]
     return [(i, j, None if (matrices[..., i, j] == 1).all() else matrices[..., i, j]) for i, j in places]
 
 
-def _through(row: list[Any], still: _Entries, moved: _Entries = [], factor: float = 1.0) -> list[Any]:  # noqa: B006
+def _through(row: list[Any], still: Iterable, moved: Iterable = (), factor: float = 1.0) -> list[Any]:
     """Return ``row @ (still + factor*moved)``, a row of four parts, of which None is 0."""
     total: list[Any] = [None] * 4
     for entries, times in ((still, 1.0), (moved, float(factor))):

@@ -41,9 +41,7 @@ class Tuned(NamedTuple):
 
 @named_arguments
 @default_errors
-def tuned(
-    cycle: Cycle, steps: int, *, weights: str = "slow", start: ArrayLike = 1.0, spread: ArrayLike = 0.0
-) -> Tuned:
+def tuned(cycle: Cycle, steps: int, *, weights: str = "slow", start: ArrayLike = 1.0, spread: ArrayLike = 0.0) -> Tuned:
     """Return the learning rate at which a method has the lowest expected loss after so many steps.
 
     Parameters
@@ -83,7 +81,8 @@ def tuned(
     if not isinstance(cycle, Cycle):
         raise TypeError(f"cycle must be a Cycle, got {shown(cycle)}")
     if cycle.lr.ndim != 1 or not cycle.lr.size or cycle.curvature.max() < LEAST:
-        raise ValueError(f"curvature must hold a mode of at least {LEAST:g} or more of them, got {cycle.curvature}")
+        modes = f"(n,), one for each mode, and hold a number of at least {LEAST:g}"
+        raise ValueError(f"curvature must be {modes}, got {shown(cycle.curvature)}")
     beta1 = cycle.beta1.max()
 
     def losses(lrs: np.ndarray) -> np.ndarray:
@@ -158,11 +157,13 @@ def steps_worth(
     1.0
     """
     steps = whole_number("steps", steps, 1)
+    if than is not None and not isinstance(than, Cycle):
+        raise TypeError(f"than must be a Cycle, got {shown(than)}")
+    if than is not None and than.schedule is not None:
+        raise ValueError(f"than must have no schedule, got {than.schedule!r}")
     wanted = tuned(cycle, steps, weights=weights, start=start, spread=spread).loss
     if than is None:
         than = Cycle(lr=1.0, curvature=cycle.curvature, noise=cycle.noise, beta1=cycle.beta1)
-    if not isinstance(than, Cycle) or than.schedule is not None:
-        raise ValueError(f"than must be a Cycle without a schedule, got {shown(than)}")
 
     def loss(count: int) -> float:
         return tuned(than, count, weights="fast", start=start, spread=spread).loss
