@@ -282,6 +282,15 @@ def test_variance_of_heavy_ball_momentum_has_its_closed_form(momentum):
     np.testing.assert_allclose(Cycle(beta1=momentum, **MODES).covariance()[:, 0, 0], expected, rtol=SOLVED)
 
 
+@pytest.mark.parametrize("beta1", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize(("sync_period", "size"), [(1, 0.5), (5, 0.5), (3, 0.2), (20, 0.8)])
+def test_lookahead_saves_the_same_noise_at_the_same_speed_whatever_the_momentum(beta1, sync_period, size):
+    x = 1e-4  # lr*curvature
+    slow = Cycle(lr=x, beta1=beta1, noise=1.0, sync_period=sync_period, slow_step_size=size).covariance()[1, 1]
+    plain = Cycle(lr=size * x, beta1=beta1, noise=1.0).covariance()[0, 0]
+    assert (1 - slow / plain) / x == pytest.approx((sync_period - 1) * (1 - size) / 2, abs=1e-3, rel=2e-3)
+
+
 @pytest.mark.parametrize("decay", [0.3, 0.9, 0.99])
 def test_variance_of_an_exponential_average_has_its_closed_form(decay):
     r, alone = 1 - MODES["lr"] * 0.9, theory.sgd_variance(**MODES)  # of an AR(1) sequence with the correlations r^j

@@ -41,6 +41,10 @@ run the gradient at the mixed point balances the noise: ``x + (1-mixing) t dx/dt
 With a learning rate or slow steps that change, ``z = F_t z + q_t xi`` still holds. A reading of the last step, ``r'z``,
 then has the variance ``sum of (a_t' q_t)^2``, with a_T = r and ``a_(t-1) = F_t' a_t``.
 
+For small x = lr*curvature, Lookahead at lr is as fast as its inner optimizer at slow_step_size*lr. The variance of the
+slow weight at a sync is then that of the inner optimizer times ``1 - (k-1)(1-slow_step_size)x/2``, whatever the inner
+momentum. So averaging saves noise, and only where k*x is not small.
+
 With beta1 = 0 the slow weight alone is the state, and everything has a closed form. Let r = 1 - lr*curvature and
 q = r^k. From a slow weight, k steps give fast = q*slow + noise. This noise has the variance W = V_SGD*(1 - q^2). A sync
 then gives slow = m*slow + slow_step_size*noise with m = 1 - slow_step_size*(1 - q). The functions named ``sgd_...``
