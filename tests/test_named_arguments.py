@@ -22,7 +22,7 @@ PUBLIC = {
             ],
         ),
         (datasets, ["from_arrays", "load", "available", "read_rows", "stratified_rows"]),
-        (theory, [name for name in theory.__all__ if not name.isupper() and name != "Transient"]),
+        (theory, [name for name in theory.__all__ if not name.isupper() and name not in ("Transient", "Tuned")]),
         (schedules, ["Schedule", "constant", "linear", "cosine"]),
         (landscapes, ["Quadratic", "DoubleWell", "Bilinear", "Rosenbrock", "trace", "replay"]),
     )

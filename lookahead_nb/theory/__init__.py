@@ -1,4 +1,4 @@
-"""Exact theory of Lookahead: quadratics, closed forms, minima of convex losses, escapes from basins."""
+"""Exact theory of Lookahead, averages and momentum: quadratics, closed forms, minima of losses, escapes from basins."""
 
 from lookahead_nb.theory.closed_forms import (
     averaged,
@@ -17,20 +17,24 @@ from lookahead_nb.theory.quadratic import (
     FAST,
     MOMENTUM,
     SLOW,
+    VELOCITY,
     Cycle,
     Transient,
     best_lr,
     expected_loss,
     stability_limit,
 )
+from lookahead_nb.theory.worth import Tuned, steps_worth, tuned
 
 __all__ = [
     "ANCHOR",
     "FAST",
     "MOMENTUM",
     "SLOW",
+    "VELOCITY",
     "Cycle",
     "Transient",
+    "Tuned",
     "averaged",
     "best_lr",
     "expected_loss",
@@ -44,4 +48,6 @@ __all__ = [
     "sgd_variance",
     "sgd_variance_ratio",
     "stability_limit",
+    "steps_worth",
+    "tuned",
 ]
