@@ -105,6 +105,14 @@ FILES = {
             _recordings,
         ),
     ),
+    "movietweetings": _plain(
+        "movietweetings-40k",
+        "https://raw.githubusercontent.com/sidooms/MovieTweetings/a645287b5856975583467dac6432fb65f5386427/snapshots/40K/",
+        {
+            "ratings.dat": "ae987f3154bf8b469abc82bdb11e6c50197157067e4fa3d25b5a448a481b32b5",
+            "movies.dat": "3c354e6ee6edfd61f06629661236805f651ce396ad6ecf9568cdece618e87f15",
+        },
+    ),
 }
 
 
