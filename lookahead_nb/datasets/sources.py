@@ -74,8 +74,8 @@ def load(name: str, split_seed: int = 0) -> Dataset:
       part.
     - "sms_spam_counts", "banking77_counts": the same without weights. Counts are not centred, so they stay sparse.
     - "spoken_digits": log-mel spectrograms of 16 frames with 20 bands.
-    - "movietweetings": indicators of the user and of the film, each hashed to 1024 columns, and of the genres. The label
-      is whether the user rated the film 8 or more. Rows follow each other in time, and so do the parts.
+    - "movietweetings": indicators of the user and of the film, each hashed to 1024 columns, and of its genres. The
+      label is whether the user rated the film 8 or more. Rows follow each other in time, and so do the parts.
 
     The scaling is that of the module's docstring. All columns are scaled together, except in "spoken_digits". A process
     reads each set only once; further calls split and scale it.
