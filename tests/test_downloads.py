@@ -95,7 +95,7 @@ RECORDINGS = {
 }
 GENRES = {"0000007": "Drama|Comedy", "0000012": "", "0000123": "Sci-Fi", "0000200": "Comedy"}
 FILMS = [f"{film}::Film: {i} (1999)::{listed}\n" for i, (film, listed) in enumerate(GENRES.items())]
-RATED = [(str(i % 7), [*GENRES][i % 4], i * i % 11, 1000 + i * 37 % 50 // 2) for i in range(30)]  # some in one second
+RATED = [(str(i % 7), [*GENRES][i % 4], i * 3 % 11, 1000 + i * 37 % 50 // 2) for i in range(30)]  # some in one second
 WAVS = {name: wav(samples) for name, samples in RECORDINGS.items()}
 LISTED = "".join(f"{summed(WAVS[name])}  recordings/{name}\n" for name in sorted(WAVS)).encode()
 ANYWHERE = {
