@@ -113,6 +113,11 @@ FILES = {
             "movies.dat": "3c354e6ee6edfd61f06629661236805f651ce396ad6ecf9568cdece618e87f15",
         },
     ),
+    "cmudict": _plain(
+        "cmudict",
+        "https://raw.githubusercontent.com/cmusphinx/cmudict/0f8072f814306c5ee4fbf992ed853601b12c01f9/",
+        {"cmudict.dict": "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"},
+    ),
 }
 
 

@@ -22,6 +22,7 @@ from lookahead_nb.checks import extra, named_arguments, one_of
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.downloads import FILES, is_available, published
 from lookahead_nb.datasets.features import indicators, log_mel, token_columns, token_counts
+from lookahead_nb.datasets.phonemes import spoken_letters
 from lookahead_nb.datasets.split import (
     Fit,
     _all_bytes,
@@ -76,6 +77,8 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     - "spoken_digits": log-mel spectrograms of 16 frames with 20 bands.
     - "movietweetings": indicators of the user and of the film, each hashed to 1024 columns, and of its genres. The
       label is whether the user rated the film 8 or more. Rows follow each other in time, and so do the parts.
+    - "cmudict": letters of words, each with its three neighbours on either side, as indicators. The label is what the
+      letter is spoken as, see :mod:`.phonemes`; ``Dataset.classes`` has its phonemes. Words of one stem stay together.
 
     The scaling is that of the module's docstring. All columns are scaled together, except in "spoken_digits". A process
     reads each set only once; further calls split and scale it.
@@ -280,6 +283,12 @@ def _movietweetings() -> _Table:
     return _Table(indicators(columns, 2 * IDS + len(number)), y, _all_bytes, in_time=True)
 
 
+def _cmudict() -> _Table:
+    (text,) = published("cmudict").values()
+    X, y, labels, stems = spoken_letters(text.decode())
+    return _Table(X, y, _all_bytes, classes=labels, groups=stems)
+
+
 _TABLES: dict[str, Callable[[], _Table]] = {
     **{name: partial(_bundled, name) for name in _BUNDLED},
     **{name: partial(_synthetic, name) for name in _SYNTHETIC},
@@ -291,6 +300,7 @@ _TABLES: dict[str, Callable[[], _Table]] = {
     "banking77_counts": partial(_banking77, _all_counts),
     "spoken_digits": _spoken_digits,
     "movietweetings": _movietweetings,
+    "cmudict": _cmudict,
 }
 
 
@@ -314,6 +324,7 @@ _SOURCES = {
     "banking77": "Casanueva et al. 2020, github.com/PolyAI-LDN/task-specific-datasets, CC BY 4.0",
     "spoken_digits": "Jackson et al. 2018, github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0",
     "movietweetings": "Dooms, De Pessemier & Martens 2013, github.com/sidooms/MovieTweetings, MIT",
+    "cmudict": "Carnegie Mellon University 1993-2015, github.com/cmusphinx/cmudict, BSD-2-Clause",
 }
 
 
