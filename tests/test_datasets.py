@@ -538,6 +538,19 @@ PUBLISHED = {
         (24_000, 8000, 8000, 2073),
         ([15_756, 16_244], [3923, 4077]),
     ),
+    "cmudict": (
+        "e60f9fb4526ed4363480a38d0ae76e89bceaf5fc9bff095beb382b27e7c32ea6",
+        (130_029, 43_896, 43_887, 189),
+        (
+            None,
+            [
+                *(6973, 248, 771, 140, 70, 687, 125, 2566, 131, 333, 45, 73, 336, 82, 19, 96, 12, 54, 286, 148, 975),
+                *(222, 1352, 27, 130, 879, 162, 1038, 231, 32, 31, 431, 158, 637, 633, 432, 1260, 675, 161, 973, 431),
+                *(88, 284, 1870, 115, 28, 2126, 1325, 20, 2480, 445, 360, 427, 109, 45, 885, 2056, 2115, 385, 2110),
+                *(12, 141, 13, 52, 20, 61, 222, 43, 484, 348, 91, 20, 27, 66, 9, 904, 10, 26),
+            ],
+        ),
+    ),
 }
 
 
@@ -567,7 +580,7 @@ def test_downloaded_data_are_fixed_for_good(whole):
 @every_downloaded
 def test_downloaded_data_are_what_models_expect(whole):
     assert available(whole.name)
-    assert whole.official_test is not whole.name.startswith(("sms_spam", "movietweetings"))
+    assert whole.official_test is not whole.name.startswith(("sms_spam", "movietweetings", "cmudict"))
     assert whole.n_classes == len(PUBLISHED[whole.name][2][1])
     for array in (whole.X_train, whole.X_validation, whole.X_test):
         assert array.dtype == np.float32

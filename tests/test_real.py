@@ -15,7 +15,7 @@ from lookahead_nb.datasets import DOWNLOADED
 
 pytest.importorskip("sklearn")
 
-REGISTERED = ("real_sets", "sparse_counts", "recommendation")
+REGISTERED = ("real_sets", "sparse_counts", "recommendation", "letters")
 
 SMALL = """
 about = "a test"
