@@ -324,3 +324,31 @@ def _best_ends(batch: _Batch, p: _Emissions) -> list[list[int]]:
         ends[:, i] = end
         end = end - taken[i][np.arange(many), end]
     return ends.tolist()
+
+
+def whole_words(X: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Return the places of the letters of each word, among letters in any order.
+
+    Parameters
+    ----------
+    X : (letters, 189) array
+        Of :func:`windows`, other than 0 where it has a 1.
+    rows : (letters,) int64 array
+        The number of each letter in the table where the letters of a word follow each other.
+
+    Returns
+    -------
+    list of int64 arrays
+        Of words that lack no letter, in the order of the table.
+
+    Examples
+    --------
+    >>> from lookahead_nb.datasets.phonemes import whole_words, windows
+    >>> whole_words(windows(["ox", "fox"])[[4, 2, 3, 1]], np.array([4, 2, 3, 1]))  # "ox" lacks its o
+    [array([1, 2, 0])]
+    """
+    width = len(LETTERS) + 1
+    first, last = ((X[:, place * width] != 0) for place in (REACH - 1, REACH + 1))
+    order = np.argsort(rows, kind="stable")
+    gaps = np.flatnonzero((np.diff(rows[order]) != 1) | first[order][1:]) + 1
+    return [word for word in np.split(order, gaps) if first[word[0]] and last[word[-1]]]
