@@ -95,7 +95,6 @@ def test_a_word_is_right_if_all_its_letters_are(letters):
         scores.words_right(letters, [0, 1])
 
 
-@pytest.mark.jit
 def test_a_run_is_scored_at_its_slow_weights(letters):
     model, opt = lnb.MLP((189, 4, 3)), lnb.Lookahead(lnb.AdamW(0.05), sync_period=5)
     run = lnb.train(model, letters, opt, steps=33, batch_size=8)

@@ -97,8 +97,8 @@ def pronunciations(text: str) -> dict[str, list[str]]:
     Returns
     -------
     dict of str to list of str
-        In the order of the text. Of several pronunciations the first counts. Words with other characters than the
-        letters a to z are left out.
+        In the order of the text. Words with other characters than the letters a to z are left out, and so are further
+        pronunciations.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def pronunciations(text: str) -> dict[str, list[str]]:
     for line in text.splitlines():
         word, *phonemes = line.partition("#")[0].split() or [""]
         if phonemes and {*word} <= {*LETTERS}:
-            found.setdefault(word, phonemes)
+            found[word] = phonemes
     return found
 
 
