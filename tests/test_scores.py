@@ -1,16 +1,20 @@
 """Scores: pairs in the right order, words without a wrong letter, the runs that the replicates chose."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lookahead_nb as lnb
+from lookahead_nb import provenance
 from lookahead_nb.claims import experiments, scores
 from lookahead_nb.datasets import split
 from lookahead_nb.datasets.phonemes import spoken_letters, whole_words, windows
 
 pytest.importorskip("sklearn")
+
+ROOT = Path(__file__).resolve().parent.parent
 
 ENTRY = """
 about = "a test"
@@ -103,6 +107,18 @@ def test_a_run_is_scored_at_its_slow_weights(letters):
     assert found["right"] == pytest.approx(last["test_accuracy"], abs=1e-7)
     assert found["words"] == scores.words_right(letters, model.predict(run.slow, letters.X_test))
     assert set(found) == {"right", "words"}
+
+
+@pytest.mark.parametrize("name", ["recommendation", "letters"])
+def test_committed_scores_belong_to_the_committed_rows(name):
+    rows = experiments.results(experiments.read(name))
+    rows = rows[(rows["metric"] == "test loss") & (rows["tuning"] == "own") & (rows["multiple"] == 1)]
+    expected = rows.set_index(["set", "steps", "arm"]).filter(regex=r"^r\d+$")
+    table = provenance.read_table(ROOT / "data/pilots/scores.csv")
+    found = table[table["set"].isin(rows["set"])]
+    assert len(found) == len({*rows["set"]} & {*table["set"]}) * len({*found["steps"]}) * 6 * 8
+    for keys, of_arm in found.groupby(["set", "steps", "arm"]):
+        np.testing.assert_allclose(of_arm["test_loss"], expected.loc[keys], rtol=1e-7)
 
 
 @pytest.mark.jit
