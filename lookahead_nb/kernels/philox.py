@@ -25,6 +25,7 @@ DRAWS = np.uint64(8)  # of settings
 TASKS, ROWS, LABELS = (np.uint64(i) for i in range(9, 12))  # of the generated population
 RATES = np.uint64(12)  # of a trial: the shifts of its grids
 CHUNKS = np.uint64(13)  # of large data sets
+EPISODES, ACTIONS = np.uint64(14), np.uint64(15)  # of agents: the starts of their episodes, and what they do
 
 _u64 = np.uint64
 _LOW = _u64(0xFFFFFFFF)
