@@ -209,12 +209,14 @@ class BatchesOfLanes(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """A policy with a value head, the environment steps it learns from, and its objective.
+    """A policy and the value that it learns with, two networks on one buffer, and how they learn.
 
     Attributes
     ----------
-    network : Network
-        Its outputs are a logit for each action and, last, the value.
+    policy : Network
+        Its outputs are a logit for each action. Its weights come first.
+    value_sizes : (layers + 1,) int64 array
+        The sizes of the network that estimates the return; its activation is that of the policy.
     horizon : int64
         Steps that every environment takes with one policy: an iteration.
     passes, minibatches : int64
@@ -232,7 +234,8 @@ class Agent(NamedTuple):
     seed : uint64
     """
 
-    network: Any
+    policy: Any
+    value_sizes: Any
     horizon: Any
     passes: Any
     minibatches: Any
@@ -565,17 +568,20 @@ def experience_of(environments: int, horizon: int, iterations: int, window: int,
     Experience
     """
     rows = environments * horizon
-    whole, numbers = np.zeros((2, environments), np.int64), np.zeros((4, rows), width)
     return Experience(
-        np.zeros((environments, 4)),
-        *whole,
-        np.zeros((rows, 4), width),
-        np.zeros(rows, np.int64),
-        *numbers,
-        np.zeros(rows, np.bool_),
-        np.zeros(window),
-        np.zeros(1, np.int64),
-        np.full((iterations, 2), np.nan),
+        states=np.zeros((environments, 4)),
+        lengths=np.zeros(environments, np.int64),
+        episodes=np.zeros(environments, np.int64),
+        observations=np.zeros((rows, 4), width),
+        actions=np.zeros(rows, np.int64),
+        log_probabilities=np.zeros(rows, width),
+        values=np.zeros(rows, width),
+        advantages=np.zeros(rows, width),
+        targets=np.zeros(rows, width),
+        ended=np.zeros(rows, np.bool_),
+        recent=np.zeros(window),
+        finished=np.zeros(1, np.int64),
+        progress=np.full((iterations, 2), np.nan),
     )
 
 
@@ -746,7 +752,7 @@ def agent_type(scalar: Any) -> Any:
     -------
     numba.types.Type
     """
-    members = network_type(scalar), *[types.int64] * 4, scalar, scalar, read(scalar)
+    members = network_type(scalar), read(types.int64), *[types.int64] * 4, scalar, scalar, read(scalar)
     return bundle_type(Agent, *members, types.boolean, types.float64, types.uint64)
 
 

@@ -1,4 +1,4 @@
-"""Policies with a value head on one flat buffer, and the environment that they learn."""
+"""Policies with their value on one flat buffer, and the environment that they learn."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
-from lookahead_nb.checks import default_errors, named_arguments, one_of, plain_array, real_number, shown, whole_number
+from lookahead_nb.checks import (
+    default_errors,
+    float_dtype,
+    named_arguments,
+    one_of,
+    plain_array,
+    real_number,
+    shown,
+    whole_number,
+)
 from lookahead_nb.kernels.cpu import agents, network
 from lookahead_nb.models.dense import ACTIVATIONS, DenseLayers, checked_features, checked_labels
 
@@ -126,22 +135,24 @@ class CartPole:
 
 
 @named_arguments
-class Policy(DenseLayers):
-    """A dense network that observes CartPole: its outputs are a logit for each action and an estimated return.
+class Policy:
+    """Two dense networks that observe CartPole: the policy has a logit for each action, the value estimates the return.
+
+    One flat buffer holds the policy and then the value, each layer by layer as in an ``MLP``.
 
     Parameters
     ----------
     hidden : sequence of int
-        Hidden widths; () has no hidden layer.
+        Hidden widths of both; () has no hidden layer.
     activation : str
         "tanh", "relu" or "sigmoid".
 
     Attributes
     ----------
     hidden : tuple of int
-    sizes : (layers + 1,) int64 array
-        4 observed numbers, hidden units, 2 logits and the value.
     activation : str
+    policy, value : DenseLayers
+        The two networks, of 2 outputs and of 1.
 
     Raises
     ------
@@ -154,9 +165,8 @@ class Policy(DenseLayers):
     >>> import lookahead_nb as lnb
     >>> policy = lnb.agents.Policy((64, 64))
     >>> policy.size
-    4675
-    >>> probabilities, values = policy.judge(np.zeros(policy.size), np.zeros((1, 4)))
-    >>> probabilities, values
+    9155
+    >>> policy.judge(np.zeros(policy.size), np.zeros((1, 4)))
     (array([[0.5, 0.5]]), array([0.]))
     """
 
@@ -164,11 +174,43 @@ class Policy(DenseLayers):
         if not np.iterable(hidden):
             raise TypeError(f"hidden must be a sequence such as (64, 64), got {shown(hidden)}")
         self.hidden = tuple(whole_number(f"hidden[{i}]", width, 1) for i, width in enumerate(hidden))
-        sizes = OBSERVED, *self.hidden, ACTIONS + 1
-        super().__init__(sizes, one_of("activation", activation, tuple(ACTIVATIONS)))
+        self.activation = one_of("activation", activation, tuple(ACTIVATIONS))
+        sizes = OBSERVED, *self.hidden
+        self.policy = DenseLayers([*sizes, ACTIONS], self.activation)
+        self.value = DenseLayers([*sizes, 1], self.activation)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return self.policy.size + self.value.size
 
     def __repr__(self) -> str:
         return f"Policy({self.hidden}, activation={self.activation!r})"
+
+    @default_errors
+    def init(self, seed: int = 0, dtype: DTypeLike = "float32") -> np.ndarray:
+        """Return fresh parameters: W from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), b = 0.
+
+        Parameters
+        ----------
+        seed : int
+            In [0, 2**63).
+        dtype : str
+            "float32" or "float64". The float32 weights are the float64 ones, rounded.
+
+        Returns
+        -------
+        (size,) array
+            A new buffer of this dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or lies out of range.
+        """
+        seed, width = whole_number("seed", seed, 0, 2**63 - 1), float_dtype("dtype", dtype)
+        parts = self.policy.fresh(seed), self.value.fresh(seed, len(self.hidden) + 1)
+        return np.concatenate(parts).astype(width)
 
     @default_errors
     def judge(self, params: np.ndarray, observations: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -193,10 +235,11 @@ class Policy(DenseLayers):
         TypeError, ValueError
             If an argument has another type, dtype, shape or layout, or holds a value out of range.
         """
-        outputs = self.outputs(params, observations)
-        logits = outputs[:, :-1] - outputs[:, :-1].max(axis=1, keepdims=True)
-        terms = np.exp(logits)
-        return terms / terms.sum(axis=1, keepdims=True), outputs[:, -1].copy()
+        self._check_params(params)
+        split = self.policy.size
+        logits = self.policy.outputs(params[:split], observations)
+        terms = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return terms / terms.sum(axis=1, keepdims=True), self.value.outputs(params[split:], observations)[:, 0].copy()
 
     @default_errors
     def loss_and_grad(
@@ -254,10 +297,30 @@ class Policy(DenseLayers):
         taken = checked_labels(actions, ACTIONS, len(X))
         columns = {"log_probabilities": log_probabilities, "advantages": advantages, "targets": targets}
         rows = [_column(name, value, len(X), width) for name, value in columns.items()]
-        grad, work = np.empty_like(params), np.empty(network.work_size(self.sizes, len(X)), width)
-        shape = self.sizes, self.activation_code
+        grad, work = np.empty_like(params), np.empty(self.work_size(len(X)), width)
+        shape = self.policy.sizes, self.value.sizes, self.policy.activation_code
         loss = agents.loss_and_grad(width)(params, X, taken, *rows, objective, *shape, grad, work)
         return loss, grad
+
+    def work_size(self, rows: int) -> int:
+        """Return how many numbers of scratch memory the kernels need for rows.
+
+        Parameters
+        ----------
+        rows : int
+
+        Returns
+        -------
+        int
+        """
+        return network.work_size(self.policy.sizes, rows)  # the value has fewer outputs
+
+    def _check_params(self, params: Any) -> None:
+        if not isinstance(params, np.ndarray) or params.dtype not in (np.float32, np.float64):
+            raise TypeError(f"params must be a float32 or float64 array, got {getattr(params, 'dtype', shown(params))}")
+        if params.shape != (self.size,) or not params.flags.c_contiguous:
+            layout = "" if params.flags.c_contiguous else " in another layout"
+            raise ValueError(f"params must be a contiguous ({self.size},) array, got {params.shape}{layout}")
 
 
 def _column(name: str, values: ArrayLike, rows: int, width: Any) -> np.ndarray:

@@ -24,7 +24,7 @@ from lookahead_nb.checks import (
     whole_number,
 )
 from lookahead_nb.kernels import bundles
-from lookahead_nb.kernels.cpu import agents, network
+from lookahead_nb.kernels.cpu import agents
 from lookahead_nb.models.policies import CartPole, Policy
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.engine_cpu import OneRun
@@ -72,9 +72,9 @@ class PPO:
 
     Notes
     -----
-    The defaults are those of PureJaxRL for CartPole. Two things differ: policy and value share their hidden layers, and
-    the value is not clipped. As there, an episode that is cut at 500 steps counts as ended. Source: Schulman et al.
-    2017, "Proximal policy optimization algorithms", arXiv:1707.06347.
+    The defaults are those of PureJaxRL for CartPole, except that the value is not clipped. As there, an episode that is
+    cut at 500 steps counts as ended. Source: Schulman et al. 2017, "Proximal policy optimization algorithms",
+    arXiv:1707.06347.
 
     Examples
     --------
@@ -247,7 +247,9 @@ class _Course(NamedTuple):
         return np.full((count, len(self.eval_steps), len(KINDS), 1, 2), np.nan)
 
 
-def _course(policy: Any, method: Any, env_steps: Any, evaluations: Any, episodes: Any, window: Any, dtype: Any) -> _Course:
+def _course(
+    policy: Any, method: Any, env_steps: Any, evaluations: Any, episodes: Any, window: Any, dtype: Any
+) -> _Course:
     policy = of_type("policy", policy, Policy, "a Policy")
     method = of_type("method", method, PPO, "a PPO or a PolicyGradient")
     steps = method.optimizer_steps(env_steps)
@@ -423,7 +425,8 @@ def _trained(course: _Course, opt: Optimizer, seed: int, keep_going: Callable[[]
     run = OneRun(course, opt, params, state, no_rows(course.dtype))
     objective = np.array([method.clip, method.value_weight, method.entropy_weight], width)
     agent = bundles.Agent(
-        bundles.network_of(policy, width),
+        bundles.network_of(policy.policy, width),
+        bundles.readonly(policy.value.sizes),
         np.int64(method.horizon),
         np.int64(method.passes),
         np.int64(method.minibatches),
@@ -438,7 +441,7 @@ def _trained(course: _Course, opt: Optimizer, seed: int, keep_going: Callable[[]
     iterations = course.steps // method.steps_of_iteration
     experience = bundles.experience_of(method.environments, method.horizon, iterations, course.window, width)
     most = max(method.rows // method.minibatches, method.environments, course.episodes)
-    work = np.empty(network.work_size(policy.sizes, most), width)
+    work = np.empty(policy.work_size(most), width)
     for first in range(0, course.steps, STEPS_AT_ONCE):
         if run.diverged or not keep_going():
             break
@@ -448,7 +451,9 @@ def _trained(course: _Course, opt: Optimizer, seed: int, keep_going: Callable[[]
     progress["episodes"], progress["recent_return"] = experience.progress.T
     at, kind = np.nonzero(np.repeat([[True, opt.has_slow_weights]], len(course.eval_steps), axis=0))
     evaluated = course.eval_steps[at]
-    evaluations = pd.DataFrame({"step": evaluated, "env_steps": -(-evaluated // method.steps_of_iteration) * method.rows})
+    evaluations = pd.DataFrame(
+        {"step": evaluated, "env_steps": -(-evaluated // method.steps_of_iteration) * method.rows}
+    )
     evaluations["weights"] = np.array(KINDS)[kind]
     evaluations["mean_return"], evaluations["whole"] = run.results[0, at, kind, 0].T
     diverged_at = int(run.diverged_at[0]) if run.diverged else None

@@ -1,9 +1,9 @@
 """Agents that learn CartPole, compiled: episodes, advantages, the loss of a policy with its gradient, whole runs.
 
-An agent is a dense network on one flat buffer (``network``). Its outputs are a logit for each action and, last, the
-estimated return. One iteration lets every environment take ``horizon`` steps with the present weights. Then the
-optimizer goes through this experience in minibatches. The control loop is that of all runs (``loop``), so every
-optimizer, sync and average means the same as elsewhere.
+An agent is two dense networks on one flat buffer (``network``): the policy, with a logit for each action, and then the
+value, which estimates the return. One iteration lets every environment take ``horizon`` steps with the present weights.
+Then the optimizer goes through this experience in minibatches. The control loop is that of all runs (``loop``), so
+every optimizer, sync and average means the same as elsewhere.
 
 Every random number is a function of the seed and of its place. In training these are the number of the step, the
 episode and the environment. An evaluation has numbers of its own at each evaluated step, the same for fast and slow
@@ -25,7 +25,6 @@ from lookahead_nb.kernels.cpu import network, step
 from lookahead_nb.kernels.cpu.loop import Phases, all_within, average_run, control_loop, gather, sync_run, update_run
 from lookahead_nb.kernels.formulas import (
     advantage_before,
-    agent_loss,
     cartpole_step,
     clipped_objective,
     clipped_slope,
@@ -35,6 +34,7 @@ from lookahead_nb.kernels.formulas import (
     has_fallen,
     output_error,
     policy_error,
+    policy_loss,
     shortening,
     softmax_loss,
     softmax_share,
@@ -117,62 +117,97 @@ def move_loop() -> Callable:
 
 
 @formula
-def _peak_and_total(outputs, r):
+def _weights_of(sizes):
+    """Return the number of weights of a network."""
+    count = 0
+    for layer in range(sizes.size - 1):
+        count += (sizes[layer] + 1) * sizes[layer + 1]
+    return count
+
+
+@formula
+def _outputs(params, X, first, rows, sizes, activation, work):
+    """Return the outputs (units, rows) of rows from ``first`` on, a part of ``work``."""
+    at = network._forward(params, X, first, rows, sizes, activation, work)
+    return network._block(work, at, sizes[sizes.size - 1], rows)
+
+
+@formula
+def _peak_and_total(logits, r):
     """Return the largest logit of a row, and the sum of its softmax terms."""
-    actions = outputs.shape[0] - 1
-    peak = outputs[0, r]
-    for a in range(1, actions):
-        peak = outputs[a, r] if outputs[a, r] > peak else peak
+    peak = logits[0, r]
+    for a in range(1, logits.shape[0]):
+        peak = logits[a, r] if logits[a, r] > peak else peak
     total = like(peak, 0)
-    for a in range(actions):
-        total = total + softmax_term(outputs[a, r], peak)
+    for a in range(logits.shape[0]):
+        total = total + softmax_term(logits[a, r], peak)
     return peak, total
 
 
 @formula
-def _chosen(outputs, r, u):
+def _chosen(logits, r, u):
     """Return the action that a uniform number in [0, 1) chooses, and its log-probability."""
-    peak, total = _peak_and_total(outputs, r)
+    peak, total = _peak_and_total(logits, r)
     action = 0
-    below = softmax_share(softmax_term(outputs[0, r], peak), total)
-    while action < outputs.shape[0] - 2 and not u < np.float64(below):
+    below = softmax_share(softmax_term(logits[0, r], peak), total)
+    while action < logits.shape[0] - 1 and not u < np.float64(below):
         action += 1
-        below = below + softmax_share(softmax_term(outputs[action, r], peak), total)
-    return action, -softmax_loss(outputs[action, r], peak, total)
+        below = below + softmax_share(softmax_term(logits[action, r], peak), total)
+    return action, -softmax_loss(logits[action, r], peak, total)
 
 
 @formula
-def _errors(outputs, actions, old, advantages, targets, objective):
-    """Return the sum of the losses of rows, and turn outputs (actions + 1, rows) into the gradient of their mean."""
-    clip, value_weight, entropy_weight = objective[0], objective[1], objective[2]
-    last, rows, loss = outputs.shape[0] - 1, outputs.shape[1], 0.0
-    share = like(clip, 1) / like(clip, rows)
-    for r in range(rows):
-        peak, total = _peak_and_total(outputs, r)
+def _policy_errors(logits, actions, old, advantages, clip, entropy_weight):
+    """Return the sum of the losses of actions, and turn logits (actions, rows) into the gradient of their mean."""
+    share, loss = like(clip, 1) / like(clip, logits.shape[1]), 0.0
+    for r in range(logits.shape[1]):
+        peak, total = _peak_and_total(logits, r)
         entropy = like(clip, 0)
-        for a in range(last):
-            probability = softmax_share(softmax_term(outputs[a, r], peak), total)
-            entropy = entropy_with(probability, -softmax_loss(outputs[a, r], peak, total), entropy)
-        ratio = exp(-softmax_loss(outputs[actions[r], r], peak, total) - old[r])
-        gain, slope = clipped_objective(ratio, advantages[r], clip), clipped_slope(ratio, advantages[r], clip)
-        error = half_squared_error(outputs[last, r], targets[r])
-        loss += np.float64(agent_loss(gain, error, entropy, value_weight, entropy_weight))
-        for a in range(last):
-            log_probability = -softmax_loss(outputs[a, r], peak, total)
-            probability = softmax_share(softmax_term(outputs[a, r], peak), total)
-            outputs[a, r] = policy_error(
+        for a in range(logits.shape[0]):
+            probability = softmax_share(softmax_term(logits[a, r], peak), total)
+            entropy = entropy_with(probability, -softmax_loss(logits[a, r], peak, total), entropy)
+        ratio = exp(-softmax_loss(logits[actions[r], r], peak, total) - old[r])
+        slope = clipped_slope(ratio, advantages[r], clip)
+        loss += np.float64(policy_loss(clipped_objective(ratio, advantages[r], clip), entropy, entropy_weight))
+        for a in range(logits.shape[0]):
+            log_probability = -softmax_loss(logits[a, r], peak, total)
+            probability = softmax_share(softmax_term(logits[a, r], peak), total)
+            logits[a, r] = policy_error(
                 probability, log_probability, actions[r] == a, slope, entropy, entropy_weight, share
             )
-        outputs[last, r] = output_error(outputs[last, r], targets[r], value_weight * share)
     return loss
 
 
-def _loss_and_grad(params, X, actions, old, advantages, targets, objective, sizes, activation, grad, work):
-    rows, outputs = X.shape[0], sizes[sizes.size - 1]
-    at = network._forward(params, X, 0, rows, sizes, activation, work)
-    loss = _errors(network._block(work, at, outputs, rows), actions, old, advantages, targets, objective)
-    network._backward(params, X, sizes, activation, like(objective[0], 0), at, grad, work)
+@formula
+def _value_errors(values, targets, weight):
+    """Return the weighted sum of half squared errors, and turn values (rows,) into the gradient of their mean."""
+    share, loss = weight / like(weight, values.size), 0.0
+    for r in range(values.size):
+        loss = fma(np.float64(weight), np.float64(half_squared_error(values[r], targets[r])), loss)
+        values[r] = output_error(values[r], targets[r], share)
+    return loss
+
+
+def _loss_and_grad(params, X, actions, old, advantages, targets, objective, sizes, value_sizes, activation, grad, work):
+    rows, split, no_l2 = X.shape[0], _weights_of(sizes), like(objective[0], 0)
+    logits = _outputs(params[:split], X, 0, rows, sizes, activation, work)
+    loss = _policy_errors(logits, actions, old, advantages, objective[0], objective[2])
+    at = rows * _inputs_of(sizes)
+    network._backward(params[:split], X, sizes, activation, no_l2, at, grad[:split], work)
+    values = _outputs(params[split:], X, 0, rows, value_sizes, activation, work)
+    loss += _value_errors(values[0], targets, objective[1])
+    at = rows * _inputs_of(value_sizes)
+    network._backward(params[split:], X, value_sizes, activation, no_l2, at, grad[split:], work)
     return loss / rows
+
+
+@formula
+def _inputs_of(sizes):
+    """Return the units of all layers except the last; the outputs of a row begin after them."""
+    count = 0
+    for layer in range(sizes.size - 1):
+        count += sizes[layer]
+    return count
 
 
 @lru_cache(None)
@@ -180,7 +215,7 @@ def _loss_signature(width):
     scalar, vector, readonly = step.width_types(width)
     whole = types.Array(types.int64, 1, "C", readonly=True)
     rows = types.Array(scalar, 2, "C", readonly=True), whole, readonly, readonly, readonly
-    return types.float64(readonly, *rows, readonly, whole, types.int64, vector, vector)
+    return types.float64(readonly, *rows, readonly, whole, whole, types.int64, vector, vector)
 
 
 @lru_cache(None)
@@ -195,9 +230,10 @@ def loss_and_grad(width: Any) -> Callable:
     Returns
     -------
     function
-        ``(params, X, actions, old, advantages, targets, objective, sizes, activation, grad, work) -> loss``. The loss
-        is the mean of ``formulas.agent_loss`` over rows, float64. grad, (n,), is overwritten by its gradient. old,
-        advantages and targets are (rows,) of the same width; the others as in ``bundles.Agent`` and ``network``.
+        ``(params, X, actions, old, advantages, targets, objective, sizes, value_sizes, activation, grad, work)``
+        returns the loss, float64: the mean over rows of ``formulas.policy_loss`` plus the weighted half squared error
+        of the value. grad, (n,), is overwritten by its gradient. old, advantages and targets are (rows,) of the same
+        width; the others as in ``bundles.Agent`` and ``network``.
     """
     return compiled(_loss_signature(width), nogil=True)(_loss_and_grad)
 
@@ -230,23 +266,21 @@ def _finish(experience, e, seed):
 
 @formula
 def _play(p, agent, experience, iteration, work):
-    """Let every environment take ``horizon`` steps; return where the values of the last states lie in ``work``."""
+    """Let every environment take ``horizon`` steps."""
     states, lengths, observations = experience.states, experience.lengths, experience.observations
-    sizes, activation = agent.network.sizes, agent.network.activation
-    environments, last = states.shape[0], sizes[sizes.size - 1] - 1
+    sizes, activation, environments = agent.policy.sizes, agent.policy.activation, experience.states.shape[0]
     if iteration == 0:
         for e in range(environments):
             start_episode(agent.seed, 0, e, TRAINING, states[e])
     for s in range(agent.horizon):
         first = s * environments
         _observe(states, observations, first)
-        at = network._forward(p, observations, first, environments, sizes, activation, work)
-        outputs = network._block(work, at, last + 1, environments)
+        logits = _outputs(p, observations, first, environments, sizes, activation, work)
         for e in range(environments):
             words = _words_of_actions(agent.seed, iteration * agent.horizon + s, e // _NUMBERS, TRAINING)
             row = first + e
-            action, experience.log_probabilities[row] = _chosen(outputs, e, uniform(words[e % _NUMBERS]))
-            experience.actions[row], experience.values[row] = action, outputs[last, e]
+            action, experience.log_probabilities[row] = _chosen(logits, e, uniform(words[e % _NUMBERS]))
+            experience.actions[row] = action
             failed = move(states[e], action)
             lengths[e] += 1
             experience.ended[row] = failed or lengths[e] == LONGEST_EPISODE
@@ -256,14 +290,17 @@ def _play(p, agent, experience, iteration, work):
 
 @formula
 def _judge(p, agent, experience, following, work):
-    """Write the advantages of all actions, and the targets of their values; each step earns a reward of 1."""
-    sizes = agent.network.sizes
-    environments, last = experience.states.shape[0], sizes[sizes.size - 1] - 1
+    """Write values and advantages of all actions, and the targets of the values; each step earns a reward of 1."""
+    sizes, activation, none = agent.value_sizes, agent.policy.activation, like(agent.discount, 0)
+    environments = experience.states.shape[0]
+    for first in range(0, experience.values.size, environments):
+        values = _outputs(p, experience.observations, first, environments, sizes, activation, work)
+        for e in range(environments):
+            experience.values[first + e] = values[0, e]
     _observe(experience.states, following, 0)
-    at = network._forward(p, following, 0, environments, sizes, agent.network.activation, work)
-    outputs, none = network._block(work, at, last + 1, environments), like(agent.discount, 0)
+    values = _outputs(p, following, 0, environments, sizes, activation, work)
     for e in range(environments):
-        value, later = outputs[last, e], none
+        value, later = values[0, e], none
         for s in range(agent.horizon - 1, -1, -1):
             row = s * environments + e
             if experience.ended[row]:
@@ -337,8 +374,9 @@ def _differentiate(gradient, weights, steps, agent, experience, evaluation, scra
     a_pass = agent.passes * agent.minibatches
     if (t - 1) % a_pass == 0:
         iteration = (t - 1) // a_pass
-        _play(weights.p, agent, experience, iteration, work)
-        _judge(weights.p, agent, experience, following, work)
+        split = _weights_of(agent.policy.sizes)
+        _play(weights.p[:split], agent, experience, iteration, work)
+        _judge(weights.p[split:], agent, experience, following, work)
         _note_progress(experience, iteration)
     minibatch(experience.actions.size, rows.size, agent.seed, t - 1, rows)
     gather(experience.observations, rows, observations)
@@ -347,12 +385,13 @@ def _differentiate(gradient, weights, steps, agent, experience, evaluation, scra
         advantages[r], targets[r] = experience.advantages[rows[r]], experience.targets[rows[r]]
     if agent.standardizes:
         _standardize(advantages)
-    sizes, activation, objective = agent.network.sizes, agent.network.activation, agent.objective
+    policy, grad = agent.policy, weights.g
     loss = gradient(
-        weights.p, observations, actions, old, advantages, targets, objective, sizes, activation, weights.g, work
-    )
-    _shorten(weights.g, agent.longest)
-    if np.isfinite(loss) and all_within(weights.g, steps.limits[0]):
+        weights.p, observations, actions, old, advantages, targets, agent.objective,
+        policy.sizes, agent.value_sizes, policy.activation, grad, work,
+    )  # fmt: skip
+    _shorten(grad, agent.longest)
+    if np.isfinite(loss) and all_within(grad, steps.limits[0]):
         return True
     evaluation.diverged_at[0] = t
     return False
@@ -362,13 +401,13 @@ def _differentiate(gradient, weights, steps, agent, experience, evaluation, scra
 def _evaluate(measure, p, agent, evaluation, scratch, work, t, results):
     """Write the mean return of episodes with these weights, and the share of them that last to the end."""
     results[0, 0, 0], results[0, 0, 1] = measure(
-        p, agent.network.sizes, agent.network.activation, agent.seed, t, agent.episodes, work
+        p, agent.policy.sizes, agent.policy.activation, agent.seed, t, agent.episodes, work
     )
 
 
 def _returns(params, sizes, activation, seed, t, episodes, work):
     """Return the mean return of episodes, and the share of them that last to the end."""
-    last, block = sizes[sizes.size - 1] - 1, _u64(t) + _u64(1)
+    policy, block = params[: _weights_of(sizes)], _u64(t) + _u64(1)
     states, lengths = np.empty((episodes, _NUMBERS)), np.zeros(episodes, np.int64)
     observations, failed = np.empty((episodes, _NUMBERS), params.dtype), np.zeros(episodes, np.bool_)
     for e in range(episodes):
@@ -376,12 +415,11 @@ def _returns(params, sizes, activation, seed, t, episodes, work):
     total, standing = 0, episodes
     for s in range(LONGEST_EPISODE):
         _observe(states, observations, 0)
-        at = network._forward(params, observations, 0, episodes, sizes, activation, work)
-        outputs = network._block(work, at, last + 1, episodes)
+        logits = _outputs(policy, observations, 0, episodes, sizes, activation, work)
         for e in range(episodes):
             if not failed[e]:
                 words = _words_of_actions(seed, s, e // _NUMBERS, block)
-                action, _ = _chosen(outputs, e, uniform(words[e % _NUMBERS]))
+                action, _ = _chosen(logits, e, uniform(words[e % _NUMBERS]))
                 failed[e] = move(states[e], action)
                 lengths[e] += 1
                 standing -= failed[e]

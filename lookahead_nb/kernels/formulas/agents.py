@@ -239,18 +239,16 @@ def entropy_with(probability, log_probability, entropy):
 
 
 @formula
-def agent_loss(objective, squared_error, entropy, value_weight, entropy_weight):
-    """Return the loss of a row, ``value_weight*squared_error - entropy_weight*entropy - objective``.
+def policy_loss(objective, entropy, entropy_weight):
+    """Return the loss of an action, ``-objective - entropy_weight*entropy``.
 
     Parameters
     ----------
     objective : float
         That of :func:`clipped_objective`, float32 or float64.
-    squared_error : float
-        Half the squared distance of the value from its target.
     entropy : float
         Of the policy.
-    value_weight, entropy_weight : float
+    entropy_weight : float
         At least 0.
 
     Returns
@@ -258,12 +256,12 @@ def agent_loss(objective, squared_error, entropy, value_weight, entropy_weight):
     float
         Of the same width.
     """
-    return fma(value_weight, squared_error, fma(-entropy_weight, entropy, -objective))
+    return fma(-entropy_weight, entropy, -objective)
 
 
 @formula
 def policy_error(probability, log_probability, taken, slope, entropy, entropy_weight, share):
-    """Return the gradient of the mean :func:`agent_loss` with respect to the logit of an action.
+    """Return the gradient of the mean :func:`policy_loss` with respect to the logit of an action.
 
     It is ``share*(slope*(probability - taken) + entropy_weight*probability*(log_probability + entropy))``.
 
@@ -276,7 +274,7 @@ def policy_error(probability, log_probability, taken, slope, entropy, entropy_we
     slope : float
         That of :func:`clipped_slope`.
     entropy, entropy_weight : float
-        As in :func:`agent_loss`.
+        As in :func:`policy_loss`.
     share : float
         1 over the number of rows.
 
