@@ -336,7 +336,7 @@ def test_ppo_solves_cartpole():
 
 def test_many_agents_are_the_same_as_each_alone_for_any_number_of_threads():
     policy, opts = Policy((3,)), [lnb.Adam(0.01), lnb.Lookahead(lnb.Adam(0.02), sync_period=3)]
-    settings = {"method": PPO(**SMALL), "window": 3} | TINY | {"env_steps": 96}
+    settings = {"method": PPO(**SMALL), "window": 3} | TINY | {"env_steps": 84}
     threads = numba.get_num_threads()
     frames = []
     for count in {1, threads}:
@@ -350,7 +350,7 @@ def test_many_agents_are_the_same_as_each_alone_for_any_number_of_threads():
     alone = train(policy, opts[1], seed=2, **settings)
     last = frames[0].iloc[-1]
     assert last["mean_return"] == alone.evaluations["mean_return"].iloc[-1]
-    assert last["recent_return"] == alone.progress["recent_return"].iloc[-1]
+    assert last["recent_return"] == alone.progress["recent_return"].iloc[-1] > 0
     assert last["sync_period"] == 3
     assert np.isnan(last["solved_at"])
     assert np.isnan(last["diverged_at"])

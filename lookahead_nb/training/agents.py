@@ -445,7 +445,9 @@ def _trained(course: _Course, opt: Optimizer, seed: int, keep_going: Callable[[]
     for first in range(0, course.steps, STEPS_AT_ONCE):
         if run.diverged or not keep_going():
             break
-        run.advance(agents.advance, first, min(first + STEPS_AT_ONCE, course.steps), agent, experience, work)
+        last = min(first + STEPS_AT_ONCE, course.steps)
+        with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns of huge weights
+            run.advance(agents.advance, first, last, agent, experience, work)
     run.finish()
     progress = pd.DataFrame({"env_steps": method.rows * np.arange(1, iterations + 1)})
     progress["episodes"], progress["recent_return"] = experience.progress.T
