@@ -40,6 +40,7 @@ STEPS_AT_ONCE = 1024  # optimizer steps between two checks for Ctrl-C
 GOAL = 475.0  # the mean return at which CartPole-v1 counts as solved
 
 
+@named_arguments
 @dataclass(frozen=True, kw_only=True)
 class PPO:
     """Proximal policy optimization: a few passes over the experience of each iteration, with a clipped objective.
@@ -145,6 +146,7 @@ class PPO:
         return env_steps // self.rows * self.steps_of_iteration
 
 
+@named_arguments
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradient(PPO):
     """The policy gradient with a learned baseline: one optimizer step on the whole experience of each iteration.
