@@ -260,3 +260,12 @@ def minibatches(n, batch_size, seed, epochs):
         rows = order(n, seed, epoch, stream=1)
         edges = range(0, n + 1, batch_size)
         yield from (rows[low:high] for low, high in pairwise(edges))
+
+
+# --------------------------------------------------------------------------------------------------- problems
+
+
+def finite_sum_quadratic(theta, X, Q):
+    """The mean over rows of 0.5 (theta - x)' Q (theta - x), row by row, and Q (theta - mean of the rows)."""
+    total = sum(0.5 * float((theta - x) @ Q @ (theta - x)) for x in X)
+    return total / len(X), Q @ (theta - X.mean(axis=0))
