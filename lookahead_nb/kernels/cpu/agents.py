@@ -378,7 +378,7 @@ def _differentiate(gradient, weights, steps, agent, experience, evaluation, scra
         _play(weights.p[:split], agent, experience, iteration, work)
         _judge(weights.p[split:], agent, experience, following, work)
         _note_progress(experience, iteration)
-    minibatch(experience.actions.size, rows.size, agent.seed, t - 1, rows)
+    minibatch(experience.actions.size, rows.size, agent.seed, t - 1, True, rows)
     gather(experience.observations, rows, observations)
     for r in range(rows.size):
         actions[r], old[r] = experience.actions[rows[r]], experience.log_probabilities[rows[r]]
