@@ -322,7 +322,7 @@ def published(name: str) -> pd.DataFrame:
     frame
         Columns: ``source``, ``table`` (the number of the table in the source, "" if it has none), ``setting``,
         ``optimizer``, ``metric``, ``value``, ``error`` (the number after ± in the source, NaN without one), ``known``
-        ("read" or "remembered").
+        ("read", "remembered", or "recomputed" where the source defines the number and prints none).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Models on one flat buffer of parameters: dense networks and test functions."""
+"""Models on one flat buffer of parameters: dense networks, test functions and games."""
 
 from lookahead_nb.models.dense import MLP, LogisticRegression
 

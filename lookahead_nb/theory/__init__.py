@@ -1,8 +1,7 @@
-"""Exact theory of Lookahead: quadratics, closed forms, minima of convex losses, escapes from basins."""
+"""Exact theory of Lookahead: quadratics, closed forms, bilinear games, minima of convex losses, escapes."""
 
 from lookahead_nb.theory.closed_forms import (
     averaged,
-    game_multiplier,
     optimal_slow_step,
     sgd_crossing_time,
     sgd_matched_loss,
@@ -11,6 +10,14 @@ from lookahead_nb.theory.closed_forms import (
     sgd_rate,
     sgd_variance,
     sgd_variance_ratio,
+)
+from lookahead_nb.theory.games import (
+    BestSync,
+    best_game_slow_step,
+    best_game_sync,
+    game_multiplier,
+    game_rate,
+    small_game_rate,
 )
 from lookahead_nb.theory.quadratic import (
     ANCHOR,
@@ -29,12 +36,16 @@ __all__ = [
     "FAST",
     "MOMENTUM",
     "SLOW",
+    "BestSync",
     "Cycle",
     "Transient",
     "averaged",
+    "best_game_slow_step",
+    "best_game_sync",
     "best_lr",
     "expected_loss",
     "game_multiplier",
+    "game_rate",
     "optimal_slow_step",
     "sgd_crossing_time",
     "sgd_matched_loss",
@@ -43,5 +54,6 @@ __all__ = [
     "sgd_rate",
     "sgd_variance",
     "sgd_variance_ratio",
+    "small_game_rate",
     "stability_limit",
 ]
