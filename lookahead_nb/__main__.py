@@ -55,7 +55,8 @@ Then pass --dask tcp://HOST:8786. This needs the extra "cluster": pip install ".
 CLAIMS_HELP = """\
 Without ID, print the verdict on every statement of the article, and what was found. Statements are registered in
 data/claims, and verdicts follow from the rows committed in data/results. With ID, explain one statement, such as C08a,
-or all of a claim, such as C08. Run the command in a checkout of the project.
+or all of a claim, such as C08; --contrasts lists every comparison behind it, for each class of tasks. Run the command
+in a checkout of the project.
 
 --fresh measures a statement again: a few of its tasks are trained on seeds that nobody has used. It prints the
 estimates next to those of the registered rows, and writes no file.
@@ -291,6 +292,7 @@ def _add_claims(commands: Any) -> None:
         "claims", help="print the verdicts on the article's statements", description=CLAIMS_HELP, formatter_class=raw
     )
     command.add_argument("id", nargs="?", metavar="ID", help="a statement, such as C08a, or a claim, such as C08")
+    command.add_argument("--contrasts", action="store_true", help="list every comparison too, for each class of tasks")
     command.add_argument(
         "--fresh",
         nargs="?",
@@ -312,6 +314,8 @@ def _claims(options: argparse.Namespace) -> int:
     statements = registry.read()
     chosen = statements if options.id is None else _statements(options.id, statements)
     if options.fresh is not None:
+        if options.contrasts:
+            raise ValueError("--contrasts cannot be combined with --fresh, which shows all of them: leave it out")
         for line in _fresh(options, chosen):
             print(line, flush=True)
         return 0
@@ -319,13 +323,17 @@ def _claims(options: argparse.Namespace) -> int:
         raise ValueError("--tasks needs --fresh: add it, or leave --tasks out")
     judged = _judged(statements, chosen)
     if options.id is None:
+        if options.contrasts:
+            raise ValueError("--contrasts needs ID, a statement or a claim, such as C08")
         print("\n".join([*wording.lines(statements.values(), judged), "", *wording.LEGEND]))
         return 0
     from lookahead_nb.figures import catalogue  # it needs matplotlib
 
     first, *_ = chosen.values()
     answer = wording.read(statements)[wording.claim_of(first.id)]
-    print("\n".join(wording.explained([*chosen.values()], judged, answer, catalogue.captions(first.notebook))))
+    captions = catalogue.captions(first.notebook)
+    lines = wording.explained([*chosen.values()], judged, answer, captions, contrasts=options.contrasts)
+    print("\n".join(lines))
     return 0
 
 

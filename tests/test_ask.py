@@ -13,8 +13,10 @@ import pytest
 import lookahead_nb as lnb
 from lookahead_nb.__main__ import main
 from lookahead_nb.claims import ask as module
-from lookahead_nb.claims import ask_report, inference, modality, trial, trial_arms
-from lookahead_nb.claims.ask import ARMS, LOOKAHEAD, NAMES, OTHERS, Answer
+from lookahead_nb.claims import ask_advice, ask_report, inference, modality, trial, trial_arms
+from lookahead_nb.claims.ask import Answer
+from lookahead_nb.claims.ask_arms import ARMS, LOOKAHEAD, NAMES, OTHERS
+from lookahead_nb.claims.ask_progress import Display, Stages, silent
 from lookahead_nb.datasets.arrays import MixedTable
 from lookahead_nb.training import progress
 
@@ -184,7 +186,7 @@ def test_no_rate_is_above_1_in_any_grid(monkeypatch, centre, wider):
 
     monkeypatch.setattr(module, "_trained", rows)
     screened = pd.DataFrame({"number": [task.number], "centre": [centre], "chance": [0.7]})
-    module._measured(task, screened, arms, task.seeds, module._Stages(module._silent, 1))
+    module._measured(task, screened, arms, task.seeds, Stages(silent, 1))
     spacing = trial_arms.SPACING
     assert (len(trained) > 1) == wider
     for rates in trained:
@@ -227,9 +229,9 @@ def test_a_lucky_replicate_does_not_decide_the_recommended_rate(monkeypatch):
         return {(grid, "slow", 20, column): losses for grid in part.grids for column in columns}
 
     monkeypatch.setattr(module, "sweep", lambda *_, **__: None)
-    monkeypatch.setattr(trial, "_values", values)
+    monkeypatch.setattr(trial, "values_of", values)
     rates = {grid: grid.rates(task.number, 0.001) for arm in arms.values() for grid in arm.grids}
-    rows = module._trained(task, arms, rates, task.seeds, 0.7, module._silent)
+    rows = module._trained(task, arms, rates, task.seeds, 0.7, silent)
     for row in rows[rows["tuning"] == "own"].to_dict("records"):
         grids = arms[row["arm"]].grids
         assert row["lr"] == min(rates[grid][3] for grid in grids)
@@ -296,7 +298,7 @@ def test_noise_cannot_tell_and_says_what_it_would_take(monkeypatch):
     row = answer.comparisons.iloc[0]
     assert row["verdict"] == "cannot tell"
     times = ((row["high"] - row["low"]) / 2 / (module.MARGIN / 2)) ** 2
-    assert 1 < times < module.HOPELESS_TIMES
+    assert 1 < times < ask_advice.HOPELESS_TIMES
     assert f"such rows, {times:.2g} times as many." in answer.advice
     assert "cannot tell" in repr(answer)
     more = planted(monkeypatch, {"adamw": 0.4, "lookahead": 0.4 + NOISE * 3})
@@ -332,8 +334,10 @@ def test_a_table_on_which_adamw_differs_from_itself_compares_no_optimizers(monke
         assert answer.advice.startswith("Use Lookahead")
         assert "itself" not in answer.advice + repr(answer)
         return
-    numbers = " [".join(module._percent(itself[name]) for name in ("benefit", "low"))
-    sentence = f"AdamW against itself differs by {numbers.replace(' [', ' % [')}, {module._percent(itself['high'])}] of"
+    numbers = " [".join(ask_advice._percent(itself[name]) for name in ("benefit", "low"))
+    sentence = (
+        f"AdamW against itself differs by {numbers.replace(' [', ' % [')}, {ask_advice._percent(itself['high'])}] of"
+    )
     assert answer.advice.startswith(sentence)
     assert "on these splits, so this table is too small to compare optimizers. With AdamW, use" in answer.advice
     assert "use a constant lr of about 0.02. Its mean validation loss is the lowest. This was" in answer.advice
@@ -455,7 +459,7 @@ def test_the_time_left_is_told_once_a_compiled_unit_has_ended(monkeypatch, calls
     clock = iter(range(100))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     stream = io.StringIO()
-    display = module._Display(stream, patience=0)
+    display = Display(module._screening_runs(), stream, patience=0)
     for call in calls:
         if call == "compiling":
             display.compiling()
@@ -478,7 +482,7 @@ def test_compiling_is_said_once_and_ends_the_estimate(capsys):
     def outer(x):
         return inner(x)
 
-    with module._Display() as display:
+    with Display(module._screening_runs()) as display:
         display(48, 900)
         display(60, 900)
         assert display._timed

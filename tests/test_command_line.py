@@ -487,7 +487,7 @@ def test_a_statement_is_explained_and_so_is_a_claim(ask, checkout):
     for told in [
         "C30, section 8.3 of the article: Something is better.",
         "C30a: holds, and matters: Lookahead is better.",
-        "adam: adam against adamw, test loss",
+        "Found: ",
         "Advice: Tune it.",
         "Figure better: It is better.",
         "Notebook: notebooks/05_none.ipynb",
@@ -495,12 +495,22 @@ def test_a_statement_is_explained_and_so_is_a_claim(ask, checkout):
         assert told in out
     assert out.count("Figure") == 1
     assert "C30b" not in out
+    contrasts = [line for line in ask("C30a", "--contrasts")[1].splitlines() if line not in out.splitlines()]
+    assert contrasts[0] == "  primary: lookahead against adamw, test loss"
+    assert "  adam: adam against adamw, test loss" in contrasts
     whole = ask("C30")[1]
     assert "C30b: " in whole
     assert "C30c: not testable here" in whole
     assert "No test: No images here." in ask("C30c")[1]
     (checkout / "data/results/statements.csv").unlink()
     assert "No test: No images here." in ask("C30c")[1]
+
+
+def test_contrasts_need_a_statement_and_no_fresh_run(ask, checkout):
+    write_verdicts(checkout)
+    assert ask("--contrasts")[0] == 2
+    assert "--contrasts needs ID" in ask("--contrasts")[2]
+    assert "leave it out" in ask("C30a", "--contrasts", "--fresh")[2]
 
 
 @pytest.mark.parametrize("short", ["c30a", "30a", "C30A"])

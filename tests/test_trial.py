@@ -355,7 +355,7 @@ def test_a_diverged_trial_does_not_hide_the_others():
         (grid, "slow", 60, f"{part}_{kind}"): losses[:, 24 * i : 24 * i + 24]
         for i, grid in enumerate(grids) for part in ("validation", "test", "train") for kind in ("loss", "accuracy")
     }  # fmt: skip
-    (row,) = (row for row in trial._reduced(arm, 60, values) if row["tuning"] == "own of 24")
+    (row,) = (row for row in trial.reduced(arm, 60, values) if row["tuning"] == "own of 24")
     largest = losses[np.isfinite(losses)].max()
     capped = np.where(np.isfinite(losses), losses, largest)
     expected = np.exp(statistics.best_of(losses, np.log(capped), 24)[24])
@@ -373,7 +373,7 @@ def test_what_each_replicate_chose_is_told_in_rows_that_are_tuned_as_own():
         for i, grid in enumerate(grids) for part in ("validation", "test", "train") for kind in ("loss", "accuracy")
     }  # fmt: skip
     runs = [(name, 0.1 * (1 + j)) for name in "ab" for j in range(24)]
-    for row in trial._reduced(arm, 60, values, runs):
+    for row in trial.reduced(arm, 60, values, runs):
         told = [row.get(name) for name in ("grid0", "lr0", "grid1", "lr1")]
         if row["tuning"] != "own":
             assert told == [None] * 4

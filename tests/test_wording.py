@@ -122,14 +122,16 @@ def test_a_statement_has_a_line_for_its_verdict_and_one_for_what_was_found():
 
 
 def test_a_claim_is_explained_with_all_contrasts_and_classes():
-    lines = [*wording.explained([USUALLY, CAN], JUDGED, ANSWERS["C90"], {"fig": "A caption."})]
+    lines = [*wording.explained([USUALLY, CAN], JUDGED, ANSWERS["C90"], {"fig": "A caption."}, contrasts=True)]
     text = "\n".join(lines)
     assert lines[0] == "C90, section 8.3 of the article: It is better."
     assert "error: lookahead against adamw, test error" in text
     assert "primary: lookahead against adamw and adamw_again, test loss" in text
     assert "worth 27 % more" in text.split("step-limited: ")[1].split("\n    error")[0]
     assert "better shown on 7, worse on 2" in text.replace("\n      ", " ")
-    assert text.index("First trial: Open.") < text.index("Advice: Tune | it.") < text.index("Figure fig: A caption.")
+    order = ["In short: ", "Advice: Tune | it.", "First trial: Open.", "C90a: ", "Figure fig: A caption."]
+    places = [text.index(each) for each in order]
+    assert places == sorted(places)
     assert lines[-1] == "Notebook: notebooks/05_none.ipynb"
     assert max(map(len, lines)) <= 100
 

@@ -17,7 +17,6 @@ import hashlib
 import itertools
 import math
 import sys
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -25,17 +24,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba.core import event
 
 from lookahead_nb.checks import named_arguments, shown, whole, whole_number
 from lookahead_nb.claims import screening, set_effects, trial
-from lookahead_nb.claims.modality import TOO_SMALL, deciding_level
+from lookahead_nb.claims.ask_advice import advice, comparison, interval, itself
+from lookahead_nb.claims.ask_arms import ARMS, COMPARED, EQUAL_TRIALS, LOOKAHEAD, NAMES, SCREENING
+from lookahead_nb.claims.ask_progress import Display, Stages, silent
+from lookahead_nb.claims.modality import deciding_level
 from lookahead_nb.claims.population import EVALUATED
 from lookahead_nb.claims.real import RealSet, RealTask
 from lookahead_nb.claims.trial_arms import RATES, SPACING, Grid, TrialArm, arms_of, runs_per_task
 from lookahead_nb.claims.tuning import HOPELESS_ABOVE
 from lookahead_nb.datasets.arrays import MixedTable
-from lookahead_nb.training.progress import Progress
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
@@ -55,60 +55,8 @@ WORK = 4e12  # floating-point operations of all runs, without wider grids: 20 s 
 WORK_OF_A_MINUTE = 1.5 * WORK
 MOST_LR = 1.0  # beyond, a few rows of validation are fitted by chance, and the test loss is not
 TIE = 1e-6  # validation losses are equal up to it, relatively, or if both are below this share of chance level
-WIDEST_ITSELF = 10.0  # margins: AdamW against itself with a wider interval says that a table is too small
-HOPELESS_TIMES = 100  # an extrapolation beyond says no more
-SCREENING = 4  # seeds
-
-LOOKAHEAD, AVERAGING = "Lookahead", "Lookahead without pull-back"
-NAMES = {
-    "adamw": "AdamW",
-    "adamw_again": "AdamW again",
-    "lookahead": LOOKAHEAD,
-    "averaging": AVERAGING,
-    "ema": "EMA of AdamW",
-    "schedule_free": "Schedule-Free AdamW",
-    "adamw_linear": "AdamW with linear decay",
-    "lookahead_linear": "Lookahead with linear decay",
-    "lookahead_tuned": "Lookahead, settings tuned too",
-}
-HALF = {"optimizer": "Lookahead", "inner": "AdamW", "sync_period": 5, "slow_step_size": 0.5}
-ARMS: dict[str, dict[str, Any]] = {
-    "adamw": {"optimizer": "AdamW"},
-    "adamw_again": {"optimizer": "AdamW"},  # on a grid of its own; the mean of both is the baseline
-    "lookahead": HALF,
-    "averaging": HALF | {"pull_back": False},
-    "ema": {"optimizer": "EMA", "inner": "AdamW", "window": "steps/10"},
-    "schedule_free": {"optimizer": "ScheduleFreeAdamW"},
-    "adamw_linear": {"optimizer": "AdamW", "schedule": "linear"},
-    "lookahead_linear": HALF | {"schedule": "linear"},
-    "lookahead_tuned": HALF | {"sync_period": [5, 20], "slow_step_size": [0.8, 0.5, 0.2]},
-}
-BASELINE = ("adamw", "adamw_again")
-OTHERS = ("averaging", "ema", "schedule_free", "adamw_linear")  # an average or a schedule instead of Lookahead
-EQUAL_TRIALS = trial.TUNINGS[2]
-OF_TWICE = {"step-limited": "better", "saturated": "about as well", "overfitting": "worse"}
-COLUMNS = ("arm", "control", "benefit", "low", "high", "level", "verdict")
-
-
-class _Compared(NamedTuple):
-    """A comparison; deciding : how many decide together, for the level of its interval."""
-
-    arm: str
-    controls: tuple[str, ...]
-    deciding: int = 1
-    tuning: str = trial.TUNINGS[0]
-
-
 RUNS = runs_per_task(arms_of(ARMS), 1)  # of a replicate, without wider grids
-COMPARED = (
-    _Compared("lookahead", BASELINE),
-    *(_Compared(arm, BASELINE, len(OTHERS)) for arm in OTHERS),
-    *(_Compared(arm, ("lookahead",), len(OTHERS)) for arm in OTHERS),
-    _Compared("lookahead_linear", BASELINE),
-    _Compared("lookahead_linear", ("adamw_linear",)),
-    _Compared("lookahead_tuned", BASELINE, tuning=EQUAL_TRIALS),
-    _Compared("adamw_again", ("adamw",)),
-)
+COLUMNS = ("arm", "control", "benefit", "low", "high", "level", "verdict")
 
 
 @named_arguments
@@ -139,18 +87,14 @@ class Answer:
     def __repr__(self) -> str:
         if self.comparisons.empty:
             return f"Answer(nothing to compare, {self._number})"
-        if differs := _itself(self):
+        if differs := itself(self):
             return f"Answer(too small to compare optimizers: AdamW against itself {differs}, {self._number})"
-        row = self._of("lookahead")
-        return f"Answer(Lookahead against AdamW: {_interval(row)}, {row['verdict']}, {self._number})"
+        row = comparison(self, "lookahead")
+        return f"Answer(Lookahead against AdamW: {interval(row)}, {row['verdict']}, {self._number})"
 
     @property
     def _number(self) -> str:
         return f"{self.settings['replicates']} replicates"
-
-    def _of(self, arm: str, control: str = "AdamW") -> pd.Series:
-        rows = self.comparisons
-        return rows[(rows["arm"] == NAMES[arm]) & (rows["control"] == control)].iloc[0]
 
     @property
     def caps(self) -> list[str]:
@@ -160,7 +104,7 @@ class Answer:
     @property
     def advice(self) -> str:
         """What to do, and why, in one paragraph."""
-        return " ".join(_advice(self))
+        return " ".join(advice(self))
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the benefit of every arm against AdamW with its interval.
@@ -300,9 +244,11 @@ def ask(
         sys.stderr.write("".join(f"{line}\n" for line in _caps(settings)))
     arms, seeds = arms_of(ARMS), task.seeds
     others = _seeds(settings["seed"], SCREENING, "screening")
-    display: AbstractContextManager[Any] = _Display() if progress is True else nullcontext(progress or _silent)
+    display: AbstractContextManager[Any] = (
+        Display(_screening_runs()) if progress is True else nullcontext(progress or silent)
+    )
     with display as report:
-        stages = _Stages(report, _screening_runs() + settings["runs"])
+        stages = Stages(report, _screening_runs() + settings["runs"])
         screened = screening.screened([task], others, progress=stages.next())
         found = screened.iloc[0]
         settings |= {"regime": str(found["regime"]), "chance": float(found["chance"])}
@@ -318,71 +264,6 @@ def ask(
     if settings["best"] > HOPELESS_ABOVE * settings["chance"]:
         return Answer(pd.DataFrame(columns=[*COLUMNS]), of_arms, settings)
     return Answer(_comparisons(rows, pd.DataFrame([task.factors()]), settings["chance"]), of_arms, settings)
-
-
-def _silent(done: int, total: int) -> None:
-    """Show no progress."""
-
-
-class _Display(Progress):
-    """Estimates the time left by what was trained since a unit of the arms ended, and since kernels were compiled."""
-
-    _timed = False
-
-    def __enter__(self) -> _Display:
-        super().__enter__()
-        self._listening = event.install_listener("numba:compile", _Listener(self))
-        self._listening.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.__exit__(None, None, None)
-        super().__exit__()
-
-    def __call__(self, done: int, total: int) -> None:
-        super().__call__(done, total)
-        if not self._timed:
-            self._done_at_start, self._start = done, time.monotonic()
-            self._timed = done > _screening_runs()
-
-    def compiling(self) -> None:
-        """Forget the rate so far: the time of compiling says nothing about it."""
-        self._timed = False
-        if self._done_at_start is not None:
-            self._done_at_start = self.done
-
-
-class _Listener(event.Listener):  # type: ignore[misc] # Numba ships no annotations
-    """Hears of everything that Numba compiles, which does not come from its cache."""
-
-    def __init__(self, display: _Display) -> None:
-        self._display = display
-        self._said = sys.stderr.isatty()  # there the compiler says it
-
-    def on_start(self, _: event.Event) -> None:
-        if not self._said:
-            self._said = True
-            sys.stderr.write("compiling (once)\n")
-        self._display.compiling()
-
-    def on_end(self, _: event.Event) -> None:
-        self._display.compiling()
-
-
-class _Stages:
-    """Reports the runs of several sweeps as one."""
-
-    def __init__(self, report: Callable[[int, int], None], expected: int) -> None:
-        self._report, self._expected, self._before, self._done = report, expected, 0, 0
-
-    def next(self) -> _Stages:
-        self._before += self._done
-        self._done = 0
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        self._done = done
-        self._report(self._before + done, max(self._expected, self._before + total))
 
 
 # ---------------------------------------------------------------------------------------------------------------- plan
@@ -513,7 +394,7 @@ def _caps(settings: dict[str, Any]) -> list[str]:
 
 
 def _measured(
-    task: RealTask, screened: pd.DataFrame, arms: dict[str, TrialArm], seeds: tuple[int, ...], stages: _Stages
+    task: RealTask, screened: pd.DataFrame, arms: dict[str, TrialArm], seeds: tuple[int, ...], stages: Stages
 ) -> pd.DataFrame:
     """Return the rows of all arms, with wider grids where it takes them."""
     centre, chance = (float(screened[name].iloc[0]) for name in ("centre", "chance"))
@@ -555,12 +436,12 @@ def _trained(
 
     ``lr`` and ``grid`` are further columns: the run with the lowest mean validation loss over all replicates.
     """
-    (part,) = trial._parts(task, arms)
+    (part,) = trial.parts_of(task, arms)
     configs = [grid.optimizer(lr, task.steps) for grid in part.grids for lr in rates[grid]]
     todo = Task(
         task.name, task.model, task.replicate, task.steps, task.batch_size, eval_rows=EVALUATED, configs=configs
     )
-    values = trial._values(sweep([todo], None, None, seeds=seeds, progress=progress), part, len(seeds))
+    values = trial.values_of(sweep([todo], None, None, seeds=seeds, progress=progress), part, len(seeds))
     found = []
     for name, arm in arms.items():
         keys = [(grid, arm.weights, task.steps, "validation_loss") for grid in arm.grids]
@@ -571,7 +452,7 @@ def _trained(
         ranked = values | dict(zip(keys, ranks, strict=True))
         found += [
             {"number": task.number, "arm": name, "multiple": 1.0} | row | {"grid": grid, "lr": lr}
-            for row in trial._reduced(arm, task.steps, ranked, runs)
+            for row in trial.reduced(arm, task.steps, ranked, runs)
             if row["metric"] == "test loss" and row["tuning"] in (trial.TUNINGS[0], EQUAL_TRIALS)
         ]
     return whole("pandas").DataFrame(found)
@@ -633,150 +514,3 @@ def _nothing_learned(settings: dict[str, Any], found: pd.Series) -> Answer:
     arms = pd.DataFrame({"arm": [NAMES["adamw"]], "test_loss": [found["loss"]]})
     settings["best"] = float(found["loss"])
     return Answer(pd.DataFrame(columns=[*COLUMNS]), arms, settings)
-
-
-# -------------------------------------------------------------------------------------------------------------- advice
-
-
-def _advice(answer: Answer) -> list[str]:
-    settings = answer.settings
-    if answer.comparisons.empty:
-        return _no_advice(settings)
-    way = "disjoint parts" if settings["disjoint"] else "splits"
-    rows = f"{settings['rows_of_replicate']:,} rows, {settings['train_rows']:,} of them for training"
-    measured = (
-        f"This was measured on {settings['replicates']} {way} of {rows}, in {settings['steps']:,} steps of batch "
-        f"{settings['batch_size']}."
-    )
-    if differs := _itself(answer):
-        return [
-            f"AdamW against itself differs by {differs} of the gap between guessing and the best test loss on these "
-            f"{way}, so this table is too small to compare optimizers.",
-            f"With AdamW, use a constant lr of about {_lr(answer, 'adamw'):.2g}. "
-            "Its mean validation loss is the lowest.",
-            *_far_beyond(answer),
-            measured,
-        ]
-    primary = answer._of("lookahead")
-    others = {arm: answer._of(arm) for arm in OTHERS}
-    sentences = [_action(answer, primary, others), *_about_lookahead(primary, settings), _about_others(answer, others)]
-    linear, tuned = answer._of("lookahead_linear", NAMES["adamw_linear"]), answer._of("lookahead_tuned")
-    sentences.append(
-        f"Added to a linear decay, Lookahead gains {_interval(linear)}; with retention and sync_period tuned too it "
-        f"gains {_interval(tuned)} over AdamW at an equal number of trials."
-    )
-    sentences.append(measured)
-    twice = OF_TWICE[settings["regime"]]
-    sentences.append(f"With twice as many steps, AdamW did {twice} on {SCREENING} other splits.")
-    if (edge := answer.arms["on_edge"].max()) > 0:
-        name = answer.arms.loc[answer.arms["on_edge"].idxmax(), "arm"]
-        sentences.append(
-            f"{_percent(100 * edge)} % of the replicates of {name} chose a learning rate at the end of its grid."
-        )
-    return sentences
-
-
-def _no_advice(settings: dict[str, Any]) -> list[str]:
-    share = settings["best"] / settings["chance"]
-    return [
-        "These rows cannot tell optimizers apart: tuned AdamW ends at a test loss of "
-        f"{settings['best']:.3g}, {_percent(100 * share)} % of the {settings['chance']:.3g} of guessing by class "
-        f"frequencies, after {settings['steps']:,} steps and after twice as many.",
-        "Nothing else was compared, since differences between optimizers would be noise.",
-        "More informative columns, more rows or another model may help; another optimizer will not.",
-    ]
-
-
-def _itself(answer: Answer) -> str:
-    """Return by how much AdamW differs from itself where that is too much, or ""."""
-    row, margin = answer._of("adamw_again"), answer.settings["margin"]
-    too_much = abs(row["benefit"]) > margin or row["high"] - row["low"] > WIDEST_ITSELF * margin
-    return _interval(row) if too_much else ""
-
-
-def _far_beyond(answer: Answer) -> list[str]:
-    """Return a sentence on the best arm that gains more than AdamW may differ from itself, if there is one."""
-    itself = answer._of("adamw_again")
-    most = max(abs(itself["low"]), abs(itself["high"]), answer.settings["margin"])
-    rows = {arm: answer._of(arm) for arm in ("lookahead", *OTHERS)}
-    clear = {arm: row["benefit"] for arm, row in rows.items() if row["low"] > most}
-    if not clear:
-        return []
-    best = max(clear, key=lambda arm: clear[arm])
-    return [f"{NAMES[best]} gains more than that can explain, {_interval(rows[best])}: {_use(answer, best)}."]
-
-
-def _action(answer: Answer, primary: pd.Series, others: dict[str, pd.Series]) -> str:
-    better = {arm: row["benefit"] for arm, row in others.items() if _matters(row)}
-    if _matters(primary):
-        better["lookahead"] = primary["benefit"]
-    return f"{_use(answer, max(better, key=lambda arm: better[arm]) if better else 'adamw')}."
-
-
-def _use(answer: Answer, arm: str) -> str:
-    lr, steps = _lr(answer, arm), answer.settings["steps"]
-    half = f"Lookahead(AdamW(lr={lr:.2g}), sync_period=5, slow_step_size=0.5"
-    use = {
-        "adamw": f"Keep AdamW, at a constant lr of about {lr:.2g}",
-        "lookahead": f"Use {half})",
-        "averaging": f"Use an average, {half}, pull_back=False)",
-        "ema": f"Use an average, EMA(AdamW(lr={lr:.2g}), window={max(1, round(steps / 10))})",
-        "schedule_free": f"Use ScheduleFreeAdamW(lr={lr:.2g})",
-        "adamw_linear": f"Use AdamW with a linear decay, AdamW(schedules.linear({lr:.2g}, {steps}))",
-    }
-    return use[arm]
-
-
-def _lr(answer: Answer, arm: str) -> float:
-    return answer.arms.set_index("arm").loc[NAMES[arm], "lr"]
-
-
-def _matters(row: pd.Series) -> bool:
-    return row["verdict"].startswith("holds") and not row["verdict"].endswith(TOO_SMALL)
-
-
-def _about_lookahead(row: pd.Series, settings: dict[str, Any]) -> list[str]:
-    name = "Lookahead (sync_period 5, slow_step_size 0.5)"
-    interval = f"(95 % CI [{_percent(row['low'])}, {_percent(row['high'])}])"
-    ends = f"{settings['chance']:.3g}, and the best one, {settings['best']:.3g}"
-    gap = f"{interval} of the gap between the test loss of guessing, {ends}"
-    verdict, size = row["verdict"], abs(row["benefit"])
-    if verdict.startswith(("holds", "the opposite")):
-        side = "lowers" if verdict.startswith("holds") else "raises"
-        small = " That is too small to matter." if verdict.endswith(TOO_SMALL) else ""
-        return [f"{name} {side} AdamW's test loss by {_percent(size)} % {gap}.{small}"]
-    gains = f"over AdamW it gains {_percent(row['benefit'])} % {gap}"
-    if verdict != "cannot tell":
-        return [f"{name} makes no difference that matters here: {gains}. The margin is {settings['margin']:g} %."]
-    times = ((row["high"] - row["low"]) / settings["margin"]) ** 2
-    rows = float(f"{times * settings['rows']:.2g}")
-    needed = f"about {rows:,.0f} such rows, {times:.2g} times as many"
-    return [
-        f"These rows cannot tell whether {name} is better: {gains}.",
-        f"The smallest difference that matters is {settings['margin']:g} %.",
-        f"It would take {needed if times < HOPELESS_TIMES else f'more than {HOPELESS_TIMES} times as many rows'}.",
-    ]
-
-
-def _about_others(answer: Answer, others: dict[str, pd.Series]) -> str:
-    arm = max(others, key=lambda arm: others[arm]["benefit"])
-    better = {arm: row for arm, row in others.items() if row["low"] > 0}
-    if not better:
-        largest = f"the largest gain is that of {NAMES[arm]}, {_interval(others[arm])}"
-        return f"No average or schedule is shown to beat AdamW: {largest}."
-    arm = max(better, key=lambda arm: better[arm]["benefit"])
-    more = answer._of(arm, LOOKAHEAD)
-    relation = "does more" if more["low"] > 0 else "does less" if more["high"] < 0 else "is not distinguishable"
-    compared = f"{NAMES[arm]} gains {_interval(better[arm])} over AdamW"
-    than = "from Lookahead" if relation.startswith("is") else "than Lookahead"
-    return f"{compared} and {relation} {than}, with a difference of {_interval(more)}."
-
-
-def _interval(row: pd.Series) -> str:
-    return f"{_percent(row['benefit'])} % [{_percent(row['low'])}, {_percent(row['high'])}]"
-
-
-def _percent(value: float) -> str:
-    """Return a number with one decimal, or two where it is small."""
-    text = f"{value:.2f}" if abs(value) < 1 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
-    return text.removeprefix("-") if float(text) == 0 else text

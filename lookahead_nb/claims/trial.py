@@ -34,10 +34,19 @@ WIDER, ROUNDS = 12, 2  # rates that are added to the grids of a task where a cho
 KEYS = ["number", "arm", "multiple", "metric", "tuning"]
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """A part of the runs of a task: grids with one number of rates that are read at the same steps, in rising order.
 
-    ``of_settings`` are the steps that schedules and shares of the steps refer to.
+    Attributes
+    ----------
+    name : str
+        Unique in the task.
+    of_settings : int
+        The steps that schedules and shares of the steps refer to.
+    read_at : tuple of int
+        The steps at which weights are read.
+    grids : list of Grid
+        In the order of the runs.
     """
 
     name: str
@@ -129,7 +138,7 @@ def measure(
     tasks = [task_of(number) for number in _columns(screened, "number")[0]]
     added = {name: screened.get(name, pd.Series(0, screened.index)).astype(int).tolist() for name in ("below", "above")}
     wider = dict(zip((task.number for task in tasks), zip(*added.values(), strict=True), strict=True))
-    parts = {task.number: _parts(task, arms) for task in tasks}
+    parts = {task.number: parts_of(task, arms) for task in tasks}
     todo = [
         Task(
             f"{task.name} {part.name}",
@@ -154,13 +163,13 @@ def measure(
     for task in tasks:
         values: dict[tuple, np.ndarray] = {}
         for part in parts[task.number]:
-            values |= _values(of_part[f"{task.name} {part.name}"], part, len(seeds))
+            values |= values_of(of_part[f"{task.name} {part.name}"], part, len(seeds))
         for arm in arms.values():
             for multiple, step in arm.lengths(task.steps).items():
                 keys = {"number": task.number, "arm": arm.name, "multiple": multiple}
                 rates = {"rates": 1 if arm.grids[0].fixed else RATES + sum(wider[task.number])}
                 alone = arm.along and multiple != arm.length
-                wanted = (row for row in _reduced(arm, step, values) if row["metric"] in metrics)
+                wanted = (row for row in reduced(arm, step, values) if row["metric"] in metrics)
                 found += [
                     keys | row | rates
                     for row in wanted
@@ -225,8 +234,20 @@ def _columns(screened: pd.DataFrame, *names: str) -> list[list]:
     return [screened[name].tolist() for name in names]
 
 
-def _parts(task: GeneratedTask | RealTask, arms: Mapping[str, TrialArm]) -> list[_Part]:
-    """Return the runs of a task, each grid once. Grids that are read at the same steps share their data."""
+def parts_of(task: GeneratedTask | RealTask, arms: Mapping[str, TrialArm]) -> list[Part]:
+    """Return the runs of a task, each grid once. Grids that are read at the same steps share their data.
+
+    Parameters
+    ----------
+    task : GeneratedTask or RealTask
+        What is trained.
+    arms : mapping
+        Name -> arm.
+
+    Returns
+    -------
+    list of Part
+    """
     read_at: dict[Grid, set[int]] = {}
     of_settings: dict[Grid, int] = {}
     for arm in arms.values():
@@ -236,11 +257,26 @@ def _parts(task: GeneratedTask | RealTask, arms: Mapping[str, TrialArm]) -> list
     alike: dict[tuple[int, tuple[int, ...], bool], list[Grid]] = {}
     for grid, steps in read_at.items():
         alike.setdefault((of_settings[grid], tuple(sorted(steps)), grid.fixed), []).append(grid)
-    return [_Part(f"part {i}", steps, at, grids) for i, ((steps, at, _), grids) in enumerate(alike.items(), 1)]
+    return [Part(f"part {i}", steps, at, grids) for i, ((steps, at, _), grids) in enumerate(alike.items(), 1)]
 
 
-def _values(rows: pd.DataFrame, part: _Part, seeds: int) -> dict[tuple, np.ndarray]:
-    """Return a (seeds, rates) array for each grid, kind of weights, step and column."""
+def values_of(rows: pd.DataFrame, part: Part, seeds: int) -> dict[tuple, np.ndarray]:
+    """Return the losses and accuracies of a part of the runs of a task.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of :func:`.sweep`, the runs of the part in its order.
+    part : Part
+        Of :func:`parts_of`.
+    seeds : int
+        How many.
+
+    Returns
+    -------
+    dict
+        (grid, kind of weights, step, column) -> (seeds, rates) float64 array.
+    """
     slow = rows.groupby("run")["weights"].transform("nunique") > 1
     kinds = {"slow": (rows["weights"] == "slow") | ~slow, "fast": rows["weights"] == "fast"}
     wanted = sorted({column for pair in METRICS.values() for column in pair})
@@ -256,10 +292,26 @@ def _values(rows: pd.DataFrame, part: _Part, seeds: int) -> dict[tuple, np.ndarr
 
 
 @default_errors
-def _reduced(
+def reduced(
     arm: TrialArm, step: int, values: dict[tuple, np.ndarray], runs: Sequence[tuple[str, float]] = ()
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of an arm; runs : grid and rate of each run, if what replicates chose is to be told."""
+    """Yield what :func:`measure` tells of an arm, a row for each metric and way of tuning.
+
+    Parameters
+    ----------
+    arm : TrialArm
+        Whose grids are in values.
+    step : int
+        Where weights are read.
+    values : dict
+        Of :func:`values_of`; the lowest number of a column chooses a run.
+    runs : sequence of (str, float), optional
+        Grid and rate of each run, if what replicates chose is to be told.
+
+    Yields
+    ------
+    dict
+    """
     for metric, columns in METRICS.items():
         choose, report = (
             np.concatenate([values[grid, arm.weights, step, column] for grid in arm.grids], axis=1)

@@ -334,9 +334,14 @@ def lines(statements: Iterable[Statement], judged: pd.DataFrame) -> list[str]:
 
 
 def explained(
-    statements: Sequence[Statement], judged: pd.DataFrame, answer: Answer, captions: Mapping[str, str]
+    statements: Sequence[Statement],
+    judged: pd.DataFrame,
+    answer: Answer,
+    captions: Mapping[str, str],
+    *,
+    contrasts: bool = False,
 ) -> Iterator[str]:
-    """Yield the lines that explain a claim: what was said, tested and found, and what follows.
+    """Yield the lines that explain a claim: the answer and what follows, then what was said, tested and found.
 
     Parameters
     ----------
@@ -348,6 +353,8 @@ def explained(
         That of the claim.
     captions : dict of str to str
         Captions of the figures of its notebook, by name.
+    contrasts : bool
+        Whether every contrast of the statements follows too, for each class of tasks.
 
     Yields
     ------
@@ -356,6 +363,10 @@ def explained(
     """
     first = statements[0]
     yield from _wrapped(f"{claim_of(first.id)}, section {first.section} of the article", first.article)
+    yield ""
+    yield from _wrapped("In short", filled(answer.found, judged))
+    for label, words in (("Advice", answer.advice), ("First trial", answer.first), ("Why they differ", answer.why)):
+        yield from _wrapped(label, words)
     for statement in statements:
         yield ""
         yield from _wrapped(f"{statement.id}: {verdict_of(statement, judged)}", statement.says)
@@ -368,11 +379,9 @@ def explained(
         if found := finding(statement, judged):
             yield from _wrapped("  Found", found, indent=4)
         for name, contrast in {"primary": statement.primary, **statement.reported}.items():
-            yield from _contrast(statement, name, contrast, judged)
+            if contrasts:
+                yield from _contrast(statement, name, contrast, judged)
     yield ""
-    yield from _wrapped("In short", filled(answer.found, judged))
-    for label, words in (("First trial", answer.first), ("Why they differ", answer.why), ("Advice", answer.advice)):
-        yield from _wrapped(label, words)
     for name, caption in captions.items():
         yield from _wrapped(f"Figure {name}", caption)
     yield f"Notebook: notebooks/{first.notebook}.ipynb"
