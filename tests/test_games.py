@@ -9,6 +9,7 @@ import lookahead_nb as lnb
 from lookahead_nb import provenance, theory
 from lookahead_nb.models import games
 from lookahead_nb.models.games import BilinearGame, MatrixGame, WassersteinGame, matching_pennies, rock_paper_scissors
+from lookahead_nb.training.play import Arm, distances_left
 from tests.support.reference import play_bilinear
 
 ROUNDING = 1e-10  # of a few hundred steps in float64
@@ -64,6 +65,16 @@ def test_single_terms_add_up_to_the_game():
     mean = np.mean([game.field(params, np.array([i])) for i in range(game.terms)], axis=0)
     np.testing.assert_allclose(mean, game.field(params), atol=ROUNDING)
     assert np.abs(game.field(params, np.array([0])) - game.field(params)).max() > 0.01
+
+
+def test_examples_have_the_strengths_and_the_noise_that_they_say():
+    found = games.examples(replicas=2)
+    assert {game.replicas for game in found.values()} == {2}
+    still, noisy = found["twenty strengths"], found["noise"]
+    np.testing.assert_allclose(still.strengths, np.linspace(1, 0.2, 20))
+    np.testing.assert_allclose(noisy.strengths, still.strengths)
+    fields = [noisy.field(np.zeros(noisy.size), np.array([i])) for i in range(noisy.terms)]
+    np.testing.assert_allclose(np.std(fields), 0.1, rtol=0.05)
 
 
 @pytest.mark.parametrize("name", ["bilinear", "finite sum"])
@@ -198,6 +209,25 @@ def test_a_replica_plays_as_if_alone():
         np.testing.assert_allclose(together[i], expected, atol=ROUNDING)
 
 
+def test_arms_are_compared_at_the_same_number_of_gradients():
+    game = BilinearGame([[1.0]], start=0.0, spread=1.0, replicas=4)
+    pulled = lnb.Lookahead(lnb.SGD(9.0), sync_period=2)
+    arms = {
+        "slow": Arm(pulled, weights="slow"),
+        "average": Arm(lnb.SGD(9.0), weights="average"),
+        "ahead": Arm(lnb.SGD(9.0), "extragradient"),
+    }
+    left = distances_left(game, arms, lr=[0.1, 0.2], gradients=10, seed=3).set_index(["arm", "lr"])["left"]
+    for lr in (0.1, 0.2):
+        for name, opt, steps in (("slow", lnb.Lookahead(lnb.SGD(lr), sync_period=2), 10), ("ahead", lnb.SGD(lr), 5)):
+            history = lnb.play(game, opt, steps=steps, moves=arms[name].moves, seed=3).history
+            mean = history[history.weights == arms[name].weights].groupby("step").distance.mean()
+            assert left[name, lr] == pytest.approx(mean[steps] / mean[0])
+    assert len(left) == 6
+    with pytest.raises(ValueError, match=r"weights must be .*'average', got 'slow'"):
+        distances_left(game, {"a": Arm(lnb.SGD(0.1), weights="slow")}, lr=[0.1], gradients=4)
+
+
 def test_minibatches_are_those_of_train():
     game, opt = GAMES["finite sum"], lnb.SGD(0.1)
     params, batches = game.init(), lnb.minibatches(4, 3, 11)
@@ -253,6 +283,17 @@ def test_small_steps_converge_exactly_above_retention_times_period_one():
         converges = theory.game_rate(1e-3, 1.0, k, s) < 1
         assert converges.tolist() == ((1 - s) * k > 1).tolist()
         assert converges.tolist() == (theory.small_game_rate(1e-3, 1.0, k, s) < 0).tolist()
+
+
+def test_above_the_least_retention_lookahead_converges_and_below_not():
+    for k, g in ((2, 0.05), (5, 0.3), (10, 0.3), (6, 0.1)):
+        least = theory.least_game_retention(g, 1.0, k)
+        assert 0 < least < 1
+        assert theory.game_rate(g, 1.0, k, 1 - least + 1e-3) > 1 > theory.game_rate(g, 1.0, k, 1 - least - 1e-3)
+    for g in (1e-3, 1e-9, 1e-300):
+        least = theory.least_game_retention(g, 1.0, np.arange(1, 9))
+        np.testing.assert_allclose(least, 1 / np.arange(1, 9), atol=1e-4)
+    assert theory.least_game_retention(0.1, 1.0, [1, 63]).tolist() == [1.0, 1.0]  # 63 steps are a whole turn
 
 
 def test_the_error_of_the_formula_falls_with_the_fourth_power():

@@ -14,6 +14,7 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.checks import shown
 from lookahead_nb.figures import (
     convergence,
+    games,
     inner_optimizers,
     local_optima,
     noise_floor,
@@ -119,6 +120,10 @@ FIGURES = {
     "performance_steps": Entry("12_performance", (), performance.steps, ("flat_step",), on_gpu="cuda-flat_step"),
     "performance_sweeps": Entry("12_performance", (), performance.sweeps, ("sweep",), on_gpu="cuda-sweep"),
     "performance_scaling": Entry("12_performance", (), performance.scaling, ("scaling",)),
+    "games_rotation": Entry("13_games", ("games_paths", "games_distances"), games.rotation),
+    "games_rule": Entry("13_games", ("games_least", "games_rates"), games.rule),
+    "games_left": Entry("13_games", ("games_left",), games.left),
+    "games_published": Entry("13_games", ("games_published",), games.published),
 }
 
 

@@ -28,7 +28,7 @@ from lookahead_nb.checks import (
     whole_number,
     within_width,
 )
-from lookahead_nb.kernels.philox import WEIGHTS, normals
+from lookahead_nb.kernels.philox import NOISE, WEIGHTS, normals
 
 _PASSES: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}  # NaN and infinity go through a game
 _SOLVED = 1e-9  # of the offsets: what an equilibrium may leave of the mean field
@@ -547,6 +547,44 @@ class WassersteinGame(Game):
     def _apart(self, shift: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the differences of means and of mean squares, data minus generator."""
         return self.mean - shift, self.mean**2 + self.deviation**2 - shift**2 - scale**2
+
+
+@named_arguments
+def examples(*, replicas: int = 1) -> dict[str, Game]:
+    """Return a game of every kind, by name.
+
+    Parameters
+    ----------
+    replicas : int
+        At least 1.
+
+    Returns
+    -------
+    dict of str to Game
+        "twenty strengths": a bilinear game with strengths from 0.2 to 1. "noise": the same as a sum of 100 terms, whose
+        offsets have the standard deviation 0.1. "pennies", "rock, paper, scissors" and "Wasserstein": as above, all
+        with random starts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If replicas is no whole number of at least 1.
+
+    Examples
+    --------
+    >>> from lookahead_nb.models.games import examples
+    >>> [*examples()]
+    ['twenty strengths', 'noise', 'pennies', 'rock, paper, scissors', 'Wasserstein']
+    """
+    strengths, (first, second) = np.diag(np.linspace(0.2, 1, 20)), normals(4000, 0, NOISE).reshape(2, 100, 20) / 10
+    many: dict[str, Any] = {"start": 0.0, "spread": 1.0, "replicas": replicas}
+    return {
+        "twenty strengths": BilinearGame(strengths, **many),
+        "noise": BilinearGame(np.tile(strengths, (100, 1, 1)), first=first, second=second, **many),
+        "pennies": matching_pennies(replicas=replicas),
+        "rock, paper, scissors": rock_paper_scissors(replicas=replicas),
+        "Wasserstein": WassersteinGame(spread=0.2, replicas=replicas),
+    }
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

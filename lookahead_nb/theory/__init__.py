@@ -17,6 +17,7 @@ from lookahead_nb.theory.games import (
     best_game_sync,
     game_multiplier,
     game_rate,
+    least_game_retention,
     small_game_rate,
 )
 from lookahead_nb.theory.quadratic import (
@@ -46,6 +47,7 @@ __all__ = [
     "expected_loss",
     "game_multiplier",
     "game_rate",
+    "least_game_retention",
     "optimal_slow_step",
     "sgd_crossing_time",
     "sgd_matched_loss",

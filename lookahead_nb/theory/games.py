@@ -35,7 +35,7 @@ import numpy as np
 
 from lookahead_nb.checks import default_errors, named_arguments, one_of, real_number, real_numbers, shown, whole_number
 from lookahead_nb.optimizers import INNER_STATES
-from lookahead_nb.theory.quadratic import together
+from lookahead_nb.theory.quadratic import LEAST, together
 from lookahead_nb.training.play import MOVES
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def game_rate(
     --------
     >>> from lookahead_nb.theory import game_rate
     >>> [float(game_rate(0.1, 1.0, *sync).round(5)) for sync in [(), (5, 0.5), (31, 0.462)]]
-    [1.00499, 0.99624, 0.89104]
+    [1.00499, 0.99624, 0.89101]
     """
     lr, strength, s = _settings(lr, strength, slow_step_size)
     beta = real_numbers("momentum", momentum, 0, 1, open_high=True)
@@ -256,6 +256,50 @@ def small_game_rate(
 
 @named_arguments
 @default_errors
+def least_game_retention(lr: ArrayLike, strength: ArrayLike, sync_period: ArrayLike) -> np.ndarray:
+    """Return the retention above which Lookahead converges in a bilinear game, exactly; 1/sync_period for small steps.
+
+    Parameters
+    ----------
+    lr, strength : float or array
+        Above 0.
+    sync_period : int or array of int
+        At least 1.
+
+    Returns
+    -------
+    float64 array
+        Of the broadcast shape, in [0, 1]; 1 where no Lookahead converges. A NumPy float if all arguments are numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range, or lr*strength has no finite power.
+
+    Notes
+    -----
+    With w = (1 + ig)^k, ``|1 - s + s w| < 1`` is ``s < 2 Re(1-w)/|1-w|^2``, for simultaneous steps without momentum.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import least_game_retention
+    >>> least_game_retention([0.01, 0.1, 0.3], 1.0, 5).round(3).tolist()
+    [0.2, 0.204, 0.239]
+    """
+    lr, strength, _ = _settings(lr, strength, 0.0)
+    k = _periods(sync_period)
+    together(lr=lr, strength=strength, sync_period=k)
+    with np.errstate(over="ignore", invalid="ignore"):
+        g = np.maximum(lr * strength, LEAST)  # there 1/k is exact long since
+        growth, turn = k * np.log1p(g**2) / 2, k * np.arctan(g)  # w = exp(growth + i*turn), also where 1 - w cancels
+        away = 2 * np.sin(turn / 2) ** 2 - np.expm1(growth) * np.cos(turn)
+        size = np.hypot(away, np.exp(growth) * np.sin(turn))
+        _check_finite(size, lr, strength)
+        return 1 - np.clip(2 * (away / size) / size, 0, 1)
+
+
+@named_arguments
+@default_errors
 def best_game_slow_step(sync_period: ArrayLike) -> np.ndarray:
     """Return the slow_step_size that converges fastest in bilinear games for small steps: ``(k-1)/(2k)``.
 
@@ -317,7 +361,7 @@ def best_game_sync(lr: float, strengths: ArrayLike, *, longest: int = 100) -> Be
     >>> from lookahead_nb.theory import best_game_sync
     >>> best = best_game_sync(0.1, [1.0])
     >>> best.sync_period, round(best.slow_step_size, 3)
-    (31, 0.462)
+    (31, 0.461)
     """
     step, turned = real_number("lr", lr, 0, open_low=True), real_numbers("strengths", strengths, 0, open_low=True)
     if turned.ndim > 1 or not turned.size:
@@ -362,6 +406,7 @@ def _periods(sync_period: Any) -> np.ndarray:
     return k
 
 
-def _check_finite(results: np.ndarray, lr: Any, strength: Any) -> None:
+def _check_finite(results: np.ndarray, lr: np.ndarray, strength: np.ndarray) -> None:
     if not np.isfinite(results).all():
-        raise ValueError(f"lr * strength must have a finite power, got lr {shown(lr)} and strength {shown(strength)}")
+        given = f"got lr {shown(lr.tolist())} and strength {shown(strength.tolist())}"
+        raise ValueError(f"lr * strength must have a finite power at this sync_period, {given}")

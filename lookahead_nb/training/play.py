@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from lookahead_nb.checks import default_errors, named_arguments, of_type, one_of
 from lookahead_nb.kernels.philox import minibatches
 from lookahead_nb.models.games import Game
 from lookahead_nb.optimizers import Optimizer, State
+from lookahead_nb.training.grid import grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,23 @@ class Played(NamedTuple):
     history: pd.DataFrame
     params: np.ndarray
     state: State
+
+
+class Arm(NamedTuple):
+    """How to play a game, and which weights to read.
+
+    Attributes
+    ----------
+    opt : Optimizer
+    moves : str
+        As in :func:`play`.
+    weights : str
+        "fast", "average" or "slow".
+    """
+
+    opt: Optimizer
+    moves: str = "simultaneous"
+    weights: str = "fast"
 
 
 @named_arguments
@@ -100,8 +119,8 @@ def play(
     >>> for opt in (lnb.SGD(0.1), lnb.Lookahead(lnb.SGD(0.1))):
     ...     history = lnb.play(game, opt, steps=500).history
     ...     print(history[history.weights == "fast"].distance.iloc[-1].round(4))
-    23.9763
-    0.3018
+    21.862
+    0.2983
     """
     of_type("game", game, Game, "a game such as BilinearGame")
     of_type("opt", opt, Optimizer, "an inner optimizer, Lookahead or EMA")
@@ -116,12 +135,13 @@ def play(
     kinds = ["fast", "average", *(["slow"] if opt.has_slow_weights else [])]
     found = np.full((len(evaluated), len(kinds), game.replicas, 2), np.inf)
     mean, previous, ahead = params.astype(np.float64), None, params
+    period = opt.sync.period if opt.sync and opt.sync.pull_back else steps + 1
     for t in range(steps + 1):
         if t:
             terms = None if batches is None else next(batches)
             grad, previous = _gradient(game, params, state, moves, terms, previous)
             try:
-                ahead = state.ahead_of_sync(params, grad)
+                ahead = params if t % period else state.ahead_of_sync(params, grad)
                 opt.step(params, grad, state)
             except FloatingPointError:  # of the gradient
                 break
@@ -132,6 +152,105 @@ def play(
             weights = [ahead, mean, *([opt.slow_from(params, state)] if opt.has_slow_weights else [])]
             found[-1 if t == steps else t // eval_every] = [game.distances(each) for each in weights]
     return Played(_history(found, evaluated, kinds, MOVES[moves]), params, state)
+
+
+@named_arguments
+def play_arms(
+    game: Game,
+    arms: dict[str, Arm],
+    *,
+    gradients: int,
+    eval_every: int = 1,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> pd.DataFrame:
+    """Let every arm play the same game for the same number of gradients.
+
+    Parameters
+    ----------
+    game : Game
+    arms : dict of str to Arm
+        By name; at least one.
+    gradients : int
+        At least 2, of both players. Extragradient takes half as many steps.
+    eval_every, seed, batch_size
+        As in :func:`play`.
+
+    Returns
+    -------
+    frame
+        The rows of :func:`play` with the weights of each arm, and its name as the first column, ``arm``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range, or an arm reads weights that it does not have.
+    """
+    pd = whole("pandas")
+
+    if not arms:
+        raise ValueError("arms must hold at least one arm, got none")
+    gradients = whole_number("gradients", gradients, 2)
+    found = []
+    for name, (opt, moves, weights) in arms.items():
+        of_type("arms", opt, Optimizer, "arms whose opt is an inner optimizer, Lookahead or EMA")
+        one_of("weights", weights, ("fast", "average", "slow") if opt.has_slow_weights else ("fast", "average"))
+        steps = gradients // MOVES[one_of("moves", moves, tuple(MOVES))]
+        how: dict[str, Any] = {"moves": moves, "eval_every": eval_every, "seed": seed, "batch_size": batch_size}
+        history = play(game, opt, steps=steps, **how).history
+        found.append(history[history["weights"] == weights].assign(arm=name))
+    rows = pd.concat(found, ignore_index=True)
+    return rows[["arm", *rows.columns.drop("arm")]]
+
+
+@named_arguments
+def distances_left(
+    game: Game,
+    arms: dict[str, Arm],
+    *,
+    lr: Sequence[float],
+    gradients: int,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> pd.DataFrame:
+    """Return how much of the distance is left after the same number of gradients, for arms at several learning rates.
+
+    Parameters
+    ----------
+    game, arms, gradients, seed, batch_size
+        As in :func:`play_arms`.
+    lr : sequence of float
+        The learning rates that each arm plays at.
+
+    Returns
+    -------
+    frame
+        One row per learning rate and arm: ``lr``, ``arm`` and ``left``, the mean distance over the replicas as a share
+        of that at the start.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in :func:`play_arms`, or if lr holds no learning rates.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> from lookahead_nb.training.play import Arm, distances_left
+    >>> arms = {"descent": Arm(lnb.SGD()), "Lookahead": Arm(lnb.Lookahead(lnb.SGD()), weights="slow")}
+    >>> distances_left(lnb.games.BilinearGame([[1.0]]), arms, lr=[0.1, 0.3], gradients=100).round(3).to_numpy().tolist()
+    [[0.1, 'descent', 1.409], [0.1, 'Lookahead', 0.648], [0.3, 'descent', 56.898], [0.3, 'Lookahead', 0.022]]
+    """
+    pd = whole("pandas")
+
+    grids = {name: grid(arm.opt, lr=lr) for name, arm in arms.items()}
+    how: dict[str, Any] = {"gradients": gradients, "seed": seed, "batch_size": batch_size, "eval_every": gradients}
+    found = []
+    for i, rate in enumerate(lr):
+        rows = play_arms(game, {name: arm._replace(opt=grids[name][i]) for name, arm in arms.items()}, **how)
+        ends = rows.groupby(["arm", "step"], sort=False)["distance"].mean().groupby("arm", sort=False)
+        found.append((ends.last() / ends.first()).rename("left").reset_index().assign(lr=rate))
+    return pd.concat(found, ignore_index=True)[["lr", "arm", "left"]]
 
 
 def _gradient(

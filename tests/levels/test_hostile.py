@@ -237,6 +237,7 @@ CALLS = {
     "game_multiplier": (theory.game_multiplier, GAME),
     "game_rate": (theory.game_rate, GAME | {"momentum": 0.5, "inner_state": "reset", "moves": "optimistic"}),
     "small_game_rate": (theory.small_game_rate, GAME),
+    "least_game_retention": (theory.least_game_retention, {"lr": 0.1, "strength": 1.0, "sync_period": 5}),
     "best_game_slow_step": (theory.best_game_slow_step, {"sync_period": 5}),
     "best_game_sync": (theory.best_game_sync, {"lr": 0.1, "strengths": [1.0, 0.5], "longest": 9}),
     "BilinearGame": (games.BilinearGame, {"matrix": [[1.0, 2.0]], "first": 1.0, "second": [1.0, 2.0]} | STARTS),
@@ -244,6 +245,7 @@ CALLS = {
     "matching_pennies": (games.matching_pennies, STARTS),
     "rock_paper_scissors": (games.rock_paper_scissors, STARTS),
     "WassersteinGame": (games.WassersteinGame, {"mean": 0.5, "deviation": 2.0} | STARTS),
+    "examples": (games.examples, {"replicas": 2}),
     "minmax_benchmark": (games.minmax_benchmark, {}),
     "play": (
         played,
