@@ -15,21 +15,22 @@ pytest       = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 -
 on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/levels/test_device_runs.py
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS) && EMULATED_CUDA=1 .venv-ptx/bin/python -m pytest tests/levels/test_emulated.py $(on_device) $(ARGS)
 tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/levels/test_torch.py tests/levels/test_torch_database.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py tests/levels/test_torch_cuda.py $(ARGS)
+tests.outside = .venv/bin/python -m pytest tests/levels/test_outside.py $(ARGS)
 tests.classes = .venv/bin/python -m pytest tests/levels/test_cpu_classes.py $(ARGS)
 tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_interrupted.py tests/levels/test_clusters.py $(hostile) $(ARGS)
 hostile      = tests/levels/test_hostile.py tests/levels/test_environments.py
 
-$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers, classes, faults or gpu))
+$(if $(tests.$(LEVEL)),,$(error LEVEL=$(LEVEL) is no level of the tests: choose jit, nojit, sim, ptx, peers, outside, classes, faults or gpu))
 # The environment of ptx is all that a GPU needs; that of its benchmarks, where there is one, has CuPy and PyTorch too.
 level_env = $(firstword $(filter .venv-$(LEVEL),.venv-ptx .venv-peers) $(if $(filter gpu,$(LEVEL)),$(wildcard .venv-gpu) .venv-ptx) .venv)
 
-.PHONY: help test reproduce verify lab paper api bench check lock clean
+.PHONY: help test reproduce verify lab paper book api bench check lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 	@echo 'Commands such as lookahead-nb lie in .venv, which make builds: ". .venv/bin/activate" puts them on your PATH.'
 
-test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx, peers, classes or faults runs another level, ARGS="-k sync" goes to pytest
+test: $(level_env)/.ready ## run the tests; LEVEL=nojit, sim, ptx, peers, outside, classes or faults runs another level, ARGS="-k sync" goes to pytest
 	$(tests.$(LEVEL))
 
 reproduce: .venv/.ready ## recompute notebooks, tables and figures into build/ and compare; FULL=1 adds what needs downloads, WRITE=1 replaces the committed files
@@ -44,6 +45,9 @@ lab: .venv/.ready ## open Jupyter on the notebooks; ARGS="--no-browser" goes to 
 
 paper: .venv/.ready ## build paper/lookahead.pdf from its text and from data/
 	.venv/bin/python paper/build.py
+
+book: .venv/.ready ## write notebooks, write-up, verdicts, explorer and reference into build/book/: pages that need no network
+	.venv/bin/python paper/book.py
 
 api: .venv/.ready ## write the reference of the library into build/api/, from its docstrings
 	.venv/bin/python paper/api.py

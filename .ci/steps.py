@@ -28,6 +28,7 @@ STEPS = [
     ("sim", 2, 1, "make test LEVEL=sim"),
     ("peers", 4, 1, "make test LEVEL=peers"),
     ("gpu", None, 1, "make test LEVEL=gpu"),  # without a device each of its tests is skipped, is counted and says why
+    ("outside", 1, 1, "make test LEVEL=outside"),
     ("classes", 1, 1, "make test LEVEL=classes"),
     ("faults", 3, 1, "make test LEVEL=faults"),
     ("verify", 8, 2, "make verify"),

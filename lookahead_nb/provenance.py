@@ -322,7 +322,8 @@ def published(name: str) -> pd.DataFrame:
     frame
         Columns: ``source``, ``table`` (the number of the table in the source, "" if it has none), ``setting``,
         ``optimizer``, ``metric``, ``value``, ``error`` (the number after ± in the source, NaN without one), ``known``
-        ("read", "remembered", or "recomputed" where the source defines the number and prints none).
+        ("read", "remembered", or "recomputed" where the source defines the number and prints none). Some files have
+        more: ``warning`` ("" without one), and the numbers ``lr``, ``seed``, ``step`` and ``epoch`` of a row.
 
     Raises
     ------
@@ -331,7 +332,7 @@ def published(name: str) -> pd.DataFrame:
     """
     pd = whole("pandas")
 
-    words = ["source", "table", "setting", "optimizer", "metric", "known"]
+    words = ["source", "table", "setting", "optimizer", "metric", "known", "warning"]
     frame = pd.read_csv(committed(f"data/published/{name}.csv"), dtype=dict.fromkeys(words, str))
     return frame.fillna(dict.fromkeys(words, ""))
 

@@ -23,15 +23,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; without arguments, those of the process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(arguments)
+    folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or ROOT / "build").resolve() / "api"
     try:
-        import pdoc
-    except ModuleNotFoundError:
+        write(folder)
+    except ModuleNotFoundError as error:
+        if error.name != "pdoc":
+            raise
         print(
             'pdoc is missing: run "make api", which installs it, or pip install ".[docs]" in a checkout.',
             file=sys.stderr,
         )
         return 2
-    folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or ROOT / "build").resolve() / "api"
+    print(f"wrote {folder / 'index.html'}")
+    return 0
+
+
+def write(folder: pathlib.Path) -> None:
+    """Write the reference into a folder."""
+    import pdoc
+
     pdoc.render.configure(docformat="numpy", show_source=False, footer_text="lookahead_nb")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -40,8 +50,6 @@ def main(arguments: list[str] | None = None) -> int:
         # A package with __all__ brings the modules in it, and only these; so each is named.
         warnings.filterwarnings("ignore", "The module specification")
         pdoc.pdoc(*public_modules(), output_directory=folder)
-    print(f"wrote {folder / 'index.html'}")
-    return 0
 
 
 def modules() -> list[str]:

@@ -35,8 +35,8 @@ def test_every_level_is_a_step(ci):
     assert "make test" in commands
 
 
-def test_budgets_stay_below_forty_minutes(ci):
-    assert sum(budget or 0 for _, budget, *_ in ci.STEPS) <= 40
+def test_budgets_stay_below_forty_one_minutes(ci):
+    assert sum(budget or 0 for _, budget, *_ in ci.STEPS) <= 41
 
 
 def test_the_first_failure_ends_everything(ci, capfd):

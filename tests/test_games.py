@@ -7,6 +7,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb import provenance, theory
+from lookahead_nb.claims import benchmarks
 from lookahead_nb.models import games
 from lookahead_nb.models.games import BilinearGame, MatrixGame, WassersteinGame, matching_pennies, rock_paper_scissors
 from lookahead_nb.training.play import Arm, distances_left
@@ -360,7 +361,7 @@ def test_near_its_equilibrium_a_game_is_bilinear(game, there, strength):
 
 
 def test_the_published_game_to_its_digits():
-    problems = games.minmax_benchmark()
+    problems = benchmarks.minmax_games()
     arms = {
         "LA-GDA": (lnb.Lookahead(lnb.SGD(0.3), sync_period=6, slow_step_size=0.5), "simultaneous", 480, 1),
         "ExtraGrad": (lnb.SGD(0.3), "extragradient", 160, 3),

@@ -68,6 +68,12 @@ def test_a_wrapped_network_has_the_bits_of_the_compiled_run(name, dtype):
     assert getattr(run.state, "slow_steps", None) == getattr(expected.state, "slow_steps", None)
 
 
+def test_a_repeated_order_has_the_bits_of_the_compiled_run():
+    run, expected = trained(order="repeated"), trained(problem()[0], order="repeated")
+    assert picture(run.params, run.state) == picture(expected.params, expected.state)
+    assert run.params.tobytes() != trained().params.tobytes()
+
+
 def test_the_least_that_a_model_needs():
     run, expected = trained(Least()), trained()
     assert run.params.tobytes() == expected.params.tobytes()

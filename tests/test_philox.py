@@ -100,8 +100,8 @@ def test_uniforms_follow_the_reference():
 def test_plain_python_and_compiled_code_agree():
     for n, step in itertools.product((5, 300), (0, 1, 77)):
         plain, compiled = np.empty(4, np.int64), np.empty(4, np.int64)
-        philox.minibatch(n, 4, np.uint64(2**40 + 9), step, plain)
-        philox._loop(philox.minibatch)(n, 4, np.uint64(2**40 + 9), step, compiled)
+        philox.minibatch(n, 4, np.uint64(2**40 + 9), step, 1, plain)
+        philox._loop(philox.minibatch)(n, 4, np.uint64(2**40 + 9), step, 1, compiled)
         assert plain.tolist() == compiled.tolist()
     plain = np.empty(10)
     philox._fill_uniform(np.uint64(7), philox.NOISE, np.uint64(1), plain)
@@ -112,7 +112,7 @@ def test_plain_python_and_compiled_code_agree():
 def test_rows_beyond_32_bits_stay_in_range():
     n = 2**40 + 12345
     out = np.empty(1000, np.int64)
-    philox._loop(philox.minibatch)(n, 1000, np.uint64(3), 10**6, out)
+    philox._loop(philox.minibatch)(n, 1000, np.uint64(3), 10**6, 1, out)
     assert len({*out.tolist()}) == 1000
     assert 0 <= out.min() < out.max() < n
     assert out.max() > 2**39
@@ -291,7 +291,18 @@ def test_minibatches_start_where_they_are_told_to():
 
 @pytest.mark.parametrize(("n", "batch_size"), [(1, 1), (7, 3), (257, 64)])
 def test_a_row_asked_for_alone_is_that_of_the_minibatch(n, batch_size):
-    batches = philox.minibatches(n, batch_size, 2**62 + 5)
-    for step in range(2 * (n // batch_size) + 1):
-        rows = [philox.minibatch_row(n, batch_size, np.uint64(2**62 + 5), step, i) for i in range(batch_size)]
-        assert rows == next(batches).tolist()
+    for order, reshuffles in philox.ORDERS.items():
+        batches = philox.minibatches(n, batch_size, 2**62 + 5, order=order)
+        for step in range(2 * (n // batch_size) + 1):
+            of_step = n, batch_size, np.uint64(2**62 + 5), step, reshuffles
+            assert [philox.minibatch_row(*of_step, i) for i in range(batch_size)] == next(batches).tolist()
+
+
+def test_a_repeated_order_is_that_of_the_first_epoch():
+    first = [batch.tolist() for batch in itertools.islice(lnb.minibatches(11, 3, seed=7), 3)]
+    repeated = lnb.minibatches(11, 3, seed=7, order="repeated")
+    assert [batch.tolist() for batch in itertools.islice(repeated, 9)] == first * 3
+    late = lnb.minibatches(11, 3, seed=7, start=10**12 + 2, order="repeated")  # 10**12 leaves 1 on division by 3
+    assert next(late).tolist() == first[0]
+    with pytest.raises(ValueError, match="order must be one of 'shuffled', 'repeated', got 'same'"):
+        lnb.minibatches(11, 3, seed=7, order="same")

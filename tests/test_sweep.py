@@ -215,8 +215,16 @@ def test_r1_side_by_side(name, opts, monkeypatch):
     """The kernel of many lanes itself, which plain Python runs with one."""
     if not COMPILED:
         monkeypatch.setattr(groups, "ROWS_AT_ONCE", 5)
-    model = MODELS[name]
-    here = Setup(model, problem(model.n_classes), Training(steps=5, batch_size=4, eval_at=[1, 2, 4], eval_rows=100))
+    assert_side_by_side(MODELS[name], opts, batch_size=4)
+
+
+def test_r1_side_by_side_in_a_repeated_order():
+    assert_side_by_side(MODELS["one logit"], SIDE_BY_SIDE["another rule"], batch_size=20, order="repeated")
+
+
+def assert_side_by_side(model, opts, **how):
+    training = Training(steps=5, eval_at=[1, 2, 4], eval_rows=100, **how)
+    here = Setup(model, problem(model.n_classes), training)
     rows = here.rows(3)
     for opt in opts:
         params = model.init(3)
@@ -258,7 +266,8 @@ def test_r1_among_runs_of_other_seeds(name, own_data, dtype):
     model, seeds = MODELS[name], [3, 1, 2**40, 7, 9, 11, 8]
     data = partial(alike, model.n_classes) if own_data else problem(model.n_classes)
     opts = list(many(5))
-    how = {**HOW, "dtype": dtype, "eval_at": [1, 3, 4], "steps": 20}
+    order = "repeated" if name == "one logit" else "shuffled"
+    how = {**HOW, "dtype": dtype, "eval_at": [1, 3, 4], "steps": 20, "order": order}
     frame = lnb.sweep(model, data, opts, seeds=seeds, **how)
     how.pop("progress")
     assert_alone(frame, model, data, opts, seeds, how)

@@ -328,12 +328,22 @@ PUBLISHED = sorted((ROOT / "data/published").glob("*.csv"))
 def test_published_numbers_say_whose_they_are_and_how_they_are_known(path, monkeypatch):
     monkeypatch.chdir(ROOT / "tests")
     frame = tables.published(path.stem)
-    assert [*frame] == ["source", "table", "setting", "optimizer", "metric", "value", "error", "known"]
-    assert frame["value"].notna().all()
+    assert [*frame][:8] == ["source", "table", "setting", "optimizer", "metric", "value", "error", "known"]
+    assert {*frame.columns[8:]} <= {"warning", "lr", "seed", "step", "epoch"}
+    assert np.isfinite(frame["value"]).all()
     assert (frame["error"].isna() | (frame["error"] >= 0)).all()
     assert {*frame["known"]} <= {"read", "remembered"}
     assert (frame[["source", "setting", "optimizer", "metric"]] != "").all(axis=None)
     assert not frame.duplicated(["source", "table", "setting", "optimizer", "metric"]).any()
+
+
+def test_published_numbers_in_doubt_have_a_warning(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    frame = tables.published("independent")
+    warned = frame[frame["warning"] != ""]
+    assert {*warned["source"]} == {"Schmidt et al. 2021, raw results"}
+    assert warned["optimizer"].str.startswith("Lookahead").all()
+    assert len(warned) == 2
 
 
 def test_the_papers_own_tables_can_be_told_apart(monkeypatch):

@@ -73,21 +73,21 @@ def problem(classes=3):
     return from_arrays(X, y), lnb.MLP((4, 5 if COMPILED else 3, classes), activation="tanh")
 
 
-def batches(data, seed, first=0):
-    return itertools.islice(lnb.minibatches(len(data.y_train), BATCH, seed), first, None)
+def batches(data, seed, first=0, order="shuffled"):
+    return itertools.islice(lnb.minibatches(len(data.y_train), BATCH, seed, order=order), first, None)
 
 
-def walk(model, data, opt, params, state, steps, seed, first=0):
+def walk(model, data, opt, params, state, steps, seed, first=0, order="shuffled"):
     """Steps first + 1, ..., first + steps by hand."""
     X = data.X_train.astype(params.dtype)
-    for rows in itertools.islice(batches(data, seed, first), steps):
+    for rows in itertools.islice(batches(data, seed, first, order), steps):
         opt.step(params, model.loss_and_grad(params, X[rows], data.y_train[rows])[1], state)
 
 
-def by_hand(model, data, opt, steps, seed, dtype):
+def by_hand(model, data, opt, steps, seed, dtype, order="shuffled"):
     params = model.init(seed, dtype)
     state = opt.init(params)
-    walk(model, data, opt, params, state, steps, seed)
+    walk(model, data, opt, params, state, steps, seed, order=order)
     return params, state
 
 
@@ -405,6 +405,28 @@ def test_same_seed_starts_at_the_same_weights_and_sees_the_same_minibatches():
     # Where the inner rule of a Lookahead has not met a sync yet, the runs cannot be told apart.
     late = train(model, data, lnb.Lookahead(adamw, sync_period=4), steps=3, batch_size=BATCH, seed=4)
     assert late.params.tobytes() == train(model, data, adamw, steps=3, batch_size=BATCH, seed=4).params.tobytes()
+
+
+@each_width
+def test_a_repeated_order_is_stepping_by_hand_in_every_bit(dtype):
+    data, model = problem()
+    how = {"steps": STEPS, "batch_size": BATCH, "seed": 3, "dtype": dtype, "eval_every": STEPS}
+    run = train(model, data, lookahead, **how, order="repeated")
+    assert picture(run.params, run.state) == picture(*by_hand(model, data, lookahead, STEPS, 3, dtype, "repeated"))
+    shuffled, named = train(model, data, lookahead, **how), train(model, data, lookahead, **how, order="shuffled")
+    assert shuffled.params.tobytes() != run.params.tobytes()
+    assert shuffled.history["run"][0] != run.history["run"][0]
+    assert named.history.equals(shuffled.history)  # the default
+    with pytest.raises(ValueError, match="order must be one of 'shuffled', 'repeated', got 'fixed'"):
+        train(model, data, lookahead, order="fixed")
+
+
+def test_a_repeated_order_is_continued():
+    data, model = problem()
+    how = {"batch_size": BATCH, "seed": 3, "order": "repeated", "eval_every": STEPS - 2}
+    longer = train(model, data, lookahead, steps=STEPS - 2, **how).train(2)
+    whole = train(model, data, lookahead, steps=STEPS, **how)
+    assert picture(longer.params, longer.state) == picture(whole.params, whole.state)
 
 
 def test_another_seed_is_another_run():

@@ -1,6 +1,6 @@
 """Data sets: bundled, synthetic, downloaded and the user's own, all split and scaled by the same rules."""
 
-from lookahead_nb.datasets.arrays import from_arrays, read_rows
+from lookahead_nb.datasets.arrays import from_arrays, read_rows, unlabelled
 from lookahead_nb.datasets.dataset import Dataset, stratified_rows
 from lookahead_nb.datasets.sources import DOWNLOADED, NAMES, available, chunk, load
 
@@ -14,4 +14,5 @@ __all__ = [
     "load",
     "read_rows",
     "stratified_rows",
+    "unlabelled",
 ]

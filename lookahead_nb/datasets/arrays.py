@@ -6,6 +6,7 @@ import csv
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from itertools import islice
@@ -17,6 +18,7 @@ import numpy as np
 from lookahead_nb.checks import FROM_0, flag, named_arguments, shown, user_path, whole
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.encoding import Mixed, columns_of, encoded_table
+from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.datasets.split import _chunk, _each_column, _split_and_scaled, _Table
 from lookahead_nb.datasets.tables import Table, check_names, check_order, labels_of, suspicions, table_of
 
@@ -86,6 +88,53 @@ def from_arrays(X: Any, y: Any, split_seed: int = 0) -> Dataset:
     ['left', 'right']
     """
     return _divided(_own_table(X, y, stacklevel=4), split_seed)
+
+
+@named_arguments
+def unlabelled(train: Any, validation: Any, test: Any) -> Dataset:
+    """Return rows without labels, in three parts of your own and not scaled, for a model that needs no labels.
+
+    Parameters
+    ----------
+    train, validation, test : (rows, columns) array or table
+        Of at least one row each, as X of :func:`from_arrays`. All parts have the same columns.
+
+    Returns
+    -------
+    Dataset
+        Every row has the label 0, and ``data.scaling`` changes nothing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type, dtype or shape, or holds a value out of range. The message names its row and
+        its column.
+
+    Examples
+    --------
+    >>> import lookahead_nb as lnb
+    >>> data = lnb.datasets.unlabelled([[0.0], [4.0]], [[1.0]], [[2.0]])
+    >>> run = lnb.train(lnb.models.FiniteSumQuadratic([[1.0]]), data, lnb.SGD(0.5), steps=1, batch_size=2)
+    >>> run.params, run.history["test_loss"].tolist()
+    (array([1.], dtype=float32), [2.0, 0.5])
+    """
+    arrays: list[np.ndarray] = []
+    scaling, first = Scaling(0, np.array(0.0), np.array(0.0), np.array(1.0)), 0
+    for name, X in (("train", train), ("validation", validation), ("test", test)):
+        try:
+            table = table_of(X)
+            scaled = scaling.fitting(table.values, np.arange(len(table.values)))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name} must be a table of numbers, but {error}") from error
+        if not arrays:
+            scaling = replace(scaling, n_features=scaled.shape[1], columns=table.names)
+        elif scaled.shape[1] != scaling.n_features:
+            raise ValueError(f"{name} must have the {scaling.n_features} columns of train, got {scaled.shape[1]}")
+        arrays += scaled, np.zeros(len(scaled), np.int64), first + np.arange(len(scaled))
+        first += len(scaled)
+    X1, y1, rows1, X2, y2, rows2, X3, y3, rows3 = arrays
+    about = "arrays", 1, True, 0, OWN, scaling, np.array([0])
+    return Dataset(X1, y1, rows1, X2, y2, rows2, X3, y3, rows3, *about)
 
 
 def splitter(X: Any, y: Any) -> Callable[[int], Dataset]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -39,7 +40,7 @@ def rotation(paths: pd.DataFrame, distances: pd.DataFrame) -> Figure:
     paths : DataFrame
         The columns ``arm``, ``step``, ``x`` and ``y``; arms are keys of ``ARMS``.
     distances : DataFrame
-        The columns ``arm``, ``gradients`` and ``distance``.
+        The columns ``arm``, ``gradients``, ``first`` and ``second``, the distances of both players.
 
     Returns
     -------
@@ -53,7 +54,8 @@ def rotation(paths: pd.DataFrame, distances: pd.DataFrame) -> Figure:
     axs[0].plot(0, 0, "+", color="0.1", ms=8, zorder=5)
     axs[0].set(xlabel="player 1", ylabel="player 2", aspect="equal")
     for arm, line in distances.groupby("arm", sort=False):
-        axs[1].plot(line["gradients"], line["distance"], **ARMS[arm].line, markevery=0.13, label=ARMS[arm].label)
+        distance = np.hypot(line["first"], line["second"])
+        axs[1].plot(line["gradients"], distance, **ARMS[arm].line, markevery=0.13, label=ARMS[arm].label)
     axs[1].set(yscale="log", xlabel="gradients of both players", ylabel="distance from the equilibrium")
     axs[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     no_minor_ticks(axs)

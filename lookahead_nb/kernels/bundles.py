@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from lookahead_nb.kernels.philox import ORDERS
+
 
 class Weights(NamedTuple):
     """The arrays that a run changes; an array that the optimizer does not use has no elements.
@@ -173,12 +175,15 @@ class Batches(NamedTuple):
         Rows of a minibatch.
     seed : uint64 or (R,) uint64 array
         One for each run on a GPU.
+    reshuffles : int64
+        1 if each epoch has an order of its own, 0 if all have that of the first.
     """
 
     X: Any
     y: Any
     batch_size: Any
     seed: Any
+    reshuffles: Any
 
 
 class BatchesOfLanes(NamedTuple):
@@ -198,6 +203,8 @@ class BatchesOfLanes(NamedTuple):
         Whether all runs have one seed and one data set, and therefore the same minibatches.
     batch_size : int64
         Rows of a minibatch.
+    reshuffles : int64
+        As in :class:`Batches`.
     """
 
     X: Any
@@ -206,6 +213,7 @@ class BatchesOfLanes(NamedTuple):
     seeds: Any
     shared: Any
     batch_size: Any
+    reshuffles: Any
 
 
 class Evaluation(NamedTuple):
@@ -378,7 +386,7 @@ def surface_of(landscape: Any, width: type) -> Surface:
     )
 
 
-def batches_of(rows: Any, batch_size: int, seed: int) -> Batches:
+def batches_of(rows: Any, batch_size: int, seed: int, order: str) -> Batches:
     """Return the :class:`Batches` of a data set's rows for one seed.
 
     Parameters
@@ -389,15 +397,20 @@ def batches_of(rows: Any, batch_size: int, seed: int) -> Batches:
         Rows of a minibatch.
     seed : int
         The seed of the run.
+    order : str
+        One of ``philox.ORDERS``.
 
     Returns
     -------
     Batches
     """
-    return Batches(readonly(rows.X), readonly(rows.y), np.int64(batch_size), np.uint64(seed))
+    numbers = np.int64(batch_size), np.uint64(seed), np.int64(ORDERS[order])
+    return Batches(readonly(rows.X), readonly(rows.y), *numbers)
 
 
-def batches_of_lanes(distinct: list[Any], sets: np.ndarray, batch_size: int, seeds: np.ndarray) -> BatchesOfLanes:
+def batches_of_lanes(
+    distinct: list[Any], sets: np.ndarray, batch_size: int, seeds: np.ndarray, order: str
+) -> BatchesOfLanes:
     """Return the :class:`BatchesOfLanes` of runs side by side.
 
     Parameters
@@ -410,6 +423,8 @@ def batches_of_lanes(distinct: list[Any], sets: np.ndarray, batch_size: int, see
         Rows of a minibatch.
     seeds : (lanes,) int array
         The seed of each run.
+    order : str
+        One of ``philox.ORDERS``.
 
     Returns
     -------
@@ -422,6 +437,7 @@ def batches_of_lanes(distinct: list[Any], sets: np.ndarray, batch_size: int, see
         readonly(np.asarray(seeds, np.uint64)),
         len(distinct) == 1 and len({*seeds}) == 1,
         np.int64(batch_size),
+        np.int64(ORDERS[order]),
     )
 
 
@@ -606,7 +622,7 @@ def batches_type(scalar: Any) -> Any:
     -------
     numba.types.Type
     """
-    return bundle_type(Batches, read(scalar, 2), read(types.int64), types.int64, types.uint64)
+    return bundle_type(Batches, read(scalar, 2), read(types.int64), types.int64, types.uint64, types.int64)
 
 
 def batches_of_lanes_type(scalar: Any) -> Any:
@@ -622,9 +638,8 @@ def batches_of_lanes_type(scalar: Any) -> Any:
     numba.types.Type
     """
     whole, seeds = types.int64, types.uint64
-    return bundle_type(
-        BatchesOfLanes, read(scalar, 3), read(whole, 2), read(whole), read(seeds), types.boolean, types.int64
-    )
+    of_lanes = read(whole), read(seeds), types.boolean
+    return bundle_type(BatchesOfLanes, read(scalar, 3), read(whole, 2), *of_lanes, whole, whole)
 
 
 def evaluation_type(scalar: Any, sets: int = 0) -> Any:

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numba import types
 
-from lookahead_nb.checks import named_arguments, whole_number
+from lookahead_nb.checks import named_arguments, one_of, whole_number
 from lookahead_nb.kernels.compiler import compiled, fma, formula
 from lookahead_nb.kernels.formulas import normal_quantile
 
@@ -25,6 +25,8 @@ DRAWS = np.uint64(8)  # of settings
 TASKS, ROWS, LABELS = (np.uint64(i) for i in range(9, 12))  # of the generated population
 RATES = np.uint64(12)  # of a trial: the shifts of its grids
 CHUNKS = np.uint64(13)  # of large data sets
+
+ORDERS = {"shuffled": 1, "repeated": 0}  # whether each epoch has an order of its own
 
 _u64 = np.uint64
 _LOW = _u64(0xFFFFFFFF)
@@ -161,10 +163,10 @@ def domain_bits(n):
 
 
 @formula
-def minibatch(n, batch_size, seed, step, out):
+def minibatch(n, batch_size, seed, step, reshuffles, out):
     """Write the row indices of the minibatch of one step.
 
-    Each epoch has a new bijection of the rows. A partial batch at its end is dropped.
+    Each epoch has a new bijection of the rows, or all have that of the first. A partial batch at its end is dropped.
 
     Parameters
     ----------
@@ -175,15 +177,17 @@ def minibatch(n, batch_size, seed, step, out):
     seed : uint64
     step : int64
         0 for the first.
+    reshuffles : int64
+        One of ``ORDERS``: 1, or 0 to repeat the minibatches of the first epoch.
     out : (batch_size,) int64 array
         Receives the indices.
     """
-    epoch, first = _place(n, batch_size, step)
+    epoch, first = _place(n, batch_size, step, reshuffles)
     _shuffle(n, first, seed, epoch, MINIBATCHES, out)
 
 
 @formula
-def minibatch_row(n, batch_size, seed, step, i):
+def minibatch_row(n, batch_size, seed, step, reshuffles, i):
     """Return row index i of the :func:`minibatch` of one step.
 
     Parameters
@@ -195,6 +199,8 @@ def minibatch_row(n, batch_size, seed, step, i):
     seed : uint64
     step : int64
         0 for the first.
+    reshuffles : int64
+        One of ``ORDERS``.
     i : int64
         In [0, batch_size).
 
@@ -202,17 +208,17 @@ def minibatch_row(n, batch_size, seed, step, i):
     -------
     int64
     """
-    epoch, first = _place(n, batch_size, step)
+    epoch, first = _place(n, batch_size, step, reshuffles)
     rows, (low_keys, high_keys) = _u64(n), _epoch_keys(seed, epoch, MINIBATCHES)
     left_bits, right_bits = domain_bits(rows)
     return np.int64(shuffled(_u64(first + i), rows, left_bits, right_bits, low_keys, high_keys))
 
 
 @formula
-def _place(n, batch_size, step):
-    """Return the epoch of a step, and the position of its first row in the epoch."""
+def _place(n, batch_size, step, reshuffles):
+    """Return the epoch whose order a step follows, and the position of its first row in the epoch."""
     per_epoch = n // batch_size
-    return step // per_epoch, (step % per_epoch) * batch_size
+    return step // per_epoch * reshuffles, (step % per_epoch) * batch_size
 
 
 @formula
@@ -315,7 +321,7 @@ def _loop(formula: Callable) -> Callable:
     whole, word = types.int64, types.uint64
     indices, numbers = types.int64[::1], types.float64[::1]
     signatures = {
-        minibatch: (whole, whole, word, whole, indices),
+        minibatch: (whole, whole, word, whole, whole, indices),
         _shuffle: (whole, whole, word, whole, word, indices),
         _fill_uniform: (word, word, word, numbers),
         fill_normal: (word, word, whole, numbers),
@@ -324,7 +330,7 @@ def _loop(formula: Callable) -> Callable:
 
 
 @named_arguments
-def minibatches(n: int, batch_size: int, seed: int, start: int = 0) -> Iterator[np.ndarray]:
+def minibatches(n: int, batch_size: int, seed: int, start: int = 0, *, order: str = "shuffled") -> Iterator[np.ndarray]:
     """Yield, without end, the row indices of the minibatches that ``train`` uses with this seed.
 
     Parameters
@@ -337,6 +343,8 @@ def minibatches(n: int, batch_size: int, seed: int, start: int = 0) -> Iterator[
         In [0, 2**63).
     start : int
         At least 0, the number of minibatches to leave out at the beginning.
+    order : str
+        "shuffled" gives each epoch an order of its own, "repeated" gives all epochs that of the first.
 
     Yields
     ------
@@ -362,14 +370,15 @@ def minibatches(n: int, batch_size: int, seed: int, start: int = 0) -> Iterator[
     n = whole_number("n", n, 1)
     batch_size = whole_number("batch_size", batch_size, 1, n)
     seed = whole_number("seed", seed, 0, 2**63 - 1)
-    return _endless(n, batch_size, np.uint64(seed), whole_number("start", start, 0))
+    reshuffles = ORDERS[one_of("order", order, ORDERS)]
+    return _endless(n, batch_size, np.uint64(seed), whole_number("start", start, 0), reshuffles)
 
 
-def _endless(n: int, batch_size: int, seed: np.uint64, step: int) -> Iterator[np.ndarray]:
+def _endless(n: int, batch_size: int, seed: np.uint64, step: int, reshuffles: int) -> Iterator[np.ndarray]:
     fill = _loop(minibatch)
     while True:
         out = np.empty(batch_size, np.int64)
-        fill(n, batch_size, seed, step, out)
+        fill(n, batch_size, seed, step, reshuffles, out)
         yield out
         step += 1
 

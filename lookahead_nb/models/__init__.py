@@ -1,5 +1,6 @@
-"""Models on one flat buffer of parameters: dense networks, test functions and games."""
+"""Models on one flat buffer of parameters: dense networks, test functions, games and a quadratic over rows."""
 
 from lookahead_nb.models.dense import MLP, LogisticRegression
+from lookahead_nb.models.finite_sum import FiniteSumQuadratic
 
-__all__ = ["MLP", "LogisticRegression"]
+__all__ = ["MLP", "FiniteSumQuadratic", "LogisticRegression"]

@@ -117,7 +117,8 @@ def train_network(
     model: Any = setup.model
     run = OneRun(setup, opt, params, state, rows)
     work = np.empty(network.work_size(model.sizes, max(setup.training.batch_size, network.ROWS_AT_ONCE)), setup.dtype)
-    arguments = bundles.network_of(model, width), bundles.batches_of(rows, setup.training.batch_size, seed)
+    batches = bundles.batches_of(rows, setup.training.batch_size, seed, setup.training.order)
+    arguments = bundles.network_of(model, width), batches
     for first, last in setup.stretches(rows, ends=snapshot_at, first=run.first):
         if run.diverged or not keep_going():
             break
@@ -238,7 +239,7 @@ def train_side_by_side(
     evaluation = bundles.evaluation_of_lanes(distinct, setup.eval_steps, results, diverged_at)
     work_lines = groups.work_lines(model.sizes, max(setup.training.batch_size, groups.ROWS_AT_ONCE))
     work = lined_up((work_lines,), width)
-    batches = bundles.batches_of_lanes(distinct, sets, setup.training.batch_size, all_seeds)
+    batches = bundles.batches_of_lanes(distinct, sets, setup.training.batch_size, all_seeds, setup.training.order)
     arguments = bundles.network_of(model, width), batches
     begun = states[0].t if states else 0
     carried = [state.carried for state in states] if states else [FRESH] * count

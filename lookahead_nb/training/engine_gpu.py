@@ -250,7 +250,7 @@ class Portion:
 
         setup, network, width = self.setup, self._model, self.setup.dtype.type
         model = runs.network_of(network, width)
-        batches = runs.batches_of(self.rows, setup.training.batch_size, self.seeds)
+        batches = runs.batches_of(self.rows, setup.training.batch_size, self.seeds, setup.training.order)
         jobs = len(self.opts) * (len(self.rows.bounds) - 1)
         work = runs.workspace_of(network.sizes, setup.training.batch_size, jobs, width)
 

@@ -41,7 +41,8 @@ def train_own_model(
     if state.t == 0:
         results[0, 0] = _evaluation(model, params, rows)
     period = opt.sync.period if opt.sync and opt.sync.pull_back else 0
-    batches = minibatches(len(rows.y), setup.training.batch_size, seed, state.t)
+    how = setup.training
+    batches = minibatches(len(rows.y), how.batch_size, seed, state.t, order=how.order)
     for t in range(state.t + 1, setup.steps + 1):
         if not keep_going():
             break

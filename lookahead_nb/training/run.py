@@ -350,13 +350,14 @@ def train(
     eval_rows: int = 10_000,
     dtype: Any = "float32",
     backend: str = "cpu",
+    order: str = "shuffled",
     callback: Callable[[Snapshot], Any] | None = None,
     early_stopping: EarlyStopping | None = None,
 ) -> Run:
     """Train a model once.
 
     The weights are bit-for-bit those of a manual loop of ``opt.step`` from ``model.init(seed, dtype)``. Its gradients
-    are those of ``model.loss_and_grad`` on ``minibatches(n, batch_size, seed)``; for a landscape those of
+    are those of ``model.loss_and_grad`` on ``minibatches(n, batch_size, seed, order=order)``; for a landscape those of
     ``model.noisy_grad(params, seed, t)``, t from 1.
 
     Parameters
@@ -364,7 +365,7 @@ def train(
     model : LogisticRegression, MLP or landscape, or an object of your own
         Your own has ``size``, ``init(seed, dtype)`` and ``loss_and_grad(params, X, y)``, see Notes.
     data : Dataset, or function of the seed that returns one
-        None for a landscape, which does not use batch_size and eval_rows either.
+        None for a landscape, which does not use batch_size, eval_rows and order either.
     opt : Optimizer
         An inner optimizer, Lookahead or EMA.
     steps, batch_size : int
@@ -382,6 +383,9 @@ def train(
     backend : str
         "cpu", or "cuda" to train on a GPU, from and to host memory. Slow steps are never fitted there, and there is no
         silent fallback to the CPU.
+    order : str
+        "shuffled" draws the minibatches of each epoch again, "repeated" repeats those of the first epoch, in their
+        order.
     callback : function, optional
         Called at every evaluated step, until the run diverges, with a
         :class:`~lookahead_nb.training.callbacks.Snapshot`. It returns None, or a dict of numbers that become columns of
@@ -436,7 +440,7 @@ def train(
     >>> run.history["train_loss"].tolist()
     [0.5, 0.125, 0.03125]
     """
-    training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend)
+    training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend, order)
     if is_own_model(model) and not isinstance(model, (DenseNetwork, Landscape)):
         model = OwnModel(model)
         if training.backend != "cpu":

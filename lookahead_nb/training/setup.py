@@ -19,7 +19,7 @@ import numpy as np
 from lookahead_nb.checks import float_dtype, one_of, shown, whole_number
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.kernels.formulas import FORMULAS_ID
-from lookahead_nb.kernels.philox import STREAM_ID
+from lookahead_nb.kernels.philox import ORDERS, STREAM_ID
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
 from lookahead_nb.models.games import Game
 from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Landscape, Quadratic, Rosenbrock
@@ -57,6 +57,8 @@ class Training:
         "float32" or "float64".
     backend : str
         "cpu" or "cuda".
+    order : str
+        "shuffled" or "repeated", of minibatches.
 
     Raises
     ------
@@ -79,8 +81,10 @@ class Training:
     eval_rows: int = 10_000
     dtype: Any = "float32"
     backend: str = "cpu"
+    order: str = "shuffled"
 
     def __post_init__(self) -> None:
+        one_of("order", self.order, ORDERS)
         if one_of("backend", self.backend, ("cpu", "cuda")) == "cuda":
             from lookahead_nb.kernels import gpu  # numba.cuda is loaded where it is used
 
@@ -169,7 +173,7 @@ class Setup:
             if self.data is not None:
                 raise TypeError(f"data must be None for a landscape, got {type(self.data).__name__}")
             # Not used, and therefore no part of the configuration.
-            object.__setattr__(self, "training", replace(self.training, batch_size=1, eval_rows=1))
+            object.__setattr__(self, "training", replace(self.training, batch_size=1, eval_rows=1, order="shuffled"))
 
     @property
     def dtype(self) -> np.dtype:
@@ -396,6 +400,7 @@ class Setup:
         training: dict[str, object] = {"steps": run.steps, "batch_size": run.batch_size, "eval_rows": run.eval_rows}
         training |= {"dtype": str(run.dtype), "stream": STREAM_ID, "formulas": FORMULAS_ID}
         training |= {"backend": run.backend} if run.backend != "cpu" else {}  # results may differ in bits there
+        training |= {"order": run.order} if run.order != "shuffled" else {}  # older ids remain
         return {"model": self.model.settings(), "training": training}
 
     def blank_results(self, count: int) -> np.ndarray:

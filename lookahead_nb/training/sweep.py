@@ -51,6 +51,7 @@ def sweep(
     store: str | Path | None = None,
     keep_states: bool = False,
     backend: str = "cpu",
+    order: str = "shuffled",
     executor: Executor | None = None,
     progress: bool | Callable[[int, int], None] = True,
     frame: bool = True,
@@ -80,6 +81,8 @@ def sweep(
         True also stores the state of each run at its end: weights, slow weights, inner state and counters, see Notes.
     backend : str
         "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; it allows no executor.
+    order : str
+        As in :func:`lookahead_nb.train`.
     executor : concurrent.futures.Executor, optional
         Trains the units; by default as many threads of this process as Numba uses.
     progress : bool or function
@@ -127,7 +130,7 @@ def sweep(
     [[0.5, 0.0, 0.5], [0.5, 1.0, 0.125], [1.0, 0.0, 0.5], [1.0, 1.0, 0.0]]
     """
     training: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every, "eval_at": eval_at}
-    training |= {"eval_rows": eval_rows, "dtype": dtype, "backend": backend}
+    training |= {"eval_rows": eval_rows, "dtype": dtype, "backend": backend, "order": order}
     if flag("keep_states", keep_states) and backend == "cuda":
         raise ValueError("keep_states must be False with backend='cuda', whose runs cannot be continued, got True")
     plan = _plan(model, data, configs, seeds, training)

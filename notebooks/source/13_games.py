@@ -25,6 +25,7 @@ import pandas as pd
 import lookahead_nb as lnb
 from lookahead_nb import figures, games, theory
 from lookahead_nb import provenance as tables
+from lookahead_nb.claims import benchmarks
 from lookahead_nb.figures import games as drawn
 from lookahead_nb.training.play import Arm, distances_left, play_arms
 
@@ -56,10 +57,9 @@ arms = {"descent": Arm(sgd), "lower rate": Arm(slower), "average": Arm(slower, w
 arms |= {"Lookahead": Arm(pulled), "extragradient": Arm(sgd, "extragradient"), "optimistic": Arm(sgd, "optimistic")}
 arms |= {"alternating Lookahead": Arm(pulled, "alternating")}
 distances = play_arms(games.BilinearGame([[1.0]], start=[1.0, 0.0]), arms, gradients=120)
-distances["distance"] = np.hypot(distances["first"], distances["second"])
 paths = {a: lnb.landscapes.trace(lnb.landscapes.Bilinear(), arms[a].opt, [1.0, 0.0], 25)[0] for a in drawn.SPIRALS}
 paths = pd.concat({a: pd.DataFrame(path, columns=["x", "y"]) for a, path in paths.items()}, names=["arm", "step"])
-(ends := distances.groupby("arm", sort=False).distance.last()).round(3)
+(ends := np.hypot(distances["first"], distances["second"]).groupby(distances.arm, sort=False).last()).round(3)
 
 # %%
 caption = "Descent spirals out at every rate; Lookahead spirals in."
@@ -106,15 +106,15 @@ figures.save(drawn.rule(least, rates), "games_rule", caption, alt)
 #
 # Two things limit the rule. A long cycle grows more on its way than a chord can undo. And a cycle of a whole turn comes
 # back to where it began, so that nothing converges. The fastest cycle ends half a turn away, on the other side of the
-# equilibrium. A slow step of nearly one half then lands next to it. That needs a single strength, and a known one. In a
-# game with many strengths the directions turn at different speeds.
+# equilibrium. A slow step of nearly one half then lands next to it. That needs a single strength, and a known one. In
+# a game with many strengths the directions turn at different speeds.
 #
 # ## Other games, every arm at its best rate
 #
 # One strength is a special case. The next games have twenty strengths from a fifth to one, noise, or losses that are
 # not bilinear. Those are matching pennies and rock, paper, scissors between softmax policies, and a generator of normal
-# numbers against a quadratic critic. Their distances are what both policies could gain by a best reply, and the Wasserstein
-# distance plus the size of the critic. Settings:
+# numbers against a quadratic critic. Their distances are what both policies could gain by a best reply, and the
+# Wasserstein distance plus the size of the critic. Settings:
 #
 # - eight rates from 0.03, each twice the last, and the best of them for each arm in each game
 # - 40 starts, 200 gradients; Lookahead at its defaults; minibatches of 10 out of a hundred terms where there is noise
@@ -153,7 +153,7 @@ figures.save(drawn.left(left.reset_index()), "games_left", caption, alt)
 
 # %%
 theirs = {a: arms[a] for a in ("descent", "extragradient")} | {"Lookahead": Arm(lnb.Lookahead(sgd, sync_period=6))}
-played = [play_arms(game, theirs, gradients=480, eval_every=10) for game in games.minmax_benchmark()]
+played = [play_arms(game, theirs, gradients=480, eval_every=10) for game in benchmarks.minmax_games()]
 curves = pd.concat(played)
 curves["passes"] = curves.step * np.where(curves.arm == "extragradient", 3, 1)
 curves = curves[curves.passes <= 480].groupby(["arm", "passes"], sort=False).distance.mean().map("{:.3e}".format)

@@ -128,6 +128,11 @@ def test_minibatches_of_any_size(batch_size):
     assert_same(model, data, ADAMW, steps=4, batch_size=min(batch_size, len(data.y_train)), eval_at=[])
 
 
+def test_minibatches_in_a_repeated_order():
+    model = MODELS["one logit"]
+    assert_same(model, rows_for(model), ADAMW, steps=6, batch_size=7, eval_at=[], order="repeated")
+
+
 @pytest.mark.parametrize(("threads", "blocks"), LAUNCHES)
 def test_r2_same_bits_for_any_launch(threads, blocks, monkeypatch):
     launch_with(monkeypatch, threads, blocks)

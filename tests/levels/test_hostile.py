@@ -246,7 +246,6 @@ CALLS = {
     "rock_paper_scissors": (games.rock_paper_scissors, STARTS),
     "WassersteinGame": (games.WassersteinGame, {"mean": 0.5, "deviation": 2.0} | STARTS),
     "examples": (games.examples, {"replicas": 2}),
-    "minmax_benchmark": (games.minmax_benchmark, {}),
     "play": (
         played,
         {"game": games.matching_pennies(), "opt": lnb.SGD(0.1), "steps": 3, "moves": "alternating", "seed": 1}

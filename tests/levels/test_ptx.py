@@ -175,10 +175,10 @@ def test_random_stream():
 def test_minibatch():
     minibatch = philox.minibatch
 
-    def kernel(n, batch_size, seed, step, out):
-        minibatch(n, batch_size, seed, step, out)
+    def kernel(n, batch_size, seed, step, reshuffles, out):
+        minibatch(n, batch_size, seed, step, reshuffles, out)
 
-    ptx = compiled(kernel, types.int64, types.int64, types.uint64, types.int64, types.int64[::1])
+    ptx = compiled(kernel, types.int64, types.int64, types.uint64, types.int64, types.int64, types.int64[::1])
     assert_clean(ptx, np.float64)
 
 
@@ -292,7 +292,7 @@ def normals(width):
 
 
 def batches(width):
-    return bundle_type(bundles.Batches, array(SCALARS[width], 2), WHOLE, types.int64, array(types.uint64))
+    return bundle_type(bundles.Batches, array(SCALARS[width], 2), WHOLE, types.int64, array(types.uint64), types.int64)
 
 
 def evaluation(width):

@@ -301,3 +301,12 @@ def play_bilinear(
                 u, v = (old + slow_step_size * (new - old) for old, new in zip(slow[2:], (u, v), strict=True))
             slow = x, y, u, v
     return np.concatenate([x, y])
+
+
+# --------------------------------------------------------------------------------------------------- problems
+
+
+def finite_sum_quadratic(theta, X, Q):
+    """The mean over rows of 0.5 (theta - x)' Q (theta - x), row by row, and Q (theta - mean of the rows)."""
+    total = sum(0.5 * float((theta - x) @ Q @ (theta - x)) for x in X)
+    return total / len(X), Q @ (theta - X.mean(axis=0))

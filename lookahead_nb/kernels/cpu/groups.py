@@ -347,7 +347,7 @@ def _draw(batches, t, scratch):
     """Draw the minibatches of step t; neighbours with the same seed have the same rows."""
     rows, seeds, count, size = scratch.rows, batches.seeds, batches.X.shape[1], batches.batch_size
     if batches.shared:
-        minibatch(count, size, seeds[0], t - 1, rows[0, :size])
+        minibatch(count, size, seeds[0], t - 1, batches.reshuffles, rows[0, :size])
         gather(batches.X[0], rows[0, :size], scratch.batch)
         for r in range(size):
             label = batches.y[0, rows[0, r]]
@@ -359,7 +359,7 @@ def _draw(batches, t, scratch):
             for r in range(size):
                 rows[lane, r] = rows[lane - 1, r]
         else:
-            minibatch(count, size, seeds[lane], t - 1, rows[lane, :size])
+            minibatch(count, size, seeds[lane], t - 1, batches.reshuffles, rows[lane, :size])
     _gather_labels(batches.y, batches.sets, rows, size, scratch.labels)
     gather_lanes(batches.X, batches.sets, rows, size, scratch.inputs)
 

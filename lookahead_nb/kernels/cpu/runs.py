@@ -33,7 +33,7 @@ def _evaluate(measure, p, model, evaluation, scratch, work, t, results):
 @formula
 def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
     rows, batch, labels = scratch
-    minibatch(batches.X.shape[0], batches.batch_size, batches.seed, t - 1, rows)
+    minibatch(batches.X.shape[0], batches.batch_size, batches.seed, t - 1, batches.reshuffles, rows)
     gather(batches.X, rows, batch)
     for r in range(rows.size):
         labels[r] = batches.y[rows[r]]

@@ -34,7 +34,7 @@ from lookahead_nb.kernels.formulas import (
 from lookahead_nb.kernels.gpu import cuda, network
 from lookahead_nb.kernels.gpu.network import Layer, Team
 from lookahead_nb.kernels.gpu.step import sync_slot
-from lookahead_nb.kernels.philox import minibatch_row
+from lookahead_nb.kernels.philox import ORDERS, minibatch_row
 
 THREADS = 128  # a thread uses about 180 registers: two such blocks fit on a multiprocessor of 65,536
 MOST_BLOCKS = 528  # each has its own scratch memory; four on every multiprocessor of the largest cards
@@ -260,7 +260,7 @@ def _train(rule, slots, width, shared):
             frozen_at, count = -1, steps.last
             for t in range(steps.first + 1, steps.last + 1):
                 for i in range(team.me, batch_size, team.size):
-                    rows[i] = minibatch_row(X.shape[0], batch_size, batches.seed[run], t - 1, i)
+                    rows[i] = minibatch_row(X.shape[0], batch_size, batches.seed[run], t - 1, batches.reshuffles, i)
                 cuda.syncthreads()
                 network.load(X, 0, rows, batch_size, sizes[0], True, space, copies, team)
                 cuda.syncthreads()
@@ -475,7 +475,7 @@ def network_of(model: Any, width: Any) -> Network:
     return Network(cuda.to_device(model.sizes), np.int64(model.activation_code), width(model.l2))
 
 
-def batches_of(rows: Any, batch_size: int, seeds: Any) -> Batches:
+def batches_of(rows: Any, batch_size: int, seeds: Any, order: str) -> Batches:
     """Return the :class:`Batches` of a data set's rows for R runs.
 
     Parameters
@@ -486,14 +486,16 @@ def batches_of(rows: Any, batch_size: int, seeds: Any) -> Batches:
         Rows of a minibatch.
     seeds : (R,) sequence of int
         One for each run.
+    order : str
+        One of ``philox.ORDERS``.
 
     Returns
     -------
     bundles.Batches
         On the device.
     """
-    seeds = np.asarray(seeds, np.uint64)
-    return Batches(cuda.to_device(rows.X), cuda.to_device(rows.y), np.int64(batch_size), cuda.to_device(seeds))
+    size, of_runs, reshuffles = np.int64(batch_size), np.asarray(seeds, np.uint64), np.int64(ORDERS[order])
+    return Batches(cuda.to_device(rows.X), cuda.to_device(rows.y), size, cuda.to_device(of_runs), reshuffles)
 
 
 def evaluation_of(rows: Any, steps: np.ndarray, runs: int) -> Evaluation:

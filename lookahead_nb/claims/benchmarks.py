@@ -1,0 +1,174 @@
+"""Published benchmarks that can be recomputed here: their problems, and runs that follow their protocol.
+
+The published numbers are in ``data/published``; :func:`lookahead_nb.provenance.published` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lookahead_nb.checks import named_arguments, whole_number
+from lookahead_nb.datasets import Dataset, unlabelled
+from lookahead_nb.models import FiniteSumQuadratic
+from lookahead_nb.models.games import BilinearGame
+from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.training.run import train
+from lookahead_nb.training.setup import rising_steps
+
+DIMENSIONS, ROWS, BATCH, EPOCHS, DEVIATION = 100, 1000, 128, 100, 0.6
+STEPS_PER_EPOCH = ROWS // BATCH
+GENERATOR = 42  # the seed of the problem; the rows of training, validation and test have this, 43 and 44 in some order
+
+
+@named_arguments
+def quadratic_deep(draw: int = 0) -> tuple[FiniteSumQuadratic, Dataset]:
+    """Return the problem ``quadratic_deep`` of DeepOBS.
+
+    Parameters
+    ----------
+    draw : int
+        At least 0. DeepOBS draws the Hessian from a generator that lives as long as the process. So the first run of a
+        process has draw 0, the problem that is meant, the second one has draw 1, and so on. The rows are always the
+        same.
+
+    Returns
+    -------
+    model : FiniteSumQuadratic
+        Of 100 weights that start at 1. Ninety eigenvalues are uniform in [0, 1], ten in [30, 60], under a random
+        rotation.
+    data : Dataset
+        1000 training rows from N(0, 0.36), 896 validation and test rows. DeepOBS drops the other 104, which do not
+        fill a minibatch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If draw is no such number.
+
+    Notes
+    -----
+    Source: Schneider, Balles & Hennig 2019, "DeepOBS: a deep learning optimizer benchmark suite", and its code for the
+    order of the random numbers. The rotation is that of Diaconis & Shahshahani 1987, "The subgroup algorithm for
+    generating uniform random variables". The weights of a minimum on the training rows have a test loss of 87.046.
+    """
+    return _quadratic_deep(whole_number("draw", draw, 0))
+
+
+def minmax_games() -> list[BilinearGame]:
+    """Return the five bilinear games of the full-batch experiment of Chavdarova et al. 2021.
+
+    Returns
+    -------
+    list of 5 BilinearGame
+        Of 100 weights for each player. The matrix is the identity: all directions have the strength 1.
+
+    Notes
+    -----
+    Source: the notebook ``bilinear_game/batch_methods.ipynb`` of the repository Chavdarova/LAGAN-Lookahead_Minimax. It
+    draws all numbers from NumPy's old generator with seed 3: two whole numbers up to 10,000 and two normal vectors,
+    divided by their roots, for each start; then the same for each of the 100 terms of each game, which it adds up.
+    """
+    rng, d, count = np.random.RandomState(3), 100, 5  # a stream that NumPy has frozen
+
+    def pair() -> tuple[np.ndarray, np.ndarray]:
+        parts = [1 / np.sqrt(int(rng.randint(d**2, size=1)[0]) + 1) for _ in range(2)]
+        return parts[0] * rng.randn(d), parts[1] * rng.randn(d)
+
+    starts = [np.concatenate(pair()) for _ in range(count)]
+    games = []
+    for start in starts:
+        first, second = (np.sum(terms, axis=0) for terms in zip(*(pair() for _ in range(d)), strict=True))
+        games.append(BilinearGame(np.eye(d), first=first, second=second, start=start))
+    return games
+
+
+@lru_cache(8)
+def _quadratic_deep(draw: int) -> tuple[FiniteSumQuadratic, Dataset]:
+    generator = np.random.RandomState(GENERATOR)
+    for _ in range(draw + 1):
+        eigenvalues = np.concatenate([generator.uniform(0, 1, 90), generator.uniform(30, 60, 10)])
+        rotation = _rotation(generator, DIMENSIONS)
+    hessian = np.zeros((DIMENSIONS, DIMENSIONS))
+    for eigenvalue, direction in zip(eigenvalues, rotation, strict=True):
+        hessian += np.outer(eigenvalue * direction, direction)
+    model = FiniteSumQuadratic((hessian + hessian.T) / 2, start=1.0)
+    train_rows, test_rows, validation_rows = (
+        np.random.RandomState(GENERATOR + i).normal(0, DEVIATION, (ROWS, DIMENSIONS)) for i in range(3)
+    )
+    evaluated = STEPS_PER_EPOCH * BATCH
+    return model, unlabelled(train_rows, validation_rows[:evaluated], test_rows[:evaluated])
+
+
+def _rotation(generator: np.random.RandomState, n: int) -> np.ndarray:
+    """Return a random (n, n) rotation, uniform over all: a rotation of a plane, then a reflection for each dimension.
+
+    Only elementwise operations and sums over the first axis, whose order NumPy keeps on every CPU.
+    """
+    angle = 2 * np.pi * generator.uniform()
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    for d in range(3, n + 1):
+        target = generator.normal(size=d)
+        mirror = -target / np.sqrt(_total(target**2))
+        mirror[0] += 1  # from the image of the first axis to that axis
+        mirror /= np.sqrt(_total(mirror**2))
+        larger = np.zeros((d, d))
+        larger[0, 0], larger[1:, 1:] = 1, rotation
+        rotation = larger - 2 * np.outer(mirror, (mirror[:, None] * larger).sum(axis=0))
+    return -rotation
+
+
+def _total(numbers: np.ndarray) -> float:
+    return float(np.add.accumulate(numbers)[-1])
+
+
+@named_arguments
+def on_quadratic_deep(
+    opts: Iterable[Optimizer], *, seeds: Iterable[int], order: str, epochs: Iterable[int] = (EPOCHS,), draw: int = 0
+) -> pd.DataFrame:
+    """Train on :func:`quadratic_deep` as DeepOBS does, and return the test loss after some epochs.
+
+    Parameters
+    ----------
+    opts : iterable of Optimizer
+    seeds : iterable of int
+        Each gives an order of minibatches; the start is always the same.
+    order : str
+        As in :func:`lookahead_nb.train`. DeepOBS has "repeated".
+    epochs : iterable of int
+        Each at least 1, rising, of 7 steps. The runs end with the last one.
+    draw : int
+        As in :func:`quadratic_deep`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``optimizer``, the class name of the inner optimizer, "Momentum" for SGD with momentum, ``lr``,
+        ``order``, ``seed``, ``epoch`` and ``test_loss``. That is the loss of the weights after the step, of Lookahead
+        of the fast weights after a sync. It is NaN from where a run diverged.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+    """
+    return pd.concat(_runs([*opts], [*seeds], order, rising_steps("epochs", epochs), draw), ignore_index=True)
+
+
+def _runs(opts: list[Any], seeds: list[int], order: str, epochs: list[int], draw: int) -> Iterator[pd.DataFrame]:
+    model, data = quadratic_deep(draw)
+    steps = [epoch * STEPS_PER_EPOCH for epoch in epochs]
+    for opt in opts:
+        name = type(opt.inner).__name__
+        name = "Momentum" if name == "SGD" and opt.inner.momentum else name
+        for seed in seeds:
+            run = train(model, data, opt, steps=steps[-1], batch_size=BATCH, eval_at=steps, order=order, seed=seed)
+            history = run.history
+            after = history[(history["weights"] == "fast") | (history["phase"] == 0)]  # the slow ones after a sync
+            losses = after.drop_duplicates("step", keep="last").set_index("step")["test_loss"]
+            about = {"optimizer": name, "lr": opt.inner.lr, "order": order, "seed": seed}
+            yield pd.DataFrame(about | {"epoch": epochs, "test_loss": losses[steps].to_numpy()})

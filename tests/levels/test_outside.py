@@ -1,0 +1,110 @@
+"""Our numbers against published ones, which are in ``data/published``; `make test LEVEL=outside` needs no network."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import lookahead_nb as lnb
+from lookahead_nb import provenance
+from lookahead_nb.claims.benchmarks import on_quadratic_deep, quadratic_deep
+
+ROUNDING = 1e-6  # the published losses are means of float32 numbers
+ORDERS = 4  # standard errors between two means over random orders of minibatches
+CURVE = 0.003  # of a loss on the tuning curves: another order of minibatches changes it by up to 0.2 %
+STABLE = {"SGD": 1, "Momentum": 0.012, "Adam": 0.2}  # above these rates the loss depends on the order of minibatches
+BEST = {"SGD": lnb.SGD(0.015848932), "Momentum": lnb.SGD(0.0025118864, momentum=0.99), "Adam": lnb.Adam(0.039810717)}
+BOUND = 87.046  # the test loss of the minimum on the training rows
+
+
+@pytest.fixture(scope="module")
+def deepobs():
+    return provenance.published("deepobs")
+
+
+@pytest.fixture(scope="module")
+def crowded_valley():
+    return provenance.published("crowded_valley")
+
+
+@cache
+def losses(name, order):
+    """The test losses of ten orders of minibatches at the published best rate."""
+    return on_quadratic_deep([BEST[name]], seeds=range(10), order=order)["test_loss"].to_numpy()
+
+
+def standard_errors(ours, theirs):
+    """The difference of two means in standard errors, with our spread for both: they have a single run of one rate."""
+    return (ours.mean() - theirs.mean()) / (ours.std(ddof=1) * np.sqrt(1 / len(ours) + 1 / len(theirs)))
+
+
+def test_the_problem_is_the_published_one(crowded_valley):
+    model, data = quadratic_deep()
+    first = crowded_valley.query("seed == 42 and epoch == 0")["value"].item()
+    assert model.loss(model.init(), data.X_test) == pytest.approx(first, rel=ROUNDING)
+    assert model.loss(data.X_train.mean(axis=0), data.X_test) == pytest.approx(BOUND, rel=ROUNDING)
+
+
+@pytest.mark.parametrize(("name", "momentum"), [("SGD", 0), ("Momentum", 0.99), ("Adam", None)])
+def test_tuning_curves_of_all_36_rates(deepobs, name, momentum):
+    rates = np.sort(deepobs.query("seed == 42 and metric == 'test loss'")["lr"].unique())
+    assert len(rates) == 36
+    opts = [lnb.Adam(lr) if momentum is None else lnb.SGD(lr, momentum=momentum) for lr in rates]
+    ours = on_quadratic_deep(opts, seeds=[0], order="repeated").set_index("lr")["test_loss"]
+    stored = deepobs[(deepobs["optimizer"] == name) & (deepobs["metric"] == "test loss") & (deepobs["seed"] == 42)]
+    theirs = stored.set_index("lr")["value"].reindex(rates)
+    assert (ours.isna() == theirs.isna()).all()  # both diverge at the same rates
+    low = rates[(rates < STABLE[name]) & theirs.notna().to_numpy()]
+    assert len(low) == {"SGD": 18, "Momentum": 16, "Adam": 22}[name]
+    np.testing.assert_allclose(ours[low], theirs[low], rtol=CURVE)
+
+
+@pytest.mark.parametrize("name", BEST)
+def test_ten_orders_at_the_best_rate(deepobs, name):
+    rows = deepobs[(deepobs["optimizer"] == name) & (deepobs["metric"] == "test loss")]
+    theirs = rows[np.isclose(rows["lr"], BEST[name].lr, rtol=1e-6)]["value"].to_numpy()
+    assert len(theirs) == 10
+    assert abs(standard_errors(losses(name, "repeated"), theirs)) < ORDERS
+
+
+def test_a_single_seed_of_a_small_rate(deepobs):
+    theirs = deepobs.query("optimizer == 'SGD' and lr == 0.001")["value"].to_numpy()
+    ours = on_quadratic_deep([lnb.SGD(1e-3)], seeds=range(10), order="repeated")["test_loss"].to_numpy()
+    assert len(theirs) == 1
+    assert abs(standard_errors(ours, theirs)) < ORDERS
+
+
+@pytest.mark.parametrize("name", BEST)
+def test_the_published_minibatches_repeat_in_every_epoch(deepobs, name):
+    last = deepobs[(deepobs["optimizer"] == name) & (deepobs["metric"] == "minibatch loss")].sort_values("step")
+    values, within = last["value"].to_numpy(), {"SGD": 0.002, "Momentum": 0.7, "Adam": 0.002}[name]
+    assert last["step"].tolist() == [*range(687, 701)]
+    assert np.abs(values[7:] - values[:7]).max() < within
+    others = [np.abs(np.roll(values[7:], shift) - values[:7]).max() for shift in range(1, 7)]
+    assert min(others) > 4 * within  # no other period
+
+
+def test_a_fresh_shuffle_turns_the_published_ranking_around():
+    excess = {order: {name: losses(name, order).mean() - BOUND for name in BEST} for order in ("repeated", "shuffled")}
+    assert min(excess["repeated"], key=excess["repeated"].get) == "Momentum"
+    assert max(excess["shuffled"], key=excess["shuffled"].get) == "Momentum"
+    assert 0 < excess["repeated"]["Momentum"] < 0.05
+    assert 1 < excess["shuffled"]["Momentum"] < 4
+
+
+def test_seeds_of_crowded_valley_are_runs_on_different_problems(crowded_valley):
+    """In one process each run continues the generator of the problem, so it draws another Hessian."""
+    for seed, draw in {44: 1, 45: 2, 46: 3, 50: 7}.items():
+        model, data = quadratic_deep(draw)
+        theirs = crowded_valley.query(f"seed == {seed} and epoch == 0")["value"].item()
+        assert model.loss(model.init(), data.X_test) == pytest.approx(theirs, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("order", ["repeated", "shuffled"])
+def test_the_lookahead_of_crowded_valley_is_not_algorithm_1(crowded_valley, order):
+    theirs = crowded_valley.query("seed == 42 and epoch > 0 and epoch < 9").set_index("epoch")["value"]
+    opt = lnb.Lookahead(lnb.SGD(0.01, momentum=0.99), sync_period=5, slow_step_size=0.5)
+    ours = on_quadratic_deep([opt], seeds=range(40), order=order, epochs=range(1, 9)).groupby("epoch")["test_loss"]
+    deviations = ((theirs - ours.mean()) / ours.std()).abs()
+    assert deviations[2] > 20
+    assert (deviations > 3).sum() >= 3

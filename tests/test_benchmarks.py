@@ -1,0 +1,57 @@
+"""Published problems as they are stated; `make test LEVEL=outside` compares runs on them with published numbers."""
+
+import numpy as np
+import pytest
+
+import lookahead_nb as lnb
+from lookahead_nb.claims.benchmarks import on_quadratic_deep, quadratic_deep
+
+
+def test_quadratic_deep_has_the_stated_spectrum_and_rows():
+    model, data = quadratic_deep()
+    eigenvalues = np.linalg.eigvalsh(model.hessian)
+    assert ((eigenvalues > 0) & (eigenvalues < 1)).sum() == 90
+    assert ((eigenvalues > 30) & (eigenvalues < 60)).sum() == 10
+    assert model.init().tolist() == [1] * 100
+    assert (len(data.X_train), len(data.X_validation), len(data.X_test), data.n_features) == (1000, 896, 896, 100)
+    for rows in (data.X_train, data.X_validation, data.X_test):
+        assert np.std(rows) == pytest.approx(0.6, rel=0.01)  # of 90,000 numbers
+        assert np.abs(rows.mean(axis=0)).max() < 0.1  # five standard errors
+    assert not np.isin(data.X_test[:, 0], data.X_train[:, 0]).any()
+
+
+def test_the_eigenvectors_are_in_general_position():
+    directions = np.linalg.eigh(quadratic_deep()[0].hessian)[1]
+    assert np.abs(directions).max() < 0.6
+    np.testing.assert_allclose((directions**4).sum(axis=0), 3 / 102, rtol=0.7)  # of a uniform direction, on average
+
+
+def test_eigenvalues_are_the_first_numbers_of_the_generator():
+    drawn = np.random.RandomState(42).uniform(size=100)
+    expected = np.sort(np.concatenate([drawn[:90], 30 + 30 * drawn[90:]]))
+    np.testing.assert_allclose(np.linalg.eigvalsh(quadratic_deep()[0].hessian), expected, atol=1e-12)
+
+
+def test_a_later_draw_is_another_hessian_on_the_same_rows():
+    (first, rows), (second, same) = quadratic_deep(), quadratic_deep(1)
+    assert rows.fingerprint == same.fingerprint
+    assert not np.isclose(np.linalg.eigvalsh(first.hessian), np.linalg.eigvalsh(second.hessian)).any()
+    with pytest.raises(ValueError, match="draw must be a whole number of at least 0, got -1"):
+        quadratic_deep(-1)
+
+
+@pytest.mark.jit
+def test_the_frame_holds_the_weights_after_a_step():
+    model, data = quadratic_deep(2)
+    opt = lnb.Lookahead(lnb.SGD(0.01, momentum=0.5), sync_period=7)
+    frame = on_quadratic_deep([opt, lnb.SGD(1e3)], seeds=[4], order="repeated", epochs=[1, 6], draw=2)
+    assert [*frame] == ["optimizer", "lr", "order", "seed", "epoch", "test_loss"]
+    assert frame["optimizer"].tolist() == ["Momentum"] * 2 + ["SGD"] * 2
+    assert frame["epoch"].tolist() == [1, 6] * 2
+    for epoch, loss in zip((1, 6), frame["test_loss"], strict=False):
+        run = lnb.train(model, data, opt, steps=7 * epoch, batch_size=128, seed=4, order="repeated", eval_at=[])
+        assert loss == model.loss(run.slow, data.X_test)
+    assert np.isnan(frame["test_loss"].iloc[3])  # diverged
+    between = on_quadratic_deep([lnb.Lookahead(lnb.SGD(0.01), sync_period=5)], seeds=[4], order="shuffled", epochs=[1])
+    run = lnb.train(*quadratic_deep(), lnb.Lookahead(lnb.SGD(0.01)), steps=7, batch_size=128, seed=4, eval_at=[])
+    assert between["test_loss"].item() == quadratic_deep()[0].loss(run.params, data.X_test)
