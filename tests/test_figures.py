@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+games = pytest.importorskip("lookahead_nb.figures.games")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
 other_numbers = pytest.importorskip("lookahead_nb.figures.other_numbers")
 retention = pytest.importorskip("lookahead_nb.figures.retention")
@@ -128,3 +129,33 @@ def test_a_published_curve_lies_over_ours_and_starts_over_draws():
     assert [[*line.get_ydata()] for line in left.lines] == [[92, 93], [94, 95], [90, 91]]
     assert [*right.lines[0].get_xdata()] == [1, 2]
     assert [*right.lines[1].get_ydata()] == pytest.approx([350, np.nan], nan_ok=True)
+
+
+# --------------------------------------------------------------------------------------------------------------- games
+
+
+def test_published_distances_are_read_with_arm_and_passes():
+    rows = {
+        "metric": ["mean distance to the solution"] * 2 + ["log10 rate per step"],
+        "setting": ["240 passes over the full batch", "0 passes", "step 0.1"],
+        "optimizer": ["LA-GDA", "ExtraGrad", "LA-GDA"],
+        "value": [0.5, 9.0, -1.0],
+    }
+    found = games.of_benchmark(pd.DataFrame(rows))
+    assert found.to_numpy().tolist() == [["Lookahead", 240, 0.5], ["extragradient", 0, 9.0]]
+
+
+def test_what_is_left_has_a_dot_for_every_arm_and_game():
+    rows = pd.DataFrame({"game": ["a", "b"] * 2, "arm": ["descent"] * 2 + ["Lookahead"] * 2, "left": [1, 2, 0.1, 0.2]})
+    (ax,) = games.left(rows).axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    dots = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() in "Do"]
+    assert dots == [[1, 2], [0.1, 0.2]]
+
+
+def test_the_rule_is_drawn_on_the_exact_limit():
+    least = pd.DataFrame({"sync_period": [1, 2, 1, 2], "g": [0.1, 0.1, 0.3, 0.3], "retention": [1, 0.5, 1, 0.6]})
+    rates = pd.DataFrame({"sync_period": 5, "retention": [0.0, 0.5], "rate": [0.1, -0.1], "small": 0.0})
+    limit, rate = games.rule(least, rates.assign(extragradient=-0.002)).axes
+    assert [line.get_ydata().tolist() for line in limit.lines] == [[1, 0.5], [1, 0.6], [1, 0.5]]
+    assert rate.lines[0].get_ydata().tolist() == [0.1, -0.1]

@@ -14,6 +14,7 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.checks import shown
 from lookahead_nb.figures import (
     convergence,
+    games,
     inner_optimizers,
     local_optima,
     noise_floor,
@@ -127,6 +128,10 @@ FIGURES = {
     "other_numbers_lookahead": Entry(
         "14_other_peoples_numbers", ("other_numbers_lookahead", "other_numbers_starts"), other_numbers.lookahead
     ),
+    "games_rotation": Entry("13_games", ("games_paths", "games_distances"), games.rotation),
+    "games_rule": Entry("13_games", ("games_least", "games_rates"), games.rule),
+    "games_left": Entry("13_games", ("games_left",), games.left),
+    "games_published": Entry("13_games", ("games_published",), games.published),
 }
 
 

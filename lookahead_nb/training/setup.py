@@ -21,6 +21,7 @@ from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import ORDERS, STREAM_ID
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
+from lookahead_nb.models.games import Game
 from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Landscape, Quadratic, Rosenbrock
 from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Optimizer
@@ -181,6 +182,7 @@ class Setup:
     def __post_init__(self) -> None:
         if not isinstance(self.model, (DenseNetwork, Landscape, OwnModel)):
             advice = ": train accepts it, and trains step by step in Python" if is_own_model(self.model) else ""
+            advice = ": lnb.play steps games" if isinstance(self.model, Game) else advice
             allowed = "a LogisticRegression or an MLP, or a landscape"
             raise TypeError(f"model must be {allowed}, got {shown(self.model)}{advice}")
         if not self.model.needs_data:
