@@ -283,12 +283,11 @@ def problems():
 
 def generated_tasks(count, sampled):
     """Return the first tasks of the generated population, each with six rates and four seeds on one set of rows."""
-    tasks = [generated(i) for i in range(count)]
-    configs = lookaheads(1, 1, 6)
-    found = [
-        Problem(task.task.model, task.replicate(0), configs, range(4), task.steps, (0, task.steps), task.batch_size)
-        for task in tasks
-    ]
+    configs, found = lookaheads(1, 1, 6), []
+    for task in map(generated, range(count)):
+        steps = task.steps // 20 if QUICK else task.steps
+        rows = task.replicate(0)
+        found.append(Problem(task.task.model, rows, configs, range(4), steps, (0, steps), task.batch_size))
     return Work(found, found[:: count // sampled])
 
 
