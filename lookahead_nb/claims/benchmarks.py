@@ -1,6 +1,6 @@
 """Published benchmarks that can be recomputed here: their problems, and runs that follow their protocol.
 
-The published numbers are in ``data/published``; :func:`lookahead_nb.provenance.published` reads them.
+The published numbers are in ``data/published``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pandas as pd
 from lookahead_nb.checks import named_arguments, whole_number
 from lookahead_nb.datasets import Dataset, unlabelled
 from lookahead_nb.models import FiniteSumQuadratic
+from lookahead_nb.models.games import BilinearGame
 from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.provenance import published
 from lookahead_nb.training.run import train
 from lookahead_nb.training.setup import rising_steps
 
@@ -58,6 +60,34 @@ def quadratic_deep(draw: int = 0) -> tuple[FiniteSumQuadratic, Dataset]:
     return _quadratic_deep(whole_number("draw", draw, 0))
 
 
+def minmax_games() -> list[BilinearGame]:
+    """Return the five bilinear games of the full-batch experiment of Chavdarova et al. 2021.
+
+    Returns
+    -------
+    list of 5 BilinearGame
+        Of 100 weights for each player. The matrix is the identity: all directions have the strength 1.
+
+    Notes
+    -----
+    Source: the notebook ``bilinear_game/batch_methods.ipynb`` of the repository Chavdarova/LAGAN-Lookahead_Minimax. It
+    draws all numbers from NumPy's old generator with seed 3: two whole numbers up to 10,000 and two normal vectors,
+    divided by their roots, for each start; then the same for each of the 100 terms of each game, which it adds up.
+    """
+    rng, d, count = np.random.RandomState(3), 100, 5  # a stream that NumPy has frozen
+
+    def pair() -> tuple[np.ndarray, np.ndarray]:
+        parts = [1 / np.sqrt(int(rng.randint(d**2, size=1)[0]) + 1) for _ in range(2)]
+        return parts[0] * rng.randn(d), parts[1] * rng.randn(d)
+
+    starts = [np.concatenate(pair()) for _ in range(count)]
+    games = []
+    for start in starts:
+        first, second = (np.sum(terms, axis=0) for terms in zip(*(pair() for _ in range(d)), strict=True))
+        games.append(BilinearGame(np.eye(d), first=first, second=second, start=start))
+    return games
+
+
 @lru_cache(8)
 def _quadratic_deep(draw: int) -> tuple[FiniteSumQuadratic, Dataset]:
     generator = np.random.RandomState(GENERATOR)
@@ -95,6 +125,34 @@ def _rotation(generator: np.random.RandomState, n: int) -> np.ndarray:
 
 def _total(numbers: np.ndarray) -> float:
     return float(np.add.accumulate(numbers)[-1])
+
+
+@named_arguments
+def published_losses(name: str, metric: str = "test loss") -> pd.DataFrame:
+    """Return published losses in the form of :func:`on_quadratic_deep`.
+
+    Parameters
+    ----------
+    name : str
+        A file of ``data/published``: "deepobs" or "crowded_valley".
+    metric : str
+        "test loss", or "minibatch loss" of DeepOBS.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``optimizer``, ``order``, which is "published", ``seed``, ``test_loss``, whatever the metric, and of
+        ``lr``, ``step`` and ``epoch`` those that the file has.
+
+    Raises
+    ------
+    OSError
+        If the file is missing.
+    """
+    frame = published(name)
+    rows = frame[frame["metric"] == metric].rename(columns={"value": "test_loss"}).assign(order="published")
+    kept = ["optimizer", "lr", "order", "seed", "step", "epoch", "test_loss"]
+    return rows[[column for column in kept if column in rows]].reset_index(drop=True)
 
 
 @named_arguments
