@@ -7,7 +7,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb import datasets, theory
-from lookahead_nb.models import landscapes
+from lookahead_nb.models import games, landscapes
 from lookahead_nb.optimizers import schedules
 
 PUBLIC = {
@@ -18,12 +18,16 @@ PUBLIC = {
             [
                 name
                 for name in lnb.__all__
-                if name not in ("adapters", "grid", "sample", "datasets", "landscapes", "schedules", "theory")
+                if name not in ("adapters", "grid", "sample", "datasets", "games", "landscapes", "schedules", "theory")
             ],
         ),
         (datasets, ["from_arrays", "load", "available", "read_rows", "stratified_rows"]),
-        (theory, [name for name in theory.__all__ if not name.isupper() and name != "Transient"]),
+        (theory, [name for name in theory.__all__ if not name.isupper() and name not in ("BestSync", "Transient")]),
         (schedules, ["Schedule", "constant", "linear", "cosine"]),
+        (
+            games,
+            ["BilinearGame", "MatrixGame", "WassersteinGame", "matching_pennies", "rock_paper_scissors", "examples"],
+        ),
         (landscapes, ["Quadratic", "DoubleWell", "Bilinear", "Rosenbrock", "trace", "replay"]),
     )
     for name in names
