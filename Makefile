@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, w
 # compiled first, unless ARGS chooses some of the tests.
 tests.jit    = $(if $(ARGS),,.venv/bin/python -m tests.support.warm_up && )$(pytest) tests $(ARGS)
 tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python $(if $(COVERAGE),-m coverage run) -m pytest tests -m "not jit and not no_kernel" $(ARGS)$(if $(COVERAGE), && .venv/bin/python -m coverage report)
-tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest $(on_device) $(ARGS)
+tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest $(on_device) tests/levels/test_device_small.py $(ARGS)
 tests.gpu    = $(level_env)/bin/python -m pytest $(on_device) tests/levels/test_torch_cuda.py $(ARGS)
 pytest       = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/levels/test_device_runs.py

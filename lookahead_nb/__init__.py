@@ -3,9 +3,9 @@
 The names below are used as ``lookahead_nb.NAME``. Everything else is imported from its package:
 
 - ``lookahead_nb.optimizers``: inner optimizers and Lookahead with their states, learning-rate schedules
-- ``lookahead_nb.models``: dense networks, test functions and games
+- ``lookahead_nb.models``: dense networks, test functions, games, policies and the environment that they learn
 - ``lookahead_nb.datasets``: bundled, synthetic and downloaded data sets, and your own
-- ``lookahead_nb.training``: one run, sweeps, their files and stores, workers
+- ``lookahead_nb.training``: one run, sweeps, their files and stores, workers; agents that learn an environment
 - ``lookahead_nb.theory``: exact results for quadratics, games, minima and basins
 - ``lookahead_nb.claims``: the trial of the article's statements, and the question about your own table
 - ``lookahead_nb.figures``: the figures of the notebooks
@@ -33,6 +33,7 @@ from lookahead_nb.optimizers import (
     ScheduleFreeAdamW,
     schedules,
 )
+from lookahead_nb.training import agents
 from lookahead_nb.training.callbacks import EarlyStopping
 from lookahead_nb.training.grid import grid, sample
 from lookahead_nb.training.play import play
@@ -62,6 +63,7 @@ __all__ = [
     "ScheduleFreeAdamW",
     "Task",
     "adapters",
+    "agents",
     "ask",
     "datasets",
     "find_lr",

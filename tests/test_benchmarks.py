@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb.claims.benchmarks import on_quadratic_deep, quadratic_deep
+from lookahead_nb.claims.benchmarks import on_quadratic_deep, published_losses, quadratic_deep
 
 
 def test_quadratic_deep_has_the_stated_spectrum_and_rows():
@@ -55,3 +55,14 @@ def test_the_frame_holds_the_weights_after_a_step():
     between = on_quadratic_deep([lnb.Lookahead(lnb.SGD(0.01), sync_period=5)], seeds=[4], order="shuffled", epochs=[1])
     run = lnb.train(*quadratic_deep(), lnb.Lookahead(lnb.SGD(0.01)), steps=7, batch_size=128, seed=4, eval_at=[])
     assert between["test_loss"].item() == quadratic_deep()[0].loss(run.params, data.X_test)
+
+
+def test_published_losses_have_the_columns_of_runs():
+    final, last = published_losses("deepobs"), published_losses("deepobs", "minibatch loss")
+    assert [*final] == [*last] == ["optimizer", "lr", "order", "seed", "step", "test_loss"]
+    assert {*final["step"]} == {700}
+    assert last["step"].between(687, 700).all()
+    assert len(last) == 3 * 14
+    valley = published_losses("crowded_valley")
+    assert [*valley] == ["optimizer", "order", "seed", "epoch", "test_loss"]
+    assert {*valley["order"]} == {"published"}

@@ -1,6 +1,6 @@
 """Published benchmarks that can be recomputed here: their problems, and runs that follow their protocol.
 
-The published numbers are in ``data/published``; :func:`lookahead_nb.provenance.published` reads them.
+The published numbers are in ``data/published``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from lookahead_nb.datasets import Dataset, unlabelled
 from lookahead_nb.models import FiniteSumQuadratic
 from lookahead_nb.models.games import BilinearGame
 from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.provenance import published
 from lookahead_nb.training.run import train
 from lookahead_nb.training.setup import rising_steps
 
@@ -124,6 +125,34 @@ def _rotation(generator: np.random.RandomState, n: int) -> np.ndarray:
 
 def _total(numbers: np.ndarray) -> float:
     return float(np.add.accumulate(numbers)[-1])
+
+
+@named_arguments
+def published_losses(name: str, metric: str = "test loss") -> pd.DataFrame:
+    """Return published losses in the form of :func:`on_quadratic_deep`.
+
+    Parameters
+    ----------
+    name : str
+        A file of ``data/published``: "deepobs" or "crowded_valley".
+    metric : str
+        "test loss", or "minibatch loss" of DeepOBS.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``optimizer``, ``order``, which is "published", ``seed``, ``test_loss``, whatever the metric, and of
+        ``lr``, ``step`` and ``epoch`` those that the file has.
+
+    Raises
+    ------
+    OSError
+        If the file is missing.
+    """
+    frame = published(name)
+    rows = frame[frame["metric"] == metric].rename(columns={"value": "test_loss"}).assign(order="published")
+    kept = ["optimizer", "lr", "order", "seed", "step", "epoch", "test_loss"]
+    return rows[[column for column in kept if column in rows]].reset_index(drop=True)
 
 
 @named_arguments

@@ -1,4 +1,4 @@
-"""Exact theory of Lookahead: quadratics, closed forms, bilinear games, minima of convex losses, escapes."""
+"""Exact theory of Lookahead, averages and momentum: quadratics, games, closed forms, minima of losses, escapes."""
 
 from lookahead_nb.theory.closed_forms import (
     averaged,
@@ -25,21 +25,25 @@ from lookahead_nb.theory.quadratic import (
     FAST,
     MOMENTUM,
     SLOW,
+    VELOCITY,
     Cycle,
     Transient,
     best_lr,
     expected_loss,
     stability_limit,
 )
+from lookahead_nb.theory.worth import Tuned, steps_worth, tuned
 
 __all__ = [
     "ANCHOR",
     "FAST",
     "MOMENTUM",
     "SLOW",
+    "VELOCITY",
     "BestSync",
     "Cycle",
     "Transient",
+    "Tuned",
     "averaged",
     "best_game_slow_step",
     "best_game_sync",
@@ -58,4 +62,6 @@ __all__ = [
     "sgd_variance_ratio",
     "small_game_rate",
     "stability_limit",
+    "steps_worth",
+    "tuned",
 ]

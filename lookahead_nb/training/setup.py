@@ -139,6 +139,22 @@ class Rows:
         return self.X.nbytes + self.eval_X.nbytes
 
 
+def no_rows(dtype: Any) -> Rows:
+    """Return the rows of a run without a data set.
+
+    Parameters
+    ----------
+    dtype : np.dtype
+        That of the weights.
+
+    Returns
+    -------
+    Rows
+    """
+    empty, no_labels = np.empty((0, 0), dtype), np.empty(0, np.int64)
+    return Rows(empty, no_labels, empty, no_labels, np.zeros(len(SPLITS) + 1, np.int64), "none")
+
+
 @dataclass(frozen=True, eq=False)
 class Setup:
     """Everything about a training run except its optimizer and seed, checked.
@@ -220,8 +236,7 @@ class Setup:
             If the data does not fit model and batch_size; also the errors of the function that loads it.
         """
         if not self.model.needs_data:
-            empty, no_labels = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
-            return Rows(empty, no_labels, empty, no_labels, np.zeros(len(SPLITS) + 1, np.int64), "none")
+            return no_rows(self.dtype)
         data: Any = self.data
         with _loading:
             key: tuple = (self.key, seed)

@@ -1,4 +1,7 @@
-"""What all benchmarks share: time rivals in turn, record the machine, write the table, put it into the README."""
+"""What all benchmarks share: time rivals in turn, record the machine, write the table, put it into the README.
+
+No module of the benchmarks imports a library that it compares with before it is needed: one may be missing.
+"""
 
 import json
 import os
@@ -12,8 +15,6 @@ from dataclasses import dataclass
 from importlib.metadata import distributions, version
 
 import numpy as np
-import pandas as pd
-import threadpoolctl
 
 from lookahead_nb.provenance import write_table
 
@@ -78,12 +79,15 @@ def best(seconds, **fields):
 
 def frame_of(rows):
     """Return the rows of a table as a frame in which the columns of a rival have the same types in any table."""
+    import pandas as pd
+
     frame = pd.DataFrame(rows)
     return frame.astype({name: TYPES[name] for name in frame.columns if name in TYPES})
 
 
 def peers():
     """Return what the result hangs on beside our own machine record: versions of the peers, threads, BLAS kernels."""
+    import threadpoolctl
     import torch
 
     known = ("user_api", "internal_api", "version", "architecture", "num_threads")

@@ -15,11 +15,7 @@ import functools
 import itertools
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
-import threadpoolctl
-import torch
-from jax import numpy as jnp
 
 import lookahead_nb as lnb
 from lookahead_nb.datasets import Dataset, stratified_rows
@@ -94,168 +90,13 @@ def ours(problem, backend="cpu"):
     return frame[COLUMNS].to_numpy().reshape(len(problem.configs), len(problem.seeds), -1, 2, len(COLUMNS))
 
 
-# ---------------------------------------------------------------------------------------------------------------- JAX
-
-
-def _logits(layers, X):
-    A = X.T  # features x rows: a tenth quicker under vmap than rows x features
-    for W, b in layers[:-1]:
-        A = jax.nn.relu(W @ A + b[:, None])
-    W, b = layers[-1]
-    return (W @ A + b[:, None]).T
-
-
-def _cross_entropy(logits, y):
-    return (jax.nn.logsumexp(logits, axis=1) - jnp.take_along_axis(logits, y[:, None], axis=1)[:, 0]).mean()
-
-
-class Jax:
-    """A sweep as one jitted function, compiled for the problem."""
-
-    def __init__(self, problem):
-        inner = problem.configs[0].inner
-        steps = np.arange(1, problem.steps + 1)
-        table = {
-            "t": steps.astype(np.int32),
-            "step": 1 / (1 - inner.beta1 ** steps.astype(np.float64)),
-            "root": 1 / np.sqrt(1 - inner.beta2 ** steps.astype(np.float64)),
-        }
-        table = {name: jnp.array(x, None if name == "t" else jnp.float32) for name, x in table.items()}
-        data = jnp.array(problem.data.X_train), jnp.array(problem.data.y_train, jnp.int32)
-        parts = [(jnp.array(X), jnp.array(y, jnp.int32)) for X, y in problem.parts]
-        pick = {"lr": lambda o: o.inner.lr, "weight_decay": lambda o: o.inner.weight_decay,
-                "size": lambda o: o.slow_step_size, "period": lambda o: o.sync_period}  # fmt: skip
-        hyper = {name: jnp.array([get(opt) for opt in problem.configs]) for name, get in pick.items()}
-        batches = [jnp.array(problem.batches(seed)) for seed in problem.seeds]
-        several = len(problem.seeds) > 1
-        self.problem, self.several = problem, several
-        self.arguments = hyper, jnp.stack(batches) if several else batches[0], table, data, parts
-        one = functools.partial(_train, inner=inner, eval_steps=problem.eval_steps)
-        everyone = jax.vmap(one, (0, 0, None, None, None, None))
-        if several:
-            everyone = jax.vmap(everyone, (0, None, 0, None, None, None))
-        self.compiled = jax.jit(everyone, donate_argnums=0)
-
-    def start(self):
-        """Return the initial weights of all runs."""
-        runs = len(self.problem.configs)
-        each = [[(jnp.tile(W, (runs, 1, 1)), jnp.tile(b, (runs, 1))) for W, b in self.problem.layers(seed)]
-                for seed in self.problem.seeds]  # fmt: skip
-        return jax.tree.map(lambda *x: jnp.stack(x), *each) if self.several else each[0]
-
-    def __call__(self):
-        _, results = self.compiled(self.start(), *self.arguments)
-        results = np.asarray(results)
-        return results.swapaxes(0, 1) if self.several else results[:, None]
-
-
-def _train(fast, hyper, batches, table, data, parts, inner, eval_steps):
-    """Train one run; return its weights and its results, (steps, 2, 6)."""
-    X, y = data
-    loss = jax.grad(lambda layers, rows: _cross_entropy(_logits(layers, X[rows]), y[rows]))
-
-    def update(p, g, m, v, row):
-        m = inner.beta1 * m + (1 - inner.beta1) * g
-        v = inner.beta2 * v + (1 - inner.beta2) * g * g
-        move = hyper["lr"] * row["step"] * m / (row["root"] * jnp.sqrt(v) + inner.eps)
-        return p - (hyper["lr"] * hyper["weight_decay"] * p + move), m, v
-
-    def step(carry, xs):
-        fast, slow, m, v = carry
-        rows, row = xs
-        moved = jax.tree.map(functools.partial(update, row=row), fast, loss(fast, rows), m, v)
-        reached, m, v = (jax.tree.map(lambda _, x, i=i: x[i], fast, moved) for i in range(3))
-        syncs = row["t"] % hyper["period"] == 0
-        slow = jax.tree.map(lambda s, p: jnp.where(syncs, s + hyper["size"] * (p - s), s), slow, reached)
-        fast = jax.tree.map(lambda s, p: jnp.where(syncs, s, p), slow, reached)
-        return (fast, slow, m, v), reached
-
-    def evaluate(layers):
-        found = []
-        for X, y in parts:
-            logits = _logits(layers, X)
-            found += [_cross_entropy(logits, y), (logits.argmax(axis=1) == y).mean()]
-        return jnp.stack(found)
-
-    zeros = jax.tree.map(jnp.zeros_like, fast)
-    carry, results = (fast, fast, zeros, zeros), [jnp.stack([evaluate(fast)] * 2)]
-    for first, last in itertools.pairwise(eval_steps):
-        part = jax.tree.map(lambda x, first=first, last=last: x[first : last - 1], (batches, table))
-        carry, _ = jax.lax.scan(lambda carry, xs: (step(carry, xs)[0], None), carry, part)
-        at = jax.tree.map(lambda x, last=last: x[last - 1], (batches, table))
-        carry, reached = step(carry, at)
-        results.append(jnp.stack([evaluate(reached), evaluate(carry[1])]))
-    return carry[0], jnp.stack(results)
-
-
-# -------------------------------------------------------------------------------------------------------------- torch
-
-
-class Torch:
-    """Runs of a sweep one after another, on so many threads."""
-
-    def __init__(self, problem, threads):
-        self.problem, self.threads = problem, threads
-        self.X, self.y = (torch.tensor(x) for x in (problem.data.X_train, problem.data.y_train))
-        self.parts = [(torch.tensor(X), torch.tensor(y)) for X, y in problem.parts]
-        self.batches = {seed: list(torch.from_numpy(problem.batches(seed))) for seed in problem.seeds}
-
-    def run(self, opt, seed):
-        """Train one run; return its results, (steps, 2, 6)."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            return self._run(opt, seed)
-        finally:
-            torch.set_num_threads(before)
-
-    def _run(self, opt, seed):
-        from torch.nn.functional import cross_entropy
-
-        inner = opt.inner
-        fast = [torch.from_numpy(x.copy()).requires_grad_() for layer in self.problem.layers(seed) for x in layer]
-        slow = [p.detach().clone() for p in fast]
-        moved = [p.data for p in fast]
-        adamw = torch.optim.AdamW(fast, inner.lr, (inner.beta1, inner.beta2), inner.eps, inner.weight_decay, fused=True)
-        results = [torch.stack([self._evaluated(fast)] * 2)]
-        for t, rows in enumerate(self.batches[seed], 1):
-            loss = cross_entropy(self._logits(fast, self.X[rows]), self.y[rows])
-            adamw.zero_grad()
-            loss.backward()
-            adamw.step()
-            looks = t in self.problem.eval_steps
-            reached = self._evaluated(fast) if looks else None
-            if t % opt.sync_period == 0:
-                torch._foreach_lerp_(slow, moved, opt.slow_step_size)
-                torch._foreach_copy_(moved, slow)
-            if looks:
-                results.append(torch.stack([reached, self._evaluated(slow)]))
-        return torch.stack(results).numpy()
-
-    @staticmethod
-    def _logits(layers, X):
-        from torch.nn.functional import linear, relu
-
-        for W, b in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-            X = relu(linear(X, W, b))
-        return linear(X, layers[-2], layers[-1])
-
-    @torch.no_grad()
-    def _evaluated(self, layers):
-        from torch.nn.functional import cross_entropy
-
-        found = []
-        for X, y in self.parts:
-            logits = self._logits(layers, X)
-            found += [cross_entropy(logits, y), (logits.argmax(1) == y).float().mean()]
-        return torch.stack(found)
-
-
 # ------------------------------------------------------------------------------------------------------ measurements
 
 
 def sgemm(threads):
     """Return a function that multiplies two large matrices with NumPy on so many threads."""
+    import threadpoolctl
+
     A = np.random.default_rng(0).standard_normal((SGEMM, SGEMM), np.float32)
     out = np.empty_like(A)
 
@@ -266,11 +107,19 @@ def sgemm(threads):
     return multiply
 
 
-def difference(problem, backend="cpu"):
-    """Return the largest difference of a loss between the rivals over the first steps of the runs."""
+def shortened(problem):
+    """Return the first steps of a problem, evaluated where losses are compared."""
     steps = min(problem.steps, max(COMPARED))
     compared = tuple(sorted({step for step in COMPARED if step < steps} | {steps}))
-    short = replace(problem, steps=steps, eval_steps=compared)
+    return replace(problem, steps=steps, eval_steps=compared)
+
+
+def difference(problem, backend="cpu"):
+    """Return the largest difference of a loss between the rivals over the first steps of the runs."""
+    from tests.benchmarks.jax_sweep import Jax
+    from tests.benchmarks.torch_sweep import Torch
+
+    short = shortened(problem)
     mine, theirs, torch_runs = ours(short, backend), Jax(short)(), Torch(short, 1)
     differences = [np.abs(mine - theirs)[..., ::2].max()]
     for c, s in {(0, 0), (len(short.configs) - 1, len(short.seeds) - 1)}:
@@ -281,6 +130,11 @@ def difference(problem, backend="cpu"):
 
 def measured(problem, rounds):
     """Return rival -> seconds of the whole sweep in every round, and by how much losses differ."""
+    import torch
+
+    from tests.benchmarks.jax_sweep import Jax
+    from tests.benchmarks.torch_sweep import Torch
+
     if not (differ := difference(problem)) <= AGREEMENT:
         raise AssertionError(f"loss curves must agree within {AGREEMENT}, not differ by {differ:.2g}: unequal work")
     compiled = Jax(problem)

@@ -93,6 +93,7 @@ ADAMW, OPT = lnb.AdamW(0.01), lnb.Lookahead(lnb.AdamW(0.01), sync_period=2)
 RUN = lnb.train(MODEL, DATA, OPT, steps=2, batch_size=8)
 SWEPT = lnb.sweep(MODEL, DATA, [ADAMW, lnb.AdamW(0.02)], seeds=1, steps=2, batch_size=8, progress=False)
 CYCLE = theory.Cycle(lr=0.1, noise=1.0, sync_period=5, slow_step_size=0.5)
+OF_MODES = theory.Cycle(lr=0.1, curvature=[1.0, 0.5], noise=0.5)
 SHORT = {"steps": 2, "batch_size": 8, "eval_every": 2, "eval_at": [1], "eval_rows": 9}
 OBSERVED = {"model": MODEL, "data": DATA} | SHORT
 DRAWN = {"lr": {"low": 0.1, "high": 0.2}, "sync_period": [5, 10]}
@@ -224,6 +225,9 @@ CALLS = {
     "Cycle.of": (theory.Cycle.of, {"optimizer": lnb.SGD(0.1), "curvature": 1.0, "noise": 0.1}),
     "Cycle.covariance": (CYCLE.covariance, {"phase": 1}),
     "Cycle.transient": (CYCLE.transient, {"steps": 3, "start": 1.0, "spread": 0.1}),
+    "Cycle.after": (CYCLE.after, {"steps": 3, "start": 1.0, "spread": 0.1}),
+    "tuned": (theory.tuned, {"cycle": OF_MODES, "steps": 3, "weights": "slow", "start": 1.0, "spread": 0.1}),
+    "steps_worth": (theory.steps_worth, {"cycle": OF_MODES, "steps": 3, "than": OF_MODES, "weights": "slow"}),
     "expected_loss": (theory.expected_loss, {"curvature": [1.0, 0.5], "mean": [1.0, 2.0], "variance": [0.1, 0.2]}),
     "stability_limit": (theory.stability_limit, {"beta1": 0.5, "sync_period": 5, "slow_step_size": 0.5}),
     "best_lr": (theory.best_lr, {"curvatures": [1.0, 0.5], "beta1": 0.5, "sync_period": 2, "inner_state": "reset"}),
