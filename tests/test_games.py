@@ -364,6 +364,7 @@ def test_near_its_equilibrium_a_game_is_bilinear(game, there, strength):
 # -------------------------------------------------------------------------------------------------------- published
 
 
+@pytest.mark.jit  # 600,000 weights are stepped
 def test_the_published_game_to_its_digits():
     problems = benchmarks.minmax_games()
     arms = {
