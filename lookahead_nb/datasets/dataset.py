@@ -44,7 +44,7 @@ class Dataset:
         "sms_spam" and "banking77".
     classes : (n_classes,) array
         The label of each class, in sorted order: ``classes[y]`` are the labels of the table. 0, 1, ... for the sets of
-        ``load``.
+        ``load``, except "cmudict".
     sample_weight_train, sample_weight_validation, sample_weight_test : (rows,) float64 arrays or None
         The weights of the rows, above 0; None for rows without weights, see :meth:`with_sample_weight`.
     reload : function or None
