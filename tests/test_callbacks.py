@@ -431,6 +431,8 @@ def test_the_best_rows_of_several_tasks_are_apart():
     rows = lnb.sweep(tasks, None, [ADAMW], seeds=1, progress=False)
     best = lnb.EarlyStopping().best_rows(rows)
     assert best["task"].tolist() == ["a", "b"]
+    patient = lnb.EarlyStopping(patience=2, min_delta=1e9).best_rows(rows)
+    assert patient["stopped_at"].tolist() == [2 * EVERY] * 2
     assert lnb.EarlyStopping().best_rows(trained(ADAMW).history)["step"].tolist() == best["step"].tolist()[:1]
 
 
