@@ -73,6 +73,8 @@ def quickest_flags(problem, candidates=FLAGS, times=2):
         try:
             worker = Worker([problem], flags)
         except EOFError:
+            if not flags:
+                raise  # it cannot be the flags
             print(f"XLA does not take {flags}", flush=True)
             continue
         try:

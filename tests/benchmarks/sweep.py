@@ -1,8 +1,8 @@
 """Sweeps of small networks under Lookahead: ours, JAX, PyTorch, sgemm, and the peak of the processor.
 
 Everybody has the same data, minibatches (``lookahead_nb.minibatches``), initial weights (``model.init``) and settings,
-in float32. Everybody evaluates fast weights (before the pull) and slow ones on all three splits at the same steps. Their
-loss curves are compared before anything is timed.
+in float32. Everybody evaluates fast weights (before the pull) and slow ones on all three splits at the same steps.
+Their loss curves are compared before anything is timed.
 
 JAX trains all runs in one jitted call, ``vmap`` over ``lax.scan``. Hyper-parameters are batched, a sync is a select,
 minibatches are gathered inside from data that all runs share, and the weights are donated. Compile time is left out.
