@@ -61,9 +61,9 @@ class Worker:
 
     def close(self):
         """End the process."""
-        self.connection.close()
         self.process.terminate()
         self.process.join()
+        self.connection.close()
 
 
 def quickest_flags(problem, candidates=FLAGS, times=2):
