@@ -61,9 +61,9 @@ class Worker:
 
     def close(self):
         """End the process."""
-        self.connection.close()
         self.process.terminate()
         self.process.join()
+        self.connection.close()
 
 
 def quickest_flags(problem, candidates=FLAGS, times=2):
@@ -73,6 +73,8 @@ def quickest_flags(problem, candidates=FLAGS, times=2):
         try:
             worker = Worker([problem], flags)
         except EOFError:
+            if not flags:
+                raise  # it cannot be the flags
             print(f"XLA does not take {flags}", flush=True)
             continue
         try:

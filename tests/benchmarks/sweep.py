@@ -1,15 +1,16 @@
 """Sweeps of small networks under Lookahead: ours, JAX, PyTorch, sgemm, and the peak of the processor.
 
-Everybody has the same data, minibatches (``lookahead_nb.minibatches``), initial weights (``model.init``), settings,
-float32, and evaluates fast weights (before the pull) and slow ones on all three splits at the same steps. Their loss
-curves are compared before anything is timed.
+Everybody has the same data, minibatches (``lookahead_nb.minibatches``), initial weights (``model.init``) and settings,
+in float32. Everybody evaluates fast weights (before the pull) and slow ones on all three splits at the same steps.
+Their loss curves are compared before anything is timed.
 
-JAX trains all runs in one jitted call, ``vmap`` over ``lax.scan``: hyper-parameters are batched, a sync is a select,
-minibatches are gathered inside from data that all runs share, the weights are donated, compile time is left out.
-Several sets of XLA's flags are tried, each in a process of its own, and the quickest takes part. PyTorch trains all
-runs at once by ``torch.func.vmap`` over stacked weights, and one run at a time with autograd, the fused AdamW and a
-Lookahead in ``torch._foreach``; on one thread or all, whichever is quicker. Of the runs one by one a single one is
-timed and scaled.
+JAX trains all runs in one jitted call, ``vmap`` over ``lax.scan``. Hyper-parameters are batched, a sync is a select,
+minibatches are gathered inside from data that all runs share, and the weights are donated. Compile time is left out.
+Several sets of XLA's flags are tried, each in a process of its own, and the quickest takes part.
+
+PyTorch trains all runs at once by ``torch.func.vmap`` over stacked weights. It also trains one run at a time, with
+autograd, the fused AdamW and a Lookahead in ``torch._foreach``; a single run is timed and scaled. Each is measured on
+one thread and on all, and the quicker one counts.
 
 Many small tasks of the generated population are one call of ours. The others train some of the tasks, one after another
 and compiled before, and are scaled by the operations.

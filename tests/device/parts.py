@@ -375,7 +375,7 @@ class Progress:
         self.report, self.counts, self.reasons = report, {"passed": 0, "failed": 0, "skipped": 0}, {}
 
     def pytest_collection_modifyitems(self, items):
-        items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+        items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, "sanitizer" in item.name))
 
     def pytest_runtest_logstart(self, nodeid):
         self.say(f"; in {nodeid}")

@@ -36,7 +36,7 @@ PACKAGES = [
     *("cupy-cuda13x", "pytest", "hypothesis"),
 ]
 
-# Name, what it shows, seconds it may take, what it needs; in order of value.
+# Name, what it shows, seconds it may take of MINUTES, what it needs; in order of value.
 PARTS = [
     ("machine", "what is installed and works", 90, ()),
     ("step_bits", "one step has the bits of the CPU", 100, ("device",)),
@@ -275,12 +275,15 @@ def main():
     parser = argparse.ArgumentParser(prog="tests/device/run", description=about)
     parser.add_argument("--out", type=Path, default=ROOT / "build/device", help="folder for the two files")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the checks themselves")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"time for everything, {MINUTES} by default")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"for everything, {MINUTES} by default; limits scale"
+    )
     parser.add_argument("--only", nargs="+", choices=[name for name, *_ in PARTS[1:]], help="these parts alone")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = Report(given.out, given.small)
-    parts = [part for part in PARTS if not given.only or part[0] in ("machine", *given.only)]
+    chosen = [part for part in PARTS if not given.only or part[0] in ("machine", *given.only)]
+    parts = [(name, about, limit * given.minutes / MINUTES, needs) for name, about, limit, needs in chosen]
 
     def command_of(name):
         libraries = [library for library in ("torch", "jax") if report.facts.get(library)]

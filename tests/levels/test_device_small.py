@@ -17,7 +17,7 @@ PARTS = ["machine", "step_bits", "step_speed", "run_bits", "sweep_speed", "tests
 
 
 def test_all_parts_pass_and_two_files_come_out(tmp_path):
-    command = [ROOT / "tests/device/run", "--small", "--out", tmp_path / "found"]
+    command = [ROOT / "tests/device/run", "--small", "--minutes", "60", "--out", tmp_path / "found"]  # a busy machine
     environment = os.environ | {"PYTHON": sys.executable}
     child = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert child.returncode == 0, child.stdout + child.stderr
