@@ -123,7 +123,7 @@ def test_losses_of_two_epochs_lie_on_each_other_and_runs_above_the_minimum():
 
 
 def test_a_published_curve_lies_over_ours_and_starts_over_draws():
-    rows = {"order": ["published"] * 2 + ["shuffled"] * 4, "seed": [42, 42, 0, 0, 1, 1], "epoch": [1, 2] * 3}
+    rows = {"order": ["published"] * 2 + ["repeated"] * 4, "seed": [42, 42, 0, 0, 1, 1], "epoch": [1, 2] * 3}
     starts = pd.DataFrame({"draw": [0, 1], "test_loss": [350.0, 340.0], "published": [350.0, np.nan]})
     left, right = other_numbers.lookahead(pd.DataFrame(rows | {"test_loss": np.arange(90.0, 96)}), starts).axes
     assert [[*line.get_ydata()] for line in left.lines] == [[92, 93], [94, 95], [90, 91]]

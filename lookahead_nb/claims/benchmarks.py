@@ -6,17 +6,19 @@ The published numbers are in ``data/published``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lookahead_nb.checks import named_arguments, whole_number
+from lookahead_nb.checks import named_arguments, shown, whole_number
 from lookahead_nb.datasets import Dataset, unlabelled
+from lookahead_nb.kernels.philox import minibatches
 from lookahead_nb.models import FiniteSumQuadratic
 from lookahead_nb.models.games import BilinearGame
-from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.optimizers import Lookahead, Optimizer
 from lookahead_nb.provenance import published
 from lookahead_nb.training.run import train
 from lookahead_nb.training.setup import rising_steps
@@ -136,7 +138,7 @@ def published_losses(name: str, metric: str = "test loss") -> pd.DataFrame:
     name : str
         A file of ``data/published``: "deepobs" or "crowded_valley".
     metric : str
-        "test loss", or "minibatch loss" of DeepOBS.
+        "test loss", "minibatch loss" of DeepOBS, or "first minibatch loss" of the epochs of Crowded Valley.
 
     Returns
     -------
@@ -192,12 +194,76 @@ def _runs(opts: list[Any], seeds: list[int], order: str, epochs: list[int], draw
     model, data = quadratic_deep(draw)
     steps = [epoch * STEPS_PER_EPOCH for epoch in epochs]
     for opt in opts:
-        name = type(opt.inner).__name__
-        name = "Momentum" if name == "SGD" and opt.inner.momentum else name
         for seed in seeds:
             run = train(model, data, opt, steps=steps[-1], batch_size=BATCH, eval_at=steps, order=order, seed=seed)
             history = run.history
             after = history[(history["weights"] == "fast") | (history["phase"] == 0)]  # the slow ones after a sync
             losses = after.drop_duplicates("step", keep="last").set_index("step")["test_loss"]
-            about = {"optimizer": name, "lr": opt.inner.lr, "order": order, "seed": seed}
+            about = {"optimizer": _name(opt), "lr": opt.inner.lr, "order": order, "seed": seed}
             yield pd.DataFrame(about | {"epoch": epochs, "test_loss": losses[steps].to_numpy()})
+
+
+@named_arguments
+def with_syncs_for_steps(
+    opt: Lookahead, *, seeds: Iterable[int], epochs: Iterable[int] = (EPOCHS,), draw: int = 0
+) -> pd.DataFrame:
+    """Train on :func:`quadratic_deep` as the Lookahead of Crowded Valley does: a sync takes the place of a step.
+
+    The first of every ``sync_period`` minibatches is not used. There the slow weights move and the fast ones are set to
+    them, so ``sync_period - 1`` steps lie between two syncs. The minibatches of all epochs are those of the first.
+
+    Parameters
+    ----------
+    opt : Lookahead
+        With a sync period of at least 2: with 1 such a run never leaves its start.
+    seeds, epochs, draw
+        As in :func:`on_quadratic_deep`.
+
+    Returns
+    -------
+    DataFrame
+        As from :func:`on_quadratic_deep`, with "sync for a step" as ``order``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Deduced from the stored losses of the benchmark, whose code for it is not public: Schmidt, Schneider & Hennig 2021,
+    "Descending through a crowded valley".
+    """
+    if not isinstance(opt, Lookahead):
+        raise TypeError(f"opt must be a Lookahead, got {shown(opt)}")
+    whole_number("opt.sync_period", opt.sync_period, 2)
+    ends = rising_steps("epochs", epochs)
+    about = {"optimizer": _name(opt), "lr": opt.inner.lr, "order": "sync for a step"}
+    runs = [about | {"seed": seed, "epoch": ends, "test_loss": _skipping(opt, seed, ends, draw)} for seed in seeds]
+    return pd.concat(map(pd.DataFrame, runs), ignore_index=True)
+
+
+def _name(opt: Any) -> str:
+    name = type(opt.inner).__name__
+    return "Momentum" if name == "SGD" and opt.inner.momentum else name
+
+
+def _skipping(opt: Lookahead, seed: int, ends: list[int], draw: int) -> list[float]:
+    """Return the test loss after each of these epochs; ours syncs behind the step ahead of the skipped minibatch."""
+    model, data = quadratic_deep(draw)
+    params = model.init(seed)
+    state = (shorter := replace(opt, sync_period=opt.sync_period - 1)).init(params)
+    losses, fast = [], params
+    for t, rows in enumerate(minibatches(ROWS, BATCH, seed, order="repeated")):
+        fast = params
+        if t % opt.sync_period:
+            _, grad = model.loss_and_grad(params, data.X_train[rows])
+            if (t + 1) % opt.sync_period == 0:
+                fast = state.ahead_of_sync(params, grad)
+            shorter.step(params, grad, state)
+        epoch, left = divmod(t + 1, STEPS_PER_EPOCH)
+        if not left and epoch in ends:
+            losses.append(model.loss(fast, data.X_test))
+            if epoch == ends[-1]:
+                break
+    return losses

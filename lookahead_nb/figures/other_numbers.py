@@ -12,6 +12,7 @@ from lookahead_nb.figures.parts import Look, finished, no_minor_ticks, only_tick
 PUBLISHED = Look("published", "0.15", "o", hollow=True, size=5.5)
 REPEATED = Look("ours, order repeated", "#0173B2", ".", size=5)
 SHUFFLED = Look("ours, shuffled again", "#DE8F05", "^", size=3)
+READINGS = {"repeated": Look("Algorithm 1", "#DE8F05"), "sync for a step": Look("a sync in place of a step", "#0173B2")}
 LOOKS = {"published": PUBLISHED, "repeated": REPEATED, "shuffled": SHUFFLED}
 RATES = [1e-5, 1e-3, 0.1, 10]
 LOSSES = [87, 100, 150, 200, 300]
@@ -98,7 +99,7 @@ def lookahead(losses: pd.DataFrame, starts: pd.DataFrame) -> Figure:
     Parameters
     ----------
     losses : DataFrame
-        The columns ``order``, "published" or "shuffled", ``seed``, ``epoch`` and ``test_loss``.
+        The columns ``order``, "published" or a key of ``READINGS``, ``seed``, ``epoch`` and ``test_loss``.
     starts : DataFrame
         A row for each draw of the problem: ``draw``, ``test_loss`` before the first step, and ``published``, NaN where
         nothing was read.
@@ -109,13 +110,14 @@ def lookahead(losses: pd.DataFrame, starts: pd.DataFrame) -> Figure:
         Curves on the left, losses by draw on the right.
     """
     fig, axs = plt.subplots(1, 2, figsize=(PAGE, 2.6))
-    ours = losses[losses["order"] == "shuffled"]
-    for i, (_, own) in enumerate(ours.groupby("seed")):
-        label = "Algorithm 1, one order each" if i == 0 else None
-        axs[0].plot(own["epoch"], own["test_loss"], color=SHUFFLED.colour, lw=0.6, alpha=0.6, label=label)
+    for order, look in READINGS.items():
+        ours = losses[losses["order"] == order]
+        for i, (_, own) in enumerate(ours.groupby("seed")):
+            label = look.label if i == 0 else None
+            axs[0].plot(own["epoch"], own["test_loss"], color=look.colour, lw=0.6, alpha=0.6, label=label)
     theirs = losses[losses["order"] == "published"]
     axs[0].plot(theirs["epoch"], theirs["test_loss"], label="published, seed 42", **PUBLISHED.line)
-    axs[0].set(xlabel="epoch", ylabel="test loss", yscale="log", xticks=range(1, 9, 1))
+    axs[0].set(xlabel="epoch", ylabel="test loss", yscale="log", xticks=range(2, 13, 2))
     only_ticks(axs[0].yaxis, [90, 100, 110, 120, 130, 140, 150])
     axs[0].legend(loc="upper right", frameon=False)
     axs[1].plot(

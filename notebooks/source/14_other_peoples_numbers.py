@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Do our numbers agree with published ones?
 #
-# **Yes for DeepOBS, once the order of its minibatches is known: the tuning curves of all three optimizers agree. No for
-# Crowded Valley, whose Lookahead is not the published algorithm.** Both have stored their raw results on one problem,
-# `quadratic_deep`, which is small enough to repeat every run here.
+# **Yes, once it is known what the others have done: the tuning curves of DeepOBS and the Lookahead of Crowded Valley
+# agree with ours within the noise of the order of minibatches.** Both benchmarks have stored their raw results on one
+# problem, `quadratic_deep`, which is small enough to repeat every run here.
 #
-# Two things came out on the way that their papers do not say. The stored runs of DeepOBS repeat the same seven
+# Three things came out on the way that their papers do not say. The stored runs of DeepOBS repeat the same seven
 # minibatches in the same order in every epoch. This turns a ranking around: momentum is the best of three optimizers in
-# that order and the worst with fresh shuffles. And what Crowded Valley calls seeds are, on this problem, runs on
-# different problems.
+# that order and the worst with fresh shuffles. In the Lookahead of Crowded Valley each sync takes the place of a step.
+# And what Crowded Valley calls seeds are, on this problem, runs on different problems.
 
 # %%
 import numpy as np
@@ -17,7 +17,7 @@ import pandas as pd
 import lookahead_nb as lnb
 from lookahead_nb import figures
 from lookahead_nb import provenance as tables
-from lookahead_nb.claims.benchmarks import on_quadratic_deep, published_losses, quadratic_deep
+from lookahead_nb.claims.benchmarks import on_quadratic_deep, published_losses, quadratic_deep, with_syncs_for_steps
 from lookahead_nb.figures import other_numbers
 
 figures.use_style()
@@ -47,7 +47,7 @@ figures.use_style()
 # %%
 model, data = quadratic_deep()
 minimum = model.loss(data.X_train.mean(axis=0, dtype=np.float64), data.X_test)
-final = published_losses("deepobs")
+final = published_losses("deepobs").assign(minimum=minimum)
 rates = np.unique(final.query("seed == 42")["lr"]).tolist()
 opts = [opt for lr in rates for opt in (lnb.SGD(lr), lnb.SGD(lr, momentum=0.99), lnb.Adam(lr))]
 chosen = {"repeated": opts, "shuffled": opts[1::3]}
@@ -91,9 +91,8 @@ assert (by_order["published"].isna() == by_order["repeated"].isna()).all()
 
 # %%
 best = [lnb.SGD(0.015848932), lnb.SGD(0.0025118864, momentum=0.99), lnb.Adam(0.039810717)]
-ours = pd.concat([on_quadratic_deep(best, seeds=range(8), order=order) for order in chosen])
-theirs = final.merge(ours[["optimizer", "lr"]].drop_duplicates())
-runs = pd.concat([theirs, ours], join="inner", ignore_index=True).assign(minimum=minimum)
+ours = pd.concat([on_quadratic_deep(best, seeds=range(8), order=order) for order in chosen]).assign(minimum=minimum)
+runs = pd.concat([final.merge(ours[["optimizer", "lr"]].drop_duplicates()), ours], join="inner", ignore_index=True)
 last = published_losses("deepobs", metric="minibatch loss").query("optimizer == 'SGD'").reset_index(drop=True)
 tables.write_table(runs, "other_numbers_orders"), tables.write_table(last, "other_numbers_minibatches")
 caption = "The published minibatches repeat, and with fresh shuffles momentum turns from the best into the worst."
@@ -119,11 +118,19 @@ assert all([last["test_loss"].diff(7).abs().max() < 0.002, errors_apart.max() < 
 mean.round(3)
 
 # %% [markdown]
-# ## A Lookahead that is another algorithm
+# ## A sync in the place of a step
 #
 # Crowded Valley is the largest independent benchmark with Lookahead in it, and stores its results too. Its run below
-# has a sync every five steps and keeps one half, so we can lay it over Algorithm 1 of the Lookahead paper. The weights
-# are read after each epoch, which is up to four steps behind a sync.
+# has a sync every five steps and keeps one half. After the second epoch it is dozens of standard deviations away from
+# Algorithm 1 of the Lookahead paper. Another reading fits within the noise. Count the minibatches from zero: at every
+# fifth one, the first of all included, a sync is done *instead of* a step. So four steps lie between two syncs, and a
+# fifth of the minibatches is never used.
+#
+# This was found on one run, and predicts others with nothing left to fit. A run that their tuner chose has another
+# period, rate, momentum and slow step. It lies on this reading as well, and a hundred standard deviations away from
+# Algorithm 1. With a period of one every step would be replaced, and nothing could be learned. Their tuner has tried
+# that period, and the stored run reports the loss of its start for a hundred epochs. Its first minibatch of every epoch
+# has the same loss, so here too the order repeats. `make test LEVEL=outside` checks all of this.
 #
 # The right panel is about seeds. The loss before the first step depends on the problem alone, so it should be the same
 # for every seed. It is not. DeepOBS draws the curvatures from a generator that lives as long as the process. So a
@@ -132,37 +139,37 @@ mean.round(3)
 
 # %%
 valley = published_losses("crowded_valley")
-published = valley.query("seed == 42 and epoch > 0 and epoch < 9")
+published = valley.query("seed == 42 and lr == 0.01 and epoch > 0")
 lookahead = lnb.Lookahead(lnb.SGD(0.01, momentum=0.99), sync_period=5, slow_step_size=0.5)
-ours = on_quadratic_deep([lookahead], seeds=range(20), order="shuffled", epochs=range(1, 9))
+how = {"seeds": range(20), "epochs": range(1, 13)}
+ours = pd.concat([on_quadratic_deep([lookahead], order="repeated", **how), with_syncs_for_steps(lookahead, **how)])
+tables.write_table(both := pd.concat([published, ours], join="inner", ignore_index=True), "other_numbers_lookahead")
 losses = [problem.loss(problem.init(), data.X_test) for problem, _ in map(quadratic_deep, range(8))]
 first = valley.query("epoch == 0 and seed > 42").set_index("seed")["test_loss"].reindex(range(43, 51))
 starts = pd.DataFrame({"draw": range(8), "seed": first.index, "published": [*first], "test_loss": losses})
-tables.write_table(both := pd.concat([published, ours], join="inner", ignore_index=True), "other_numbers_lookahead")
 tables.read_table(tables.write_table(starts, "other_numbers_starts")).round(4)
 
 # %%
-caption = "The published Lookahead leaves the curves of Algorithm 1, and its seeds start on different problems."
-alt = "Left: twenty zigzag lines and circles that run in other steps. Right: circles on dots between 350 and 480."
+caption = "Syncs of Crowded Valley take the place of steps, and its seeds start on different problems."
+alt = "Left: circles on one bundle of lines and off another, zigzag one. Right: circles on dots between 260 and 480."
 figures.save(other_numbers.lookahead(both, starts), "other_numbers_lookahead", caption, alt)
 
 # %% [markdown]
-# **The published Lookahead leaves the curves of Algorithm 1, and its seeds start on different problems.** (a) Test
-# losses after each epoch; the published run is on the problem that is meant. (b) Losses before the first step by the
-# place of the run in its process; where there is no circle, we have read no file. The two runs on the first and second
-# problem belong to other settings of the same benchmark. Grey: the loss of the problem that is meant.
+# **Syncs of Crowded Valley take the place of steps, and its seeds start on different problems.** (a) Test losses after
+# each epoch; a line is an order of minibatches. The published run is on the problem that is meant. (b) Losses before
+# the first step by the place of the run in its process; where there is no circle, we have read no file. The runs on the
+# first and second problem belong to other settings of the same benchmark. Grey: the loss of the problem that is meant.
 #
-# After the second epoch the published run is dozens of standard deviations above twenty orders of Algorithm 1, and
-# after all others it is below their mean. Later the two approach each other, since both end near the minimum. We do
-# not know the cause, because the code of that Lookahead is not public. Resetting the momentum, other periods, other
-# phases of the sync, slow weights that start at zero and the loss of the slow weights do not explain it.
+# So a published sync period is one more than that of Algorithm 1. And one step in each period is taken off the budget
+# of Lookahead: a fifth of the steps at a period of five, half of them at two. The paper compares these runs with rivals
+# that took a step on every minibatch.
 
 # %%
-of_epoch, known = ours.groupby("epoch")["test_loss"], starts.dropna()
-away = (published.set_index("epoch")["test_loss"] - of_epoch.mean()) / of_epoch.std()
-print("standard deviations by epoch:", away.round(1).tolist())
-assert all([away.loc[2] > 20, (away.drop(2) < 0).all(), (away.abs() > 3).sum() >= 3])
-assert all([len(known) == 5, np.allclose(known["test_loss"], known["published"], rtol=1e-6, atol=0)])
+by_epoch = ours.groupby(["order", "epoch"])["test_loss"]
+away = (published.set_index("epoch")["test_loss"] - by_epoch.mean().unstack()) / by_epoch.std().unstack()
+assert all([away.loc["repeated"].abs().max() > 20, away.loc["sync for a step"].abs().max() < 3])
+assert np.isclose(starts["test_loss"], starts["published"], rtol=1e-6, atol=0).sum() == 6
+away.round(1)
 
 # %% [markdown]
 # ## What to do
@@ -170,14 +177,17 @@ assert all([len(known) == 5, np.allclose(known["test_loss"], known["published"],
 # - Shuffle again in every epoch, and say so. Two rankings of the same optimizers can differ in nothing but this.
 #   `order="repeated"` of `lnb.train` and `lnb.sweep` is there to repeat other people's runs.
 # - Compare losses before the first step across seeds. It costs nothing and finds a problem that changes by accident.
-# - Do not quote the benchmark's numbers on Lookahead as numbers on the published algorithm. Ours in
-#   `data/published/independent.csv` carry a warning.
+# - Quote the benchmark's numbers on Lookahead with its budget: fewer steps than its rivals, at one period less. Ours in
+#   `data/published/independent.csv` carry this warning.
 #
 # ## What this does not show
 #
 # - One problem. Whether other problems of DeepOBS repeat their minibatches, we have not checked.
-# - That Crowded Valley is wrong in what it compares. Its other optimizers share the problem of the seeds here, and its
-#   conclusions do not rest on `quadratic_deep`. Only its Lookahead was held against the algorithm.
+# - The code of the benchmark's Lookahead, which is not public. How it syncs is deduced from stored losses. The seeds
+#   42, 46 and 50 and the tuned run follow that for as long as we looked. Two more, 45 and 47, leave it after some
+#   epochs, as if a sync had slipped by one minibatch.
+# - That Crowded Valley is wrong in what it concludes. Its other optimizers share the problem of the seeds here, and its
+#   conclusions do not rest on `quadratic_deep`.
 # - Anything about AdamW inside Lookahead on networks, which is the question of the other notebooks.
 #
 # ## Provenance

@@ -1,4 +1,4 @@
-"""What all benchmarks share: time rivals in turn, record the machine, write the table, put it into the README.
+"""What all benchmarks share: time rivals in turn, record the machine, write the table, put it into README and book.
 
 No module of the benchmarks imports a library that it compares with before it is needed: one may be missing.
 """
@@ -106,7 +106,7 @@ def in_a_new_process(*arguments, **environment):
 
 
 def publish(frame, name, table, gpu=None):
-    """Write the frame with its manifest to ``data/timings`` and the Markdown table into the README, and print it.
+    """Write the frame with its manifest to ``data/timings`` and the Markdown table into the pages, and print it.
 
     A quick run only prints: its numbers are no measurement. gpu : dict, what the manifest says of the GPU, or None.
     """
@@ -118,13 +118,15 @@ def publish(frame, name, table, gpu=None):
     manifest = json.loads(path.with_suffix(".json").read_text())
     manifest["machine"] |= {"peers": peers(), "gpu": gpu}
     path.with_suffix(".json").write_text(json.dumps(manifest, indent=1) + "\n")
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
     begin, end = f"<!-- bench {name} -->", "<!-- /bench -->"
     between = re.compile(f"{begin}.*?{end}", re.DOTALL)
-    if not between.search(text):
-        raise ValueError(f"README.md must hold {begin} ... {end} for the table, and does not")
-    readme.write_text(between.sub(lambda _: f"{begin}\n{table}\n{end}", text, count=1), encoding="utf-8")
+    pages = [ROOT / "README.md", *sorted((ROOT / "paper/book").glob("*.md"))]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    places = [page for page, text in texts.items() if between.search(text)]
+    if not places:
+        raise ValueError(f"README.md or a page of paper/book must hold {begin} ... {end} for the table, and none does")
+    for page in places:
+        page.write_text(between.sub(lambda _: f"{begin}\n{table}\n{end}", texts[page], count=1), encoding="utf-8")
 
 
 def markdown(head, rows):

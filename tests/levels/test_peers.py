@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import lookahead_nb as lnb
-from tests.benchmarks import flat_step, sweep
 from tests.support.cases import INNER, WRAPPED, assert_close, problem, run
 
 jax.config.update("jax_enable_x64", True)
@@ -203,34 +202,6 @@ def test_schedules_follow_torch(kind):
         seen.append(scheduler.get_last_lr()[0])
     ours = getattr(lnb.schedules, kind)(0.3, steps)
     assert rates(ours, steps) == pytest.approx(seen, rel=RTOL, abs=0.3 * RTOL)
-
-
-# ---------------------------------------------------------------------------------------------------- benchmarks
-
-
-@pytest.fixture
-def in_float32():
-    with jax.enable_x64(False):
-        yield
-
-
-def test_rivals_of_the_flat_step_do_the_same_work(in_float32, rng):
-    params, gradients = rng.standard_normal(SIZE, np.float32), rng.standard_normal(SIZE, np.float32)
-    made = flat_step.rivals(params, gradients)
-    assert flat_step.difference(made) < flat_step.AGREEMENT
-    assert np.abs(made[flat_step.ADAMW].weights() - made[flat_step.OURS].weights()).max() > 1e-3
-
-
-@pytest.mark.parametrize("seeds", [range(1), range(3)], ids=["one seed", "seeds"])
-@pytest.mark.parametrize("model", [lnb.LogisticRegression(5, n_classes=3), lnb.MLP((5, 4, 3))], ids=repr)
-def test_rivals_of_a_sweep_do_the_same_work(model, seeds, in_float32, rng):
-    X, y = rng.standard_normal((60, 5)), rng.integers(0, 3, 60)
-    data = lnb.datasets.from_arrays(X, y)
-    configs = sweep.lookaheads(2, 2, 2)
-    problem = sweep.Problem(model, data, configs, seeds, steps=20, eval_steps=(0, 20), batch_size=8)
-    assert sweep.difference(problem) < sweep.AGREEMENT
-    slower = sweep.Problem(model, data, [*configs[1:], configs[0]], seeds, 20, (0, 20), 8)
-    assert np.abs(sweep.ours(problem) - sweep.ours(slower)).max() > 10 * sweep.AGREEMENT
 
 
 def test_a_tensor_on_the_cpu_is_refused_in_words():
