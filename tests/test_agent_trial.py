@@ -79,6 +79,7 @@ def test_seeds_that_do_not_fill_groups_are_refused():
         effects(invented(lambda *_: 1.0), group=0)
 
 
+@pytest.mark.jit
 def test_rows_are_those_of_the_runs():
     rows = measure([3, 4], rates=[1e-3, 2e-3], env_steps=1024, hidden=(3,))
     assert len(rows) == 4 * 2 * 2 * 2

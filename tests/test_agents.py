@@ -177,6 +177,7 @@ def test_small_formulas_by_hand():
     assert formulas.shortening(np.float64(4), np.inf) == 1
     assert np.isnan(formulas.shortening(np.float64(np.nan), 1.0))
     assert formulas.advantage_before(*map(np.float64, (1, 2, 4, 8, 0.5, 0.25))) == 1 + 2 - 2 + 1
+    assert formulas.probability_ratio(np.float64(-1), np.float64(-2)) == formulas.exp(np.float64(1))
     assert formulas.entropy_with(*map(np.float64, (0.5, -1, 2))) == 2.5
     assert formulas.policy_loss(*map(np.float64, (3, 2, 0.25))) == -3.5
     error = formulas.policy_error(np.float64(0.25), np.float64(-2), True, *map(np.float64, (4, 1, 2, 0.5)))

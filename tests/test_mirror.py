@@ -64,7 +64,14 @@ def test_no_formula_is_stated_in_a_loop(tree):
 
 # ------------------------------------------------------------------------------------------------------- whole runs
 
-ROOMS = [("cpu", "network"), ("gpu", "network"), ("cpu", "runs"), ("gpu", "runs"), ("gpu", "surfaces")]
+ROOMS = [
+    ("cpu", "network"),
+    ("gpu", "network"),
+    ("cpu", "runs"),
+    ("gpu", "runs"),
+    ("gpu", "surfaces"),
+    ("cpu", "agents"),
+]
 # The float arrays and values of whole runs, in which only indices may be reckoned with.
 OF_RUNS = ARRAYS | {"params", "run_params", "grad", "work", "space", "row", "error", "below", "inputs", "outputs"}
 OF_RUNS |= {"W", "dW", "db", "noise", "normals", "coefficients", "weights", "heights", "peak", "chains", "logits"}

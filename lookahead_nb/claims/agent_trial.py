@@ -15,7 +15,7 @@ from lookahead_nb.training.agents import PPO, Policy, sweep
 if TYPE_CHECKING:
     import pandas as pd
 
-RATES = tuple(2.5e-4 * 2**i for i in range(7))  # the first is that of PureJaxRL
+RATES = tuple(2.5e-4 * 2**i for i in range(9))  # the first is that of PureJaxRL
 ENV_STEPS = 102_400  # 200 iterations: 3200 optimizer steps, a multiple of both sync periods
 GROUP = 4  # seeds that choose a learning rate together
 HALF = "adam at half the rate"

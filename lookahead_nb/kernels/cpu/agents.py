@@ -29,12 +29,12 @@ from lookahead_nb.kernels.formulas import (
     clipped_objective,
     clipped_slope,
     entropy_with,
-    exp,
     half_squared_error,
     has_fallen,
     output_error,
     policy_error,
     policy_loss,
+    probability_ratio,
     shortening,
     softmax_loss,
     softmax_share,
@@ -166,7 +166,7 @@ def _policy_errors(logits, actions, old, advantages, clip, entropy_weight):
         for a in range(logits.shape[0]):
             probability = softmax_share(softmax_term(logits[a, r], peak), total)
             entropy = entropy_with(probability, -softmax_loss(logits[a, r], peak, total), entropy)
-        ratio = exp(-softmax_loss(logits[actions[r], r], peak, total) - old[r])
+        ratio = probability_ratio(-softmax_loss(logits[actions[r], r], peak, total), old[r])
         slope = clipped_slope(ratio, advantages[r], clip)
         loss += np.float64(policy_loss(clipped_objective(ratio, advantages[r], clip), entropy, entropy_weight))
         for a in range(logits.shape[0]):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from lookahead_nb.kernels.compiler import fma, formula, like, select, sqrt
+from lookahead_nb.kernels.formulas.scalars import exp
 
 _f64 = np.float64
 
@@ -172,6 +173,23 @@ def standardized(advantage, mean, deviation):
 
 
 @formula
+def probability_ratio(log_probability, old):
+    """Return the probability of an action over that under the policy that chose it, ``exp(log_probability - old)``.
+
+    Parameters
+    ----------
+    log_probability, old : float
+        Of the action under the present policy and under the one that chose it, float32 or float64.
+
+    Returns
+    -------
+    float
+        Of the same width.
+    """
+    return exp(log_probability - old)
+
+
+@formula
 def _held(ratio, clip):
     low, high = like(ratio, 1) - clip, like(ratio, 1) + clip
     return select(ratio < low, low, select(ratio > high, high, ratio))
@@ -184,7 +202,7 @@ def clipped_objective(ratio, advantage, clip):
     Parameters
     ----------
     ratio : float
-        The probability of the action under the present policy over that under the policy that chose it.
+        Of the probabilities of the action, see :func:`probability_ratio`.
     advantage : float
         Of the same width, float32 or float64.
     clip : float
