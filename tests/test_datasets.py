@@ -533,12 +533,30 @@ PUBLISHED = {
         (2250, 450, 300, 320),
         ([270] * 10, [30] * 10),
     ),
+    "movietweetings": (
+        "645808399e21c189f628b1ef0ba1047cb3a6b6c28bffedfdb662fc3688bb0bd6",
+        (24_000, 8000, 8000, 2073),
+        ([15_756, 16_244], [3923, 4077]),
+    ),
+    "cmudict": (
+        "e60f9fb4526ed4363480a38d0ae76e89bceaf5fc9bff095beb382b27e7c32ea6",
+        (130_029, 43_896, 43_887, 189),
+        (
+            None,
+            [
+                *(6973, 248, 771, 140, 70, 687, 125, 2566, 131, 333, 45, 73, 336, 82, 19, 96, 12, 54, 286, 148, 975),
+                *(222, 1352, 27, 130, 879, 162, 1038, 231, 32, 31, 431, 158, 637, 633, 432, 1260, 675, 161, 973, 431),
+                *(88, 284, 1870, 115, 28, 2126, 1325, 20, 2480, 445, 360, 427, 109, 45, 885, 2056, 2115, 385, 2110),
+                *(12, 141, 13, 52, 20, 61, 222, 43, 484, 348, 91, 20, 27, 66, 9, 904, 10, 26),
+            ],
+        ),
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def whole(request):
-    if not os.environ.get("LOOKAHEAD_NB_DATA"):
+    if not (os.environ.get("LOOKAHEAD_NB_DATA") and available(request.param)):
         path = FILES[request.param.removesuffix("_counts")][0].path
         pytest.skip(f"needs LOOKAHEAD_NB_DATA, a folder that holds {path}")
     return load(request.param)
@@ -562,7 +580,7 @@ def test_downloaded_data_are_fixed_for_good(whole):
 @every_downloaded
 def test_downloaded_data_are_what_models_expect(whole):
     assert available(whole.name)
-    assert whole.official_test is not whole.name.startswith("sms_spam")
+    assert whole.official_test is not whole.name.startswith(("sms_spam", "movietweetings", "cmudict"))
     assert whole.n_classes == len(PUBLISHED[whole.name][2][1])
     for array in (whole.X_train, whole.X_validation, whole.X_test):
         assert array.dtype == np.float32
@@ -582,7 +600,7 @@ def test_downloaded_data_are_what_models_expect(whole):
 def test_another_seed_splits_anew_and_leaves_an_official_test_set(whole):
     other, again = load(whole.name, 1), load(whole.name, 1)
     assert other.fingerprint == again.fingerprint != whole.fingerprint
-    assert (other.y_train != whole.y_train).any()
+    assert other.rows_train.tolist() != whole.rows_train.tolist()
     if whole.official_test:
         np.testing.assert_array_equal(other.y_test, whole.y_test)
     assert len(pickle.dumps(other)) < 200
@@ -659,6 +677,57 @@ def test_a_chunk_depends_on_its_number_and_its_split_seed():
         *np.r_[other.rows_train, other.rows_test, other.rows_validation]
     }
     assert pickle.loads(pickle.dumps(first)).fingerprint == first.fingerprint
+
+
+def parts_of(data):
+    return [{*getattr(data, f"rows_{part}").tolist()} for part in PARTS]
+
+
+def table_of(n, **keys):
+    return split._Table(np.arange(2.0 * n).reshape(n, 2), np.arange(n) % 3, split._each_column, **keys)
+
+
+def test_rows_with_a_time_are_split_by_it_and_so_are_their_chunks():
+    table = table_of(103, in_time=True)
+    for seed in (0, 1):
+        whole = split._split_and_scaled(table, "some", seed, "")
+        assert parts_of(whole) == [{*range(62)}, {*range(62, 83)}, {*range(83, 103)}]
+        second = split._chunk(table, "some", 1, 50, seed, "")
+        assert parts_of(second) == [{*range(50, 80)}, {*range(80, 90)}, {*range(90, 100)}]
+        np.testing.assert_array_equal(second.y_test, table.y[second.rows_test])
+    orders = [split._split_and_scaled(table, "some", seed, "").rows_train.tolist() for seed in (0, 1)]
+    assert orders[0] != orders[1]
+    assert orders[0] != sorted(orders[0])
+
+
+def test_rows_of_a_group_stay_in_one_part():
+    groups = np.repeat(np.arange(200), np.arange(200) % 7 + 1)
+    table = table_of(len(groups), groups=groups)
+    divided = []
+    for seed in (0, 1):
+        of_parts = [{*groups[[*rows]].tolist()} for rows in parts_of(split._split_and_scaled(table, "some", seed, ""))]
+        assert [len(some) for some in of_parts] == [120, 40, 40]
+        assert len(set().union(*of_parts)) == 200
+        divided.append(of_parts)
+    assert divided[0] != divided[1]
+    chunks = [split._chunk(table, "some", i, 190, 5, "") for i in range(4)]
+    rows = [set().union(*parts_of(chunk)) for chunk in chunks]
+    assert [len(some) for some in rows] == [190] * 4
+    assert len(set().union(*rows)) == 760
+    inside = [[{*groups[[*some]].tolist()} for some in parts_of(chunk)] for chunk in chunks]
+    for train, validation, test in inside:
+        assert not (train | validation) & test
+        assert not train & validation
+    both = [{*groups[[*rows[i]]]} & {*groups[[*rows[j]]]} for i in range(4) for j in range(i)]
+    assert sum(map(len, both)) <= 3  # the groups that are cut
+    first = {*groups[[*rows[0]]].tolist()}
+    assert first != {*range(len(first))}  # in random order
+
+
+def test_a_chunk_of_fewer_than_three_groups_is_refused():
+    table = table_of(40, groups=np.repeat(np.arange(4), 10))
+    with pytest.raises(ValueError, match=r"^rows must give chunk 1 at least three groups to be split in three, got 20"):
+        split._chunk(table, "some", 1, 20, 0, "")
 
 
 @pytest.mark.parametrize(

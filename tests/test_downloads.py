@@ -93,6 +93,12 @@ RECORDINGS = {
     for speaker in "ab"
     for i in range(12)
 }
+GENRES = {"0000007": "Drama|Comedy", "0000012": "", "0000123": "Sci-Fi", "0000200": "Comedy"}
+FILMS = [f"{film}::Film: {i} (1999)::{listed}\n" for i, (film, listed) in enumerate(GENRES.items())]
+RATED = [(str(i % 7), [*GENRES][i % 4], i * 3 % 11, 1000 + i * 37 % 50 // 2) for i in range(30)]  # some in one second
+SPOKEN = {"a": "AH0", "b": "B", "x": "K S"}
+SPELLED = [f"{a}{b}{c}{d}" for a in SPOKEN for b in SPOKEN for c in SPOKEN for d in SPOKEN]
+PRONOUNCED = [f"{word} {' '.join(SPOKEN[letter] for letter in word)}\n" for word in SPELLED]
 WAVS = {name: wav(samples) for name, samples in RECORDINGS.items()}
 LISTED = "".join(f"{summed(WAVS[name])}  recordings/{name}\n" for name in sorted(WAVS)).encode()
 ANYWHERE = {
@@ -116,6 +122,14 @@ SMALL = {
             summed(LISTED),
         )
     ],
+    "movietweetings": [
+        (data, data, summed(data))
+        for data in (
+            "".join("::".join(map(str, rating)) + "\n" for rating in RATED).encode(),
+            "".join(FILMS).encode(),
+        )
+    ],
+    "cmudict": [(data, data, summed(data)) for data in ["".join(PRONOUNCED).encode()]],
 }
 
 
@@ -225,6 +239,46 @@ def test_recordings_are_read(mirror):
     np.testing.assert_array_equal(table.X, [log_mel(RECORDINGS[name], 8000) for name in names])
     data = load("spoken_digits")
     assert [np.bincount(getattr(data, f"y_{part}")).tolist() for part in PARTS] == [[12] * 3, [2] * 3, [10] * 3]
+
+
+@of("movietweetings")
+def test_ratings_are_read_in_the_order_of_time(mirror):
+    from sklearn.utils import murmurhash3_32
+
+    table = sources._table("movietweetings")
+    order = sorted(range(30), key=lambda i: (RATED[i][3], i))
+    genres = ["Comedy", "Drama", "Sci-Fi"]
+    for row, label, i in zip(table.X, table.y, order, strict=True):
+        user, film, rating, _ = RATED[i]
+        expected = {abs(murmurhash3_32(user)) % 1024, 1024 + abs(murmurhash3_32(film)) % 1024}
+        expected |= {2048 + genres.index(genre) for genre in GENRES[film].split("|") if genre}
+        assert {*np.flatnonzero(row).tolist()} == expected
+        assert label == (rating >= 8)
+    assert table.X.shape == (30, 2051)
+    data, other = load("movietweetings"), load("movietweetings", split_seed=1)
+    for part, rows in zip(PARTS, (range(18), range(18, 24), range(24, 30)), strict=True):
+        assert sorted(getattr(data, f"rows_{part}")) == sorted(getattr(other, f"rows_{part}")) == [*rows]
+    assert data.fingerprint != other.fingerprint
+    assert data.official_test is False
+
+
+@of("cmudict")
+def test_letters_are_read_with_their_phonemes_and_words_stay_whole(mirror):
+    table = sources._table("cmudict")
+    places = table.X.reshape(-1, 7, 27).argmax(axis=2)
+    assert "".join("-abcdefghijklmnopqrstuvwxyz"[i] for i in places[:, 3]) != "".join(SPELLED)  # in random order
+    words = places.reshape(81, 4, 7)[:, :, 3].tolist()
+    assert sorted("".join("-abcdefghijklmnopqrstuvwxyz"[i] for i in word) for word in words) == SPELLED
+    assert table.classes[table.y].tolist() == [SPOKEN["-abcdefghijklmnopqrstuvwxyz"[i]] for i in places[:, 3]]
+    data = load("cmudict")
+    assert data.classes.tolist() == ["AH0", "B", "K S"]
+    assert data.n_classes == 3
+    assert data.official_test is False
+    parts = [getattr(data, f"rows_{part}") for part in PARTS]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(324))
+    of_parts = [{*(rows // 4).tolist()} for rows in parts]
+    assert sum(map(len, of_parts)) == len(set.union(*of_parts)) == 81
+    np.testing.assert_array_equal(data.X_test > 0, table.X[parts[2]])
 
 
 @of("fashion_mnist")

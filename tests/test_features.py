@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from lookahead_nb.datasets.features import log_mel, mel_filters, tf_idf, token_counts
+from lookahead_nb.datasets.features import indicators, log_mel, mel_filters, tf_idf, token_columns, token_counts
 from lookahead_nb.datasets.scaling import TextScaling
 
 
@@ -30,6 +30,16 @@ def murmur(text):
 def test_the_hash_is_the_published_one():
     assert [murmur(text) & 0xFFFFFFFF for text in ("", "hello", "hello, world")] == [0, 0x248BFA47, 0x149BBB7F]
     assert murmur("foo") == -156908512
+
+
+def test_a_token_has_the_column_of_its_hash_and_rows_of_indicators_one_in_each_column():
+    pytest.importorskip("sklearn")
+    tokens = ["17", "0111161", "some_user"]
+    columns = token_columns(tokens, 16)
+    assert columns == [abs(murmur(token)) % 16 for token in tokens]
+    table = indicators([[0, 3, 3], [], (2,)], 4)
+    assert table.dtype == np.uint8
+    np.testing.assert_array_equal(table, [[1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]])
 
 
 def counted(text, columns):

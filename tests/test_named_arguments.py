@@ -18,12 +18,13 @@ PUBLIC = {
             [
                 name
                 for name in lnb.__all__
-                if name not in ("adapters", "grid", "sample", "datasets", "landscapes", "schedules", "theory")
+                if name not in ("adapters", "agents", "grid", "sample", "datasets", "landscapes", "schedules", "theory")
             ],
         ),
         (datasets, ["from_arrays", "load", "available", "read_rows", "stratified_rows"]),
         (theory, [name for name in theory.__all__ if not name.isupper() and name not in ("Transient", "Tuned")]),
         (schedules, ["Schedule", "constant", "linear", "cosine"]),
+        (lnb.agents, ["CartPole", "Policy", "PPO", "PolicyGradient", "train", "sweep"]),
         (landscapes, ["Quadratic", "DoubleWell", "Bilinear", "Rosenbrock", "trace", "replay"]),
     )
     for name in names

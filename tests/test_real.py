@@ -15,7 +15,7 @@ from lookahead_nb.datasets import DOWNLOADED
 
 pytest.importorskip("sklearn")
 
-REGISTERED = ("real_sets", "sparse_counts")
+REGISTERED = ("real_sets", "sparse_counts", "recommendation", "letters")
 
 SMALL = """
 about = "a test"
@@ -102,7 +102,7 @@ def test_chunks_of_replicates_and_of_the_screening_share_no_row(experiment):
 @pytest.mark.parametrize("name", REGISTERED)
 def test_chunks_of_registered_sets_share_no_row(name):
     registered = experiments.read(name)
-    tasks = [task for task in registered.real_tasks() if task.of.name in DOWNLOADED]
+    tasks = [task for task in registered.real_tasks() if task.of.data in DOWNLOADED]
     if not (os.environ.get("LOOKAHEAD_NB_DATA") and all(task.of.available for task in tasks)):
         pytest.skip("needs LOOKAHEAD_NB_DATA with all data sets")
     check_chunks([task for task in tasks if task.steps == task.of.steps[0]], registered.screening_seeds)
@@ -137,6 +137,18 @@ def test_without_chunks_all_replicates_split_the_same_rows():
     assert rows_of(first) == rows_of(second)
     assert len(rows_of(first)) == 100
     assert {*first.rows_test.tolist()} != {*second.rows_test.tolist()}
+
+
+@pytest.mark.no_kernel
+def test_two_sets_may_train_two_networks_on_the_same_data():
+    of_set = {"batch_size": 8, "steps": [20], "rows": 100, "chunks": 4}
+    tables = {"digits": of_set | {"hidden": [4]}, "linear": of_set | {"data": "digits"}}
+    network, linear = (of.tasks((3, 4, 5, 6))[0] for of in real.read(tables, 5).values())
+    assert network.replicate(4).fingerprint == linear.replicate(4).fingerprint
+    assert network.model == lnb.MLP((64, 4, 10))
+    assert linear.model == lnb.LogisticRegression(64, n_classes=10)
+    assert network.number != linear.number  # so their grids are shifted differently
+    assert linear.of.available
 
 
 @pytest.mark.no_kernel
@@ -260,6 +272,9 @@ def test_shards_are_sets_and_are_measured_once(experiment, screened, rows, tmp_p
         ("[sets.iris]", "[sets.irish]", r"sets\.name must be one of .*irish"),
         ("classes = 3\n", "", r"sets\.words\.classes"),
         ("[sets.iris]", "[sets.fashion_mnist]", r"sets\.fashion_mnist\.rows must be given"),
+        ("[sets.iris]\n", '[sets.iris]\ndata = "irish"\n', r"sets\.iris\.data must be one of .*irish"),
+        ("[sets.words]\n", '[sets.words]\ndata = "iris"\n', r"sets\.words\.data is not known"),
+        ("[sets.iris]\n", '[sets.iris]\ndata = "a9a"\n', r"sets\.iris\.rows must be given"),
         ("[sets.iris]\n", "[sets.iris]\nwidths = [3]\n", r"sets\.iris\.widths is not known"),
         ('"real"', '"realistic"', r"population must be .*'generated', 'real'"),
         ("[arms.adamw]", "[tasks]\nfirst = 3\n\n[arms.adamw]", r"tasks is not known"),

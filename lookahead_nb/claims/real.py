@@ -26,7 +26,8 @@ from lookahead_nb.settings_file import choice, inside, known_keys, table_of_keys
 from lookahead_nb.training.tasks import Task
 
 COUNTS = ("columns", "classes", "words")  # the keys of sparse counts
-KEYS = ("hidden", "batch_size", "steps", "rows", "chunks", *COUNTS)
+KEYS = ("hidden", "batch_size", "steps", "rows", *COUNTS)
+OF_NAMED = (*KEYS[:4], "chunks", "data")  # the keys of a set that is loaded by its name
 TILT = 1.0  # of sparse counts: the standard deviation of a word's log-frequency between classes
 
 
@@ -37,7 +38,7 @@ class RealSet:
     Attributes
     ----------
     name : str
-        One of ``datasets.NAMES``, or any other name of sparse counts or of your own table.
+        Of the set in its experiment.
     hidden : tuple of int
         The hidden widths, with ReLU; none for logistic regression.
     batch_size : int
@@ -51,7 +52,9 @@ class RealSet:
     counts : tuple of int
         Columns, classes and words per row of sparse counts; empty for other sets.
     table : MixedTable or None
-        Your own table; None for a set with a name and for sparse counts.
+        Your own table; None for a set that is loaded and for sparse counts.
+    data : str
+        One of ``datasets.NAMES``; empty for your own table and for sparse counts.
     """
 
     name: str
@@ -62,6 +65,7 @@ class RealSet:
     chunks: int | None = None
     counts: tuple[int, ...] = ()
     table: MixedTable | None = None
+    data: str = ""
 
     @property
     def overlap(self) -> bool:
@@ -71,7 +75,7 @@ class RealSet:
     @property
     def available(self) -> bool:
         """Whether its files are available locally."""
-        return bool(self.counts) or self.table is not None or available(self.name)
+        return bool(self.counts) or self.table is not None or available(self.data)
 
     def replicates(self, most: int) -> int:
         """Return the number of replicates.
@@ -173,13 +177,13 @@ class RealTask:
             return sparse_counts(self.of, r)
         table = self.of.table
         if self.of.rows is None:
-            return load(self.of.name, split_seed=r) if table is None else table.split(r)
+            return load(self.of.data, split_seed=r) if table is None else table.split(r)
         number = self.of.chunks or 0
         if number and r in self.seeds:
             number = self.seeds.index(r)
         if table is not None:
             return table.chunk(number, self.of.rows, r)
-        return chunk(self.of.name, number, self.of.rows, split_seed=r)
+        return chunk(self.of.data, number, self.of.rows, split_seed=r)
 
     def factors(self) -> dict[str, Any]:
         """Return what :mod:`.set_effects` needs to know of the task.
@@ -251,6 +255,7 @@ def read(tables: dict[str, Any], replicates: int) -> dict[str, RealSet]:
     - ``hidden``: a list of widths, default none. ``batch_size``. ``steps``: a list, rising.
     - ``rows`` and ``chunks``, for a set in chunks: the rows of each, and their number, at least 4. Without chunks every
       replicate splits the same ``rows`` rows; a set that is not downloaded needs no rows, and is then split whole.
+    - ``data``: what is loaded, by default that with the name of the set. Two sets of the same data train two networks.
     - ``columns``, ``classes``, ``words`` and ``rows``, for sparse counts: see :func:`sparse_counts`.
     """
     if not tables:
@@ -259,9 +264,9 @@ def read(tables: dict[str, Any], replicates: int) -> dict[str, RealSet]:
 
 
 def _set(name: str, table: dict[str, Any], replicates: int) -> RealSet:
-    known_keys(f"{name}.", table, KEYS)
+    known_keys(f"{name}.", table, (*KEYS, *OF_NAMED[4:]))
     counts = tuple(key for key in COUNTS if key in table)
-    if not counts:
+    if not counts and "data" not in table:
         choice("name", name, NAMES)
     with inside(name):
         hidden = tuple(whole_number(f"hidden[{i}]", width, 1) for i, width in enumerate(_list(table, "hidden", [])))
@@ -270,16 +275,17 @@ def _set(name: str, table: dict[str, Any], replicates: int) -> RealSet:
             raise ValueError(f"steps must be one number or more, rising, got {[*steps]}")
         batch_size = whole_number("batch_size", table.get("batch_size"), 1)
         if counts:
-            known_keys("", table, (*KEYS[:4], *COUNTS))
+            known_keys("", table, KEYS)
             sizes = [whole_number(key, table.get(key), 2) for key in COUNTS]
             return RealSet(
                 name, hidden, batch_size, steps, whole_number("rows", table.get("rows"), 10), None, (*sizes,)
             )
-        if "rows" not in table and ("chunks" in table or name in DOWNLOADED):
+        data = choice("data", table.get("data", name), NAMES)
+        if "rows" not in table and ("chunks" in table or data in DOWNLOADED):
             raise ValueError("rows must be given for a set that is downloaded or in chunks, got nothing")
         rows = whole_number("rows", table["rows"], 10) if "rows" in table else None
         chunks = whole_number("chunks", table["chunks"], 4, replicates) if "chunks" in table else None
-        return RealSet(name, hidden, batch_size, steps, rows, chunks)
+        return RealSet(name, hidden, batch_size, steps, rows, chunks, data=data)
 
 
 def _list(table: dict[str, Any], key: str, default: Any) -> list:

@@ -42,7 +42,7 @@ class Dataset:
         "sms_spam" and "banking77".
     classes : (n_classes,) array
         The label of each class, in sorted order: ``classes[y]`` are the labels of the table. 0, 1, ... for the sets of
-        ``load``.
+        ``load``, except "cmudict".
     reload : function or None
         Loads exactly this data set by name and split_seed; None for one that ``load`` does not return.
     """

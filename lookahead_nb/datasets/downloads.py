@@ -105,6 +105,19 @@ FILES = {
             _recordings,
         ),
     ),
+    "movietweetings": _plain(
+        "movietweetings-40k",
+        "https://raw.githubusercontent.com/sidooms/MovieTweetings/a645287b5856975583467dac6432fb65f5386427/snapshots/40K/",
+        {
+            "ratings.dat": "ae987f3154bf8b469abc82bdb11e6c50197157067e4fa3d25b5a448a481b32b5",
+            "movies.dat": "3c354e6ee6edfd61f06629661236805f651ce396ad6ecf9568cdece618e87f15",
+        },
+    ),
+    "cmudict": _plain(
+        "cmudict",
+        "https://raw.githubusercontent.com/cmusphinx/cmudict/0f8072f814306c5ee4fbf992ed853601b12c01f9/",
+        {"cmudict.dict": "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"},
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,62 @@ def token_counts(texts: Iterable[str], columns: int) -> Any:
     """
     hashing = extra("sklearn.feature_extraction.text", "scikit-learn", "hashing words").HashingVectorizer
     return hashing(token_pattern=TOKEN, n_features=columns, alternate_sign=False, norm=None).transform(texts)
+
+
+def token_columns(tokens: Iterable[str], columns: int) -> list[int]:
+    """Return the column to which each token is hashed, by the rule of :func:`token_counts`.
+
+    Parameters
+    ----------
+    tokens : iterable of str
+        Each a run of letters, digits and underscores.
+    columns : int
+        At least 1.
+
+    Returns
+    -------
+    list of int
+        In [0, columns).
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without scikit-learn.
+
+    Examples
+    --------
+    >>> from lookahead_nb.datasets.features import token_columns
+    >>> token_columns(["or", "not"], columns=4)
+    [3, 0]
+    """
+    return token_counts(tokens, columns).indices.tolist()
+
+
+def indicators(columns: Sequence[Iterable[int]], n_columns: int) -> np.ndarray:
+    """Return rows of indicators: 1 in the columns of a row, 0 elsewhere.
+
+    Parameters
+    ----------
+    columns : sequence of iterables of int
+        Those of each row, in [0, n_columns).
+    n_columns : int
+        At least 1.
+
+    Returns
+    -------
+    (rows, n_columns) uint8 array
+
+    Examples
+    --------
+    >>> from lookahead_nb.datasets.features import indicators
+    >>> indicators([[0, 2], []], 3)
+    array([[1, 0, 1],
+           [0, 0, 0]], dtype=uint8)
+    """
+    found = np.zeros((len(columns), n_columns), np.uint8)
+    for row, some in zip(found, columns, strict=True):
+        row[[*some]] = 1
+    return found
 
 
 def tf_idf(counts: Any) -> Any:

@@ -21,7 +21,8 @@ import numpy as np
 from lookahead_nb.checks import extra, named_arguments, one_of
 from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.downloads import FILES, is_available, published
-from lookahead_nb.datasets.features import log_mel, token_counts
+from lookahead_nb.datasets.features import indicators, log_mel, token_columns, token_counts
+from lookahead_nb.datasets.phonemes import spoken_letters
 from lookahead_nb.datasets.split import (
     Fit,
     _all_bytes,
@@ -33,6 +34,9 @@ from lookahead_nb.datasets.split import (
     _Table,
 )
 from lookahead_nb.datasets.synthetic import _SYNTHETIC, _synthetic
+
+LIKED = 8  # the lowest rating of a film that was liked, of 0 to 10
+IDS = 1024  # columns of hashed users, and of hashed films
 
 
 @named_arguments
@@ -71,6 +75,10 @@ def load(name: str, split_seed: int = 0) -> Dataset:
       part.
     - "sms_spam_counts", "banking77_counts": the same without weights. Counts are not centred, so they stay sparse.
     - "spoken_digits": log-mel spectrograms of 16 frames with 20 bands.
+    - "movietweetings": indicators of the user and of the film, each hashed to 1024 columns, and of its genres. The
+      label is whether the user rated the film 8 or more. Rows follow each other in time, and so do the parts.
+    - "cmudict": letters of words, each with its three neighbours on either side, as indicators. The label is what the
+      letter is spoken as, see :mod:`.phonemes`; ``Dataset.classes`` has its phonemes. Words of one stem stay together.
 
     The scaling is that of the module's docstring. All columns are scaled together, except in "spoken_digits". A process
     reads each set only once; further calls split and scale it.
@@ -94,7 +102,8 @@ def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
     """Return a part of a large data set, split and scaled by itself, as an independent replicate of a small one.
 
     Chunks of one size share no row, so what is measured on them is independent, unlike on different splits of one set
-    of rows, which overlap.
+    of rows, which overlap. Rows with a time are cut into chunks in its order. Of rows in groups, one group at most lies
+    on both sides of a cut.
 
     Parameters
     ----------
@@ -104,8 +113,8 @@ def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
         The number of the chunk, at least 0; there are as many as the data set has rows for.
     rows : int
         Of a chunk, from 5 to all rows of the data set. Three fifths of each class become its training part, a fifth
-        each its validation and test part; of one or two rows of a class the first is for training. Rows of an official
-        test set are not kept apart.
+        each its validation and test part; of one or two rows of a class the first is for training. Rows with a time,
+        or in groups, are split as in :func:`load`. Rows of an official test set are not kept apart.
     split_seed : int
         Of the split inside the chunk, in [0, 2**63).
 
@@ -117,7 +126,8 @@ def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
     Raises
     ------
     TypeError, ValueError, ModuleNotFoundError, OSError
-        As :func:`load`, or if the data set has not so many rows, or the chunk no class with three rows to split.
+        As :func:`load`, or if the data set has not so many rows, or the chunk no class with three rows, or not three
+        groups, to split.
 
     Examples
     --------
@@ -255,6 +265,30 @@ def _spoken_digits() -> _Table:
     return _Table(np.array(X), digits, _each_column, np.flatnonzero(indices < 5))
 
 
+def _movietweetings() -> _Table:
+    """Read ratings, USER::FILM::RATING::SECOND a line, in the order of time, and the genres of FILM::TITLE::A|B."""
+    ratings, films = (
+        [line.split("::") for line in text.decode().split("\n") if line]
+        for text in published("movietweetings").values()
+    )
+    genres = {film: [genre for genre in listed.split("|") if genre] for film, _, listed in films}
+    number = {genre: i for i, genre in enumerate(sorted({genre for some in genres.values() for genre in some}))}
+    ratings.sort(key=lambda rating: int(rating[3]))  # stable
+    hashed = [token_columns([rating[i] for rating in ratings], IDS) for i in range(2)]
+    columns = [
+        [user, IDS + film, *(2 * IDS + number[genre] for genre in genres[rating[1]])]
+        for rating, user, film in zip(ratings, *hashed, strict=True)
+    ]
+    y = np.array([int(rating[2]) >= LIKED for rating in ratings], np.int64)
+    return _Table(indicators(columns, 2 * IDS + len(number)), y, _all_bytes, in_time=True)
+
+
+def _cmudict() -> _Table:
+    (text,) = published("cmudict").values()
+    X, y, labels, stems = spoken_letters(text.decode())
+    return _Table(X, y, _all_bytes, classes=labels, groups=stems)
+
+
 _TABLES: dict[str, Callable[[], _Table]] = {
     **{name: partial(_bundled, name) for name in _BUNDLED},
     **{name: partial(_synthetic, name) for name in _SYNTHETIC},
@@ -265,6 +299,8 @@ _TABLES: dict[str, Callable[[], _Table]] = {
     "banking77": _banking77,
     "banking77_counts": partial(_banking77, _all_counts),
     "spoken_digits": _spoken_digits,
+    "movietweetings": _movietweetings,
+    "cmudict": _cmudict,
 }
 
 
@@ -287,6 +323,8 @@ _SOURCES = {
     "sms_spam": "Almeida, Gomez Hidalgo & Yamakami 2011, UCI 228, CC BY 4.0",
     "banking77": "Casanueva et al. 2020, github.com/PolyAI-LDN/task-specific-datasets, CC BY 4.0",
     "spoken_digits": "Jackson et al. 2018, github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0",
+    "movietweetings": "Dooms, De Pessemier & Martens 2013, github.com/sidooms/MovieTweetings, MIT",
+    "cmudict": "Carnegie Mellon University 1993-2015, github.com/cmusphinx/cmudict, BSD-2-Clause",
 }
 
 

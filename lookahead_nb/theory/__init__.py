@@ -1,8 +1,7 @@
-"""Exact theory of Lookahead, averages and momentum: quadratics, closed forms, minima of losses, escapes from basins."""
+"""Exact theory of Lookahead, averages and momentum: quadratics, games, closed forms, minima of losses, escapes."""
 
 from lookahead_nb.theory.closed_forms import (
     averaged,
-    game_multiplier,
     optimal_slow_step,
     sgd_crossing_time,
     sgd_matched_loss,
@@ -11,6 +10,15 @@ from lookahead_nb.theory.closed_forms import (
     sgd_rate,
     sgd_variance,
     sgd_variance_ratio,
+)
+from lookahead_nb.theory.games import (
+    BestSync,
+    best_game_slow_step,
+    best_game_sync,
+    game_multiplier,
+    game_rate,
+    least_game_retention,
+    small_game_rate,
 )
 from lookahead_nb.theory.quadratic import (
     ANCHOR,
@@ -30,13 +38,18 @@ __all__ = [
     "FAST",
     "MOMENTUM",
     "SLOW",
+    "BestSync",
     "Cycle",
     "Transient",
     "Tuned",
     "averaged",
+    "best_game_slow_step",
+    "best_game_sync",
     "best_lr",
     "expected_loss",
     "game_multiplier",
+    "game_rate",
+    "least_game_retention",
     "optimal_slow_step",
     "sgd_crossing_time",
     "sgd_matched_loss",
@@ -45,6 +58,7 @@ __all__ = [
     "sgd_rate",
     "sgd_variance",
     "sgd_variance_ratio",
+    "small_game_rate",
     "stability_limit",
     "steps_worth",
     "tuned",

@@ -381,8 +381,8 @@ def train(
     dtype : str
         "float32" or "float64".
     backend : str
-        "cpu", or "cuda" to train on a GPU, from and to host memory. Slow steps are never fitted there, and there is no
-        silent fallback to the CPU.
+        "cpu", or "cuda" to train on a GPU, from and to host memory; experimental until it has run on a device. Slow
+        steps are never fitted there, and there is no silent fallback to the CPU.
     order : str
         "shuffled" draws the minibatches of each epoch again, "repeated" repeats those of the first epoch, in their
         order.

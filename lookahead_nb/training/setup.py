@@ -21,6 +21,7 @@ from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import ORDERS, STREAM_ID
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
+from lookahead_nb.models.games import Game
 from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Landscape, Quadratic, Rosenbrock
 from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Optimizer
@@ -138,6 +139,22 @@ class Rows:
         return self.X.nbytes + self.eval_X.nbytes
 
 
+def no_rows(dtype: Any) -> Rows:
+    """Return the rows of a run without a data set.
+
+    Parameters
+    ----------
+    dtype : np.dtype
+        That of the weights.
+
+    Returns
+    -------
+    Rows
+    """
+    empty, no_labels = np.empty((0, 0), dtype), np.empty(0, np.int64)
+    return Rows(empty, no_labels, empty, no_labels, np.zeros(len(SPLITS) + 1, np.int64), "none")
+
+
 @dataclass(frozen=True, eq=False)
 class Setup:
     """Everything about a training run except its optimizer and seed, checked.
@@ -165,6 +182,7 @@ class Setup:
     def __post_init__(self) -> None:
         if not isinstance(self.model, (DenseNetwork, Landscape, OwnModel)):
             advice = ": train accepts it, and trains step by step in Python" if is_own_model(self.model) else ""
+            advice = ": lnb.play steps games" if isinstance(self.model, Game) else advice
             allowed = "a LogisticRegression or an MLP, or a landscape"
             raise TypeError(f"model must be {allowed}, got {shown(self.model)}{advice}")
         if not self.model.needs_data:
@@ -218,8 +236,7 @@ class Setup:
             If the data does not fit model and batch_size; also the errors of the function that loads it.
         """
         if not self.model.needs_data:
-            empty, no_labels = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
-            return Rows(empty, no_labels, empty, no_labels, np.zeros(len(SPLITS) + 1, np.int64), "none")
+            return no_rows(self.dtype)
         data: Any = self.data
         with _loading:
             key: tuple = (self.key, seed)

@@ -80,7 +80,8 @@ def sweep(
     keep_states : bool
         True also stores the state of each run at its end: weights, slow weights, inner state and counters, see Notes.
     backend : str
-        "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; it allows no executor.
+        "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; it allows no executor, and is experimental
+        until it has run on a device.
     order : str
         As in :func:`lookahead_nb.train`.
     executor : concurrent.futures.Executor, optional

@@ -39,14 +39,15 @@ figures.use_style()
 #
 # ## The evidence
 #
-# Three experiments on generated tasks decide, and one on real data sets. Each arm has a grid of learning rates of its
+# Three experiments on generated tasks decide, and three on real data sets. Each arm has a grid of learning rates of its
 # own, and each replicate picks its rate by its own validation loss. Small data means at most 1000 rows, short runs
 # fewer than 300 steps. The rows are committed; a task of each experiment on generated tasks is trained again and must
 # give the same bits.
 
 # %%
 statements = registry.read()
-names = ["C08a", "C08b", "C09", "C10", "C12a", "C12b", "C18a", "C18b", "C19a", "C19b", "C23a", "C23b"]
+names = ["C08a", "C08b", "C09", "C10", "C12a", "C12b", "C18a", "C18b", "C19a", "C19b"]
+names += ["C23a", "C23b", "C25a", "C25b"]
 own = {name: statements[name] for name in names}
 found = registry.evidence(own)
 here = [each.experiment for each in found.values() if not each.experiment.sets]
@@ -57,7 +58,7 @@ print("\n".join(wording.lines(own.values(), judged)))
 
 # %% [markdown]
 # Percentages are of the gap between guessing and the best known loss of a task; one percent is what matters. For "can"
-# and "some cases" the line gives bounds for the share of tasks beyond that. C23b counts tasks without harm.
+# and "some cases" the line gives bounds for the share of tasks beyond that. C23 counts tasks without harm.
 #
 # ## Where does the gain come from?
 #
@@ -92,18 +93,19 @@ pairs = {
 }
 pairs |= {"Lookahead against AdamW:\nimages": ("C18b", "primary")}
 pairs |= {"spoken digits": ("C23b", "primary"), "text": ("C19b", "primary")}
+pairs |= {"letters to phonemes": ("C25b", "primary"), "film ratings": ("C23a", "primary")}
 
 # %%
 points = registry.every_task(pairs, own, found, judged)
 tables.write_table(points, "against_adam_tasks")
 caption = "AdamW/Lookahead beats Adam on most tasks; AdamW alone does not, and a linear decay leaves little to gain."
-alt = "Ten rows of dots, one for each task; means above zero for Lookahead and linear decay, at zero for AdamW alone."
+alt = "Twelve rows of dots, one a task; means above zero for Lookahead and linear decay, at zero for AdamW alone."
 figures.save(drawn.all_tasks(points), "against_adam_tasks", caption, alt)
 
 # %% [markdown]
 # **AdamW/Lookahead beats Adam on most tasks; AdamW alone does not, and a linear decay leaves little to gain.** A dot is
 # a task, the mean of its replicates. Thick: the interval of the mean. Thin: where a further task falls. Grey: less than
-# what matters. The last three rows are real data sets at two lengths each.
+# what matters. The last five rows are real data sets at two or three lengths each.
 #
 # **The rule.** Lookahead gains on step-limited tasks, and there on nearly all of them. The reading of the slow weights
 # brings the gain, for the fast weights are worse than AdamW. On saturated tasks the mean gain is about what matters, or
@@ -163,16 +165,26 @@ verdicts = {name: wording.verdict_of(statement, judged) for name, statement in o
 assert verdicts["C08a"] == "holds, and matters"
 assert verdicts["C08b"] == verdicts["C12b"] == "the opposite holds, but is too small to matter"
 assert verdicts["C12a"] == verdicts["C23b"] == "holds, on a share of tasks"
-assert {verdicts[name] for name in ("C09", "C10", "C18b", "C19a", "C19b")} == {"cannot tell"}
+assert verdicts["C25a"] == "holds, on a share of tasks"
+assert {verdicts[name] for name in ("C09", "C10", "C18b", "C19a", "C19b", "C23a", "C25b")} == {"cannot tell"}
 real = points[points["number"] >= 0].groupby("comparison")["benefit"].min()
-assert real[["Lookahead against AdamW:\nimages", "spoken digits"]].min() > 0
+assert real[["Lookahead against AdamW:\nimages", "spoken digits", "letters to phonemes"]].min() > 0
+letters = judged[judged["id"] == "C25b"].set_index(["contrast", "class"])
+assert letters.loc[("primary", "all"), ["low", "high"]].between(0, 0.015).all()
+assert letters["value"]["linear", "cmudict, 1000 steps"] > letters["value"]["primary", "cmudict, 100 steps"]
+assert 1.1 < letters["steps"]["primary", "all"] < 1.2
 
 # %% [markdown]
 # ## Real data sets
 #
-# On images and spoken digits the sign is that of the generated tasks, at each length. On text the sign varies. These
-# are few sets, and on text the noise is large, so they cannot decide. Nobody should read "remarkable" (C18b) into four
-# tasks whose mean gain is about one percent. Film ratings and ImageNet are not tested here.
+# On images, spoken digits and letters the sign is that of the generated tasks, at each length. On text and on film
+# ratings the noise is large. These are few sets, so most of them cannot decide. Nobody should read "remarkable" (C18b)
+# into four tasks whose mean gain is about one percent. ImageNet is not tested here.
+#
+# Letters to phonemes is the nearest small task to translation, and step-limited at all lengths. Lookahead gets sooner
+# to the training loss that AdamW ends with (C25a). Its gain in test loss is about one percent (C25b). That is worth
+# about a seventh more steps, most in the shortest run. In the longest run a linear decay gains more than that. About
+# films little can be learned, so one percent of the gap is less than the noise of the test rows (C23a).
 #
 # ## What to do
 #
@@ -190,6 +202,7 @@ assert real[["Lookahead against AdamW:\nimages", "spoken digits"]].min() > 0
 #
 # ## Provenance
 #
-# The statements are `data/claims/C08.toml`, `C09`, `C10`, `C12`, `C18`, `C19` and `C23`. Their experiments are `trial`,
-# `small_data`, `short_runs` and `real_sets` in `data/claims/experiments`, with the rows in `data/results/NAME/*.csv`.
+# The statements are `data/claims/C08.toml`, `C09`, `C10`, `C12`, `C18`, `C19`, `C23` and `C25`. Their experiments are
+# `trial`, `small_data`, `short_runs`, `real_sets`, `recommendation` and `letters` in `data/claims/experiments`. Their
+# rows are in `data/results/NAME/*.csv`. Areas under ROC curves and shares of right words are in `data/pilots`.
 # The table of this page is `data/results/against_adam_tasks.csv`, the figure `paper/figures/against_adam_tasks`.
