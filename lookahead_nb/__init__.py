@@ -34,7 +34,7 @@ from lookahead_nb.optimizers import (
     schedules,
 )
 from lookahead_nb.training import agents
-from lookahead_nb.training.callbacks import EarlyStopping
+from lookahead_nb.training.callbacks import EarlyStopping, ReduceOnPlateau
 from lookahead_nb.training.grid import grid, sample
 from lookahead_nb.training.play import play
 from lookahead_nb.training.plots import plot
@@ -60,6 +60,7 @@ __all__ = [
     "LogisticRegression",
     "Lookahead",
     "RMSprop",
+    "ReduceOnPlateau",
     "ScheduleFreeAdamW",
     "Task",
     "adapters",

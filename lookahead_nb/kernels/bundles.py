@@ -186,6 +186,25 @@ class Batches(NamedTuple):
     reshuffles: Any
 
 
+class WeightedBatches(NamedTuple):
+    """The training rows of one run on the CPU, with weights.
+
+    Attributes
+    ----------
+    X, y, batch_size, seed, reshuffles
+        As in :class:`Batches`.
+    weights : (rows,) float64 array
+        Those of the rows, above 0.
+    """
+
+    X: Any
+    y: Any
+    batch_size: Any
+    seed: Any
+    reshuffles: Any
+    weights: Any
+
+
 class BatchesOfLanes(NamedTuple):
     """The training rows of runs side by side on the CPU, and how their minibatches are drawn.
 
@@ -319,6 +338,26 @@ class Evaluation(NamedTuple):
     steps: Any
     results: Any
     diverged_at: Any
+
+
+class WeightedEvaluation(NamedTuple):
+    """What is evaluated of one run on the CPU on rows with weights, when, and where the results go.
+
+    Attributes
+    ----------
+    X, y, bounds, steps, results, diverged_at
+        As in :class:`Evaluation`.
+    weights : (rows,) float64 array
+        Those of the rows of X, above 0.
+    """
+
+    X: Any
+    y: Any
+    bounds: Any
+    steps: Any
+    results: Any
+    diverged_at: Any
+    weights: Any
 
 
 # ---------------------------------------------------------------------------------------------------------------- GPU
@@ -467,8 +506,8 @@ def surface_of(landscape: Any, width: type) -> Surface:
     )
 
 
-def batches_of(rows: Any, batch_size: int, seed: int, order: str) -> Batches:
-    """Return the :class:`Batches` of a data set's rows for one seed.
+def batches_of(rows: Any, batch_size: int, seed: int, order: str) -> Batches | WeightedBatches:
+    """Return the :class:`Batches` of a data set's rows for one seed, with weights if the rows have them.
 
     Parameters
     ----------
@@ -483,10 +522,11 @@ def batches_of(rows: Any, batch_size: int, seed: int, order: str) -> Batches:
 
     Returns
     -------
-    Batches
+    Batches or WeightedBatches
     """
     numbers = np.int64(batch_size), np.uint64(seed), np.int64(ORDERS[order])
-    return Batches(readonly(rows.X), readonly(rows.y), *numbers)
+    batches = Batches(readonly(rows.X), readonly(rows.y), *numbers)
+    return batches if rows.sample_weight is None else WeightedBatches(*batches, readonly(rows.sample_weight))
 
 
 def batches_of_lanes(
@@ -526,8 +566,10 @@ def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
     return readonly(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
 
 
-def evaluation_of(rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at: np.ndarray) -> Evaluation:
-    """Return the :class:`Evaluation` of a data set's rows.
+def evaluation_of(
+    rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at: np.ndarray
+) -> Evaluation | WeightedEvaluation:
+    """Return the :class:`Evaluation` of a data set's rows, with weights if the rows have them.
 
     Parameters
     ----------
@@ -542,11 +584,14 @@ def evaluation_of(rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at
 
     Returns
     -------
-    Evaluation
+    Evaluation or WeightedEvaluation
     """
-    return Evaluation(
+    evaluation = Evaluation(
         readonly(rows.eval_X), readonly(rows.eval_y), readonly(rows.bounds), readonly(steps), results, diverged_at
     )
+    if rows.eval_sample_weight is None:
+        return evaluation
+    return WeightedEvaluation(*evaluation, readonly(rows.eval_sample_weight))
 
 
 def evaluation_of_lanes(
@@ -738,6 +783,21 @@ def batches_type(scalar: Any) -> Any:
     return bundle_type(Batches, read(scalar, 2), read(types.int64), types.int64, types.uint64, types.int64)
 
 
+def weighted_batches_type(scalar: Any) -> Any:
+    """Return the Numba type of a :class:`WeightedBatches`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
+    return bundle_type(WeightedBatches, *batches_type(scalar).types, read(types.float64))
+
+
 def batches_of_lanes_type(scalar: Any) -> Any:
     """Return the Numba type of :func:`batches_of_lanes`.
 
@@ -806,6 +866,21 @@ def evaluation_type(scalar: Any, sets: int = 0) -> Any:
     whole = read(types.int64)
     X, y = read(scalar, 2 + sets), read(types.int64, 1 + sets)
     return bundle_type(Evaluation, X, y, whole, whole, written(types.float64, 5), written(types.int64))
+
+
+def weighted_evaluation_type(scalar: Any) -> Any:
+    """Return the Numba type of a :class:`WeightedEvaluation`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
+    return bundle_type(WeightedEvaluation, *evaluation_type(scalar).types, read(types.float64))
 
 
 def syncs_type(scalar: Any) -> Any:

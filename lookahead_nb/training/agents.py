@@ -296,7 +296,7 @@ def train(
         An inner optimizer, Lookahead or EMA. A sync period counts optimizer steps; that of
         ``method.steps_of_iteration`` is one iteration. The fast weights play.
     method : PPO, optional
-        The settings of PPO, also from :func:`PolicyGradient`; default ``PPO()``.
+        The settings of PPO, or of the :class:`PolicyGradient`; default ``PPO()``.
     env_steps : int
         Steps of all environments together; what does not fill an iteration is left out.
     seed : int

@@ -118,6 +118,9 @@ def sweep(
     is refused, and a warm-up is fine. Pass keep_states again to continue the longer runs later. All this needs backend
     "cpu".
 
+    Runs of a sweep are trained to the end. ``lookahead_nb.EarlyStopping(...).best_rows(rows)`` returns from its frame
+    what early stopping would have returned. A callback, ``reduce_on_plateau`` and checkpoints are for single runs.
+
     The state of a run takes 4 bytes of disk for each weight and array in float32, 8 in float64, and some hundred bytes
     more. SGD has one array, AdamW 3, Lookahead(AdamW) 4, with ``inner_state="interpolate"`` 6: for 2,410 weights 10 to
     58 kB.

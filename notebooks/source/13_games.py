@@ -71,10 +71,10 @@ figures.save(drawn.rotation(paths.reset_index(), distances), "games_rotation", c
 # are fast weights, markers their ends. (b) The distance from the equilibrium over the gradients taken. Extragradient
 # needs two for each step. The average is that of all weights of descent so far, at the lower rate.
 #
-# The controls are the known remedies. An average of the path tends to the center, but only like one over the number of
-# steps. Extragradient takes the gradient from one step ahead. Optimistic descent adds the last change of the gradient.
-# With alternating steps player 2 answers the new weights of player 1. Alone they circle for ever. Inside Lookahead they
-# converge fastest of all here.
+# The controls are the known remedies. An average of the path comes nearer like one over the number of steps, but only
+# until the path itself has grown too far. Extragradient takes the gradient from one step ahead. Optimistic descent adds
+# the last change of the gradient. With alternating steps player 2 answers the new weights of player 1. Alone they
+# circle for ever. Inside Lookahead they converge fastest of all here.
 #
 # ## The rule and its limits
 #
@@ -130,18 +130,18 @@ left = left.map("{:.2e}".format).astype(float)
 (table := left.unstack("game"))
 
 # %%
-caption = "Lookahead converges in every game without noise; with noise an average does better."
-alt = "Dots for seven arms in five games: descent at 1, averages near a tenth, Lookahead far to the left but for noise."
+caption = "Every remedy helps in every game; alternating steps inside Lookahead help most, except under noise."
+alt = "Dots for seven arms in five games: descent at 1, averages near a tenth, alternating Lookahead far to the left."
 figures.save(drawn.left(left.reset_index()), "games_left", caption, alt)
 
 # %% [markdown]
-# **Lookahead converges in every game without noise; with noise an average does better.** Each dot is an arm at its best
-# rate: the distance after all gradients as a share of that at the start. Dots at the left edge have less than a
-# hundred-millionth left. At the line nothing is gained.
+# **Every remedy helps in every game; alternating steps inside Lookahead help most, except under noise.** Each dot is an
+# arm at its best rate: the distance after all gradients as a share of that at the start. Dots at the left edge have
+# less than a hundred-millionth left. At the line nothing is gained.
 #
-# Descent gains next to nothing in any of these games, at any rate. Its average does, slowly. Which of Lookahead and
-# extragradient is ahead depends on the game. Alternating steps inside Lookahead are best in every game without noise,
-# or level with the best. Under noise no last iterate gets far, and the average of alternating steps ends closest.
+# Descent gains next to nothing in any of these games, at any rate. Which of Lookahead and extragradient is ahead
+# depends on the game. With twenty strengths Lookahead is hardly ahead of an average: the weakest directions are slow.
+# Under noise the average of alternating steps ends closest.
 #
 # ## A published experiment
 #
@@ -167,9 +167,10 @@ figures.save(drawn.published(curves), "games_published", caption, alt)
 
 # %% [markdown]
 # **The curves of the published notebook, to the digits of its numbers.** Mean distance from the equilibrium over the
-# passes, as they count them. Circles are what their definition and seed give, lines are played with this library.
+# passes, as they count them. Circles are what an independent script makes of their definition and seed, and agree with
+# their picture as far as one can read it. Lines are played with this library.
 #
-# Extragradient looks slow here partly because of the count: it needs two gradients, and is charged three passes.
+# Extragradient looks slow here partly because of the count. It needs two gradients, and is charged three passes.
 #
 # The tables, and the sentences of the text as assertions:
 
@@ -178,7 +179,7 @@ frames = {"paths": paths.reset_index(), "distances": distances, "least": least, 
 frames |= {"left": left.reset_index(), "published": curves}
 written = [tables.write_table(frame, f"games_{name}") for name, frame in frames.items()]
 assert ends["alternating Lookahead"] == ends.min() < ends["Lookahead"] < 1 / 40 < 100 < ends["descent"]
-assert table.loc["descent"].min() > 0.9 > 0.2 > table.loc["Lookahead"].max()
+assert table.loc["descent"].min() > 0.9 > 0.6 > table.drop(index="descent").max(axis=None)
 assert (table.loc["alternating Lookahead"] == table.min()).to_dict() == {game: game != "noise" for game in table}
 assert table["noise"].idxmin() == "alternating average"
 assert numbers.value.tolist() == numbers.distance.tolist()
@@ -188,7 +189,7 @@ assert numbers.value.tolist() == numbers.distance.tolist()
 #
 # - In a game, keep the defaults of Lookahead. Retention times sync period is then well above one.
 # - Sync both players in the same step. `lnb.play` and a single Lookahead around both sets of weights do so.
-# - Let the players take turns, if you can. It costs nothing and helped in every game here.
+# - Let the players take turns, if you can. It costs nothing, and inside Lookahead it helped in every game here.
 # - Where gradients are noisy, read an average of the weights as well.
 #
 # ## What this does not show
