@@ -9,12 +9,12 @@ unexport PYTHONDONTWRITEBYTECODE # libraries are compiled when first imported, w
 # compiled first, unless ARGS chooses some of the tests.
 tests.jit    = $(if $(ARGS),,.venv/bin/python -m tests.support.warm_up && )$(pytest) tests $(ARGS)
 tests.nojit  = NUMBA_DISABLE_JIT=1 .venv/bin/python $(if $(COVERAGE),-m coverage run) -m pytest tests -m "not jit and not no_kernel" $(ARGS)$(if $(COVERAGE), && .venv/bin/python -m coverage report)
-tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest $(on_device) $(ARGS)
+tests.sim    = NUMBA_ENABLE_CUDASIM=1 .venv/bin/python -m pytest $(on_device) tests/levels/test_device_small.py $(ARGS)
 tests.gpu    = $(level_env)/bin/python -m pytest $(on_device) tests/levels/test_torch_cuda.py $(ARGS)
 pytest       = .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 on_device    = tests/levels/test_simulator.py tests/levels/test_gpu.py tests/levels/test_device_runs.py
 tests.ptx    = .venv-ptx/bin/python -m pytest tests/levels/test_ptx.py $(ARGS) && EMULATED_CUDA=1 .venv-ptx/bin/python -m pytest tests/levels/test_emulated.py $(on_device) $(ARGS)
-tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/levels/test_torch.py tests/levels/test_torch_database.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py tests/levels/test_torch_cuda.py $(ARGS)
+tests.peers  = .venv-peers/bin/python -m pytest tests/levels/test_peers.py tests/levels/test_rivals.py tests/levels/test_torch.py tests/levels/test_torch_database.py tests/test_models.py::test_autodiff_gives_the_same_gradient $(ARGS) && NUMBA_ENABLE_CUDASIM=1 .venv-peers/bin/python -m pytest tests/levels/test_cuda_benchmark.py tests/levels/test_torch_cuda.py $(ARGS)
 tests.outside = .venv/bin/python -m pytest tests/levels/test_outside.py $(ARGS)
 tests.classes = .venv/bin/python -m pytest tests/levels/test_cpu_classes.py $(ARGS)
 tests.faults = .venv/bin/python -m pytest tests/levels/test_faults.py tests/levels/test_interrupted.py tests/levels/test_clusters.py $(hostile) $(ARGS)

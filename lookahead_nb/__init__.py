@@ -3,10 +3,10 @@
 The names below are used as ``lookahead_nb.NAME``. Everything else is imported from its package:
 
 - ``lookahead_nb.optimizers``: inner optimizers and Lookahead with their states, learning-rate schedules
-- ``lookahead_nb.models``: dense networks and test functions
+- ``lookahead_nb.models``: dense networks, test functions, games, policies and the environment that they learn
 - ``lookahead_nb.datasets``: bundled, synthetic and downloaded data sets, and your own
-- ``lookahead_nb.training``: one run, sweeps, their files and stores, workers
-- ``lookahead_nb.theory``: exact results for quadratics, minima and basins
+- ``lookahead_nb.training``: one run, sweeps, their files and stores, workers; agents that learn an environment
+- ``lookahead_nb.theory``: exact results for quadratics, games, minima and basins
 - ``lookahead_nb.claims``: the trial of the article's statements, and the question about your own table
 - ``lookahead_nb.figures``: the figures of the notebooks
 - ``lookahead_nb.adapters``: estimators for scikit-learn, a method for SciPy, an optimizer for PyTorch
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookahead_nb import adapters, datasets, theory
 from lookahead_nb.kernels.philox import minibatches
-from lookahead_nb.models import landscapes
+from lookahead_nb.models import games, landscapes
 from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.optimizers import (
     EMA,
@@ -33,8 +33,10 @@ from lookahead_nb.optimizers import (
     ScheduleFreeAdamW,
     schedules,
 )
-from lookahead_nb.training.callbacks import EarlyStopping
+from lookahead_nb.training import agents
+from lookahead_nb.training.callbacks import EarlyStopping, ReduceOnPlateau
 from lookahead_nb.training.grid import grid, sample
+from lookahead_nb.training.play import play
 from lookahead_nb.training.plots import plot
 from lookahead_nb.training.range_test import find_lr
 from lookahead_nb.training.run import load, train
@@ -58,16 +60,20 @@ __all__ = [
     "LogisticRegression",
     "Lookahead",
     "RMSprop",
+    "ReduceOnPlateau",
     "ScheduleFreeAdamW",
     "Task",
     "adapters",
+    "agents",
     "ask",
     "datasets",
     "find_lr",
+    "games",
     "grid",
     "landscapes",
     "load",
     "minibatches",
+    "play",
     "plot",
     "sample",
     "schedules",

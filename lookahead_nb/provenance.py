@@ -322,8 +322,8 @@ def published(name: str) -> pd.DataFrame:
     frame
         Columns: ``source``, ``table`` (the number of the table in the source, "" if it has none), ``setting``,
         ``optimizer``, ``metric``, ``value``, ``error`` (the number after ± in the source, NaN without one), ``known``
-        ("read" or "remembered"). Some files have more: ``warning`` ("" without one), and the numbers ``lr``, ``seed``,
-        ``step`` and ``epoch`` of a row.
+        ("read", "remembered", or "recomputed" where the source defines the number and prints none). Some files have
+        more: ``warning`` ("" without one), and the numbers ``lr``, ``seed``, ``step`` and ``epoch`` of a row.
 
     Raises
     ------

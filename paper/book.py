@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "paper/book"
 EXTRA = ("A single page to play with", "The same numbers as the package, in one file: drag retention and sync period.")
+GUIDE = ("using", "speed", "reproducing")
 FIGURE = "Figure: "  # a figure's text in a notebook begins with it
 
 
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     folder = pathlib.Path(os.environ.get("LOOKAHEAD_NB_BUILD") or ROOT / "build").resolve() / "book"
     try:
-        pages = [*chapters(), write_up(), verdicts()]
+        pages = [*guide(), *chapters(), write_up(), verdicts()]
         pages.insert(0, front(pages))
         write(pages, folder)
         script("api").write(folder / "api")
@@ -119,6 +120,22 @@ def plain(text: str) -> str:
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text))).strip()
 
 
+def guide() -> Iterator[Page]:
+    """Yield the pages that are written as Markdown next to the style sheet."""
+    for name in GUIDE:
+        body = rendered((ASSETS / f"{name}.md").read_text(encoding="utf-8"))
+        yield page_of(name, f"paper/book/{name}.md", body, {})
+
+
+def page_of(name: str, source: str, body: str, files: dict[str, bytes]) -> Page:
+    """Return a page whose title is its heading, and whose summary is its first paragraph."""
+    heading = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
+    answer = re.search(r"<p>(.*?)</p>", body, re.DOTALL)
+    if heading is None or answer is None:
+        raise ValueError(f"{source} must begin with a heading and a paragraph")
+    return Page(name, plain(heading[1]), body, plain(answer[1]), files)
+
+
 # ------------------------------------------------------------------------------------------------------------ notebooks
 
 
@@ -148,12 +165,7 @@ def chapter(name: str, notebook: dict[str, Any]) -> Page:
             parts.append(coloured(source))
         for output in cell.get("outputs", ()):
             parts.append(shown(output, f"{name}-{len(files) + 1}.svg", files))
-    body = "".join(parts)
-    heading = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
-    answer = re.search(r"<p>(.*?)</p>", body, re.DOTALL)
-    if heading is None or answer is None:
-        raise ValueError(f"notebooks/{name}.ipynb must begin with a heading and a paragraph")
-    return Page(name, plain(heading[1]), body, plain(answer[1]), files)
+    return page_of(name, f"notebooks/{name}.ipynb", "".join(parts), files)
 
 
 def coloured(code: str) -> str:
@@ -334,7 +346,7 @@ def with_links(body: str, pages: list[Page]) -> str:
         if re.match(r"[a-z]+:", target) or not target:
             return match[0]
         file = pathlib.PurePosixPath(target).name
-        stem = file.removesuffix(".ipynb").removesuffix(".html")
+        stem = re.sub(r"\.(ipynb|html|md)$", "", file)
         if stem in names:
             link = f"{stem}.html"
         elif file in files | {"explorer.html"}:

@@ -174,11 +174,6 @@ def test_both_at_once_and_another_wrapper_inside_are_refused():
             lnb.Lookahead(inner)
 
 
-def test_theory_of_a_cycle_refuses_an_average():
-    with pytest.raises(ValueError, match=r"^optimizer must have one slow_step_size, got EMA\("):
-        lnb.theory.Cycle.of(lnb.EMA(lnb.SGD()))
-
-
 def test_trace_on_a_landscape_shows_the_average():
     bowl, opt = lnb.landscapes.Quadratic([1.0]), lnb.EMA(lnb.SGD(0.5), decay=0.5)
     fast, slow = lnb.landscapes.trace(bowl, opt, [1.0], steps=2)

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb.claims.benchmarks import on_quadratic_deep, quadratic_deep
+from lookahead_nb.claims.benchmarks import (
+    on_quadratic_deep,
+    published_losses,
+    quadratic_deep,
+    with_syncs_for_steps,
+)
 
 
 def test_quadratic_deep_has_the_stated_spectrum_and_rows():
@@ -55,3 +60,41 @@ def test_the_frame_holds_the_weights_after_a_step():
     between = on_quadratic_deep([lnb.Lookahead(lnb.SGD(0.01), sync_period=5)], seeds=[4], order="shuffled", epochs=[1])
     run = lnb.train(*quadratic_deep(), lnb.Lookahead(lnb.SGD(0.01)), steps=7, batch_size=128, seed=4, eval_at=[])
     assert between["test_loss"].item() == quadratic_deep()[0].loss(run.params, data.X_test)
+
+
+def test_published_losses_have_the_columns_of_runs():
+    final, last = published_losses("deepobs"), published_losses("deepobs", "minibatch loss")
+    assert [*final] == [*last] == ["optimizer", "lr", "order", "seed", "step", "test_loss"]
+    assert {*final["step"]} == {700}
+    assert last["step"].between(687, 700).all()
+    assert len(last) == 3 * 14
+    valley = published_losses("crowded_valley")
+    assert [*valley] == ["optimizer", "lr", "order", "seed", "epoch", "test_loss"]
+    assert {*valley["order"]} == {"published"}
+
+
+@pytest.mark.jit
+def test_a_sync_takes_the_place_of_a_step():
+    model, data = quadratic_deep()
+    for period in (7, 5, 2):
+        opt = lnb.Lookahead(lnb.SGD(0.01, momentum=0.9), sync_period=period, slow_step_size=0.3)
+        frame = with_syncs_for_steps(opt, seeds=[3], epochs=[1, 5])
+        X = data.X_train.astype(np.float64)
+        fast, slow, velocity = np.ones(100), np.ones(100), np.zeros(100)
+        for t, rows in zip(range(35), lnb.minibatches(1000, 128, seed=3, order="repeated"), strict=False):
+            if t % period == 0:
+                fast = slow = slow + 0.3 * (fast - slow)
+            else:
+                velocity = 0.9 * velocity + model.hessian @ (fast - X[rows].mean(axis=0))
+                fast = fast - 0.01 * velocity
+            if t + 1 in (7, 35):
+                expected = model.loss(fast, data.X_test)
+                assert frame.set_index("epoch").loc[(t + 1) // 7, "test_loss"] == pytest.approx(expected, rel=1e-5)
+    assert frame.drop(columns="test_loss").iloc[1].tolist() == ["Momentum", 0.01, "sync for a step", 3, 5]
+
+
+def test_a_run_that_would_never_leave_its_start_is_refused():
+    with pytest.raises(ValueError, match=r"opt.sync_period must be .* at least 2, got 1"):
+        with_syncs_for_steps(lnb.Lookahead(lnb.SGD(), sync_period=1), seeds=[0])
+    with pytest.raises(TypeError, match="opt must be a Lookahead, got SGD"):
+        with_syncs_for_steps(lnb.SGD(), seeds=[0])

@@ -67,7 +67,8 @@ def pages(book):
 
 def test_the_book_has_a_page_for_each_notebook_and_for_all_else(book):
     notebooks = {f"{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert notebooks | {"index.html", "write_up.html", "verdicts.html"} == {path.name for path in pages(book)}
+    guide = {f"{path.stem}.html" for path in (ROOT / "paper/book").glob("*.md")}
+    assert notebooks | guide | {"index.html", "write_up.html", "verdicts.html"} == {path.name for path in pages(book)}
     assert (book / "explorer.html").read_bytes() == (ROOT / "paper/explorer.html").read_bytes()
     assert (book / "api/index.html").is_file()
 

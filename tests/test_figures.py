@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+games = pytest.importorskip("lookahead_nb.figures.games")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
+other_numbers = pytest.importorskip("lookahead_nb.figures.other_numbers")
 retention = pytest.importorskip("lookahead_nb.figures.retention")
 settings = pytest.importorskip("lookahead_nb.figures.settings")
 statements = pytest.importorskip("lookahead_nb.figures.statements")
@@ -97,3 +99,63 @@ def test_pairs_are_compared_with_adamw_each_at_its_best_rate():
     (found,) = settings.at_best_rates(rows, tasks).to_dict("records")
     pair = {"regime": "saturated", "name": "a", "slow_step_size": 0.5, "sync_period": 5, "lr": 0.4}
     assert found == pair | {"ratio": 4.0, "benefit": 25.0, "lag": 0.5}
+
+
+# ------------------------------------------------------------------------------------------------------- other numbers
+
+
+def test_tuning_curves_have_a_panel_for_each_optimizer_and_no_point_without_a_loss():
+    rows = {"optimizer": ["SGD", "SGD", "Adam", "SGD"], "lr": [0.1, 0.01, 0.1, 1.0], "order": ["repeated"] * 4}
+    losses = pd.DataFrame(rows | {"test_loss": [90.0, 95.0, 99.0, np.nan], "minimum": 87.0})
+    sgd, adam = other_numbers.curves(losses).axes
+    assert [sgd.get_title(), adam.get_title()] == ["SGD", "Adam"]
+    (line,) = [each for each in sgd.lines if each.get_label() == "ours, order repeated"]
+    assert [[*line.get_xdata()], [*line.get_ydata()]] == [[0.01, 0.1], [95.0, 90.0]]
+
+
+def test_losses_of_two_epochs_lie_on_each_other_and_runs_above_the_minimum():
+    minibatches = pd.DataFrame({"step": [4, 1, 2, 3], "test_loss": [40.0, 10.0, 20.0, 30.0]})
+    runs = {"optimizer": ["SGD"] * 3, "order": ["published", "published", "shuffled"], "test_loss": [88.0, 90.0, 87.5]}
+    left, right = other_numbers.orders(minibatches, pd.DataFrame(runs).assign(minimum=87.0)).axes
+    assert [[*line.get_ydata()] for line in left.lines] == [[10, 20], [30, 40]]
+    drawn = [[*line.get_ydata()] for line in right.lines if len(line.get_ydata())]
+    assert drawn[:4] == [[1.0, 3.0], [2.0, 2.0], [0.5], [0.5, 0.5]]  # dots and means
+
+
+def test_a_published_curve_lies_over_ours_and_starts_over_draws():
+    rows = {"order": ["published"] * 2 + ["repeated"] * 4, "seed": [42, 42, 0, 0, 1, 1], "epoch": [1, 2] * 3}
+    starts = pd.DataFrame({"draw": [0, 1], "test_loss": [350.0, 340.0], "published": [350.0, np.nan]})
+    left, right = other_numbers.lookahead(pd.DataFrame(rows | {"test_loss": np.arange(90.0, 96)}), starts).axes
+    assert [[*line.get_ydata()] for line in left.lines] == [[92, 93], [94, 95], [90, 91]]
+    assert [*right.lines[0].get_xdata()] == [1, 2]
+    assert [*right.lines[1].get_ydata()] == pytest.approx([350, np.nan], nan_ok=True)
+
+
+# --------------------------------------------------------------------------------------------------------------- games
+
+
+def test_published_distances_are_read_with_arm_and_passes():
+    rows = {
+        "metric": ["mean distance to the solution"] * 2 + ["log10 rate per step"],
+        "setting": ["240 passes over the full batch", "0 passes", "step 0.1"],
+        "optimizer": ["LA-GDA", "ExtraGrad", "LA-GDA"],
+        "value": [0.5, 9.0, -1.0],
+    }
+    found = games.of_benchmark(pd.DataFrame(rows))
+    assert found.to_numpy().tolist() == [["Lookahead", 240, 0.5], ["extragradient", 0, 9.0]]
+
+
+def test_what_is_left_has_a_dot_for_every_arm_and_game():
+    rows = pd.DataFrame({"game": ["a", "b"] * 2, "arm": ["descent"] * 2 + ["Lookahead"] * 2, "left": [1, 2, 0.1, 0.2]})
+    (ax,) = games.left(rows).axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    dots = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() in "Do"]
+    assert dots == [[1, 2], [0.1, 0.2]]
+
+
+def test_the_rule_is_drawn_on_the_exact_limit():
+    least = pd.DataFrame({"sync_period": [1, 2, 1, 2], "g": [0.1, 0.1, 0.3, 0.3], "retention": [1, 0.5, 1, 0.6]})
+    rates = pd.DataFrame({"sync_period": 5, "retention": [0.0, 0.5], "rate": [0.1, -0.1], "small": 0.0})
+    limit, rate = games.rule(least, rates.assign(extragradient=-0.002)).axes
+    assert [line.get_ydata().tolist() for line in limit.lines] == [[1, 0.5], [1, 0.6], [1, 0.5]]
+    assert rate.lines[0].get_ydata().tolist() == [0.1, -0.1]

@@ -154,7 +154,7 @@ def test_cuda_is_imported_in_one_place():
     assert set(users) <= {"lookahead_nb.kernels.gpu"}
 
 
-@pytest.mark.parametrize("name", ["reference", "reference_network"])
+@pytest.mark.parametrize("name", ["reference", "reference_network", "reference_agents"])
 def test_reference_never_imports_the_package(name):
     used = {name.split(".")[0] for name in imports(ROOT / f"tests/support/{name}.py")}
     assert used <= {*sys.stdlib_module_names, "numpy"}

@@ -7,7 +7,7 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb import datasets, theory
-from lookahead_nb.models import landscapes
+from lookahead_nb.models import games, landscapes
 from lookahead_nb.optimizers import schedules
 
 PUBLIC = {
@@ -18,12 +18,21 @@ PUBLIC = {
             [
                 name
                 for name in lnb.__all__
-                if name not in ("adapters", "grid", "sample", "datasets", "landscapes", "schedules", "theory")
+                if name not in {"adapters", "agents", "grid", "sample", "datasets", "games"}
+                and name not in {"landscapes", "schedules", "theory"}
             ],
         ),
         (datasets, ["from_arrays", "load", "available", "read_rows", "stratified_rows"]),
-        (theory, [name for name in theory.__all__ if not name.isupper() and name != "Transient"]),
+        (
+            theory,
+            [name for name in theory.__all__ if not name.isupper() and name not in ("BestSync", "Transient", "Tuned")],
+        ),
         (schedules, ["Schedule", "constant", "linear", "cosine"]),
+        (
+            games,
+            ["BilinearGame", "MatrixGame", "WassersteinGame", "matching_pennies", "rock_paper_scissors", "examples"],
+        ),
+        (lnb.agents, ["CartPole", "Policy", "PPO", "PolicyGradient", "train", "sweep"]),
         (landscapes, ["Quadratic", "DoubleWell", "Bilinear", "Rosenbrock", "trace", "replay"]),
     )
     for name in names

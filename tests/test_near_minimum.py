@@ -147,8 +147,12 @@ BAD = [
     ({"minimum": np.zeros(2)}, "minimum must be a number or (3,), got (2,)"),
     ({"epoch": 0}, "epoch must be"),
     ({"epoch": 3, "correlation": -0.6}, "correlation must be a finite number in [-0.5"),
-    ({"opt": lnb.Adagrad(0.1)}, "optimizer must be SGD, Adam or AdamW"),
-    ({"opt": lnb.Adam(0.1, weight_decay=0.1)}, "optimizer must be SGD, Adam or AdamW"),
+    ({"opt": lnb.Adagrad(0.1)}, "optimizer must be SGD, Adam, AdamW or"),
+    ({"opt": lnb.Adam(0.1, weight_decay=0.1)}, "optimizer must be SGD, Adam, AdamW or"),
+    ({"opt": lnb.SGD(0.1, momentum=0.5, nesterov=True)}, "opt must be SGD, Adam or AdamW at a constant lr"),
+    ({"opt": lnb.SGD(lnb.schedules.linear(0.1, steps=9))}, "opt must be SGD, Adam or AdamW at a constant lr"),
+    ({"opt": lnb.EMA(lnb.SGD(0.1))}, "opt must be SGD, Adam or AdamW at a constant lr"),
+    ({"opt": lnb.Lookahead(lnb.SGD(0.1), outer_momentum=0.5)}, "opt must be SGD, Adam or AdamW at a constant lr"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The README's examples run as printed, its links lead somewhere, its verdicts are those of the results."""
+"""Examples of README and book run as printed, links lead somewhere, verdicts are those of the results."""
 
 import re
 from pathlib import Path
@@ -10,32 +10,44 @@ from lookahead_nb.claims import registry, wording
 pytestmark = pytest.mark.no_kernel
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWS = [
-    "These rows cannot tell whether Lookahead",
-    "test_accuracy",
-    "test accuracy 0.9",
-    "Run(Lookahead(AdamW), seed=0, 1000 steps",
-    "best step",
-    "accuracy 0.9",
-    "Lookahead(AdamW)",
-]  # part of what each example prints
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "paper/book").glob("*.md"))}
+README = PAGES[ROOT / "README.md"]
+MOST_LINES = 150  # a stranger reads it in a few minutes
+SHOWS = {
+    "README.md": ["accuracy 0.9", "distance from the minimum 0.0"],
+    "using.md": [
+        "These rows cannot tell whether Lookahead",
+        "test_accuracy",
+        "test accuracy 0.9",
+        "Run(Lookahead(AdamW), seed=0, 1000 steps",
+        "best step",
+        "accuracy 0.9",
+        "Lookahead(AdamW)",
+    ],
+}  # part of what each example prints
 
 
 @pytest.mark.jit  # two thousand steps are too many for plain Python
-def test_the_examples_run(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_examples_run(path, capsys, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib").use("agg")
     monkeypatch.chdir(tmp_path)
-    for example, shows in zip(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL), SHOWS, strict=True):
+    examples = re.findall(r"```python\n(.*?)```", PAGES[path], flags=re.DOTALL)
+    for example, shows in zip(examples, SHOWS.get(path.name, []), strict=True):
         assert len([line for line in example.splitlines() if line.strip()]) <= 15
-        exec(compile(example, "README.md", "exec"), {})
+        exec(compile(example, path.name, "exec"), {})
         assert shows in capsys.readouterr().out
 
 
-def test_links_lead_to_files():
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_to_files(path):
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", PAGES[path])
     assert targets
-    assert [t for t in targets if "://" not in t and not (ROOT / t).exists()] == []
+    assert [t for t in targets if "://" not in t and not (path.parent / t).exists()] == []
+
+
+def test_the_readme_is_short():
+    assert README.count("\n") <= MOST_LINES
 
 
 def test_the_verdicts_are_those_of_the_results():
@@ -43,4 +55,4 @@ def test_the_verdicts_are_those_of_the_results():
     statements = registry.read()
     judged = registry.judge_all(statements, registry.evidence(statements))
     assert wording.with_tables(README, statements, judged, wording.read(statements)) == README
-    assert [kind for _, kind, _ in wording.BETWEEN.findall(README)] == ["faq", "all"]
+    assert [kind for _, kind, _ in wording.BETWEEN.findall(README)] == ["faq"]

@@ -189,3 +189,90 @@ def test_bad_input_is_refused_by_name(make, error, words):
     message = str(caught.value)
     assert all(word in message for word in words)
     assert "\n" not in message
+
+
+# --------------------------------------------------------------------------------------------------------- piecewise
+
+
+PARTS = {
+    0: 0.5,
+    3: schedules.linear(0.2, 12, warmup=5),
+    7: schedules.from_function(lambda t: 0.01 * t, 9),
+    9: schedules.cosine_restarts(0.1, 2),
+}
+
+
+def test_a_piecewise_schedule_follows_each_part_in_its_steps():
+    schedule = schedules.piecewise(PARTS)
+    expected = []
+    for t in range(1, 30):
+        part = PARTS[max(start for start in PARTS if start < t)]
+        expected.append(part if isinstance(part, float) else part(t))
+    assert [schedule(t) for t in range(1, 30)] == expected
+    assert schedule(0) == 0
+    for after in range(12):
+        for n in (0, 1, 5, 12):
+            assert schedule.rates(n, after).tolist() == expected[after : after + n]
+
+
+@pytest.mark.parametrize("peak", [0.3, 0.1, 7e-3])
+def test_another_peak_scales_all_parts(peak):
+    schedule = schedules.piecewise(PARTS)
+    scaled = replace(schedule, peak=peak)
+    assert scaled.peak == peak
+    np.testing.assert_allclose(scaled.rates(30), schedule.rates(30) * (peak / 0.5), rtol=RTOL)
+    assert replace(scaled) == scaled  # made of its own fields
+
+
+def test_a_piecewise_schedule_has_one_form():
+    piecewise = schedules.piecewise
+    assert piecewise({0: 0.1, 5: 0.1}) == schedules.constant(0.1)
+    assert lnb.AdamW(piecewise({0: 0.1})) == lnb.AdamW(0.1)
+    assert piecewise({0: 0.5, 4: 0.2, 6: 0.2, 8: 0.1}) == piecewise({8: 0.1, 0: 0.5, 4: 0.2})
+    inner = piecewise({0: 0.5, 4: 0.2, 8: 0.1})
+    assert piecewise({0: inner}) == inner
+    assert piecewise({0: 0.9, 5: inner}) == piecewise({0: 0.9, 5: 0.2, 8: 0.1})
+    assert piecewise({0: inner, 6: 0.9}) == piecewise({0: 0.5, 4: 0.2, 6: 0.9})
+    assert inner.after(0) == inner.after(3) == inner
+    assert inner.after(4) == piecewise({0: 0.2, 8: 0.1})
+    assert inner.after(8) == inner.after(100) == schedules.constant(0.1)
+
+
+def test_ids_depend_on_all_parts_and_steps_are_those_of_the_last():
+    settings = [schedules.piecewise(PARTS | change).settings() for change in ({}, {3: 0.2}, {4: 0.2}, {0: 0.4})]
+    assert len({str(each) for each in settings}) == 4
+    assert schedules.piecewise({0: 0.1, 5: schedules.linear(0.1, 50)}).steps == 50
+    assert schedules.piecewise({0: schedules.linear(0.1, 50), 5: 0.1}).steps is None
+    assert "schedule_parts" not in schedules.linear(0.1, 50).settings()
+    assert repr(schedules.piecewise({0: 0.1, 5: 0.01})) == "schedules.piecewise({0: 0.1, 5: 0.01})"
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "words"),
+    [
+        ([0.1, 0.2], TypeError, "parts must be a dict such as"),
+        ({5: 0.1}, TypeError, "with a part after step 0, got"),
+        ({0: 0.1, -5: 0.1}, ValueError, "parts\\[-5\\] must be a whole number of at least 0, got -5"),
+        ({0: 0.1, 5: "low"}, TypeError, "parts\\[5\\] must be a finite number of at least 0, got 'low'"),
+        (
+            {0: schedules.from_function(lambda _: 0.1, 4), 5: 0.1},
+            ValueError,
+            "the part after step 0 must have a rate for each step up to 5, got a table of 4",
+        ),
+    ],
+)
+def test_other_parts_are_refused(parts, error, words):
+    with pytest.raises(error, match=words):
+        schedules.piecewise(parts)
+
+
+def test_a_schedule_of_other_kinds_has_no_parts():
+    with pytest.raises(ValueError, match="parts must be one of None"):
+        Schedule("constant", 0.1, parts=((0, schedules.constant(0.1)), (5, schedules.constant(0.2))))
+    with pytest.raises(ValueError, match="parts must be two schedules or more"):
+        Schedule("piecewise", 0.1)
+    with pytest.raises(ValueError, match="rising numbers of steps, got \\[0, 0\\]"):
+        Schedule("piecewise", 0.2, parts=((0, schedules.constant(0.1)), (0, schedules.constant(0.2))))
+    table = schedules.piecewise({0: 0.1, 5: schedules.from_function(lambda _: 0.2, 9)})
+    with pytest.raises(ValueError, match="opt must have a learning rate for each of the 20 steps, got a table of 9"):
+        lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(table), steps=20)

@@ -103,7 +103,8 @@ def test_rate_is_the_largest_eigenvalue_of_the_whole_cycle(inner_state, pull_bac
 def test_steady_state_is_the_one_scipy_finds():
     linalg = pytest.importorskip("scipy.linalg")
     cycle = Cycle(lr=0.9, beta1=0.8, noise=1.0, sync_period=3, slow_step_size=0.5, inner_state="interpolate")
-    S, (F, noise) = cycle._sync, cycle._step
+    S, (F, q) = cycle._sync, cycle._step
+    noise = q @ q.T
     N = S @ (noise + F @ noise @ F.T + F @ F @ noise @ F.T @ F.T) @ S.T
     expected = linalg.solve_discrete_lyapunov(S @ F @ F @ F, N)
     assert np.abs(cycle.covariance()[1:, 1:] - expected[1:3, 1:3]).max() <= ROUNDING
@@ -121,6 +122,218 @@ def test_many_modes_and_settings_at_once_are_each_alone():
         assert np.abs(many.covariance(2)[i] - alone.covariance(2)).max() <= ROUNDING
         for got, expected in zip(path, alone.transient(7, start=curvatures[i[1], 0]), strict=True):
             assert np.abs(got[:, *i] - expected).max() <= ROUNDING
+
+
+# ------------------------------------------------------------------------- averages, momentum and schedules, in sources
+
+
+def walked(steps, lrs, a, noise, beta1=0.0, nesterov=False):
+    """Return the fast weights of SGD with momentum in the variables of its source, in sources as in Sources."""
+    unit, b = np.eye(steps + 1), np.zeros(steps + 1)
+    fast = [unit[0]]
+    for t in range(1, steps + 1):
+        g = a * fast[-1] + noise * unit[t]
+        b = beta1 * b + g
+        fast.append(fast[-1] - lrs[t - 1] * (1 - beta1) * (g + beta1 * b if nesterov else b))
+    return np.array(fast)
+
+
+def primal(steps, lr, a, noise, weight, mixing):
+    """Return y and x of primal averaging: gradients at y = (1-mixing)*z + mixing*x, and x += weight(t)*(z - x)."""
+    unit = np.eye(steps + 1)
+    x = z = unit[0]
+    path = [(x, x)]
+    for t in range(1, steps + 1):
+        y = (1 - mixing) * z + mixing * x
+        z = z - lr * (a * y + noise * unit[t])
+        x = x + weight(t) * (z - x)
+        path.append(((1 - mixing) * z + mixing * x, x))
+    return np.moveaxis(np.array(path), 1, 0)
+
+
+def outer(steps, lr, a, noise, k, size, momentum, nesterov):
+    """Slow weights whose optimizer is SGD at a rate of size, with slow - fast as its gradient."""
+    unit, v = np.eye(steps + 1), np.zeros(steps + 1)
+    fast = slow = unit[0]
+    path = [slow]
+    for t in range(1, steps + 1):
+        fast = fast - lr * (a * fast + noise * unit[t])
+        if t % k == 0:
+            g = slow - fast
+            v = momentum * v + g
+            slow = slow - size * (g + momentum * v if nesterov else v)
+            fast = slow
+        path.append(slow)
+    return np.array(path)
+
+
+def check_sources(mean, variance, sources, atol=ROUNDING):
+    np.testing.assert_allclose(mean, sources[..., 0], atol=atol)
+    np.testing.assert_allclose(variance, np.square(sources[..., 1:]).sum(-1), atol=atol)
+
+
+A, NOISE, STEPS = 0.9, 0.4, 31
+SCHEDULES = {"constant": None, "linear": lnb.schedules.linear(1.0, steps=STEPS)}
+SCHEDULES["cosine"] = lnb.schedules.cosine(1.0, 40)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize(("beta1", "nesterov"), [(0.0, False), (0.7, False), (0.7, True)])
+def test_momentum_and_means_of_its_steps_are_those_written_out(schedule, beta1, nesterov):
+    rates = 0.3 * (np.ones(STEPS) if schedule is None else schedule.rates(STEPS))
+    fast = walked(STEPS, rates, A, NOISE, beta1, nesterov)
+    how = {"lr": 0.3, "curvature": A, "noise": NOISE, "beta1": beta1, "nesterov": nesterov, "schedule": schedule}
+    path = Cycle(**how).transient(STEPS)
+    check_sources(path.fast_mean, path.fast_variance, fast)
+    average = {"pull_back": False, "bias_corrected": True}
+    weights = np.tril(0.8 ** np.subtract.outer(np.arange(STEPS), np.arange(STEPS)))
+    exponential = (weights / weights.sum(1, keepdims=True)) @ fast[1:]
+    path = Cycle(slow_step_size=0.2, **average, **how).transient(STEPS)
+    check_sources(path.slow_mean[1:], path.slow_variance[1:], exponential)
+    for burn_in in (0, 12):
+        path = Cycle(slow_step_size=0.0, burn_in=burn_in, **average, **how).transient(STEPS)
+        tail = [fast[burn_in + 1 : t + 1].mean(0) for t in range(burn_in + 1, STEPS + 1)]
+        check_sources(path.slow_mean[burn_in + 1 :], path.slow_variance[burn_in + 1 :], np.array(tail))
+        check_sources(path.slow_mean[1 : burn_in + 1], path.slow_variance[1 : burn_in + 1], fast[1 : burn_in + 1])
+
+
+@pytest.mark.parametrize("mixing", [0.0, 0.6, 0.9, 1.0])
+def test_schedule_free_and_primal_averaging_are_those_written_out(mixing):
+    how = {"lr": 0.7, "curvature": A, "noise": NOISE, "pull_back": False, "mixing": mixing}
+    for settings, weight in (
+        ({"slow_step_size": 0.0, "bias_corrected": True}, lambda t: 1 / t),
+        ({"slow_step_size": 0.2}, lambda t: 0.2),
+    ):
+        y, x = primal(STEPS, 0.7, A, NOISE, weight, mixing)
+        path = Cycle(**settings, **how).transient(STEPS)
+        check_sources(path.fast_mean, path.fast_variance, y)
+        check_sources(path.slow_mean, path.slow_variance, x)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_outer_momentum_is_that_of_gradient_descent_on_slow_weights(nesterov):
+    slow = outer(STEPS, 0.3, A, NOISE, 4, 0.7, 0.6, nesterov)
+    how = {"slow_step_size": 0.7, "outer_momentum": 0.6, "outer_nesterov": nesterov}
+    path = Cycle(lr=0.3, curvature=A, noise=NOISE, sync_period=4, **how).transient(STEPS)
+    check_sources(path.slow_mean, path.slow_variance, slow)
+
+
+LASTING = {
+    "Nesterov": {"beta1": 0.7, "nesterov": True},
+    "outer momentum": {"beta1": 0.3, "sync_period": 3, "slow_step_size": 0.7, "outer_momentum": 0.5},
+    "DiLoCo": {"sync_period": 3, "outer_momentum": 0.4, "outer_nesterov": True},
+    "EMA": {"beta1": 0.5, "slow_step_size": 0.2, "pull_back": False, "bias_corrected": True},
+    "GPA": {"slow_step_size": 0.3, "pull_back": False, "mixing": 0.8},
+    "GPA in cycles": {"slow_step_size": 0.3, "pull_back": False, "mixing": 0.8, "sync_period": 3},
+}
+
+
+@pytest.mark.parametrize("how", LASTING.values(), ids=LASTING)
+def test_steady_covariance_is_where_the_transient_arrives(how):
+    cycle = Cycle(lr=[0.2, 0.7], curvature=[1.2, 0.9], noise=0.4, **how)
+    period = cycle.sync_period
+    settled = period * int(np.ceil(-32 / np.log(cycle.rate.max()) / period + 1))  # the bias falls like the rate
+    path = cycle.transient(settled + period)
+    for phase in range(period):
+        covariance = cycle.covariance(phase)
+        np.testing.assert_allclose(covariance[:, 0, 0], path.fast_variance[settled + phase], atol=ROUNDING)
+        np.testing.assert_allclose(covariance[:, 1, 1], path.slow_variance[settled + phase], atol=ROUNDING)
+
+
+@pytest.mark.parametrize("how", LASTING.values(), ids=LASTING)
+def test_rate_of_the_family_is_the_one_at_which_the_mean_shrinks(how):
+    cycle = Cycle(lr=0.3, curvature=1.2, **how)
+    window = int(-60 / np.log(cycle.rate))  # the mean oscillates
+    mean = np.abs(cycle.transient(3 * window).slow_mean)
+    fall = mean[2 * window :].max() / mean[window : 2 * window + 1].max()
+    assert np.log(fall) / window == pytest.approx(np.log(cycle.rate), rel=0.03)
+
+
+EVERY = LASTING | {
+    "keep": {"beta1": 0.5, "sync_period": 4, "slow_step_size": 0.4},
+    "interpolate": {"beta1": 0.5, "sync_period": 4, "slow_step_size": 0.4, "inner_state": "interpolate"},
+    "reset": {"beta1": 0.5, "sync_period": 3, "slow_step_size": 1.4, "inner_state": "reset"},
+    "tail": {"beta1": 0.5, "slow_step_size": 0.0, "pull_back": False, "bias_corrected": True, "burn_in": 7},
+    "Schedule-Free": {"slow_step_size": 0.0, "pull_back": False, "bias_corrected": True, "mixing": 0.9},
+}
+
+
+@pytest.mark.parametrize("schedule", [None, SCHEDULES["linear"]], ids=["constant", "linear"])
+@pytest.mark.parametrize("how", EVERY.values(), ids=EVERY)
+def test_after_is_the_last_row_of_the_transient(how, schedule):
+    cycle = Cycle(lr=[[0.1], [0.8]], curvature=[0.5, 1.2, 0.9], noise=0.7, schedule=schedule, **how)
+    start = np.array([1.0, 2.0, -1.0])
+    path = cycle.transient(STEPS, start=start, spread=0.3)
+    for steps in (0, 1, 2, 3, 4, 7, 12, 21, STEPS):
+        for moment, row in zip(cycle.after(steps, start=start, spread=0.3), path, strict=True):
+            np.testing.assert_allclose(moment, row[steps], atol=ROUNDING)
+
+
+# ------------------------------------------------------------------------------------------- the family in closed form
+
+MODES = {"lr": np.array([0.05, 0.4, 1.1]), "curvature": 0.9, "noise": 0.4}
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_variance_of_heavy_ball_momentum_has_its_closed_form(momentum):
+    x = MODES["lr"] * 0.9
+    step = MODES["lr"] * (1 - momentum)  # source: Mandt, Hoffman & Blei 2017, to all orders in the step
+    expected = step * 0.4**2 * (1 + momentum) / (0.9 * (1 - momentum) * (2 * (1 + momentum) - x * (1 - momentum)))
+    np.testing.assert_allclose(Cycle(beta1=momentum, **MODES).covariance()[:, 0, 0], expected, rtol=SOLVED)
+
+
+@pytest.mark.parametrize("beta1", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize(("sync_period", "size"), [(1, 0.5), (5, 0.5), (3, 0.2), (20, 0.8)])
+def test_lookahead_saves_the_same_noise_at_the_same_speed_whatever_the_momentum(beta1, sync_period, size):
+    x = 1e-4  # lr*curvature
+    slow = Cycle(lr=x, beta1=beta1, noise=1.0, sync_period=sync_period, slow_step_size=size).covariance()[1, 1]
+    plain = Cycle(lr=size * x, beta1=beta1, noise=1.0).covariance()[0, 0]
+    assert (1 - slow / plain) / x == pytest.approx((sync_period - 1) * (1 - size) / 2, abs=1e-3, rel=2e-3)
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.9, 0.99])
+def test_variance_of_an_exponential_average_has_its_closed_form(decay):
+    r, alone = 1 - MODES["lr"] * 0.9, theory.sgd_variance(**MODES)  # of an AR(1) sequence with the correlations r^j
+    expected = alone * (1 - decay) / (1 + decay) * (1 + decay * r) / (1 - decay * r)
+    average = Cycle(slow_step_size=1 - decay, pull_back=False, bias_corrected=True, **MODES)
+    np.testing.assert_allclose(average.covariance()[:, 1, 1], expected, rtol=SOLVED)
+
+
+@pytest.mark.parametrize("mixing", [0.0, 0.8])
+def test_means_of_all_steps_have_their_least_variance_and_mixing_costs_a_factor(mixing):
+    average = {"slow_step_size": 0.0, "pull_back": False, "bias_corrected": True, "mixing": mixing}
+    steps = 20_000
+    end = Cycle(**average, **MODES).after(steps, start=0.0)
+    least = (0.4 / 0.9) ** 2 / steps  # Polyak & Juditsky 1992
+    np.testing.assert_allclose(end.slow_variance, least / (1 - mixing**2), rtol=2e-2)
+    if not mixing:
+        r = 1 - MODES["lr"] * 0.9
+        sums = (1 - r ** np.arange(1, steps + 1)[:, None]) / (1 - r)
+        exact = np.square(MODES["lr"] * 0.4 / steps * sums).sum(0)  # each source, to all orders in lr
+        np.testing.assert_allclose(end.slow_variance, exact, rtol=SOLVED)
+    assert (Cycle(**average, **MODES).rate == 1).all()
+
+
+def test_primal_averaging_is_momentum():
+    how, size = {"curvature": 0.9, "noise": 0.4}, 0.3
+    ours = Cycle(lr=0.8, slow_step_size=size, pull_back=False, mixing=1.0, **how).transient(40)
+    momentum = Cycle(lr=0.8, beta1=1 - size, **how).transient(40)  # its step is lr*size
+    np.testing.assert_allclose(ours.slow_mean, momentum.fast_mean, atol=ROUNDING)
+    np.testing.assert_allclose(ours.slow_variance, momentum.fast_variance, atol=ROUNDING)
+    ours = Cycle(lr=0.8, slow_step_size=size, pull_back=False, mixing=1 - size, **how).transient(40)
+    momentum = Cycle(lr=0.8, beta1=1 - size, nesterov=True, **how).transient(40)
+    np.testing.assert_allclose(ours.fast_mean, momentum.fast_mean, atol=ROUNDING)
+    np.testing.assert_allclose(ours.fast_variance, momentum.fast_variance, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_outer_momentum_with_a_sync_at_every_step_is_momentum(nesterov):
+    how = {"curvature": 0.9, "noise": 0.4}
+    ours = Cycle(lr=0.5, slow_step_size=0.6, outer_momentum=0.7, outer_nesterov=nesterov, **how)
+    momentum = Cycle(lr=0.5 * 0.6 / 0.3, beta1=0.7, nesterov=nesterov, **how)
+    assert ours.rate == pytest.approx(float(momentum.rate), rel=ROUNDING)
+    np.testing.assert_allclose(ours.transient(40).slow_mean, momentum.transient(40).fast_mean, atol=ROUNDING)
+    assert ours.covariance()[1, 1] == pytest.approx(momentum.covariance()[0, 0], rel=SOLVED)
 
 
 # -------------------------------------------------------------------------------------------------- worked values
@@ -383,23 +596,20 @@ REPLICAS, FALSE_ALARM = 20_000, 1e-6  # the seeds are fixed: a test that passes 
 NOISY = {"SGD": lnb.SGD(0.3), "momentum": lnb.SGD(0.1, momentum=0.8)}
 
 
-@pytest.mark.jit
-@each_reading
-@pytest.mark.parametrize("inner", NOISY.values(), ids=NOISY)
-def test_mean_and_variance_are_those_of_many_noisy_runs(inner, inner_state, pull_back):
+def agrees_with_many_runs(opt, asserts):
+    """Whether means, variances and losses of replicas of a real run are those of theory."""
     stats = pytest.importorskip("scipy.stats")
-    opt = lnb.Lookahead(inner, sync_period=4, slow_step_size=0.4, inner_state=inner_state, pull_back=pull_back)
     a, noise, start, spread = np.array([0.5, 2.0, 4.0]), np.array([0.3, 1.0, 0.5]), np.array([1.0, -1.0, 0.0]), 0.2
     landscape = Quadratic(a, noise=noise, start=start, spread=spread, replicas=REPLICAS)
     steps = 18  # half-way between two syncs
     run = lnb.train(landscape, None, opt, steps=steps, eval_every=1, seed=7, dtype="float64")
     path = Cycle.of(opt, curvature=a, noise=noise).transient(steps, start=start, spread=spread)
-    asserts = len(NOISY) * len(READINGS) * (2 * 2 * 3 + 2 * steps)
+    asserts = asserts * (2 * 2 * 3 + 2 * steps)
     z = stats.norm.isf(FALSE_ALARM / asserts / 2)
 
     # The weights are normal, so their mean is too, and their variance follows chi squared, both exactly.
     quantile = FALSE_ALARM / asserts / 2
-    for params, mean, variance in ((run.params, *path[0::2]), (run.slow, *path[1::2])):
+    for params, mean, variance in ((run.params, *path[0::2]), (run.slow, *path[1::2]))[: 2 if opt.sync else 1]:
         points = landscape.points(params)
         assert (np.abs(points.mean(0) - mean[-1]) <= z * np.sqrt(variance[-1] / REPLICAS)).all()
         ratio = points.var(0, ddof=1) / variance[-1] * (REPLICAS - 1)
@@ -407,10 +617,56 @@ def test_mean_and_variance_are_those_of_many_noisy_runs(inner, inner_state, pull
         assert (ratio <= stats.chi2.isf(quantile, REPLICAS - 1)).all()
 
     # At every phase, fast before the pull and slow after it, the loss: the variance of a square of normal numbers.
-    for kind, mean, variance in (("fast", *path[0::2]), ("slow", *path[1::2])):
+    for kind, mean, variance in (("fast", *path[0::2]), ("slow", *path[1::2]))[: 2 if opt.sync else 1]:
         losses = run.history.train_loss[run.history.weights == kind].to_numpy()
         deviation = np.sqrt((a**2 * (variance**2 / 2 + mean**2 * variance)).sum(1) / REPLICAS)
         assert (np.abs(losses - theory.expected_loss(a, mean, variance)) <= z * deviation + ROUNDING).all()
+
+
+@pytest.mark.jit
+@each_reading
+@pytest.mark.parametrize("inner", NOISY.values(), ids=NOISY)
+def test_mean_and_variance_are_those_of_many_noisy_runs(inner, inner_state, pull_back):
+    opt = lnb.Lookahead(inner, sync_period=4, slow_step_size=0.4, inner_state=inner_state, pull_back=pull_back)
+    agrees_with_many_runs(opt, len(NOISY) * len(READINGS))
+
+
+FALLING = lnb.SGD(lnb.schedules.linear(0.2, steps=30, warmup=4), momentum=0.6)
+FAMILY = {
+    "Nesterov": lnb.SGD(0.1, momentum=0.8, nesterov=True),
+    "falling rate": FALLING,
+    "outer momentum": lnb.Lookahead(lnb.SGD(0.2), sync_period=4, slow_step_size=0.7, outer_momentum=0.5),
+    "DiLoCo": lnb.Lookahead(NOISY["momentum"], sync_period=4, outer_momentum=0.4, outer_nesterov=True),
+    "beyond": lnb.Lookahead(lnb.SGD(0.1), sync_period=4, slow_step_size=1.5),
+    "EMA": lnb.EMA(lnb.SGD(0.3, momentum=0.5), window=6),
+    "EMA of a falling rate": lnb.EMA(FALLING, window=5),
+    "Lookahead at a falling rate": lnb.Lookahead(FALLING, sync_period=4, inner_state="interpolate"),
+}
+each_of_family = pytest.mark.parametrize("opt", FAMILY.values(), ids=FAMILY)
+
+
+@each_of_family
+def test_mean_of_each_of_the_family_is_its_path_without_noise(opt):
+    curvatures, start = np.array([0.5, 2.0, 5.0]), np.array([1.0, -2.0, 3.0])
+    fast, slow = trace(Quadratic(curvatures), opt, start, 13)
+    path = Cycle.of(opt, curvature=curvatures).transient(13, start=start)
+    np.testing.assert_allclose(path.fast_mean, fast, atol=ROUNDING)
+    if slow is not None:
+        np.testing.assert_allclose(path.slow_mean, slow, atol=ROUNDING)
+
+
+@pytest.mark.jit
+@each_of_family
+def test_variance_of_each_of_the_family_is_that_of_many_noisy_runs(opt):
+    agrees_with_many_runs(opt, len(FAMILY))
+
+
+def test_schedule_free_is_that_of_the_optimizer_where_eps_takes_the_preconditioner_out():
+    eps, curvatures, start = 1e9, np.array([0.5, 2.0, 5.0]), np.array([1.0, -2.0, 3.0])  # d = g/eps up to 1e-8
+    y, x = trace(Quadratic(curvatures), lnb.ScheduleFreeAdamW(0.3 * eps, beta1=0.8, eps=eps), start, 25)
+    path = Cycle.of(lnb.ScheduleFreeAdamW(0.3, beta1=0.8), curvature=curvatures).transient(25, start=start)
+    np.testing.assert_allclose(path.fast_mean, y, atol=1e-6)
+    np.testing.assert_allclose(path.slow_mean, x, atol=1e-6)
 
 
 def test_mean_of_a_plain_rule_is_its_path():
@@ -477,7 +733,7 @@ BAD = {
     "curvature": (lambda: Cycle(lr=1, curvature=0), ValueError, "curvature must be .*above 0, got 0"),
     "beta1": (lambda: Cycle(lr=1, beta1=1), ValueError, "beta1 must be .*got 1"),
     "noise": (lambda: Cycle(lr=1, noise=-0.5), ValueError, r"noise must be .*got -0\.5"),
-    "slow_step_size": (lambda: Cycle(lr=1, slow_step_size=1.5), ValueError, r"slow_step_size must be .*got 1\.5"),
+    "slow_step_size": (lambda: Cycle(lr=1, slow_step_size=2.5), ValueError, r"slow_step_size must be .*got 2\.5"),
     "sync_period": (lambda: Cycle(lr=1, sync_period=2.5), TypeError, r"sync_period must be .*got 2\.5"),
     "inner_state": (lambda: Cycle(lr=1, inner_state="none"), ValueError, "inner_state must be .*'none'"),
     "pull_back": (lambda: Cycle(lr=1, pull_back=1), TypeError, "pull_back must be .*got 1"),
@@ -488,15 +744,41 @@ BAD = {
     "start": (lambda: Cycle(lr=1).transient(1, start=NAN), ValueError, "start must be .*nan"),
     "spread": (lambda: Cycle(lr=1).transient(1, spread=-1), ValueError, "spread must be .*got -1"),
     "optimizer": (lambda: Cycle.of("SGD"), TypeError, "optimizer must be .*'SGD'"),
-    "nesterov": (lambda: Cycle.of(lnb.SGD(1, momentum=0.9, nesterov=True)), ValueError, "Nesterov"),
-    "decay": (lambda: Cycle.of(lnb.AdamW()), ValueError, "optimizer must be .*without .*weight decay, got AdamW"),
+    "nesterov": (lambda: Cycle(lr=1, nesterov=1), TypeError, "nesterov must be True or False, got 1"),
+    "outer_momentum": (lambda: Cycle(lr=1, outer_momentum=1), ValueError, "outer_momentum must be .*got 1"),
+    "outer momentum alone": (
+        lambda: Cycle(lr=1, outer_momentum=0.5, pull_back=False),
+        ValueError,
+        r"outer_momentum needs pull-back and inner_state 'keep', got 0\.5",
+    ),
+    "outer_nesterov": (lambda: Cycle(lr=1, outer_nesterov=True), ValueError, "outer_nesterov must be False without"),
+    "mixing": (lambda: Cycle(lr=1, mixing=0.9), ValueError, r"mixing needs pull_back False, got 0\.9"),
+    "bias_corrected": (lambda: Cycle(lr=1, bias_corrected=True), ValueError, "bias_corrected needs pull_back False"),
+    "burn_in": (lambda: Cycle(lr=1, burn_in=3, pull_back=False), ValueError, "burn_in needs bias_corrected .*got 3"),
+    "two averages": (
+        lambda: Cycle(lr=1, slow_step_size=[0.1, 0.2], pull_back=False, bias_corrected=True),
+        ValueError,
+        "slow_step_size must be one number in .* for bias_corrected",
+    ),
+    "schedule text": (lambda: Cycle(lr=1, schedule="linear"), TypeError, "schedule must be .* or None, got 'linear'"),
+    "steady schedule": (
+        lambda: Cycle(lr=1, schedule=lnb.schedules.linear(1.0, steps=9)).rate,
+        ValueError,
+        "schedule must be None for a rate and a steady state, got schedules.linear",
+    ),
+    "warm-up": (
+        lambda: Cycle.of(lnb.ScheduleFreeAdamW(lnb.schedules.constant(0.1, warmup=5))),
+        ValueError,
+        "optimizer must have no warm-up around Schedule-Free",
+    ),
+    "after": (lambda: Cycle(lr=1).after(1.5), TypeError, r"steps must be .*got 1\.5"),
+    "decay": (lambda: Cycle.of(lnb.AdamW()), ValueError, "optimizer must be .*without weight decay.*got AdamW"),
     "adagrad": (lambda: Cycle.of(lnb.Lookahead(lnb.Adagrad())), ValueError, "optimizer must be .*got Adagrad"),
     "steps in turn": (
         lambda: Cycle.of(lnb.Lookahead(lnb.SGD(1), slow_step_size=(0.5, 0.2))),
         ValueError,
         r"optimizer must have one slow_step_size, got \(0\.5, 0\.2\)",
     ),
-    "schedule": (lambda: Cycle.of(lnb.SGD(lnb.schedules.linear(1, 9))), ValueError, "constant lr"),
     "limit": (
         lambda: theory.stability_limit(slow_step_size=0),
         ValueError,

@@ -31,13 +31,13 @@ def drawn(layers, width, rows=9):
     return params.astype(width), X.astype(width), weights.astype(width)
 
 
-def computed(function, layers, params, X, targets, weights):
+def computed(function, layers, params, X, targets, weights, l2=0.0):
     """Loss and gradient of a compiled function."""
     width = params.dtype.type
     grad, work = np.full(layers.size, np.nan, width), np.empty(network.work_size(layers.sizes, len(X)), width)
     shares = (weights / weights.sum()).astype(width)
     code = layers.activation_code
-    return function(width)(params, X, targets, shares, layers.sizes, code, grad, work), grad
+    return function(width)(params, X, targets, shares, layers.sizes, code, width(l2), grad, work), grad
 
 
 def close(got, wanted, bound=AGREEMENT):
@@ -52,6 +52,45 @@ def test_weighted_cross_entropy_agrees_with_matrix_algebra(widths, activation):
     loss, grad = computed(network.weighted_loss_and_grad, model, params, X, y, weights)
     assert close(loss, reference.loss(params, X, y, widths, activation, weights=weights))
     assert close(grad, reference.gradient(params, X, y, widths, activation, weights=weights))
+
+
+@pytest.mark.parametrize("l2", [0.3, 1.0])
+@each_classifier
+def test_the_penalty_does_not_depend_on_the_weights_of_rows(widths, activation, l2):
+    model = MLP(widths, activation=activation)
+    params, X, weights = drawn(model, np.float64)
+    y = np.arange(len(X)) % widths[-1]
+    loss, grad = computed(network.weighted_loss_and_grad, model, params, X, y, weights, l2)
+    assert close(loss, reference.loss(params, X, y, widths, activation, l2, weights))
+    assert close(grad, reference.gradient(params, X, y, widths, activation, l2, weights))
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+@each_classifier
+def test_weighted_evaluation_agrees_with_matrix_algebra(widths, activation, rows, width, monkeypatch):
+    if NO_JIT:
+        rows = min(rows, 8)
+        monkeypatch.setattr(network, "ROWS_AT_ONCE", 5)
+    model = MLP(widths, activation=activation)
+    params, X, weights = drawn(model, np.float32, rows)
+    params, X, weights = params.astype(width), X.astype(width), weights.astype(float)
+    y = np.arange(rows) % widths[-1]
+    work = np.empty(network.work_size(model.sizes, network.ROWS_AT_ONCE), width)
+    shape = model.sizes, model.activation_code, work
+    loss, accuracy = network.weighted_evaluate(width)(params, X, y, weights, *shape)
+    exact = params.astype(float), X.astype(float)
+    bound = AGREEMENT if width == np.float64 else 1e-5
+    assert close(loss, reference.loss(*exact, y, widths, activation, weights=weights), bound)
+    right = reference.probabilities(*exact, widths, activation).argmax(axis=1) == y
+    assert close(accuracy, np.average(right, weights=weights))
+    equal = network.weighted_evaluate(width)(params, X, y, np.ones(rows), *shape)
+    assert equal == network.evaluate(width)(params, X, y, *shape)
+
+
+def test_shares_of_a_minibatch_by_hand():
+    shares = np.empty(3, np.float32)
+    network.shares_of(np.array([5.0, 1.0, 2.0, 7.0]), np.array([2, 1, 0]), shares)
+    assert shares.tolist() == [0.25, 0.125, 0.625]
 
 
 @each_regressor

@@ -262,7 +262,7 @@ class _Estimator(_BaseEstimator):  # type: ignore[misc] # scikit-learn ships no 
         width: Any = params.dtype.type
         size = min(settings.batch_size, len(rows))
         grad, work = np.empty_like(params), np.empty(network.work_size(layers.sizes, size), width)
-        loss_and_grad, shape = type(self)._gradient(width), (layers.sizes, layers.activation_code)
+        loss_and_grad, shape = type(self)._gradient(width), (layers.sizes, layers.activation_code, width(0))
         losses, weights = list[float](), list[float]()
         for batch in training.batches(rows, size):
             weights.append(math.fsum(batch.weights))

@@ -1,21 +1,25 @@
 """Published benchmarks that can be recomputed here: their problems, and runs that follow their protocol.
 
-The published numbers are in ``data/published``; :func:`lookahead_nb.provenance.published` reads them.
+The published numbers are in ``data/published``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lookahead_nb.checks import named_arguments, whole_number
+from lookahead_nb.checks import named_arguments, shown, whole_number
 from lookahead_nb.datasets import Dataset, unlabelled
+from lookahead_nb.kernels.philox import minibatches
 from lookahead_nb.models import FiniteSumQuadratic
-from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.models.games import BilinearGame
+from lookahead_nb.optimizers import Lookahead, Optimizer
+from lookahead_nb.provenance import published
 from lookahead_nb.training.run import train
 from lookahead_nb.training.setup import rising_steps
 
@@ -58,6 +62,34 @@ def quadratic_deep(draw: int = 0) -> tuple[FiniteSumQuadratic, Dataset]:
     return _quadratic_deep(whole_number("draw", draw, 0))
 
 
+def minmax_games() -> list[BilinearGame]:
+    """Return the five bilinear games of the full-batch experiment of Chavdarova et al. 2021.
+
+    Returns
+    -------
+    list of 5 BilinearGame
+        Of 100 weights for each player. The matrix is the identity: all directions have the strength 1.
+
+    Notes
+    -----
+    Source: the notebook ``bilinear_game/batch_methods.ipynb`` of the repository Chavdarova/LAGAN-Lookahead_Minimax. It
+    draws all numbers from NumPy's old generator with seed 3: two whole numbers up to 10,000 and two normal vectors,
+    divided by their roots, for each start; then the same for each of the 100 terms of each game, which it adds up.
+    """
+    rng, d, count = np.random.RandomState(3), 100, 5  # a stream that NumPy has frozen
+
+    def pair() -> tuple[np.ndarray, np.ndarray]:
+        parts = [1 / np.sqrt(int(rng.randint(d**2, size=1)[0]) + 1) for _ in range(2)]
+        return parts[0] * rng.randn(d), parts[1] * rng.randn(d)
+
+    starts = [np.concatenate(pair()) for _ in range(count)]
+    games = []
+    for start in starts:
+        first, second = (np.sum(terms, axis=0) for terms in zip(*(pair() for _ in range(d)), strict=True))
+        games.append(BilinearGame(np.eye(d), first=first, second=second, start=start))
+    return games
+
+
 @lru_cache(8)
 def _quadratic_deep(draw: int) -> tuple[FiniteSumQuadratic, Dataset]:
     generator = np.random.RandomState(GENERATOR)
@@ -98,6 +130,34 @@ def _total(numbers: np.ndarray) -> float:
 
 
 @named_arguments
+def published_losses(name: str, metric: str = "test loss") -> pd.DataFrame:
+    """Return published losses in the form of :func:`on_quadratic_deep`.
+
+    Parameters
+    ----------
+    name : str
+        A file of ``data/published``: "deepobs" or "crowded_valley".
+    metric : str
+        "test loss", "minibatch loss" of DeepOBS, or "first minibatch loss" of the epochs of Crowded Valley.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``optimizer``, ``order``, which is "published", ``seed``, ``test_loss``, whatever the metric, and of
+        ``lr``, ``step`` and ``epoch`` those that the file has.
+
+    Raises
+    ------
+    OSError
+        If the file is missing.
+    """
+    frame = published(name)
+    rows = frame[frame["metric"] == metric].rename(columns={"value": "test_loss"}).assign(order="published")
+    kept = ["optimizer", "lr", "order", "seed", "step", "epoch", "test_loss"]
+    return rows[[column for column in kept if column in rows]].reset_index(drop=True)
+
+
+@named_arguments
 def on_quadratic_deep(
     opts: Iterable[Optimizer], *, seeds: Iterable[int], order: str, epochs: Iterable[int] = (EPOCHS,), draw: int = 0
 ) -> pd.DataFrame:
@@ -134,12 +194,76 @@ def _runs(opts: list[Any], seeds: list[int], order: str, epochs: list[int], draw
     model, data = quadratic_deep(draw)
     steps = [epoch * STEPS_PER_EPOCH for epoch in epochs]
     for opt in opts:
-        name = type(opt.inner).__name__
-        name = "Momentum" if name == "SGD" and opt.inner.momentum else name
         for seed in seeds:
             run = train(model, data, opt, steps=steps[-1], batch_size=BATCH, eval_at=steps, order=order, seed=seed)
             history = run.history
             after = history[(history["weights"] == "fast") | (history["phase"] == 0)]  # the slow ones after a sync
             losses = after.drop_duplicates("step", keep="last").set_index("step")["test_loss"]
-            about = {"optimizer": name, "lr": opt.inner.lr, "order": order, "seed": seed}
+            about = {"optimizer": _name(opt), "lr": opt.inner.lr, "order": order, "seed": seed}
             yield pd.DataFrame(about | {"epoch": epochs, "test_loss": losses[steps].to_numpy()})
+
+
+@named_arguments
+def with_syncs_for_steps(
+    opt: Lookahead, *, seeds: Iterable[int], epochs: Iterable[int] = (EPOCHS,), draw: int = 0
+) -> pd.DataFrame:
+    """Train on :func:`quadratic_deep` as the Lookahead of Crowded Valley does: a sync takes the place of a step.
+
+    The first of every ``sync_period`` minibatches is not used. There the slow weights move and the fast ones are set to
+    them, so ``sync_period - 1`` steps lie between two syncs. The minibatches of all epochs are those of the first.
+
+    Parameters
+    ----------
+    opt : Lookahead
+        With a sync period of at least 2: with 1 such a run never leaves its start.
+    seeds, epochs, draw
+        As in :func:`on_quadratic_deep`.
+
+    Returns
+    -------
+    DataFrame
+        As from :func:`on_quadratic_deep`, with "sync for a step" as ``order``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    Deduced from the stored losses of the benchmark, whose code for it is not public: Schmidt, Schneider & Hennig 2021,
+    "Descending through a crowded valley".
+    """
+    if not isinstance(opt, Lookahead):
+        raise TypeError(f"opt must be a Lookahead, got {shown(opt)}")
+    whole_number("opt.sync_period", opt.sync_period, 2)
+    ends = rising_steps("epochs", epochs)
+    about = {"optimizer": _name(opt), "lr": opt.inner.lr, "order": "sync for a step"}
+    runs = [about | {"seed": seed, "epoch": ends, "test_loss": _skipping(opt, seed, ends, draw)} for seed in seeds]
+    return pd.concat(map(pd.DataFrame, runs), ignore_index=True)
+
+
+def _name(opt: Any) -> str:
+    name = type(opt.inner).__name__
+    return "Momentum" if name == "SGD" and opt.inner.momentum else name
+
+
+def _skipping(opt: Lookahead, seed: int, ends: list[int], draw: int) -> list[float]:
+    """Return the test loss after each of these epochs; ours syncs behind the step ahead of the skipped minibatch."""
+    model, data = quadratic_deep(draw)
+    params = model.init(seed)
+    state = (shorter := replace(opt, sync_period=opt.sync_period - 1)).init(params)
+    losses, fast = [], params
+    for t, rows in enumerate(minibatches(ROWS, BATCH, seed, order="repeated")):
+        fast = params
+        if t % opt.sync_period:
+            _, grad = model.loss_and_grad(params, data.X_train[rows])
+            if (t + 1) % opt.sync_period == 0:
+                fast = state.ahead_of_sync(params, grad)
+            shorter.step(params, grad, state)
+        epoch, left = divmod(t + 1, STEPS_PER_EPOCH)
+        if not left and epoch in ends:
+            losses.append(model.loss(fast, data.X_test))
+            if epoch == ends[-1]:
+                break
+    return losses

@@ -118,7 +118,7 @@ def unlabelled(train: Any, validation: Any, test: Any) -> Dataset:
     >>> run.params, run.history["test_loss"].tolist()
     (array([1.], dtype=float32), [2.0, 0.5])
     """
-    arrays: list[np.ndarray] = []
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     scaling, first = Scaling(0, np.array(0.0), np.array(0.0), np.array(1.0)), 0
     for name, X in (("train", train), ("validation", validation), ("test", test)):
         try:
@@ -126,15 +126,13 @@ def unlabelled(train: Any, validation: Any, test: Any) -> Dataset:
             scaled = scaling.fitting(table.values, np.arange(len(table.values)))
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name} must be a table of numbers, but {error}") from error
-        if not arrays:
+        if not parts:
             scaling = replace(scaling, n_features=scaled.shape[1], columns=table.names)
         elif scaled.shape[1] != scaling.n_features:
             raise ValueError(f"{name} must have the {scaling.n_features} columns of train, got {scaled.shape[1]}")
-        arrays += scaled, np.zeros(len(scaled), np.int64), first + np.arange(len(scaled))
+        parts.append((scaled, np.zeros(len(scaled), np.int64), first + np.arange(len(scaled))))
         first += len(scaled)
-    X1, y1, rows1, X2, y2, rows2, X3, y3, rows3 = arrays
-    about = "arrays", 1, True, 0, OWN, scaling, np.array([0])
-    return Dataset(X1, y1, rows1, X2, y2, rows2, X3, y3, rows3, *about)
+    return Dataset(*parts[0], *parts[1], *parts[2], "arrays", 1, True, 0, OWN, scaling, np.array([0]))
 
 
 def splitter(X: Any, y: Any) -> Callable[[int], Dataset]:

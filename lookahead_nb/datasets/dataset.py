@@ -9,14 +9,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from lookahead_nb.checks import named_arguments, plain_array, real_number, shown, whole_number
+from lookahead_nb.checks import named_arguments, plain_array, real_number, real_numbers, shown, whole_number
 from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.display import bars, shown_together
 from lookahead_nb.kernels.philox import FLIPS, SUBSETS, permutation, uniforms
 
 _ARRAYS = ("X_train", "y_train", "X_validation", "y_validation", "X_test", "y_test")
 _PARTS = ("train", "validation", "test")
+_WEIGHTS = ("sample_weight_train", "sample_weight_validation", "sample_weight_test")
 _NOTES = ("rows_train", "rows_validation", "rows_test", "classes")  # no part of the fingerprint
 
 
@@ -43,6 +45,8 @@ class Dataset:
     classes : (n_classes,) array
         The label of each class, in sorted order: ``classes[y]`` are the labels of the table. 0, 1, ... for the sets of
         ``load``, except "cmudict".
+    sample_weight_train, sample_weight_validation, sample_weight_test : (rows,) float64 arrays or None
+        The weights of the rows, above 0; None for rows without weights, see :meth:`with_sample_weight`.
     reload : function or None
         Loads exactly this data set by name and split_seed; None for one that ``load`` does not return.
     """
@@ -64,10 +68,18 @@ class Dataset:
     scaling: Scaling
     classes: np.ndarray
     reload: Callable[[str, int], Dataset] | None = None
+    sample_weight_train: np.ndarray | None = None
+    sample_weight_validation: np.ndarray | None = None
+    sample_weight_test: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in (*_ARRAYS, *_NOTES):
+        for name in (*_ARRAYS, *_NOTES, *self._weights):
             getattr(self, name).flags.writeable = False
+
+    @property
+    def _weights(self) -> tuple[str, ...]:
+        """The names of the weights of the rows, if these have some."""
+        return () if self.sample_weight_train is None else _WEIGHTS
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle the name alone where that is enough: the rows of Fashion-MNIST take 220 MB."""
@@ -79,7 +91,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         parts = "/".join(str(len(getattr(self, f"y_{part}"))) for part in _PARTS)
-        sizes = f"{parts} rows, {self.n_features} features, {self.n_classes} classes"
+        weighted = " with weights" if self._weights else ""
+        sizes = f"{parts} rows{weighted}, {self.n_features} features, {self.n_classes} classes"
         return f"Dataset({self.name!r}, {sizes}, split_seed={self.split_seed})"
 
     def _repr_html_(self) -> str:
@@ -99,9 +112,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of names, shapes and bytes of all six arrays, as hex digits."""
+        """The sha256 of names, shapes and bytes of all six arrays, and of weights of rows, as hex digits."""
         digest = hashlib.sha256()
-        for name in _ARRAYS:
+        for name in (*_ARRAYS, *self._weights):
             array = getattr(self, name)
             digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
             digest.update(array)
@@ -134,8 +147,71 @@ class Dataset:
         Source: :func:`stratified_rows`.
         """
         rows = stratified_rows(self.y_train, n, seed)
-        X, y, numbers = self.X_train[rows], self.y_train[rows], self.rows_train[rows]
-        return replace(self, X_train=X, y_train=y, rows_train=numbers, reload=None)
+        return replace(self, reload=None, **self._chosen("train", rows))
+
+    def _chosen(self, part: str, rows: np.ndarray) -> dict[str, Any]:
+        """Return the arrays of some rows of a part."""
+        names = [f"{array}_{part}" for array in ("X", "y", "rows", *(["sample_weight"] if self._weights else []))]
+        return {name: getattr(self, name)[rows] for name in names}
+
+    def with_sample_weight(self, weights: ArrayLike) -> Dataset:
+        """Return the data set with a weight for each row, which every loss and accuracy of a run then uses.
+
+        The loss of a minibatch is ``sum(w*loss)/sum(w)`` over its rows, and so is that of a part in the history; an
+        accuracy is the share of the weight on rows with the right label. Minibatches, scaling and classes do not depend
+        on the weights.
+
+        Parameters
+        ----------
+        weights : (rows,) array
+            Finite numbers of at least 0 with a finite sum, for each row of the table that was split:
+            ``weights[rows_train]`` are those of the training part. Earlier weights are replaced.
+
+        Returns
+        -------
+        Dataset
+            Without the rows of weight 0. If all other weights are equal, the rows have no weights, since only ratios
+            count: its runs are bit-for-bit those without weights.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If weights is no such array, or a part has no row of positive weight.
+
+        Notes
+        -----
+        A weight of 2 differs from the same row twice: the copies would lie in different minibatches.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lookahead_nb as lnb
+        >>> data = lnb.datasets.load("checkerboard")
+        >>> weighted = data.with_sample_weight(np.linspace(0, 1, 2000))
+        >>> weighted.sample_weight_train.shape == weighted.y_train.shape
+        True
+        """
+        checked = real_numbers("weights", weights, 0)
+        of_parts = {part: getattr(self, f"rows_{part}") for part in _PARTS}
+        count = 1 + max(int(rows.max()) for rows in of_parts.values())
+        whole_table = count == sum(map(len, of_parts.values()))
+        if checked.ndim != 1 or len(checked) < count or (whole_table and len(checked) > count):
+            given = f"an array of shape {checked.shape}"
+            raise ValueError(f"weights must hold a number for each of the {count} rows of the table, got {given}")
+        with np.errstate(over="ignore"):
+            if not np.isfinite(checked.sum()):
+                raise ValueError(f"weights must have a finite sum, got weights of up to {checked.max()}: divide them")
+        changes, positive = dict[str, Any](), list[np.ndarray]()
+        for part, rows in of_parts.items():
+            of_part = checked[rows]
+            if not of_part.any():
+                raise ValueError(f"weights must be above 0 for a row of the {part} part, got 0 for all {len(rows)}")
+            if not of_part.all():
+                changes |= self._chosen(part, np.flatnonzero(of_part))
+            positive.append(of_part[of_part > 0])
+        equal = len(np.unique(np.concatenate(positive))) == 1
+        changes |= dict(zip(_WEIGHTS, [None] * len(_WEIGHTS) if equal else positive, strict=True))
+        return replace(self, **changes, reload=self.reload if equal and not (checked == 0).any() else None)
 
     def with_flipped_labels(self, share: float, seed: int) -> Dataset:
         """Return the data set with wrong labels on a share of its training part, for studies of label noise.

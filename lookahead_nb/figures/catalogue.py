@@ -14,9 +14,11 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.checks import shown
 from lookahead_nb.figures import (
     convergence,
+    games,
     inner_optimizers,
     local_optima,
     noise_floor,
+    other_numbers,
     performance,
     population,
     procedure,
@@ -119,6 +121,17 @@ FIGURES = {
     "performance_steps": Entry("12_performance", (), performance.steps, ("flat_step",), on_gpu="cuda-flat_step"),
     "performance_sweeps": Entry("12_performance", (), performance.sweeps, ("sweep",), on_gpu="cuda-sweep"),
     "performance_scaling": Entry("12_performance", (), performance.scaling, ("scaling",)),
+    "other_numbers_curves": Entry("14_other_peoples_numbers", ("other_numbers_curves",), other_numbers.curves),
+    "other_numbers_orders": Entry(
+        "14_other_peoples_numbers", ("other_numbers_minibatches", "other_numbers_orders"), other_numbers.orders
+    ),
+    "other_numbers_lookahead": Entry(
+        "14_other_peoples_numbers", ("other_numbers_lookahead", "other_numbers_starts"), other_numbers.lookahead
+    ),
+    "games_rotation": Entry("13_games", ("games_paths", "games_distances"), games.rotation),
+    "games_rule": Entry("13_games", ("games_least", "games_rates"), games.rule),
+    "games_left": Entry("13_games", ("games_left",), games.left),
+    "games_published": Entry("13_games", ("games_published",), games.published),
 }
 
 

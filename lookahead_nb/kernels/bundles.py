@@ -186,6 +186,25 @@ class Batches(NamedTuple):
     reshuffles: Any
 
 
+class WeightedBatches(NamedTuple):
+    """The training rows of one run on the CPU, with weights.
+
+    Attributes
+    ----------
+    X, y, batch_size, seed, reshuffles
+        As in :class:`Batches`.
+    weights : (rows,) float64 array
+        Those of the rows, above 0.
+    """
+
+    X: Any
+    y: Any
+    batch_size: Any
+    seed: Any
+    reshuffles: Any
+    weights: Any
+
+
 class BatchesOfLanes(NamedTuple):
     """The training rows of runs side by side on the CPU, and how their minibatches are drawn.
 
@@ -216,6 +235,87 @@ class BatchesOfLanes(NamedTuple):
     reshuffles: Any
 
 
+class Agent(NamedTuple):
+    """A policy and the value that it learns with, two networks on one buffer, and how they learn.
+
+    Attributes
+    ----------
+    policy : Network
+        Its outputs are a logit for each action. Its weights come first.
+    value_sizes : (layers + 1,) int64 array
+        The sizes of the network that estimates the return; its activation is that of the policy.
+    horizon : int64
+        Steps that every environment takes with one policy: an iteration.
+    passes, minibatches : int64
+        How often an iteration goes through its experience, and in how many parts each time: one optimizer step each.
+    episodes : int64
+        Episodes of an evaluation.
+    discount, trace : float
+        gamma and lambda of the advantages, in the width of the weights.
+    objective : (3,) array
+        clip, value_weight, entropy_weight, in the width of the weights.
+    standardizes : bool
+        Whether the advantages of a minibatch are brought to mean 0 and deviation 1.
+    longest : float64
+        The largest length of a gradient; inf for any.
+    seed : uint64
+    """
+
+    policy: Any
+    value_sizes: Any
+    horizon: Any
+    passes: Any
+    minibatches: Any
+    episodes: Any
+    discount: Any
+    trace: Any
+    objective: Any
+    standardizes: Any
+    longest: Any
+    seed: Any
+
+
+class Experience(NamedTuple):
+    """The environments of an agent and what they have seen in an iteration; changed in place.
+
+    Row ``s*environments + e`` belongs to step s of environment e.
+
+    Attributes
+    ----------
+    states : (environments, 4) float64 array
+        The states of CartPole.
+    lengths, episodes : (environments,) int64 array
+        Steps taken in the present episode, and its number.
+    observations : (rows, 4) array
+        In the width of the weights.
+    actions : (rows,) int64 array
+    log_probabilities, values, advantages, targets : (rows,) array
+        In the width of the weights; the first two under the policy that chose the actions.
+    ended : (rows,) bool array
+        Whether the episode ended with the action.
+    recent : (window,) float64 array
+        The returns of the last episodes, in a circle.
+    finished : (1,) int64 array
+        Episodes finished so far.
+    progress : (iterations, 2) float64 array
+        After each iteration: episodes finished so far, and the mean of ``recent``; NaN ahead of the first.
+    """
+
+    states: Any
+    lengths: Any
+    episodes: Any
+    observations: Any
+    actions: Any
+    log_probabilities: Any
+    values: Any
+    advantages: Any
+    targets: Any
+    ended: Any
+    recent: Any
+    finished: Any
+    progress: Any
+
+
 class Evaluation(NamedTuple):
     """What is evaluated, when, and where the results go.
 
@@ -238,6 +338,26 @@ class Evaluation(NamedTuple):
     steps: Any
     results: Any
     diverged_at: Any
+
+
+class WeightedEvaluation(NamedTuple):
+    """What is evaluated of one run on the CPU on rows with weights, when, and where the results go.
+
+    Attributes
+    ----------
+    X, y, bounds, steps, results, diverged_at
+        As in :class:`Evaluation`.
+    weights : (rows,) float64 array
+        Those of the rows of X, above 0.
+    """
+
+    X: Any
+    y: Any
+    bounds: Any
+    steps: Any
+    results: Any
+    diverged_at: Any
+    weights: Any
 
 
 # ---------------------------------------------------------------------------------------------------------------- GPU
@@ -386,8 +506,8 @@ def surface_of(landscape: Any, width: type) -> Surface:
     )
 
 
-def batches_of(rows: Any, batch_size: int, seed: int, order: str) -> Batches:
-    """Return the :class:`Batches` of a data set's rows for one seed.
+def batches_of(rows: Any, batch_size: int, seed: int, order: str) -> Batches | WeightedBatches:
+    """Return the :class:`Batches` of a data set's rows for one seed, with weights if the rows have them.
 
     Parameters
     ----------
@@ -402,10 +522,11 @@ def batches_of(rows: Any, batch_size: int, seed: int, order: str) -> Batches:
 
     Returns
     -------
-    Batches
+    Batches or WeightedBatches
     """
     numbers = np.int64(batch_size), np.uint64(seed), np.int64(ORDERS[order])
-    return Batches(readonly(rows.X), readonly(rows.y), *numbers)
+    batches = Batches(readonly(rows.X), readonly(rows.y), *numbers)
+    return batches if rows.sample_weight is None else WeightedBatches(*batches, readonly(rows.sample_weight))
 
 
 def batches_of_lanes(
@@ -445,8 +566,10 @@ def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
     return readonly(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
 
 
-def evaluation_of(rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at: np.ndarray) -> Evaluation:
-    """Return the :class:`Evaluation` of a data set's rows.
+def evaluation_of(
+    rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at: np.ndarray
+) -> Evaluation | WeightedEvaluation:
+    """Return the :class:`Evaluation` of a data set's rows, with weights if the rows have them.
 
     Parameters
     ----------
@@ -461,11 +584,14 @@ def evaluation_of(rows: Any, steps: np.ndarray, results: np.ndarray, diverged_at
 
     Returns
     -------
-    Evaluation
+    Evaluation or WeightedEvaluation
     """
-    return Evaluation(
+    evaluation = Evaluation(
         readonly(rows.eval_X), readonly(rows.eval_y), readonly(rows.bounds), readonly(steps), results, diverged_at
     )
+    if rows.eval_sample_weight is None:
+        return evaluation
+    return WeightedEvaluation(*evaluation, readonly(rows.eval_sample_weight))
 
 
 def evaluation_of_lanes(
@@ -486,6 +612,38 @@ def evaluation_of_lanes(
     """
     X, y = _stacked([rows.eval_X for rows in distinct]), _stacked([rows.eval_y for rows in distinct])
     return Evaluation(X, y, readonly(distinct[0].bounds), readonly(steps), results, diverged_at)
+
+
+def experience_of(environments: int, horizon: int, iterations: int, window: int, width: type) -> Experience:
+    """Return a blank :class:`Experience`; the first iteration starts all episodes.
+
+    Parameters
+    ----------
+    environments, horizon, iterations, window : int
+        At least 1.
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    Experience
+    """
+    rows = environments * horizon
+    return Experience(
+        states=np.zeros((environments, 4)),
+        lengths=np.zeros(environments, np.int64),
+        episodes=np.zeros(environments, np.int64),
+        observations=np.zeros((rows, 4), width),
+        actions=np.zeros(rows, np.int64),
+        log_probabilities=np.zeros(rows, width),
+        values=np.zeros(rows, width),
+        advantages=np.zeros(rows, width),
+        targets=np.zeros(rows, width),
+        ended=np.zeros(rows, np.bool_),
+        recent=np.zeros(window),
+        finished=np.zeros(1, np.int64),
+        progress=np.full((iterations, 2), np.nan),
+    )
 
 
 # -------------------------------------------------------------------------------------------------------- Numba types
@@ -625,6 +783,21 @@ def batches_type(scalar: Any) -> Any:
     return bundle_type(Batches, read(scalar, 2), read(types.int64), types.int64, types.uint64, types.int64)
 
 
+def weighted_batches_type(scalar: Any) -> Any:
+    """Return the Numba type of a :class:`WeightedBatches`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
+    return bundle_type(WeightedBatches, *batches_type(scalar).types, read(types.float64))
+
+
 def batches_of_lanes_type(scalar: Any) -> Any:
     """Return the Numba type of :func:`batches_of_lanes`.
 
@@ -640,6 +813,40 @@ def batches_of_lanes_type(scalar: Any) -> Any:
     whole, seeds = types.int64, types.uint64
     of_lanes = read(whole), read(seeds), types.boolean
     return bundle_type(BatchesOfLanes, read(scalar, 3), read(whole, 2), *of_lanes, whole, whole)
+
+
+def agent_type(scalar: Any) -> Any:
+    """Return the Numba type of :class:`Agent`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
+    members = network_type(scalar), read(types.int64), *[types.int64] * 4, scalar, scalar, read(scalar)
+    return bundle_type(Agent, *members, types.boolean, types.float64, types.uint64)
+
+
+def experience_type(scalar: Any) -> Any:
+    """Return the Numba type of :func:`experience_of`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
+    exact, whole, vector = types.float64, written(types.int64), written(scalar)
+    environments = written(exact, 2), whole, whole
+    rows = written(scalar, 2), whole, *[vector] * 4, written(types.boolean)
+    return bundle_type(Experience, *environments, *rows, written(exact), whole, written(exact, 2))
 
 
 def evaluation_type(scalar: Any, sets: int = 0) -> Any:
@@ -659,6 +866,21 @@ def evaluation_type(scalar: Any, sets: int = 0) -> Any:
     whole = read(types.int64)
     X, y = read(scalar, 2 + sets), read(types.int64, 1 + sets)
     return bundle_type(Evaluation, X, y, whole, whole, written(types.float64, 5), written(types.int64))
+
+
+def weighted_evaluation_type(scalar: Any) -> Any:
+    """Return the Numba type of a :class:`WeightedEvaluation`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
+    return bundle_type(WeightedEvaluation, *evaluation_type(scalar).types, read(types.float64))
 
 
 def syncs_type(scalar: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Models on one flat buffer of parameters: dense networks, test functions and a quadratic over rows."""
+"""Models on one flat buffer of parameters: dense networks, test functions, games and a quadratic over rows."""
 
 from lookahead_nb.models.dense import MLP, LogisticRegression
 from lookahead_nb.models.finite_sum import FiniteSumQuadratic

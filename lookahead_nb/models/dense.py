@@ -92,10 +92,26 @@ class DenseLayers:
         seed = whole_number("seed", seed, 0, 2**63 - 1)
         width = float_dtype("dtype", dtype)
         within_width("l2", self.l2, width)
+        return self.fresh(seed).astype(width)
+
+    def fresh(self, seed: int, first_block: int = 0) -> np.ndarray:
+        """Return the parameters of :meth:`init` in float64, their random numbers from a block on.
+
+        Parameters
+        ----------
+        seed : int
+            In [0, 2**63).
+        first_block : int
+            That of the first layer; each layer has its own.
+
+        Returns
+        -------
+        (size,) float64 array
+        """
         params = np.zeros(self.size, np.float64)
-        for layer, W in enumerate(v for v in self.unpack(params).values() if v.ndim == 2):
-            W[:] = (2 * uniforms(W.size, seed, WEIGHTS, layer) - 1).reshape(W.shape) / np.sqrt(W.shape[1])
-        return params.astype(width)
+        for block, W in enumerate((v for v in self.unpack(params).values() if v.ndim == 2), first_block):
+            W[:] = (2 * uniforms(W.size, seed, WEIGHTS, block) - 1).reshape(W.shape) / np.sqrt(W.shape[1])
+        return params
 
     def unpack(self, params: np.ndarray) -> dict[str, np.ndarray]:
         """Return views of the flat buffer by name, in its order.

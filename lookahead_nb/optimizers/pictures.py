@@ -78,6 +78,10 @@ def of_schedule(schedule: Schedule) -> str:
         return ""
     steps = schedule.steps or 2 * schedule.warmup
     corners = {1, steps, max(schedule.warmup, 1), steps - (schedule.decay_steps or 0)}
+    if schedule.parts is not None:
+        starts = [start for start, _ in schedule.parts[1:]]
+        steps = max(steps, 2 * starts[-1])
+        corners = {1, steps, *starts, *(start + 1 for start in starts)}
     if schedule.period is not None:
         restarts = _restarts(schedule)
         steps = restarts[-1] - 1

@@ -1,19 +1,21 @@
-"""Learning-rate schedules: constant, linear and cosine decay, warm restarts, any function of the step."""
+"""Learning-rate schedules: constant, linear and cosine decay, warm restarts, one after another, any function."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from lookahead_nb.checks import default_errors, named_arguments, one_of, real_number, real_numbers, shown, whole_number
 
-KINDS = ("constant", "linear", "cosine", "cosine_restarts", "table")
+KINDS = ("constant", "linear", "cosine", "cosine_restarts", "table", "piecewise")
 MOST_KEPT = 4096  # steps of which rates and powers stay in a cache: 64 entries of at most 128 KiB
 
 
@@ -26,20 +28,24 @@ class Schedule:
     (linear) or ``peak*(1 + cos(pi*done))/2`` (cosine) with ``done = (t-warmup)/(steps-warmup)``. The last two are 0
     from t = steps on. With decay_steps the rate stays at the peak up to t = steps - decay_steps and falls only then:
     ``done = (t-steps+decay_steps)/decay_steps``. With cosine_restarts, done is the completed part of a cycle: 0 at the
-    first step of each, ahead of which the rate jumps back to the peak. A table lists the rate of every step.
+    first step of each, ahead of which the rate jumps back to the peak. A table lists the rate of every step. A
+    piecewise schedule consists of other ones, each for a range of steps.
 
-    Use :func:`constant`, :func:`linear`, :func:`cosine`, :func:`cosine_restarts` and :func:`from_function` to make one.
+    Use :func:`constant`, :func:`linear`, :func:`cosine`, :func:`cosine_restarts`, :func:`from_function` and
+    :func:`piecewise` to make one.
 
     Parameters
     ----------
     kind : str
         "constant", "linear", "cosine", "cosine_restarts" or "table".
     peak : float
-        Finite, at least 0. For a table, whose largest rate it is, another peak scales all rates.
+        Finite, at least 0. For a table, whose largest rate it is, another peak scales all rates; so it does for a
+        piecewise schedule, whose highest peak it is.
     steps : int, optional
-        Above warmup, for a linear or cosine schedule. Default: those of the table; None for the other kinds.
+        Above warmup, for a linear or cosine schedule. Default: those of the table, or of the last part; None for the
+        other kinds.
     warmup : int
-        At least 0; 0 for a table.
+        At least 0; 0 for a table and a piecewise schedule.
     decay_steps : int, optional
         From 1 to steps - warmup. Default: steps - warmup; None for other kinds than linear and cosine.
     period, factor : int, optional
@@ -47,6 +53,8 @@ class Schedule:
         one before. Default of factor: 1; both None for other kinds.
     table : sequence of float, optional
         The rates of steps 1, 2, ..., at least one, each finite and at least 0.
+    parts : sequence of (int, Schedule), optional
+        Of a piecewise schedule, at least two: the steps ahead of each part, 0 and rising, and what it follows.
 
     Raises
     ------
@@ -69,6 +77,7 @@ class Schedule:
     period: int | None = None
     factor: int | None = None
     table: tuple[float, ...] | None = None
+    parts: tuple[tuple[int, Schedule], ...] | None = None
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -82,6 +91,10 @@ class Schedule:
             self._check_table()
             return
         one_of("table", self.table, (None,))
+        if self.kind == "piecewise":
+            self._check_parts()
+            return
+        one_of("parts", self.parts, (None,))
         if self.kind in ("constant", "cosine_restarts"):
             one_of("steps", self.steps, (None,))
             one_of("decay_steps", self.decay_steps, (None,))
@@ -103,6 +116,7 @@ class Schedule:
         rates = real_numbers("table", [*self.table], 0)
         if rates.ndim != 1 or not rates.size:
             raise ValueError(f"table must be a list of at least one learning rate, got an array of shape {rates.shape}")
+        one_of("parts", self.parts, (None,))
         one_of("steps", self.steps, (None, len(rates)))
         one_of("warmup", self.warmup, (0,))
         one_of("decay_steps", self.decay_steps, (None,))
@@ -111,7 +125,67 @@ class Schedule:
         object.__setattr__(self, "steps", len(rates))
         object.__setattr__(self, "table", tuple(rates.tolist()))
 
+    def _check_parts(self) -> None:
+        """Check the parts of a piecewise schedule, scale them to the peak, and take its steps from the last one."""
+        parts = () if self.parts is None else tuple((start, part) for start, part in self.parts)
+        if len(parts) < 2 or not all(isinstance(part, Schedule) and part.kind != "piecewise" for _, part in parts):
+            raise ValueError(f"parts must be two schedules or more, as in piecewise({{0: 0.1, 50: 0.01}}), got {parts}")
+        starts = [whole_number(f"parts[{i}]", start, 0) for i, (start, _) in enumerate(parts)]
+        if starts[0] or any(after <= before for before, after in pairwise(starts)):
+            raise ValueError(f"parts must begin after step 0 and then after rising numbers of steps, got {starts}")
+        for end, (start, part) in zip(starts[1:], parts, strict=False):
+            if part.table is not None and len(part.table) < end:
+                given = f"got a table of {len(part.table)}"
+                raise ValueError(f"the part after step {start} must have a rate for each step up to {end}, {given}")
+        one_of("steps", self.steps, (None, parts[-1][1].steps))
+        one_of("warmup", self.warmup, (0,))
+        one_of("decay_steps", self.decay_steps, (None,))
+        highest = max(part.peak for _, part in parts)
+        if self.peak != highest:
+            if not highest:
+                raise ValueError(f"peak must be 0 for parts that are all 0, got {self.peak!r}")
+            times = self.peak / highest
+            peaks = [self.peak if part.peak == highest else part.peak * times for _, part in parts]
+            scaled = (replace(part, peak=peak) for (_, part), peak in zip(parts, peaks, strict=True))
+            parts = tuple(zip(starts, scaled, strict=True))
+        object.__setattr__(self, "steps", parts[-1][1].steps)
+        object.__setattr__(self, "parts", parts)
+
+    def after(self, t: int) -> Schedule:
+        """Return a schedule with the same rates from step t + 1 on, without the parts that end ahead of it.
+
+        Parameters
+        ----------
+        t : int
+            Steps taken.
+
+        Returns
+        -------
+        Schedule
+
+        Examples
+        --------
+        >>> from lookahead_nb.optimizers import schedules
+        >>> schedules.piecewise({0: 0.5, 20: 0.1, 50: schedules.cosine(0.1, 100)}).after(50)
+        schedules.cosine(0.1, steps=100)
+        """
+        if self.parts is None:
+            return self
+        begun = max(start for start, _ in self.parts if start <= t)
+        return piecewise({start if start > begun else 0: part for start, part in self.parts if start >= begun})
+
+    @property
+    def last(self) -> Schedule:
+        """The schedule that the last steps follow: the last part, and without parts the schedule itself."""
+        return self.parts[-1][1] if self.parts else self
+
     def __repr__(self) -> str:
+        if self.parts is not None:
+            listed = (
+                f"{start}: {part.peak!r}" if part == constant(part.peak) else f"{start}: {part!r}"
+                for start, part in self.parts
+            )
+            return f"schedules.piecewise({{{', '.join(listed)}}})"
         if self.table is not None:
             return f"<schedule of {self.steps} rates, at most {self.peak!r}>"
         settings = {"period": self.period, "factor": self.factor, "steps": self.steps, "warmup": self.warmup or None}
@@ -120,7 +194,7 @@ class Schedule:
         return f"schedules.{self.kind}({', '.join(words)})"
 
     def settings(self) -> dict[str, object]:
-        """Return all settings as a flat dict, in which a table is the start of the hash of its rates.
+        """Return all settings as a flat dict, in which a table or parts are the start of the hash of these.
 
         Settings that other kinds do not have are missing for them, so that runs keep their ids.
 
@@ -136,6 +210,9 @@ class Schedule:
             settings |= {"schedule_period": self.period, "schedule_factor": self.factor}
         if self.table is not None:
             settings["schedule_table"] = hashlib.sha256(np.array(self.table).tobytes()).hexdigest()[:16]
+        if self.parts is not None:
+            listed = json.dumps([[start, part.settings()] for start, part in self.parts], sort_keys=True)
+            settings["schedule_parts"] = hashlib.sha256(listed.encode()).hexdigest()[:16]
         return settings
 
     @property
@@ -158,7 +235,7 @@ class Schedule:
         float
         """
         t = whole_number("t", t, 0)
-        if self.table is not None:
+        if self.table is not None or self.parts is not None:
             return self.rates(1, t - 1).item() if t else 0.0
         if t < self.warmup:
             return self.peak * t / self.warmup
@@ -196,6 +273,11 @@ class Schedule:
             highest = max(self.table)  # the rates themselves, where they are not scaled
             rates[: len(listed)] = listed if self.peak == highest else listed * (self.peak / highest)
             return rates
+        if self.parts is not None:
+            starts = [min(max(start, after), after + n) for start, _ in self.parts]
+            ends = [*starts[1:], after + n]
+            parts = zip(self.parts, starts, ends, strict=True)
+            return np.concatenate([part.rates(end - start, start) for (_, part), start, end in parts])
         rising = self.peak * np.arange(after + 1, min(self.warmup, after + n + 1)) / max(self.warmup, 1)
         falls = _falls if n <= MOST_KEPT else _falls.__wrapped__
         return np.concatenate([rising, self.peak * falls(self._shape, self.warmup, after, n)])
@@ -418,3 +500,47 @@ def from_function(rate: Callable[[int], float], steps: int) -> Schedule:
         raise TypeError(f"rate must be a function of the step, got {shown(rate)}")
     table = [real_number(f"rate({t})", rate(t), 0) for t in range(1, whole_number("steps", steps, 1) + 1)]
     return Schedule("table", max(table), table=tuple(table))
+
+
+@named_arguments
+def piecewise(parts: Mapping[int, float | Schedule]) -> Schedule:
+    """Return the schedule that follows one number or schedule after another.
+
+    Parameters
+    ----------
+    parts : mapping of int to float or Schedule
+        By the number of steps taken ahead of each part, 0 among them: ``{0: 0.1, 500: 0.01}`` has the rate 0.1 in steps
+        1 to 500 and 0.01 from step 501 on. A schedule in it counts all steps, not those of its part. Parts of a
+        piecewise one stay where they are.
+
+    Returns
+    -------
+    Schedule
+        With parts; that of a single part is this part itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If parts is no such mapping, or a table has no rate for a step of its part.
+
+    Examples
+    --------
+    >>> from lookahead_nb.optimizers import schedules
+    >>> schedules.piecewise({0: 0.5, 2: schedules.linear(1.0, steps=4)}).rates(4)
+    array([0.5 , 0.5 , 0.25, 0.  ])
+    """
+    if not isinstance(parts, Mapping) or 0 not in parts:
+        raise TypeError(
+            f"parts must be a dict such as {{0: 0.1, 500: 0.01}} with a part after step 0, got {shown(parts)}"
+        )
+    starts = sorted(whole_number(f"parts[{start!r}]", start, 0) for start in parts)
+    listed: list[tuple[int, Schedule]] = []
+    for start, end in zip(starts, [*starts[1:], math.inf], strict=True):
+        part = parts[start]
+        part = part if isinstance(part, Schedule) else constant(real_number(f"parts[{start}]", part, 0))
+        inside = part.after(start)
+        listed += [(max(at, start), own) for at, own in inside.parts or ((0, inside),) if at < end]
+    different = [listed[0], *(after for before, after in pairwise(listed) if after[1] != before[1])]
+    if len(different) == 1:
+        return different[0][1]
+    return Schedule("piecewise", max(part.peak for _, part in different), parts=tuple(different))

@@ -1,8 +1,7 @@
-"""Exact theory of Lookahead: quadratics, closed forms, minima of convex losses, escapes from basins."""
+"""Exact theory of Lookahead, averages and momentum: quadratics, games, closed forms, minima of losses, escapes."""
 
 from lookahead_nb.theory.closed_forms import (
     averaged,
-    game_multiplier,
     optimal_slow_step,
     sgd_crossing_time,
     sgd_matched_loss,
@@ -12,29 +11,47 @@ from lookahead_nb.theory.closed_forms import (
     sgd_variance,
     sgd_variance_ratio,
 )
+from lookahead_nb.theory.games import (
+    BestSync,
+    best_game_slow_step,
+    best_game_sync,
+    game_multiplier,
+    game_rate,
+    least_game_retention,
+    small_game_rate,
+)
 from lookahead_nb.theory.quadratic import (
     ANCHOR,
     FAST,
     MOMENTUM,
     SLOW,
+    VELOCITY,
     Cycle,
     Transient,
     best_lr,
     expected_loss,
     stability_limit,
 )
+from lookahead_nb.theory.worth import Tuned, steps_worth, tuned
 
 __all__ = [
     "ANCHOR",
     "FAST",
     "MOMENTUM",
     "SLOW",
+    "VELOCITY",
+    "BestSync",
     "Cycle",
     "Transient",
+    "Tuned",
     "averaged",
+    "best_game_slow_step",
+    "best_game_sync",
     "best_lr",
     "expected_loss",
     "game_multiplier",
+    "game_rate",
+    "least_game_retention",
     "optimal_slow_step",
     "sgd_crossing_time",
     "sgd_matched_loss",
@@ -43,5 +60,8 @@ __all__ = [
     "sgd_rate",
     "sgd_variance",
     "sgd_variance_ratio",
+    "small_game_rate",
     "stability_limit",
+    "steps_worth",
+    "tuned",
 ]

@@ -1,4 +1,4 @@
-"""Closed forms for Lookahead around gradient descent, games, and slow steps."""
+"""Closed forms for Lookahead around gradient descent, and slow steps."""
 
 from __future__ import annotations
 
@@ -338,53 +338,6 @@ def sgd_matched_loss(
     rates = np.where(has_none, 1 / np.max(curvatures), matched)
     loss = expected_loss(curvatures, *sgd_moments(syncs, rates, curvatures, sync_period, slow_step_size, noise))
     return np.where(has_none[..., 0], np.nan, loss)[()]
-
-
-@named_arguments
-@default_errors
-def game_multiplier(lr: ArrayLike, strength: ArrayLike, sync_period: int, slow_step_size: ArrayLike) -> np.ndarray:
-    """Return the complex factor of x + iy per cycle in the game min_x max_y strength*x*y.
-
-    The factor is ``1 - s + s(1 + i*lr*strength)^k``. Lookahead shrinks x + iy where its absolute value is below 1.
-
-    Parameters
-    ----------
-    lr, strength : float or array
-        Above 0.
-    sync_period : int
-        k, at least 1.
-    slow_step_size : float or array
-        s, in [0, 1].
-
-    Returns
-    -------
-    complex128 array
-        Of the broadcast shape. A NumPy complex if all arguments are numbers.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has another type or lies out of range.
-
-    Notes
-    -----
-    Descent in x and ascent in y at once is x + iy = (1 + i*lr*strength)(x + iy), which always grows. Source:
-    Chavdarova et al. 2021, for the bilinear game.
-
-    Examples
-    --------
-    >>> from lookahead_nb.theory import game_multiplier
-    >>> [float(abs(game_multiplier(0.3, 1.0, k, s)).round(3)) for k, s in [(1, 1.0), (5, 0.5)]]
-    [1.044, 0.84]
-    """
-    lr, strength = _positive(lr=lr, strength=strength)
-    k = whole_number("sync_period", sync_period, 1)
-    s = real_numbers("slow_step_size", slow_step_size, 0, 1)
-    together(lr=lr, strength=strength, slow_step_size=s)
-    factor = 1 - s + s * (1 + 1j * lr * strength) ** k
-    if not np.isfinite(factor).all():
-        raise ValueError(f"lr * strength must have a finite power, got lr {shown(lr)} and strength {shown(strength)}")
-    return factor
 
 
 @named_arguments

@@ -130,7 +130,10 @@ class CoupledCycle:
         set_(self, "epoch", whole_number("epoch", self.epoch, 1))
         least = -1 / max(self.epoch - 1, 1)
         set_(self, "correlation", real_number("correlation", self.correlation, least - 1e-12, 1))
-        self._alone  # noqa: B018 (refuses an optimizer that is not linear)
+        alone = self._alone  # refuses an optimizer that is not linear
+        if alone.nesterov or alone.outer_momentum or alone.bias_corrected or alone.schedule:
+            wanted = "SGD, Adam or AdamW at a constant lr, or Lookahead around one, without Nesterov and outer momentum"
+            raise ValueError(f"opt must be {wanted}, got {self.opt!r}")
 
     @property
     def n(self) -> int:

@@ -1,4 +1,4 @@
-"""Lookahead on a quadratic, solved exactly: rate, steady-state covariance, transients and stability limit per mode.
+"""Lookahead, averages and momentum on a quadratic, solved exactly: rate, covariance, transient and stability limit.
 
 The problem is one mode of a quadratic. The weight theta has the gradient ``curvature*theta + noise*xi``. The noise xi
 has mean 0 and variance 1, and is new at every step. Modes do not mix, so their expected losses add up.
@@ -9,7 +9,8 @@ rate and gradient are in units of the preconditioner:
     m = beta1*m + (1-beta1)*gradient        theta = theta - lr*m
 
 beta1 = 0 is gradient descent. Heavy-ball momentum, ``v = momentum*v + gradient``, ``theta = theta - step*v``, is the
-same recursion with beta1 = momentum and lr = step/(1-momentum), since m = (1-momentum)*v.
+same recursion with beta1 = momentum and lr = step/(1-momentum), since m = (1-momentum)*v. With Nesterov momentum the
+step is ``lr*((1-beta1)*gradient + beta1*m)``.
 
 Everything here is linear. With the state z = (fast, slow, m, m at the last sync), an inner step is ``z = F z + q xi``
 and a sync is ``z = S z``. A cycle is k steps and a sync. Its map is L = S F^k. Its noise covariance is N = S (sum of
@@ -21,17 +22,43 @@ F^i q q' F'^i, i < k) S'. From these follow:
 
 At a step with a sync, fast is read ahead of the pull and slow after it, as in the history of ``train``.
 
+Averages without pull-back and momentum of the slow weights need no further state. Four numbers per mode suffice:
+
+    Lookahead              slow = slow + s*(fast - slow), fast = slow, every k steps
+    outer momentum         v = outer_momentum*v + fast - slow, slow = slow + s*v, fast = slow; v takes the place of the
+                           last m. With k > 1 this is SNOO, and DiLoCo with one worker; with k = 1 it is momentum
+    exponential average    k = 1, no pull-back, s_n = s/(1 - (1-s)^n) at sync n
+    mean of all steps      the same at s = 0, where s_n = 1/n
+    mean of the last steps the same, n counted from the end of the burn-in
+    Schedule-Free          s_n = 1/n, with gradients at (1-mixing)*fast + mixing*slow
+    primal averaging (GPA) the same at a constant s
+
+At mixing = 1 and k = 1 primal averaging is heavy-ball momentum 1-s with the step s*lr. At mixing = 1-s its gradients
+are those of Nesterov momentum. Schedule-Free forgets its start like ``t^(-1/(1-mixing))``. Its variance tends to
+``noise^2/(curvature^2 t (1-mixing^2))``, which is 1/(1-mixing^2) times the least of any unbiased estimate. In the long
+run the gradient at the mixed point balances the noise: ``x + (1-mixing) t dx/dt = -noise*xi/curvature``.
+
+With a learning rate or slow steps that change, ``z = F_t z + q_t xi`` still holds. A reading of the last step, ``r'z``,
+then has the variance ``sum of (a_t' q_t)^2``, with a_T = r and ``a_(t-1) = F_t' a_t``.
+
+For small x = lr*curvature, Lookahead at lr is as fast as its inner optimizer at slow_step_size*lr. The variance of the
+slow weight at a sync is then that of the inner optimizer times ``1 - (k-1)(1-slow_step_size)x/2``, whatever the inner
+momentum. So averaging saves noise, and only where k*x is not small.
+
 With beta1 = 0 the slow weight alone is the state, and everything has a closed form. Let r = 1 - lr*curvature and
 q = r^k. From a slow weight, k steps give fast = q*slow + noise. This noise has the variance W = V_SGD*(1 - q^2). A sync
 then gives slow = m*slow + slow_step_size*noise with m = 1 - slow_step_size*(1 - q). The functions named ``sgd_...``
 follow from these two lines. They accept numbers or arrays, which are broadcast.
 
 Sources: Zhang, Lucas, Hinton & Ba 2019, section 3 and appendices A and B. The cycle with momentum is derived above.
+Douillard et al. 2023 (DiLoCo), Kallusky et al. 2025 (SNOO), Polyak & Juditsky 1992 (means), Defazio et al. 2024
+(Schedule-Free), Defazio et al. 2025 (GPA, arXiv:2512.17131), Defazio 2020 (primal averaging as momentum).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,25 +75,29 @@ from lookahead_nb.checks import (
     shown,
     whole_number,
 )
-from lookahead_nb.optimizers import INNER_STATES, SGD, Adam, AdamW, Optimizer
+from lookahead_nb.optimizers import EMA, INNER_STATES, SGD, Adam, AdamW, Optimizer, ScheduleFreeAdamW
+from lookahead_nb.optimizers.coefficients import average_steps
+from lookahead_nb.optimizers.lookahead import LARGEST_STEP
+from lookahead_nb.optimizers.schedules import Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
 FAST, SLOW, MOMENTUM, ANCHOR = range(4)
+VELOCITY = ANCHOR  # of the slow weights, which only an inner state that is kept allows
 LARGEST = 1e150  # of a standard deviation: its square is finite
 LEAST = 1e-100  # of a slow_step_size, by which limits are divided
 _SCAN, _REFINED, _ZOOMS, _ZOOM_POINTS = 4000, 30, 12, 9  # each zoom narrows fourfold
 
 
 class Transient(NamedTuple):
-    """Mean and variance of fast and slow weights after 0, 1, ... steps.
+    """Mean and variance of fast and slow weights after 0, 1, ... steps, or after some steps.
 
     Attributes
     ----------
-    fast_mean, slow_mean, fast_variance, slow_variance : (steps + 1, ...) float64 array
-        The axes after the first have the shape of the cycle.
+    fast_mean, slow_mean, fast_variance, slow_variance : (steps + 1, ...) or (...) float64 array
+        (...) is the shape of the cycle.
     """
 
     fast_mean: np.ndarray
@@ -78,7 +109,7 @@ class Transient(NamedTuple):
 @named_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cycle:
-    """The linear cycle of Lookahead on one mode of a quadratic, or on many modes or settings at once.
+    """The linear cycle of Lookahead, an average or momentum on one mode of a quadratic, or on many modes or settings.
 
     The defaults are those of the inner optimizer alone.
 
@@ -95,11 +126,28 @@ class Cycle:
     sync_period : int
         At least 1.
     slow_step_size : float or array
-        In [0, 1].
+        In [0, 2].
     inner_state : str
         "keep", "reset" (m = 0) or "interpolate" (m = slow_step_size*m + (1-slow_step_size)*m at the last sync).
     pull_back : bool
         As in ``Lookahead``. False allows only inner_state "keep".
+    nesterov : bool
+        Whether the inner momentum is that of Nesterov.
+    outer_momentum : float
+        In [0, 1), as in ``Lookahead``. Above 0 it needs the pull-back and inner_state "keep".
+    outer_nesterov : bool
+        As in ``Lookahead``.
+    mixing : float
+        In [0, 1]: gradients are taken at (1-mixing)*fast + mixing*slow, and fast is read there, after a sync. Above 0
+        it needs pull_back False.
+    bias_corrected : bool
+        Whether sync n has the slow step s/(1 - (1-s)^n), s the slow_step_size, one number in [0, 1]; at s = 0 it is
+        1/n. It needs pull_back False.
+    burn_in : int
+        At least 0. Syncs up to this step have a slow step of 1, and n counts from there. Above 0 it needs
+        bias_corrected.
+    schedule : Schedule, optional
+        Step t is taken at ``lr*schedule(t)``. Default: at lr.
 
     Raises
     ------
@@ -128,6 +176,13 @@ class Cycle:
     slow_step_size: Any = 1.0
     inner_state: str = "keep"
     pull_back: bool = True
+    nesterov: bool = False
+    outer_momentum: float = 0.0
+    outer_nesterov: bool = False
+    mixing: float = 0.0
+    bias_corrected: bool = False
+    burn_in: int = 0
+    schedule: Schedule | None = None
 
     @default_errors
     def __post_init__(self) -> None:
@@ -137,15 +192,38 @@ class Cycle:
             "curvature": real_numbers("curvature", self.curvature, 0, open_low=True),
             "beta1": real_numbers("beta1", self.beta1, 0, 1, open_high=True),
             "noise": real_numbers("noise", self.noise, 0, LARGEST),
-            "slow_step_size": real_numbers("slow_step_size", self.slow_step_size, 0, 1),
+            "slow_step_size": real_numbers("slow_step_size", self.slow_step_size, 0, LARGEST_STEP),
         }
         for name, array in zip(numbers, together(**numbers), strict=True):
             set_(self, name, array)
         set_(self, "sync_period", whole_number("sync_period", self.sync_period, 1))
         one_of("inner_state", self.inner_state, tuple(INNER_STATES))
         set_(self, "pull_back", flag("pull_back", self.pull_back))
+        for name in ("nesterov", "outer_nesterov", "bias_corrected"):
+            set_(self, name, flag(name, getattr(self, name)))
+        set_(self, "outer_momentum", real_number("outer_momentum", self.outer_momentum, 0, 1, open_high=True))
+        set_(self, "mixing", real_number("mixing", self.mixing, 0, 1))
+        set_(self, "burn_in", whole_number("burn_in", self.burn_in, 0))
+        if self.schedule is not None and not isinstance(self.schedule, Schedule):
+            raise TypeError(f"schedule must be a schedule of the learning rate or None, got {shown(self.schedule)}")
+        self._check_combination()
+
+    def _check_combination(self) -> None:
+        """Refuse settings that do not fit each other."""
+        size = self.slow_step_size
         if not self.pull_back and self.inner_state != "keep":
             raise ValueError(f"inner_state must be 'keep' without pull-back, got {self.inner_state!r}")
+        if self.outer_momentum and not (self.pull_back and self.inner_state == "keep"):
+            raise ValueError(f"outer_momentum needs pull-back and inner_state 'keep', got {self.outer_momentum!r}")
+        if self.outer_nesterov and not self.outer_momentum:
+            raise ValueError("outer_nesterov must be False without outer_momentum, got True at outer_momentum 0.0")
+        for name in ("mixing", "bias_corrected"):
+            if getattr(self, name) and self.pull_back:
+                raise ValueError(f"{name} needs pull_back False, got {getattr(self, name)!r} with pull_back True")
+        if self.burn_in and not self.bias_corrected:
+            raise ValueError(f"burn_in needs bias_corrected True, got {self.burn_in} with bias_corrected False")
+        if self.bias_corrected and size.size and not (size.min() == size.max() <= 1):
+            raise ValueError(f"slow_step_size must be one number in [0, 1] for bias_corrected, got {shown(size)}")
 
     @classmethod
     @default_errors
@@ -154,8 +232,8 @@ class Cycle:
 
         Parameters
         ----------
-        optimizer : SGD, Adam, AdamW, or Lookahead around one of them
-            At a constant lr, without Nesterov momentum and weight decay. Adam and AdamW get a preconditioner of 1.
+        optimizer : SGD, Adam, AdamW, Lookahead or EMA around one of them, or ScheduleFreeAdamW
+            Without weight decay. Adam, AdamW and ScheduleFreeAdamW get a preconditioner of 1.
         curvature, noise : float or array
             As in :class:`Cycle`.
 
@@ -181,44 +259,79 @@ class Cycle:
             raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
         inner, sync = optimizer.inner, optimizer.sync
         wrapper: Any = optimizer
-        linear = type(inner) in (SGD, Adam, AdamW) and not getattr(inner, "nesterov", False)
-        if not linear or inner.weight_decay or not isinstance(inner.lr, float):
-            wanted = "SGD, Adam or AdamW at a constant lr, without Nesterov momentum and weight decay"
+        if type(inner) not in (SGD, Adam, AdamW, ScheduleFreeAdamW) or inner.weight_decay:
+            wanted = "SGD, Adam, AdamW or ScheduleFreeAdamW without weight decay, or Lookahead or EMA around one"
             raise ValueError(f"optimizer must be {wanted}, got {inner!r}")
-        beta1 = inner.momentum if isinstance(inner, SGD) else inner.beta1
-        lr = inner.lr / (1 - beta1) if isinstance(inner, SGD) else inner.lr
+        peak, schedule = inner.schedule.peak, None
+        if peak and (inner.schedule.kind != "constant" or inner.schedule.warmup):
+            schedule = replace(inner.schedule, peak=1.0)
+        cycle: dict[str, Any] = {"curvature": curvature, "noise": noise, "schedule": schedule}
+        if isinstance(inner, ScheduleFreeAdamW):
+            if inner.schedule.warmup:
+                raise ValueError(f"optimizer must have no warm-up around Schedule-Free, got {inner.schedule!r}")
+            cycle |= {"slow_step_size": 0.0, "pull_back": False, "bias_corrected": True}
+            return cls(lr=peak, mixing=inner.beta1, **cycle)
+        if isinstance(inner, SGD):
+            cycle |= {"lr": peak / (1 - inner.momentum), "beta1": inner.momentum, "nesterov": inner.nesterov}
+        else:
+            cycle |= {"lr": peak, "beta1": inner.beta1}
+        if isinstance(wrapper, EMA):
+            return cls(slow_step_size=1 - wrapper.decay, pull_back=False, bias_corrected=True, **cycle)
         if sync and len(sync.slow_steps) != 1:
-            raise ValueError(
-                f"optimizer must have one slow_step_size, got {getattr(wrapper, 'slow_step_size', wrapper)!r}"
-            )
-        if sync and sync.momentum:
-            raise ValueError(f"optimizer must have no outer_momentum, got {wrapper.outer_momentum!r}")
-        names = ("sync_period", "slow_step_size", "inner_state", "pull_back")
-        cycle = {name: getattr(optimizer, name) for name in names} if sync else {}
-        return cls(lr=lr, beta1=beta1, curvature=curvature, noise=noise, **cycle)
+            raise ValueError(f"optimizer must have one slow_step_size, got {wrapper.slow_step_size!r}")
+        names = ("sync_period", "slow_step_size", "inner_state", "pull_back", "outer_momentum", "outer_nesterov")
+        return cls(**cycle, **({name: getattr(wrapper, name) for name in names} if sync else {}))
 
     @cached_property
     @default_errors
     def _step(self) -> tuple[np.ndarray, np.ndarray]:
-        """The map F of an inner step, (..., 4, 4), and its noise covariance q q'."""
+        """The map F of an inner step at lr, (..., 4, 4), and the place q of its noise, (..., 4, 1)."""
         fresh = 1 - self.beta1
-        F = np.zeros((*self.lr.shape, 4, 4))
-        F[..., MOMENTUM, FAST], F[..., MOMENTUM, MOMENTUM] = fresh * self.curvature, self.beta1
-        F[..., FAST, :] = -self.lr[..., None] * F[..., MOMENTUM, :]
+        F, q = np.zeros((*self.lr.shape, 4, 4)), np.zeros((*self.lr.shape, 4, 1))
+        slope = fresh * self.curvature
+        F[..., MOMENTUM, FAST], F[..., MOMENTUM, SLOW] = (1 - self.mixing) * slope, self.mixing * slope
+        q[..., MOMENTUM, 0] = fresh * self.noise
+        gradient = F[..., MOMENTUM, :].copy()
+        F[..., MOMENTUM, MOMENTUM] = self.beta1
+        push, kick = F[..., MOMENTUM, :], q[..., MOMENTUM, 0]
+        if self.nesterov:
+            push, kick = gradient + self.beta1[..., None] * push, (1 + self.beta1) * kick
+        F[..., FAST, :] = -self.lr[..., None] * push
         F[..., FAST, FAST] += 1
         F[..., SLOW, SLOW] = F[..., ANCHOR, ANCHOR] = 1
-        q = np.zeros((*self.lr.shape, 4, 1))
-        q[..., MOMENTUM, 0] = fresh * self.noise
-        q[..., FAST, 0] = -self.lr * q[..., MOMENTUM, 0]
-        return F, q @ _transposed(q)
+        q[..., FAST, 0] = -self.lr * kick
+        return F, q
+
+    def _step_at(self, factor: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return F and q of an inner step at factor times lr: only fast depends on it, and linearly."""
+        if factor == 1:
+            return self._step
+        F, q = (part.copy() for part in self._step)
+        F[..., FAST, :] *= factor
+        F[..., FAST, FAST] += 1 - factor
+        q[..., FAST, :] *= factor
+        return F, q
+
+    def _factors(self, steps: int) -> np.ndarray:
+        """Return the learning rates of all steps over lr, (steps,)."""
+        return np.ones(steps) if self.schedule is None else self.schedule.rates(steps)
 
     @cached_property
     @default_errors
     def _sync(self) -> np.ndarray:
         """The map S of a sync, (..., 4, 4)."""
-        size = self.slow_step_size
+        return self._sync_by(self.slow_step_size)
+
+    def _sync_by(self, size: np.ndarray | float) -> np.ndarray:
+        """Return the map S of a sync with a slow step of this size, (..., 4, 4)."""
         S = np.zeros((*self.lr.shape, 4, 4))
         S[..., SLOW, SLOW], S[..., SLOW, FAST] = 1 - size, size
+        if self.outer_momentum:
+            S[..., VELOCITY, FAST], S[..., VELOCITY, SLOW], S[..., VELOCITY, VELOCITY] = 1, -1, self.outer_momentum
+            if self.outer_nesterov:
+                S[..., SLOW, :] += self.outer_momentum * np.multiply(size, 1.0)[..., None] * S[..., VELOCITY, :]
+            else:
+                S[..., SLOW, VELOCITY] = size * self.outer_momentum
         S[..., FAST, :] = S[..., SLOW, :] if self.pull_back else np.eye(4)[FAST]
         if self.inner_state == "keep":
             S[..., MOMENTUM, MOMENTUM] = 1
@@ -227,23 +340,54 @@ class Cycle:
             S[..., ANCHOR, :] = S[..., MOMENTUM, :]
         return S
 
+    def _slow_steps(self, steps: int) -> np.ndarray | None:
+        """Return the slow steps of the syncs of a run, (syncs,), or None where all are slow_step_size."""
+        if not self.bias_corrected:
+            return None
+        early, syncs = (min(t, steps) // self.sync_period for t in (self.burn_in, steps))
+        size, late = float(self.slow_step_size.max(initial=0.0)), syncs - early
+        averages = average_steps(1 - size, 0, late, np.float64)[:, 0] if size else 1 / np.arange(1, late + 1)
+        return np.concatenate([np.ones(early), averages])
+
+    @property
+    def _reading(self) -> np.ndarray:
+        """Where fast is read without pull-back, the point of the gradient, as a row of 4."""
+        return (1 - self.mixing) * np.eye(4)[FAST] + self.mixing * np.eye(4)[SLOW]
+
+    def _reads(self, S: np.ndarray | None) -> np.ndarray:
+        """Return how fast, slow and m are read ahead of the sync S, or at a step without one, (..., 3, 4)."""
+        reads = np.broadcast_to(np.eye(4)[:ANCHOR], (*self.lr.shape, 3, 4)).copy()
+        reads[..., FAST, :] = self._reading
+        if S is not None:
+            reads[..., SLOW:, :] = S[..., SLOW:ANCHOR, :]
+            if self.mixing:
+                reads[..., FAST, :] = self._reading @ S
+        return reads
+
     @cached_property
     @default_errors
     def _whole(self) -> np.ndarray:
         """The map L of a whole cycle, (..., 4, 4)."""
+        if self.schedule is not None:
+            raise ValueError(f"schedule must be None for a rate and a steady state, got {self.schedule!r}")
         return self._sync @ np.linalg.matrix_power(self._step[0], self.sync_period)
 
     @cached_property
     @default_errors
     def rate(self) -> np.ndarray:
-        """The factor by which the mean shrinks per inner step in the long run, (...). Above 1 the mean grows."""
+        """The factor by which the mean shrinks per inner step in the long run, (...). Above 1 the mean grows.
+
+        It is 1 for a mean of all steps, which settles like 1/steps.
+        """
+        if self.nesterov or self.outer_momentum or self.mixing or self.schedule is not None:
+            return np.abs(np.linalg.eigvals(self._whole)).max(-1, initial=0.0) ** (1 / self.sync_period)
         # Right after a sync fast equals slow and the anchor equals m, so the map of a cycle has only two eigenvalues.
         fresh, size = (1 - self.beta1) * self.curvature, self.slow_step_size
         M = np.stack([1 - self.lr * fresh, -self.lr * self.beta1, fresh, self.beta1], -1).reshape(*self.lr.shape, 2, 2)
         P = np.linalg.matrix_power(M, self.sync_period)
         (a, b), (c, d) = np.moveaxis(P, (-2, -1), (0, 1))
         if not self.pull_back:  # fast and m ignore the sync, slow follows
-            radius = np.maximum(_spectral_radius(a, b, c, d), 1 - size)
+            radius = np.maximum(_spectral_radius(a, b, c, d), np.abs(1 - size))
         elif self.inner_state == "interpolate":
             radius = _spectral_radius(1 - size + size * a, size * b, size * c, 1 - size + size * d)
         else:
@@ -260,8 +404,7 @@ class Cycle:
     @default_errors
     def _synced(self) -> np.ndarray:
         """The covariance of z after a sync in the steady state, (..., 4, 4), NaN where there is none."""
-        L, S = self._whole, self._sync
-        N = S @ self._after(np.zeros_like(S), self.sync_period) @ _transposed(S)
+        L, N = self._whole, self._noise
         # Row by row V is a vector of 16 in the linear system (I - L kron L) V = N, solved for each mode.
         kron = np.einsum("...ij,...kl->...ikjl", L, L).reshape(*self.lr.shape, 16, 16)
         kron[~self.stable] = 0
@@ -269,16 +412,24 @@ class Cycle:
         V[~self.stable] = np.nan
         return (V + _transposed(V)) / 2
 
+    @cached_property
+    @default_errors
+    def _noise(self) -> np.ndarray:
+        """The noise covariance N of a whole cycle, (..., 4, 4)."""
+        S = self._sync
+        return S @ self._after(np.zeros_like(S), self.sync_period) @ _transposed(S)
+
     def _after(self, V: np.ndarray, steps: int) -> np.ndarray:
         """Return the covariance of z after so many inner steps from the covariance V."""
-        F, noise = self._step
+        F, q = self._step
+        noise = q @ _transposed(q)
         for _ in range(steps):
             V = F @ V @ _transposed(F) + noise
         return V
 
     @default_errors
     def covariance(self, phase: int = 0) -> np.ndarray:
-        """Return the steady-state covariance of (fast, slow, m) at a phase of the cycle.
+        """Return the steady-state covariance of (fast, slow, m) at a phase of the cycle, at a slow step of its size.
 
         Parameters
         ----------
@@ -294,12 +445,10 @@ class Cycle:
         Raises
         ------
         TypeError, ValueError
-            If phase is no whole number or out of range.
+            If phase is no whole number or out of range, or there is a schedule.
         """
         phase = whole_number("phase", phase, 0, self.sync_period - 1)
-        reads = np.broadcast_to(np.eye(4)[:ANCHOR], (*self.lr.shape, 3, 4)).copy()
-        if phase == 0:
-            reads[..., SLOW:, :] = self._sync[..., SLOW:ANCHOR, :]
+        reads = self._reads(self._sync if phase == 0 else None)
         return reads @ self._after(self._synced, phase or self.sync_period) @ _transposed(reads)
 
     @default_errors
@@ -330,24 +479,114 @@ class Cycle:
         >>> Cycle(lr=0.5, sync_period=2, slow_step_size=0.5).transient(2).slow_mean.tolist()
         [1.0, 1.0, 0.625]
         """
-        steps, shape = whole_number("steps", steps, 0), self.lr.shape
-        mean, deviation = real_numbers("start", start, -np.inf), real_numbers("spread", spread, 0, LARGEST)
-        for name, value in (("start", mean), ("spread", deviation)):
-            if together(**{name: value, "lr": self.lr})[0].shape != shape:
-                raise ValueError(f"{name} must broadcast to the shape {shape} of the cycle, got {value.shape}")
-        (F, noise), S = self._step, self._sync
-        z, V = np.zeros((*shape, 4, 1)), np.zeros((*shape, 4, 4))
-        z[..., : SLOW + 1, 0] = np.broadcast_to(mean, shape)[..., None]
-        V[..., : SLOW + 1, : SLOW + 1] = np.broadcast_to(deviation**2, shape)[..., None, None]
-        path = Transient(*np.empty((4, steps + 1, *shape)))
+        steps = whole_number("steps", steps, 0)
+        z, V = self._at_start(start, spread)
+        factors, slow_steps, (F, q) = self._factors(steps), self._slow_steps(steps), self._step
+        noise = q @ _transposed(q)
+        path = Transient(*np.empty((4, steps + 1, *self.lr.shape)))
         for t in range(steps + 1):
+            if t and self.schedule is not None:
+                F, q = self._step_at(factors[t - 1])
+                noise = q @ _transposed(q)
             if t:
                 z, V = F @ z, F @ V @ _transposed(F) + noise
             path.fast_mean[t], path.fast_variance[t] = z[..., FAST, 0], V[..., FAST, FAST]
             if t and t % self.sync_period == 0:
+                S = self._sync if slow_steps is None else self._sync_by(slow_steps[t // self.sync_period - 1])
                 z, V = S @ z, S @ V @ _transposed(S)
             path.slow_mean[t], path.slow_variance[t] = z[..., SLOW, 0], V[..., SLOW, SLOW]
+            if self.mixing:
+                row = self._reading
+                path.fast_mean[t], path.fast_variance[t] = (row @ z)[..., 0], row @ V @ row
         return path
+
+    @default_errors
+    def after(self, steps: int, *, start: ArrayLike = 1.0, spread: ArrayLike = 0.0) -> Transient:
+        """Return the last row of :meth:`transient`, up to rounding, in a fraction of its time.
+
+        Parameters
+        ----------
+        steps : int
+            At least 0.
+        start, spread : float or array
+            As in :meth:`transient`.
+
+        Returns
+        -------
+        Transient
+            Its arrays have the shape of the cycle.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type, lies out of range or has a shape that does not broadcast.
+
+        Notes
+        -----
+        At a constant lr and slow step the cycles before the last one are a power of their map. Its noise covariance
+        follows by doubling: ``N_2n = L^n N_n L'^n + N_n``. Otherwise the readings go backwards through all steps, see
+        the head of this module.
+
+        Examples
+        --------
+        >>> from lookahead_nb.theory import Cycle
+        >>> cycle = Cycle(lr=0.5, sync_period=2, slow_step_size=0.5)
+        >>> [float(x) for x in cycle.after(2)]
+        [0.25, 0.625, 0.0, 0.0]
+        """
+        steps = whole_number("steps", steps, 0)
+        z, V = self._at_start(start, spread)
+        if steps and self.schedule is None and not self.bias_corrected:
+            cycles, rest = divmod(steps - 1, self.sync_period)
+            L, N = _repeated(self._whole, self._noise, cycles)
+            z, V = L @ z, L @ V @ _transposed(L) + N
+            z, V = np.linalg.matrix_power(self._step[0], rest + 1) @ z, self._after(V, rest + 1)
+            rows, fresh = self._reads(self._sync if steps % self.sync_period == 0 else None)[..., :2, :], np.zeros(2)
+        else:
+            rows, fresh = self._backwards(steps)
+        means = (rows @ z)[..., 0]
+        variances = np.maximum((rows @ V * rows).sum(-1), 0) + fresh  # rounding may fall below 0
+        return Transient(*np.moveaxis(means, -1, 0), *np.moveaxis(variances, -1, 0))
+
+    def _backwards(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return fast and slow of the last step as readings of z at the start, and their variances from noise.
+
+        Their shapes are (..., 2, 4) and (..., 2).
+        """
+        factors, slow_steps, k, (F, q) = self._factors(steps), self._slow_steps(steps), self.sync_period, self._step
+        still, push = _entries(self._step_at(0.0)[0]), _entries(F - self._step_at(0.0)[0])
+        whole, pulled, moved = _entries(self._sync), _entries(self._sync_by(0.0)), []
+        if slow_steps is not None:
+            moved = _entries(self._sync_by(1.0) - self._sync_by(0.0))
+        last = None
+        if steps and steps % k == 0:
+            last = self._sync if slow_steps is None else self._sync_by(slow_steps[-1])
+        reads = np.moveaxis(self._reads(last)[..., :2, :], (-2, -1), (1, 0))
+        row: list[Any] = [part if part.any() else None for part in reads]
+        variance = np.zeros(reads.shape[1:])
+        for t in range(steps, 0, -1):
+            if t % k == 0 and t < steps:
+                if slow_steps is None:
+                    row = _through(row, whole)
+                else:
+                    row = _through(row, pulled, moved, slow_steps[t // k - 1])
+            kick = 0.0 if row[FAST] is None else factors[t - 1] * q[..., FAST, 0] * row[FAST]
+            variance += np.square(kick if row[MOMENTUM] is None else kick + q[..., MOMENTUM, 0] * row[MOMENTUM])
+            row = _through(row, still, push, factors[t - 1])
+        rows = np.stack([np.zeros(variance.shape) if part is None else part for part in row])
+        return np.moveaxis(rows, (0, 1), (-1, -2)), np.moveaxis(variance, 0, -1)
+
+    def _at_start(self, start: ArrayLike, spread: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and covariance of z at the start, or refuse them."""
+        shape = self.lr.shape
+        mean, deviation = real_numbers("start", start, -np.inf), real_numbers("spread", spread, 0, LARGEST)
+        for name, value in (("start", mean), ("spread", deviation)):
+            if together(**{name: value, "lr": self.lr})[0].shape != shape:
+                raise ValueError(f"{name} must broadcast to the shape {shape} of the cycle, got {value.shape}")
+        z, V = np.zeros((*shape, 4, 1)), np.zeros((*shape, 4, 4))
+        z[..., : SLOW + 1, 0] = np.broadcast_to(mean, shape)[..., None]
+        V[..., : SLOW + 1, : SLOW + 1] = np.broadcast_to(deviation**2, shape)[..., None, None]
+        return z, V
 
 
 @named_arguments
@@ -565,6 +804,34 @@ def _largest_scale(settings: dict[str, Any]) -> float:
     """Return an lr*curvature that is too large: the limit of the inner optimizer over slow_step_size."""
     beta1, size = settings["beta1"], settings["slow_step_size"]
     return 2 * (1 + beta1) / ((1 - beta1) * size)
+
+
+def _repeated(L: np.ndarray, N: np.ndarray, times: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the map and the noise covariance of so many repetitions of a map L with noise of covariance N."""
+    whole, noise = np.broadcast_to(np.eye(4), L.shape), np.zeros_like(N)
+    while times:
+        if times & 1:
+            whole, noise = L @ whole, L @ noise @ _transposed(L) + N
+        L, N, times = L @ L, L @ N @ _transposed(L) + N, times >> 1
+    return whole, noise
+
+
+def _entries(matrices: np.ndarray) -> list[tuple[int, int, Any]]:
+    """Return the entries that are not 0 as (row, column, numbers), with None for the numbers where all are 1."""
+    places = [(i, j) for i in range(4) for j in range(4) if matrices[..., i, j].any()]
+    return [(i, j, None if (matrices[..., i, j] == 1).all() else matrices[..., i, j]) for i, j in places]
+
+
+def _through(row: list[Any], still: Iterable, moved: Iterable = (), factor: float = 1.0) -> list[Any]:
+    """Return ``row @ (still + factor*moved)``, a row of four parts, of which None is 0."""
+    total: list[Any] = [None] * 4
+    for entries, times in ((still, 1.0), (moved, float(factor))):
+        parts = {i: row[i] if times == 1 else times * row[i] for i, _, _ in entries if row[i] is not None}
+        for i, j, numbers in entries:
+            if i in parts:
+                part = parts[i] if numbers is None else parts[i] * numbers
+                total[j] = part if total[j] is None else total[j] + part
+    return total
 
 
 def _transposed(matrices: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ stretch, so that a run can be stopped between two stretches.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,12 +23,24 @@ from lookahead_nb.training.setup import Outcome, Rows, Setup, always
 NUMBERS_AT_ONCE = 1 << 17  # normal numbers of a stretch of steps: 1 MiB of them stays in the cache of a core
 
 
+class _Course(Protocol):
+    """What one run needs to know of its setup."""
+
+    @property
+    def dtype(self) -> np.dtype: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def eval_steps(self) -> np.ndarray: ...
+    def blank_results(self, count: int) -> np.ndarray: ...
+
+
 class OneRun:
     """One run in progress: what the kernels change, and what they need to continue.
 
     Parameters
     ----------
-    setup : Setup
+    setup : Setup, or another object with the same dtype, steps, eval_steps and blank_results
     opt : Optimizer
     params : (n,) array
         Changed in place.
@@ -37,7 +49,7 @@ class OneRun:
     rows : Rows
     """
 
-    def __init__(self, setup: Setup, opt: Optimizer, params: np.ndarray, state: State, rows: Rows) -> None:
+    def __init__(self, setup: _Course, opt: Optimizer, params: np.ndarray, state: State, rows: Rows) -> None:
         width: Any = setup.dtype.type
         numbers = run_numbers([opt], setup.dtype, setup.steps)
         self.rule, self.limits, self.state = numbers.rule, numbers.limits, state
@@ -271,7 +283,7 @@ def _arrays_of_run(weights: bundles.Weights, lane: int, state: State) -> Iterato
             yield getattr(weights, name)[:, lane], own
 
 
-def _syncs_of_one_run(opt: Optimizer, setup: Setup, numbers: RunNumbers, params: np.ndarray) -> bundles.SyncsOfOneRun:
+def _syncs_of_one_run(opt: Optimizer, setup: _Course, numbers: RunNumbers, params: np.ndarray) -> bundles.SyncsOfOneRun:
     period, slow_steps = int(numbers.period[0]), numbers.slow_steps[0].copy()
     rates, before = np.empty(0), params[:0]
     if opt.adapts:

@@ -427,6 +427,9 @@ def groups(setup: Setup, opts: list[Optimizer], seeds: list[int], rows: dict[int
             continue
         left: list[int] = []  # of several seeds, with rows of one shape
         for seed, members in by_seed.items():
+            if rows[seed].sample_weight is not None:
+                formed += [[i] for i in members]
+                continue
             if left and not _alike(rows[seeds[left[0]]], rows[seed], lanes):
                 formed += _cut(left, lanes, MIXED_FROM)
                 left = []

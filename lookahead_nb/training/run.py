@@ -19,14 +19,23 @@ from lookahead_nb.models.dense import DenseNetwork
 from lookahead_nb.models.landscapes import Landscape
 from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Optimizer, State
+from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training import engine_cpu, engine_python, saved
 from lookahead_nb.training.callbacks import (
+    RATE,
     EarlyStopping,
+    Observed,
+    ReduceOnPlateau,
     Snapshot,
+    Watch,
+    Weights,
     check_callback,
-    check_early_stopping,
+    check_rule,
+    follow_lr,
+    metrics_of,
     train_observed,
 )
+from lookahead_nb.training.checkpoint import Checkpoint
 from lookahead_nb.training.history import histories, settings_frame, slow_rows
 from lookahead_nb.training.plots import pictures_of, plot_run
 from lookahead_nb.training.setup import (
@@ -64,7 +73,7 @@ class Run:
     state : State
         The optimizer's state there, ready for further steps by hand.
     diverged_at : int or None
-        The step at which the run diverged.
+        The step at which the run diverged; with early stopping the weights of ``best_step`` are finite all the same.
     model : LogisticRegression, MLP, landscape, or your own
     scaling : Scaling or None
         That of the data set; None for a landscape.
@@ -76,10 +85,9 @@ class Run:
     outcome : training.setup.Outcome
         The results from which the history is made.
     metrics : dict of str to (m,) float64 array
-        What a callback has returned, by evaluated step.
+        What a callback has returned, and the rates of a run whose learning rate changes, by evaluated step.
     best_step : int or None
-        With early stopping, the step of the best evaluation, whose weights the run has. None without it, and for a run
-        that diverged.
+        With early stopping, the step of the best evaluation, whose weights the run has. None without it.
 
     Examples
     --------
@@ -110,7 +118,14 @@ class Run:
         return None if slow is None else readonly(slow)
 
     @default_errors
-    def train(self, more_steps: int, *, data: Data = None, callback: Callable[[Snapshot], Any] | None = None) -> Run:
+    def train(
+        self,
+        more_steps: int,
+        *,
+        data: Data = None,
+        callback: Callable[[Snapshot], Any] | None = None,
+        lr: float | Schedule | None = None,
+    ) -> Run:
         """Continue this run and return the longer one; this one stays as it is.
 
         A run with early stopping continues from its best step, whose weights it has. Sweeps continue their runs with
@@ -128,6 +143,10 @@ class Run:
             For a run of :func:`load`, whose file does not hold it: the data that it was trained on.
         callback : function, optional
             As in :func:`lookahead_nb.train`, for the new steps. Metrics of the steps so far stay.
+        lr : float at least 0, or a schedule, optional
+            The learning rate of the new steps; a schedule counts all steps of the run. The longer run then is that of
+            :func:`schedules.piecewise <lookahead_nb.optimizers.schedules.piecewise>` with both rates, and its history
+            has the column ``rate``. Default: that of the optimizer.
 
         Returns
         -------
@@ -137,7 +156,8 @@ class Run:
         ------
         TypeError, ValueError
             If more_steps is no such number, the learning rate has fallen to 0 ahead of the new end, the state has been
-            changed since training, the run was trained on a GPU, or data is missing or not that of the run.
+            changed since training, the run was trained on a GPU, data is missing or not that of the run, or lr is no
+            rate for this optimizer or given for weights that have diverged.
 
         Examples
         --------
@@ -149,7 +169,8 @@ class Run:
         opt, taken = self.state.optimizer, int(self.outcome.taken[0])
         so_far = self.setup.steps if self.best_step is None else self.best_step
         steps = so_far + whole_number("more_steps", more_steps, 1)
-        check_horizon(opt, steps)
+        if lr is None:
+            check_horizon(opt, steps)
         check_callback(callback)
         if self.setup.training.backend != "cpu":
             raise ValueError(f"train can only continue a run of backend='cpu', got {self.setup.training.backend!r}")
@@ -158,7 +179,11 @@ class Run:
         setup = self._with_data(data)
         setup = replace(setup, training=replace(setup.training, steps=steps))
         params, state = self.params.copy(), copy.deepcopy(self.state, {id(opt): opt})
-        return _trained(setup, opt, self.seed, params, state, shorter=self, callback=callback)
+        if lr is not None:
+            if self._weights_diverged:
+                raise ValueError(f"lr must be None for a run that diverged at step {self.diverged_at}, got {shown(lr)}")
+            follow_lr(setup, state, lr)
+        return _trained(setup, self.seed, params, state, Watch(callback), shorter=self, shows_rate=lr is not None)
 
     def _with_data(self, data: Data) -> Setup:
         """Return the setup with data to train on, which are those of the run."""
@@ -214,7 +239,8 @@ class Run:
             rows["data"] = self.setup.data.name
         rows |= {"seed": self.seed, "steps": self.state.t, "parameters": len(self.params)}
         rows["diverged at step"] = self.diverged_at
-        rows |= {} if self.best_step is None else {"stopped at step": self.setup.steps}
+        if self.best_step is not None and self.diverged_at is None:
+            rows["stopped at step"] = self.setup.steps
         for measure in (f"{split} {what}" for what in ("loss", "accuracy") for split in SPLITS):
             values = end[["weights", measure.replace(" ", "_")]].dropna().itertuples(index=False)
             rows[measure] = ", ".join(f"{value:.4g} ({kind})" for kind, value in values) or None
@@ -310,7 +336,7 @@ class Run:
         """Return what a method of the network predicts for raw rows, or refuse."""
         if not isinstance(self.model, DenseNetwork) or self.scaling is None:
             raise TypeError(f"predict needs a run of a network, got a run on {self.model!r}")
-        if self.diverged_at is not None:
+        if self._weights_diverged:
             at = f"this run diverged at step {self.diverged_at}"
             raise ValueError(f"predict needs finite weights, but {at}: train with a lower learning rate")
         chosen = self.params if one_of("weights", weights, KINDS) == "fast" else self.slow
@@ -320,6 +346,11 @@ class Run:
         if not np.isfinite(chosen).all():
             raise ValueError(f"the {weights} weights of this run must be finite to predict, got NaN or infinity")
         return predict(self.model, chosen, self.scaling(X))
+
+    @property
+    def _weights_diverged(self) -> bool:
+        """Whether the weights are those of a run that diverged."""
+        return self.diverged_at is not None and self.best_step is None
 
     def _end(self) -> pd.DataFrame:
         """Return the rows of the history at the step of the weights: the last, with early stopping the best one."""
@@ -353,6 +384,9 @@ def train(
     order: str = "shuffled",
     callback: Callable[[Snapshot], Any] | None = None,
     early_stopping: EarlyStopping | None = None,
+    reduce_on_plateau: ReduceOnPlateau | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1000,
 ) -> Run:
     """Train a model once.
 
@@ -381,19 +415,27 @@ def train(
     dtype : str
         "float32" or "float64".
     backend : str
-        "cpu", or "cuda" to train on a GPU, from and to host memory. Slow steps are never fitted there, and there is no
-        silent fallback to the CPU.
+        "cpu", or "cuda" to train on a GPU, from and to host memory; experimental until it has run on a device. Slow
+        steps are never fitted there, and there is no silent fallback to the CPU.
     order : str
         "shuffled" draws the minibatches of each epoch again, "repeated" repeats those of the first epoch, in their
         order.
     callback : function, optional
         Called at every evaluated step, until the run diverges, with a
         :class:`~lookahead_nb.training.callbacks.Snapshot`. It returns None, or a dict of numbers that become columns of
-        the history. ``raise StopIteration`` in it stops the run there, ``raise StopIteration({"name": 1.0})`` with
-        metrics. Another exception comes out of train unchanged. Not with backend "cuda".
+        the history. ``snapshot.set_lr(0.01)`` in it sets the learning rate of the following steps. ``raise
+        StopIteration`` stops the run there, ``raise StopIteration({"name": 1.0})`` with metrics. Another exception
+        comes out of train unchanged. Not with backend "cuda".
     early_stopping : EarlyStopping, optional
         Stops the run once a measure no longer improves; params, slow and state are then those of the best evaluated
-        step. Not with backend "cuda".
+        step, also of a run that diverges after it. Not with backend "cuda".
+    reduce_on_plateau : ReduceOnPlateau, optional
+        Lowers the learning rate once a measure no longer improves. Not with backend "cuda".
+    checkpoint : path, optional
+        A file that ends in .npz. The run so far is written to it on the way and at the end. If the file exists, the run
+        continues from it. :func:`load` reads it at any time. Not with backend "cuda" or a model of your own.
+    checkpoint_every : int
+        At least 1: the steps between two checkpoints.
 
     Returns
     -------
@@ -405,6 +447,8 @@ def train(
         If an argument has another type or lies out of range, or callback returns something else.
     NoDeviceError, DeviceError, MemoryError
         With backend "cuda": no GPU can be used, it failed, or the run does not fit its memory.
+    OSError
+        If the checkpoint cannot be read or written.
 
     Notes
     -----
@@ -415,9 +459,13 @@ def train(
     - ``weights``: "fast", and "slow" for the slow weights of Lookahead or the average of EMA or Schedule-Free.
     - ``train_loss``, ``validation_loss``, ``test_loss``: the mean cross-entropy without L2. For a landscape
       ``train_loss`` is the expected loss, the mean over its replicas, and the others are NaN.
-    - ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``.
+    - ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``. With a data set whose rows have weights
+      (:meth:`~lookahead_nb.datasets.Dataset.with_sample_weight`) losses and accuracies are weighted means, and so is
+      the loss of a minibatch. Not with backend "cuda".
     - ``status`` ("ok" or "diverged") and ``diverged_at``.
     - The metrics of a callback, in the rows of both kinds of weights.
+    - ``rate``: the learning rate of the step, NaN at step 0. Only with reduce_on_plateau, or where a callback or
+      :meth:`Run.train` has set another rate. ``lr`` is then the highest peak of all rates.
 
     A model of your own is trained step by step in Python, on the same minibatches. ``init`` returns the (size,) weights
     of a seed, ``loss_and_grad`` the mean loss of rows with its gradient; y holds the numbers of classes. Both return
@@ -427,7 +475,13 @@ def train(
 
     A run that a callback or early stopping stops at step s has the history, and the id, of a run of s steps. Nothing of
     it depends on there being a callback. The weights are those of that run too, except that early stopping goes back to
-    the best of its evaluated steps.
+    the best of its evaluated steps. A run whose rate changes is bit-for-bit one with ``run.state.optimizer``, whose
+    learning rate is a :func:`schedules.piecewise <lookahead_nb.optimizers.schedules.piecewise>` one, and has its id.
+
+    A process with a checkpoint may be killed at any moment. The same call then continues, and returns bit for bit the
+    run without an interruption, except that ``state.slow_steps`` begins at the checkpoint. The file appears complete or
+    not at all. One of other settings is refused; checkpoint_every and callback may differ. The callback is called again
+    for the steps after the checkpoint, and what it keeps for itself is not in the file.
 
     At a step with a sync, fast weights are evaluated ahead of the pull and slow weights after it. A run stops at the
     step where the minibatch loss, the gradient (as ``step`` checks it) or a weight stops being finite. From that step
@@ -439,6 +493,17 @@ def train(
     >>> run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, lnb.SGD(0.5), steps=2, eval_every=1)
     >>> run.history["train_loss"].tolist()
     [0.5, 0.125, 0.03125]
+
+    A long run, which continues where it was if this is called again:
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> file = f"{folder.name}/long.npz"
+    >>> data, model = lnb.datasets.load("checkerboard"), lnb.MLP((2, 8, 2))
+    >>> run = lnb.train(model, data, lnb.AdamW(), steps=500, checkpoint=file, checkpoint_every=100)
+    >>> lnb.load(file).state.t
+    500
+    >>> folder.cleanup()
     """
     training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend, order)
     if is_own_model(model) and not isinstance(model, (DenseNetwork, Landscape)):
@@ -450,17 +515,26 @@ def train(
     setup.accepted("opt", opt)
     setup = setup.for_seed(seed)
     check_callback(callback)
-    check_early_stopping(early_stopping, setup, opt)
-    if setup.training.backend != "cpu" and (callback is not None or early_stopping is not None):
-        name = "callback" if callback is not None else "early_stopping"
-        raise ValueError(f"{name} must be None with backend='cuda': runs stop at evaluated steps on the CPU only")
+    check_rule("early_stopping", EarlyStopping, early_stopping, setup, opt)
+    check_rule("reduce_on_plateau", ReduceOnPlateau, reduce_on_plateau, setup, opt)
+    watch = Watch(callback, early_stopping, reduce_on_plateau)
+    for name, value in watch._asdict().items():
+        if setup.training.backend != "cpu" and value is not None:
+            raise ValueError(f"{name} must be None with backend='cuda': runs stop at evaluated steps on the CPU only")
+    if setup.training.backend != "cpu" and checkpoint is not None:
+        raise ValueError(
+            f"checkpoint must be None with backend='cuda', got {shown(checkpoint)}: runs continue on the CPU"
+        )
     params = model.init(seed, setup.dtype)
-    return _trained(setup, opt, seed, params, opt.init(params), callback=callback, early_stopping=early_stopping)
+    file = None
+    if checkpoint is not None:
+        file = Checkpoint(checkpoint, checkpoint_every, setup, opt, seed, setup.rows(seed), watch)
+    return _trained(setup, seed, params, opt.init(params), watch, file=file)
 
 
 @named_arguments
 def load(path: str | os.PathLike[str]) -> Run:
-    """Return the run that :meth:`Run.save` wrote to a file.
+    """Return the run that :meth:`Run.save` wrote to a file, or the run so far of a checkpoint of :func:`train`.
 
     Its predictions, weights, state and history are those of the saved run in every bit.
 
@@ -525,53 +599,69 @@ def _first(diverged_at: np.ndarray) -> int | None:
 
 def _trained(
     setup: Setup,
-    opt: Optimizer,
     seed: int,
     params: np.ndarray,
     state: State,
+    watch: Watch,
     *,
     shorter: Run | None = None,
-    callback: Callable[[Snapshot], Any] | None = None,
-    early_stopping: EarlyStopping | None = None,
+    shows_rate: bool = False,
+    file: Checkpoint | None = None,
 ) -> Run:
     """Train these weights in place and return the run, whose first steps are those of a shorter one."""
-    rows = setup.rows(seed)
-    metrics: dict[str, np.ndarray] = {}
-    best_step = None
-    if shorter is not None and shorter.diverged_at is not None:
+    rows, opt, begun = setup.rows(seed), state.optimizer, state.t
+    shows_rate = shows_rate or watch.reduce_on_plateau is not None
+
+    def as_run(done: Observed) -> Run:
+        setup, outcome, metrics, params, state, best_step = done
+        if shorter is not None:
+            setup.take_over(outcome.results, shorter.setup, shorter.outcome.results, begun)
+            metrics = _joined(setup, metrics, shorter)
+        if shows_rate or RATE in metrics or state.optimizer != opt:
+            rates = np.concatenate([[np.nan], state.optimizer.inner.schedule.rates(setup.steps)])
+            metrics = {name: values for name, values in metrics.items() if name != RATE}
+            metrics[RATE] = rates[setup.eval_steps]  # the last column
+        run_id, ends = setup.run_id(state.optimizer, seed, rows), _first(outcome.diverged_at)
+        history = _history(setup, state.optimizer, seed, run_id, outcome, metrics)
+        scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
+        model = setup.model.model if isinstance(setup.model, OwnModel) else setup.model
+        of_run = setup, outcome, metrics, best_step
+        return Run(history, params, state, ends, model, scaling, classes, seed, *of_run)
+
+    if shorter is not None and shorter._weights_diverged:
         outcome = shorter.outcome._replace(results=setup.blank_results(1))
-    elif callback is None and early_stopping is None:
+        return as_run(Observed(setup, outcome, {}, params, state, None))
+    if watch == Watch() and file is None:
         outcome = train_in_place(setup, opt, seed, rows, params, state)
-    else:
-        blank = Outcome(setup.blank_results(1), np.array([-1]), np.array([0]))
-        columns = {*_history(setup, opt, seed, "", blank, {})}
+        return as_run(Observed(setup, outcome, {}, params, state, None))
+    blank = Outcome(setup.blank_results(1), np.array([-1]), np.array([0]))
+    columns = {*_history(setup, opt, seed, "", blank, {}), RATE}
 
-        def train_to(end: Setup, params: np.ndarray, state: State) -> Outcome:
-            return train_in_place(end, opt, seed, rows, params, state)
+    def train_to(end: Setup, params: np.ndarray, state: State) -> Outcome:
+        return train_in_place(end, state.optimizer, seed, rows, params, state)
 
-        setup, outcome, metrics, params, state, best_step = train_observed(
-            setup, params, state, train_to, callback, early_stopping, columns
-        )
-    if shorter is not None:
-        setup.take_over(outcome.results, shorter.setup, shorter.outcome.results)
-        metrics = _joined(setup, metrics, shorter)
-    run_id, ends = setup.run_id(opt, seed, rows), _first(outcome.diverged_at)
-    history = _history(setup, opt, seed, run_id, outcome, metrics)
-    scaling, classes = (setup.data.scaling, setup.data.classes) if isinstance(setup.data, Dataset) else (None, None)
-    of_run = setup, outcome, metrics, best_step
-    model = setup.model.model if isinstance(setup.model, OwnModel) else setup.model
-    return Run(history, params, state, ends, model, scaling, classes, seed, *of_run)
+    if file is None:
+        return as_run(train_observed(setup, params, state, train_to, watch, columns))
+
+    def save(so_far: Observed, current: Weights) -> None:
+        file.write(as_run(so_far), current)
+
+    resumed = file.read()
+    if resumed is not None and resumed.finished:
+        return as_run(resumed.observed._replace(setup=replace(resumed.observed.setup, data=setup.data)))
+    so_far, weights = (None, (params, state)) if resumed is None else (resumed.observed, resumed.weights)
+    done = train_observed(setup, *weights, train_to, watch, columns, file.steps, save, so_far)
+    run = as_run(done)
+    file.write(run, None)
+    return run
 
 
 def _joined(setup: Setup, metrics: dict[str, np.ndarray], shorter: Run) -> dict[str, np.ndarray]:
     """Return the metrics of a longer run: its own from where the shorter one ended, else those of the shorter one."""
-    joined = {name: np.full(len(setup.eval_steps), np.nan) for name in (*shorter.metrics, *metrics)}
-    _, here, there = np.intersect1d(setup.eval_steps, shorter.setup.eval_steps, return_indices=True)
-    for name, values in shorter.metrics.items():
-        joined[name][here] = values[there]
+    joined = metrics_of(setup, shorter.setup, shorter.metrics)
     new = setup.eval_steps > shorter.state.t
     for name, values in metrics.items():
-        joined[name][new] = values[new]
+        joined.setdefault(name, np.full(len(setup.eval_steps), np.nan))[new] = values[new]
     return joined
 
 

@@ -1,7 +1,8 @@
 """Runs as files: one .npz without pickles, with model, weights, state, scaling, class names and evaluations.
 
 The entry ``about`` is a JSON text, from which settings are read; ``sha256`` is the hash of all other entries. The rows
-of the data set are not in the file.
+of the data set are not in the file. That of a run in progress holds the settings of the whole run too, and the weights
+with which it continues where these are not those of the run so far.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from lookahead_nb.checks import shown, user_path
 from lookahead_nb.datasets.features import tf_idf_from
 from lookahead_nb.datasets.scaling import Scaling, TextScaling
-from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Adaptive
+from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Adaptive, Optimizer, State
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.provenance import machine
 from lookahead_nb.training.files import appearing, explained
@@ -41,7 +42,9 @@ CLASS = "class"  # the key of the name of a class among its arguments
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
-def write(path: Any, run: Run) -> None:
+def write(
+    path: Any, run: Run, resume: dict[str, Any] | None = None, current: tuple[np.ndarray, State] | None = None
+) -> None:
     """Write a run to a file, which appears complete or not at all.
 
     Parameters
@@ -49,6 +52,10 @@ def write(path: Any, run: Run) -> None:
     path : path
         Ends in .npz; an existing file is replaced as a whole.
     run : Run
+    resume : dict of values of JSON, optional
+        What a checkpoint has to know besides the run.
+    current : (params, state), optional
+        The weights with which a run in progress continues.
 
     Raises
     ------
@@ -57,21 +64,65 @@ def write(path: Any, run: Run) -> None:
     OSError
         If the file cannot be written.
     """
-    path = user_path("path", path)
-    if path.suffix != ".npz":
-        raise ValueError(f"path must end in .npz, got {path.name!r}")
-    arrays = contents(run)
+    path = checked_path("path", path)
+    arrays = contents(run, resume, current)
     arrays["sha256"] = np.array(_sha256(arrays))
     with explained(f"{path} cannot be written"), appearing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def contents(run: Run) -> dict[str, np.ndarray]:
+def checked_path(name: str, path: Any) -> Path:
+    """Return the path of a file to be written, or refuse another one.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    path : path
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no path, or does not end in .npz.
+    """
+    path = user_path(name, path)
+    if path.suffix != ".npz":
+        raise ValueError(f"{name} must end in .npz, got {path.name!r}")
+    return path
+
+
+def check_describable(model: Any, opt: Any, scaling: Any) -> None:
+    """Refuse what a file cannot describe.
+
+    Parameters
+    ----------
+    model, opt, scaling
+        Of a run.
+
+    Raises
+    ------
+    TypeError
+        If one of them is of a kind that a file cannot describe.
+    """
+    _model(model)
+    _optimizer(opt)
+    _scaling(scaling)
+
+
+def contents(
+    run: Run, resume: dict[str, Any] | None = None, current: tuple[np.ndarray, State] | None = None
+) -> dict[str, np.ndarray]:
     """Return the entries of the file of a run, without their hash.
 
     Parameters
     ----------
     run : Run
+    resume, current
+        As in :func:`write`.
 
     Returns
     -------
@@ -98,10 +149,10 @@ def contents(run: Run) -> dict[str, np.ndarray]:
         "machine": machine(),
     }
     about |= {} if run.best_step is None else {"best_step": run.best_step}
-    arrays = {"about": np.array(json.dumps(about, allow_nan=False))}
-    state = stored_state(run.params, run.state)
-    arrays["params"] = state.pop("params")
-    arrays |= {f"state/{name}": np.asarray(value) for name, value in state.items()}
+    about |= {} if resume is None else {"resume": resume}
+    arrays = {"about": np.array(json.dumps(about, allow_nan=False))} | _weights("", run.params, run.state)
+    if current is not None and run.best_step is not None:
+        arrays |= _weights("current/", *current)
     if run.scaling is not None:
         arrays |= {f"scaling/{name}": getattr(run.scaling, name) for name in ("origin", "mean", "std")}
         if getattr(run.scaling, "weighting", None) is not None:
@@ -110,6 +161,13 @@ def contents(run: Run) -> dict[str, np.ndarray]:
         arrays["classes"] = run.classes
     parts = {"outcome": run.outcome._asdict(), "metrics": run.metrics}
     return arrays | {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}
+
+
+def _weights(part: str, params: np.ndarray, state: State) -> dict[str, np.ndarray]:
+    """Return the entries of weights and state."""
+    stored = stored_state(params, state)
+    params = stored.pop("params")
+    return {f"{part}params": params} | {f"{part}state/{name}": np.asarray(value) for name, value in stored.items()}
 
 
 def _model(model: Any) -> dict[str, Any]:
@@ -131,7 +189,7 @@ def _optimizer(setting: Any) -> Any:
             known = ", ".join(_settings_classes())
             raise TypeError(f"the optimizer must consist of {known} to be saved, got {shown(setting)}")
         return {CLASS: name} | {f.name: _optimizer(getattr(setting, f.name)) for f in fields(setting) if f.init}
-    return [*setting] if isinstance(setting, tuple) else setting
+    return [*map(_optimizer, setting)] if isinstance(setting, tuple) else setting
 
 
 def _settings_classes() -> dict[str, Any]:
@@ -185,7 +243,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         ``run`` (the id), ``seed``, ``setup`` (without data), ``params``, ``state``, ``scaling``, ``classes``,
-        ``outcome``, ``metrics``, ``best_step``.
+        ``outcome``, ``metrics``, ``best_step``; ``resume`` and ``current`` as in :func:`write`, or None.
 
     Raises
     ------
@@ -220,7 +278,7 @@ def _entries(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, np.ndar
             if members.testzip() is not None:
                 raise zipfile.BadZipFile
         with np.load(io.BytesIO(data), allow_pickle=False) as entries:
-            names = {*entries.files}
+            names = entries.files  # in the order of the file, which is that of the columns
             if "about" not in names or FORMAT not in str(entries["about"][()]):
                 raise _OtherKindError
             arrays = {name: entries[name] for name in names}
@@ -248,9 +306,8 @@ def _understood(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[st
     setup = Setup(model, None, Training(**training | {"backend": "cpu"}))
     if training["backend"] != "cpu":  # a GPU is needed to train there, and not to predict
         object.__setattr__(setup.training, "backend", training["backend"])
-    params, state = restored_state(
-        _made(about["optimizer"], _settings_classes()), {"params": arrays["params"]} | _of("state", arrays)
-    )
+    opt, current = _made(about["optimizer"], _settings_classes()), _of("current", arrays)
+    params, state = _restored(opt, arrays)
     if params.shape != (model.size,):
         raise ValueError(f"params must be ({model.size},) for {model!r}, got {params.shape}")
     return {
@@ -264,7 +321,14 @@ def _understood(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[st
         "outcome": Outcome(**_of("outcome", arrays)),
         "metrics": _of("metrics", arrays),
         "best_step": about.get("best_step"),
+        "resume": about.get("resume"),
+        "current": _restored(opt, current) if current else None,
     }
+
+
+def _restored(opt: Optimizer, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, State]:
+    """Return weights and state from the entries of :func:`_weights`."""
+    return restored_state(opt, {"params": arrays["params"]} | _of("state", arrays))
 
 
 def _of(part: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -274,6 +338,8 @@ def _of(part: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _made(described: Any, classes: Mapping[str, Any]) -> Any:
     """Return the object that a class and its arguments describe."""
+    if isinstance(described, list):
+        return [_made(item, classes) for item in described]
     if not isinstance(described, dict):
         return described
     if described[CLASS] not in classes:

@@ -21,6 +21,7 @@ from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import ORDERS, STREAM_ID
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
+from lookahead_nb.models.games import Game
 from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Landscape, Quadratic, Rosenbrock
 from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Optimizer
@@ -123,6 +124,8 @@ class Rows:
     bounds : (4,) int64 array
     fingerprint : str
         That of the data set.
+    sample_weight, eval_sample_weight : float64 arrays or None
+        The weights of the rows of X and eval_X, if they have some.
     """
 
     X: np.ndarray
@@ -131,11 +134,29 @@ class Rows:
     eval_y: np.ndarray
     bounds: np.ndarray
     fingerprint: str
+    sample_weight: np.ndarray | None = None
+    eval_sample_weight: np.ndarray | None = None
 
     @property
     def nbytes(self) -> int:
         """The memory of the features in bytes."""
         return self.X.nbytes + self.eval_X.nbytes
+
+
+def no_rows(dtype: Any) -> Rows:
+    """Return the rows of a run without a data set.
+
+    Parameters
+    ----------
+    dtype : np.dtype
+        That of the weights.
+
+    Returns
+    -------
+    Rows
+    """
+    empty, no_labels = np.empty((0, 0), dtype), np.empty(0, np.int64)
+    return Rows(empty, no_labels, empty, no_labels, np.zeros(len(SPLITS) + 1, np.int64), "none")
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +186,7 @@ class Setup:
     def __post_init__(self) -> None:
         if not isinstance(self.model, (DenseNetwork, Landscape, OwnModel)):
             advice = ": train accepts it, and trains step by step in Python" if is_own_model(self.model) else ""
+            advice = ": lnb.play steps games" if isinstance(self.model, Game) else advice
             allowed = "a LogisticRegression or an MLP, or a landscape"
             raise TypeError(f"model must be {allowed}, got {shown(self.model)}{advice}")
         if not self.model.needs_data:
@@ -218,13 +240,12 @@ class Setup:
             If the data does not fit model and batch_size; also the errors of the function that loads it.
         """
         if not self.model.needs_data:
-            empty, no_labels = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
-            return Rows(empty, no_labels, empty, no_labels, np.zeros(len(SPLITS) + 1, np.int64), "none")
+            return no_rows(self.dtype)
         data: Any = self.data
         with _loading:
             key: tuple = (self.key, seed)
             if not callable(data):
-                _check_data(self.model, data, self.training.batch_size)
+                _check_data(self.model, data, self.training)
                 key = (data.fingerprint, self.dtype, self.training.eval_rows)  # the same for every run on this data
             if key not in _loaded:
                 _loaded[key] = self._load(seed)
@@ -236,15 +257,18 @@ class Setup:
 
     def _load(self, seed: int) -> Rows:
         data: Any = self.data(seed) if callable(self.data) else self.data
-        _check_data(self.model, data, self.training.batch_size)
+        _check_data(self.model, data, self.training)
         parts = [_evaluated_rows(data, name, self.training.eval_rows) for name in SPLITS]
+        weights = [weights for *_, weights in parts]
         return Rows(
             data.X_train.astype(self.dtype, copy=False),
             data.y_train,
-            np.concatenate([X for X, _ in parts], dtype=self.dtype),
-            np.concatenate([y for _, y in parts]),
-            np.cumsum([0, *(len(y) for _, y in parts)]),
+            np.concatenate([X for X, *_ in parts], dtype=self.dtype),
+            np.concatenate([y for _, y, _ in parts]),
+            np.cumsum([0, *(len(y) for _, y, _ in parts)]),
             data.fingerprint,
+            data.sample_weight_train,
+            None if data.sample_weight_train is None else np.concatenate(weights),
         )
 
     def accepted(self, name: str, opt: Any) -> Optimizer:
@@ -268,7 +292,7 @@ class Setup:
             If it adapts its slow steps on a GPU or on a landscape with replicas, or has rates for fewer steps.
         """
         check_optimizer(name, opt)
-        schedule = opt.inner.schedule
+        schedule = opt.inner.schedule.last
         if schedule.table is not None and schedule.steps < self.steps:
             given = f"got a table of {schedule.steps}"
             raise ValueError(f"{name} must have a learning rate for each of the {self.steps} steps, {given}")
@@ -371,7 +395,7 @@ class Setup:
         """
         return replace(self, training=replace(self.training, steps=steps, eval_at=eval_at))
 
-    def take_over(self, results: np.ndarray, shorter: Setup, earlier: np.ndarray) -> None:
+    def take_over(self, results: np.ndarray, shorter: Setup, earlier: np.ndarray, until: int | None = None) -> None:
         """Write the results of shorter runs among those of the longer ones, at all steps that both evaluate.
 
         Parameters
@@ -382,8 +406,11 @@ class Setup:
             That of the shorter runs.
         earlier : (R, ..., 2, 3, 2) array
             Their results.
+        until : int, optional
+            The step at which the longer runs continue, where that is not the end of the shorter ones.
         """
-        _, here, there = np.intersect1d(self.eval_steps, shorter.eval_steps, return_indices=True)
+        ends = len(shorter.eval_steps) if until is None else int((shorter.eval_steps <= until).sum())
+        _, here, there = np.intersect1d(self.eval_steps, shorter.eval_steps[:ends], return_indices=True)
         results[:, here] = earlier[:, there]
 
     def settings(self) -> dict[str, Any]:
@@ -552,7 +579,7 @@ def rising_steps(name: str, steps: Any) -> list[int]:
     return checked
 
 
-def _check_data(model: Any, data: Any, batch_size: int) -> None:
+def _check_data(model: Any, data: Any, training: Training) -> None:
     if not isinstance(data, Dataset):
         raise TypeError(
             f"data must be a Dataset, or a function of the seed that returns one, got {type(data).__name__}"
@@ -561,16 +588,19 @@ def _check_data(model: Any, data: Any, batch_size: int) -> None:
     if not own and (data.n_features, data.n_classes) != (model.n_features, model.n_classes):
         has = f"{data.n_features} features and {data.n_classes} classes"
         raise ValueError(f"data must have the features and classes of {model!r}, got {has}")
-    if batch_size > len(data.X_train):
+    if training.batch_size > len(data.X_train):
         raise ValueError(
-            f"batch_size must be at most the {len(data.X_train)} rows of the training part, got {batch_size}: "
+            f"batch_size must be at most the {len(data.X_train)} rows of the training part, got {training.batch_size}: "
             "pass a smaller one"
         )
+    if data.sample_weight_train is not None and (own or training.backend != "cpu"):
+        where = "for a model of your own" if own else f"with backend={training.backend!r}"
+        raise ValueError(f"data must have no sample weights {where}, got {data!r}: train a network on the CPU")
 
 
-def _evaluated_rows(data: Dataset, name: str, eval_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    X, y = getattr(data, f"X_{name}"), getattr(data, f"y_{name}")
+def _evaluated_rows(data: Dataset, name: str, eval_rows: int) -> tuple[np.ndarray, np.ndarray, Any]:
+    X, y, weights = (getattr(data, f"{array}_{name}") for array in ("X", "y", "sample_weight"))
     if len(y) > eval_rows:
         rows = stratified_rows(y, eval_rows, 0)  # the same rows for every run, whatever its seed
-        X, y = X[rows], y[rows]
-    return X, y
+        X, y, weights = X[rows], y[rows], None if weights is None else weights[rows]
+    return X, y, weights

@@ -80,7 +80,8 @@ def sweep(
     keep_states : bool
         True also stores the state of each run at its end: weights, slow weights, inner state and counters, see Notes.
     backend : str
-        "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; it allows no executor.
+        "cpu", or "cuda" to train on a GPU, as many runs at a time as fit; it allows no executor, and is experimental
+        until it has run on a device.
     order : str
         As in :func:`lookahead_nb.train`.
     executor : concurrent.futures.Executor, optional
@@ -116,6 +117,9 @@ def sweep(
     learning rate must not depend on the number of steps: a linear or cosine schedule that ends within the longer runs
     is refused, and a warm-up is fine. Pass keep_states again to continue the longer runs later. All this needs backend
     "cpu".
+
+    Runs of a sweep are trained to the end. ``lookahead_nb.EarlyStopping(...).best_rows(rows)`` returns from its frame
+    what early stopping would have returned. A callback, ``reduce_on_plateau`` and checkpoints are for single runs.
 
     The state of a run takes 4 bytes of disk for each weight and array in float32, 8 in float64, and some hundred bytes
     more. SGD has one array, AdamW 3, Lookahead(AdamW) 4, with ``inner_state="interpolate"`` 6: for 2,410 weights 10 to

@@ -9,14 +9,16 @@
 # %% [markdown]
 # # What does the article's worked example do when it runs?
 #
-# A Chinese-language article, "Adam meets Lookahead", presents Lookahead around AdamW and closes with a worked example
-# (its sections 4.3 and 5): image classification, and a code sample that cannot run as printed, because an import is
-# missing and the last release of TensorFlow Addons refuses the optimizer it is given. This notebook is the same
-# example, running, on the small images of handwritten digits that come with scikit-learn.
+# **It runs and learns the digits. At the example's learning rate Lookahead falls at about half the speed of AdamW, and
+# catches up near the end.**
 #
-# Status: a first look at one task, one network and one setting. It is no verdict on the article: its claims are
-# registered and tested elsewhere. Every number in this notebook is computed while it runs, on the CPU, from fixed
-# seeds.
+# The article "Adam meets Lookahead" (Chinese-language) closes with a worked example (sections 4.3 and 5): image
+# classification with Lookahead around AdamW. Its code cannot run as printed. An import is missing, and the last release
+# of TensorFlow Addons refuses the optimizer. This notebook runs the same example on the small images of handwritten
+# digits that come with scikit-learn.
+#
+# This is a first look at one task, one network and one setting. It is no verdict on the article; other notebooks test
+# its claims. Every number here is computed while the notebook runs, on the CPU, from fixed seeds.
 
 # %%
 from functools import partial
@@ -31,32 +33,32 @@ from lookahead_nb.figures import quick_start
 figures.use_style()
 
 # %% [markdown]
-# ## The example, and what we expect of it
+# ## The example, and what we expect
 #
-# Lookahead keeps two copies of the weights. The *fast* weights are moved by the inner rule, here AdamW. After every
-# `sync_period` steps the *slow* weights follow them part of the way,
+# Lookahead keeps two copies of the weights. The inner optimizer, here AdamW, moves the *fast* weights. After every
+# `sync_period` steps a sync moves the *slow* weights part of the way to the fast ones:
 #
 # $$\text{slow} \leftarrow \text{retention} \cdot \text{slow} + \text{slow\_step\_size} \cdot \text{fast},
-# \qquad \text{retention} = 1 - \text{slow\_step\_size},$$
+# \qquad \text{retention} = 1 - \text{slow\_step\_size}.$$
 #
-# and the fast weights are pulled back to them. The model is evaluated with the slow weights. The article calls its
-# coefficient by a Greek letter and means the retention; its code sample passes `slow_step_size`. The value of the
-# example is the only one at which the two agree, so here the confusion does no harm. Elsewhere it does, and this
-# project therefore never uses the letter by itself.
+# Then the fast weights restart from the slow ones. This is the pull-back. The model is evaluated with the slow weights.
+#
+# The article names its coefficient by a Greek letter and means the retention. Its code passes `slow_step_size`. The
+# example uses the one value at which both agree, so the confusion does no harm here. Elsewhere it does, so this project
+# never uses the letter alone.
 #
 # Settings of the article's example:
 #
-# - inner rule AdamW, learning rate 0.001, weight decay 0.01
+# - inner optimizer AdamW, learning rate 0.001, weight decay 0.01
 # - Lookahead, sync_period 5, retention 0.5, which is slow_step_size 0.5
 #
-# The rest is ours, since the article says nothing about it:
+# The article does not say the rest. We chose:
 #
 # - digits: images of 8 x 8 pixels in 10 classes, split 3 : 1 : 1 into training, validation and test
 # - a network 64-32-10 with ReLU, batches of 64, 2000 steps, 10 seeds
 #
-# What to expect: every pull takes back half of what the fast weights have won since the last one. As long as the loss
-# is falling steadily, that should cost about half of the speed, whatever it may bring later, near the end of training
-# when noise dominates.
+# What to expect: every pull-back undoes half of the progress since the last one. While the loss falls steadily, this
+# should cost about half of the speed. It may help later, near the end, where noise dominates.
 
 # %%
 model = lnb.MLP((64, 32, 10), activation="relu")
@@ -67,10 +69,11 @@ assert opt == lnb.Lookahead(inner, sync_period=5, retention=0.5)
 # %% [markdown]
 # ## One run
 #
-# `train` takes a model, data, an optimizer and a seed. It returns the history as a tidy frame, with one row for each
-# evaluated step and kind of weights, and the trained weights with the optimizer's state. At a step with a sync,
-# `fast` is evaluated before the pull and `slow` after it, so that the two do not coincide merely because they have
-# just been set equal. The fast weights come first.
+# `train` accepts a model, data, an optimizer and a seed. It returns the history as a tidy frame, with one row for each
+# evaluated step and kind of weights. It also returns the trained weights and the optimizer's state.
+#
+# At a sync, `fast` is evaluated before the pull-back and `slow` after it. Otherwise both would be equal there by
+# construction. The fast weights come first.
 
 # %%
 data = lnb.datasets.load("digits", split_seed=0)
@@ -78,8 +81,8 @@ run = lnb.train(model, data, opt, steps=2000, batch_size=64, seed=0)
 run.history[["step", "phase", "weights", "train_loss", "test_loss", "test_accuracy"]].tail(4).round(4)
 
 # %% [markdown]
-# To use the slow weights outside of `train`, for a prediction or a file on disk, borrow them: inside the block the
-# parameters hold the slow weights, and after it exactly the fast ones again, also if something fails in between.
+# To use the slow weights outside `train`, for a prediction or a file, borrow them. Inside the block the parameters hold
+# the slow weights. After it they hold exactly the fast ones again, even if something fails inside.
 
 # %%
 with opt.slow_weights(run.params, run.state):
@@ -89,9 +92,9 @@ print(f"test accuracy of the slow weights after the last step: {right.mean():.4f
 # %% [markdown]
 # ## The article's code, with scikit-learn
 #
-# The article's sample builds a model, compiles it with AdamW inside Lookahead, fits it and predicts. The same four
-# steps with the estimator of this package, which works in pipelines and searches like any other of scikit-learn. Its
-# epochs are passes over the training rows. It predicts with the slow weights.
+# The article's sample builds a model, compiles it with AdamW inside Lookahead, fits it and predicts. The next cell
+# takes the same four steps with this package's estimator. It works in pipelines and searches like any other estimator
+# of scikit-learn. Its epochs are passes over the training rows, and it predicts with the slow weights.
 
 # %%
 estimator = lnb.adapters.sklearn.MLPClassifier((32,), optimizer=opt, max_iter=100, batch_size=64, random_state=0)
@@ -100,7 +103,7 @@ accuracy = estimator.score(data.X_test, data.y_test)
 print(f"first predictions: {estimator.predict(data.X_test[:5])}, test accuracy: {accuracy:.4f}")
 
 # %% [markdown]
-# A seed of the estimator is a seed of `train`: as many steps give the same weights, bit for bit.
+# A seed of the estimator is a seed of `train`: the same number of steps gives bit-for-bit identical weights.
 
 # %%
 steps = estimator.n_iter_ * (len(data.y_train) // 64)
@@ -110,10 +113,10 @@ assert (estimator.predict_proba(data.X_test) == model.predict_proba(same.slow, d
 # %% [markdown]
 # ## Ten paired seeds
 #
-# One run shows one accident. So the example is repeated with several seeds, and beside it AdamW alone. A seed fixes
-# the initial weights and the order of the batches, and it draws a split of its own into training, validation and test
-# rows, because a single split would say something about that split only. Both optimizers get the same seeds, so every
-# comparison below is between two runs that differ in nothing but the optimizer.
+# One run shows one accident, so the example is repeated with ten seeds, and so is AdamW alone. A seed fixes the initial
+# weights and the order of the batches. It also draws its own split into training, validation and test rows, because a
+# single split says something about that split only. Both optimizers get the same seeds. The two runs of a comparison
+# differ in nothing but the optimizer.
 
 # %%
 split = partial(lnb.datasets.load, "digits")
@@ -135,8 +138,8 @@ means = curves.groupby(["step", "kind"])[["train_loss", "validation_loss", "test
 means.loc[[100, 200, 500, 1000, 2000]].round(4)
 
 # %% [markdown]
-# And the paired differences of the test loss, with the smallest and the largest one among the seeds. A difference
-# above zero means that the slow weights are worse.
+# The paired differences of the test loss follow, with the smallest and the largest of the ten seeds. A difference above
+# zero means that the slow weights are worse.
 
 # %%
 loss = curves.pivot(index="step", columns=["kind", "seed"], values="test_loss")
@@ -146,9 +149,9 @@ gaps.agg(["mean", "min", "max"], axis=1).unstack("difference").loc[[100, 200, 50
 # %% [markdown]
 # ## The whole course
 #
-# In the figure, look at the distance between the blue line and the other two, and at how it closes. The loss is drawn
-# on a logarithmic axis, so a steady rate of progress is a straight line and half the rate is half the slope. The fast
-# and the slow weights lie so close together that their lines cover each other over most of the course.
+# In the figure, watch the distance between the blue line and the other two, and how it closes. The loss is drawn on a
+# logarithmic axis: steady progress is a straight line, and half the speed is half the slope. The fast and slow weights
+# are so close that their lines mostly cover each other.
 
 # %%
 caption = "At the learning rate of the example Lookahead falls more slowly than AdamW alone."
@@ -156,12 +159,12 @@ alt = "Two log-scale line plots, validation and test loss over 2000 steps: AdamW
 figures.save(quick_start.losses(curves), "quick_start_losses", caption, alt)
 
 # %% [markdown]
-# **At the learning rate of the example Lookahead falls more slowly than AdamW alone.** Loss on (a) the validation
-# part and (b) the test part against the step, for AdamW alone and for the fast and slow weights of Lookahead around
-# it. Lines are means over ten seeds, each with its own split, initial weights and batch order; bands reach from the
-# smallest to the largest seed. The slow weights are those on which Lookahead is evaluated.
+# **At the learning rate of the example Lookahead falls more slowly than AdamW alone.** Loss on (a) the validation part
+# and (b) the test part against the step. Lines show AdamW alone, and the fast and slow weights of Lookahead. They are
+# means over ten seeds, each with its own split, initial weights and batch order. Bands reach from the smallest to the
+# largest seed.
 #
-# The statements of the conclusion, as assertions on the numbers above:
+# The next cell checks the statements of the conclusion against these numbers.
 
 # %%
 behind = loss["slow"] - loss["AdamW"]
@@ -171,22 +174,22 @@ assert (gaps.loc["slow - fast"].loc[100:500] > 0).all(axis=None)
 assert loss.loc[2000].groupby("kind").mean().max() < 0.2
 
 # %% [markdown]
-# ## What is seen
+# ## What we see
 #
 # - The example runs, and all three kinds of weights learn the task.
-# - At the same learning rate Lookahead is behind AdamW for every one of the seeds in the first half of the run, and
-#   the distance shrinks from there on. This is what the expectation said: half of each stretch is taken back.
-# - The slow weights trail the fast ones early on, in every seed, because the loss is still falling and they hold
-#   older information. Later the difference becomes small against the spread over the seeds.
+# - At the same learning rate Lookahead is behind AdamW in every seed, throughout the first half of the run. The
+#   distance shrinks from there on. This matches the expectation: a sync gives half of the progress back.
+# - Early on, the slow weights are worse than the fast ones in every seed. The loss is still falling, and they hold
+#   older information. Later the difference is small compared with the spread over seeds.
 #
-# What does not follow: that Lookahead is worse, or that it would be better with more steps. Halving the learning rate
-# of AdamW alone should slow it down in the same way. Unless Lookahead is compared with AdamW at `lr * slow_step_size`
-# as well, a difference to AdamW at the same rate says little about Lookahead itself. The notebook
-# [02_retention](02_retention.ipynb) adds that control, and a second one that averages without pulling back.
+# This does not show that Lookahead is worse, or that more steps would make it better. Halving the learning rate of
+# AdamW should slow it down in the same way. A difference from AdamW at the same rate says little about Lookahead. It
+# takes a comparison with AdamW at `lr * slow_step_size`, or at a tuned rate for each. The notebook
+# [02_retention](02_retention.ipynb) adds this control, and an average without pull-back.
 #
 # ## Provenance
 #
-# Data: `digits` of scikit-learn (Alpaydin & Kaynak 1998, CC BY 4.0). The table behind the figure is
-# `data/results/quick_start.csv`, one row per run, step and kind of weights; its manifest beside it holds hashes,
-# versions and machine. The figure is `paper/figures/quick_start_losses`. `make reproduce` recomputes all of them from
-# nothing. Next: [01_update_rules](01_update_rules.ipynb), the two rules worked by hand.
+# Data: `digits` of scikit-learn (Alpaydin & Kaynak 1998, CC BY 4.0). The table of the figure is
+# `data/results/quick_start.csv`, with one row for each run, step and kind of weights. Its manifest holds hashes,
+# versions and machine. The figure is `paper/figures/quick_start_losses`. `make reproduce` recomputes all of them. Next:
+# [01_update_rules](01_update_rules.ipynb) works both rules by hand.

@@ -9,15 +9,18 @@
 # %% [markdown]
 # # How fast does Lookahead converge, and how far?
 #
-# The article "Adam meets Lookahead" (Chinese-language) says that the theory of Lookahead is thin. The paper that
-# introduced Lookahead (Zhang et al. 2019) has theory, for quadratics. This notebook takes it further in steps: to
-# momentum and every inner state; to the computations behind the paper's Figures 2 and 3; and to an identity that
-# holds on any loss. The next one, [06b_noise_floor](06b_noise_floor.ipynb), leaves the quadratic.
+# **Without momentum a longer cycle is a little quieter and slower. With momentum the weights oscillate, and what a sync
+# does depends on the phase.**
 #
-# Status: the theory is held against runs of the library's own optimizers, and agrees with them. The text of the paper
-# was not at hand, only its abstract and some of its pictures. What its Figures 2 and 3 show, and with which settings,
-# is remembered and could not be checked; what is drawn here are our own computations *after* these figures, and no
-# point of theirs is reproduced. All numbers are computed while the notebook runs.
+# The article "Adam meets Lookahead" (Chinese-language) says that there is little theory of Lookahead. The paper that
+# introduced Lookahead (Zhang et al. 2019) has theory for quadratics. This notebook extends it in three steps: to
+# momentum and every inner state, to the computations behind the paper's Figures 2 and 3, and to an identity that holds
+# on any loss. The next one, [06b_noise_floor](06b_noise_floor.ipynb), leaves the quadratic.
+#
+# The theory agrees with runs of the library's own optimizers. We did not have the text of the paper, only its abstract
+# and some of its pictures. What we say of its Figures 2 and 3 is from memory and could not be checked. The figures here
+# are our own computations *after* them and reproduce no point of theirs. All numbers are computed while the notebook
+# runs.
 
 # %%
 from functools import partial
@@ -37,21 +40,21 @@ figures.use_style()
 # %% [markdown]
 # ## One mode: what to expect
 #
-# Near a minimum a loss is a quadratic, and Adam whose preconditioner stands still is gradient descent with momentum.
-# One weight of curvature $a$ then moves by
+# Near a minimum a loss is quadratic, and Adam with a fixed preconditioner is gradient descent with momentum. One weight
+# of curvature $a$ then moves by
 #
 # $$m \leftarrow \beta_1 m + (1 - \beta_1)\,(a \cdot \text{fast} + \text{noise}), \qquad
-# \text{fast} \leftarrow \text{fast} - \text{lr} \cdot m,$$
+# \text{fast} \leftarrow \text{fast} - \text{lr} \cdot m.$$
 #
-# and a sync is linear too. So a whole cycle is one small matrix. Its largest eigenvalue says how fast the mean is
-# forgotten, and a discrete Lyapunov equation how widely the noise spreads the weight, at every phase of the cycle.
-# Without momentum it all closes: as a multiple of the variance of the inner rule, that of the slow weight is
+# A sync is linear too, so a whole cycle is one small matrix. Its largest eigenvalue says how fast the mean decays. A
+# discrete Lyapunov equation gives the variance of the weight at every phase of the cycle. Without momentum there is a
+# closed form. As a multiple of the variance of the inner optimizer, that of the slow weight is
 #
 # $$R = \frac{s\,(1 + q)}{2 - s\,(1 - q)}, \qquad q = (1 - \text{lr} \cdot a)^k,$$
 #
-# with $s$ for slow_step_size and $k$ for sync_period (Proposition 2 of the paper, simplified). While lr times
-# curvature is below one, this falls with $k$ and keeps between $s/(2-s)$ and $s$. With momentum neither should hold:
-# the weight swings, and what a sync does depends on where in its swing it meets the weight. Expect humps.
+# with $s$ for slow_step_size and $k$ for sync_period (Proposition 2 of the paper, simplified). While lr times curvature
+# is below one, $R$ falls with $k$ and stays between $s/(2-s)$ and $s$. With momentum neither should hold. The weight
+# oscillates, and the effect of a sync depends on the phase of the oscillation. Expect humps.
 #
 # Settings of the simulation, which runs through `sweep` like any other:
 #
@@ -72,8 +75,9 @@ swings = lnb.SGD(0.5), lnb.SGD(0.1, momentum=0.9)
 phases = predictions.by_phase([lnb.Lookahead(rule, sync_period=20) for rule in swings], clouds)
 
 # %% [markdown]
-# First the swinging mode at lr 1 in Adam's terms, with the state kept: variance of the slow weight as a multiple of
-# that of the inner rule, and the factor of the mean per inner step, which is `inner_rate` without Lookahead.
+# First the oscillating mode, at lr 1 in Adam's terms, with the state kept. The table shows the variance of the slow
+# weight as a multiple of the inner optimizer's, and the factor of the mean per inner step. `inner_rate` is this factor
+# without Lookahead.
 
 # %%
 settled = modes[modes.predicted_rate**600 < 0.01]
@@ -83,13 +87,14 @@ hump = hump.set_index([swing.slow_step_size, swing.sync_period]).drop(columns="i
 hump.loc[0.5].round(4)
 
 # %% [markdown]
-# A swing takes about twenty steps. Up to half a swing the longer cycle is the quieter one, and faster than the inner
-# rule, at best by far. A cycle of a whole swing is slower than it, and not nearly as quiet.
+# One oscillation takes about twenty steps. Up to half of it the longer cycle is quieter, and faster than the inner
+# optimizer, at best by far. A cycle as long as the oscillation is slower than the inner optimizer, and not nearly as
+# quiet.
 #
-# In the figure lines are predictions and markers are simulated. The upper panels have the same axes: to the left the
-# variance should fall a little and level off, to the right it should come back. Panel (c) is the speed, where lower
-# is faster; look for markers below the line of the inner rule, which without momentum there cannot be. Panel (d)
-# follows the variance through one cycle: the fast weight leaves the narrow cloud of the slow one and widens again.
+# In the figure, lines are predictions and markers are simulated. The upper panels have the same axes. On the left the
+# variance should fall a little and level off. On the right it should rise again. Panel (c) shows the speed; lower is
+# faster. Look for markers below the line of the inner optimizer, which cannot exist without momentum. Panel (d) follows
+# the variance through one cycle: the fast weight starts at the small variance of the slow one and spreads again.
 
 # %%
 caption = "Without momentum a longer cycle is a little quieter; with momentum it is a matter of the swing."
@@ -98,22 +103,22 @@ figures.save(convergence.cycle(modes, phases), "convergence_cycle", caption, alt
 
 # %% [markdown]
 # **Without momentum a longer cycle is a little quieter; with momentum it is a matter of the swing.** Variance of the
-# slow weight as a multiple of that of the inner rule, against sync_period, (a) for gradient descent and (b) for Adam
-# with a frozen preconditioner, which keeps its state. (c) The factor by which the mean shrinks per inner step, for
-# the three inner states. (d) Variance of fast (before the pull) and slow weights through a cycle of twenty steps.
-# Lines: exact. Markers: simulated over the copies; their errors are smaller than the markers.
+# slow weight as a multiple of the inner optimizer's, against sync_period, (a) for gradient descent and (b) for Adam
+# with a fixed preconditioner, which keeps its state. (c) The factor by which the mean shrinks per inner step, for the
+# three inner states. (d) Variance of fast weights (before the pull-back) and slow weights through a cycle of twenty
+# steps. Lines: exact. Markers: simulated over the copies; their errors are smaller than the markers.
 #
 # ## The paper's Figure 2: equal risk
 #
 # A smaller step is quieter and slower, and so is Lookahead. The fair question is which of them is ahead at the same
-# steady-state risk. As remembered, Figure 2 of the paper asks it on a noisy quadratic with many modes. Its spectrum
-# and noise could not be checked. Settings of ours:
+# steady-state risk. As we remember it, Figure 2 of the paper asks this on a noisy quadratic with many modes. Its
+# spectrum and noise could not be checked. Our settings:
 #
 # - curvatures 1/i for i from 1 to 100, gradient noise of a variance equal to the curvature, all weights start at one
 # - no momentum; gradient descent at lr from 0.005 to 0.2, and Lookahead at the lr that gives the same risk
 #
-# In a sharp mode that settles within a cycle, Lookahead saves variance beyond what a smaller step would, and can spend
-# it on a larger lr for the flat modes. So it should be ahead, the more so for long cycles and small steps.
+# In a sharp mode that settles within a cycle, Lookahead saves more variance than a smaller step would. It can spend
+# this on a larger lr for the flat modes. So it should be ahead, more so for long cycles and small steps.
 
 # %%
 a, steps, inside = 1 / np.arange(1, 101), np.arange(0, 1001, 50), {1: 1.0, 5: 0.5, 10: 0.5, 50: 0.5}
@@ -124,18 +129,18 @@ over_time = pd.DataFrame({k: lost(k, size) for k, size in inside.items()}, index
 ratios.min().unstack().round(3)
 
 # %% [markdown]
-# The table holds the loss after a thousand steps as a fraction of that of gradient descent at equal risk, at the risk
-# where it is smallest: by a little at the short cycles in use, and by more for long ones. Lookahead is ahead at every
-# risk tried, but for the longest cycle with the smallest step, which falls behind at the largest risks. (An lr that
-# decays is another question: then both risks go to zero.)
+# The table shows the loss after a thousand steps as a fraction of gradient descent's at equal risk, at the risk where
+# this is smallest. Short cycles, as in use, gain a little; long ones gain more. Lookahead is ahead at every risk that
+# we tried, with one exception. The longest cycle with the smallest step falls behind at the largest risks. (A decaying
+# lr is another question: there both risks go to zero.)
 #
 # ## The paper's Figure 3: momentum and the condition number
 #
-# As remembered, Figure 3 takes the noise away, puts Lookahead around classical momentum, gives every method the lr
-# that is best for it, and finds Lookahead far faster while all modes are under-damped, and slower when they are not.
-# Momentum alone then sheds the square root of its coefficient per step whatever the condition number. Lookahead can
-# do better by interfering with the swing, but one cycle length has to suit all modes at once. So the gain should
-# depend on how many different eigenvalues there are, of which the figure, as remembered, says nothing. Settings:
+# As we remember it, Figure 3 removes the noise and puts Lookahead around classical momentum, with the best lr for every
+# method. It finds Lookahead far faster while all modes are underdamped, and slower otherwise. Momentum alone then
+# shrinks by the square root of its coefficient per step, whatever the condition number. Lookahead can do better by
+# interrupting the oscillation, but one cycle length has to suit all modes. So the gain should depend on how many
+# different eigenvalues there are. The figure, as we remember it, does not say. Settings:
 #
 # - momentum 0.99, sync_period 20, slow_step_size 0.5; condition numbers from 10 to 100000
 # - two spectra: the two extreme eigenvalues alone, and 50 of them, evenly spaced in the logarithm
@@ -151,23 +156,25 @@ alt = "Loss ratios below 1; with 2 eigenvalues Lookahead lies ten times above mo
 figures.save(convergence.published(over_time, ratios[0.5].reset_index(), gaps), "convergence_published", caption, alt)
 
 # %% [markdown]
-# **At equal risk Lookahead is ahead; around momentum its large gains need few eigenvalues.** (a) Expected loss
-# against steps at the lr that give all the same steady-state risk. (b) Loss after a thousand steps over that of
-# gradient descent with the same risk, against that risk, at slow_step_size one half. (c, d) One minus the rate,
-# higher is faster, against the condition number, each rule at its best lr: classical momentum alone, and inside
-# Lookahead that keeps, interpolates or resets its state. Nothing in this figure is simulated; our own computations
-# after Figures 2 and 3 of Zhang et al. 2019, whose settings could not be checked.
+# **At equal risk Lookahead is ahead; around momentum its large gains need few eigenvalues.** (a) Expected loss against
+# steps, at the lr that give all the same steady-state risk. (b) Loss after a thousand steps over that of gradient
+# descent at the same risk, against that risk, at slow_step_size one half. (c, d) One minus the rate, higher is faster,
+# against the condition number, each optimizer at its best lr: classical momentum alone, and inside Lookahead that
+# keeps, interpolates or resets its state. Nothing here is simulated. These are our own computations after Figures 2 and
+# 3 of Zhang et al. 2019, whose settings could not be checked.
 #
 # ## An identity that needs no quadratic
 #
 # Let $y = (1 - s) \cdot \text{slow} + s \cdot \text{fast}$. An inner step $\text{fast} \leftarrow \text{fast} -
-# \text{lr} \cdot u$ moves it by $-s \cdot \text{lr} \cdot u$. A sync leaves it where it is, since slow arrives at
-# exactly this point and fast is set to it. So on any loss Lookahead is the inner rule at lr times slow_step_size, run
-# on $y$, with its gradients taken at fast, somewhat ahead of it. With a sync at every step fast and $y$ coincide, and
-# nothing of Lookahead is left. To see it, the gradients that Lookahead met are recorded and fed to AdamW alone at the
-# lower rate, in Rosenbrock's valley. Settings:
+# \text{lr} \cdot u$ moves $y$ by $-s \cdot \text{lr} \cdot u$. A sync leaves $y$ where it is: slow arrives at exactly
+# this point, and fast is set to it. So on any loss Lookahead is the inner optimizer at lr times slow_step_size, run on
+# $y$, with its gradients taken at fast, somewhat ahead of $y$. With a sync at every step fast and $y$ coincide, and
+# nothing of Lookahead is left.
 #
-# - inner rule AdamW at lr 0.2 without decay, slow_step_size 0.5, 200 steps from Rosenbrock's own start
+# To see this, we record the gradients that Lookahead meets and feed them to AdamW alone at the lower rate, in
+# Rosenbrock's valley. Settings:
+#
+# - inner optimizer AdamW at lr 0.2 without decay, slow_step_size 0.5, 200 steps from Rosenbrock's own start
 # - sync periods 1, 5, 10 and 20; the left and middle panels show 10
 
 # %%
@@ -182,12 +189,12 @@ figures.save(convergence.identity(paths.reset_index()), "convergence_identity", 
 
 # %% [markdown]
 # **Slow and fast weights together move like AdamW at the lower rate, led by gradients from further ahead.** (a) A run
-# in Rosenbrock's valley: fast weights before the pull, slow weights, and their average with weight slow_step_size.
-# (b) The first forty steps in one coordinate; rings: AdamW alone at lr times slow_step_size, fed with the gradients
-# that Lookahead met. (c) Distance of the average to AdamW at that lr with gradients of its own: rounding at
-# sync_period one, and a different path for every other.
+# in Rosenbrock's valley: fast weights before the pull-back, slow weights, and their average with weight slow_step_size.
+# (b) The first forty steps in one coordinate. Circles: AdamW alone at lr times slow_step_size, fed with the gradients
+# that Lookahead met. (c) Distance of the average from AdamW at that lr with gradients of its own. It is rounding at
+# sync_period one, and a different path at every other.
 #
-# All tables, and the statements of the conclusion as assertions:
+# The next cell writes all tables and checks the statements of the conclusion.
 
 # %%
 frames = {"cycle": modes, "phases": phases, "over_time": over_time, "matched_risk": ratios[0.5].reset_index()}
@@ -205,32 +212,31 @@ assert np.abs(moved - paths.filter(like="replayed").to_numpy()).max(axis=None) <
 # %% [markdown]
 # ## What the numbers support
 #
-# - **The cycle is exact.** For each of more than two hundred settings, with momentum and every inner state, the
-#   simulated variance and rate are the predicted ones to within the noise of the simulation. A dozen settings are not
-#   counted, because in six hundred steps they forget too little of their start.
-# - **"Larger k is more stable but slower" is a statement about rules without momentum.** There the gain in variance is
-#   bounded and small. With the momentum of Adam, in a mode that swings, both variance and speed have dips and humps in
-#   sync_period, and Lookahead can be both quieter and faster than its inner rule, or a longer cycle worse in both.
-# - **At equal risk Lookahead is ahead on the noisy quadratic**, nearly everywhere, by little at short cycles. In this
-#   the smaller slow_step_size is the better one, opposite to what one sees at equal lr.
-# - **The large acceleration of classical momentum is one of few eigenvalues.** With two of them the gain is about
-#   tenfold up to condition numbers of a few hundred; with fifty it is twofold at best, and gone where the condition
-#   number is large. The numbers are those of an earlier, coarser search of ours, or a little better.
-# - **Averaging and a lower rate are not analogies.** On any loss, slow and fast weights together are the inner rule at
-#   lr times slow_step_size, up to rounding; what is Lookahead's own is only where the gradients are taken.
+# - **The cycle is exact.** Simulated variance and rate match the prediction for more than two hundred settings, with
+#   momentum and every inner state, to within the noise of the simulation. A dozen settings do not count, because six
+#   hundred steps are too few to forget their start.
+# - **"Larger k is more stable but slower" holds without momentum.** There the gain in variance is small and bounded.
+#   With Adam's momentum, in a mode that oscillates, variance and speed have dips and humps in sync_period. Lookahead
+#   can be quieter and faster than its inner optimizer, and a longer cycle can be worse in both.
+# - **At equal risk Lookahead is ahead on the noisy quadratic**, nearly everywhere, by little at short cycles. Here the
+#   smaller slow_step_size is better, the opposite of what one sees at equal lr.
+# - **The large acceleration of classical momentum needs few eigenvalues.** With two of them the gain is about tenfold,
+#   up to condition numbers of a few hundred. With fifty it is twofold at best, and gone at large condition numbers. An
+#   earlier, coarser search of ours gave the same numbers or slightly smaller ones.
+# - **Averaging and a lower rate are no analogies.** On any loss, slow and fast weights together are the inner optimizer
+#   at lr times slow_step_size, up to rounding. Only the place of the gradients is Lookahead's own.
 #
 # ## What they do not
 #
-# The paper's own curves were not available, so that nothing is said about whether it is right in its settings; only
-# that, in ours, the conclusion remembered from its Figure 3 depends on a spectrum it may not have stated. Equal risk
-# was asked without momentum and at a constant lr only. The valley is one run, shown for the identity. A frozen
-# preconditioner is not Adam in its first steps. How far all of this carries to a real loss with real minibatches is
-# the question of the next notebook.
+# We did not have the paper's own curves, so we cannot say whether it is right in its settings. In ours, the conclusion
+# that we remember from its Figure 3 depends on a spectrum that it may not have stated. Equal risk was compared without
+# momentum and at a constant lr only. The valley is one run, shown for the identity. Adam with a fixed preconditioner is
+# not Adam in its first steps. The next notebook asks how far this carries to a real loss with real minibatches.
 #
 # ## Provenance
 #
 # No data sets. The tables are `convergence_cycle`, `convergence_phases`, `convergence_over_time`,
-# `convergence_matched_risk`, `convergence_gaps` and `convergence_identity` in `data/results`, each with its manifest;
-# the figures are `convergence_cycle`, `convergence_published` and `convergence_identity` in `paper/figures`. `make
-# reproduce` recomputes all of them from nothing. Before: [02_retention](02_retention.ipynb), what retention
-# does to speed and noise in training. Next: [06b_noise_floor](06b_noise_floor.ipynb).
+# `convergence_matched_risk`, `convergence_gaps` and `convergence_identity` in `data/results`, each with its manifest.
+# The figures are `convergence_cycle`, `convergence_published` and `convergence_identity` in `paper/figures`. `make
+# reproduce` recomputes all of them. Before: [02_retention](02_retention.ipynb), what retention does to speed and noise
+# in training. Next: [06b_noise_floor](06b_noise_floor.ipynb).

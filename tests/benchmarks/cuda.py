@@ -16,19 +16,17 @@ import os
 import sys
 from dataclasses import replace
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take three quarters of the memory at once
-
-import jax
 import numpy as np
-from numba import config
 
 import lookahead_nb as lnb
 from lookahead_nb.kernels import gpu
 from tests.benchmarks import flat_step, sweep
 from tests.benchmarks.flat_step import ADAMW, OPTAX, OURS
 from tests.benchmarks.measure import QUICK, Rival, alternate, frame_of, markdown, publish, ratio, significant
+from tests.support.simulated import SIMULATED  # to try it without a card: PyTorch and JAX then work on the CPU
 
-SIMULATED = bool(config.ENABLE_CUDASIM)  # to try it without a card: PyTorch and JAX then work on the CPU
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take three quarters of the memory at once
+
 ON_CPU = 256  # runs that the CPU trains
 COMPARED_RUNS = 64
 PRODUCTS_PER_CLOCK = {(7, 5): 64, (8, 0): 64}  # float32 fused multiply-adds of a processor; all later ones have 128
@@ -36,13 +34,11 @@ ARRAYS = {"AdamW": 4, "Lookahead": 5, None: 7}  # float32 per weight by optimize
 NARROW, FUSED = Rival("Lookahead", "ours", "4 bytes at a time"), Rival("Lookahead", "torch", "fused")
 COPY, OUR_CPU = Rival(None, "copy"), Rival(None, "ours", "CPU")
 
-jax.config.update("jax_default_matmul_precision", "highest")
-
 
 def card():
     """Return what the results hang on: name, capability, memory, driver, and the most float32 operations per second."""
     if SIMULATED:
-        return {"name": "Numba's simulator", "float32_per_second": np.nan, "total": np.inf}
+        return {"name": gpu.name(), "float32_per_second": np.nan, "total": np.inf}
     device, known = gpu.cuda.gpus[0], gpu.devices()[0]
     rate = float32_rate(tuple(device.compute_capability), device.MULTIPROCESSOR_COUNT, 1e3 * device.CLOCK_RATE)
     facts = {"processors": device.MULTIPROCESSOR_COUNT, "clock_hz": 1e3 * device.CLOCK_RATE, "float32_per_second": rate}
@@ -81,14 +77,14 @@ def beside(array):
     return there[1:]
 
 
-def makers(params, grad):
-    """Return rival -> a function that makes what takes its steps, ready for the first."""
+def makers(params, grad, libraries=("torch", "optax")):
+    """Return rival -> a function that makes what takes its steps, ready for the first; ours and of these libraries."""
     device, wait = "cpu" if SIMULATED else "cuda", gpu.cuda.synchronize
 
     def ours(opt, place=gpu.cuda.to_device):
         return lambda: flat_step.Ours(params, grad, opt, place=place, sync=wait)
 
-    return {
+    made = {
         ADAMW: ours(flat_step.INNER),
         OURS: ours(flat_step.LOOKAHEAD),
         NARROW: ours(flat_step.LOOKAHEAD, beside),
@@ -97,6 +93,7 @@ def makers(params, grad):
         Rival("AdamW", "optax"): lambda: flat_step.Optax(params, grad, False),
         OPTAX: lambda: flat_step.Optax(params, grad, True),
     }
+    return {rival: make for rival, make in made.items() if rival.library in ("ours", *libraries)}
 
 
 def needed(rivals, n):
@@ -181,6 +178,11 @@ def fewer(problem, runs):
 
 def measured_sweep(problem, rounds, backend="cuda"):
     """Return rival -> seconds of the whole sweep in every round, by how much losses differ, and what did not run."""
+    import jax
+
+    from tests.benchmarks.jax_sweep import Jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")
     differ = sweep.difference(fewer(problem, COMPARED_RUNS), backend)
     if not differ <= sweep.AGREEMENT:
         raise AssertionError(f"loss curves must agree within {sweep.AGREEMENT}, not differ by {differ:.2g}")
@@ -188,7 +190,7 @@ def measured_sweep(problem, rounds, backend="cuda"):
     rivals = {sweep.OURS: (lambda: sweep.ours(problem, backend), 1), OUR_CPU: (lambda: sweep.ours(few), 1)}
     failed = None
     try:
-        compiled = sweep.Jax(problem)
+        compiled = Jax(problem)
         compiled()
         rivals[sweep.JAX] = compiled, 1
     except jax.errors.JaxRuntimeError as error:

@@ -8,10 +8,7 @@ machine is a pass that reads the same four arrays and writes the same three, wit
 
 import functools
 
-import jax
 import numpy as np
-import optax
-import torch
 from numba import get_num_threads, njit, prange
 
 import lookahead_nb as lnb
@@ -47,6 +44,9 @@ class Torch:
     """``torch.optim.AdamW``, and a Lookahead in two lines of ``torch._foreach``; on so many threads, or on a GPU."""
 
     def __init__(self, params, grad, lookahead, threads, device="cpu", **form):
+        import torch
+
+        self.torch = torch
         self.params, self.threads, self.t = torch.from_numpy(params.copy()).to(device), threads, 0
         self.params.grad = torch.from_numpy(grad).to(device)
         self.slow = [self.params.clone()] if lookahead else []
@@ -56,12 +56,12 @@ class Torch:
         self.inner.step()
         self.t += 1
         if self.slow and self.t % PERIOD == 0:
-            torch._foreach_lerp_(self.slow, [self.params], STEP)
-            torch._foreach_copy_([self.params], self.slow)
+            self.torch._foreach_lerp_(self.slow, [self.params], STEP)
+            self.torch._foreach_copy_([self.params], self.slow)
 
     def sync(self):
         if self.params.is_cuda:
-            torch.cuda.synchronize()
+            self.torch.cuda.synchronize()
 
     def weights(self):
         return self.params.cpu().numpy()
@@ -71,6 +71,9 @@ class Optax:
     """``optax.adamw``, or ``optax.lookahead`` around it, as one jitted function whose buffers are donated."""
 
     def __init__(self, params, grad, lookahead):
+        import jax
+        import optax
+
         inner = optax.adamw(INNER.lr, INNER.beta1, INNER.beta2, INNER.eps, weight_decay=INNER.weight_decay)
         rule = optax.lookahead(inner, PERIOD, STEP) if lookahead else inner
         self.grad, self.lookahead = jax.numpy.array(grad), lookahead
@@ -83,13 +86,13 @@ class Optax:
             updates, state = rule.update(grad, state, params)
             return optax.apply_updates(params, updates), state
 
-        self.compiled = step
+        self.compiled, self.wait = step, jax.block_until_ready
 
     def step(self):
         self.params, self.state = self.compiled(self.params, self.state, self.grad)
 
     def sync(self):
-        jax.block_until_ready(self.params)
+        self.wait(self.params)
 
     def weights(self):
         return np.asarray(self.params.fast if self.lookahead else self.params)
@@ -119,6 +122,8 @@ class Memory:
 
 def rivals(params, grad):
     """Return rival -> what takes its steps, ready for the first."""
+    import torch
+
     made = {
         ADAMW: Ours(params, grad, INNER),
         OURS: Ours(params, grad, LOOKAHEAD),
@@ -150,7 +155,7 @@ def rounds_of(stepper, steps):
 
     def take():
         if isinstance(stepper, Torch):
-            torch.set_num_threads(stepper.threads)
+            stepper.torch.set_num_threads(stepper.threads)
         for _ in range(steps):
             stepper.step()
         stepper.sync()
@@ -171,6 +176,8 @@ def traffic(rival, n):
 
 def measured(n, steps, rounds):
     """Return rival -> seconds per step in every round."""
+    import torch
+
     params, grad = problem(n)
     made = rivals(params, grad)
     if not (differ := difference(made)) <= AGREEMENT:

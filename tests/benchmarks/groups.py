@@ -6,6 +6,7 @@ of its lanes are used. If it takes as long as five runs alone, it pays from five
 
 import itertools
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from unittest import mock
 
@@ -13,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 import lookahead_nb as lnb
+from lookahead_nb.claims.population import generated
 from lookahead_nb.training import engine_cpu, plan
 from lookahead_nb.training.setup import Setup, Training
 from tests.benchmarks.measure import QUICK, alternate, markdown, publish, ratio, significant
 
 LANES = 16
 ABOUT = """Few settings with many seeds, and many small tasks in one call, against the same work run by run and task by
-task. The tasks are 100 random networks with 0 to 2 hidden layers, 40 to 2000 steps, 6 rates, 4 arms and 4 seeds."""
+task. The tasks are the first 100 of the generated population, with 6 rates, 4 arms and 4 seeds."""
 NETWORKS = {
     "logistic 64-10": lnb.LogisticRegression(64, n_classes=10),
     "MLP 8-16-3": lnb.MLP((8, 16, 3)),
@@ -79,28 +81,14 @@ def many_seeds(steps, seeds, own_data):
     return {"run by run": (alone, 1), "side by side": (partial(lnb.sweep, model, data, opts, **how), 1)}
 
 
-def random_tasks(count):
-    """Return small tasks of all shapes: 8 to 90 features, 0 to 2 hidden layers, 40 to 2000 steps."""
-    rng = np.random.default_rng(20190719)
-    tasks = []
-    for i in range(count):
-        features = int(np.exp(rng.uniform(np.log(8), np.log(90))))
-        hidden = rng.integers(16, 65, rng.integers(0, 3)).tolist()
-        model = lnb.MLP((features, *hidden, int(rng.choice([2, 3, 5, 10]))))
-        steps = 20 * round(np.exp(rng.uniform(np.log(40), np.log(2000))) / 20)
-        rows = int(rng.integers(500, 4000))
-        data = partial(_seeded, model, 1000 * i, rows)
-        batch_size = int(rng.choice([16, 32, 64, 128]))
-        tasks.append(lnb.Task(f"task {i}", model, data, steps=steps // 20 if QUICK else steps, batch_size=batch_size))
-    return tasks
-
-
-def _seeded(model, first, rows, seed):
-    return data_of(model, first + seed, rows)
+def tasks_of(count):
+    """Return the first tasks of the generated population, each with its own rows for every seed."""
+    tasks = [generated(i).task for i in range(count)]
+    return [replace(task, steps=task.steps // 20) for task in tasks] if QUICK else tasks
 
 
 def many_tasks(count, seeds):
-    """Return rivals: tasks of all shapes, one call for each and one for all, and the number of their runs."""
+    """Return rivals: generated tasks, one call for each and one for all, and the number of their runs."""
     rates = np.geomspace(1e-4, 1e-1, 3 if QUICK else 6).tolist()
     arms = [
         lnb.AdamW(),
@@ -109,7 +97,7 @@ def many_tasks(count, seeds):
         lnb.ScheduleFreeAdamW(),
     ]
     opts = list(itertools.chain.from_iterable(lnb.grid(arm, lr=rates) for arm in arms))
-    tasks, how = random_tasks(count), {"seeds": seeds, "eval_at": [], "progress": False}
+    tasks, how = tasks_of(count), {"seeds": seeds, "eval_at": [], "progress": False}
 
     def one_at_a_time():
         for task in tasks:
@@ -126,21 +114,29 @@ def main():
     rows, pays, gains = [], [], []
     for name, model in NETWORKS.items():
         seconds = choices(model, 50 if QUICK else 2000, 1 if QUICK else 5)
-        rows += [{"what": name, "rival": rival, "seconds": np.median(v)} for rival, v in seconds.items()]
+        rows += _rows(name, seconds)
         least = [ratio(seconds, rival, "alone") for rival in ("one seed", "own seeds", "own data")]
         pays.append([name, *map(significant, least), significant(LANES * ratio(seconds, "one seed", "own seeds"))])
     few = (20, 8, 1) if QUICK else (1000, 100, 3)
     for own, name in ((False, "5 settings, 100 seeds"), (True, "the same, a split for each seed")):
         seconds = alternate(many_seeds(few[0], few[1], own), few[2])
-        rows += [{"what": name, "rival": rival, "seconds": np.median(v)} for rival, v in seconds.items()]
+        rows += _rows(name, seconds)
         gains.append(_gain(name, 5 * few[1], seconds, "run by run", "side by side"))
     rivals, runs = many_tasks(*((6, 2) if QUICK else (100, 4)))
     seconds = alternate(rivals, 1 if QUICK else 2)
-    rows += [{"what": "100 small tasks", "rival": rival, "seconds": np.median(v)} for rival, v in seconds.items()]
-    gains.append(_gain("100 small tasks", runs, seconds, "one at a time", "one call"))
+    rows += _rows("100 generated tasks", seconds)
+    gains.append(_gain("100 generated tasks", runs, seconds, "one at a time", "one call"))
     head = ["a group pays from so many runs", "one seed", "own seeds", "own data", "own group of a seed"]
     print(markdown(head, pays))
     publish(pd.DataFrame(rows), "groups", f"{ABOUT}\n\n{markdown(['sweep', 'runs/s', 'against', 'gain'], gains)}")
+
+
+def _rows(name, seconds):
+    columns = "seconds", "seconds_low", "seconds_high"
+    quartiles = {rival: np.quantile(values, [0.5, 0.25, 0.75]) for rival, values in seconds.items()}
+    return [
+        {"what": name, "rival": rival} | dict(zip(columns, values, strict=True)) for rival, values in quartiles.items()
+    ]
 
 
 def _gain(name, runs, seconds, before, after):

@@ -1,4 +1,7 @@
-"""What all benchmarks share: time rivals in turn, record the machine, write the table, put it into the README."""
+"""What all benchmarks share: time rivals in turn, record the machine, write the table, put it into README and book.
+
+No module of the benchmarks imports a library that it compares with before it is needed: one may be missing.
+"""
 
 import json
 import os
@@ -12,8 +15,6 @@ from dataclasses import dataclass
 from importlib.metadata import distributions, version
 
 import numpy as np
-import pandas as pd
-import threadpoolctl
 
 from lookahead_nb.provenance import write_table
 
@@ -78,12 +79,15 @@ def best(seconds, **fields):
 
 def frame_of(rows):
     """Return the rows of a table as a frame in which the columns of a rival have the same types in any table."""
+    import pandas as pd
+
     frame = pd.DataFrame(rows)
     return frame.astype({name: TYPES[name] for name in frame.columns if name in TYPES})
 
 
 def peers():
     """Return what the result hangs on beside our own machine record: versions of the peers, threads, BLAS kernels."""
+    import threadpoolctl
     import torch
 
     known = ("user_api", "internal_api", "version", "architecture", "num_threads")
@@ -102,7 +106,7 @@ def in_a_new_process(*arguments, **environment):
 
 
 def publish(frame, name, table, gpu=None):
-    """Write the frame with its manifest to ``data/timings`` and the Markdown table into the README, and print it.
+    """Write the frame with its manifest to ``data/timings`` and the Markdown table into the pages, and print it.
 
     A quick run only prints: its numbers are no measurement. gpu : dict, what the manifest says of the GPU, or None.
     """
@@ -114,13 +118,15 @@ def publish(frame, name, table, gpu=None):
     manifest = json.loads(path.with_suffix(".json").read_text())
     manifest["machine"] |= {"peers": peers(), "gpu": gpu}
     path.with_suffix(".json").write_text(json.dumps(manifest, indent=1) + "\n")
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
     begin, end = f"<!-- bench {name} -->", "<!-- /bench -->"
     between = re.compile(f"{begin}.*?{end}", re.DOTALL)
-    if not between.search(text):
-        raise ValueError(f"README.md must hold {begin} ... {end} for the table, and does not")
-    readme.write_text(between.sub(lambda _: f"{begin}\n{table}\n{end}", text, count=1), encoding="utf-8")
+    pages = [ROOT / "README.md", *sorted((ROOT / "paper/book").glob("*.md"))]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    places = [page for page, text in texts.items() if between.search(text)]
+    if not places:
+        raise ValueError(f"README.md or a page of paper/book must hold {begin} ... {end} for the table, and none does")
+    for page in places:
+        page.write_text(between.sub(lambda _: f"{begin}\n{table}\n{end}", texts[page], count=1), encoding="utf-8")
 
 
 def markdown(head, rows):

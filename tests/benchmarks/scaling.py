@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 import lookahead_nb as lnb
+from tests.benchmarks.jax_sweep import Jax
 from tests.benchmarks.measure import QUICK, in_a_new_process, markdown, publish, significant
-from tests.benchmarks.sweep import Jax, Problem, ours
+from tests.benchmarks.sweep import Problem, ours
 
 STEPS = 50
 # From the start of the interpreter to the first frame, without the peers.

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from lookahead_nb.provenance import made_on, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.argv.append("--quick")  # read once, when the benchmarks are imported: nothing is published from here
-from tests.benchmarks import cuda, flat_step, measure, sweep  # noqa: E402
+from tests.benchmarks import cuda, flat_step, jax_sweep, measure, sweep  # noqa: E402
 
 sys.argv.remove("--quick")
 assert cuda.SIMULATED, "this is run by `make test LEVEL=peers`"
@@ -161,17 +162,17 @@ def test_a_grid_has_as_many_different_settings_as_runs():
 def test_memory_that_jax_lacks_is_a_result_and_other_errors_are_not(monkeypatch):
     def fails(words):
         def call(self):
-            raise cuda.jax.errors.JaxRuntimeError(words)
+            raise jax.errors.JaxRuntimeError(words)
 
         return call
 
     monkeypatch.setattr(sweep, "difference", lambda problem, backend: 0.0)
-    monkeypatch.setattr(sweep.Jax, "__call__", fails("RESOURCE_EXHAUSTED: Out of memory"))
+    monkeypatch.setattr(jax_sweep.Jax, "__call__", fails("RESOURCE_EXHAUSTED: Out of memory"))
     seconds, _, failed = cuda.measured_sweep(problem(16), 1, "cpu")
     assert failed == "JAX ran out of memory"
     assert seconds.keys() == {sweep.OURS, cuda.OUR_CPU}
-    monkeypatch.setattr(sweep.Jax, "__call__", fails("INTERNAL"))
-    with pytest.raises(cuda.jax.errors.JaxRuntimeError):
+    monkeypatch.setattr(jax_sweep.Jax, "__call__", fails("INTERNAL"))
+    with pytest.raises(jax.errors.JaxRuntimeError):
         cuda.measured_sweep(problem(16), 1, "cpu")
 
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from test_device_runs import LANDSCAPES, LOOKAHEADS, MODELS, TRAINING, launch_with, rows_for
 
 import lookahead_nb as lnb
 from lookahead_nb.kernels.gpu import cuda, runs, step
 from tests.support import emulated
 from tests.support.cases import INNER, MODES, RULES, Buffers, how
+from tests.support.device_runs import LANDSCAPES, LOOKAHEADS, MODELS, TRAINING, launch_with, rows_for
 from tests.support.simulated import EMULATED
 
 assert EMULATED, "this is run by `make test LEVEL=ptx`"

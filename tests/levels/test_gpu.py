@@ -19,7 +19,7 @@ from lookahead_nb.kernels import formulas, gpu
 from lookahead_nb.kernels.cpu import step as cpu_step
 from lookahead_nb.kernels.gpu import cuda
 from lookahead_nb.kernels.gpu import step as gpu_step
-from tests.support.cases import INNER, MODES, RULES, Buffers, how, picture, problem, run
+from tests.support.cases import INNER, MODES, RULES, Buffers, picture, problem, run
 from tests.support.simulated import SIMULATED, Event, Foreign
 
 SIZES = [0, 1, 3, 4, 31, 33] if SIMULATED else [0, 1, 3, 4, 31, 32, 33, 255, 256, 257, 2**20 + 1]
@@ -43,11 +43,6 @@ def both(rule, n, width, mode=MODES[0][1], guard=GUARDS[0]):
     return host, Buffers(rule, n, width, mode, place=cuda.to_device, guard=guard)
 
 
-def two_steps(kernels, buffers, rule, width, pull_back, mode):
-    buffers.step(kernels, rule)
-    buffers.step_and_sync(kernels, rule, *how(width, pull_back, mode))
-
-
 # ------------------------------------------------------------------------------------------------------- kernels
 
 
@@ -57,8 +52,8 @@ def test_bits_of_the_cpu_and_not_a_byte_beside(rule, guard, width):
     for n in SIZES:
         for pull_back, mode in MODES:
             host, device = both(rule, n, width, mode, guard)
-            two_steps(cpu_step, host, rule, width, pull_back, mode)
-            two_steps(gpu_step, device, rule, width, pull_back, mode)
+            host.step_twice(cpu_step, rule, pull_back, mode)
+            device.step_twice(gpu_step, rule, pull_back, mode)
             assert device.everything(gpu.to_host) == host.everything()
             assert device.guards_are_intact(gpu.to_host)
 
@@ -75,10 +70,10 @@ def test_wide_access_only_where_every_array_is_aligned(width):
 def test_the_same_bits_at_every_repeat(width):
     mode = MODES[2][1]
     host, _ = both("adamw", LARGE, width, mode)
-    two_steps(cpu_step, host, "adamw", width, True, mode)
+    host.step_twice(cpu_step, "adamw", True, mode)
     for _ in range(REPEATS):
         _, device = both("adamw", LARGE, width, mode)
-        two_steps(gpu_step, device, "adamw", width, True, mode)
+        device.step_twice(gpu_step, "adamw", True, mode)
         assert device.everything(gpu.to_host) == host.everything()
 
 
@@ -88,8 +83,8 @@ def test_the_same_bits_for_every_launch(threads, blocks, width, monkeypatch):
     monkeypatch.setattr(gpu_step, "MOST_BLOCKS", blocks)
     for guard in GUARDS:
         host, device = both("adam", LARGE, width, guard=guard)
-        two_steps(cpu_step, host, "adam", width, *MODES[0])
-        two_steps(gpu_step, device, "adam", width, *MODES[0])
+        host.step_twice(cpu_step, "adam", *MODES[0])
+        device.step_twice(gpu_step, "adam", *MODES[0])
         assert device.everything(gpu.to_host) == host.everything()
 
 
@@ -116,8 +111,8 @@ def test_special_values_have_the_bits_of_the_cpu(special, width):
             if host.inner[where].size:
                 host.inner[where][[2, 8]] = special  # one in the wide part, one in the rest
                 device.outer[where].copy_to_device(host.outer[where])
-        two_steps(cpu_step, host, rule, width, *MODES[0])
-        two_steps(gpu_step, device, rule, width, *MODES[0])
+        host.step_twice(cpu_step, rule, *MODES[0])
+        device.step_twice(gpu_step, rule, *MODES[0])
         for name, outer in host.outer.items():
             assert np.array_equal(gpu.to_host(device.outer[name]), outer, equal_nan=True)  # NaN has many bits
 

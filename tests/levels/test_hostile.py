@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import lookahead_nb as lnb
 from lookahead_nb import claims, datasets, figures, models, optimizers, theory
 from lookahead_nb.figures import catalogue
-from lookahead_nb.models import landscapes
+from lookahead_nb.models import games, landscapes
 from lookahead_nb.optimizers import schedules
 
 NAN, INF = float("nan"), float("inf")
@@ -93,11 +93,15 @@ ADAMW, OPT = lnb.AdamW(0.01), lnb.Lookahead(lnb.AdamW(0.01), sync_period=2)
 RUN = lnb.train(MODEL, DATA, OPT, steps=2, batch_size=8)
 SWEPT = lnb.sweep(MODEL, DATA, [ADAMW, lnb.AdamW(0.02)], seeds=1, steps=2, batch_size=8, progress=False)
 CYCLE = theory.Cycle(lr=0.1, noise=1.0, sync_period=5, slow_step_size=0.5)
+OF_MODES = theory.Cycle(lr=0.1, curvature=[1.0, 0.5], noise=0.5)
 SHORT = {"steps": 2, "batch_size": 8, "eval_every": 2, "eval_at": [1], "eval_rows": 9}
 OBSERVED = {"model": MODEL, "data": DATA} | SHORT
 DRAWN = {"lr": {"low": 0.1, "high": 0.2}, "sync_period": [5, 10]}
 MODES = {"lr": [0.1, 0.2], "curvature": 1.0, "sync_period": 5, "slow_step_size": 0.5}
 MATCHED = {"lr": 0.1, "curvatures": [1.0, 0.5], "noise": [0.1, 0.1], "sync_period": 5, "slow_step_size": 0.5}
+GAME = {"lr": 0.1, "strength": 1.0, "sync_period": 5, "slow_step_size": 0.5}
+STARTS = {"start": 0.5, "spread": 0.1, "replicas": 2}
+PENNIES = lnb.games.matching_pennies()
 SURFACE = {"noise": 0.1, "spread": 0.1, "replicas": 2}
 BETAS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
 
@@ -123,6 +127,10 @@ def shown(**arguments):
 
 def swept(**arguments):
     return lnb.sweep([lnb.Task(**arguments)], None, [ADAMW], seeds=1, progress=False)
+
+
+def played(**arguments):
+    return lnb.play(**arguments).history["distance"].to_numpy()
 
 
 def asked(**arguments):
@@ -217,6 +225,9 @@ CALLS = {
     "Cycle.of": (theory.Cycle.of, {"optimizer": lnb.SGD(0.1), "curvature": 1.0, "noise": 0.1}),
     "Cycle.covariance": (CYCLE.covariance, {"phase": 1}),
     "Cycle.transient": (CYCLE.transient, {"steps": 3, "start": 1.0, "spread": 0.1}),
+    "Cycle.after": (CYCLE.after, {"steps": 3, "start": 1.0, "spread": 0.1}),
+    "tuned": (theory.tuned, {"cycle": OF_MODES, "steps": 3, "weights": "slow", "start": 1.0, "spread": 0.1}),
+    "steps_worth": (theory.steps_worth, {"cycle": OF_MODES, "steps": 3, "than": OF_MODES, "weights": "slow"}),
     "expected_loss": (theory.expected_loss, {"curvature": [1.0, 0.5], "mean": [1.0, 2.0], "variance": [0.1, 0.2]}),
     "stability_limit": (theory.stability_limit, {"beta1": 0.5, "sync_period": 5, "slow_step_size": 0.5}),
     "best_lr": (theory.best_lr, {"curvatures": [1.0, 0.5], "beta1": 0.5, "sync_period": 2, "inner_state": "reset"}),
@@ -227,7 +238,28 @@ CALLS = {
     "sgd_crossing_time": (theory.sgd_crossing_time, MODES | {"noise": 0.1, "start": 1.0}),
     "sgd_matched_lr": (theory.sgd_matched_lr, MATCHED),
     "sgd_matched_loss": (theory.sgd_matched_loss, MATCHED | {"steps": 10}),
-    "game_multiplier": (theory.game_multiplier, {"lr": 0.1, "strength": 1.0, "sync_period": 5, "slow_step_size": 0.5}),
+    "game_multiplier": (theory.game_multiplier, GAME),
+    "game_rate": (theory.game_rate, GAME | {"momentum": 0.5, "inner_state": "reset", "moves": "optimistic"}),
+    "small_game_rate": (theory.small_game_rate, GAME),
+    "least_game_retention": (theory.least_game_retention, {"lr": 0.1, "strength": 1.0, "sync_period": 5}),
+    "best_game_slow_step": (theory.best_game_slow_step, {"sync_period": 5}),
+    "best_game_sync": (theory.best_game_sync, {"lr": 0.1, "strengths": [1.0, 0.5], "longest": 9}),
+    "BilinearGame": (games.BilinearGame, {"matrix": [[1.0, 2.0]], "first": 1.0, "second": [1.0, 2.0]} | STARTS),
+    "MatrixGame": (games.MatrixGame, {"payoff": [[1.0, 2.0], [3.0, 0.5]]} | STARTS),
+    "matching_pennies": (games.matching_pennies, STARTS),
+    "rock_paper_scissors": (games.rock_paper_scissors, STARTS),
+    "WassersteinGame": (games.WassersteinGame, {"mean": 0.5, "deviation": 2.0} | STARTS),
+    "examples": (games.examples, {"replicas": 2}),
+    "play": (
+        played,
+        {"game": games.matching_pennies(), "opt": lnb.SGD(0.1), "steps": 3, "moves": "alternating", "seed": 1}
+        | {"eval_every": 2, "dtype": "float32", "batch_size": 1},
+    ),
+    "Game.field": (PENNIES.field, {"params": np.full(4, 0.5)}),
+    "Game.losses": (PENNIES.losses, {"params": np.full(4, 0.5)}),
+    "Game.distances": (PENNIES.distances, {"params": np.full(4, 0.5)}),
+    "Game.init": (PENNIES.init, {"seed": 3, "dtype": "float32"}),
+    "MatrixGame.policies": (PENNIES.policies, {"params": np.full(4, 0.5)}),
     "optimal_slow_step": (theory.optimal_slow_step, {"curvatures": [1.0, 0.5], "start": [1.0, 2.0], "end": [0.5, 0.2]}),
     "averaged": (theory.averaged, {"slow": [1.0, 2.0], "fast": [3.0, 4.0], "slow_step_size": 0.5}),
     "seeds_of": (claims.seeds_of, {"sha256": "00", "number": 3, "attempt": 1}),
@@ -254,6 +286,7 @@ ALWAYS_WRONG = {
 # NaN goes in and comes out (weights, points and moments).
 NAN_IS_AN_ANSWER = {"sgd_matched_lr", "sgd_matched_loss", "Cycle.covariance", "optimal_slow_step"}
 NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss"}
+NAN_IS_AN_ANSWER |= {"Game.field", "Game.losses", "Game.distances", "MatrixGame.policies"}
 NAN_IS_AN_ANSWER |= {f"Landscape.{name}" for name in ("points", "heights", "loss", "loss_and_grad", "noisy_grad")}
 CALLED = {"progress", "data", "callback"}  # any function is one of theirs, and fails in its own words
 FILES = {"file", "folder", "path", "store"}
@@ -372,7 +405,7 @@ def test_every_answer_of_nan_is_documented(row):
 
 
 def test_the_table_holds_every_public_function():
-    public = [lnb, datasets, theory, schedules, landscapes, models]
+    public = [lnb, datasets, theory, schedules, landscapes, games, models]
     functions = {
         name
         for module in public
@@ -381,7 +414,7 @@ def test_the_table_holds_every_public_function():
         and (name in getattr(module, "__all__", [name])) and thing.__module__.startswith(module.__name__)
         and not inspect.isabstract(thing)
     }  # fmt: skip
-    records = {"Answer", "Dataset", "Transient"}  # what functions return
+    records = {"Answer", "BestSync", "Dataset", "Transient"}  # what functions return
     assert {name for name in functions if name not in CALLS and name not in ALWAYS_WRONG} - records == {"Task"}
 
 

@@ -146,6 +146,11 @@ class Buffers:
     def sync(self, kernels, *how):
         kernels.sync(self.p, self.s1, self.s2, self.slow, self.a1, self.a2, *how)
 
+    def step_twice(self, kernels, rule, pull_back, mode):
+        """Take a step, and another one with a sync."""
+        self.step(kernels, rule)
+        self.step_and_sync(kernels, rule, *how(self.p.dtype.type, pull_back, mode))
+
     def everything(self, to_host=lambda array: array):
         assert int(to_host(self.clock)[0]) == self.t * (self.p.size > 0 or isinstance(self.clock, np.ndarray))
         return b"".join(to_host(outer).tobytes() for outer in self.outer.values())

@@ -262,6 +262,47 @@ def minibatches(n, batch_size, seed, epochs):
         yield from (rows[low:high] for low, high in pairwise(edges))
 
 
+# ---------------------------------------------------------------------------------------------------------------- games
+
+
+def play_bilinear(
+    matrix, a, b, start, *, steps, moves, lr, momentum, sync_period=None, slow_step_size=None, inner_state="keep"
+):
+    """Chavdarova et al. 2021, Algorithm 1: min over x, max over y of x'My + a'x + b'y, both pulled back together.
+
+    moves : how the gradients are taken. Korpelevich 1976 (extragradient: at the point where a step would lead, one with
+    the momentum so far), Daskalakis et al. 2018 (optimistic: 2 g_t - g_(t-1)), Gidel et al. 2019 (alternating: player 2
+    meets the moved x).
+    """
+    x, y = (np.array(part, float) for part in np.split(np.asarray(start), [len(a)]))
+    u, v = np.zeros_like(x), np.zeros_like(y)
+    slow = x, y, u, v
+    past = None
+    for t in range(1, steps + 1):
+        gx, gy = matrix @ y + a, -(matrix.T @ x + b)
+        dx, dy = gx, gy
+        if moves == "optimistic" and past is not None:
+            dx, dy = 2 * gx - past[0], 2 * gy - past[1]
+        if moves == "extragradient":
+            trial_x, trial_y = x - lr * (momentum * u + gx), y - lr * (momentum * v + gy)
+            dx, dy = matrix @ trial_y + a, -(matrix.T @ trial_x + b)
+        past = gx, gy
+        u = momentum * u + dx
+        x = x - lr * u
+        if moves == "alternating":
+            dy = -(matrix.T @ x + b)
+        v = momentum * v + dy
+        y = y - lr * v
+        if sync_period and t % sync_period == 0:
+            x, y = (old + slow_step_size * (new - old) for old, new in zip(slow, (x, y), strict=False))
+            if inner_state == "reset":
+                u, v = 0 * u, 0 * v
+            elif inner_state == "interpolate":
+                u, v = (old + slow_step_size * (new - old) for old, new in zip(slow[2:], (u, v), strict=True))
+            slow = x, y, u, v
+    return np.concatenate([x, y])
+
+
 # --------------------------------------------------------------------------------------------------- problems
 
 

@@ -3,7 +3,6 @@
 import ctypes
 import os
 
-import pytest
 from numba import config
 
 from lookahead_nb.kernels import gpu
@@ -66,6 +65,8 @@ def device_to_test(monkeypatch):
 
         pretend(monkeypatch)
     if reason := gpu.problem():
+        import pytest
+
         pytest.skip(f"no CUDA device can be used: {reason}")
     if SIMULATED:
         monkeypatch.setattr(step, "THREADS", 8)  # the simulator starts a Python thread for each

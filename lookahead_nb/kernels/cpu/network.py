@@ -299,6 +299,26 @@ def squared_errors(outputs, targets, shares, losses):
 
 
 @formula
+def shares_of(weights, rows, shares):
+    """Write the weight of each row of a minibatch over their sum.
+
+    Parameters
+    ----------
+    weights : (all rows,) float64 array
+        Above 0.
+    rows : (batch_size,) int64 array
+        The rows of the minibatch.
+    shares : (batch_size,) array
+        float32 or float64; overwritten.
+    """
+    total = 0.0
+    for r in range(rows.size):
+        total += weights[rows[r]]
+    for r in range(rows.size):
+        shares[r] = weights[rows[r]] / total
+
+
+@formula
 def _weighted_sum(losses, shares):
     total = 0.0
     for r in range(losses.size):
@@ -346,6 +366,12 @@ def add_penalty(l2, W, dW):
     for o in range(W.shape[0]):
         for f in range(W.shape[1]):
             dW[o, f] = fma(l2, W[o, f], dW[o, f])
+
+
+@formula
+def _penalized(loss, params, sizes, l2):
+    """Return a mean loss plus the penalty on W."""
+    return loss + np.float64(l2) * _half_square(params, sizes) if l2 > like(l2, 0) else loss
 
 
 @formula
@@ -398,12 +424,10 @@ def _loss_and_grad(params, X, y, sizes, activation, l2, grad, work):
         loss += np.float64(losses[r])
     logit_errors(error, y, rows)
     _backward(params, X, sizes, activation, l2, at, grad, work)
-    if l2 > like(l2, 0):
-        return loss / rows + np.float64(l2) * _half_square(params, sizes)
-    return loss / rows
+    return _penalized(loss / rows, params, sizes, l2)
 
 
-def _weighted_loss_and_grad(params, X, y, shares, sizes, activation, grad, work):
+def _weighted_loss_and_grad(params, X, y, shares, sizes, activation, l2, grad, work):
     rows, logits = X.shape[0], sizes[sizes.size - 1]
     at = _forward(params, X, 0, rows, sizes, activation, work)
     error, end = _block(work, at, logits, rows), at + logits * rows
@@ -411,19 +435,19 @@ def _weighted_loss_and_grad(params, X, y, shares, sizes, activation, grad, work)
     cross_entropy(error, y, 0, True, work[end + rows :], losses)
     loss = _weighted_sum(losses, shares)
     weighted_logit_errors(error, y, shares)
-    _backward(params, X, sizes, activation, like(shares[0], 0), at, grad, work)
-    return loss
+    _backward(params, X, sizes, activation, l2, at, grad, work)
+    return _penalized(loss, params, sizes, l2)
 
 
-def _squared_loss_and_grad(params, X, targets, shares, sizes, activation, grad, work):
+def _squared_loss_and_grad(params, X, targets, shares, sizes, activation, l2, grad, work):
     rows, outputs = X.shape[0], sizes[sizes.size - 1]
     at = _forward(params, X, 0, rows, sizes, activation, work)
     error, end = _block(work, at, outputs, rows), at + outputs * rows
     losses = work[end : end + rows]
     squared_errors(error, targets, shares, losses)
     loss = _weighted_sum(losses, shares)
-    _backward(params, X, sizes, activation, like(shares[0], 0), at, grad, work)
-    return loss
+    _backward(params, X, sizes, activation, l2, at, grad, work)
+    return _penalized(loss, params, sizes, l2)
 
 
 def _evaluate(params, X, y, sizes, activation, work):
@@ -442,6 +466,25 @@ def _evaluate(params, X, y, sizes, activation, work):
         for r in range(count):
             loss += np.float64(losses[r])
     return loss / rows, hits / rows
+
+
+def _weighted_evaluate(params, X, y, weights, sizes, activation, work):
+    rows, layers = X.shape[0], sizes.size - 1
+    loss, hits, total = 0.0, 0.0, 0.0
+    for first in range(0, rows, ROWS_AT_ONCE):
+        count = min(ROWS_AT_ONCE, rows - first)
+        at = _forward(params, X, first, count, sizes, activation, work)
+        end = at + sizes[layers] * count
+        logits, losses = _block(work, at, sizes[layers], count), work[end : end + count]
+        label = work[end + 2 * count : end + 3 * count]
+        choose_labels(logits, work[end + count : end + 2 * count], label)
+        for r in range(count):
+            hits += weights[first + r] * (np.int64(label[r]) == y[first + r])
+            total += weights[first + r]
+        cross_entropy(logits, y, first, False, work[end + count :], losses)
+        for r in range(count):
+            loss = fma(weights[first + r], np.float64(losses[r]), loss)
+    return loss / total, hits / total
 
 
 def _predict(params, X, sizes, activation, out, work):
@@ -540,11 +583,12 @@ def weighted_loss_and_grad(width: Any) -> Callable:
     Returns
     -------
     function
-        ``(params, X, y, shares, sizes, activation, grad, work) -> loss``. The loss is the sum over the rows of shares
-        times cross-entropies, float64. grad, (n,), is overwritten by its gradient. shares, (rows,) of the same width,
-        add up to 1; with equal ones the gradient has the bits of :func:`loss_and_grad` without l2.
+        ``(params, X, y, shares, sizes, activation, l2, grad, work) -> loss``. The loss is the sum over the rows of
+        shares times cross-entropies plus ``l2/2 * sum(W**2)``, float64. grad, (n,), is overwritten by its gradient.
+        shares, (rows,) of the same width, add up to 1; with equal ones the gradient has the bits of
+        :func:`loss_and_grad`.
     """
-    return _with_shares(width, types.Array(types.int64, 1, "C", readonly=True), _weighted_loss_and_grad)
+    return compiled(weighted_signatures(width)[0], nogil=True)(_weighted_loss_and_grad)
 
 
 @lru_cache(None)
@@ -559,20 +603,42 @@ def squared_loss_and_grad(width: Any) -> Callable:
     Returns
     -------
     function
-        ``(params, X, targets, shares, sizes, activation, grad, work) -> loss``. The loss is the sum over the rows of
-        shares times half the squared distance between outputs and targets, float64. grad, (n,), is overwritten by its
-        gradient. targets : (rows, outputs) of the same width. shares : as in :func:`weighted_loss_and_grad`. The last
-        of sizes is the number of outputs.
+        ``(params, X, targets, shares, sizes, activation, l2, grad, work) -> loss``. The loss is the sum over the rows
+        of shares times half the squared distance between outputs and targets plus ``l2/2 * sum(W**2)``, float64. grad,
+        (n,), is overwritten by its gradient. targets : (rows, outputs) of the same width. shares : as in
+        :func:`weighted_loss_and_grad`. The last of sizes is the number of outputs.
     """
-    return _with_shares(width, types.Array(width_types(width)[0], 2, "C", readonly=True), _squared_loss_and_grad)
+    targets = types.Array(width_types(width)[0], 2, "C", readonly=True)
+    return compiled(_signature_with_shares(width, targets), nogil=True)(_squared_loss_and_grad)
 
 
-def _with_shares(width: Any, targets: Any, function: Callable) -> Callable:
-    """Compile a loss of rows with shares, for targets of a type."""
+def _signature_with_shares(width: Any, targets: Any) -> Any:
+    """Return the signature of a loss of rows with shares, for targets of a type."""
     scalar, vector, readonly = width_types(width)
     matrix, whole = types.Array(scalar, 2, "C", readonly=True), types.Array(types.int64, 1, "C", readonly=True)
-    signature = types.float64(readonly, matrix, targets, readonly, whole, types.int64, vector, vector)
-    return compiled(signature, nogil=True)(function)
+    return types.float64(readonly, matrix, targets, readonly, whole, types.int64, scalar, vector, vector)
+
+
+def weighted_signatures(width: Any) -> tuple[Any, Any]:
+    """Return the signatures of (weighted_loss_and_grad, weighted_evaluate), for other compiled code.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    tuple of 2 signatures
+    """
+    scalar, vector, readonly = width_types(width)
+    matrix = types.Array(scalar, 2, "C", readonly=True)
+    labels = types.Array(types.int64, 1, "C", readonly=True)
+    weights = types.Array(types.float64, 1, "C", readonly=True)
+    return (
+        _signature_with_shares(width, labels),
+        types.UniTuple(types.float64, 2)(readonly, matrix, labels, weights, labels, types.int64, vector),
+    )
 
 
 @lru_cache(None)
@@ -610,6 +676,25 @@ def evaluate(width: Any) -> Callable:
         ``(params, X, y, sizes, activation, work) -> (mean cross-entropy without L2, accuracy)``.
     """
     return compiled(signatures(width)[1], nogil=True)(_evaluate)
+
+
+@lru_cache(None)
+def weighted_evaluate(width: Any) -> Callable:
+    """Return the compiled function that evaluates a network on rows with weights.
+
+    Parameters
+    ----------
+    width : type
+        ``np.float32`` or ``np.float64``.
+
+    Returns
+    -------
+    function
+        ``(params, X, y, weights, sizes, activation, work) -> (weighted mean cross-entropy without L2, share of the
+        weight on rows with the right label)``. weights, (rows,) float64, are above 0; with ones both results have the
+        bits of :func:`evaluate`.
+    """
+    return compiled(weighted_signatures(width)[1], nogil=True)(_weighted_evaluate)
 
 
 @lru_cache(None)

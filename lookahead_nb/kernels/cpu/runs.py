@@ -44,27 +44,63 @@ def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch
     return False
 
 
+@formula
+def _prepare_weighted(weights, model, batches):
+    """Return the row indices, the rows, the labels and the shares of a minibatch."""
+    rows, X = batches.batch_size, batches.X
+    shares = np.empty(rows, X.dtype)
+    return np.empty(rows, np.int64), np.empty((rows, X.shape[1]), X.dtype), np.empty(rows, np.int64), shares
+
+
+@formula
+def _evaluate_weighted(measure, p, model, evaluation, scratch, work, t, results):
+    bounds = evaluation.bounds
+    for i in range(bounds.size - 1):
+        lo, hi = bounds[i], bounds[i + 1]
+        X, y, weights = evaluation.X[lo:hi], evaluation.y[lo:hi], evaluation.weights[lo:hi]
+        results[0, i, 0], results[0, i, 1] = measure(p, X, y, weights, model.sizes, model.activation, work)
+
+
+@formula
+def _differentiate_weighted(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+    rows, batch, labels, shares = scratch
+    minibatch(batches.X.shape[0], batches.batch_size, batches.seed, t - 1, batches.reshuffles, rows)
+    gather(batches.X, rows, batch)
+    for r in range(rows.size):
+        labels[r] = batches.y[rows[r]]
+    network.shares_of(batches.weights, rows, shares)
+    loss = gradient(weights.p, batch, labels, shares, model.sizes, model.activation, model.l2, weights.g, work)
+    if np.isfinite(loss) and all_within(weights.g, steps.limits[0]):
+        return True
+    evaluation.diverged_at[0] = t
+    return False
+
+
 _advance = control_loop(
     "advance_network", Phases(_prepare, _evaluate, _differentiate, update_run, sync_run, average_run)
+)
+_advance_weighted = control_loop(
+    "advance_weighted_network",
+    Phases(_prepare_weighted, _evaluate_weighted, _differentiate_weighted, update_run, sync_run, average_run),
 )
 
 
 @lru_cache(None)
-def _advance_loop(width):
+def _advance_loop(width, weighted):
     scalar, vector, _ = step.width_types(width)
     plain, _, sync = step.signatures(width)
-    loss_and_grad, evaluate, *_ = network.signatures(width)
+    loss_and_grad, evaluate = (network.weighted_signatures if weighted else network.signatures)(width)[:2]
     signature = types.int64(
         *(types.FunctionType(s) for s in (plain, sync, loss_and_grad, evaluate)),
         bundles.weights_type(scalar, 1),
         bundles.steps_type(scalar, 1),
         bundles.syncs_of_one_run_type(scalar),
         bundles.network_type(scalar),
-        bundles.batches_type(scalar),
-        bundles.evaluation_type(scalar),
+        (bundles.weighted_batches_type if weighted else bundles.batches_type)(scalar),
+        (bundles.weighted_evaluation_type if weighted else bundles.evaluation_type)(scalar),
         vector,
     )
-    return compiled(signature, nogil=True)(_advance)
+    return compiled(signature, nogil=True)(_advance_weighted if weighted else _advance)
 
 
 def advance(
@@ -73,8 +109,8 @@ def advance(
     steps: bundles.Steps,
     syncs: bundles.SyncsOfOneRun,
     model: bundles.Network,
-    batches: bundles.Batches,
-    evaluation: bundles.Evaluation,
+    batches: bundles.Batches | bundles.WeightedBatches,
+    evaluation: bundles.Evaluation | bundles.WeightedEvaluation,
     work: np.ndarray,
 ) -> int:
     """Train one dense network over a stretch of steps and evaluate it on the way, all in place.
@@ -93,10 +129,10 @@ def advance(
         Its syncs; fitted slow steps are written to it.
     model : bundles.Network
         The network.
-    batches : bundles.Batches
+    batches : bundles.Batches or bundles.WeightedBatches
         The training rows.
-    evaluation : bundles.Evaluation
-        One run: ``diverged_at`` is (1,).
+    evaluation : bundles.Evaluation or bundles.WeightedEvaluation
+        One run: ``diverged_at`` is (1,). With weights if the training rows have them.
     work : (network.work_size(sizes, rows),) array
         Scratch memory for the larger of batch_size and ``network.ROWS_AT_ONCE`` rows.
 
@@ -105,11 +141,11 @@ def advance(
     int
         The number of steps taken in all, smaller than requested if the run diverged and froze.
     """
-    width = weights.p.dtype.type
+    width, weighted = weights.p.dtype.type, isinstance(batches, bundles.WeightedBatches)
     loops = (
         step.plain_loop(rule, width),
         step.sync_loop_of(width, syncs.inner_state),
-        network.loss_and_grad(width),
-        network.evaluate(width),
+        (network.weighted_loss_and_grad if weighted else network.loss_and_grad)(width),
+        (network.weighted_evaluate if weighted else network.evaluate)(width),
     )
-    return _advance_loop(width)(*loops, weights, steps, syncs, model, batches, evaluation, work)
+    return _advance_loop(width, weighted)(*loops, weights, steps, syncs, model, batches, evaluation, work)
