@@ -6,7 +6,6 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from operator import is_
@@ -16,6 +15,7 @@ import numpy as np
 
 from lookahead_nb.checks import extra, flag, named_arguments, real_number, shown
 from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Optimizer, State
+from lookahead_nb.optimizers.groups import SETTINGS, with_numbers
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.optimizers.together import Together, check_gradients, kind_of, written_memory
 from lookahead_nb.training.setup import check_optimizer
@@ -442,14 +442,13 @@ class _Plan:
 
 @lru_cache(256)
 def _with(opt: Optimizer, *numbers: tuple[str, float]) -> Any:
-    """Return the optimizer with other numbers of its inner one."""
-    inner = replace(opt.inner, **dict(numbers))
-    return inner if opt is opt.inner else replace(opt, inner=inner)  # type: ignore[type-var] # a frozen dataclass
+    """Return the optimizer with other numbers of its inner one, kept from step to step."""
+    return with_numbers(opt, dict(numbers))
 
 
 def _numbers_of(opt: Optimizer) -> dict[str, float]:
     """Return what a group may set, as in an optimizer."""
-    return {name: getattr(opt.inner, name) for name in ("lr", "weight_decay") if hasattr(opt.inner, name)}
+    return {name: getattr(opt.inner, name) for name in SETTINGS if hasattr(opt.inner, name)}
 
 
 def _numbers(group: dict[str, Any], opt: Optimizer) -> dict[str, float]:

@@ -62,6 +62,31 @@ class Steps(NamedTuple):
     limits: Any
 
 
+class StepsByGroup(NamedTuple):
+    """As :class:`Steps` for one run on the CPU whose groups of weights have their own scalars, or that clips gradients.
+
+    Attributes
+    ----------
+    first, limits
+        As in :class:`Steps`.
+    table : (count, 8) array
+        The scalars of the first group.
+    tables : (count, groups, 8) array
+        Those of all groups.
+    pieces : (pieces, 3) int64 array
+        The first weight of each piece of the flat buffer, the one after its last, and its group.
+    most : float64
+        The largest norm of a gradient that is not clipped; inf to clip none.
+    """
+
+    first: Any
+    table: Any
+    limits: Any
+    tables: Any
+    pieces: Any
+    most: Any
+
+
 class Syncs(NamedTuple):
     """When and how the slow weights of several runs follow the fast ones.
 
@@ -466,6 +491,28 @@ def steps_of(first: int, table: np.ndarray, limits: np.ndarray) -> Steps:
     return Steps(np.int64(first), readonly(table), readonly(limits))
 
 
+def steps_by_group(first: int, tables: np.ndarray, limits: np.ndarray, pieces: np.ndarray, most: float) -> StepsByGroup:
+    """Return :class:`StepsByGroup`.
+
+    Parameters
+    ----------
+    first, limits
+        As in :func:`steps_of`.
+    tables : (count, groups, 8) array
+        The scalars of the steps.
+    pieces : (pieces, 3) int64 array
+        The pieces of the flat buffer and their groups.
+    most : float
+        The largest norm of a gradient that is not clipped; inf to clip none.
+
+    Returns
+    -------
+    StepsByGroup
+    """
+    arrays = readonly(tables[:, 0]), readonly(limits), readonly(tables), readonly(pieces)
+    return StepsByGroup(np.int64(first), *arrays, np.float64(most))
+
+
 def network_of(model: Any, width: type) -> Network:
     """Return the :class:`Network` of a dense model.
 
@@ -735,6 +782,22 @@ def steps_type(scalar: Any, dimensions: int) -> Any:
     numba.types.Type
     """
     return bundle_type(Steps, types.int64, read(scalar, dimensions + 1), read(scalar))
+
+
+def steps_by_group_type(scalar: Any) -> Any:
+    """Return the Numba type of :func:`steps_by_group`.
+
+    Parameters
+    ----------
+    scalar : numba.types.Type
+        ``numba.float32`` or ``numba.float64``.
+
+    Returns
+    -------
+    numba.types.Type
+    """
+    arrays = read(scalar, 2), read(scalar), read(scalar, 3), read(types.int64, 2)
+    return bundle_type(StepsByGroup, types.int64, *arrays, types.float64)
 
 
 def network_type(scalar: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -63,6 +64,16 @@ class DenseLayers:
     def size(self) -> int:
         """The number of parameters."""
         return int(((self.sizes[:-1] + 1) * self.sizes[1:]).sum())
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """The slices of the flat buffer by the names of :meth:`unpack`, in its order."""
+        parts, first = {}, 0
+        for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(self.sizes.tolist()), 1):
+            for name, size in ((f"W{layer}", fan_in * fan_out), (f"b{layer}", fan_out)):
+                parts[name] = slice(first, first + size)
+                first += size
+        return parts
 
     @default_errors
     def init(self, seed: int = 0, dtype: DTypeLike = "float32") -> np.ndarray:
@@ -140,12 +151,9 @@ class DenseLayers:
         {'W1': (32, 64), 'b1': (32,), 'W2': (10, 32), 'b2': (10,)}
         """
         self._check_params(params)
-        views, offset = {}, 0
+        views = {name: params[part] for name, part in self.parts.items()}
         for layer, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True), 1):
-            views[f"W{layer}"] = params[offset : offset + fan_in * fan_out].reshape(fan_out, fan_in)
-            offset += fan_in * fan_out
-            views[f"b{layer}"] = params[offset : offset + fan_out]
-            offset += fan_out
+            views[f"W{layer}"] = views[f"W{layer}"].reshape(fan_out, fan_in)
         return views
 
     @default_errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ class OwnModel:
     ----------
     model : object
         With ``size``, ``init(seed, dtype)`` and ``loss_and_grad(params, X, y)``. It may have ``loss(params, X, y)``, to
-        evaluate without a gradient, and ``predict(params, X)``, which returns labels, for accuracies.
+        evaluate without a gradient, ``predict(params, X)``, which returns labels, for accuracies, and ``parts``, slices
+        of the weights by name, for groups of weights.
 
     Raises
     ------
@@ -58,6 +60,29 @@ class OwnModel:
         """
         kind = type(self.model)
         return {"kind": f"{kind.__module__}.{kind.__qualname__}", "size": self.size}
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """The slices of the weights by name, checked; they may leave weights out."""
+        example = "a dict of slices such as {'bias': slice(6, 9)}"
+        parts = getattr(self.model, "parts", None)
+        if not isinstance(parts, Mapping) or not parts:
+            raise TypeError(f"model.parts must be {example} for groups of weights, got {shown(parts)}")
+        checked: dict[str, slice] = {}
+        taken = np.zeros(self.size, bool)
+        for name, part in parts.items():
+            if not isinstance(name, str) or not isinstance(part, slice):
+                raise TypeError(f"model.parts must be {example}, got {shown(part)} for {shown(name)}")
+            first, end, stride = part.indices(self.size)
+            if stride != 1 or first >= end or (part.stop is not None and part.stop > self.size):
+                raise ValueError(
+                    f"model.parts[{name!r}] must be a slice of at least one of {self.size} weights, got {part}"
+                )
+            if taken[first:end].any():
+                raise ValueError(f"model.parts must not overlap, got {name!r} at weights of another part")
+            taken[first:end] = True
+            checked[name] = slice(first, end)
+        return checked
 
     def init(self, seed: int, dtype: np.dtype) -> np.ndarray:
         """Return the weights of a fresh run.

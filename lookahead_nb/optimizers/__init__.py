@@ -11,6 +11,7 @@ from lookahead_nb.optimizers.coefficients import (
     run_numbers,
     step_table,
 )
+from lookahead_nb.optimizers.groups import Grouped, clip_gradient
 from lookahead_nb.optimizers.lookahead import Adaptive, Lookahead, LookaheadState
 from lookahead_nb.optimizers.rules import (
     INNER_RULES,
@@ -34,6 +35,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "Grouped",
     "InnerOptimizer",
     "Lookahead",
     "LookaheadState",
@@ -45,6 +47,7 @@ __all__ = [
     "StepScalars",
     "Sync",
     "WithSlowWeights",
+    "clip_gradient",
     "gradient_limit",
     "run_numbers",
     "step_table",

@@ -357,7 +357,7 @@ class State:
 
     def _standing_at(self, t: int, carried: Carried, syncs: int) -> Stretch:
         """Return the stretch of a state that has taken t steps, with none computed ahead."""
-        scalars = StepScalars(self._optimizer, self._width.type, t, carried)
+        scalars = self._optimizer.step_scalars(self._width.type, t, carried)
         return self._stretch_of(np.array([t], np.int64), [], scalars, [], syncs)
 
     def _standing_here(self) -> Stretch:
@@ -397,7 +397,7 @@ class State:
         """Return the steps after a stretch that has ended, the same ones in every thread and for all that share it."""
         width, sync = self._width.type, self._optimizer.sync or NO_SYNC
         first = ended.first + len(ended.steps)
-        scalars = StepScalars(self._optimizer, width, first, ended.scalars.carried_after(first))
+        scalars = self._optimizer.step_scalars(width, first, ended.scalars.carried_after(first))
         count, self._steps_ahead = self._steps_ahead or STEPS_AHEAD, None
         period, last = sync.period, first + count
         table, slow_steps = scalars.stretch(count), list[float]()
@@ -432,8 +432,7 @@ class State:
 
     def _take(self, p: Any, g: Any, step: UpcomingStep) -> None:
         """Take a step on arrays of the backend."""
-        counter = self._stretch.counter
-        kernels_of(self._on_device).step(self._rule, p, g, self._s1, self._s2, step.row, counter, step.t)
+        self._step_alone(p, g, (self._s1, self._s2, step.row), self._stretch.counter, step.t)
 
     def ahead_of_sync(self, params: np.ndarray, grad: np.ndarray) -> np.ndarray:
         """Return the fast weights that the next step would have ahead of its sync; nothing changes.
@@ -449,9 +448,13 @@ class State:
         """
         step = self._next_step()
         p, counter = params.copy(), np.array([step.t - 1], np.int64)
-        row = np.ascontiguousarray(step.row[:8])
-        kernels_of(False).step(self._rule, p, grad, self._s1.copy(), self._s2.copy(), row, counter, step.t)
+        row = np.ascontiguousarray(step.row[..., :8])
+        self._step_alone(p, grad, (self._s1.copy(), self._s2.copy(), row), counter, step.t)
         return p
+
+    def _step_alone(self, p: Any, g: Any, slots: tuple, counter: Any, t: int) -> None:
+        """Take a step without a sync on arrays of the backend; slots : s1, s2 and the scalars."""
+        kernels_of(self._on_device).step(self._rule, p, g, *slots, counter, t)
 
     def arrive(self, t: int, carried: Carried, slow_steps: list[float] | None = None) -> None:
         """Set the clock after a compiled run has moved the arrays.
@@ -543,7 +546,7 @@ class State:
         stored = {"settings": np.array(_canonical(self._optimizer)), "size": self._size, "width": str(self._width)}
         self._settle()
         clock, before = self._stretch.clock, self._stretch.clock.item()
-        carried = self.carried._asdict()
+        carried = self._numbers_of(self.carried)
         stored |= {"t": self.t} | {name: carried[name] for name in numbers}
         with self._backend.on(self._device):
             stored |= {name: self._backend.to_host(getattr(self, at)) for name, at in arrays.items()}
@@ -575,8 +578,17 @@ class State:
                 read[attribute] = self._backend.from_host(np.ascontiguousarray(array))
         for attribute in arrays.values():
             setattr(self, attribute, read[attribute])
-        self._stretch = self._standing_at(t, Carried(**carried), 0)
+        self._stretch = self._standing_at(t, self._carried_from(carried), 0)
         return self
+
+    def _numbers_of(self, carried: Any) -> dict[str, float]:
+        """Return what scalars depend on by the names of a checkpoint."""
+        numbers: dict[str, float] = carried._asdict()
+        return numbers
+
+    def _carried_from(self, numbers: dict[str, float]) -> Any:
+        """Return what scalars depend on from the numbers of a checkpoint."""
+        return Carried(**numbers)
 
 
 # ----------------------------------------------------------------------------------------------------------- settings
@@ -621,6 +633,28 @@ class Optimizer:
     def kernel(self) -> tuple[str, str]:
         """The update rule and the kind of the syncs; runs with equal ones can be trained together."""
         return self.inner.rule, "adaptive" if self.adapts else (self.sync or NO_SYNC).mode
+
+    @property
+    def pieces(self) -> np.ndarray | None:
+        """The pieces of the flat buffer with settings of their own, see ``Grouped.pieces``; None without groups."""
+        return None
+
+    def step_scalars(self, width: Any, t: int = 0, carried: Any = FRESH) -> Any:
+        """Return the scalars of the steps after t.
+
+        Parameters
+        ----------
+        width : np.float32 or np.float64
+        t : int
+            Steps taken so far.
+        carried : Carried
+            As these steps have left it.
+
+        Returns
+        -------
+        StepScalars
+        """
+        return StepScalars(self, width, t, carried)
 
     def settings(self) -> dict[str, object]:
         """Return all settings as a flat dict of strings and numbers.

@@ -186,17 +186,18 @@ def rows_with_sync(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    rows : (m, 8) array
+    rows : (m, 8) or (m, groups, 8) array
         The scalars of the steps, float32 or float64.
     pairs : (m, 2) float64 array
         As :meth:`Sync.pairs` returns them.
 
     Returns
     -------
-    (m, 10) array
+    (m, 10) or (m, groups, 10) array
         In the width of rows.
     """
-    return np.column_stack([rows, pairs]).astype(rows.dtype)
+    of_rows = pairs.reshape(len(pairs), *[1] * (rows.ndim - 2), 2)
+    return np.concatenate([rows, np.broadcast_to(of_rows, (*rows.shape[:-1], 2))], axis=-1).astype(rows.dtype)
 
 
 NO_SYNC = Sync(0, ((0.0, 1.0),), False, "keep")

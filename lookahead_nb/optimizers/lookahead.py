@@ -91,10 +91,14 @@ class LookaheadState(State):
         elif self._optimizer.adapts:
             self._step_and_fit(p, g, step, *step.sync)
         else:
-            slots = self._s1, self._s2, step.row
-            anchors = self._slow, self._a1, self._a2
-            counted = self._stretch.counter, step.t
-            kernels_of(self._on_device).step_and_sync(self._rule, p, g, slots, anchors, step.sync, *counted)
+            self._step_and_sync(p, g, step, step.sync)
+
+    def _step_and_sync(self, p: Any, g: Any, step: UpcomingStep, kind: tuple) -> None:
+        """Take a step with a sync on arrays of the backend."""
+        slots = self._s1, self._s2, step.row
+        anchors = self._slow, self._a1, self._a2
+        counted = self._stretch.counter, step.t
+        kernels_of(self._on_device).step_and_sync(self._rule, p, g, slots, anchors, kind, *counted)
 
     def _step_and_fit(self, p: np.ndarray, g: np.ndarray, step: UpcomingStep, n: int) -> None:
         """Take a step, fit the slow step and sync with it; slow steps are fitted on the host only."""

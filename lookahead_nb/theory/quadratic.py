@@ -75,7 +75,7 @@ from lookahead_nb.checks import (
     shown,
     whole_number,
 )
-from lookahead_nb.optimizers import EMA, INNER_STATES, SGD, Adam, AdamW, Optimizer, ScheduleFreeAdamW
+from lookahead_nb.optimizers import EMA, INNER_STATES, SGD, Adam, AdamW, Grouped, Optimizer, ScheduleFreeAdamW
 from lookahead_nb.optimizers.coefficients import average_steps
 from lookahead_nb.optimizers.lookahead import LARGEST_STEP
 from lookahead_nb.optimizers.schedules import Schedule
@@ -255,7 +255,7 @@ class Cycle:
         >>> float(cycle.lr.round(6)), float(cycle.beta1), cycle.sync_period
         (1.0, 0.9, 5)
         """
-        if not isinstance(optimizer, Optimizer):
+        if not isinstance(optimizer, Optimizer) or isinstance(optimizer, Grouped):
             raise TypeError(f"optimizer must be an inner optimizer, Lookahead or EMA, got {shown(optimizer)}")
         inner, sync = optimizer.inner, optimizer.sync
         wrapper: Any = optimizer

@@ -13,7 +13,7 @@ import numpy as np
 
 from lookahead_nb.checks import named_arguments, one_of, real_number, shown, whole, whole_number
 from lookahead_nb.kernels.bundles import readonly
-from lookahead_nb.optimizers import Optimizer, State, schedules
+from lookahead_nb.optimizers import Grouped, Optimizer, State, schedules
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.setup import EVAL_EVERY, KINDS, SPLITS, Outcome, Setup
@@ -415,6 +415,8 @@ def check_rule(name: str, kind: type[Rule], rule: Any, setup: Setup, opt: Optimi
     if rule.measure not in measured:
         allowed = " or ".join(repr(name) for name in measured if name in _TO_JUDGE)
         raise ValueError(f"{name} must have measure={allowed} for {setup.model!r}, got {rule!r}")
+    if kind is ReduceOnPlateau:
+        _check_one_rate(name, opt, rule)
     if kind is ReduceOnPlateau and opt.outward:
         raise ValueError(f"{name} must be None for ScheduleFreeAdamW, whose learning rate must stay, got {rule!r}")
 
@@ -439,12 +441,19 @@ def follow_lr(setup: Setup, state: State, lr: float | Schedule, name: str = "lr"
         If lr is no rate for this optimizer. The state is unchanged.
     """
     opt = state.optimizer
+    _check_one_rate(name, opt, lr)
     if opt.outward:
         raise ValueError(f"{name} must stay {opt.inner.lr!r} for ScheduleFreeAdamW, got {shown(lr)}")
     lr = lr if isinstance(lr, Schedule) else real_number(name, lr, 0)
     parts = {start: part for start, part in opt.inner.schedule.parts or ((0, opt.inner.schedule),) if start < state.t}
-    (changed,) = grid(opt, lr=[schedules.piecewise(parts | {state.t: lr})])
+    (changed,) = grid(opt.base if isinstance(opt, Grouped) else opt, lr=[schedules.piecewise(parts | {state.t: lr})])
     state.follow(setup.accepted(name, changed))
+
+
+def _check_one_rate(name: str, opt: Optimizer, given: Any) -> None:
+    """Refuse to change the learning rate where a group of weights has its own."""
+    if isinstance(opt, Grouped) and any("lr" in dict(group.numbers) for group in opt.groups):
+        raise ValueError(f"{name} must be None where a group has its own lr, got {shown(given)} for {opt!r}")
 
 
 class Observed(NamedTuple):

@@ -47,9 +47,19 @@ class OneRun:
     state : State
         That of these weights, fresh or after ``state.t`` steps of a run; changed in place.
     rows : Rows
+    clip_norm : float, optional
+        The largest norm of a gradient that is not clipped; only a kernel for groups of weights clips any.
     """
 
-    def __init__(self, setup: _Course, opt: Optimizer, params: np.ndarray, state: State, rows: Rows) -> None:
+    def __init__(
+        self,
+        setup: _Course,
+        opt: Optimizer,
+        params: np.ndarray,
+        state: State,
+        rows: Rows,
+        clip_norm: float | None = None,
+    ) -> None:
         width: Any = setup.dtype.type
         numbers = run_numbers([opt], setup.dtype, setup.steps)
         self.rule, self.limits, self.state = numbers.rule, numbers.limits, state
@@ -59,7 +69,10 @@ class OneRun:
         self.weights = bundles.Weights(params, np.empty_like(params), *arrays)
         self.syncs = _syncs_of_one_run(opt, setup, numbers, params)
         self.first = self.taken = state.t
-        self.scalars = StepScalars(opt, width, state.t, state.carried)
+        self.scalars = opt.step_scalars(width, state.t, state.carried)
+        self.pieces, self.most = opt.pieces, np.inf if clip_norm is None else clip_norm
+        if self.pieces is None and clip_norm is not None:
+            self.pieces = np.array([[0, len(params), 0]])
         self.results, self.diverged_at = setup.blank_results(1), np.full(1, -1)
         self.evaluation = bundles.evaluation_of(rows, setup.eval_steps, self.results, self.diverged_at)
 
@@ -80,7 +93,12 @@ class OneRun:
         *arguments
             Those of the kernel after ``syncs``, without ``evaluation``.
         """
-        steps = bundles.steps_of(first, self.scalars.stretch(last - first), self.limits)
+        table = self.scalars.stretch(last - first)
+        if self.pieces is None:
+            steps: Any = bundles.steps_of(first, table, self.limits)
+        else:
+            tables = table.reshape(len(table), -1, table.shape[-1])
+            steps = bundles.steps_by_group(first, tables, self.limits, self.pieces, self.most)
         *model, work = arguments
         self.taken = kernel(self.rule, self.weights, steps, self.syncs, *model, self.evaluation, work)
 
@@ -127,7 +145,7 @@ def train_network(
     """
     width: Any = setup.dtype.type
     model: Any = setup.model
-    run = OneRun(setup, opt, params, state, rows)
+    run = OneRun(setup, opt, params, state, rows, setup.training.clip_norm)
     work = np.empty(network.work_size(model.sizes, max(setup.training.batch_size, network.ROWS_AT_ONCE)), setup.dtype)
     batches = bundles.batches_of(rows, setup.training.batch_size, seed, setup.training.order)
     arguments = bundles.network_of(model, width), batches

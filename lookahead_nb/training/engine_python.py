@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lookahead_nb.kernels.philox import minibatches
-from lookahead_nb.optimizers import Optimizer, State
+from lookahead_nb.optimizers import Optimizer, State, clip_gradient
 from lookahead_nb.training.setup import SPLITS, Outcome, Rows, Setup, always
 
 
@@ -54,6 +54,8 @@ def train_own_model(
         at = evaluated.get(t)
         fast = params
         try:
+            if setup.training.clip_norm is not None:
+                clip_gradient(grad, setup.training.clip_norm)
             if at is not None and period and t % period == 0:
                 fast = state.ahead_of_sync(params, grad)
             opt.step(params, grad, state)

@@ -422,7 +422,7 @@ def groups(setup: Setup, opts: list[Optimizer], seeds: list[int], rows: dict[int
         if not setup.model.needs_data:
             formed += by_seed.values()
             continue
-        if kernel[1] == "adaptive":
+        if kernel[1] == "adaptive" or setup.training.goes_by_group:
             formed += [[i] for members in by_seed.values() for i in members]
             continue
         left: list[int] = []  # of several seeds, with rows of one shape

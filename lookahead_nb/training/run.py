@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +237,8 @@ class Run:
         rows: dict[str, Any] = {"model": self.model, "optimizer": self.state.optimizer}
         if isinstance(self.setup.data, Dataset):
             rows["data"] = self.setup.data.name
+        clip_norm = self.setup.training.clip_norm
+        rows |= {} if clip_norm is None else {"clip_norm": clip_norm}
         rows |= {"seed": self.seed, "steps": self.state.t, "parameters": len(self.params)}
         rows["diverged at step"] = self.diverged_at
         if self.best_step is not None and self.diverged_at is None:
@@ -382,6 +384,8 @@ def train(
     dtype: Any = "float32",
     backend: str = "cpu",
     order: str = "shuffled",
+    groups: Mapping[str, Mapping[str, float]] | None = None,
+    clip_norm: float | None = None,
     callback: Callable[[Snapshot], Any] | None = None,
     early_stopping: EarlyStopping | None = None,
     reduce_on_plateau: ReduceOnPlateau | None = None,
@@ -420,6 +424,15 @@ def train(
     order : str
         "shuffled" draws the minibatches of each epoch again, "repeated" repeats those of the first epoch, in their
         order.
+    groups : dict, optional
+        Settings of groups of weights: ``{"b*": {"weight_decay": 0}}`` takes all biases out of the weight decay. A key
+        is a part of the network or a pattern, as in file names: "W1", "b1", "W2", ... or "?2" for both parts of layer
+        2. Its value has ``lr`` (the peak, for a schedule), ``weight_decay`` or both. Weights in no group keep the
+        settings of opt. Not with backend "cuda", a landscape or an adaptive slow step. Where a group has its own lr,
+        the rate of the run cannot be changed on a plateau, by a callback or where it continues.
+    clip_norm : float, optional
+        Above 0. A gradient whose Euclidean norm over all weights is larger is multiplied by ``clip_norm/norm``, see
+        Notes. Not with backend "cuda" or a landscape.
     callback : function, optional
         Called at every evaluated step, until the run diverges, with a
         :class:`~lookahead_nb.training.callbacks.Snapshot`. It returns None, or a dict of numbers that become columns of
@@ -454,7 +467,8 @@ def train(
     -----
     Columns of the history:
 
-    - ``run``: the first 16 hex digits of the hash of the configuration; ``seed``; the settings of opt.
+    - ``run``: the first 16 hex digits of the hash of the configuration; ``seed``; the settings of opt. With groups,
+      ``groups`` is a text with theirs.
     - ``step`` and ``phase`` (step mod sync_period).
     - ``weights``: "fast", and "slow" for the slow weights of Lookahead or the average of EMA or Schedule-Free.
     - ``train_loss``, ``validation_loss``, ``test_loss``: the mean cross-entropy without L2. For a landscape
@@ -471,7 +485,14 @@ def train(
     of a seed, ``loss_and_grad`` the mean loss of rows with its gradient; y holds the numbers of classes. Both return
     the same for the same arguments. A model with ``loss(params, X, y)`` is evaluated without gradients. One with
     ``predict(params, X)``, which returns numbers of classes, has accuracies. Of the model, the id of the run covers
-    only class and size. Sweeps, files and :meth:`Run.predict` need a model of this package.
+    only class and size. Sweeps, files and :meth:`Run.predict` need a model of this package. Groups need
+    ``model.parts``, a dict of slices of the weights by name, such as ``{"bias": slice(6, 9)}``.
+
+    The norm of a gradient, L2 included, is the root of its squares, added up in float64 from the first weight to the
+    last. A gradient within clip_norm stays as it is, bit for bit. This is the rule of Pascanu, Mikolov & Bengio 2013,
+    Algorithm 1, and of ``optax.clip_by_global_norm``; ``torch.nn.utils.clip_grad_norm_`` divides by ``norm + 1e-6``. A
+    gradient whose norm is NaN or infinite is not clipped: the run diverges there, as without clip_norm. For steps by
+    hand there are :func:`lookahead_nb.optimizers.clip_gradient` and, with groups, ``run.state.optimizer``.
 
     A run that a callback or early stopping stops at step s has the history, and the id, of a run of s steps. Nothing of
     it depends on there being a callback. The weights are those of that run too, except that early stopping goes back to
@@ -494,6 +515,13 @@ def train(
     >>> run.history["train_loss"].tolist()
     [0.5, 0.125, 0.03125]
 
+    No weight decay of biases, and clipped gradients:
+
+    >>> data, model = lnb.datasets.load("checkerboard"), lnb.MLP((2, 8, 2))
+    >>> how = {"steps": 50, "groups": {"b*": {"weight_decay": 0}}, "clip_norm": 1.0}
+    >>> lnb.train(model, data, lnb.AdamW(0.01, weight_decay=0.1), **how).history["groups"].iloc[0]
+    'b*: weight_decay=0.0'
+
     A long run, which continues where it was if this is called again:
 
     >>> import tempfile
@@ -505,14 +533,15 @@ def train(
     500
     >>> folder.cleanup()
     """
-    training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, backend, order)
+    settings = backend, order, groups, clip_norm
+    training = Training(steps, batch_size, eval_every, eval_at, eval_rows, dtype, *settings)
     if is_own_model(model) and not isinstance(model, (DenseNetwork, Landscape)):
         model = OwnModel(model)
         if training.backend != "cpu":
             raise ValueError(f"backend must be 'cpu' for a model of your own, got {training.backend!r}")
     setup = Setup(model, data, training)
     seed = whole_number("seed", seed, 0, HIGHEST_SEED)
-    setup.accepted("opt", opt)
+    opt = setup.accepted("opt", opt)
     setup = setup.for_seed(seed)
     check_callback(callback)
     check_rule("early_stopping", EarlyStopping, early_stopping, setup, opt)

@@ -24,7 +24,7 @@ import numpy as np
 from lookahead_nb.checks import shown, user_path
 from lookahead_nb.datasets.features import tf_idf_from
 from lookahead_nb.datasets.scaling import Scaling, TextScaling
-from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Adaptive, Optimizer, State
+from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Adaptive, Grouped, Optimizer, State
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.provenance import machine
 from lookahead_nb.training.files import appearing, explained
@@ -137,6 +137,9 @@ def contents(
     settings = {field.name: getattr(training, field.name) for field in fields(training)} | {
         "dtype": str(training.dtype)
     }
+    for name in ("groups", "clip_norm"):  # so that earlier versions read files of runs without them
+        if settings[name] is None:
+            del settings[name]
     about = {
         "format": FORMAT,
         "version": VERSION,
@@ -182,7 +185,9 @@ def _model(model: Any) -> dict[str, Any]:
 
 
 def _optimizer(setting: Any) -> Any:
-    """Return an optimizer, or one of its settings, as values of JSON."""
+    """Return an optimizer without its groups, or one of its settings, as values of JSON."""
+    if isinstance(setting, Grouped):
+        return _optimizer(setting.base)
     if is_dataclass(setting):
         name = type(setting).__name__
         if _settings_classes().get(name) is not type(setting):
@@ -306,7 +311,8 @@ def _understood(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[st
     setup = Setup(model, None, Training(**training | {"backend": "cpu"}))
     if training["backend"] != "cpu":  # a GPU is needed to train there, and not to predict
         object.__setattr__(setup.training, "backend", training["backend"])
-    opt, current = _made(about["optimizer"], _settings_classes()), _of("current", arrays)
+    opt = setup.accepted("opt", _made(about["optimizer"], _settings_classes()))  # with the groups of the training
+    current = _of("current", arrays)
     params, state = _restored(opt, arrays)
     if params.shape != (model.size,):
         raise ValueError(f"params must be ({model.size},) for {model!r}, got {params.shape}")

@@ -16,7 +16,7 @@ from uuid import uuid4
 import numba
 import numpy as np
 
-from lookahead_nb.checks import float_dtype, one_of, shown, whole_number
+from lookahead_nb.checks import float_dtype, one_of, real_number, shown, whole_number
 from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import ORDERS, STREAM_ID
@@ -24,7 +24,8 @@ from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
 from lookahead_nb.models.games import Game
 from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Landscape, Quadratic, Rosenbrock
 from lookahead_nb.models.own import OwnModel, is_own_model
-from lookahead_nb.optimizers import Optimizer
+from lookahead_nb.optimizers import Grouped, Optimizer
+from lookahead_nb.optimizers.groups import checked_groups, grouped
 
 LANDSCAPES: dict[str, Any] = {kind.__name__: kind for kind in (Quadratic, DoubleWell, Bilinear, Rosenbrock)}
 MODELS: dict[str, Any] = {kind.__name__: kind for kind in (MLP, LogisticRegression)} | LANDSCAPES
@@ -59,6 +60,10 @@ class Training:
         "cpu" or "cuda".
     order : str
         "shuffled" or "repeated", of minibatches.
+    groups : dict of str to dict of str to float, optional
+        The settings of groups of weights by pattern, as in :func:`lookahead_nb.train`. Only with backend "cpu".
+    clip_norm : float, optional
+        Above 0, the largest norm of a gradient that is not clipped. Only with backend "cpu".
 
     Raises
     ------
@@ -82,10 +87,13 @@ class Training:
     dtype: Any = "float32"
     backend: str = "cpu"
     order: str = "shuffled"
+    groups: Any = None
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         one_of("order", self.order, ORDERS)
         if one_of("backend", self.backend, ("cpu", "cuda")) == "cuda":
+            self._refuse_by_group("with backend='cuda', which has no groups of weights and clips no gradients")
             from lookahead_nb.kernels import gpu  # numba.cuda is loaded where it is used
 
             gpu.require()
@@ -97,6 +105,21 @@ class Training:
             set_(self, "eval_at", tuple(_steps_to_evaluate(self.eval_at, self.steps)))
         elif self.eval_every > max(self.steps, EVAL_EVERY):
             raise ValueError(f"eval_every must be at most the {self.steps} steps of a run, got {self.eval_every}")
+        if self.groups is not None:
+            set_(self, "groups", checked_groups(self.groups))
+        if self.clip_norm is not None:
+            set_(self, "clip_norm", real_number("clip_norm", self.clip_norm, 0, open_low=True))
+
+    def _refuse_by_group(self, where: str) -> None:
+        """Refuse groups of weights and clipping where runs have neither."""
+        for name in ("groups", "clip_norm"):
+            if (value := getattr(self, name)) is not None:
+                raise ValueError(f"{name} must be None {where}, got {shown(value)}")
+
+    @property
+    def goes_by_group(self) -> bool:
+        """Whether groups of weights have their own settings, or gradients are clipped: such runs are trained alone."""
+        return self.groups is not None or self.clip_norm is not None
 
     @cached_property
     def eval_steps(self) -> np.ndarray:
@@ -192,6 +215,7 @@ class Setup:
         if not self.model.needs_data:
             if self.data is not None:
                 raise TypeError(f"data must be None for a landscape, got {type(self.data).__name__}")
+            self.training._refuse_by_group("for a landscape, which has no layers and whose gradients are not clipped")
             # Not used, and therefore no part of the configuration.
             object.__setattr__(self, "training", replace(self.training, batch_size=1, eval_rows=1, order="shuffled"))
 
@@ -272,7 +296,7 @@ class Setup:
         )
 
     def accepted(self, name: str, opt: Any) -> Optimizer:
-        """Return the optimizer, or refuse one that does not fit the setup and anything else.
+        """Return the optimizer, with the groups of weights, or refuse one that does not fit and anything else.
 
         Parameters
         ----------
@@ -289,7 +313,8 @@ class Setup:
         TypeError
             If opt is no optimizer.
         ValueError
-            If it adapts its slow steps on a GPU or on a landscape with replicas, or has rates for fewer steps.
+            If it adapts its slow steps on a GPU, with groups or on a landscape with replicas, or has rates for fewer
+            steps, or the groups do not fit the model.
         """
         check_optimizer(name, opt)
         schedule = opt.inner.schedule.last
@@ -302,7 +327,13 @@ class Setup:
         if replicas > 1 and opt.adapts:
             reason = "an adaptive slow_step_size would couple the replicas of a landscape"
             raise ValueError(f"{name} must have given slow steps where replicas={replicas}: {reason}")
-        return opt
+        if self.training.groups is None:
+            return opt
+        model: Any = self.model
+        by_group = grouped(opt, self.training.groups, model.parts, model.size)
+        for of_group in by_group.optimizers:
+            of_group.inner.check_width(self.dtype)
+        return by_group
 
     @property
     def operations(self) -> float:
@@ -426,6 +457,7 @@ class Setup:
         training |= {"dtype": str(run.dtype), "stream": STREAM_ID, "formulas": FORMULAS_ID}
         training |= {"backend": run.backend} if run.backend != "cpu" else {}  # results may differ in bits there
         training |= {"order": run.order} if run.order != "shuffled" else {}  # older ids remain
+        training |= {"clip_norm": run.clip_norm} if run.clip_norm is not None else {}  # groups are in the optimizer's
         return {"model": self.model.settings(), "training": training}
 
     def blank_results(self, count: int) -> np.ndarray:
@@ -520,7 +552,7 @@ def check_optimizer(name: str, opt: Any) -> Optimizer:
     TypeError
         If opt is no optimizer.
     """
-    if not isinstance(opt, Optimizer):
+    if not isinstance(opt, Optimizer) or isinstance(opt, Grouped):
         raise TypeError(f"{name} must be an inner optimizer, Lookahead or EMA, got {shown(opt)}")
     return opt
 

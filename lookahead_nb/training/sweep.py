@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
@@ -48,6 +48,8 @@ def sweep(
     eval_at: Iterable[int] | None = None,
     eval_rows: int = 10_000,
     dtype: Any = "float32",
+    groups: Mapping[str, Mapping[str, float]] | None = None,
+    clip_norm: float | None = None,
     store: str | Path | None = None,
     keep_states: bool = False,
     backend: str = "cpu",
@@ -72,6 +74,9 @@ def sweep(
         Seeds in [0, 2**63), or the number of seeds, which are then 0, 1, 2, ...
     steps, batch_size, eval_every, eval_at, eval_rows, dtype
         As in :func:`lookahead_nb.train`.
+    groups, clip_norm
+        As in :func:`lookahead_nb.train`, for all configurations and tasks. Such runs are trained one by one and not
+        side by side, which takes about three times as long.
     store : path, optional
         The folder to which finished units are written and from which a sweep resumes, see ``store.Store``; without it
         they stay in memory. It may hold a sweep with other seeds or configurations: what is stored is used, and only
@@ -135,6 +140,7 @@ def sweep(
     """
     training: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every, "eval_at": eval_at}
     training |= {"eval_rows": eval_rows, "dtype": dtype, "backend": backend, "order": order}
+    training |= {"groups": groups, "clip_norm": clip_norm}
     if flag("keep_states", keep_states) and backend == "cuda":
         raise ValueError("keep_states must be False with backend='cuda', whose runs cannot be continued, got True")
     plan = _plan(model, data, configs, seeds, training)

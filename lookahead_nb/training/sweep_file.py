@@ -26,7 +26,10 @@ from lookahead_nb.training.plan import Plan, Unit, train_unit
 from lookahead_nb.training.setup import MODELS, Setup, Training
 from lookahead_nb.training.sweep import sweep
 
-TRAINING = ("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend", "order")
+TRAINING = (
+    *("seeds", "steps", "batch_size", "eval_every", "eval_at", "eval_rows", "dtype", "backend", "order"),
+    *("groups", "clip_norm"),
+)
 KINDS_OF_TABLES = ("grid", "sample")  # of optimizers
 PER_SEED = "per seed"
 MOST_POINTS = 1_000_000  # of a grid, and seeds: the memory of a plan stays below a few GB

@@ -14,6 +14,7 @@ import pytest
 import lookahead_nb as lnb
 from lookahead_nb.kernels.cpu import step
 from lookahead_nb.optimizers import base
+from lookahead_nb.optimizers.groups import grouped
 from lookahead_nb.training import setup
 from lookahead_nb.training.store import Store
 from tests.support.cases import INNER, INNER_STATES, problem
@@ -32,6 +33,7 @@ OPTIMIZERS = INNER | {
     "average": lnb.EMA(ADAMW, window=K),
     "in turn": lnb.Lookahead(INNER["sgd_momentum"], sync_period=K, slow_step_size=(0.3, 0.9)),
     "adaptive": lnb.Lookahead(ADAMW, sync_period=K, slow_step_size="adaptive"),
+    "groups": grouped(lnb.Lookahead(ADAMW, sync_period=K), {"b": {"lr": 0.01}}, {"b": slice(1, 3)}, SIZE),
 }
 
 
@@ -44,7 +46,7 @@ def test_every_kind_of_step_is_all_or_nothing(opt, check_finite, rng, monkeypatc
     assert taken > 3
 
 
-@pytest.mark.parametrize("name", ["adamw", "interpolate", "adaptive", "momentum"])
+@pytest.mark.parametrize("name", ["adamw", "interpolate", "adaptive", "momentum", "groups"])
 def test_a_step_on_several_threads_is_all_or_nothing(name, rng, monkeypatch):
     monkeypatch.setattr(step, "PARALLEL_FROM", 1)
     # A trace reaches places between a lock and its release that no signal reaches.

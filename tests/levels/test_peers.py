@@ -88,6 +88,49 @@ def test_weights_of_a_torch_tensor_are_stepped_where_they_lie(rng, width):
         opt.init(tensor)
 
 
+def test_groups_and_clipping_follow_torch():
+    """PyTorch divides by a norm that is 1e-6 longer, which AdamW nearly cancels again."""
+    data, model = lnb.datasets.load("digits"), lnb.MLP((64, 6, 10), activation="tanh")
+    groups, clip_norm, batch = {"b*": {"weight_decay": 0.0}, "W2": {"lr": 0.05}}, 0.1, 16
+    opt = lnb.AdamW(0.02, weight_decay=0.3)
+    ours = lnb.train(
+        model, data, opt, steps=30, batch_size=batch, dtype="float64", groups=groups, clip_norm=clip_norm
+    ).params
+    views = {
+        name: torch.tensor(view, requires_grad=True) for name, view in model.unpack(model.init(0, "float64")).items()
+    }
+    theirs = torch.optim.AdamW(
+        [
+            {"params": [views["W1"]]},
+            {"params": [views["b1"], views["b2"]], "weight_decay": 0.0},
+            {"params": [views["W2"]], "lr": 0.05},
+        ],
+        lr=0.02,
+        weight_decay=0.3,
+    )
+    clipped = 0
+    for _, rows in zip(range(30), lnb.minibatches(len(data.y_train), batch, 0), strict=False):
+        hidden = torch.tanh(torch.tensor(data.X_train[rows].astype(np.float64)) @ views["W1"].T + views["b1"])
+        logits = hidden @ views["W2"].T + views["b2"]
+        theirs.zero_grad()
+        torch.nn.functional.cross_entropy(logits, torch.tensor(data.y_train[rows])).backward()
+        clipped += float(torch.nn.utils.clip_grad_norm_(views.values(), clip_norm)) > clip_norm
+        theirs.step()
+    assert clipped > 5
+    flat = np.concatenate([view.detach().numpy().ravel() for view in views.values()])
+    np.testing.assert_allclose(ours, flat, rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_follows_optax(rng):
+    for scale in (1e-3, 1.0, 1e3):
+        grad = scale * rng.standard_normal(SIZE)
+        transform = optax.clip_by_global_norm(0.5)
+        theirs, _ = transform.update(grad, transform.init(grad))
+        ours = grad.copy()
+        lnb.optimizers.clip_gradient(ours, 0.5)
+        np.testing.assert_allclose(ours, np.asarray(theirs), rtol=1e-14)
+
+
 # -------------------------------------------------------------------------------------------------------- optax
 
 

@@ -194,6 +194,13 @@ def decay_in_lumps(decays, least, sync_period=0, slow_step_size=1.0, outer_momen
 # ------------------------------------------------------------------------------------------------- schedules
 
 
+def clipped(g, most):
+    """Pascanu, Mikolov & Bengio 2013, Algorithm 1, for the norm over all elements."""
+    g = np.asarray(g, np.float64)
+    norm = np.sqrt(np.sum(g**2))
+    return most / norm * g if norm > most else g
+
+
 def schedule(kind, peak, steps, warmup, t, decay_steps=None):
     """The learning rates of the steps t, an array."""
     t = np.asarray(t, np.float64)

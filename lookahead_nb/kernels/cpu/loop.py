@@ -147,6 +147,49 @@ def is_due(period, t):
 
 
 @formula
+def keep_before_sync(weights, syncs, t):
+    """Keep the fast weights ahead of a step with a sync whose slow step is fitted.
+
+    Parameters
+    ----------
+    weights : bundles.Weights
+        Read.
+    syncs : bundles.SyncsOfOneRun
+        ``before`` is overwritten.
+    t : int
+        The number of the step, from 1.
+    """
+    if syncs.before.size > 0 and is_due(syncs.period, t):
+        for i in range(syncs.before.size):
+            syncs.before[i] = weights.p[i]
+
+
+@formula
+def stays_finite(weights, steps, evaluation, t):
+    """Return whether all weights are finite, and record the step if they are not.
+
+    Parameters
+    ----------
+    weights : bundles.Weights
+        Read.
+    steps : bundles.Steps
+        The limits.
+    evaluation : bundles.Evaluation
+        ``diverged_at`` is set if a weight is not finite.
+    t : int
+        The number of the step, from 1.
+
+    Returns
+    -------
+    bool
+    """
+    if all_within(weights.p, steps.limits[1]):
+        return True
+    evaluation.diverged_at[0] = t
+    return False
+
+
+@formula
 def update_run(rule, weights, steps, syncs, evaluation, scratch, t):
     """Take a step of the rule; see :class:`Phases`.
 
@@ -172,14 +215,9 @@ def update_run(rule, weights, steps, syncs, evaluation, scratch, t):
     bool
         Whether all weights are finite.
     """
-    if syncs.before.size > 0 and is_due(syncs.period, t):
-        for i in range(syncs.before.size):
-            syncs.before[i] = weights.p[i]
+    keep_before_sync(weights, syncs, t)
     rule(weights.p, weights.g, weights.s1, weights.s2, steps.table[t - 1 - steps.first])
-    if all_within(weights.p, steps.limits[1]):
-        return True
-    evaluation.diverged_at[0] = t
-    return False
+    return stays_finite(weights, steps, evaluation, t)
 
 
 @formula

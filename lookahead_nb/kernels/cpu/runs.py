@@ -10,6 +10,7 @@ from numba import types
 from lookahead_nb.kernels import bundles
 from lookahead_nb.kernels.compiler import compiled, formula
 from lookahead_nb.kernels.cpu import network, step
+from lookahead_nb.kernels.cpu.by_group import clip, update_by_group
 from lookahead_nb.kernels.cpu.loop import Phases, all_within, average_run, control_loop, gather, sync_run, update_run
 from lookahead_nb.kernels.philox import minibatch
 
@@ -31,17 +32,39 @@ def _evaluate(measure, p, model, evaluation, scratch, work, t, results):
 
 
 @formula
-def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+def _gradient_of_batch(gradient, weights, model, batches, scratch, work, t):
+    """Write the gradient of the minibatch of a step and return its loss."""
     rows, batch, labels = scratch
     minibatch(batches.X.shape[0], batches.batch_size, batches.seed, t - 1, batches.reshuffles, rows)
     gather(batches.X, rows, batch)
     for r in range(rows.size):
         labels[r] = batches.y[rows[r]]
-    loss = gradient(weights.p, batch, labels, model.sizes, model.activation, model.l2, weights.g, work)
+    return gradient(weights.p, batch, labels, model.sizes, model.activation, model.l2, weights.g, work)
+
+
+@formula
+def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+    loss = _gradient_of_batch(gradient, weights, model, batches, scratch, work, t)
     if np.isfinite(loss) and all_within(weights.g, steps.limits[0]):
         return True
     evaluation.diverged_at[0] = t
     return False
+
+
+@formula
+def _clip_and_check(loss, weights, steps, evaluation, t):
+    """Clip the gradient, and return whether the run goes on with it."""
+    norm = clip(weights.g, steps.most) if np.isfinite(steps.most) else 0.0
+    if np.isfinite(loss) and np.isfinite(norm) and all_within(weights.g, steps.limits[0]):
+        return True
+    evaluation.diverged_at[0] = t
+    return False
+
+
+@formula
+def _differentiate_and_clip(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+    loss = _gradient_of_batch(gradient, weights, model, batches, scratch, work, t)
+    return _clip_and_check(loss, weights, steps, evaluation, t)
 
 
 @formula
@@ -62,51 +85,68 @@ def _evaluate_weighted(measure, p, model, evaluation, scratch, work, t, results)
 
 
 @formula
-def _differentiate_weighted(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+def _gradient_of_weighted_batch(gradient, weights, model, batches, scratch, work, t):
+    """Write the gradient of the minibatch of a step and return its loss, both with the shares of its rows."""
     rows, batch, labels, shares = scratch
     minibatch(batches.X.shape[0], batches.batch_size, batches.seed, t - 1, batches.reshuffles, rows)
     gather(batches.X, rows, batch)
     for r in range(rows.size):
         labels[r] = batches.y[rows[r]]
     network.shares_of(batches.weights, rows, shares)
-    loss = gradient(weights.p, batch, labels, shares, model.sizes, model.activation, model.l2, weights.g, work)
+    return gradient(weights.p, batch, labels, shares, model.sizes, model.activation, model.l2, weights.g, work)
+
+
+@formula
+def _differentiate_weighted(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+    loss = _gradient_of_weighted_batch(gradient, weights, model, batches, scratch, work, t)
     if np.isfinite(loss) and all_within(weights.g, steps.limits[0]):
         return True
     evaluation.diverged_at[0] = t
     return False
 
 
-_advance = control_loop(
-    "advance_network", Phases(_prepare, _evaluate, _differentiate, update_run, sync_run, average_run)
-)
-_advance_weighted = control_loop(
-    "advance_weighted_network",
-    Phases(_prepare_weighted, _evaluate_weighted, _differentiate_weighted, update_run, sync_run, average_run),
-)
+@formula
+def _differentiate_weighted_and_clip(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
+    loss = _gradient_of_weighted_batch(gradient, weights, model, batches, scratch, work, t)
+    return _clip_and_check(loss, weights, steps, evaluation, t)
+
+
+_PLAIN, _WEIGHTED = (_prepare, _evaluate), (_prepare_weighted, _evaluate_weighted)
+_UPDATES = {False: (update_run, sync_run, average_run), True: (update_by_group, sync_run, average_run)}
+_LOOPS = {  # by whether rows have weights, and whether weights have groups or gradients are clipped
+    (False, False): control_loop("advance_network", Phases(*_PLAIN, _differentiate, *_UPDATES[False])),
+    (False, True): control_loop("advance_network_by_group", Phases(*_PLAIN, _differentiate_and_clip, *_UPDATES[True])),
+    (True, False): control_loop(
+        "advance_weighted_network", Phases(*_WEIGHTED, _differentiate_weighted, *_UPDATES[False])
+    ),
+    (True, True): control_loop(
+        "advance_weighted_network_by_group", Phases(*_WEIGHTED, _differentiate_weighted_and_clip, *_UPDATES[True])
+    ),
+}
 
 
 @lru_cache(None)
-def _advance_loop(width, weighted):
+def _advance_loop(width, weighted, by_group):
     scalar, vector, _ = step.width_types(width)
     plain, _, sync = step.signatures(width)
     loss_and_grad, evaluate = (network.weighted_signatures if weighted else network.signatures)(width)[:2]
     signature = types.int64(
         *(types.FunctionType(s) for s in (plain, sync, loss_and_grad, evaluate)),
         bundles.weights_type(scalar, 1),
-        bundles.steps_type(scalar, 1),
+        bundles.steps_by_group_type(scalar) if by_group else bundles.steps_type(scalar, 1),
         bundles.syncs_of_one_run_type(scalar),
         bundles.network_type(scalar),
         (bundles.weighted_batches_type if weighted else bundles.batches_type)(scalar),
         (bundles.weighted_evaluation_type if weighted else bundles.evaluation_type)(scalar),
         vector,
     )
-    return compiled(signature, nogil=True)(_advance_weighted if weighted else _advance)
+    return compiled(signature, nogil=True)(_LOOPS[weighted, by_group])
 
 
 def advance(
     rule: str,
     weights: bundles.Weights,
-    steps: bundles.Steps,
+    steps: bundles.Steps | bundles.StepsByGroup,
     syncs: bundles.SyncsOfOneRun,
     model: bundles.Network,
     batches: bundles.Batches | bundles.WeightedBatches,
@@ -123,8 +163,8 @@ def advance(
         A key of ``formulas.RULES``.
     weights : bundles.Weights
         Arrays (n,) or (0,).
-    steps : bundles.Steps
-        The stretch.
+    steps : bundles.Steps or bundles.StepsByGroup
+        The stretch. The latter gives groups of weights their own scalars and clips gradients.
     syncs : bundles.SyncsOfOneRun
         Its syncs; fitted slow steps are written to it.
     model : bundles.Network
@@ -148,4 +188,5 @@ def advance(
         (network.weighted_loss_and_grad if weighted else network.loss_and_grad)(width),
         (network.weighted_evaluate if weighted else network.evaluate)(width),
     )
-    return _advance_loop(width, weighted)(*loops, weights, steps, syncs, model, batches, evaluation, work)
+    loop = _advance_loop(width, weighted, isinstance(steps, bundles.StepsByGroup))
+    return loop(*loops, weights, steps, syncs, model, batches, evaluation, work)

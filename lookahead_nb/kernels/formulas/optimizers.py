@@ -371,6 +371,36 @@ def schedule_free_average(p, s1, outward):
 
 
 @formula
+def clip_factor(norm, most):
+    """Return the factor that shortens a gradient to a norm of at most ``most``: ``min(1, most/norm)``.
+
+    Parameters
+    ----------
+    norm : float64
+        The Euclidean norm of the gradient, at least 0.
+    most : float64
+        Above 0.
+
+    Returns
+    -------
+    float64
+        In [0, 1]; exactly 1 for a norm of at most ``most``, and for NaN. 0 for inf.
+
+    Notes
+    -----
+    Source: Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent neural networks", Algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lookahead_nb.kernels.formulas import clip_factor
+    >>> float(clip_factor(np.float64(4), np.float64(1)))
+    0.25
+    """
+    return most / select(norm > most, norm, most)
+
+
+@formula
 def pull(slow, fast, step, rest):
     """Return the slow weight after a sync: ``rest*slow + step*fast``.
 
