@@ -169,6 +169,17 @@ CALLS = {
         lnb.EarlyStopping,
         {"measure": "validation_loss", "patience": 2, "min_delta": 0.1, "weights": "slow"},
     ),
+    "ReduceOnPlateau": (
+        lnb.ReduceOnPlateau,
+        {
+            "measure": "validation_loss",
+            "patience": 2,
+            "min_delta": 0.1,
+            "weights": "slow",
+            "factor": 0.5,
+            "min_lr": 0.1,
+        },
+    ),
     "train on a landscape": (lnb.train, {"model": BOWL, "data": None, "opt": OPT, "steps": 2, "backend": "cpu"}),
     "sweep": (
         lnb.sweep,
@@ -183,6 +194,7 @@ CALLS = {
     "cosine": (schedules.cosine, {"peak": 0.1, "steps": 10, "warmup": 2, "decay_steps": 5}),
     "cosine_restarts": (schedules.cosine_restarts, {"peak": 0.1, "period": 5, "factor": 2, "warmup": 2}),
     "from_function": (schedules.from_function, {"rate": lambda t: 0.1 / t, "steps": 5}),
+    "piecewise": (schedules.piecewise, {"parts": {0: 0.1, 5: 0.05}}),
     "Schedule of a table": (schedules.Schedule, {"kind": "table", "peak": 0.2, "table": [0.1, 0.2], "steps": 2}),
     "Schedule.__call__": (schedules.linear(0.1, 10, 2), {"t": 5}),
     "Schedule.rates": (schedules.linear(0.1, 10, 2).rates, {"n": 5, "after": 2}),
@@ -190,6 +202,7 @@ CALLS = {
     "DoubleWell": (landscapes.DoubleWell, {"tilt": 0.1, "barrier": 1.0, "start": 0.5} | SURFACE),
     "Bilinear": (landscapes.Bilinear, {"strength": 1.0, "start": [1.0, 1.0]} | SURFACE),
     "Rosenbrock": (landscapes.Rosenbrock, {"bend": 10.0, "start": [1.0, 1.0]} | SURFACE),
+    "FiniteSumQuadratic": (models.FiniteSumQuadratic, {"hessian": [[1.0, 0.5], [0.5, 2.0]], "start": [1.0, 2.0]}),
     "Landscape.init": (BOWL.init, {"seed": 0, "dtype": "float32"}),
     "Landscape.points": (BOWL.points, {"params": POINT}),
     "Landscape.heights": (BOWL.heights, {"points": POINT}),
@@ -214,6 +227,7 @@ CALLS = {
     "step_table": (optimizers.step_table, {"optimizer": OPT, "steps": 3, "width": np.float32}),
     "gradient_limit": (optimizers.gradient_limit, {"optimizer": OPT, "dtype": "float32"}),
     "from_arrays": (datasets.from_arrays, {"X": X, "y": y, "split_seed": 0}),
+    "unlabelled": (datasets.unlabelled, {"train": X, "validation": X[:9], "test": X[:8]}),
     "load": (datasets.load, {"name": "checkerboard", "split_seed": 0}),
     "chunk": (datasets.chunk, {"name": "checkerboard", "i": 1, "rows": 50, "split_seed": 0}),
     "available": (datasets.available, {"name": "checkerboard"}),
@@ -414,7 +428,7 @@ def test_the_table_holds_every_public_function():
         and (name in getattr(module, "__all__", [name])) and thing.__module__.startswith(module.__name__)
         and not inspect.isabstract(thing)
     }  # fmt: skip
-    records = {"Answer", "BestSync", "Dataset", "Transient"}  # what functions return
+    records = {"Answer", "BestSync", "Dataset", "Transient", "Tuned"}  # what functions return
     assert {name for name in functions if name not in CALLS and name not in ALWAYS_WRONG} - records == {"Task"}
 
 

@@ -42,6 +42,7 @@ from lookahead_nb.kernels.formulas import (
     output_error,
     relu,
     relu_slope,
+    row_share,
     sigmoid,
     sigmoid_slope,
     softmax_loss,
@@ -315,7 +316,7 @@ def shares_of(weights, rows, shares):
     for r in range(rows.size):
         total += weights[rows[r]]
     for r in range(rows.size):
-        shares[r] = weights[rows[r]] / total
+        shares[r] = row_share(weights[rows[r]], total)
 
 
 @formula
@@ -479,7 +480,8 @@ def _weighted_evaluate(params, X, y, weights, sizes, activation, work):
         label = work[end + 2 * count : end + 3 * count]
         choose_labels(logits, work[end + count : end + 2 * count], label)
         for r in range(count):
-            hits += weights[first + r] * (np.int64(label[r]) == y[first + r])
+            if np.int64(label[r]) == y[first + r]:
+                hits += weights[first + r]
             total += weights[first + r]
         cross_entropy(logits, y, first, False, work[end + count :], losses)
         for r in range(count):

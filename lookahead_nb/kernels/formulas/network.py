@@ -262,6 +262,22 @@ def half_squared_error(output, target):
 
 
 @formula
+def row_share(weight, total):
+    """Return what a row counts in a weighted mean.
+
+    Parameters
+    ----------
+    weight, total : float64
+        The weight of the row and the sum of all weights, above 0.
+
+    Returns
+    -------
+    float64
+    """
+    return weight / total
+
+
+@formula
 def output_error(output, target, share):
     """Return the gradient of the weighted mean of :func:`half_squared_error` with respect to an output.
 
