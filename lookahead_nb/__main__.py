@@ -333,7 +333,7 @@ def _claims(options: argparse.Namespace) -> int:
     answer = wording.read(statements)[wording.claim_of(first.id)]
     captions = catalogue.captions(first.notebook)
     lines = wording.explained([*chosen.values()], judged, answer, captions, contrasts=options.contrasts)
-    print("\n".join(lines))
+    print("\n".join([*lines, "", *(line.format(id=first.id) for line in wording.LEGEND_OF_ONE)]))
     return 0
 
 

@@ -24,6 +24,14 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "paper/book"
 EXTRA = ("A single page to play with", "The same numbers as the package, in one file: drag retention and sync period.")
+INTRODUCTION = (
+    "Each claim of the article is split into statements that can be tested. The tables show the second trial, "
+    "on generated tasks and real data sets; the first trial had a few tasks, chosen by hand. Percentages are "
+    "of the gap between the loss of guessing and the best loss known for a task. Brackets hold 95 % confidence "
+    "intervals, wider where a claim has several statements. A statement with &ldquo;usually&rdquo; must hold "
+    "on average and on most tasks. One with &ldquo;may&rdquo; or &ldquo;can&rdquo; must matter on more than 5 "
+    "% of the tasks. &ldquo;Cannot tell&rdquo; means that the evidence decides neither way."
+)
 GUIDE = ("using", "speed", "reproducing")
 FIGURE = "Figure: "  # a figure's text in a notebook begins with it
 
@@ -221,7 +229,7 @@ def verdicts() -> Page:
     statements = registry.read(ROOT / "data/claims")
     judged = registry.committed(statements, ROOT / "data/results")
     answers = wording.read(statements, ROOT / "data/claims/answers.toml")
-    parts = ["<h1>All statements and their verdicts</h1>\n"]
+    parts = ["<h1>All statements and their verdicts</h1>\n", f"<p>{INTRODUCTION}</p>\n"]
     for claim in dict.fromkeys(map(wording.claim_of, statements)):
         own = [each for each in statements.values() if wording.claim_of(each.id) == claim]
         answer = answers[claim]

@@ -491,6 +491,7 @@ def test_a_statement_is_explained_and_so_is_a_claim(ask, checkout):
         "Advice: Tune it.",
         "Figure better: It is better.",
         "Notebook: notebooks/05_none.ipynb",
+        "--fresh, with one statement such as C30a, trains",
     ]:
         assert told in out
     assert out.count("Figure") == 1
