@@ -378,7 +378,7 @@ def explained(
         if statement.untestable:
             yield from _wrapped("  No test", statement.untestable, indent=4)
             continue
-        yield from _wrapped("  Judged by", f"{_rule(statement)} (a {statement.modality!r} statement)", indent=4)
+        yield from _wrapped("  Judged by", f"{_rule(statement)}; wording: {statement.modality!r}", indent=4)
         yield from _wrapped("  Experiment", f"data/claims/experiments/{statement.experiment}.toml", indent=4)
         if found := finding(statement, judged):
             yield from _wrapped("  Found", found, indent=4)
