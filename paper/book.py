@@ -323,7 +323,8 @@ def write(pages: list[Page], folder: pathlib.Path) -> None:
         for name, content in page.files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
-    shutil.copyfile(ROOT / "paper/explorer.html", folder / "explorer.html")
+    explorer = with_links((ROOT / "paper/explorer.html").read_text(encoding="utf-8"), pages)
+    (folder / "explorer.html").write_text(explorer, encoding="utf-8")
     (folder / "book.css").write_text(style(), encoding="utf-8")
     index = json.dumps([entry for page in pages for entry in sections(page)], ensure_ascii=False)
     code = (ASSETS / "search.js").read_text(encoding="utf-8")
@@ -355,7 +356,9 @@ def with_links(body: str, pages: list[Page]) -> str:
             return match[0]
         file = pathlib.PurePosixPath(target).name
         stem = re.sub(r"\.(ipynb|html|md)$", "", file)
-        if stem in names:
+        if file == "README.md" and pathlib.PurePosixPath(target).parent.name in ("", ".."):
+            link = "index.html"
+        elif stem in names:
             link = f"{stem}.html"
         elif file in files | {"explorer.html"}:
             link = file
