@@ -370,6 +370,8 @@ def _fresh(options: argparse.Namespace, chosen: dict[str, Any]) -> Iterator[str]
     numbers = ", ".join(map(str, plan.tasks["number"]))
     yield f"{statement.id}: {statement.says}"
     yield f"Trains {plan.runs:,} runs on fresh seeds: tasks {numbers} of the experiment {plan.experiment.name}"
+    if not plan.experiment.seeds(plan.attempt):
+        yield "They are solved exactly, without random numbers: other seeds give the registered estimates again"
     estimates = {"fresh seeds": plan.judge(plan.measure(progress=True))}
     if found := registry.evidence(chosen):
         rows = found[statement.experiment]
