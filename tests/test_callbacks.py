@@ -278,6 +278,7 @@ def test_min_delta_is_what_an_improvement_has_to_exceed():
     assert patience.best == 1.25
 
 
+@pytest.mark.jit  # the few steps of plain Python improve nothing
 def test_a_callback_that_writes_into_the_measures_does_not_decide_which_weights_are_best():
     def low(snapshot):
         snapshot.measures["slow"]["validation_loss"] = -1.0 if snapshot.step == 0 else 1e9

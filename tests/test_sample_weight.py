@@ -9,6 +9,7 @@ import pytest
 import lookahead_nb as lnb
 from lookahead_nb.datasets import from_arrays
 from lookahead_nb.kernels.cpu import network
+from lookahead_nb.training import plan
 from lookahead_nb.training.plan import SHARED_FROM, groups
 from lookahead_nb.training.setup import Setup, Training
 from tests.support import reference_network as reference
@@ -217,7 +218,8 @@ def test_a_run_inside_a_sweep_is_the_run_alone(data):
         assert inside[[*alone]].equals(alone)
 
 
-def test_runs_on_rows_with_weights_are_not_trained_side_by_side():
+def test_runs_on_rows_with_weights_are_not_trained_side_by_side(monkeypatch):
+    monkeypatch.setattr(plan, "lanes_of", lambda dtype: 16)  # plain Python has one
     configs = [lnb.AdamW(0.01 * i) for i in range(1, 33)]
     for data, largest in ((DATA, 16), (WEIGHTED, 1)):
         setup = Setup(MODEL, data, Training(steps=STEPS, batch_size=BATCH))
