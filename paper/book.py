@@ -315,7 +315,8 @@ def write(pages: list[Page], folder: pathlib.Path) -> None:
         for name, content in page.files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
-    shutil.copyfile(ROOT / "paper/explorer.html", folder / "explorer.html")
+    explorer = with_links((ROOT / "paper/explorer.html").read_text(encoding="utf-8"), pages)
+    (folder / "explorer.html").write_text(explorer, encoding="utf-8", newline="\n")
     (folder / "book.css").write_text(style(), encoding="utf-8")
     index = json.dumps([entry for page in pages for entry in sections(page)], ensure_ascii=False)
     code = (ASSETS / "search.js").read_text(encoding="utf-8")
