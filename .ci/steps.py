@@ -105,6 +105,8 @@ def main():
     data = ROOT.parent / "shared" / "data"
     if data.is_dir():
         os.environ["LOOKAHEAD_NB_DATA"] = str(data)
+    # Half of the planted faults, chosen by the commit, so that the slowest machine stays below the limit.
+    os.environ.setdefault("PLANTED_PARTS", "2")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the steps are ended too
     start = time.monotonic()
     ended, passed = run(STEPS)

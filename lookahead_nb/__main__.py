@@ -333,7 +333,7 @@ def _claims(options: argparse.Namespace) -> int:
     answer = wording.read(statements)[wording.claim_of(first.id)]
     captions = catalogue.captions(first.notebook)
     lines = wording.explained([*chosen.values()], judged, answer, captions, contrasts=options.contrasts)
-    print("\n".join(lines))
+    print("\n".join([*lines, "", *(line.format(id=first.id) for line in wording.LEGEND_OF_ONE)]))
     return 0
 
 
@@ -370,6 +370,8 @@ def _fresh(options: argparse.Namespace, chosen: dict[str, Any]) -> Iterator[str]
     numbers = ", ".join(map(str, plan.tasks["number"]))
     yield f"{statement.id}: {statement.says}"
     yield f"Trains {plan.runs:,} runs on fresh seeds: tasks {numbers} of the experiment {plan.experiment.name}"
+    if not plan.experiment.seeds(plan.attempt):
+        yield "They are solved exactly, without random numbers: other seeds give the registered estimates again"
     estimates = {"fresh seeds": plan.judge(plan.measure(progress=True))}
     if found := registry.evidence(chosen):
         rows = found[statement.experiment]

@@ -24,6 +24,14 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "paper/book"
 EXTRA = ("A single page to play with", "The same numbers as the package, in one file: drag retention and sync period.")
+INTRODUCTION = (
+    "Each claim of the article is split into statements that can be tested. The tables show the second trial, "
+    "on generated tasks and real data sets; the first trial had a few tasks, chosen by hand. Percentages are "
+    "of the gap between the loss of guessing and the best loss known for a task. Brackets hold 95 % confidence "
+    "intervals, wider where a claim has several statements. A statement with &ldquo;usually&rdquo; must hold "
+    "on average and on most tasks. One with &ldquo;may&rdquo; or &ldquo;can&rdquo; must matter on more than 5 "
+    "% of the tasks. &ldquo;Cannot tell&rdquo; means that the evidence decides neither way."
+)
 GUIDE = ("using", "speed", "reproducing")
 FIGURE = "Figure: "  # a figure's text in a notebook begins with it
 
@@ -221,7 +229,7 @@ def verdicts() -> Page:
     statements = registry.read(ROOT / "data/claims")
     judged = registry.committed(statements, ROOT / "data/results")
     answers = wording.read(statements, ROOT / "data/claims/answers.toml")
-    parts = ["<h1>All statements and their verdicts</h1>\n"]
+    parts = ["<h1>All statements and their verdicts</h1>\n", f"<p>{INTRODUCTION}</p>\n"]
     for claim in dict.fromkeys(map(wording.claim_of, statements)):
         own = [each for each in statements.values() if wording.claim_of(each.id) == claim]
         answer = answers[claim]
@@ -316,7 +324,7 @@ def write(pages: list[Page], folder: pathlib.Path) -> None:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
     explorer = with_links((ROOT / "paper/explorer.html").read_text(encoding="utf-8"), pages)
-    (folder / "explorer.html").write_text(explorer, encoding="utf-8", newline="\n")
+    (folder / "explorer.html").write_text(explorer, encoding="utf-8")
     (folder / "book.css").write_text(style(), encoding="utf-8")
     index = json.dumps([entry for page in pages for entry in sections(page)], ensure_ascii=False)
     code = (ASSETS / "search.js").read_text(encoding="utf-8")
@@ -348,7 +356,9 @@ def with_links(body: str, pages: list[Page]) -> str:
             return match[0]
         file = pathlib.PurePosixPath(target).name
         stem = re.sub(r"\.(ipynb|html|md)$", "", file)
-        if stem in names:
+        if file == "README.md" and pathlib.PurePosixPath(target).parent.name in ("", ".."):
+            link = "index.html"
+        elif stem in names:
             link = f"{stem}.html"
         elif file in files | {"explorer.html"}:
             link = file

@@ -491,6 +491,7 @@ def test_a_statement_is_explained_and_so_is_a_claim(ask, checkout):
         "Advice: Tune it.",
         "Figure better: It is better.",
         "Notebook: notebooks/05_none.ipynb",
+        "--fresh, with one statement such as C30a, trains",
     ]:
         assert told in out
     assert out.count("Figure") == 1
@@ -551,6 +552,13 @@ def test_a_statement_is_measured_again_on_fresh_seeds(ask, checkout):
     for path in (checkout / "data/results/one").iterdir():
         path.unlink()
     assert "registered seeds" not in ask("C30a", "--fresh", "--tasks", "2")[1]
+
+
+def test_fresh_seeds_of_exact_tasks_are_said_to_change_nothing(capsys):
+    assert main(["claims", "C05a", "--fresh", "--tasks", "2"]) == 0
+    _, _, note, _, fresh, registered, *_ = capsys.readouterr().out.splitlines()
+    assert note.startswith("They are solved exactly, without random numbers")
+    assert fresh.split()[2:] == registered.split()[2:]
 
 
 def test_fresh_seeds_are_those_of_the_attempt(ask, monkeypatch):
@@ -829,7 +837,7 @@ def test_a_figure_of_measured_times_tells_how_they_are_measured(figures, tmp_pat
     [
         (["procedure_word"], "NAME must be a figure, such as procedure_worth, .*, got 'procedure_word'"),
         (["--where", "verdict"], "NAME must be a figure, such as verdicts.*, got 'verdict'"),
-        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, performance_scaling, got 'zzz'"),
+        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, games_published, got 'zzz'"),
         (["--where"], "NAME must be given with --where"),
         (["verdicts"], "verdicts has not been drawn by its notebook yet: paper/figures/verdicts.json is missing"),
     ],

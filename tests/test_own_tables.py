@@ -333,7 +333,7 @@ def test_a_missing_label_of_a_csv_file_is_refused(tmp_path, labels):
         ),
         (
             "size,kind\n1,red\n?,blue\n",
-            "file must hold numbers in all columns .*, got '\\?' at row 1, column 'size' .counted from 0.",
+            "file must hold numbers in all columns .*, got '\\?' at row 1, column 'size' .counted from 0.: turn .*",
         ),
         ("size,kind\n1,red\n2,blue,3\n", "file .* is not a readable .csv file: .*saw 3"),
         ("", "file .* is not a readable .csv file: it is empty"),

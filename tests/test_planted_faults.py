@@ -1,6 +1,9 @@
 """Planted faults must be noticed: each one in ``planted_faults.txt`` must fail the test that its entry names."""
 
 import ast
+import hashlib
+import os
+import subprocess
 import textwrap
 
 import pytest
@@ -11,6 +14,8 @@ from tests.support.planting import Fault, MisfitError, planted
 
 FAULTS = planting.read()
 FILES = sorted({fault.test.partition("::")[0] for fault in FAULTS})  # with a test that notices a fault
+
+PARTS = int(os.environ.get("PLANTED_PARTS") or 1)  # one part of the faults is run, chosen by the commit; all by default
 
 plain_python = pytest.mark.skipif(not NO_JIT, reason="plain Python needs no compiling for each fault: LEVEL=nojit")
 
@@ -51,9 +56,23 @@ def outcome(request):
     stream.close()
 
 
+def commit():
+    """Return the hash of the commit, or "" without one."""
+    told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=planting.TESTS, capture_output=True, text=True)
+    return told.stdout.strip()
+
+
+def is_chosen(title, parts, seed):
+    """Return whether a fault is in the part that a seed chooses."""
+    return int(hashlib.sha256(f"{seed} {title}".encode()).hexdigest(), 16) % parts == 0
+
+
+CHOSEN = [fault for fault in FAULTS if PARTS == 1 or is_chosen(fault.title, PARTS, commit())]
+
+
 @plain_python
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.title)
+@pytest.mark.parametrize("fault", CHOSEN, ids=lambda fault: fault.title)
 def test_a_planted_fault_is_noticed(fault, outcome):
     code, output = outcome(fault.title)
     assert code == pytest.ExitCode.TESTS_FAILED, output
@@ -75,6 +94,17 @@ def test_every_fault_has_a_place():
         except MisfitError as misfit:
             misfits.append(str(misfit))
     assert not misfits, "\n".join(misfits)
+
+
+def test_a_commit_chooses_its_part_of_the_faults():
+    titles = [fault.title for fault in FAULTS]
+    first, second = ([is_chosen(title, 2, seed) for title in titles] for seed in ("one commit", "another"))
+    assert all(is_chosen(title, 1, "") for title in titles)
+    assert first != second
+    for part in (first, second):
+        assert 0.4 < sum(part) / len(titles) < 0.6
+    if PARTS > 1:
+        assert 0 < len(CHOSEN) < len(FAULTS)
 
 
 def test_titles_are_unique():

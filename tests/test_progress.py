@@ -30,6 +30,7 @@ class Stream(io.StringIO):
         (0, 0, 0, 3.0, "loading"),
         (0, 300, 0, 3.0, "0 of 300 runs"),
         (100, 300, 100, 5.0, "100 of 300 runs, 20 runs/s, 10 s left"),
+        (4800, 6768, 4800, 1.486, "4,800 of 6,768 runs, 3,230 runs/s, under 1 s left"),
         (250, 300, 50, 5.0, "250 of 300 runs, 10 runs/s, 5 s left"),  # 200 were there before
         (300, 300, 100, 5.0, "300 of 300 runs"),
         (1000, 1_000_000, 1000, 10.0, "1,000 of 1,000,000 runs, 100 runs/s, 2.8 h left"),

@@ -332,7 +332,7 @@ def test_published_numbers_say_whose_they_are_and_how_they_are_known(path, monke
     assert {*frame.columns[8:]} <= {"warning", "lr", "seed", "step", "epoch"}
     assert np.isfinite(frame["value"]).all()
     assert (frame["error"].isna() | (frame["error"] >= 0)).all()
-    assert {*frame["known"]} <= {"read", "remembered"}
+    assert {*frame["known"]} <= {"read", "remembered", "recomputed"}
     assert (frame[["source", "setting", "optimizer", "metric"]] != "").all(axis=None)
     assert not frame.duplicated(["source", "table", "setting", "optimizer", "metric"]).any()
 

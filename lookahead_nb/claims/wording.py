@@ -33,6 +33,11 @@ LEGEND = (
     'of the tasks. "Cannot tell": the rule for the wording decides neither way. Brackets hold 95 % confidence',
     "intervals, wider where a claim has several statements. The id of a claim or a statement explains it.",
 )
+LEGEND_OF_ONE = (
+    "The gap is that between the loss of guessing and the best known loss. Brackets hold 95 % confidence",
+    "intervals, wider where a claim has several statements. The first trial had a few tasks, chosen by hand.",
+    "--contrasts lists every comparison; --fresh, with one statement such as {id}, trains on unused seeds.",
+)
 NO_ROWS, UNTESTABLE = "no results yet", "not testable here"
 
 
@@ -373,8 +378,7 @@ def explained(
         if statement.untestable:
             yield from _wrapped("  No test", statement.untestable, indent=4)
             continue
-        words = f"{statement.modality!r}, judged by {_rule(statement)}; {statement.contrasts} primary contrasts in all"
-        yield from _wrapped("  Modality", words, indent=4)
+        yield from _wrapped("  Judged by", f"{_rule(statement)}; wording: {statement.modality!r}", indent=4)
         yield from _wrapped("  Experiment", f"data/claims/experiments/{statement.experiment}.toml", indent=4)
         if found := finding(statement, judged):
             yield from _wrapped("  Found", found, indent=4)

@@ -327,7 +327,10 @@ def read_rows(file: str | Path, label: str | None = None, mixed: bool = False) -
         text = frame[name].notna() & pd.to_numeric(frame[name], errors="coerce").isna()
         if text.any():
             found_text = f"got {frame[name][text.idxmax()]!r:.80} at row {text.idxmax()}, column {name!r} {FROM_0}"
-            raise ValueError(f"file must hold numbers in all columns except the label column, {found_text}")
+            must = "file must hold numbers in all columns except the label column"
+            raise ValueError(
+                f"{must}, {found_text}: turn text into numbers, or read it with read_rows(..., mixed=True)"
+            )
     return frame, labels
 
 

@@ -113,7 +113,8 @@ def text(done: int, total: int, trained: int, seconds: float) -> str:
     line = f"{done:,} of {total:,} runs"
     if trained and done < total:
         rate = trained / seconds
-        line += f", {rate:.3g} runs/s, {duration((total - done) / rate)} left"
+        rate_text = f"{float(f'{rate:.3g}'):,g}"
+        line += f", {rate_text} runs/s, {duration((total - done) / rate)} left"
     return line
 
 

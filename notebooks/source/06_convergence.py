@@ -112,7 +112,9 @@ figures.save(convergence.cycle(modes, phases), "convergence_cycle", caption, alt
 #
 # A smaller step is quieter and slower, and so is Lookahead. The fair question is which of them is ahead at the same
 # steady-state risk. As we remember it, Figure 2 of the paper asks this on a noisy quadratic with many modes. Its
-# spectrum and noise could not be checked. Our settings:
+# spectrum and noise could not be checked.
+#
+# Settings, which are ours:
 #
 # - curvatures 1/i for i from 1 to 100, gradient noise of a variance equal to the curvature, all weights start at one
 # - no momentum; gradient descent at lr from 0.005 to 0.2, and Lookahead at the lr that gives the same risk

@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -495,3 +497,11 @@ def test_sparse_gradients_are_refused():
     table(torch.tensor([1, 2])).sum().backward()
     with pytest.raises(TypeError, match=r"grad must be a dense tensor, got torch\.sparse_coo"):
         optimizer.step()
+
+
+def test_the_example_of_the_book_runs(capsys):
+    page = Path(__file__).resolve().parents[2] / "paper/book/using.md"
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (example,) = (each for each in examples if "import torch" in each)
+    exec(compile(example, page.name, "exec"), {})
+    assert re.fullmatch(r"loss \d\.\d+\n", capsys.readouterr().out)
