@@ -422,6 +422,17 @@ PARAMS = np.zeros(POLICY.size)
             ValueError,
             "opt must have a learning rate for each of the 3120 steps, got a table of 5",
         ),
+        (
+            lambda: train(
+                POLICY,
+                lnb.SGD(lnb.schedules.piecewise({0: 0.1, 2: lnb.schedules.from_function(lambda t: 0.1, 5)})),
+                env_steps=512,
+            ),
+            ValueError,
+            "opt must have a learning rate for each of the 16 steps, got a table of 5",
+        ),
+        (lambda: sweep(POLICY, [lnb.SGD(0.1)], seeds=[]), ValueError, "seeds must hold at least one seed, got none"),
+        (lambda: sweep(POLICY, [lnb.SGD(0.1)], seeds=[1, 1]), ValueError, "seeds must all differ, got 1 twice"),
         (lambda: sweep(POLICY, [], seeds=1), TypeError, r"configs must be a list of optimizers, got \[\]"),
         (lambda: sweep(POLICY, [1], seeds=1), TypeError, r"configs\[0\] must be"),
         (lambda: sweep(POLICY, [lnb.SGD(0.1)], seeds=[-1]), ValueError, r"seeds\[0\] must be a whole number"),

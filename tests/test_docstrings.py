@@ -223,6 +223,30 @@ def test_the_most_used_names_have_an_example_that_runs(name):
     assert runner.run(test, out=lines.append).failed == 0, "".join(lines)
 
 
+WITH_EXAMPLES = (
+    "datasets.dataset",
+    "datasets.sources",
+    "models.finite_sum",
+    "models.games",
+    "optimizers.groups",
+    "optimizers.schedules",
+    "theory.worth",
+    "training.callbacks",
+    "training.play",
+    "training.tasks",
+)
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_all_examples_of_a_module_run(name):
+    flags, lines = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, []
+    module, runner = importlib.import_module(f"lookahead_nb.{name}"), doctest.DocTestRunner(optionflags=flags)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module):
+        runner.run(test, out=lines.append)
+    assert runner.tries > 0
+    assert runner.failures == 0, "".join(lines)
+
+
 WHOLE = '''
 """A module."""
 

@@ -119,6 +119,14 @@ def test_what_is_refused(arguments, error, words):
         FiniteSumQuadratic(*arguments)
 
 
+@pytest.mark.parametrize("shapes", [((3,), (4, 2)), ((2,), (4, 3)), ((2,), (2,)), ((2,), (0, 2))])
+def test_rows_of_another_shape_are_refused(shapes):
+    params, X = map(np.zeros, shapes)
+    for measure in (FiniteSumQuadratic(np.eye(2)).loss, FiniteSumQuadratic(np.eye(2)).loss_and_grad):
+        with pytest.raises(ValueError, match=r"params must be \(2,\) and X \(rows, 2\), with at least one row, got"):
+            measure(params, X)
+
+
 def test_what_overflows_is_refused_where_training_begins():
     with pytest.raises(ValueError, match=r"start must be at most .* for float32, got 1e\+39"):
         FiniteSumQuadratic([[1.0]], 1e39).init()

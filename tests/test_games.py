@@ -409,6 +409,34 @@ BAD = {
         ValueError,
         "batch_size must be .*from 1 to 4, got 5",
     ),
+    "rates": (
+        lambda: lnb.play(matching_pennies(), lnb.SGD(lnb.schedules.from_function(lambda t: 0.1, 5)), steps=6),
+        ValueError,
+        "opt must have a learning rate for each of the 6 steps, got a table of 5",
+    ),
+    "replicas together": (
+        lambda: lnb.play(
+            rock_paper_scissors(replicas=2), lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive"), steps=6
+        ),
+        ValueError,
+        "opt must have given slow steps where replicas=2",
+    ),
+    "no such term": (
+        lambda: GAMES["finite sum"].field(np.zeros(5), np.array([0, 4])),
+        ValueError,
+        "terms must be from 0 to 3, got 0 to 4",
+    ),
+    "term from the end": (
+        lambda: GAMES["finite sum"].field(np.zeros(5), np.array([-1])),
+        ValueError,
+        "terms must be from 0 to 3, got -1 to -1",
+    ),
+    "no terms": (
+        lambda: GAMES["finite sum"].field(np.zeros(5), np.array([], int)),
+        TypeError,
+        "terms must be a list of at least one whole number, got",
+    ),
+    "half a term": (lambda: matching_pennies().field(np.zeros(4), [0.5]), TypeError, "terms must be .*whole number"),
     "train": (lambda: lnb.train(matching_pennies(), None, lnb.SGD(1)), TypeError, r"got MatrixGame.*: lnb\.play"),
     "momentum": (lambda: theory.game_rate(0.1, 1.0, momentum=1.0), ValueError, "momentum must be .*got 1.0"),
     "periods": (lambda: theory.best_game_slow_step(2.5), ValueError, "sync_period must hold whole .*got 2.5"),

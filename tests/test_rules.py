@@ -398,3 +398,8 @@ def test_a_rule_without_a_formula_is_refused_by_name():
         ValueError, match=r"^Bare.rule must be a name of lookahead_nb.kernels.formulas.RULES, got 'sdg'"
     ):
         opt.init(np.ones(3))
+
+
+def test_a_decay_beyond_float32_is_refused_without_a_warning():
+    with pytest.raises(ValueError, match=r"^weight_decay must be at most 3.4.*e\+38 for float32 params, got 1e\+300$"):
+        lnb.AdamW(weight_decay=1e300).init(np.zeros(2, np.float32))

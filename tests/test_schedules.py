@@ -271,6 +271,9 @@ def test_a_schedule_of_other_kinds_has_no_parts():
         Schedule("constant", 0.1, parts=((0, schedules.constant(0.1)), (5, schedules.constant(0.2))))
     with pytest.raises(ValueError, match="parts must be two schedules or more"):
         Schedule("piecewise", 0.1)
+    for parts, error in ((5, TypeError), ([1, 2], TypeError), ([(0,), (5,)], ValueError)):
+        with pytest.raises(error, match=r"parts must be a list of pairs \(start, schedule\), got"):
+            Schedule("piecewise", 0.1, parts=parts)
     with pytest.raises(ValueError, match="rising numbers of steps, got \\[0, 0\\]"):
         Schedule("piecewise", 0.2, parts=((0, schedules.constant(0.1)), (0, schedules.constant(0.2))))
     table = schedules.piecewise({0: 0.1, 5: schedules.from_function(lambda _: 0.2, 9)})

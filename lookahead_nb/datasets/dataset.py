@@ -187,7 +187,7 @@ class Dataset:
         >>> import numpy as np
         >>> import lookahead_nb as lnb
         >>> data = lnb.datasets.load("checkerboard")
-        >>> weighted = data.with_sample_weight(np.linspace(0, 1, 2000))
+        >>> weighted = data.with_sample_weight(np.linspace(0, 1, 5000))
         >>> weighted.sample_weight_train.shape == weighted.y_train.shape
         True
         """

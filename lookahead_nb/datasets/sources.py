@@ -134,7 +134,7 @@ def chunk(name: str, i: int, rows: int, split_seed: int = 0) -> Dataset:
     >>> import lookahead_nb as lnb
     >>> first, second = (lnb.datasets.chunk("gaussian_blobs", i, 500) for i in (0, 1))
     >>> len(first.y_train), len({*first.rows_train} & {*second.rows_train})
-    (300, 0)
+    (302, 0)
     """
     one_of("name", name, NAMES)
     table, split_seed = _table(name), _seed("split_seed", split_seed)

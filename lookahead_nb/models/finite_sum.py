@@ -115,6 +115,11 @@ class FiniteSumQuadratic:
             The products have the dtype of params and are added up in float64.
         grad : (size,) array
             In the dtype of params.
+
+        Raises
+        ------
+        ValueError
+            If params or X has another shape.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             distance, pull = self._pulls(params, X)
@@ -131,12 +136,20 @@ class FiniteSumQuadratic:
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            If params or X has another shape.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             return _mean_height(*self._pulls(params, X))
 
     def _pulls(self, params: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the distance of params from each row, and ``hessian`` times it."""
+        if params.shape != (self.size,) or X.ndim != 2 or X.shape[1] != self.size or not len(X):
+            n, given = self.size, f"got {params.shape} and {X.shape}"
+            raise ValueError(f"params must be ({n},) and X (rows, {n}), with at least one row, {given}")
         distance = params - X.astype(params.dtype, copy=False)
         pull = np.empty_like(distance)
         if params.dtype not in self._rounded:

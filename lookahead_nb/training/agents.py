@@ -29,7 +29,8 @@ from lookahead_nb.models.policies import CartPole, Policy
 from lookahead_nb.optimizers import Optimizer
 from lookahead_nb.training.engine_cpu import OneRun
 from lookahead_nb.training.history import settings_frame
-from lookahead_nb.training.setup import HIGHEST_SEED, KINDS, always, check_optimizer, no_rows
+from lookahead_nb.training.plan import checked_seeds
+from lookahead_nb.training.setup import HIGHEST_SEED, KINDS, always, check_optimizer, check_rates, no_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,15 +262,6 @@ def _course(
     return _Course(policy, method, env_steps, *numbers, float_dtype("dtype", dtype), steps, eval_steps)
 
 
-def _check_optimizer(name: str, opt: Any, course: _Course) -> None:
-    """Refuse what is no optimizer, and one with rates for fewer steps."""
-    check_optimizer(name, opt)
-    schedule = opt.inner.schedule
-    if schedule.table is not None and schedule.steps < course.steps:
-        given = f"got a table of {schedule.steps}"
-        raise ValueError(f"{name} must have a learning rate for each of the {course.steps} steps, {given}")
-
-
 @named_arguments
 @default_errors
 def train(
@@ -328,7 +320,7 @@ def train(
     np.int64(8192)
     """
     course = _course(policy, PPO() if method is None else method, env_steps, evaluations, episodes, window, dtype)
-    _check_optimizer("opt", opt, course)
+    check_rates("opt", check_optimizer("opt", opt), course.steps)
     return _trained(course, opt, whole_number("seed", seed, 0, HIGHEST_SEED))
 
 
@@ -357,7 +349,7 @@ def sweep(
     configs : list of Optimizer
         Inner optimizers, Lookahead, EMA.
     seeds : int or list of int
-        As in :func:`train`; a number n means 0..n-1.
+        As in :func:`train`, at least one, all different; a number n means 0..n-1.
     method, env_steps, evaluations, episodes, window, dtype
         As in :func:`train`.
 
@@ -389,9 +381,8 @@ def sweep(
     if not opts:
         raise TypeError(f"configs must be a list of optimizers, got {shown(configs)}")
     for i, opt in enumerate(opts):
-        _check_optimizer(f"configs[{i}]", opt, course)
-    chosen: Any = seeds if np.iterable(seeds) else range(whole_number("seeds", seeds, 1))
-    numbers = [whole_number(f"seeds[{i}]", seed, 0, HIGHEST_SEED) for i, seed in enumerate(chosen)]
+        check_rates(f"configs[{i}]", check_optimizer(f"configs[{i}]", opt), course.steps)
+    numbers = checked_seeds(seeds)
     settings = settings_frame(opts)
     pairs, stop = list(product(range(len(opts)), numbers)), Event()
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:

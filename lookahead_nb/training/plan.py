@@ -132,7 +132,7 @@ class Plan:
     """
 
     def __init__(self, setup: Setup, configs: Iterable[Optimizer], seeds: Iterable[int] | int, task: str = "") -> None:
-        self.setup, self.configs, self.seeds = setup, _checked_configs(configs, setup), _checked_seeds(seeds)
+        self.setup, self.configs, self.seeds = setup, _checked_configs(configs, setup), checked_seeds(seeds)
         self.task = task
         rows = _rows(setup, self.seeds[0], task)  # checks model, batches and data against each other
         self.has_slow = slow_rows(self.configs)
@@ -497,7 +497,23 @@ def _checked_configs(configs: Any, setup: Setup) -> list[Optimizer]:
     return different
 
 
-def _checked_seeds(seeds: Any) -> list[int]:
+def checked_seeds(seeds: Any) -> list[int]:
+    """Return the seeds of a sweep as a list.
+
+    Parameters
+    ----------
+    seeds : iterable of int, or int
+        As in :func:`lookahead_nb.sweep`.
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no seeds, none, or not all different.
+    """
     if not np.iterable(seeds):
         seeds = range(whole_number("seeds", seeds, 1))
     checked = [whole_number(f"seeds[{i}]", seed, 0, HIGHEST_SEED) for i, seed in enumerate(seeds)]

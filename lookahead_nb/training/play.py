@@ -13,6 +13,7 @@ from lookahead_nb.kernels.philox import minibatches
 from lookahead_nb.models.games import Game
 from lookahead_nb.optimizers import Optimizer, State
 from lookahead_nb.training.grid import grid
+from lookahead_nb.training.setup import check_rates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +111,8 @@ def play(
     Raises
     ------
     TypeError, ValueError
-        If an argument has another type or lies out of range.
+        If an argument has another type or lies out of range, or opt has rates for fewer steps, or fits its slow steps
+        to several replicas.
 
     Examples
     --------
@@ -125,6 +127,10 @@ def play(
     of_type("game", game, Game, "a game such as BilinearGame")
     of_type("opt", opt, Optimizer, "an inner optimizer, Lookahead or EMA")
     steps, eval_every = whole_number("steps", steps, 1), whole_number("eval_every", eval_every, 1)
+    check_rates("opt", opt, steps)
+    if opt.adapts and game.replicas > 1:
+        reason = "an adaptive slow_step_size would couple the replicas of a game"
+        raise ValueError(f"opt must have given slow steps where replicas={game.replicas}: {reason}")
     one_of("moves", moves, tuple(MOVES))
     seed = whole_number("seed", seed, 0, 2**63 - 1)
     size = game.terms if batch_size is None else whole_number("batch_size", batch_size, 1, game.terms)

@@ -317,10 +317,7 @@ class Setup:
             steps, or the groups do not fit the model.
         """
         check_optimizer(name, opt)
-        schedule = opt.inner.schedule.last
-        if schedule.table is not None and schedule.steps < self.steps:
-            given = f"got a table of {schedule.steps}"
-            raise ValueError(f"{name} must have a learning rate for each of the {self.steps} steps, {given}")
+        check_rates(name, opt, self.steps)
         if self.training.backend == "cuda" and opt.adapts:
             raise ValueError(f"{name} must have numbers as slow_step_size with backend='cuda', got 'adaptive'")
         replicas = getattr(self.model, "replicas", 1)
@@ -555,6 +552,28 @@ def check_optimizer(name: str, opt: Any) -> Optimizer:
     if not isinstance(opt, Optimizer) or isinstance(opt, Grouped):
         raise TypeError(f"{name} must be an inner optimizer, Lookahead or EMA, got {shown(opt)}")
     return opt
+
+
+def check_rates(name: str, opt: Optimizer, steps: int) -> None:
+    """Refuse an optimizer whose schedule ends in a table of too few rates.
+
+    Parameters
+    ----------
+    name : str
+        The name of the argument, for the message.
+    opt : Optimizer
+    steps : int
+        Those of the run.
+
+    Raises
+    ------
+    ValueError
+        If the table has fewer rates.
+    """
+    schedule = opt.inner.schedule.last
+    if schedule.table is not None and len(schedule.table) < steps:
+        given = f"got a table of {len(schedule.table)}"
+        raise ValueError(f"{name} must have a learning rate for each of the {steps} steps, {given}")
 
 
 def check_horizon(opt: Optimizer, steps: int) -> None:

@@ -79,9 +79,9 @@ def sweep(
         side by side, which takes about three times as long.
     store : path, optional
         The folder to which finished units are written and from which a sweep resumes, see ``store.Store``; without it
-        they stay in memory. It may hold a sweep with other seeds or configurations: what is stored is used, and only
-        the rest is trained. Anything else that differs, such as model or data, is refused by name; so are other steps,
-        unless keep_states has stored the states.
+        they stay in memory. It may hold a sweep with other seeds, configurations or groups: what is stored is used, and
+        only the rest is trained. Anything else that differs, such as model or data, is refused by name; so are other
+        steps, unless keep_states has stored the states.
     keep_states : bool
         True also stores the state of each run at its end: weights, slow weights, inner state and counters, see Notes.
     backend : str

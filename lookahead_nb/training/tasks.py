@@ -44,7 +44,7 @@ class Task:
     >>> tasks = [lnb.Task(f"h={h}", lnb.landscapes.Quadratic([h]), steps=2) for h in (1.0, 0.1)]
     >>> rows = lnb.sweep(tasks, None, [lnb.SGD(0.5)], seeds=1, eval_every=1)
     >>> rows[["task", "step", "train_loss"]].values.tolist()[2:4]
-    [['h=1.0', 2.0, 0.03125], ['h=0.1', 0.0, 0.05]]
+    [['h=1.0', 2, 0.03125], ['h=0.1', 0, 0.05]]
     """
 
     name: str
