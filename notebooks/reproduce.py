@@ -522,6 +522,9 @@ def experiments_that_differ():
     for path in sorted((ROOT / experiments.FOLDER).glob("*.toml")):
         experiment = experiments.read(path.stem)
         numbers = experiments.to_recompute(experiment, git.stdout.strip())
+        if not numbers:
+            print(f"not recomputed: no data set of {experiment.name} is available locally")
+            continue
         try:
             yield from experiments.differing(experiment, numbers, progress=False)
         except FileNotFoundError as error:

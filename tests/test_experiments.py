@@ -241,6 +241,7 @@ def test_rows_that_are_not_those_of_their_runs_are_named(small, tmp_path):
     numbers = experiments.to_recompute(small, "abc")
     assert numbers == [small_task()]
     assert experiments.differing(small, numbers, folder, progress=False) == []
+    assert experiments.differing(small, [], folder, progress=False) == []
     kept = read_table(path)
     column = "r1: test loss, own"
     write_table(kept.assign(**{column: kept[column] * (1 + 1e-7)}), "00", folder=folder, entry=small.sha256)

@@ -278,3 +278,12 @@ def test_an_edited_write_up_is_found(reproduce, tmp_path, monkeypatch):
     edit(tmp_path / "data/results/statements.csv", '"holds, and matters"', "mixed")
     (sentence,) = reproduce.write_up_that_differs()
     assert sentence.startswith("paper/")
+
+
+def test_an_experiment_without_local_data_is_told_and_left_out(reproduce, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "to_recompute", lambda *_: [])
+    monkeypatch.setattr(experiments, "differing", None)
+    assert [*reproduce.experiments_that_differ()] == []
+    told = capsys.readouterr().out.splitlines()
+    assert "not recomputed: no data set of letters is available locally" in told
+    assert len(told) == len([*(ROOT / "data/claims/experiments").glob("*.toml")])

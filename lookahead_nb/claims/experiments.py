@@ -734,7 +734,7 @@ def differing(
     ----------
     experiment : Experiment
     numbers : collection of int
-        Of tasks of the experiment.
+        Of tasks of the experiment; none where its data sets are not available locally.
     folder : path, optional
         As in :func:`run`.
     progress
@@ -752,6 +752,8 @@ def differing(
         As :func:`results`.
     """
     kept = results(experiment, folder)
+    if not numbers:
+        return []
     tasks = experiment.chosen(screening_table(experiment))
     rows = experiment.measure(tasks[tasks["number"].isin(numbers)].reset_index(drop=True), progress=progress)
     exact = experiment.population not in landscape_tasks.POPULATIONS
