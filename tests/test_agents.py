@@ -13,6 +13,7 @@ import lookahead_nb as lnb
 from lookahead_nb.kernels import formulas, philox
 from lookahead_nb.kernels.bundles import experience_of
 from lookahead_nb.kernels.cpu import agents as kernels
+from lookahead_nb.kernels.cpu.by_group import clip_gradient
 from lookahead_nb.training.agents import PPO, CartPole, Policy, PolicyGradient, sweep, train
 from tests.support import reference_agents as reference
 
@@ -172,10 +173,13 @@ def test_small_formulas_by_hand():
     assert formulas.standardized(*map(np.float64, (5, 3, 2))) == pytest.approx(1, rel=1e-8)
     assert formulas.standardized(np.float64(1), np.float64(1), np.float64(0)) == 0
     assert formulas.standardized(np.float64(2), np.float64(1), np.float64(0)) == pytest.approx(1e8)
-    assert formulas.shortening(np.float64(25), 0.5) == 0.1
-    assert formulas.shortening(np.float64(25), 5.0) == formulas.shortening(np.float64(0), 1.0) == 1
-    assert formulas.shortening(np.float64(4), np.inf) == 1
-    assert np.isnan(formulas.shortening(np.float64(np.nan), 1.0))
+    assert formulas.clip_factor(np.float64(5), np.float64(0.5)) == 0.1
+    assert formulas.clip_factor(np.float64(5), np.float64(5)) == formulas.clip_factor(*map(np.float64, (0, 1))) == 1
+    assert np.isnan(clip_gradient(np.array([np.nan, 1.0]), 1.0))
+    for grad in (np.array([3.0, 4.0]), np.zeros(2)):
+        kept = grad.copy()
+        assert clip_gradient(grad, np.inf) == np.linalg.norm(kept)
+        assert (grad == kept).all()
     assert formulas.advantage_before(*map(np.float64, (1, 2, 4, 8, 0.5, 0.25))) == 1 + 2 - 2 + 1
     assert formulas.probability_ratio(np.float64(-1), np.float64(-2)) == formulas.exp(np.float64(1))
     assert formulas.entropy_with(*map(np.float64, (0.5, -1, 2))) == 2.5

@@ -22,6 +22,7 @@ from numba import types
 from lookahead_nb.kernels import bundles
 from lookahead_nb.kernels.compiler import compiled, fma, formula, like, sqrt
 from lookahead_nb.kernels.cpu import network, step
+from lookahead_nb.kernels.cpu.by_group import clip
 from lookahead_nb.kernels.cpu.loop import Phases, all_within, average_run, control_loop, gather, sync_run, update_run
 from lookahead_nb.kernels.formulas import (
     advantage_before,
@@ -35,7 +36,6 @@ from lookahead_nb.kernels.formulas import (
     policy_error,
     policy_loss,
     probability_ratio,
-    shortening,
     softmax_loss,
     softmax_share,
     softmax_term,
@@ -356,18 +356,6 @@ def _standardize(advantages):
 
 
 @formula
-def _shorten(grad, longest):
-    """Shorten a gradient to a length of at most ``longest``, in place."""
-    squares = 0.0
-    for i in range(grad.size):
-        squares = fma(np.float64(grad[i]), np.float64(grad[i]), squares)
-    factor = shortening(squares, longest)
-    if factor < 1.0:
-        for i in range(grad.size):
-            grad[i] = like(grad[i], np.float64(grad[i]) * factor)
-
-
-@formula
 def _differentiate(gradient, weights, steps, agent, experience, evaluation, scratch, work, t):
     rows, observations, actions, numbers, following = scratch
     old, advantages, targets = numbers[0], numbers[1], numbers[2]
@@ -390,7 +378,7 @@ def _differentiate(gradient, weights, steps, agent, experience, evaluation, scra
         weights.p, observations, actions, old, advantages, targets, agent.objective,
         policy.sizes, agent.value_sizes, policy.activation, grad, work,
     )  # fmt: skip
-    _shorten(grad, agent.longest)
+    clip(grad, agent.longest)
     if np.isfinite(loss) and all_within(grad, steps.limits[0]):
         return True
     evaluation.diverged_at[0] = t

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lookahead_nb.kernels.compiler import fma, formula, like, select, sqrt
+from lookahead_nb.kernels.compiler import fma, formula, like, select
 from lookahead_nb.kernels.formulas.scalars import exp
 
 _f64 = np.float64
@@ -303,23 +303,3 @@ def policy_error(probability, log_probability, taken, slope, entropy, entropy_we
     """
     away = probability - like(share, 1 if taken else 0)
     return share * fma(slope, away, entropy_weight * probability * (log_probability + entropy))
-
-
-@formula
-def shortening(square_sum, largest):
-    """Return the factor that brings a gradient to a length of at most ``largest``: ``min(1, largest/length)``.
-
-    Parameters
-    ----------
-    square_sum : float64
-        The square of the length of the gradient.
-    largest : float64
-        Above 0; inf shortens nothing.
-
-    Returns
-    -------
-    float64
-        In [0, 1]; NaN where the length is no number.
-    """
-    length = sqrt(square_sum)
-    return _one if length <= largest else largest / length
