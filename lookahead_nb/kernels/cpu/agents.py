@@ -23,7 +23,7 @@ from lookahead_nb.kernels import bundles
 from lookahead_nb.kernels.compiler import compiled, fma, formula, like, sqrt
 from lookahead_nb.kernels.cpu import network, step
 from lookahead_nb.kernels.cpu.by_group import clip
-from lookahead_nb.kernels.cpu.loop import Phases, all_within, average_run, control_loop, gather, sync_run, update_run
+from lookahead_nb.kernels.cpu.loop import Phases, average_run, control_loop, gather, may_step, sync_run, update_run
 from lookahead_nb.kernels.formulas import (
     advantage_before,
     cartpole_step,
@@ -379,10 +379,7 @@ def _differentiate(gradient, weights, steps, agent, experience, evaluation, scra
         policy.sizes, agent.value_sizes, policy.activation, grad, work,
     )  # fmt: skip
     clip(grad, agent.longest)
-    if np.isfinite(loss) and all_within(grad, steps.limits[0]):
-        return True
-    evaluation.diverged_at[0] = t
-    return False
+    return may_step(np.isfinite(loss), weights, steps, evaluation, t)
 
 
 @formula

@@ -190,6 +190,33 @@ def stays_finite(weights, steps, evaluation, t):
 
 
 @formula
+def may_step(is_finite, weights, steps, evaluation, t):
+    """Return whether a run may take a step with its gradient.
+
+    Parameters
+    ----------
+    is_finite : bool
+        Whether the loss is, and the norm where gradients are clipped.
+    weights : bundles.Weights
+        Read: the gradient.
+    steps : bundles.Steps or bundles.StepsByGroup
+        The limits.
+    evaluation : bundles.Evaluation
+        ``diverged_at`` is set if it may not.
+    t : int
+        The number of the step, from 1.
+
+    Returns
+    -------
+    bool
+    """
+    if is_finite and all_within(weights.g, steps.limits[0]):
+        return True
+    evaluation.diverged_at[0] = t
+    return False
+
+
+@formula
 def update_run(rule, weights, steps, syncs, evaluation, scratch, t):
     """Take a step of the rule; see :class:`Phases`.
 

@@ -11,7 +11,7 @@ from lookahead_nb.kernels import bundles
 from lookahead_nb.kernels.compiler import compiled, formula
 from lookahead_nb.kernels.cpu import network, step
 from lookahead_nb.kernels.cpu.by_group import clip, update_by_group
-from lookahead_nb.kernels.cpu.loop import Phases, all_within, average_run, control_loop, gather, sync_run, update_run
+from lookahead_nb.kernels.cpu.loop import Phases, average_run, control_loop, gather, may_step, sync_run, update_run
 from lookahead_nb.kernels.philox import minibatch
 
 
@@ -45,20 +45,14 @@ def _gradient_of_batch(gradient, weights, model, batches, scratch, work, t):
 @formula
 def _differentiate(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
     loss = _gradient_of_batch(gradient, weights, model, batches, scratch, work, t)
-    if np.isfinite(loss) and all_within(weights.g, steps.limits[0]):
-        return True
-    evaluation.diverged_at[0] = t
-    return False
+    return may_step(np.isfinite(loss), weights, steps, evaluation, t)
 
 
 @formula
 def _clip_and_check(loss, weights, steps, evaluation, t):
     """Clip the gradient, and return whether the run goes on with it."""
     norm = clip(weights.g, steps.most) if np.isfinite(steps.most) else 0.0
-    if np.isfinite(loss) and np.isfinite(norm) and all_within(weights.g, steps.limits[0]):
-        return True
-    evaluation.diverged_at[0] = t
-    return False
+    return may_step(np.isfinite(loss) and np.isfinite(norm), weights, steps, evaluation, t)
 
 
 @formula
@@ -99,10 +93,7 @@ def _gradient_of_weighted_batch(gradient, weights, model, batches, scratch, work
 @formula
 def _differentiate_weighted(gradient, weights, steps, model, batches, evaluation, scratch, work, t):
     loss = _gradient_of_weighted_batch(gradient, weights, model, batches, scratch, work, t)
-    if np.isfinite(loss) and all_within(weights.g, steps.limits[0]):
-        return True
-    evaluation.diverged_at[0] = t
-    return False
+    return may_step(np.isfinite(loss), weights, steps, evaluation, t)
 
 
 @formula

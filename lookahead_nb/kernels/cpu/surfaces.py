@@ -24,7 +24,7 @@ from numba import types
 from lookahead_nb.kernels import bundles
 from lookahead_nb.kernels.compiler import compiled, formula, like, named
 from lookahead_nb.kernels.cpu import step as stepping
-from lookahead_nb.kernels.cpu.loop import Phases, all_within, average_run, control_loop, sync_run, update_run
+from lookahead_nb.kernels.cpu.loop import Phases, average_run, control_loop, may_step, sync_run, update_run
 from lookahead_nb.kernels.formulas import SURFACES, drifted, noisy
 from lookahead_nb.kernels.philox import NOISE, fill_normal
 
@@ -186,10 +186,7 @@ def _differentiate(gradient, weights, steps, model, normals, evaluation, scratch
     move(model.exact, model.drift, t, exact)
     move(model.exact, model.drift, t, rounded)
     gradient(weights.p, weights.g, rounded, model.noise, normals[t - steps.first - 1])
-    if all_within(weights.g, steps.limits[0]):
-        return True
-    evaluation.diverged_at[0] = t
-    return False
+    return may_step(True, weights, steps, evaluation, t)
 
 
 _advance = control_loop(
