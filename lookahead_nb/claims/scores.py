@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookahead_nb.checks import whole
-from lookahead_nb.claims import experiments
+from lookahead_nb.claims import experiments, trial
 from lookahead_nb.claims.experiments import Experiment
 from lookahead_nb.claims.population import EVALUATED
 from lookahead_nb.claims.real import RealTask
@@ -157,13 +157,13 @@ def of_experiment(experiment: Experiment, arms: Iterable[str]) -> pd.DataFrame:
 
 
 def _of_arm(task: RealTask, arm: TrialArm, centre: float) -> list[dict[str, Any]]:
-    (grid,), seeds = arm.grids, task.seeds
+    (part,), seeds = trial.parts_of(task, {arm.name: arm}), task.seeds
+    (grid,) = part.grids
     rates = grid.rates(task.number, centre)
-    configs = [grid.optimizer(lr, arm.steps(task.steps)) for lr in rates]
+    configs = [grid.optimizer(lr, part.of_settings) for lr in rates]
     rows = sweep([replace(task.task, eval_at=[], configs=configs)], None, None, seeds=seeds, progress=False)
-    slow = rows.groupby("run")["weights"].transform("nunique") > 1
-    last = rows[(rows["step"] == task.steps) & ((rows["weights"] == "slow") | ~slow)]
-    losses = [last[f"{part}_loss"].to_numpy(np.float64).reshape(len(rates), -1).T for part in ("validation", "test")]
+    values = trial.values_of(rows, part, len(seeds))
+    losses = [values[grid, "slow", task.steps, f"{name}_loss"] for name in ("validation", "test")]
     found = []
     for r, (i, loss) in enumerate(zip(*tuned(*losses), strict=True)):
         data = task.replicate(seeds[r])
