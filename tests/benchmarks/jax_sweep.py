@@ -19,7 +19,13 @@ def _logits(layers, X, activation):
 
 
 def _cross_entropy(logits, y):
+    if logits.shape[1] == 1:  # two classes
+        return (jax.nn.softplus(logits[:, 0]) - y * logits[:, 0]).mean()
     return (jax.nn.logsumexp(logits, axis=1) - jnp.take_along_axis(logits, y[:, None], axis=1)[:, 0]).mean()
+
+
+def _labels(logits):
+    return (logits[:, 0] > 0).astype(jnp.int32) if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
 class Jax:
@@ -88,7 +94,7 @@ def _train(fast, hyper, batches, table, data, parts, *, inner, eval_steps, activ
         found = []
         for X, y in parts:
             logits = _logits(layers, X, activation)
-            found += [_cross_entropy(logits, y), (logits.argmax(axis=1) == y).mean()]
+            found += [_cross_entropy(logits, y), (_labels(logits) == y).mean()]
         return jnp.stack(found)
 
     zeros = jax.tree.map(jnp.zeros_like, fast)

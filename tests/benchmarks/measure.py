@@ -6,6 +6,7 @@ No module of the benchmarks imports a library that it compares with before it is
 import json
 import os
 import pathlib
+import pickle
 import re
 import statistics
 import subprocess
@@ -22,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ("torch", "jax", "jaxlib", "optax")
 ON_CUDA = ("numba-cuda", "cuda-toolkit", "jax-cuda13-plugin")
 QUICK = "--quick" in sys.argv
+KEPT_FOR = 4 * 3600  # seconds
 TYPES = {"optimizer": "str", "library": "str", "variant": "str", "thread_limit": "Int64"}  # of columns with gaps
 
 
@@ -64,6 +66,18 @@ def alternate(rivals, rounds, *, settle=False):
                 function()
             seconds[rival].append((time.perf_counter() - start) / times)
     return {rival: np.array(values) for rival, values in seconds.items()}
+
+
+def kept(name, measure):
+    """Return what a part of a benchmark measured: that of the last hours after an interruption, or measured now."""
+    path = ROOT / "build" / "benchmarks" / f"{name}.pickle"
+    if not QUICK and path.exists() and time.time() - path.stat().st_mtime < KEPT_FOR:
+        return pickle.loads(path.read_bytes())
+    result = measure()
+    if not QUICK:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(result))
+    return result
 
 
 def ratio(seconds, of, to):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, linear, relu
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear, relu
 
 ACTIVATIONS = {"relu": relu, "tanh": torch.tanh}
 
@@ -14,6 +14,17 @@ def _logits(layers, X, activation):
     for W, b in zip(layers[:-2:2], layers[1:-2:2], strict=True):
         X = activation(linear(X, W, b))
     return linear(X, layers[-2], layers[-1])
+
+
+def _mean_loss(logits, y):
+    if logits.shape[1] == 1:  # two classes
+        return binary_cross_entropy_with_logits(logits[:, 0], y.to(logits.dtype))
+    return cross_entropy(logits, y)
+
+
+def _loss_and_accuracy(logits, y):
+    labels = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(1)
+    return [_mean_loss(logits, y), (labels == y).float().mean()]
 
 
 @contextmanager
@@ -48,7 +59,7 @@ class Torch:
         adamw = torch.optim.AdamW(fast, inner.lr, (inner.beta1, inner.beta2), inner.eps, inner.weight_decay, fused=True)
         results = [torch.stack([self._evaluated(fast)] * 2)]
         for t, rows in enumerate(self.batches[seed], 1):
-            loss = cross_entropy(_logits(fast, self.X[rows], self.activation), self.y[rows])
+            loss = _mean_loss(_logits(fast, self.X[rows], self.activation), self.y[rows])
             adamw.zero_grad()
             loss.backward()
             adamw.step()
@@ -66,7 +77,7 @@ class Torch:
         found = []
         for X, y in self.parts:
             logits = _logits(layers, X, self.activation)
-            found += [cross_entropy(logits, y), (logits.argmax(1) == y).float().mean()]
+            found += _loss_and_accuracy(logits, y)
         return torch.stack(found)
 
 
@@ -95,11 +106,11 @@ class TorchVmap:
         return [np.repeat(x[None], len(self.problem.configs), axis=0) for x in flat]
 
     def _loss(self, layers, X, y):
-        return cross_entropy(_logits(layers, X, self.activation), y)
+        return _mean_loss(_logits(layers, X, self.activation), y)
 
     def _measured(self, layers, X, y):
         logits = _logits(layers, X, self.activation)
-        return torch.stack([cross_entropy(logits, y), (logits.argmax(1) == y).float().mean()])
+        return torch.stack(_loss_and_accuracy(logits, y))
 
     def _by_setting(self, values, like):
         """Return one number for each setting, shaped to be multiplied with each of the stacked arrays."""
