@@ -173,6 +173,48 @@ def test_tables_are_replaced_between_their_marks(monkeypatch, tmp_path):
     assert "[05_none](notebooks/05_none.ipynb)" in wording.with_tables(page, STATEMENTS, JUDGED, ANSWERS)
 
 
+QUESTION = "[[question]]\nasks = 'Is it | better?'\nanswer = '**Yes**, by {C90a}.'\nevidence = ['C90', 'C91']\n"
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Write a file of questions and return the text between the marks."""
+    monkeypatch.setattr(wording.provenance, "committed", lambda _: tmp_path / "questions.toml")
+    monkeypatch.setattr(wording.provenance, "checkout", lambda: tmp_path)
+
+    def table(questions):
+        (tmp_path / "questions.toml").write_text(questions)
+        page = "<!-- claims questions -->\nstale\n<!-- /claims -->"
+        return wording.with_tables(page, STATEMENTS, JUDGED, ANSWERS).splitlines()[1:-1]
+
+    return table
+
+
+def test_questions_are_answered_with_numbers_and_evidence(asked):
+    table = asked(QUESTION)
+    assert table == [
+        "| question | answer | evidence |",
+        "| --- | --- | --- |",
+        f"| Is it \\| better? | **Yes**, by {wording.filled('{C90a}', JUDGED)}. | C90, C91 |",
+    ]
+    assert "2.2 % of the gap" in table[-1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("['C90', 'C91']", "['C90', 'C77']", "question 1.evidence must be one of"),
+        ("['C90', 'C91']", "[]", "question 1.evidence must be a list of one name or more"),
+        ("asks = ", "ask = ", "question 1.ask is not known"),
+        ("asks = 'Is it | better?'", "asks = ''", "question 1.asks must be text"),
+        ("{C90a}", "{C90a:most}", "must end on one of"),
+    ],
+)
+def test_a_question_that_is_wrong_is_refused(asked, old, new, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        asked(QUESTION.replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

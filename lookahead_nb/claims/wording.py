@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lookahead_nb import provenance
 from lookahead_nb.checks import whole
 from lookahead_nb.claims import modality
-from lookahead_nb.settings_file import inside, known_keys, text, toml_file
+from lookahead_nb.settings_file import choice, inside, known_keys, names, text, toml_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 COUNTS = ("better", "worse", "tasks")
 FILE = "data/claims/answers.toml"
+QUESTIONS = "data/claims/questions.toml"
+OF_QUESTION = ("asks", "answer", "evidence")
 OF_ANSWER = ("found", "first", "why", "advice")
 NUMBER = re.compile(r"\{(C\d\d[a-z]?)(?:/(\w+))?(?::(\w+))?\}")  # in what was found: a number of the verdicts
 FAQ = tuple(f"C{number:02d}" for number in range(1, 11))  # the claims of the article's section 8
@@ -484,7 +486,8 @@ def with_tables(
 ) -> str:
     """Return a text with its tables of claims replaced by current ones.
 
-    A table lies between ``<!-- claims faq -->`` or ``<!-- claims all -->`` and ``<!-- /claims -->``.
+    A table lies between ``<!-- claims KIND -->`` and ``<!-- /claims -->``. KIND is ``questions`` for those of
+    ``data/claims/questions.toml``, ``faq`` for the article's section 8, or ``all``.
 
     Parameters
     ----------
@@ -498,8 +501,24 @@ def with_tables(
     str
         The changed text.
     """
-    kinds = {"faq": _faq, "all": _all}
+    kinds = {"questions": _questions, "faq": _faq, "all": _all}
     return BETWEEN.sub(lambda match: f"{match[1]}{kinds[match[2]](statements, judged, answers)}\n{match[3]}", page)
+
+
+def _questions(statements: Mapping[str, Statement], judged: pd.DataFrame, _: Mapping[str, Answer]) -> str:
+    file = provenance.committed(QUESTIONS)
+    first = {claim_of(one.id): one for one in reversed([*statements.values()])}
+    rows = []
+    with inside(file.name):
+        written = toml_file(file)
+        known_keys("", written, ["question"])
+        for number, table in enumerate(written.get("question", []), 1):
+            with inside(f"question {number}"):
+                known_keys("", table, OF_QUESTION)
+                asks, answer = text("asks", table.get("asks")), text("answer", table.get("answer"))
+                claims = [choice("evidence", name, first) for name in names("evidence", table.get("evidence"))]
+                rows.append((asks, filled(answer, judged), ", ".join(_link(first[name], name) for name in claims)))
+    return _markdown(("question", "answer", "evidence"), rows)
 
 
 def _faq(statements: Mapping[str, Statement], judged: pd.DataFrame, answers: Mapping[str, Answer]) -> str:
