@@ -87,7 +87,8 @@ def compiled(root, form="pdf"):
     fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=True)
     source = root / "paper/lookahead.typ"
     try:
-        document, warnings = typst.compile_with_warnings(source, root=root, font_paths=fonts, format=form)
+        how = {"root": root, "font_paths": fonts, "format": form, "sys_inputs": {"form": form}}
+        document, warnings = typst.compile_with_warnings(source, **how)
     except typst.TypstError as error:
         raise ValueError(sentence(error)) from None
     for warning in warnings:  # a font that is missing is one

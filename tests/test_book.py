@@ -134,6 +134,12 @@ def test_every_text_of_a_notebook_and_every_statement_can_be_read(book):
             assert f"<td>{name}</td>" in listed, name
 
 
+def test_the_write_up_has_its_abstract_and_a_caption_for_every_figure_and_table(book):
+    text = (book / "write_up.html").read_text(encoding="utf-8")
+    assert "<strong>Abstract.</strong>" in text
+    assert text.count("<figure") == text.count("<figcaption") > 20
+
+
 def test_the_search_knows_every_page(book):
     text = (book / "search.js").read_text(encoding="utf-8")
     entries = json.loads(text.split("const SECTIONS = ", 1)[1].split(";\n", 1)[0])

@@ -291,6 +291,13 @@ def test_lookahead_saves_the_same_noise_at_the_same_speed_whatever_the_momentum(
     assert (1 - slow / plain) / x == pytest.approx((sync_period - 1) * (1 - size) / 2, abs=1e-3, rel=2e-3)
 
 
+@pytest.mark.parametrize(("sync_period", "size"), [(1, 0.5), (5, 0.5), (3, 0.2), (20, 0.8)])
+def test_without_momentum_lookahead_loses_as_much_speed_in_a_direction_as_it_saves_noise(sync_period, size):
+    x = 1e-4  # lr*curvature
+    speed, plain = np.log(theory.sgd_rate(x, 1.0, sync_period, size)), np.log1p(-size * x)
+    assert (1 - speed / plain) / x == pytest.approx((sync_period - 1) * (1 - size) / 2, abs=1e-3, rel=2e-3)
+
+
 @pytest.mark.parametrize("decay", [0.3, 0.9, 0.99])
 def test_variance_of_an_exponential_average_has_its_closed_form(decay):
     r, alone = 1 - MODES["lr"] * 0.9, theory.sgd_variance(**MODES)  # of an AR(1) sequence with the correlations r^j

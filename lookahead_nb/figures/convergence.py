@@ -54,13 +54,13 @@ def cycle(found: pd.DataFrame, phases: pd.DataFrame) -> Figure:
         for size, line in keep[(keep["beta1"] == beta1) & np.isclose(keep["lr"], lr)].groupby("slow_step_size"):
             ratios = line[["predicted_variance", "measured_variance"]].div(line["inner_variance"], axis=0)
             _pair(ax, line["sync_period"], ratios, Look(f"slow_step_size {size:g}", SHADES[size], SHAPES[size]))
-        ax.set(ylabel="variance, inner rule = 1", ylim=(0, 1.15))
+        ax.set(ylabel="variance, inner optimizer = 1", ylim=(0, 1.15))
         ax.text(0.97, 0.95, f"beta1 = {beta1:g}", transform=ax.transAxes, ha="right", va="top")
     axs[0, 0].legend(loc="upper left")
     settings = found[(found["beta1"] == 0.9) & np.isclose(found["lr"], 1) & np.isclose(found["slow_step_size"], 0.5)]
     for state, line in settings.groupby("inner_state"):
         _pair(axs[1, 0], line["sync_period"], line[["predicted_rate", "measured_rate"]], STATES[state])
-    axs[1, 0].axhline(settings["inner_rate"].iloc[0], color=COLOURS["AdamW"], lw=1, label="inner rule alone")
+    axs[1, 0].axhline(settings["inner_rate"].iloc[0], color=COLOURS["AdamW"], lw=1, label="inner optimizer alone")
     axs[1, 0].set(ylabel="factor of the mean per step")
     axs[1, 0].text(0.03, 0.95, "beta1 = 0.9, slow_step_size 0.5", transform=axs[1, 0].transAxes, va="top")
     axs[1, 0].set_ylim(top=1.05)

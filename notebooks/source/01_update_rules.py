@@ -188,7 +188,7 @@ inner, slower = lnb.AdamW(0.01, weight_decay=0.1), lnb.AdamW(0.005, weight_decay
 same = train(inner).params == train(lnb.Lookahead(inner, slow_step_size=1)).params
 back = train(lnb.Lookahead(inner, slow_step_size=0)).slow == model.init(0, "float64")
 apart = abs(train(slower).params - train(lnb.Lookahead(inner, sync_period=1, slow_step_size=0.5)).params).max()
-checks = {"inner rule": same.all(), "start restored": back.all(), "lower rate": apart < 1e-10}
+checks = {"inner optimizer": same.all(), "start restored": back.all(), "lower rate": apart < 1e-10}
 print(*(f"{name}: {bool(held)}" for name, held in checks.items()), sep=", ")
 assert all(checks.values())
 
