@@ -46,8 +46,8 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         Tensors, or groups as dicts: float32 or float64, contiguous, without memory in common, on the CPU or (not yet
         tried on a device) on CUDA devices. A group may have its own ``lr`` and ``weight_decay``.
     opt : Optimizer
-        An inner optimizer, Lookahead or EMA, with a number as lr. An adaptive slow step is refused, since it is fitted
-        to all weights together.
+        An inner optimizer, Lookahead or EMA, with numbers as lr and weight_decay. An adaptive slow step is refused,
+        since it is fitted to all weights together.
     check_finite : bool
         True refuses gradients that are not finite, or whose square is not, ahead of any change. False lets them pass.
 
@@ -87,8 +87,9 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         extra("torch", "PyTorch", "TorchOptimizer", "torch")
         self._opt, self._check_finite = check_optimizer("opt", opt), flag("check_finite", check_finite)
         self._plan: _Plan | None = None
-        if isinstance(opt.inner.lr, Schedule):
-            raise ValueError(f"lr must be a number, which a scheduler of PyTorch may change, got {opt.inner.lr!r}")
+        for name, value in _numbers_of(opt).items():
+            if isinstance(value, Schedule):
+                raise ValueError(f"{name} must be a number, which a scheduler of PyTorch may change, got {value!r}")
         if opt.adapts:
             raise ValueError(f"slow_step_size must be a number or numbers for PyTorch, got {opt!r}")
         super().__init__(params, _numbers_of(opt))

@@ -427,7 +427,7 @@ def train(
     groups : dict, optional
         Settings of groups of weights: ``{"b*": {"weight_decay": 0}}`` takes all biases out of the weight decay. A key
         is a part of the network or a pattern, as in file names: "W1", "b1", "W2", ... or "?2" for both parts of layer
-        2. Its value has ``lr`` (the peak, for a schedule), ``weight_decay`` or both. Weights in no group keep the
+        2. Its value has ``lr``, ``weight_decay`` (the peak, for a schedule) or both. Weights in no group keep the
         settings of opt. Not with backend "cuda", a landscape or an adaptive slow step. Where a group has its own lr,
         the rate of the run cannot be changed on a plateau, by a callback or where it continues.
     clip_norm : float, optional

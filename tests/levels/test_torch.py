@@ -416,6 +416,11 @@ REFUSED = {
         ValueError,
         "lr must be a number, which a scheduler of PyTorch may change, got",
     ),
+    "schedule of the decay": (
+        lambda: TorchOptimizer([ONE], lnb.AdamW(weight_decay=lnb.schedules.cosine(0.1, 9))),
+        ValueError,
+        "weight_decay must be a number, which a scheduler of PyTorch may change, got",
+    ),
     "adaptive": (
         lambda: TorchOptimizer([ONE], lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive")),
         ValueError,
