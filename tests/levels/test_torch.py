@@ -558,9 +558,12 @@ def test_sparse_gradients_are_refused():
         optimizer.step()
 
 
-def test_the_example_of_the_book_runs(capsys):
-    page = Path(__file__).resolve().parents[2] / "paper/book/using.md"
-    examples = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("page", ["README.md", "paper/book/using.md"])
+def test_the_example_of_a_page_runs(page, capsys):
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     (example,) = (each for each in examples if "import torch" in each)
-    exec(compile(example, page.name, "exec"), {})
+    exec(compile(example, page, "exec"), {})
     assert re.fullmatch(r"loss \d\.\d+\n", capsys.readouterr().out)
