@@ -46,7 +46,7 @@ from lookahead_nb.training.tasks import Task
 if TYPE_CHECKING:
     from lookahead_nb.claims.ask import Answer, ask
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 __all__ = [
     "EMA",
     "MLP",

@@ -78,7 +78,7 @@ Find out whether Lookahead is worth it on your table, with which settings, again
 about a minute. Print one paragraph of advice; the rows, steps and replicates that are used come first, on stderr. The
 file has a line of column names and then rows, separated by commas. Text columns are categories and missing values are
 filled in, which needs the extra "sklearn": pip install ".[sklearn]" in a checkout. Columns of dates or names are
-refused."""
+refused: leave them out by --drop."""
 
 
 FIGURES_HELP = """\
@@ -256,6 +256,7 @@ def _add_ask(commands: Any) -> None:
     command = commands.add_parser("ask", help="tell whether Lookahead is worth it on your table", description=ASK_HELP)
     command.add_argument("file", metavar="FILE", help="the table, .csv, or .npz with arrays X and y")
     command.add_argument("--label", metavar="COLUMN", help="the column of labels of a .csv file")
+    command.add_argument("--drop", action="append", metavar="COLUMN", help="leave out a column; may be repeated")
     command.add_argument("--html", metavar="FILE", help="also write a report to this new .html file")
     command.add_argument("--hidden", type=int, nargs="*", metavar="N", help="widths of hidden layers; default: 32")
     command.add_argument(
@@ -272,11 +273,16 @@ def _ask(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.html is not None:
         new_page("--html", options.html)
+    drop: list[Any] = options.drop or []
+    if options.label in drop:
+        raise ValueError(f"--drop must name other columns than that of the labels, got {options.label!r}")
     with _noted():
         X, y = read_rows(options.file, options.label, mixed=True)
+        if options.label is None:  # an .npz file has no names
+            drop = [int(column) if column.isdecimal() else column for column in drop]
         from lookahead_nb.claims.ask import ask  # loaded only for this command: it needs pandas
 
-        answer = ask(X, y, **given)
+        answer = ask(X, y, drop=drop, **given)
         print(answer.advice)
         if options.html is not None:
             print(f"lookahead-nb: the report is in {answer.report(options.html)}", file=sys.stderr)

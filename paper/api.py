@@ -8,8 +8,10 @@ Exit code: 0; 2 if pdoc is missing or the call makes no sense.
 from __future__ import annotations
 
 import argparse
+import html
 import os
 import pathlib
+import re
 import sys
 import warnings
 
@@ -50,6 +52,25 @@ def write(folder: pathlib.Path) -> None:
         # A package with __all__ brings the modules in it, and only these; so each is named.
         warnings.filterwarnings("ignore", "The module specification")
         pdoc.pdoc(*public_modules(), output_directory=folder)
+    cut_dead_links(folder)
+
+
+LINK = re.compile(r'<a href="(?P<page>[^"#:]*)#(?P<place>[^"]+)">(?P<text>.*?)</a>', re.DOTALL)
+
+
+def cut_dead_links(folder: pathlib.Path) -> None:
+    """Keep only the text of links to places that no page has: pdoc links to private bases, which it does not show."""
+    pages = {path.resolve(): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.html"))}
+    places = {
+        path: {html.unescape(place) for place in re.findall(r'\bid="([^"]+)"', text)} for path, text in pages.items()
+    }
+    for path, text in pages.items():
+
+        def replaced(link: re.Match[str], path: pathlib.Path = path) -> str:
+            file = (path.parent / link["page"]).resolve() if link["page"] else path
+            return link[0] if html.unescape(link["place"]) in places.get(file, ()) else link["text"]
+
+        path.write_text(LINK.sub(replaced, text), encoding="utf-8")
 
 
 def modules() -> list[str]:

@@ -383,7 +383,7 @@ def test_a_diverged_or_overconfident_arm_counts_as_guessing(monkeypatch):
 # ------------------------------------------------------------------------------------------------------------- caps
 
 
-MOST = "6,720 runs, up to 40,320 with wider grids"  # of 24, then 48, then 72 rates
+MOST = "6,768 runs with those of screening, up to 40,368 with wider grids"  # of 24, then 48, then 72 rates
 
 
 def test_caps_are_said_first_on_stderr(capsys, monkeypatch):
@@ -413,7 +413,7 @@ def test_rows_steps_and_replicates_are_capped(monkeypatch):
     task, settings = module._planned(ROWS, LABELS, (), None, None, None, 0)
     assert settings["replicates"] == len(task.seeds) == 12  # at 20 steps
     assert module._caps(settings)[2].endswith(
-        "4,032 runs, up to 24,192 with wider grids, capped so that a minute suffices"
+        "4,080 runs with those of screening, up to 24,240 with wider grids, capped so that a minute suffices"
     )
 
 
@@ -423,7 +423,8 @@ def test_a_table_that_takes_longer_says_so(monkeypatch):
     _, settings = module._planned(ROWS, LABELS, (), None, None, None, 0)
     assert (settings["steps"], settings["replicates"]) == (40, 8)
     assert module._caps(settings)[2].endswith(
-        "2,688 runs, up to 16,128 with wider grids, capped so that it takes minutes, about 3 minutes"
+        "2,736 runs with those of screening, up to 16,176 with wider grids, "
+        "capped so that it takes minutes, about 3 minutes"
     )
 
 
@@ -437,10 +438,12 @@ def test_what_is_passed_is_not_capped(monkeypatch):
 @trains
 def test_progress_counts_all_runs():
     calls = []
-    lnb.ask(ROWS, LABELS, **SHORT | {"progress": lambda done, total: calls.append((done, total))})
+    answer = lnb.ask(ROWS, LABELS, **SHORT | {"progress": lambda done, total: calls.append((done, total))})
     done, totals = zip(*calls, strict=True)
     assert list(done) == sorted(done)
     assert done[-1] == totals[-1] >= 48 + 4 * 14 * 24
+    assert totals[0] == answer.settings["runs"]  # what the caps say
+    assert f": {totals[0]:,} runs with those of screening" in answer.caps[2]
 
 
 @pytest.mark.parametrize(
@@ -490,6 +493,23 @@ def test_compiling_is_said_once_and_ends_the_estimate(capsys):
         assert not display._timed
     outer(1.0)
     assert capsys.readouterr().err == "compiling (once)\n"
+
+
+# --------------------------------------------------------------------------------------------------------- columns
+
+
+FRAME = pd.DataFrame(ROWS, columns=["a", "b", "c"])
+DATED = FRAME.assign(date="2024-01-02", name=[f"n{i}" for i in range(len(FRAME))])
+
+
+@trains
+def test_columns_that_are_dropped_leave_the_answer_of_the_others(asked):
+    answer = lnb.ask(DATED, LABELS, drop=["name", "date"], **SHORT)
+    pd.testing.assert_frame_equal(answer.comparisons, asked[0].comparisons, check_exact=True)
+    pd.testing.assert_frame_equal(answer.arms, asked[0].arms, check_exact=True)
+    assert answer.settings["dropped"] == ["date", "name"]
+    assert asked[0].settings["dropped"] == []
+    assert "<tr><td>dropped</td><td>date, name</td></tr>" in ask_report.page(answer)
 
 
 # --------------------------------------------------------------------------------------------------------- refusals
@@ -599,6 +619,7 @@ def command(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frame = pd.DataFrame(ROWS, columns=["a", "b", "c"]).assign(kind=np.where(ROWS[:, 0] > 1, "x", "y"))
     frame.assign(outcome=np.where(LABELS, "ill", "well")).to_csv("mine.csv", index=False)
+    np.savez("mine.npz", X=ROWS, y=LABELS)
 
     def run(*arguments):
         code = main(["ask", *map(str, arguments)])
@@ -621,6 +642,15 @@ def test_the_command_prints_advice_and_writes_a_report(command, tmp_path):
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == ask_report.page(expected)
 
 
+@trains
+def test_the_command_leaves_columns_out(command):
+    arguments = ("--hidden", "--steps", 20, "--replicates", 4)
+    without = lnb.ask(ROWS, np.where(LABELS, "ill", "well"), **SHORT)
+    assert command("mine.csv", *QUICK, "--drop", "kind")[1] == f"{without.advice}\n"
+    fewer = lnb.ask(ROWS[:, [0, 2]], LABELS, **SHORT)
+    assert command("mine.npz", *arguments, "--drop", 1)[1] == f"{fewer.advice}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -628,10 +658,29 @@ def test_the_command_prints_advice_and_writes_a_report(command, tmp_path):
             ("mine.csv", "--label", "Outcom"),
             "file must hold a column 'Outcom' (did you mean 'outcome'?), but mine.csv has",
         ),
-        (("mine.csv", "--label", "nothing like it"), "file must hold a column 'nothing like it', but mine.csv has 'a'"),
+        (
+            ("mine.csv", "--label", "nothing like it"),
+            "file must hold a column 'nothing like it', but mine.csv has 'a'",
+        ),
         (("mine.csv",), "label must be a column name for a .csv file and None for an .npz file, got None"),
         (("mine.csv", "--label", "a"), "y must hold text, bool or whole numbers as labels"),
         (("none.csv", "--label", "outcome"), "file none.csv cannot be read: No such file or directory"),
+        (
+            ("mine.csv", *QUICK, "--drop", "knd"),
+            "drop must name columns of X, got 'knd' (did you mean 'kind'?): X has 'a'",
+        ),
+        (
+            ("mine.csv", *QUICK, "--drop", "a", "--drop", "outcome"),
+            "--drop must name other columns than that of the labels, got 'outcome'",
+        ),
+        (
+            ("mine.npz", "--drop", "b"),
+            "drop must name columns of X by numbers from 0 to 2",
+        ),
+        (
+            ("mine.npz", "--drop", "3"),
+            "drop must name columns of X by numbers from 0 to 2",
+        ),
         (("mine.csv", *QUICK, "--html", "old.html"), "--html must be the path of a new file, but old.html exists"),
         (("mine.csv", *QUICK, "--html", "a.pdf"), "--html must be the path of a file that ends in .html, got 'a.pdf'"),
         (("mine.csv", *QUICK, "--html", "no/a.html"), "--html must be in a folder that exists, which no does not"),

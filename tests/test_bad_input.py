@@ -76,6 +76,11 @@ def test_schedule_free_needs_an_average_and_no_fall():
     refused(ValueError, ["lr must be a number or a constant schedule", "cosine"], lnb.ScheduleFreeAdamW, falling)
 
 
+def test_a_function_is_no_weight_decay():
+    advice = "pass weight_decay=schedules.from_function(f, steps)"
+    refused(TypeError, ["weight_decay must be a number or a schedule", advice], lnb.SGD, weight_decay=lambda t: 0.1)
+
+
 def test_unknown_setting_is_refused():
     refused(TypeError, ["amsgrad"], lnb.AdamW, amsgrad=True)
     refused(TypeError, ["alpha"], lnb.Lookahead, lnb.AdamW(), alpha=0.5)

@@ -236,7 +236,8 @@ def test_early_stopping_follows_its_definition(opt, measure, patience):
     if best:
         until = trained(opt, steps=int(at[best]))
         assert picture(run.params, run.state) == picture(until.params, until.state)
-        assert repr(run) == repr(until)
+        at_best = f"best step {at[best]} of {at[last]}, "
+        assert repr(run) == repr(until).replace(f"{at[best]} steps, ", at_best)
     else:
         assert run.params.tobytes() == problem()[0].init(0).tobytes()
 
@@ -310,7 +311,9 @@ def test_a_run_that_diverges_returns_its_best_weights(tmp_path):
     assert 8 < run.diverged_at == plain.diverged_at < 20
     assert (run.best_step, run.setup.steps) == (8, 20)
     assert picture(run.params, run.state) == picture(until.params, until.state)
-    assert f"8 steps, 1 weights, train_loss={0.5 * 0.5**16:.4g}, diverged at step {run.diverged_at}" in repr(run)
+    assert f"best step 8 of 20, 1 weights, train_loss={0.5 * 0.5**16:.4g}, diverged at step {run.diverged_at}" in repr(
+        run
+    )
     assert "stopped at step" not in run._repr_html_()
     run.save(tmp_path / "run.npz")
     loaded = lnb.load(tmp_path / "run.npz")

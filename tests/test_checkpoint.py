@@ -115,6 +115,17 @@ def test_the_file_holds_the_run_so_far(tmp_path, monkeypatch):
     assert_same_bits(lnb.load(tmp_path / "run.npz"), trained(steps=8, early_stopping=stop))
 
 
+def test_with_early_stopping_the_file_shows_the_best_weights_and_continues_from_the_latest(tmp_path, monkeypatch):
+    stop = lnb.EarlyStopping(patience=50)
+    interrupted(monkeypatch, tmp_path / "run.npz", 2, checkpoint_every=4, early_stopping=stop)
+    so_far = lnb.load(tmp_path / "run.npz")
+    assert so_far.state.t == so_far.best_step < so_far.setup.steps == 8  # evaluated every 3 steps
+    assert f", best step {so_far.best_step} of 8, " in repr(so_far)
+    run = trained(checkpoint=tmp_path / "run.npz", checkpoint_every=4, early_stopping=stop)
+    assert_same_bits(run, trained(early_stopping=stop))
+    assert run.history["step"].iloc[-1] == STEPS
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
     how = {"checkpoint": tmp_path / "run.npz", "early_stopping": lnb.EarlyStopping(patience=1, min_delta=1e9)}
     expected = trained(**how)

@@ -127,6 +127,37 @@ def test_a_schedule_with_restarts(tmp_path):
         read(tmp_path, grid='optimizer = "AdamW"\nschedule = { kind = "cosine_restarts" }')
 
 
+def test_a_table_shapes_the_weight_decay(tmp_path):
+    table = 'optimizer = "AdamW"\nweight_decay = [0.1, 0.2]\nweight_decay_schedule = { kind = "linear", warmup = 3 }'
+    falling = [lnb.schedules.linear(peak, 20, warmup=3) for peak in (0.1, 0.2)]
+    assert read(tmp_path, grid=table).configs == [lnb.AdamW(weight_decay=decay) for decay in falling]
+    both = table + '\nschedule = { kind = "cosine" }'
+    cosine = lnb.schedules.cosine(1e-3, 20)
+    assert read(tmp_path, grid=both).configs == [lnb.AdamW(cosine, weight_decay=decay) for decay in falling]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            'optimizer = "Adam"\nweight_decay_schedule = { kind = "linear" }',
+            r"grid\[0\]\.weight_decay must be given with weight_decay_schedule, since it is 0 in Adam",
+        ),
+        (
+            'optimizer = "AdamW"\nweight_decay_schedule = { kind = "linear", stops = 3 }',
+            r"grid\[0\]\.weight_decay_schedule\.stops",
+        ),
+        (
+            'optimizer = "AdamW"\nweight_decay_schedule = { kind = "linear", warmup = 30 }',
+            r"grid\[0\]\.weight_decay_schedule\.steps must be a whole number of at least 31, got 20",
+        ),
+    ],
+)
+def test_a_bad_shape_of_the_weight_decay_is_refused(table, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, grid=table)
+
+
 def test_a_landscape_comes_without_data(tmp_path):
     model = 'kind = "Quadratic"\ncurvatures = [1.0, 100.0]\nnoise = 0.5\nreplicas = 8'
     training = "seeds = 2\nsteps = 20\neval_every = 10"

@@ -215,10 +215,11 @@ def test_no_decay_is_lost_or_applied_twice(decays, cuts, sync_period, slow_steps
     pairs = np.array([(s, 0.5 if mode in MOMENTUM_PULLS else 1 - s) for s in slow_steps])
     least, edges, how = 2.0**-17, sorted({0, len(decays), *cuts}), (sync_period, pairs, mode)
     edges = [edge for edge in edges if edge <= len(decays)]
-    whole, after = coefficients.decay_lumps(np.array(decays), 1.0, least, 0, *how, (0.0, 0.0, 0.0))
+    decays, ones = np.array(decays, np.float64), np.ones(len(decays))
+    whole, after = coefficients.decay_lumps(decays, ones, least, 0, *how, (0.0, 0.0, 0.0))
     carried, pieces = (0.0, 0.0, 0.0), [np.empty(0)]
     for low, high in pairwise(edges):
-        piece, then = coefficients.decay_lumps(np.array(decays[low:high]), 1.0, least, low, *how, carried)
+        piece, then = coefficients.decay_lumps(decays[low:high], ones[low:high], least, low, *how, carried)
         pieces.append(piece)
         carried = tuple(then[:, -1])
     assert np.concatenate(pieces).tobytes() == whole.tobytes()
@@ -241,13 +242,58 @@ def test_a_coupled_decay_is_never_kept_back():
         assert "pending_decay" not in opt.init(np.ones(1, np.float32)).to_arrays()
 
 
+FALLING_DECAY = lnb.schedules.linear(0.03, 120, warmup=10)  # at lr 1e-3 on both sides of a lump
+
+
+@pytest.mark.parametrize("lr", [1e-3, FALLING])
+@pytest.mark.parametrize("rule", [lnb.AdamW, lnb.ScheduleFreeAdamW])
+def test_lumps_of_a_falling_decay_follow_the_reference(rule, lr, width):
+    if rule is lnb.ScheduleFreeAdamW and lr is FALLING:
+        lr = RISING
+    opt = rule(lr=lr, weight_decay=FALLING_DECAY)
+    decays = opt.schedule.rates(150) * reference.schedule("linear", 0.03, 120, 10, np.arange(1, 151))
+    expected = [applied for applied, *_ in reference.decay_in_lumps(decays, LEAST[width])]
+    assert decays_of(opt, 150, width) == pytest.approx(expected, rel=1e-7, abs=ATOL_LUMP)
+    assert width is np.float64 or {*(decays_of(opt, 120) > 0)} == {True, False}
+
+
+@pytest.mark.jit
+def test_a_falling_decay_is_applied_in_full():
+    steps, lr = 20_000, 1e-3
+    falling = lnb.schedules.cosine(1e-2, steps, warmup=3000)
+    params, state = without_gradient(lnb.AdamW(lr=lr, weight_decay=falling), steps)
+    decays = lr * reference.schedule("cosine", 1e-2, steps, 3000, np.arange(1, steps + 1))
+    assert relative_error(params, np.prod(1 - decays)) <= RTOL_FLOAT32
+    assert 0 <= state.pending_decay < LEAST[np.float32]
+
+
+def test_a_number_for_every_step_is_the_schedule_of_the_decay(rng):
+    # A state that follows one number after another has the bits of the schedule.
+    start, gradients = np.ones(3, np.float32), rng.standard_normal((30, 3)).astype(np.float32)
+    for around in (lambda inner: inner, lambda inner: lnb.Lookahead(inner, sync_period=4)):
+        expected, end = run(around(lnb.AdamW(1e-3, weight_decay=FALLING_DECAY)), start, gradients)
+        params, state = start.copy(), around(lnb.AdamW(1e-3)).init(start.copy())
+        for t, g in enumerate(gradients, 1):
+            state.follow(around(lnb.AdamW(1e-3, weight_decay=FALLING_DECAY(t))))
+            state.optimizer.step(params, g, state)
+        assert params.tobytes() == expected.tobytes()
+        assert state.carried == end.carried
+
+
 # ----------------------------------------------------------------------------------------------- the same bits
 
 
 FITTED = {"sync_period": 4, "slow_step_size": "adaptive"}
 
 
-@pytest.mark.parametrize("opt", [TINY, *(lnb.Lookahead(TINY, **how) for how in (*LOOKAHEADS.values(), FITTED))])
+RESUMED = [
+    TINY,
+    *(lnb.Lookahead(TINY, **how) for how in (*LOOKAHEADS.values(), FITTED)),
+    lnb.AdamW(lr=1e-4, weight_decay=lnb.schedules.linear(0.06, 40)),
+]
+
+
+@pytest.mark.parametrize("opt", RESUMED)
 def test_resume_is_exact_between_lumps(opt, rng, monkeypatch):
     monkeypatch.setattr(base, "STEPS_AHEAD", 4)
     gradients = rng.standard_normal((25, 3)).astype(np.float32) * np.array([1, 0, 1], np.float32)
@@ -323,7 +369,13 @@ def test_r1_runs_in_a_sweep_alone_and_by_hand_have_the_same_lumps():
     how = {"steps": 25, "batch_size": 8, "eval_every": 6}
     falling = lnb.AdamW(lr=lnb.schedules.linear(1e-4, 30), weight_decay=0.1)
     how_of_syncs = {"sync_period": 3, "slow_step_size": (0.25, 1.0)}
-    opts = [TINY, lnb.AdamW(lr=1e-4, weight_decay=0.01), *(lnb.Lookahead(o, **how_of_syncs) for o in (TINY, falling))]
+    fading = lnb.AdamW(lr=1e-4, weight_decay=lnb.schedules.linear(0.1, 30))
+    opts = [
+        TINY,
+        fading,
+        lnb.AdamW(lr=1e-4, weight_decay=0.01),
+        *(lnb.Lookahead(o, **how_of_syncs) for o in (TINY, falling)),
+    ]
     rows = lnb.sweep(model, data, opts, seeds=range(2), progress=False, **how)
     for opt in opts:
         for seed in range(2):

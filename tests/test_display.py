@@ -232,6 +232,9 @@ def test_a_schedule_is_drawn_with_its_corners():
     assert heights.count(1) >= 70
     assert of_schedule(lnb.schedules.constant(0.1)) == ""
     assert "over 20 steps" in of_schedule(lnb.schedules.constant(0.1, warmup=10))
+    falling = lnb.AdamW(weight_decay=lnb.schedules.linear(0.1, 30))
+    assert "The weight decay over 30 steps" in falling._repr_html_()
+    assert "over 30 steps" not in lnb.AdamW()._repr_html_()
 
 
 def test_bars_are_as_long_as_their_values():

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 from functools import cached_property
+from html.parser import HTMLParser
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -317,6 +318,30 @@ def test_all_that_is_offered_is_described():
     assert [value for value in offered if not isinstance(value, ModuleType) and value not in known] == []
 
 
+class Places(HTMLParser):
+    """The ids of a page, and where its links lead."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.targets = set(), []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, _, attrs):
+        found = dict(attrs)
+        self.ids.add(found.get("id"))
+        self.targets += [found["href"]] if "href" in found else []
+
+
+def dead_links(folder):
+    pages = {path.resolve(): Places(path) for path in folder.rglob("*.html")}
+    for path, page in pages.items():
+        for target in page.targets:
+            name, _, place = target.partition("#")
+            file = (path.parent / name).resolve() if name else path
+            if not re.match("[a-z]+:", target) and (file not in pages or (place and place not in pages[file].ids)):
+                yield f"{path.name} links to {target}"
+
+
 def test_the_reference_is_written(tmp_path):
     environment = os.environ | {"LOOKAHEAD_NB_BUILD": str(tmp_path)}
     subprocess.run([sys.executable, ROOT / "paper/api.py"], env=environment, check=True, capture_output=True, text=True)
@@ -327,5 +352,7 @@ def test_the_reference_is_written(tmp_path):
         names = {name.removeprefix(f"{module.__name__}.") for name, _ in public(module)}
         assert names <= shown[module.__name__], module.__name__
     assert "sync_period" in texts["lookahead_nb.optimizers.lookahead"]
+    assert [*dead_links(tmp_path / "api")] == []
+    assert "_Estimator" not in re.findall(r'href="#(\w+)', texts["lookahead_nb.adapters.sklearn"])  # a private base
     loaded = re.findall(r'(?:src=|<link[^>]* href=|url\(|@import )["\']?(?!data:)([^"\' )>]+)', "".join(texts.values()))
     assert {name.rpartition("/")[2] for name in loaded} <= {"search.js"}  # so that it opens without a network

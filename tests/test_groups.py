@@ -34,7 +34,7 @@ def by_group(opt, of_groups=GROUPS, parts=PARTS, size=SIZE):
 
 
 def equal_groups(opt):
-    return {"b*": {"weight_decay": opt.inner.weight_decay}, "W1": {"lr": opt.inner.schedule.peak}}
+    return {"b*": {"weight_decay": opt.inner.decay_schedule.peak}, "W1": {"lr": opt.inner.schedule.peak}}
 
 
 def trained(opt, **changes):
@@ -144,6 +144,16 @@ def test_a_group_keeps_the_shape_of_a_schedule():
     own.step(params, np.ones(SIZE), state)
     assert params[0] == -0.75
     assert params[9] == -0.375
+
+
+def test_a_group_keeps_the_shape_of_a_falling_decay():
+    falling = lnb.AdamW(1.0, weight_decay=lnb.schedules.linear(0.5, steps=2))
+    own = by_group(falling, {"W2": {"weight_decay": 1.0}})
+    params = np.ones(SIZE)
+    state = own.init(params)
+    own.step(params, np.zeros(SIZE), state)
+    assert params[0] == 0.75
+    assert params[9] == 0.5
 
 
 def test_slow_weights_by_hand(rng):

@@ -30,6 +30,11 @@ FLOORS = [
     ["figures", "adapters"],
     ["__main__", "__init__"],
 ]
+AT_THE_TOP = {
+    *("pyproject.toml", "README.md", "notebooks", "lookahead_nb", "data", "tests", "paper", "Makefile", "MANIFEST.in"),
+    *("requirements.lock", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md"),
+    *(".ci", ".github", ".gitignore", ".pre-commit-config.yaml"),
+}
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 
 
@@ -188,6 +193,16 @@ def test_no_address_of_a_package_registry():
 def test_no_path_of_a_machine():
     tops = "|".join(["work", "root", "home", "tmp", "Users"])
     assert list(lines_with(re.compile(rf"(?<![\w.)}}])/({tops})/[\w.-]+"))) == []
+
+
+def test_nothing_lies_at_the_top_but_what_a_tool_needs_there():
+    assert {path.relative_to(ROOT).parts[0] for path in listed_files()} == AT_THE_TOP
+
+
+def test_hooks_of_a_commit_come_from_the_checkout():
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"repo: (.*)", text) == ["local"]
+    assert re.findall(r"entry: (.*)", text) == ["make --no-print-directory check"]
 
 
 def test_version_is_the_same_everywhere():

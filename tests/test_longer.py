@@ -91,6 +91,23 @@ def test_a_schedule_that_goes_on_is_continued():
     assert_same_run(run.train(7), whole)
 
 
+def test_a_weight_decay_that_has_ended_stays_at_zero():
+    model, data = problem()
+    opt = lnb.AdamW(0.05, weight_decay=lnb.schedules.linear(0.1, steps=5))
+    run, whole = (lnb.train(model, data, opt, steps=steps, batch_size=BATCH, eval_every=2) for steps in (5, 12))
+    assert_same_run(run.train(7), whole)
+
+
+def test_a_table_of_weight_decays_that_ends_is_refused():
+    opt = lnb.AdamW(0.05, weight_decay=lnb.schedules.from_function(lambda t: 0.1 / t, 5))
+    run = lnb.train(lnb.landscapes.Quadratic([1.0]), None, opt, steps=5, eval_every=1)
+    message = "opt must have a weight decay for each of the 6 steps, got a table of 5"
+    with pytest.raises(ValueError, match=message):
+        run.train(1)
+    with pytest.raises(ValueError, match=message):
+        lnb.train(lnb.landscapes.Quadratic([1.0]), None, opt, steps=6)
+
+
 @pytest.mark.parametrize("kind", [lnb.schedules.cosine, lnb.schedules.linear])
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_schedule_that_ends_is_refused_by_name(kind, wrapped):

@@ -151,6 +151,7 @@ BAD = [
     ({"opt": lnb.Adam(0.1, weight_decay=0.1)}, "optimizer must be SGD, Adam, AdamW or"),
     ({"opt": lnb.SGD(0.1, momentum=0.5, nesterov=True)}, "opt must be SGD, Adam or AdamW at a constant lr"),
     ({"opt": lnb.SGD(lnb.schedules.linear(0.1, steps=9))}, "opt must be SGD, Adam or AdamW at a constant lr"),
+    ({"opt": lnb.AdamW(0.1, weight_decay=lnb.schedules.linear(0.1, 9))}, "opt must have a number as weight_decay, got"),
     ({"opt": lnb.EMA(lnb.SGD(0.1))}, "opt must be SGD, Adam or AdamW at a constant lr"),
     ({"opt": lnb.Lookahead(lnb.SGD(0.1), outer_momentum=0.5)}, "opt must be SGD, Adam or AdamW at a constant lr"),
 ]

@@ -11,6 +11,7 @@ import scipy.sparse
 import lookahead_nb as lnb
 from lookahead_nb.datasets import from_arrays, read_rows
 from lookahead_nb.datasets.arrays import splitter
+from lookahead_nb.datasets.tables import without_columns
 
 N = 30
 TEXT = np.array(["red", "amber", "blue"] * 10)
@@ -59,6 +60,9 @@ class Polars:
     def __getitem__(self, name):
         return Column(self.of[name], "Float64")
 
+    def select(self, names):
+        return Polars({name: self.of[name] for name in names})
+
 
 def pyarrow_table(columns):
     pyarrow = pytest.importorskip("pyarrow")
@@ -104,6 +108,53 @@ def test_columns_of_polars_and_pyarrow_mean_their_numbers(numbers, table):
     assert data.fingerprint == plain(numbers).fingerprint
     assert data.scaling.columns == ("size", "count", "flag")
     np.testing.assert_array_equal(data.scaling(table(numbers)), data.scaling(pd.DataFrame(numbers)))
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame, Polars, pyarrow_table])
+def test_columns_are_left_out_by_name(numbers, table):
+    left, dropped = without_columns(table(numbers), ["flag", "size"])
+    assert dropped == ["size", "flag"]
+    assert from_arrays(left, TEXT).fingerprint == plain({"count": numbers["count"]}).fingerprint
+    assert from_arrays(left, TEXT).scaling.columns == ("count",)
+    whole = table(numbers)
+    assert without_columns(whole, ()) == (whole, [])
+
+
+@pytest.mark.parametrize(
+    "table", [np.array, np.ndarray.tolist, pd.DataFrame, scipy.sparse.csr_array, scipy.sparse.coo_array]
+)
+def test_columns_without_names_are_left_out_by_number(numbers, table):
+    rows = np.column_stack([*numbers.values()])
+    left, dropped = without_columns(table(rows), iter([2, np.int64(0), 2]))
+    assert dropped == ["0", "2"]
+    assert from_arrays(left, TEXT).fingerprint == plain({"count": numbers["count"]}).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("drop", "error", "message"),
+    [
+        (
+            ["Flag"],
+            ValueError,
+            r"drop must name columns of X, got 'Flag' \(did you mean 'flag'\?\): X has 'size'",
+        ),
+        ([0], ValueError, "drop must name columns of X, got 0: X has 'size', 'count', 'flag'"),
+        ([["size"]], ValueError, r"drop must name columns of X, got \['size'\]"),
+        (["size", "count", "flag"], ValueError, "drop must leave a column of X, got all 3"),
+        ("size", TypeError, "drop must be a list of columns, got 'size'"),
+        (None, TypeError, "drop must be a list of columns, got None"),
+    ],
+)
+def test_columns_that_are_not_there_are_not_left_out(numbers, drop, error, message):
+    with pytest.raises(error, match=message):
+        without_columns(pd.DataFrame(numbers), drop)
+
+
+@pytest.mark.parametrize("drop", [[3], [-1], [True], [1.0], ["size"]])
+def test_without_names_a_column_is_a_number(numbers, drop):
+    message = r"drop must name columns of X by numbers from 0 to 2, since X has no names, got "
+    with pytest.raises(ValueError, match=message):
+        without_columns(np.column_stack([*numbers.values()]), drop)
 
 
 def test_indicators_of_pandas_are_columns(numbers):

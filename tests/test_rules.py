@@ -124,6 +124,31 @@ def test_float64_follows_the_reference_after_every_step(rule, rng):
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_a_schedule_of_the_weight_decay_follows_the_reference(rule, kind, rng):
+    falling = lnb.schedules.Schedule(kind, 0.3, 30, 7)  # it ends inside the run
+    opt = INNER[rule].with_settings(weight_decay=falling)
+    if rule != "schedule_free_adamw":
+        opt = opt.with_settings(lr=lnb.schedules.cosine(0.05, 45, warmup=4))
+    params, gradients = problem(rng, 40, 17)
+    state = opt.init(params)
+    for g, (expected, *_) in zip(gradients, reference_path(opt, params, gradients), strict=True):
+        opt.step(params, g, state)
+        assert_close(params, expected, RTOL_FLOAT64)
+
+
+def test_a_schedule_of_the_weight_decay_by_hand():
+    # decays 3, 2, 1 and 0 quarters of 1, at lr .5: the weight is multiplied by 5/8, 3/4, 7/8 and 1
+    falling = lnb.schedules.linear(1.0, steps=4)
+    decays = [5 / 8, 5 / 8 * 3 / 4, 5 / 8 * 3 / 4 * 7 / 8, 5 / 8 * 3 / 4 * 7 / 8]
+    assert stepped(lnb.AdamW(lr=0.5, weight_decay=falling), 1, 0, 0, 0, 0) == decays
+    assert stepped(lnb.SGD(lr=0.5, weight_decay=falling), 1, 0, 0, 0, 0) == decays
+    # lr and weight decay fall together: 1 - 9/16, 1 - 4/16, 1 - 1/16
+    both = lnb.AdamW(lr=falling, weight_decay=falling)
+    assert stepped(both, 1, 0, 0, 0) == [7 / 16, 7 / 16 * 12 / 16, 7 / 16 * 12 / 16 * 15 / 16]
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_float32_rounds_a_few_times_per_step(rule, rng):
     opt, steps = INNER[rule], 50
     params, gradients = problem(rng, steps, 17, np.float32)

@@ -34,6 +34,7 @@ OPTIMIZERS = {
     "adaptive": lnb.Lookahead(lnb.AdamW(0.05), sync_period=3, slow_step_size=lnb.Adaptive(lowest=0.25)),
     "momentum": lnb.Lookahead(lnb.AdamW(0.02), sync_period=3, outer_momentum=0.7, outer_nesterov=True),
     "average": lnb.EMA(lnb.AdamW(0.02), window=5),
+    "falling decay": lnb.AdamW(0.02, weight_decay=lnb.schedules.from_function(lambda t: 0.1 / t, 30)),
     "pending decay": lnb.AdamW(0.02, weight_decay=1.1e-4),
 }
 HOW: dict = {"batch_size": 8, "eval_every": 3}

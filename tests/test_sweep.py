@@ -482,6 +482,13 @@ def test_a_number_for_lr_is_the_peak_of_the_schedule_of_the_base():
     assert opts[1].inner.lr == lnb.schedules.linear(1.0, 10)
 
 
+def test_a_number_for_weight_decay_is_the_peak_of_the_schedule_of_the_base():
+    falling = lnb.schedules.cosine(0.1, steps=100, warmup=5)
+    opts = lnb.grid(lnb.Lookahead(lnb.AdamW(weight_decay=falling)), weight_decay=[0.2, lnb.schedules.linear(1.0, 10)])
+    assert opts[0].inner.weight_decay == lnb.schedules.cosine(0.2, steps=100, warmup=5)
+    assert opts[1].inner.weight_decay == lnb.schedules.linear(1.0, 10)
+
+
 BAD_GRIDS = {
     "no optimizer": (("adamw",), {}, TypeError, "base must be an inner optimizer, Lookahead or EMA, got 'adamw'"),
     "unknown axis": ((lnb.SGD(),), {"lrr": [1]}, TypeError, "an axis must be one of lr, .*got 'lrr'"),

@@ -343,6 +343,21 @@ def test_names_of_the_optimizer_and_peak_of_its_schedule():
     assert train(model, data, inner, steps=1, batch_size=BATCH).history["optimizer"][0] == "AdamW"
 
 
+def test_a_schedule_of_the_weight_decay_is_part_of_a_run_and_a_constant_one_is_the_number():
+    data, model = problem()
+    opts = [lnb.AdamW(weight_decay=decay) for decay in (lnb.schedules.linear(0.1, 9, warmup=2), 0.1)]
+    assert lnb.AdamW(weight_decay=lnb.schedules.constant(0.1)) == opts[1]
+    falling, constant = (opt.settings() for opt in opts)
+    own = {"schedule": "linear", "schedule_steps": 9, "warmup": 2}
+    assert falling == constant | {f"weight_decay_{name}": value for name, value in own.items()}
+    runs = [lnb.train(model, data, opt, steps=4, batch_size=BATCH) for opt in opts]
+    assert runs[0].history["weight_decay_schedule"].tolist() == ["linear", "linear"]
+    assert "weight_decay_schedule" not in runs[1].history
+    assert runs[0].history["run"][0] != runs[1].history["run"][0]
+    rows = lnb.sweep(model, data, opts, seeds=1, steps=4, batch_size=BATCH, progress=False)
+    assert set(rows["run"]) == {run.history["run"][0] for run in runs}
+
+
 def test_rates_of_a_table_are_those_of_the_steps():
     data, model = problem()
     inner = lnb.SGD(lnb.schedules.from_function(lambda t: 0.1 / t**0.5, 9))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import extra, flag, named_arguments, real_number, shown
+from lookahead_nb.checks import extra, flag, meant, named_arguments, real_number, shown
 from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, Optimizer, State
 from lookahead_nb.optimizers.groups import SETTINGS, with_numbers
 from lookahead_nb.optimizers.schedules import Schedule
@@ -33,6 +33,8 @@ __all__ = ["TorchOptimizer"]
 _OF_OPT = {name for of in (*INNER_RULES.values(), *WRAPPERS.values()) for name in inspect.signature(of).parameters}
 _OF_OPT |= {"betas", "dampening", "amsgrad", "maximize", "centered", "alpha"}
 _OF_OPT -= {"lr", "weight_decay"}
+# What a group may hold besides its numbers: its tensors, their names and its own, and what schedulers of PyTorch keep.
+_OF_GROUP = {"params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "swa_lr"}
 _ROUNDED = 1e-12  # of lr: where LinearLR ends at 0, rounding can leave as much below it
 
 
@@ -46,8 +48,8 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         Tensors, or groups as dicts: float32 or float64, contiguous, without memory in common, on the CPU or (not yet
         tried on a device) on CUDA devices. A group may have its own ``lr`` and ``weight_decay``.
     opt : Optimizer
-        An inner optimizer, Lookahead or EMA, with a number as lr. An adaptive slow step is refused, since it is fitted
-        to all weights together.
+        An inner optimizer, Lookahead or EMA, with numbers as lr and weight_decay. An adaptive slow step is refused,
+        since it is fitted to all weights together.
     check_finite : bool
         True refuses gradients that are not finite, or whose square is not, ahead of any change. False lets them pass.
 
@@ -87,8 +89,9 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         extra("torch", "PyTorch", "TorchOptimizer", "torch")
         self._opt, self._check_finite = check_optimizer("opt", opt), flag("check_finite", check_finite)
         self._plan: _Plan | None = None
-        if isinstance(opt.inner.lr, Schedule):
-            raise ValueError(f"lr must be a number, which a scheduler of PyTorch may change, got {opt.inner.lr!r}")
+        for name, value in _numbers_of(opt).items():
+            if isinstance(value, Schedule):
+                raise ValueError(f"{name} must be a number, which a scheduler of PyTorch may change, got {value!r}")
         if opt.adapts:
             raise ValueError(f"slow_step_size must be a number or numbers for PyTorch, got {opt!r}")
         super().__init__(params, _numbers_of(opt))
@@ -102,19 +105,20 @@ class TorchOptimizer(_Base):  # type: ignore[misc] # PyTorch is not installed wh
         Parameters
         ----------
         param_group : dict
-            ``params``, and lr and weight_decay if they differ from those of opt.
+            ``params``, and lr and weight_decay if they differ from those of opt. It may have a ``name``, and what
+            schedulers of PyTorch keep in a group, such as ``initial_lr``.
 
         Raises
         ------
         TypeError, ValueError
-            If a tensor or a number is not allowed.
+            If a tensor, a number or another key is not allowed.
         """
         if isinstance(param_group, dict) and not isinstance(param_group.get("params"), set):  # PyTorch refuses a set
             tensors = param_group.get("params", [])
             tensors = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
             for item in tensors:  # a tensor, or a pair of its name and the tensor
                 _flat(item[1] if isinstance(item, tuple) else item)
-            _numbers(param_group, self._opt)
+            _check_keys(param_group, _numbers(param_group, self._opt))
             param_group = param_group | {"params": tensors}
         super().add_param_group(param_group)
 
@@ -461,6 +465,14 @@ def _numbers(group: dict[str, Any], opt: Optimizer) -> dict[str, float]:
     if isinstance(given["lr"], float) and -_ROUNDED * defaults["lr"] <= given["lr"] < 0:
         given["lr"] = 0.0
     return {name: real_number(name, value, 0) for name, value in given.items()}
+
+
+def _check_keys(group: dict[str, Any], numbers: dict[str, float]) -> None:
+    """Refuse a key of a new group that nobody reads, such as a mistyped setting."""
+    for name in group:
+        if name not in numbers and name not in _OF_GROUP:
+            near = meant(name, [*numbers]) if isinstance(name, str) else ""
+            raise ValueError(f"a group may set {' and '.join(numbers)} only, got {shown(name)}{near}")
 
 
 def _flat(tensor: Any) -> Any:

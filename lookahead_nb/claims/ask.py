@@ -17,7 +17,7 @@ import hashlib
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +36,7 @@ from lookahead_nb.claims.real import RealSet, RealTask
 from lookahead_nb.claims.trial_arms import RATES, SPACING, Grid, TrialArm, arms_of, runs_per_task
 from lookahead_nb.claims.tuning import HOPELESS_ABOVE
 from lookahead_nb.datasets.arrays import MixedTable
+from lookahead_nb.datasets.tables import without_columns
 from lookahead_nb.training.sweep import sweep
 from lookahead_nb.training.tasks import Task
 
@@ -159,6 +160,7 @@ def ask(
     X: Any,
     y: Any,
     *,
+    drop: Iterable[Hashable] = (),
     hidden: Iterable[int] = (32,),
     steps: int | None = None,
     batch_size: int | None = None,
@@ -177,6 +179,8 @@ def ask(
         values, an array NaN. :mod:`.datasets.encoding` describes what becomes of them; it needs scikit-learn.
     y : (rows,) array
         Labels, as in :func:`.datasets.from_arrays`.
+    drop : iterable
+        Columns of X to leave out: names, or numbers from 0 where X has no names. Default: none.
     hidden : iterable of int
         The widths of the hidden layers, with ReLU; none for logistic regression. Default: one of 32.
     steps : int, optional
@@ -239,7 +243,9 @@ def ask(
 
     if not callable(progress) and not isinstance(progress, bool):
         raise TypeError(f"progress must be True, False or a function of two numbers, got {shown(progress)}")
+    X, dropped = without_columns(X, drop)
     task, settings = _planned(X, y, hidden, steps, batch_size, replicates, seed)
+    settings |= {"dropped": dropped}
     if progress is True:
         sys.stderr.write("".join(f"{line}\n" for line in _caps(settings)))
     arms, seeds = arms_of(ARMS), task.seeds
@@ -248,7 +254,7 @@ def ask(
         Display(_screening_runs()) if progress is True else nullcontext(progress or silent)
     )
     with display as report:
-        stages = Stages(report, _screening_runs() + settings["runs"])
+        stages = Stages(report, settings["runs"])
         screened = screening.screened([task], others, progress=stages.next())
         found = screened.iloc[0]
         settings |= {"regime": str(found["regime"]), "chance": float(found["chance"])}
@@ -317,7 +323,8 @@ def _planned(
         "steps_capped": steps is None and capped < wanted,
         "replicates_capped": replicates is None and not chunked and number < SPLITS,
         "minutes": cost.of_run(steps or capped) * RUNS * number / WORK_OF_A_MINUTE,
-        "rates": RATES, "runs": RUNS * number, "most_runs": _most_runs(number), "margin": MARGIN, "seed": seed,
+        "rates": RATES, "runs": _screening_runs() + RUNS * number, "most_runs": _screening_runs() + _most_runs(number),
+        "margin": MARGIN, "seed": seed,
     }  # fmt: skip
     return RealTask(of, steps or capped, seeds), settings
 
@@ -356,7 +363,7 @@ def _seeds(seed: int, number: int, what: str) -> tuple[int, ...]:
 
 
 def _most_runs(replicates: int) -> int:
-    """Return the number of runs if every round adds rates at both ends."""
+    """Return the number of runs of the arms if every round adds rates at both ends."""
     rates = sum(RATES + 2 * trial.WIDER * i for i in range(trial.ROUNDS + 1))
     return RUNS * replicates * rates // RATES
 
@@ -379,10 +386,11 @@ def _caps(settings: dict[str, Any]) -> list[str]:
         for yes in (settings["steps_capped"], settings["replicates_capped"])
     )
     time = f", about {settings['minutes']:.0f} minutes" if settings["minutes"] >= 2 else ""
-    grids = settings["runs"] // number // settings["rates"]
+    grids = RUNS // RATES
     batches = f"{settings['steps']:,} of batch {settings['batch_size']}"
     rates = f"{settings['rates']} learning rates of {grids} grids"
-    runs = f"{settings['runs']:,} runs, up to {settings['most_runs']:,} with wider grids"
+    wider = f"up to {settings['most_runs']:,} with wider grids"
+    runs = f"{settings['runs']:,} runs with those of screening, {wider}"
     return [
         f"rows: {used}, {cut}: {parts} for training, validation and test",
         f"steps: {batches}, {passes:.3g} passes over the training rows{capped}",

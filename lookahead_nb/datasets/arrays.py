@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,7 +19,7 @@ from lookahead_nb.datasets.dataset import Dataset, _seed
 from lookahead_nb.datasets.encoding import Mixed, columns_of, encoded_table
 from lookahead_nb.datasets.scaling import Scaling
 from lookahead_nb.datasets.split import _chunk, _each_column, _split_and_scaled, _Table
-from lookahead_nb.datasets.tables import Table, check_names, check_order, labels_of, suspicions, table_of
+from lookahead_nb.datasets.tables import Table, check_names, check_order, labels_of, nearest, suspicions, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -353,11 +352,8 @@ def _check_header(path: Path, header: list[str], label: Any) -> None:
     for separator, called in ((";", "semicolons"), ("\t", "tabs")):
         if separator in "".join(header):
             raise ValueError(f"file must separate columns by commas, but {path} separates them by {called}")
-    shown = ", ".join(map(repr, header[:8])) + (", ..." if len(header) > 8 else "")
-    of_any_case = {name.casefold(): name for name in reversed(header)}
-    near = get_close_matches(label.casefold(), of_any_case, 1)
-    meant = f" (did you mean {of_any_case[near[0]]!r}?)" if near else ""
-    raise ValueError(f"file must hold a column {label!r}{meant}, but {path} has {shown}")
+    near, listed = nearest(label, header)
+    raise ValueError(f"file must hold a column {label!r}{near}, but {path} has {listed}")
 
 
 def _labels_in(parsed: pd.Series, texts: pd.Series) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numbers
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lookahead_nb.checks import FROM_0, plain_array
+from lookahead_nb.checks import FROM_0, plain_array, shown
 
 _LIMIT = 1e100  # squares of larger numbers overflow
 _RANGE = f"X must hold finite numbers below {_LIMIT:g} in size"
@@ -130,6 +131,103 @@ def table_of(X: Any, select: tuple[Hashable, ...] | None = None) -> Table:
         row, i = np.argwhere(bad)[0]
         raise ValueError(f"{_RANGE}, got {values[row, i]} at row {row}, {place(i, names)} {FROM_0}")
     return Table(values, names)
+
+
+def without_columns(X: Any, drop: Any) -> tuple[Any, list[str]]:
+    """Return a table without some of its columns.
+
+    Parameters
+    ----------
+    X : (rows, columns) array or table
+        As in :func:`from_arrays`.
+    drop : iterable
+        The names of the columns to leave out; for a table without names their numbers, from 0. At least one column
+        stays.
+
+    Returns
+    -------
+    table : array or table
+        X itself if nothing is left out.
+    dropped : list of str
+        The names, or numbers, of the columns that are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If drop names a column that X does not have, or all of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lookahead_nb.datasets.tables import without_columns
+    >>> table, dropped = without_columns(np.array([[1, 2, 3]]), [1])
+    >>> table.tolist(), dropped
+    ([[1, 3]], ['1'])
+    """
+    if isinstance(drop, (str, bytes, Mapping)) or not np.iterable(drop):
+        raise TypeError(f"drop must be a list of columns, got {shown(drop)}")
+    wanted = [*drop]  # an iterator can be read only once
+    if not wanted:
+        return X, []
+    names = column_names(X)
+    framed = hasattr(X, "columns") and not isinstance(X, np.ndarray)
+    array: Any = X if framed else X.tocsr() if hasattr(X, "tocsr") else plain_array("X", X)
+    if len(array.shape) != 2 or 0 in array.shape:
+        raise ValueError(f"X must be a table of at least one row and one column, got shape {tuple(array.shape)}")
+    number = array.shape[1]
+    left_out = {_place_of(column, number, names) for column in wanted}
+    kept = [i for i in range(number) if i not in left_out]
+    if not kept:
+        raise ValueError(f"drop must leave a column of X, got all {number}")
+    dropped = [str(i if names is None else names[i]) for i in sorted(left_out)]
+    if not framed:
+        return array[:, kept], dropped
+    if hasattr(array, "iloc"):
+        return array.iloc[:, kept], dropped
+    return array.select([name for i, name in enumerate(names or ()) if i in kept]), dropped
+
+
+def _place_of(column: Any, number: int, names: tuple[Hashable, ...] | None) -> int:
+    """Return the number of a column to be left out, or refuse what names none of this number of columns."""
+    if names is None:
+        whole = isinstance(column, numbers.Integral) and not isinstance(column, (bool, np.bool_))
+        if not whole or not 0 <= int(column) < number:
+            allowed = f"numbers from 0 to {number - 1}, since X has no names"
+            raise ValueError(f"drop must name columns of X by {allowed}, got {shown(column)}")
+        return int(column)
+    if isinstance(column, Hashable) and column in names:
+        return names.index(column)
+    near, listed = nearest(column, names)
+    raise ValueError(f"drop must name columns of X, got {shown(column)}{near}: X has {listed}")
+
+
+def nearest(wanted: Any, names: Sequence[Hashable]) -> tuple[str, str]:
+    """Return parts of a sentence about a column that is not there.
+
+    Parameters
+    ----------
+    wanted : object
+        The name of no column.
+    names : sequence
+        Of all columns.
+
+    Returns
+    -------
+    near : str
+        Which name is most like it; "" if none is.
+    listed : str
+        The names.
+
+    Examples
+    --------
+    >>> from lookahead_nb.datasets.tables import nearest
+    >>> nearest("Dat", ["date", "size"])
+    (" (did you mean 'date'?)", "'date', 'size'")
+    """
+    of_any_case = {str(name).casefold(): name for name in reversed(names)}
+    found = get_close_matches(str(wanted).casefold(), of_any_case, 1)
+    near = f" (did you mean {of_any_case[found[0]]!r}?)" if found else ""
+    return near, ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
 
 
 def place(column: int, names: tuple[Hashable, ...] | None) -> str:

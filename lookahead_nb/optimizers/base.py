@@ -687,7 +687,8 @@ class Optimizer:
             if settings.get(name) == value:
                 del settings[name]
         pictures = of_syncs(self.sync) if self.sync else ""
-        return shown_together(str(settings.pop("optimizer")), settings, pictures + of_schedule(self.inner.schedule))
+        pictures += of_schedule(self.inner.schedule) + of_schedule(self.inner.decay_schedule, "weight decay")
+        return shown_together(str(settings.pop("optimizer")), settings, pictures)
 
     def init(self, params: Any) -> Any:
         """Return a fresh state; slow weights, and z of Schedule-Free, start as a copy of the weights.

@@ -20,7 +20,7 @@ from lookahead_nb.kernels.formulas import (
     RESET,
     RULES,
 )
-from lookahead_nb.optimizers.schedules import MOST_KEPT
+from lookahead_nb.optimizers.schedules import MOST_KEPT, Schedule
 
 if TYPE_CHECKING:
     from lookahead_nb.optimizers.base import Optimizer
@@ -393,16 +393,19 @@ class StepScalars:
         """Return the weight decay that each step applies, and the decays pending ahead of the first and after each."""
         inner, sync, least = self._optimizer.inner, self._optimizer.sync or NO_SYNC, least_decay(self._width)
         pending = start.pending_decay, start.synced_pending_decay, start.velocity_pending_decay
-        setting = getattr(inner, "weight_decay", 0.0)
-        has_lumps = inner.decouples_decay and (setting or any(pending))  # pending from another setting
-        if not has_lumps or (pending == (0, 0, 0) and rates.min(initial=math.inf) * setting >= least):
+        setting: Any = getattr(inner, "weight_decay", 0.0)
+        if isinstance(setting, Schedule):
+            setting = setting.rates(len(rates), after=self._last)
+        has_lumps = inner.decouples_decay and (np.any(setting) or any(pending))  # pending from another setting
+        if not has_lumps or (pending == (0, 0, 0) and (rates * setting).min(initial=math.inf) >= least):
             nothing = np.zeros(len(rates) + 1)
             return setting, nothing, nothing, nothing
         # A lump is pulled like the weights, by a fitted slow step too, which nobody knows yet.
         period = sync.period if sync.pull_back and sync.slow_steps else 0
         slow_steps = np.array(sync.slow_steps or NO_SYNC.slow_steps)
         syncs = period, slow_steps, MODES[sync.mode]
-        applied, (fast, slow, velocity) = decay_lumps(rates, setting, least, self._last, *syncs, pending)
+        of_steps = np.full_like(rates, setting)
+        applied, (fast, slow, velocity) = decay_lumps(rates, of_steps, least, self._last, *syncs, pending)
         return applied, fast, slow, velocity
 
     def carried_after(self, t: int) -> Carried:

@@ -72,7 +72,7 @@ def with_numbers(opt: Any, numbers: Mapping[str, float]) -> Any:
     ----------
     opt : Optimizer
     numbers : mapping of str to float
-        ``lr``, which is the peak of a schedule, ``weight_decay``, or both.
+        ``lr``, ``weight_decay``, or both. Where opt has a schedule of it, the number is its peak.
 
     Returns
     -------
@@ -85,10 +85,7 @@ def with_numbers(opt: Any, numbers: Mapping[str, float]) -> Any:
     >>> with_numbers(lnb.SGD(lnb.schedules.linear(0.1, steps=10)), {"lr": 0.5})
     SGD(lr=schedules.linear(0.5, steps=10))
     """
-    numbers = dict(numbers)
-    if "lr" in numbers:
-        numbers["lr"] = replace(opt.inner.schedule, peak=numbers["lr"])
-    inner = replace(opt.inner, **numbers)
+    inner = opt.inner.with_settings(**numbers)
     return inner if opt is opt.inner else replace(opt, inner=inner)
 
 

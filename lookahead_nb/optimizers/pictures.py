@@ -62,17 +62,19 @@ def _restarts(schedule: Schedule) -> list[int]:
     return restarts
 
 
-def of_schedule(schedule: Schedule) -> str:
-    """Return the learning rate over the steps as SVG.
+def of_schedule(schedule: Schedule, setting: str = "lr") -> str:
+    """Return a setting that follows a schedule over the steps as SVG.
 
     Parameters
     ----------
     schedule : Schedule
+    setting : str
+        The name at the axis.
 
     Returns
     -------
     str
-        "" for a constant rate.
+        "" for a constant.
     """
     if schedule.kind == "constant" and not schedule.warmup:
         return ""
@@ -88,4 +90,4 @@ def of_schedule(schedule: Schedule) -> str:
         corners = {1, *restarts[:-1], *(t - 1 for t in restarts if t > 1)}
     at = sorted(corners | {int(t) for t in np.linspace(1, steps, min(steps, MOST_RATES))})
     line = Line("", at, [schedule(t) for t in at], COLOURS["AdamW"])
-    return curves([line], "lr", "step", f"The learning rate over {steps} steps")
+    return curves([line], setting, "step", f"The {setting} over {steps} steps")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from lookahead_nb.optimizers.base import Optimizer, WithSlowWeights
 from lookahead_nb.optimizers.buffers import kernels_of
 from lookahead_nb.optimizers.schedules import Schedule, constant
 
+SCHEDULED = ("lr", "weight_decay")  # settings that may be schedules
 INNER_RULES: dict[str, Any] = {}  # the classes by name, in the order of their definitions below
 
 
@@ -33,6 +34,20 @@ def check_inner(inner: Any) -> None:
     if not isinstance(inner, InnerOptimizer) or inner.has_slow_weights:
         allowed = [name for name, rule in INNER_RULES.items() if not issubclass(rule, WithSlowWeights)]
         raise TypeError(f"inner must be one of {', '.join(allowed)}, got {shown(inner)}")
+
+
+def _number_or_schedule(name: str, value: Any) -> float | Schedule:
+    """Return a setting that is a number of at least 0 or a schedule, in one form for one meaning."""
+    if callable(value) and not isinstance(value, (Schedule, type)):
+        advice = f"{name}=schedules.from_function(f, steps)"
+        raise TypeError(f"{name} must be a number or a schedule, got the function {shown(value)}: pass {advice}")
+    if not isinstance(value, Schedule):
+        return real_number(name, value, 0)
+    return value.peak if value == constant(value.peak) else value
+
+
+def _schedule(setting: float | Schedule) -> Schedule:
+    return setting if isinstance(setting, Schedule) else constant(setting)
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,22 +91,14 @@ class InnerOptimizer(Optimizer):
         return getattr(self, "beta1", 1.0), getattr(self, "beta2", 1.0)
 
     def __post_init__(self) -> None:
-        lr = self.lr
-        if callable(lr) and not isinstance(lr, (Schedule, type)):
-            advice = "lr=schedules.from_function(f, steps)"
-            raise TypeError(f"lr must be a number or a schedule, got the function {shown(lr)}: pass {advice}")
-        if not isinstance(lr, Schedule):
-            object.__setattr__(self, "lr", real_number("lr", lr, 0))
-        elif lr == constant(lr.peak):  # one form for one meaning
-            object.__setattr__(self, "lr", lr.peak)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in ("beta1", "beta2", "momentum", "rho"):
+            if field.name in SCHEDULED:
+                value = _number_or_schedule(field.name, value)
+            elif field.name in ("beta1", "beta2", "momentum", "rho"):
                 value = real_number(field.name, value, 0, 1, open_high=True)
             elif field.name == "eps":
                 value = real_number("eps", value, 0, open_low=True)
-            elif field.name == "weight_decay":
-                value = real_number("weight_decay", value, 0)
             elif field.name == "nesterov":
                 value = flag("nesterov", value)
             object.__setattr__(self, field.name, value)
@@ -99,7 +106,41 @@ class InnerOptimizer(Optimizer):
     @cached_property
     def schedule(self) -> Schedule:
         """The learning rate as a schedule."""
-        return self.lr if isinstance(self.lr, Schedule) else constant(self.lr)
+        return _schedule(self.lr)
+
+    @cached_property
+    def decay_schedule(self) -> Schedule:
+        """The weight decay as a schedule."""
+        return _schedule(getattr(self, "weight_decay", 0.0))
+
+    def with_settings(self, **changes: Any) -> InnerOptimizer:
+        """Return this optimizer with other settings.
+
+        Parameters
+        ----------
+        **changes
+            By name. Where this optimizer has a schedule, of lr or weight_decay, a number is the peak of that schedule.
+
+        Returns
+        -------
+        InnerOptimizer
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a setting is refused.
+
+        Examples
+        --------
+        >>> import lookahead_nb as lnb
+        >>> lnb.SGD(lnb.schedules.linear(0.1, steps=10)).with_settings(lr=0.5, momentum=0.9)
+        SGD(lr=schedules.linear(0.5, steps=10), momentum=0.9)
+        """
+        for name in SCHEDULED:
+            own = getattr(self, name, None)
+            if isinstance(own, Schedule) and name in changes and not isinstance(changes[name], Schedule):
+                changes[name] = replace(own, peak=changes[name])
+        return replace(self, **changes)
 
     def scalars(self, lr: Any, weight_decay: Any, power1: Any, power2: Any, t: Any) -> tuple:
         """Return the scalars of one step in float64, in the order of the update rule.
@@ -109,8 +150,8 @@ class InnerOptimizer(Optimizer):
         lr : float or (steps,) array
             The learning rate of the step.
         weight_decay : float or (steps,) array
-            The setting. With ``decouples_decay`` it is 0 at a step that applies no decay, and larger at one that makes
-            up for it.
+            The setting at the step. With ``decouples_decay`` it is 0 at a step that applies no decay, and larger at one
+            that makes up for it.
         power1, power2 : float or (steps,) array
             beta1**t and beta2**t as the step uses them.
         t : int or (steps,) array
@@ -144,24 +185,30 @@ class InnerOptimizer(Optimizer):
             place = "lookahead_nb.kernels.formulas.RULES"
             raise ValueError(f"{type(self).__name__}.rule must be a name of {place}, got {self.rule!r}")
         limits = np.finfo(dtype)
-        for name in ("eps", "weight_decay"):
-            if getattr(self, name, 0.0) > float(limits.max):
-                raise ValueError(f"{name} must be at most {limits.max} for {dtype} params, got {getattr(self, name)!r}")
+        decay = self.decay_schedule.peak
+        for name, value in {"eps": getattr(self, "eps", 0.0), "weight_decay": decay}.items():
+            if value > float(limits.max):
+                raise ValueError(f"{name} must be at most {limits.max} for {dtype} params, got {value!r}")
         eps: Any = self.settings().get("eps", 1.0)
         if eps < limits.smallest_subnormal:
             raise ValueError(f"eps must be at least {limits.smallest_subnormal} for {dtype} params, got {eps!r}")
         peak = self.schedule.peak
-        if max(self.scalars(peak, getattr(self, "weight_decay", 0.0), *self.betas, 1)) > float(limits.max):
+        if max(self.scalars(peak, decay, *self.betas, 1)) > float(limits.max):
             raise ValueError(f"lr must make steps and decays below {limits.max} for {dtype} params, got {peak!r}")
 
     def settings(self) -> dict[str, object]:
         """Return all settings as a flat dict of strings and numbers, the learning rate as its schedule.
+
+        A schedule of the weight decay adds its own settings, whose names begin with ``weight_decay``.
 
         Returns
         -------
         dict
         """
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lr"}
+        if isinstance(plain.get("weight_decay"), Schedule):
+            shape = self.decay_schedule.settings()
+            plain |= {"weight_decay": shape.pop("lr")} | {f"weight_decay_{name}": shape[name] for name in shape}
         return {"optimizer": type(self).__name__} | self.schedule.settings() | plain
 
 
@@ -181,7 +228,7 @@ class SGD(InnerOptimizer):
         In [0, 1).
     nesterov : bool
         Needs momentum above 0.
-    weight_decay : float
+    weight_decay : float or schedule
         At least 0; L2 in the gradient (as in PyTorch; Keras decouples it).
 
     Raises
@@ -204,7 +251,7 @@ class SGD(InnerOptimizer):
     _: KW_ONLY
     momentum: float = 0.0
     nesterov: bool = False
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
 
     family = "sgd"
 
@@ -244,7 +291,7 @@ class Adagrad(InnerOptimizer):
         At least 0.
     eps : float
         Above 0.
-    weight_decay : float
+    weight_decay : float or schedule
         At least 0; L2 in the gradient.
 
     Raises
@@ -260,7 +307,7 @@ class Adagrad(InnerOptimizer):
     lr: float | Schedule = 1e-2
     _: KW_ONLY
     eps: float = 1e-10
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
 
     family = "adagrad"
     squares_gradient = True
@@ -297,7 +344,7 @@ class RMSprop(InnerOptimizer):
         Above 0, outside the root (as in PyTorch; optax and Keras put it inside).
     momentum : float
         In [0, 1).
-    weight_decay : float
+    weight_decay : float or schedule
         At least 0; L2 in the gradient.
 
     Raises
@@ -315,7 +362,7 @@ class RMSprop(InnerOptimizer):
     rho: float = 0.99
     eps: float = 1e-8
     momentum: float = 0.0
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
 
     family = "rmsprop"
     squares_gradient = True
@@ -353,7 +400,7 @@ class Adam(InnerOptimizer):
         In [0, 1).
     eps : float
         Above 0; added to the corrected root (as in PyTorch and optax; Keras adds it to the uncorrected one).
-    weight_decay : float
+    weight_decay : float or schedule
         At least 0; L2 in the gradient (as in PyTorch; Keras decouples it).
 
     Raises
@@ -377,7 +424,7 @@ class Adam(InnerOptimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
 
     family = "adam"
     squares_gradient = True
@@ -415,9 +462,10 @@ class AdamW(Adam):
         In [0, 1).
     eps : float
         Above 0; added to the corrected root.
-    weight_decay : float
+    weight_decay : float or schedule
         At least 0; the default is PyTorch's 0.01 (optax 1e-4, Keras 4e-3). It is multiplied by lr (PyTorch, optax;
-        Loshchilov & Hutter: eta*lambda; TensorFlow Addons leaves lr out).
+        Loshchilov & Hutter: eta*lambda; TensorFlow Addons leaves lr out). With schedules of both, step t takes
+        lr(t)*weight_decay(t) off the weights, as a fraction of them.
 
     Raises
     ------
@@ -443,7 +491,7 @@ class AdamW(Adam):
     """
 
     _: KW_ONLY
-    weight_decay: float = 1e-2
+    weight_decay: float | Schedule = 1e-2
 
     family = "adamw"
     decouples_decay = True
@@ -483,7 +531,7 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
         In [0, 1).
     eps : float
         Above 0.
-    weight_decay : float
+    weight_decay : float or schedule
         At least 0, multiplied by lr as in AdamW.
 
     Raises
@@ -509,7 +557,7 @@ class ScheduleFreeAdamW(WithSlowWeights, InnerOptimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
 
     family = "schedule_free_adamw"
     squares_gradient = True

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: constant, linear and cosine decay, warm restarts, one after another, any function."""
+"""Schedules of learning rate and weight decay: constant, linear, cosine, restarts, one after another, any function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ MOST_KEPT = 4096  # steps of which rates and powers stay in a cache: 64 entries 
 @named_arguments
 @dataclass(frozen=True, repr=False)
 class Schedule:
-    """A learning rate as a function of the step.
+    """A learning rate, or a weight decay, as a function of the step.
+
+    What is said of the rate here and in the functions below holds for a weight decay too.
 
     The rate rises as ``peak*t/warmup`` up to t = warmup. After that it is peak (constant), ``peak*(1 - done)``
     (linear) or ``peak*(1 + cos(pi*done))/2`` (cosine) with ``done = (t-warmup)/(steps-warmup)``. The last two are 0

@@ -42,6 +42,7 @@ import numpy as np
 from lookahead_nb.checks import default_errors, real_number, real_numbers, whole_number
 from lookahead_nb.models.dense import LogisticRegression
 from lookahead_nb.optimizers import Adam, AdamW, Lookahead, Optimizer
+from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.theory import ANCHOR, FAST, MOMENTUM, SLOW, Cycle
 from lookahead_nb.training.run import train_in_place
 from lookahead_nb.training.setup import Setup, Training
@@ -134,6 +135,8 @@ class CoupledCycle:
         if alone.nesterov or alone.outer_momentum or alone.bias_corrected or alone.schedule:
             wanted = "SGD, Adam or AdamW at a constant lr, or Lookahead around one, without Nesterov and outer momentum"
             raise ValueError(f"opt must be {wanted}, got {self.opt!r}")
+        if isinstance(self.opt.inner.weight_decay, Schedule):
+            raise ValueError(f"opt must have a number as weight_decay, got {self.opt!r}")
 
     @property
     def n(self) -> int:
@@ -144,7 +147,7 @@ class CoupledCycle:
     def weight_decay(self) -> float:
         """The decay outside the gradient: that of AdamW, 0 for the others."""
         inner = self.opt.inner
-        return inner.weight_decay if isinstance(inner, AdamW) else 0.0
+        return inner.decay_schedule.peak if isinstance(inner, AdamW) else 0.0
 
     @cached_property
     @default_errors

@@ -5,14 +5,12 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lookahead_nb.checks import meant, shown
 from lookahead_nb.optimizers import Optimizer
-from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.settings_file import inside
 from lookahead_nb.training.ranges import Choice, Interval, axis_range, number_of, points
 from lookahead_nb.training.setup import check_optimizer
@@ -31,8 +29,9 @@ def grid(base: Optimizer, **axes: Iterable) -> list[Optimizer]:
         An inner optimizer, Lookahead or EMA.
     **axes : iterable, or dict with low, high and number
         Values for a setting of base or of its inner optimizer (``lr``, ``weight_decay``, ``sync_period``, ...);
-        ``retention`` replaces slow_step_size, and ``window`` the decay of EMA. A number for ``lr`` is the peak of the
-        schedule that base has. ``{"low": 1e-4, "high": 0.1, "number": 13}`` are 13 evenly spaced values, see Notes.
+        ``retention`` replaces slow_step_size, and ``window`` the decay of EMA. Where base has a schedule, of ``lr`` or
+        ``weight_decay``, a number is the peak of that schedule. ``{"low": 1e-4, "high": 0.1, "number": 13}`` are 13
+        evenly spaced values, see Notes.
 
     Returns
     -------
@@ -183,10 +182,7 @@ def _settings(base: Optimizer) -> tuple[dict[str, inspect.Parameter], dict[str, 
 def _changed(base: Optimizer, changes: dict[str, Any], outer: Collection[str]) -> Optimizer:
     outer_changes = {name: value for name, value in changes.items() if name in outer}
     inner_changes = {name: value for name, value in changes.items() if name not in outer}
-    inner: Any = base.inner
-    if isinstance(inner.lr, Schedule) and "lr" in inner_changes and not isinstance(inner_changes["lr"], Schedule):
-        inner_changes["lr"] = replace(inner.lr, peak=inner_changes["lr"])
-    inner = replace(inner, **inner_changes)
+    inner: Optimizer = base.inner.with_settings(**inner_changes)
     if not base.sync:
         return inner
     changed = {_SAME.get(name, name) for name in outer_changes}

@@ -71,7 +71,7 @@ class Run:
     slow : (n,) array or None
         The slow weights there, for EMA and Schedule-Free the average.
     state : State
-        The optimizer's state there, ready for further steps by hand.
+        The optimizer's state there, ready for further steps by hand; ``state.t`` is the step of the weights.
     diverged_at : int or None
         The step at which the run diverged; with early stopping the weights of ``best_step`` are finite all the same.
     model : LogisticRegression, MLP, landscape, or your own
@@ -362,8 +362,11 @@ class Run:
     def __repr__(self) -> str:
         last = self._end().iloc[-1]
         end = "" if self.diverged_at is None else f", diverged at step {self.diverged_at}"
+        steps = (
+            f"{self.state.t} steps" if self.best_step is None else f"best step {self.best_step} of {self.setup.steps}"
+        )
         return (
-            f"Run({last['optimizer']}, seed={last['seed']}, {self.state.t} steps, {len(self.params)} weights, "
+            f"Run({last['optimizer']}, seed={last['seed']}, {steps}, {len(self.params)} weights, "
             f"train_loss={last['train_loss']:.4g}{end})"
         )
 
@@ -427,7 +430,7 @@ def train(
     groups : dict, optional
         Settings of groups of weights: ``{"b*": {"weight_decay": 0}}`` takes all biases out of the weight decay. A key
         is a part of the network or a pattern, as in file names: "W1", "b1", "W2", ... or "?2" for both parts of layer
-        2. Its value has ``lr`` (the peak, for a schedule), ``weight_decay`` or both. Weights in no group keep the
+        2. Its value has ``lr``, ``weight_decay`` (the peak, for a schedule) or both. Weights in no group keep the
         settings of opt. Not with backend "cuda", a landscape or an adaptive slow step. Where a group has its own lr,
         the rate of the run cannot be changed on a plateau, by a callback or where it continues.
     clip_norm : float, optional
@@ -588,6 +591,10 @@ def load(path: str | os.PathLike[str]) -> Run:
     Notes
     -----
     Nothing in the file is executed. ``state.slow_steps`` starts empty, as after ``opt.restore``.
+
+    The run so far of a checkpoint is the one that would have ended at its step. With early stopping it has the best
+    weights up to there, and ``state.t`` is ``best_step``. The file also holds the latest weights: the same call of
+    :func:`train` continues from them.
 
     Examples
     --------

@@ -313,7 +313,7 @@ class Setup:
         TypeError
             If opt is no optimizer.
         ValueError
-            If it adapts its slow steps on a GPU, with groups or on a landscape with replicas, or has rates for fewer
+            If it adapts its slow steps on a GPU, with groups or on a landscape with replicas, or has tables of fewer
             steps, or the groups do not fit the model.
         """
         check_optimizer(name, opt)
@@ -555,7 +555,7 @@ def check_optimizer(name: str, opt: Any) -> Optimizer:
 
 
 def check_rates(name: str, opt: Optimizer, steps: int) -> None:
-    """Refuse an optimizer whose schedule ends in a table of too few rates.
+    """Refuse an optimizer with a schedule that ends in a table of too few steps.
 
     Parameters
     ----------
@@ -568,16 +568,18 @@ def check_rates(name: str, opt: Optimizer, steps: int) -> None:
     Raises
     ------
     ValueError
-        If the table has fewer rates.
+        If a table has fewer steps.
     """
-    schedule = opt.inner.schedule.last
-    if schedule.table is not None and len(schedule.table) < steps:
-        given = f"got a table of {len(schedule.table)}"
-        raise ValueError(f"{name} must have a learning rate for each of the {steps} steps, {given}")
+    for what, schedule in {"learning rate": opt.inner.schedule, "weight decay": opt.inner.decay_schedule}.items():
+        table = schedule.last.table
+        if table is not None and len(table) < steps:
+            raise ValueError(f"{name} must have a {what} for each of the {steps} steps, got a table of {len(table)}")
 
 
 def check_horizon(opt: Optimizer, steps: int) -> None:
-    """Refuse an optimizer whose learning rate falls to 0 ahead of the end of a longer run.
+    """Refuse an optimizer whose learning rate, or table of weight decays, ends ahead of the end of a longer run.
+
+    A weight decay that has fallen to 0 stays there.
 
     Parameters
     ----------
@@ -588,7 +590,7 @@ def check_horizon(opt: Optimizer, steps: int) -> None:
     Raises
     ------
     ValueError
-        If the schedule has fewer steps.
+        If such a schedule has fewer steps.
     """
     schedule = opt.inner.schedule
     if schedule.steps is not None and schedule.steps < steps:
@@ -596,6 +598,7 @@ def check_horizon(opt: Optimizer, steps: int) -> None:
             f"lr must be above 0 in all {steps} steps to train longer, got the {schedule.kind} schedule of "
             f"{schedule.steps} steps: train from the start with a schedule of {steps}"
         )
+    check_rates("opt", opt, steps)
 
 
 def rising_steps(name: str, steps: Any) -> list[int]:

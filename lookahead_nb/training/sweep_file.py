@@ -31,6 +31,7 @@ TRAINING = (
     *("groups", "clip_norm"),
 )
 KINDS_OF_TABLES = ("grid", "sample")  # of optimizers
+SCHEDULES = {"schedule": "lr", "weight_decay_schedule": "weight_decay"}  # tables, and the settings that they shape
 PER_SEED = "per seed"
 MOST_POINTS = 1_000_000  # of a grid, and seeds: the memory of a plan stays below a few GB
 MOST_STEPS = 10_000_000  # a run of more would take days
@@ -68,6 +69,7 @@ sync_period = [5, 20]
 schedule = { kind = "cosine", warmup = 50 }  # falls to 0 at the last step; lr is the peak
                                       # decay_steps = 200 would let it fall in the last 200 steps only
                                       # { kind = "cosine_restarts", period = 100, factor = 2 } starts again from lr
+                                      # weight_decay_schedule = { kind = "linear" } does the same to the weight decay
 
 [[sample]]                            # points drawn from ranges: the arguments of lookahead_nb.sample
 optimizer = "Lookahead"
@@ -365,18 +367,16 @@ def _optimizers_of(key: str, table: Any, steps: Any, *, is_grid: bool) -> list[o
     rule = INNER_RULES[choice(f"{key}.inner", table.get("inner"), INNER_RULES) if wrapper else table["optimizer"]]
     outer = inspect.signature(wrapper).parameters if wrapper else ()
     drawn = () if is_grid else ("number", "method", "seed")
-    allowed = {"optimizer", "schedule", *outer, *inspect.signature(rule).parameters, *drawn}
+    allowed = {"optimizer", *SCHEDULES, *outer, *inspect.signature(rule).parameters, *drawn}
     known_keys(f"{key}.", table, sorted(allowed))
     base = rule()
-    if "schedule" in table:
-        shape = table["schedule"]
-        table_of_keys(f"{key}.schedule", shape)
-        known_keys(f"{key}.schedule.", shape, ("kind", "warmup", "steps", "decay_steps", "period", "factor"))
-        with inside(f"{key}.schedule"):
-            kind = one_of("kind", shape.get("kind"), ("constant", "linear", "cosine", "cosine_restarts"))
-            ends = {"steps": steps} if kind in ("linear", "cosine") else {}
-            base = rule(Schedule(**ends | shape, peak=base.schedule.peak))
-    axes = {name: value for name, value in table.items() if name not in ("optimizer", "inner", "schedule", *drawn)}
+    for name, setting in SCHEDULES.items():
+        if name in table:
+            if not getattr(base, setting, 0.0) and setting not in table:
+                raise ValueError(f"{key}.{setting} must be given with {name}, since it is 0 in {rule.__name__}")
+            base = _shaped(base, setting, f"{key}.{name}", table[name], steps)
+    named = {"optimizer", "inner", *SCHEDULES, *drawn}
+    axes = {name: value for name, value in table.items() if name not in named}
     axes = {name: value if isinstance(value, (list, dict)) else [value] for name, value in axes.items()}
     with inside(key):
         base = wrapper(base) if wrapper else base
@@ -390,6 +390,18 @@ def _optimizers_of(key: str, table: Any, steps: Any, *, is_grid: bool) -> list[o
         )
     with inside(key):
         return grid(base, **values)
+
+
+def _shaped(
+    base: optimizers.InnerOptimizer, setting: str, key: str, shape: Any, steps: Any
+) -> optimizers.InnerOptimizer:
+    """Return an optimizer with a setting as the peak of a schedule, which a table describes."""
+    table_of_keys(key, shape)
+    known_keys(f"{key}.", shape, ("kind", "warmup", "steps", "decay_steps", "period", "factor"))
+    with inside(key):
+        kind = one_of("kind", shape.get("kind"), ("constant", "linear", "cosine", "cosine_restarts"))
+        ends = {"steps": steps} if kind in ("linear", "cosine") else {}
+        return base.with_settings(**{setting: Schedule(**ends | shape, peak=getattr(base, setting))})
 
 
 @contextmanager

@@ -280,7 +280,8 @@ CALLS = {
     "generated": (claims.generated, {"number": 3}),
     "ask": (
         asked,
-        {"X": X, "y": y, "hidden": [3], "steps": 20, "batch_size": 8, "replicates": 4, "seed": 0, "progress": False},
+        {"X": X, "y": y, "drop": [0], "hidden": [3], "steps": 20, "batch_size": 8, "replicates": 4, "seed": 0}
+        | {"progress": False},
     ),
     "catalogue.entry": (catalogue.entry, {"name": "verdicts"}),
 }

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.optim import lr_scheduler as rates
+from torch.optim.swa_utils import SWALR
 
 import lookahead_nb as lnb
 from lookahead_nb.adapters.torch import TorchOptimizer
@@ -264,11 +266,27 @@ def test_groups_have_their_own_rates_and_decays_like_those_of_torch(rng):
 
 
 SCHEDULERS = {
-    "epochs": lambda o: torch.optim.lr_scheduler.StepLR(o, 7, gamma=0.3),
-    "every step": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 40),
-    "down to 0": lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.3, 0.0, 11),  # and 4e-18 below it
-    "one cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.3, total_steps=41, cycle_momentum=False),
+    "LambdaLR": lambda o: rates.LambdaLR(o, lambda t: 0.9**t),
+    "MultiplicativeLR": lambda o: rates.MultiplicativeLR(o, lambda _: 0.9),
+    "StepLR": lambda o: rates.StepLR(o, 7, gamma=0.3),
+    "MultiStepLR": lambda o: rates.MultiStepLR(o, [5, 20]),
+    "ConstantLR": lambda o: rates.ConstantLR(o, 0.3, 11),
+    "LinearLR": lambda o: rates.LinearLR(o, 0.3, 0.0, 11),  # down to 0, and 4e-18 below it
+    "ExponentialLR": lambda o: rates.ExponentialLR(o, 0.9),
+    "SequentialLR": lambda o: rates.SequentialLR(o, [rates.ConstantLR(o, 0.1, 9), rates.ExponentialLR(o, 0.9)], [9]),
+    "CosineAnnealingLR": lambda o: rates.CosineAnnealingLR(o, 40),
+    "ChainedScheduler": lambda o: rates.ChainedScheduler([rates.ConstantLR(o, 0.1, 9), rates.ExponentialLR(o, 0.9)]),
+    "ReduceLROnPlateau": lambda o: rates.ReduceLROnPlateau(o, patience=3),
+    "CyclicLR": lambda o: rates.CyclicLR(o, 0.01, 0.3, step_size_up=6, cycle_momentum=False),
+    "CosineAnnealingWarmRestarts": lambda o: rates.CosineAnnealingWarmRestarts(o, 9),
+    "OneCycleLR": lambda o: rates.OneCycleLR(o, 0.3, total_steps=41, cycle_momentum=False),
+    "PolynomialLR": lambda o: rates.PolynomialLR(o, 30, power=2.0),
+    "SWALR": lambda o: SWALR(o, swa_lr=0.001, anneal_epochs=9),
 }
+
+
+def test_no_scheduler_of_torch_is_left_out():
+    assert {*rates.__all__} - {"LRScheduler"} == {*SCHEDULERS} - {"SWALR"}
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
@@ -280,15 +298,36 @@ def test_schedulers_set_the_rate(scheduler, rng):
         lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.1),
     ):
         optimizer = make(shapes(start))
-        rates = scheduler(optimizer)
+        rate = scheduler(optimizer)
         for row in gradients:
             end = stepped(optimizer, [row])
-            rates.step()
+            rate.step(*[1.0] * isinstance(rate, rates.ReduceLROnPlateau))
         ends.append(end)
     assert_close(*ends, RTOL)
     assert (
         abs(ends[0] - stepped(TorchOptimizer(shapes(start), lnb.AdamW(0.05, weight_decay=0.1)), gradients)).max() > 0.01
     )
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
+def test_what_a_scheduler_keeps_in_a_group_stays_and_may_be_passed_again(scheduler, rng):
+    start, gradients = problem(rng, 4, SIZE)
+    optimizer = TorchOptimizer(shapes(start), lnb.AdamW(0.05, weight_decay=0.1))
+    scheduler(optimizer)
+    stepped(optimizer, gradients)
+    kept = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
+    assert kept.keys() <= {"lr", "weight_decay", "initial_lr", "max_lr", "min_lr", "swa_lr"}
+    other = TorchOptimizer([kept | {"params": shapes(start), "name": "all"}], lnb.AdamW())
+    other.load_state_dict(through_a_file(optimizer.state_dict()))
+    assert {key: value for key, value in other.param_groups[0].items() if key != "params"} == kept
+    again = TorchOptimizer([kept | {"params": shapes(start), "name": "all"}], lnb.AdamW())
+    assert {key: value for key, value in again.param_groups[0].items() if key not in ("params", "name")} == kept
+
+
+def test_a_scheduler_that_moves_the_momentum_is_refused_by_torch():
+    optimizer = TorchOptimizer(shapes(np.zeros(SIZE)), lnb.SGD(momentum=0.9))
+    with pytest.raises(ValueError, match="must support momentum"):
+        rates.CyclicLR(optimizer, 0.01, 0.3)
 
 
 # ------------------------------------------------------------------------------------------------------ checkpoints
@@ -416,6 +455,11 @@ REFUSED = {
         ValueError,
         "lr must be a number, which a scheduler of PyTorch may change, got",
     ),
+    "schedule of the decay": (
+        lambda: TorchOptimizer([ONE], lnb.AdamW(weight_decay=lnb.schedules.cosine(0.1, 9))),
+        ValueError,
+        "weight_decay must be a number, which a scheduler of PyTorch may change, got",
+    ),
     "adaptive": (
         lambda: TorchOptimizer([ONE], lnb.Lookahead(lnb.AdamW(), slow_step_size="adaptive")),
         ValueError,
@@ -456,6 +500,21 @@ REFUSED = {
         lambda: TorchOptimizer([{"params": [ONE], "window": 3}], lnb.EMA(lnb.SGD())),
         ValueError,
         "a group may set lr and weight_decay only, got window: set it in opt",
+    ),
+    "mistyped": (
+        lambda: TorchOptimizer([{"params": [ONE], "weigth_decay": 0.0}], lnb.AdamW()),
+        ValueError,
+        r"a group may set lr and weight_decay only, got 'weigth_decay' \(did you mean weight_decay\?\)",
+    ),
+    "another name": (
+        lambda: TorchOptimizer([{"params": [ONE], "learning_rate": 0.1}], lnb.AdamW()),
+        ValueError,
+        r"a group may set lr and weight_decay only, got 'learning_rate' \(did you mean lr\?\)",
+    ),
+    "unknown": (
+        lambda: TorchOptimizer([{"params": [ONE], 3: True}], lnb.AdamW()),
+        ValueError,
+        "a group may set lr and weight_decay only, got 3$",
     ),
     "rate": (
         lambda: TorchOptimizer([{"params": [ONE], "lr": -1.0}], lnb.SGD()),
@@ -499,9 +558,12 @@ def test_sparse_gradients_are_refused():
         optimizer.step()
 
 
-def test_the_example_of_the_book_runs(capsys):
-    page = Path(__file__).resolve().parents[2] / "paper/book/using.md"
-    examples = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("page", ["README.md", "paper/book/using.md"])
+def test_the_example_of_a_page_runs(page, capsys):
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     (example,) = (each for each in examples if "import torch" in each)
-    exec(compile(example, page.name, "exec"), {})
+    exec(compile(example, page, "exec"), {})
     assert re.fullmatch(r"loss \d\.\d+\n", capsys.readouterr().out)

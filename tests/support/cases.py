@@ -7,7 +7,7 @@ import numpy as np
 import lookahead_nb as lnb
 from lookahead_nb.kernels import formulas
 from lookahead_nb.kernels.formulas import HEAVY_BALL, INTERPOLATE, KEEP, MOMENTUM_PULLS, NESTEROV, RESET
-from lookahead_nb.optimizers import step_table
+from lookahead_nb.optimizers import schedules, step_table
 from tests.support import reference
 
 # Every rule of `formulas.RULES` once, with no setting at a value that would hide a term.
@@ -41,17 +41,28 @@ def settings_of(inner):
     return {f.name: getattr(inner, f.name) for f in dataclasses.fields(inner) if f.name != "lr"}
 
 
-def learning_rates(inner, steps):
-    s = inner.schedule
+def values_of(schedule, steps):
+    s = schedule
     return reference.schedule(s.kind, s.peak, s.steps, s.warmup, np.arange(1, steps + 1))
+
+
+def learning_rates(inner, steps):
+    return values_of(inner.schedule, steps)
+
+
+def weight_decays(inner, steps):
+    """The weight decay of each step where it follows a schedule, else None."""
+    decay = getattr(inner, "weight_decay", 0.0)
+    return values_of(decay, steps) if isinstance(decay, schedules.Schedule) else None
 
 
 def reference_path(opt, params, gradients):
     """What the reference says after every step: (fast, slow, state, power)."""
     inner = getattr(opt, "inner", opt)
-    lrs = learning_rates(inner, len(gradients))
+    lrs, decays = learning_rates(inner, len(gradients)), weight_decays(inner, len(gradients))
+    ran = type(inner).__name__, params, gradients, lrs
     if opt is inner:
-        for fast, state, power in reference.plain(type(inner).__name__, params, gradients, lrs, settings_of(inner)):
+        for fast, state, power in reference.plain(*ran, settings_of(inner), decays):
             yield fast, None, state, power
     elif isinstance(opt, lnb.EMA):
         fast, _, *rest = zip(*reference_path(inner, params, gradients), strict=True)
@@ -61,7 +72,7 @@ def reference_path(opt, params, gradients):
         how = {name: getattr(opt, name) for name in names}
         if opt.adapts:
             how |= {"slow_step_size": 0.0, "lowest": opt.slow_step_size.lowest}
-        yield from reference.lookahead(type(inner).__name__, params, gradients, lrs, settings=settings_of(inner), **how)
+        yield from reference.lookahead(*ran, settings=settings_of(inner), weight_decays=decays, **how)
 
 
 def assert_close(actual, expected, rtol):

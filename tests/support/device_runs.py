@@ -23,6 +23,7 @@ LOOKAHEADS = {
     "nesterov": lnb.Lookahead(INNER["sgd"], sync_period=1, outer_momentum=0.8, outer_nesterov=True),
     "never moves": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=0),
     "all the way": lnb.Lookahead(ADAMW, sync_period=2, slow_step_size=1),
+    "falling decay": lnb.EMA(lnb.AdamW(1e-2, weight_decay=lnb.schedules.linear(0.5, 4)), window=3),
     "decay in lumps": lnb.Lookahead(lnb.AdamW(1e-4, weight_decay=0.03), sync_period=2, slow_step_size=(0.3, 1)),
 }
 MODELS = {

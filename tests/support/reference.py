@@ -122,9 +122,11 @@ def lookahead(
     lowest=None,
     outer_momentum=0.0,
     outer_nesterov=False,
+    weight_decays=None,
 ):
     """Zhang et al. 2019, Algorithm 1: yield (fast, slow, state, power) after every step, power a function of beta.
 
+    weight_decays : one for each step, where they take the place of that in settings.
     slow_step_size : a number, or some in turn; of no importance with ``lowest``, which asks for the optimal ones.
     outer_momentum : Douillard et al. 2023, Algorithm 1: SGD on slow - fast takes the place of the interpolation.
     """
@@ -137,8 +139,8 @@ def lookahead(
         def power(beta, t=t):
             return power_after(beta, taken[: (t - 1) // k], (t - 1) % k + 1, k, inner_state)
 
-        before = fast
-        fast, state = RULES[rule](fast, np.asarray(g, np.float64), state, lr, power, **settings)
+        before, now = fast, settings if weight_decays is None else {**settings, "weight_decay": weight_decays[t - 1]}
+        fast, state = RULES[rule](fast, np.asarray(g, np.float64), state, lr, power, **now)
         if t % k == 0:
             a = given[len(taken) % len(given)]
             if lowest:
@@ -161,10 +163,11 @@ def average(path, decay):
         yield np.average(path[:t], axis=0, weights=float(decay) ** np.arange(t - 1, -1, -1.0))
 
 
-def plain(rule, theta, gradients, lrs, settings):
+def plain(rule, theta, gradients, lrs, settings, weight_decays=None):
     """The inner rule alone: yield (theta, state, power) after every step."""
     never = {"sync_period": len(lrs) + 1, "slow_step_size": 1.0, "inner_state": "keep", "pull_back": True}
-    for fast, _, state, power in lookahead(rule, theta, gradients, lrs, settings=settings, **never):
+    how = never | {"settings": settings, "weight_decays": weight_decays}
+    for fast, _, state, power in lookahead(rule, theta, gradients, lrs, **how):
         yield fast, state, power
 
 

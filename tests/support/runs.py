@@ -28,6 +28,10 @@ OPTIMIZERS = {
     "outer momentum": lnb.Lookahead(ADAMW, sync_period=3, outer_momentum=0.8),
     "never synced": lnb.Lookahead(ADAMW, sync_period=1000),
     "pending decay": lnb.Lookahead(lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, retention=0.7),
+    "falling decay": lnb.AdamW(0.02, weight_decay=lnb.schedules.linear(0.1, 100)),
+    "falling decay, pending": lnb.Lookahead(
+        lnb.AdamW(0.02, weight_decay=lnb.schedules.cosine(4e-4, 100)), sync_period=3, retention=0.7
+    ),
     "pending decay and momentum": lnb.Lookahead(
         lnb.AdamW(0.02, weight_decay=1.1e-4), sync_period=3, outer_momentum=0.6, outer_nesterov=True
     ),

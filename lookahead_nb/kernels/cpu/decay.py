@@ -13,12 +13,12 @@ from lookahead_nb.kernels.cpu.loop import is_due
 from lookahead_nb.kernels.formulas import HEAVY_BALL, NESTEROV, decay_lump, heavy_ball_pull, nesterov_pull, pull
 
 
-def _lumps(rates, weight_decay, least, t, period, slow_steps, inner_state, applied, pending):
+def _lumps(rates, weight_decays, least, t, period, slow_steps, inner_state, applied, pending):
     fast, slow, velocity = pending[0, 0], pending[1, 0], pending[2, 0]
     for i in range(rates.size):
-        decay = rates[i] * weight_decay
+        decay = rates[i] * weight_decays[i]
         lump, fast = decay_lump(fast, decay, least if decay > 0 else math.inf)
-        applied[i] = weight_decay if lump == decay else lump / rates[i]  # the setting itself, to the last bit
+        applied[i] = weight_decays[i] if lump == decay else lump / rates[i]  # the setting itself, to the last bit
         if is_due(period, t + i + 1):
             turn = ((t + i + 1) // period - 1) % slow_steps.shape[0]
             step, rest = slow_steps[turn, 0], slow_steps[turn, 1]
@@ -36,13 +36,13 @@ def _lumps(rates, weight_decay, least, t, period, slow_steps, inner_state, appli
 def _lumps_loop():
     number, whole = types.float64, types.int64
     of_syncs, written = (whole, number[:, ::1], whole), (number[::1], number[:, ::1])
-    signature = types.void(number[::1], number, number, whole, *of_syncs, *written)
+    signature = types.void(number[::1], number[::1], number, whole, *of_syncs, *written)
     return compiled(signature)(_lumps)
 
 
 def decay_lumps(
     rates: np.ndarray,
-    weight_decay: float,
+    weight_decays: np.ndarray,
     least: float,
     t: int,
     period: int,
@@ -56,8 +56,8 @@ def decay_lumps(
     ----------
     rates : (count,) float64 array
         The learning rate of each step.
-    weight_decay : float
-        The setting: a step takes ``rate*weight_decay`` off the weights, as a fraction of them.
+    weight_decays : (count,) float64 array
+        The setting at each step, which takes ``rate*weight_decay`` off the weights, as a fraction of them.
     least : float
         The smallest such fraction that is applied.
     t : int
@@ -87,5 +87,5 @@ def decay_lumps(
     """
     applied, after = np.empty(rates.size), np.empty((3, rates.size + 1))
     after[:, 0] = pending
-    _lumps_loop()(rates, weight_decay, least, t, period, slow_steps, inner_state, applied, after)
+    _lumps_loop()(rates, weight_decays, least, t, period, slow_steps, inner_state, applied, after)
     return applied, after
