@@ -443,9 +443,10 @@ def disagreements(rows, build):
     except ValueError as error:
         return [f"data/claims: {error}"]
     sentences = differences(rows)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    if wording.with_tables(text, *kept) != text:
-        sentences.append("README.md: its tables are not those of the committed results")
+    for page, root in wording.pages().items():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        if wording.with_tables(text, *kept, root) != text:
+            sentences.append(f"{page}: its tables are not those of the committed results")
     return [*sentences, *figures_that_differ(build), *write_up_that_differs(), *experiments_that_differ()]
 
 
@@ -544,9 +545,9 @@ def write(console, build):
         for path in paths:
             shutil.copyfile(path, folder / path.name)
         console.print(f"wrote {len(paths)} files to {folder.relative_to(ROOT)}")
-    readme = ROOT / "README.md"
-    text = wording.with_tables(readme.read_text(encoding="utf-8"), *verdicts())
-    readme.write_text(text, encoding="utf-8", newline="\n")
+    for page, root in wording.pages().items():
+        text = wording.with_tables((ROOT / page).read_text(encoding="utf-8"), *verdicts(), root)
+        (ROOT / page).write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

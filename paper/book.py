@@ -32,7 +32,7 @@ INTRODUCTION = (
     "on average and on most tasks. One with &ldquo;may&rdquo; or &ldquo;can&rdquo; must matter on more than 5 "
     "% of the tasks. &ldquo;Cannot tell&rdquo; means that the evidence decides neither way."
 )
-GUIDE = ("using", "speed", "reproducing")
+GUIDE = ("article", "using", "speed", "reproducing")
 FIGURE = "Figure: "  # a figure's text in a notebook begins with it
 
 

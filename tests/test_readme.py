@@ -84,5 +84,10 @@ def test_the_verdicts_are_those_of_the_results():
     """`make reproduce WRITE=1` writes them."""
     statements = registry.read()
     judged = registry.judge_all(statements, registry.evidence(statements))
-    assert wording.with_tables(README, statements, judged, wording.read(statements)) == README
-    assert [kind for _, kind, _ in wording.BETWEEN.findall(README)] == ["faq"]
+    answers = wording.read(statements)
+    for page, root in wording.pages().items():
+        text = PAGES[ROOT / page]
+        assert wording.with_tables(text, statements, judged, answers, root) == text
+    assert {path.name: [kind for _, kind, _ in wording.BETWEEN.findall(text)] for path, text in PAGES.items()} == {
+        path.name: {"README.md": ["questions"], "article.md": ["faq"]}.get(path.name, []) for path in PAGES
+    }

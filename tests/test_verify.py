@@ -47,13 +47,16 @@ def copied(reproduce, tmp_path_factory):
         for path in (ROOT / folder).iterdir():
             if path.stem in stems and path.is_file():
                 shutil.copyfile(path, root / folder / path.name)
-    (root / "README.md").write_text(PAGE)
+    (root / "paper/book").mkdir(parents=True)
+    for page in ("README.md", "paper/book/article.md"):
+        (root / page).write_text(PAGE)
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiments, "SHARD", 2)
         patch.setattr(reproduce, "ROOT", root)
         patch.setattr(reproduce, "COMMITTED", {"results": root / "data/results"})
-        text = reproduce.wording.with_tables(PAGE, *reproduce.verdicts())
-        (root / "README.md").write_text(text, encoding="utf-8", newline="\n")
+        for page, way_back in reproduce.wording.pages().items():
+            text = reproduce.wording.with_tables(PAGE, *reproduce.verdicts(), way_back)
+            (root / page).write_text(text, encoding="utf-8", newline="\n")
     return root
 
 

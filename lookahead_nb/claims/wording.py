@@ -482,7 +482,11 @@ def both_trials(
 
 
 def with_tables(
-    page: str, statements: Mapping[str, Statement], judged: pd.DataFrame, answers: Mapping[str, Answer]
+    page: str,
+    statements: Mapping[str, Statement],
+    judged: pd.DataFrame,
+    answers: Mapping[str, Answer],
+    root: str = "",
 ) -> str:
     """Return a text with its tables of claims replaced by current ones.
 
@@ -495,6 +499,8 @@ def with_tables(
         The text, such as the README.
     statements, judged, answers
         As in :func:`both_trials`.
+    root : str
+        The way from the text to the checkout, such as "../../": links begin with it.
 
     Returns
     -------
@@ -502,7 +508,22 @@ def with_tables(
         The changed text.
     """
     kinds = {"questions": _questions, "faq": _faq, "all": _all}
-    return BETWEEN.sub(lambda match: f"{match[1]}{kinds[match[2]](statements, judged, answers)}\n{match[3]}", page)
+
+    def table(match: re.Match[str]) -> str:
+        rows = kinds[match[2]](statements, judged, answers).replace("](notebooks/", f"]({root}notebooks/")
+        return f"{match[1]}{rows}\n{match[3]}"
+
+    return BETWEEN.sub(table, page)
+
+
+def pages() -> dict[str, str]:
+    """Return the texts with tables of claims, as paths in the checkout, each with its way back to it.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    return {"README.md": "", "paper/book/article.md": "../../"}
 
 
 def _questions(statements: Mapping[str, Statement], judged: pd.DataFrame, _: Mapping[str, Answer]) -> str:
