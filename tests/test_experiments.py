@@ -75,7 +75,7 @@ def test_tasks_of_an_own_draw_are_the_first_step_limited_of_each_length(read):
     experiment = read(OWN)
     rows = [(60_004, 20, "step-limited"), (60_000, 20, "saturated"), (60_002, 20, "step-limited")]
     rows += [(60_003, 40, "step-limited"), (60_001, 40, "hopeless")]
-    table = pd.DataFrame(rows, columns=["number", "steps", "regime"]).assign(centre=0.01)
+    table = pd.DataFrame(rows, columns=["number", "steps", "regime"]).assign(rows=600, centre=0.01)
     assert experiment.drawn(table)["number"].tolist() == [60_000, 60_002, 60_003, 60_004]
     assert experiment.chosen(table)["number"].tolist() == [60_002, 60_003]
     assert [experiment.generated(number).steps for number in range(60_000, 60_003)] == [20, 40, 20]

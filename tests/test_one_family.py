@@ -87,6 +87,26 @@ def test_measured_worths_and_doublings_are_those_that_were_put_in():
     assert found["tasks"].tolist() == [2, 2, 2]
 
 
+def worths_with(low, high, measured=(1.1, 1.2, 1.3), linear=(0.0, 0.05)):
+    """A table of worths: intervals of parts (a) and (d), three worths of 1.1, 1.2 and 1.3, and the interval of (c)."""
+    rows = [("worth", "k_2", "adamw", 60 * i, 1 + i / 10, value, 0, 0) for i, value in enumerate(measured, 1)]
+    rows += [("worth", "interpolate", "adamw", 60, 9.0, 1.0, 0, 0)]  # not in (b)
+    rows += [("doublings", arm, "lookahead", 0, 0.1, low, low, high) for arm in ("interpolate", "no_pull_back")]
+    rows += [("doublings", "lookahead_linear", "linear", steps, 0, 0, *linear) for steps in (480, 960)]
+    return pd.DataFrame(rows, columns=["scale", "arm", "control", "steps", "predicted", "measured", "low", "high"])
+
+
+@pytest.mark.no_kernel
+def test_verdicts_follow_the_registered_rules():
+    good = one_family.verdicts(worths_with(0.01, 0.1))
+    assert [*good.items()] == [(part, "confirmed") for part in "abcd"]
+    assert one_family.fit(worths_with(0.01, 0.1)) == pytest.approx((1, 0))
+    off = worths_with(-0.01, 0.04, measured=(1.2, 1.3, 1.1), linear=(0.05, 0.2))
+    assert one_family.verdicts(off) == {"a": "falsified", "b": "falsified", "c": "undecided", "d": "undecided"}
+    half = worths_with(-0.01, 0.1, measured=(1.4, 1.5, 1.6), linear=(0.15, 0.2))
+    assert one_family.verdicts(half) == {"a": "undecided", "b": "undecided", "c": "falsified", "d": "undecided"}
+
+
 @pytest.mark.no_kernel
 def test_points_against_each_part_are_counted():
     columns = ["condition", "beta1", "lookahead", "damping", "outer"]

@@ -30,6 +30,7 @@ NO_SCHEDULE = ("lookahead", "k_2", "k_10", "k_20", "step_02", "step_08", "no_pul
 
 EXPONENTS, CONDITIONS = (0.5, 0.75, 1.0, 1.5, 2.0), (10.0, 100.0, 1e4)
 NOISES = {"curvature^0": (0.0, None), "curvature^1": (1.0, None), "curvature^2": (2.0, None), "epochs": (1.0, 60)}
+WITH_REPLACEMENT = ("curvature^0", "curvature^1", "curvature^2")
 PAYS = 0.99  # below this ratio of risks one is better than the other
 
 
@@ -200,18 +201,66 @@ def measured(rows: pd.DataFrame, tasks: pd.DataFrame, predicted: pd.DataFrame) -
     return pd.DataFrame(every)
 
 
+def verdicts(worths: pd.DataFrame) -> dict[str, str]:
+    """Return what came out for each part of T4, by its rules.
+
+    Parameters
+    ----------
+    worths : frame
+        Of :func:`measured`.
+
+    Returns
+    -------
+    dict of str to str
+        For "a" to "d" one of "confirmed", "falsified" and "undecided".
+    """
+    of = worths.set_index(["scale", "arm", "control", "steps"])[["predicted", "measured", "low", "high"]]
+    found = {}
+    for part, arm, half in (("a", "interpolate", 0.043), ("d", "no_pull_back", 0.033)):
+        row = of.loc["doublings", arm, "lookahead", 0]
+        found[part] = _decided(row["low"] > 0, row["high"] < half)
+    correlation, error = fit(worths)
+    found["b"] = _decided(correlation >= 0.6 and error <= math.log(1.15), correlation < 0.3 or error > math.log(1.3))
+    falling = of.loc[[("doublings", "lookahead_linear", "linear", steps) for steps in (480, 960)]]
+    found["c"] = _decided((falling["high"] < 0.1).all(), (falling["low"] > 0.1).any())
+    return dict(sorted(found.items()))
+
+
+def _decided(confirmed: Any, falsified: Any) -> str:
+    return "confirmed" if confirmed else "falsified" if falsified else "undecided"
+
+
+def fit(worths: pd.DataFrame) -> tuple[float, float]:
+    """Return how well worths at a constant rate were predicted, without the interpolated state: part (b) of T4.
+
+    Parameters
+    ----------
+    worths : frame
+        Of :func:`measured`.
+
+    Returns
+    -------
+    correlation, error : float
+        The rank correlation of predicted and measured worths, and the root mean square of the logarithm of their ratio.
+    """
+    pairs = worths[(worths["scale"] == "worth") & worths["arm"].isin(set(NO_SCHEDULE) - {"interpolate"})]
+    measured = pairs["measured"].clip(0.5, 2)
+    error = float(np.sqrt(np.square(np.log(measured / pairs["predicted"])).mean()))
+    return float(measured.rank().corr(pairs["predicted"].rank())), error
+
+
 # -------------------------------------------------------------------------------------------------------- the frontier
 
 
 def frontier(
     exponents: Iterable[float] = EXPONENTS,
     conditions: Iterable[float] = CONDITIONS,
-    noises: Iterable[str] = tuple(NOISES),
+    noises: Iterable[str] = WITH_REPLACEMENT,
     momenta: Iterable[float] = MOMENTA,
     *,
     few: bool = False,
 ) -> pd.DataFrame:
-    """Compare the families on spectra: the grid of T3, by default.
+    """Compare the families on spectra: the grid of T3, by default that with replacement.
 
     Parameters
     ----------

@@ -47,6 +47,7 @@ from lookahead_nb.theory.quadratic import SLOW, Cycle
 
 RATIO = 1.06  # between neighbouring modes and learning rates
 LOWEST = 1e-7  # of lr*curvature
+SETTLES = 1 - 1e-10  # a rate above counts as not stable: the equations for the variance are singular up to rounding
 
 
 class Solved(NamedTuple):
@@ -227,9 +228,12 @@ def solved(highest: float, *, weights: str = "slow", **settings: Any) -> Solved:
     one_of("weights", weights, ("slow", "fast"))
     x = top * RATIO ** -np.arange(int(np.log(top / LOWEST) / np.log(RATIO)), -1.0, -1.0)
     cycle = Cycle(lr=x, noise=1.0, **settings)
-    place = ("fast", "slow").index(weights)
+    settles, place = cycle.rate < SETTLES, ("fast", "slow").index(weights)
+    variance, speed = np.full(x.size, np.nan), np.full(x.size, -np.inf)
+    variance[settles] = Cycle(lr=x[settles], noise=1.0, **settings).covariance()[:, place, place]
     with np.errstate(divide="ignore"):
-        return Solved(x, cycle.covariance()[:, place, place], np.where(cycle.stable, -np.log(cycle.rate), -np.inf))
+        speed[settles] = -np.log(cycle.rate[settles])
+    return Solved(x, variance, speed)
 
 
 @named_arguments
@@ -300,13 +304,20 @@ def lowest_risk(
     Between two neighbouring learning rates the logarithm of the risk is linear in that of the speed.
     """
     speeds = np.ravel(real_numbers("speeds", speeds, 0, open_low=True))
-    lowest = Lowest(np.full(speeds.size, np.inf), np.full(speeds.size, -1), np.full(speeds.size, np.nan))
     spectrum = {"exponent": exponent, "condition": condition, "noise_exponent": noise_exponent}
-    for number, setting in enumerate(settings):
-        risk, speed = on_spectrum(setting, **spectrum)
-        lrs = setting.x[-risk.size :]
-        risk = np.where(speed > 0, risk, np.inf)
-        for found, x in _at(speeds, risk, speed, lrs):
+    return _lowest([_curve(setting, spectrum) for setting in settings], speeds)
+
+
+def _curve(setting: Solved, spectrum: dict[str, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return risk, speed and lr of a setting over a spectrum; the risk is inf where it does not settle."""
+    risk, speed = on_spectrum(setting, **spectrum)
+    return np.where(speed > 0, risk, np.inf), speed, setting.x[-risk.size :]
+
+
+def _lowest(curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]], speeds: np.ndarray) -> Lowest:
+    lowest = Lowest(np.full(speeds.size, np.inf), np.full(speeds.size, -1), np.full(speeds.size, np.nan))
+    for number, curve in enumerate(curves):
+        for found, x in _at(speeds, *curve):
             better = found < lowest.risk
             lowest.risk[better], lowest.setting[better], lowest.x[better] = found[better], number, x[better]
     return lowest
@@ -434,13 +445,18 @@ def compared(
     """
     count = whole_number("speeds", speeds, 2)
     spectrum = {"exponent": exponent, "condition": condition, "noise_exponent": noise_exponent}
-    everyone = [each for of in solved_at.values() for family in ("inner", "Lookahead") for each in of[family]]
+    curves_at = {
+        beta1: {family: [_curve(each, spectrum) for each in listed] for family, listed in of.items()}
+        for beta1, of in solved_at.items()
+    }
+    everyone = [curve for of in curves_at.values() for family in ("inner", "Lookahead") for curve in of[family]]
     rows = []
-    for beta1, of in solved_at.items():
-        tops = [on_spectrum(each, **spectrum)[1].max() for listed in of.values() for each in listed]
-        grid = max(tops) * np.geomspace(1 / 50, 1 - 1e-9, count)
-        lowest = {family: lowest_risk(listed, grid, **spectrum) for family, listed in of.items()}
-        free = lowest_risk(everyone, grid, **spectrum)
+    for beta1, of in curves_at.items():
+        grid = max(speed.max() for listed in of.values() for _, speed, _ in listed) * np.geomspace(
+            1 / 50, 1 - 1e-9, count
+        )
+        lowest = {family: _lowest(listed, grid) for family, listed in of.items()}
+        free = _lowest(everyone, grid)
         for i, speed in enumerate(grid):
             row = {"beta1": beta1, "speed": float(speed)}
             for family, each in lowest.items():
