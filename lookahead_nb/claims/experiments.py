@@ -554,12 +554,12 @@ def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
     if "draw" in tasks:
         known_keys("tasks.", tasks, OF_DRAW)
         with inside("tasks"):
-            draw, steps = (tasks.get(key) for key in OF_DRAW[:2])
-            for key, numbers in (("draw", draw), ("steps", steps)):
-                if not isinstance(numbers, list) or not numbers:
+            for key in OF_DRAW[:2]:
+                if not isinstance(numbers := tasks.get(key), list) or not numbers:
                     raise ValueError(f"{key} must be a list of whole numbers, got {shown(numbers)}")
                 for i, number in enumerate(numbers):
                     whole_number(f"{key}[{i}]", number, 1)
+            draw = tasks["draw"]
             if len(draw) != 2 or not SCREENED.stop <= draw[0] < draw[1]:
                 raise ValueError(f"draw must be two rising numbers from {SCREENED.stop} on, got {draw}")
             whole_number("step_limited", tasks.get("step_limited"), 1)

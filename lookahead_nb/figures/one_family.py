@@ -53,9 +53,9 @@ def noise_and_speed(frontier: pd.DataFrame, wedge: pd.DataFrame) -> Figure:
     for family, look in FAMILIES.items():
         reached = frontier[np.isfinite(frontier[family])]
         axs[0].plot(reached["speed"], reached[family], **look.line, label=look.label)
-    pays = frontier.loc[frontier["Lookahead"] < frontier["average"], "speed"]
-    if len(pays):
-        axs[0].axvspan(pays.min(), frontier["speed"].max(), color="#F5C26B", alpha=0.35, lw=0, zorder=0)
+    ahead = frontier.loc[frontier["average"] <= frontier["Lookahead"], "speed"].max()
+    if ahead < frontier["speed"].max():
+        axs[0].axvspan(ahead, frontier["speed"].max(), color="#F5C26B", alpha=0.35, lw=0, zorder=0)
     axs[0].set(xscale="log", yscale="log", xlabel="speed, -log of the rate per step", ylabel="lowest stationary risk")
     axs[0].legend(loc="upper left", frameon=False)
     _wedge(axs[1], wedge)
@@ -72,9 +72,9 @@ def _wedge(ax: Axes, wedge: pd.DataFrame) -> None:
     border = wedge.drop_duplicates("beta1")
     ax.plot(border["border"], border["beta1"], color="0.1", dashes=(4, 1.5), lw=1, label="overshoots to the right")
     ax.set(xscale="log", xlabel="learning rate × curvature", ylabel="beta1", xlim=(wedge["x"].min(), wedge["x"].max()))
-    ax.text(0.97, 0.06, "Lookahead\nquieter", transform=ax.transAxes, ha="right", fontsize=7)
-    ax.text(0.05, 0.06, "average quieter", transform=ax.transAxes, fontsize=7)
-    ax.legend(loc="upper left", frameon=False)
+    ax.text(0.5, 0.86, "Lookahead quieter", transform=ax.transAxes, ha="center", fontsize=7)
+    ax.text(0.5, 0.3, "average quieter", transform=ax.transAxes, ha="center", fontsize=7)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.58, 0.1), frameon=False)
 
 
 def worths(table: pd.DataFrame) -> Figure:
@@ -113,7 +113,7 @@ def worths(table: pd.DataFrame) -> Figure:
         axs[1].plot(own["steps"] * moved, own["measured"], "o", ms=3.5, color=colour, label=label)
         axs[1].errorbar(own["steps"] * moved, own["measured"], away(own, "measured"), ecolor=colour, **CAPS)
     axs[1].axhline(0, color="0.5", lw=0.8, zorder=0)
-    axs[1].set(xscale="log", xlabel="steps", ylabel="gain of Lookahead, in doublings of the steps")
+    axs[1].set(xscale="log", xlabel="steps", ylabel="gain of Lookahead, in doublings", ylim=(-0.25, 1.75))
     only_ticks(axs[1].xaxis, sorted(added["steps"].unique()))
     axs[1].legend(loc="upper right", frameon=False, title="on top of", title_fontsize=7)
     return finished(fig, axs)

@@ -371,7 +371,7 @@ def families(beta1: float, *, few: bool = False) -> dict[str, list[dict[str, Any
         for mu in (0.3, 0.5, 0.7, 0.9)
         for nesterov in (False, True)
     ]
-    named = {
+    named: dict[str, list[dict[str, Any]]] = {
         "inner": [{}],
         "Lookahead": pairs,
         "average": [{}, *every, *(pair | {"pull_back": False} for pair in pairs)],
@@ -397,7 +397,7 @@ def solved_families(
     -------
     dict of str to list of Solved
     """
-    found = {}
+    found: dict[str, list[Solved]] = {}
     for family, listed in families(beta1, few=few).items():
         found[family] = []
         for setting in listed:

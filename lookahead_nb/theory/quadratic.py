@@ -938,7 +938,7 @@ def _adjoint(matrices: np.ndarray) -> np.ndarray:
     return np.swapaxes(matrices, -1, -2).conj()
 
 
-def _squared(numbers: np.ndarray) -> np.ndarray:
+def _squared(numbers: Any) -> Any:
     """Return the square of an absolute value."""
     return np.square(numbers.real) + np.square(numbers.imag) if np.iscomplexobj(numbers) else np.square(numbers)
 
