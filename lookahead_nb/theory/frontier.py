@@ -43,7 +43,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lookahead_nb.checks import default_errors, named_arguments, one_of, real_number, real_numbers, shown, whole_number
-from lookahead_nb.theory.quadratic import SLOW, Cycle
+from lookahead_nb.theory.quadratic import SLOW, Cycle, together
 
 RATIO = 1.06  # between neighbouring modes and learning rates
 LOWEST = 1e-7  # of lr*curvature
@@ -154,7 +154,7 @@ def damping(x: Any, beta1: Any) -> np.ndarray:
     >>> [float(damping(0.5, beta1).round(1)) for beta1 in (0.0, 0.9)]
     [0.5, 19.0]
     """
-    x, beta1 = real_numbers("x", x, 0), real_numbers("beta1", beta1, 0, 1, open_high=True)
+    x, beta1 = together(x=real_numbers("x", x, 0), beta1=real_numbers("beta1", beta1, 0, 1, open_high=True))
     return x * (1 - beta1) / (1 - np.sqrt(beta1)) ** 2
 
 

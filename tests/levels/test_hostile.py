@@ -303,7 +303,7 @@ ALWAYS_WRONG = {
 # Where the docstring says that NaN is an answer (no such rate, an unstable cycle, no line between two points), or that
 # NaN goes in and comes out (weights, points and moments).
 NAN_IS_AN_ANSWER = {"sgd_matched_lr", "sgd_matched_loss", "Cycle.covariance", "optimal_slow_step"}
-NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss"}
+NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss", "pull_back_gain"}
 NAN_IS_AN_ANSWER |= {"Game.field", "Game.losses", "Game.distances", "MatrixGame.policies"}
 NAN_IS_AN_ANSWER |= {f"Landscape.{name}" for name in ("points", "heights", "loss", "loss_and_grad", "noisy_grad")}
 CALLED = {"progress", "data", "callback"}  # any function is one of theirs, and fails in its own words
