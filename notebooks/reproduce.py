@@ -81,6 +81,7 @@ OF_STATEMENTS = (
     "steps_high",
 )  # fmt: skip
 OF_TASKS = ("benefit", "low", "high", "next_low", "next_high")  # of a figure with a dot for every task
+OF_FAMILY = ("inner", "Lookahead", "average", "outer momentum", "primal averaging")
 INEXACT = {
     "against_adam_tasks": OF_TASKS,
     "convergence_cycle": ("predicted_variance", "inner_variance", "predicted_rate", "measured_rate", "inner_rate"),
@@ -99,6 +100,12 @@ INEXACT = {
     "local_optima_profile": ("position", "height"),
     "local_optima_tasks": OF_TASKS,
     "noise_floor_epoch": ("predicted", "measured"),
+    "one_family_frontier": ("speed", *(f"{name}{end}" for name in OF_FAMILY for end in ("", " damping")), "free"),
+    "one_family_grid": ("speed", "lookahead", "damping", "outer", "primal"),
+    "one_family_predictions": ("predicted",),
+    "one_family_screening": ("chance", "best", "gain"),
+    "one_family_wedge": ("beta1", "x", "gain", "border"),
+    "one_family_worths": ("predicted", "measured", "low", "high"),
     "noise_floor_floors": ("predicted", "measured", "error", "ratio", "independent"),
     "population_screening": ("chance", "best", "gain"),
     "retention_over_time": ("loss",),

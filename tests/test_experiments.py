@@ -65,6 +65,42 @@ def test_tasks_by_quota(read):
     assert experiment.drawn(screened())["number"].tolist() == [1, 2, 4, 5, 6, 9]
 
 
+OWN = ENTRY.replace(
+    "first = 3\nleast_rows = 600\nmost_steps = 100", "draw = [60_000, 60_005]\nsteps = [20, 40]\nstep_limited = 1"
+)
+
+
+@pytest.mark.no_kernel
+def test_tasks_of_an_own_draw_are_the_first_step_limited_of_each_length(read):
+    experiment = read(OWN)
+    rows = [(60_004, 20, "step-limited"), (60_000, 20, "saturated"), (60_002, 20, "step-limited")]
+    rows += [(60_003, 40, "step-limited"), (60_001, 40, "hopeless")]
+    table = pd.DataFrame(rows, columns=["number", "steps", "regime"]).assign(rows=600, centre=0.01)
+    assert experiment.drawn(table)["number"].tolist() == [60_000, 60_002, 60_003, 60_004]
+    assert experiment.chosen(table)["number"].tolist() == [60_002, 60_003]
+    assert [experiment.generated(number).steps for number in range(60_000, 60_003)] == [20, 40, 20]
+    assert experiment.generated(60_001).features == population.generated(60_001).features
+    assert not {*experiment.screening_seeds} & {*experiments.screening_seeds(), *experiment.seeds()}
+
+
+@pytest.mark.no_kernel
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("60_000, ", "", r"draw must be two rising numbers from 12000 on, got \[60005\]"),
+        ("60_000", "11_000", r"draw must be two rising numbers from 12000 on, got \[11000, 60005\]"),
+        ("[20, 40]", "20", r"tasks\.steps must be a list of whole numbers, got 20"),
+        ("[20, 40]", "[20, 0]", r"tasks\.steps\[1\] must be .*got 0"),
+        ("step_limited = 1", "", r"tasks\.step_limited must be"),
+        ("step_limited = 1", "step_limited = 1\nfirst = 3", r"tasks\.first is not known"),
+        ("[tasks]", 'kind = "convergence"\n[tasks]', "kind must be one of 'tuned'"),
+    ],
+)
+def test_an_own_draw_that_is_wrong_is_refused_by_its_key(read, old, new, words):
+    with pytest.raises(ValueError, match=words):
+        read(OWN.replace(old, new, 1))
+
+
 @pytest.mark.no_kernel
 def test_the_hash_covers_all_but_the_purpose_and_decides_the_seeds(read, monkeypatch):
     experiment = read(ENTRY)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 games = pytest.importorskip("lookahead_nb.figures.games")
+one_family = pytest.importorskip("lookahead_nb.figures.one_family")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
 other_numbers = pytest.importorskip("lookahead_nb.figures.other_numbers")
 retention = pytest.importorskip("lookahead_nb.figures.retention")
@@ -159,3 +160,31 @@ def test_the_rule_is_drawn_on_the_exact_limit():
     limit, rate = games.rule(least, rates.assign(extragradient=-0.002)).axes
     assert [line.get_ydata().tolist() for line in limit.lines] == [[1, 0.5], [1, 0.6], [1, 0.5]]
     assert rate.lines[0].get_ydata().tolist() == [0.1, -0.1]
+
+
+# ---------------------------------------------------------------------------------------------------------- one family
+
+
+def test_the_frontier_has_a_line_for_every_family_where_it_is_as_fast():
+    risks = {family: [1.0, 2.0, np.inf] for family in one_family.FAMILIES} | {"Lookahead": [1.5, 1.8, 3.0]}
+    frontier = pd.DataFrame({"speed": [0.1, 0.2, 0.4]} | risks)
+    places = [(beta1, x, 2.0 - beta1 * x) for beta1 in (0.8, 0.9) for x in (1.0, 2.0)]
+    wedge = pd.DataFrame(places, columns=["beta1", "x", "gain"]).assign(border=1.5)
+    left, right = one_family.noise_and_speed(frontier, wedge).axes
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in left.lines}
+    assert len(drawn) == len(one_family.FAMILIES)
+    assert drawn["Lookahead"] == [1.5, 1.8, 3.0]
+    assert drawn["momentum alone"] == [1.0, 2.0]
+    shaded = left.patches[0].get_extents().transformed(left.transData.inverted())
+    assert [shaded.x0, shaded.x1] == pytest.approx([0.1, 0.4])
+    assert right.lines[0].get_xdata().tolist() == [1.5, 1.5]
+
+
+def test_worths_have_a_point_for_every_length_and_those_beyond_lie_at_the_edge():
+    row = {"steps": 60, "arm": "linear", "control": "adamw", "scale": "worth", "predicted": 2.5, "measured": np.inf}
+    gain = row | {"arm": "lookahead", "scale": "doublings", "predicted": 0.3, "measured": 0.4, "low": 0.2, "high": 0.5}
+    table = pd.DataFrame([row | {"low": 1.5, "high": np.inf}, gain, gain | {"steps": 0}])
+    left, right = one_family.worths(table).axes
+    (points,) = [line for line in left.lines if line.get_label() == "linear decay"]
+    assert (points.get_xdata().tolist(), points.get_ydata().tolist()) == ([2.0], [2.0])
+    assert [line.get_ydata().tolist() for line in right.lines[:2]] == [[0.3], [0.4]]

@@ -70,7 +70,7 @@ def experiment(path):
 
 @pytest.fixture(scope="module")
 def screened(experiment):
-    return experiments.screen_sets(experiment, progress=False)
+    return experiments.screen_own(experiment, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -324,9 +324,9 @@ def test_another_entry_has_other_seeds_and_its_screening_is_refused(experiment, 
 
 
 @pytest.mark.no_kernel
-def test_generated_experiments_are_not_screened_as_sets():
-    with pytest.raises(ValueError, match="experiment must be one on real data sets"):
-        experiments.screen_sets(experiments.read("trial"))
+def test_other_experiments_have_no_screening_of_their_own():
+    with pytest.raises(ValueError, match="experiment must have data sets or a draw of its own, got 'trial'"):
+        experiments.screen_own(experiments.read("trial"))
 
 
 @pytest.mark.no_kernel

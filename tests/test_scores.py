@@ -126,7 +126,7 @@ def test_scores_are_those_of_the_runs_that_replicates_chose(tmp_path, monkeypatc
     path = tmp_path / "small.toml"
     path.write_text(ENTRY)
     experiment = experiments.read("small", path)
-    screened = experiments.screen_sets(experiment, progress=False).assign(regime="saturated")
+    screened = experiments.screen_own(experiment, progress=False).assign(regime="saturated")
     monkeypatch.setattr(experiments, "screening_table", lambda experiment: screened)
     found = scores.of_experiment(experiment, ["adamw", "lookahead"])
     assert len(found) == 2 * 2 * 4

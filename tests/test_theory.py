@@ -1,10 +1,12 @@
 """The exact cycle: worked values, closed forms, step-by-step recursions, and runs of the real optimizers."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from lookahead_nb import theory
+from lookahead_nb import games, theory
 from lookahead_nb.models.landscapes import Quadratic, trace
 from lookahead_nb.theory import Cycle
 
@@ -173,6 +175,7 @@ def check_sources(mean, variance, sources, atol=ROUNDING):
 
 
 A, NOISE, STEPS = 0.9, 0.4, 31
+MODES = {"lr": np.array([0.05, 0.4, 1.1]), "curvature": 0.9, "noise": 0.4}
 SCHEDULES = {"constant": None, "linear": lnb.schedules.linear(1.0, steps=STEPS)}
 SCHEDULES["cosine"] = lnb.schedules.cosine(1.0, 40)
 
@@ -269,9 +272,204 @@ def test_after_is_the_last_row_of_the_transient(how, schedule):
             np.testing.assert_allclose(moment, row[steps], atol=ROUNDING)
 
 
-# ------------------------------------------------------------------------------------------- the family in closed form
+# ------------------------------------------------------------------------------------- minibatches without replacement
 
-MODES = {"lr": np.array([0.05, 0.4, 1.1]), "curvature": 0.9, "noise": 0.4}
+
+def of_epochs(steps, epoch):
+    """The covariance of the noise of these steps: unit variance, and a sum of 0 over every epoch."""
+    t = np.arange(steps)
+    alike = t[:, None] // epoch == t // epoch
+    return np.where(alike, np.where(np.eye(steps) > 0, 1, -1 / (epoch - 1)), 0)
+
+
+def check_epochs(mean, variance, sources, epoch):
+    sources = np.array(sources)
+    np.testing.assert_allclose(mean, sources[:, 0], atol=ROUNDING)
+    expected = np.einsum("ti,ij,tj->t", sources[:, 1:], of_epochs(len(sources) - 1, epoch), sources[:, 1:])
+    np.testing.assert_allclose(variance, expected, atol=ROUNDING)
+
+
+@each_reading
+@pytest.mark.parametrize("epoch", [2, 5, 12])
+def test_transient_of_epochs_is_that_of_every_step_written_out(inner_state, pull_back, epoch):
+    cycle = Cycle(
+        lr=0.7, curvature=0.8, beta1=0.5, noise=0.3, sync_period=3, slow_step_size=0.3,
+        inner_state=inner_state, pull_back=pull_back, steps_per_epoch=epoch,
+    )  # fmt: skip
+    path, sources = cycle.transient(STEPS), Sources(cycle, STEPS)
+    check_epochs(path.fast_mean, path.fast_variance, sources.fast, epoch)
+    check_epochs(path.slow_mean, path.slow_variance, sources.slow, epoch)
+
+
+@pytest.mark.parametrize("epoch", [3, 10])
+def test_transient_of_epochs_of_each_of_the_family_is_that_written_out(epoch):
+    how = {"lr": 0.3, "curvature": A, "noise": NOISE, "steps_per_epoch": epoch}
+    schedule = SCHEDULES["linear"]
+    path = Cycle(beta1=0.7, nesterov=True, schedule=schedule, **how).transient(STEPS)
+    fast = walked(STEPS, 0.3 * schedule.rates(STEPS), A, NOISE, 0.7, nesterov=True)
+    check_epochs(path.fast_mean, path.fast_variance, fast, epoch)
+    for settings, weight in (
+        ({"slow_step_size": 0.0, "bias_corrected": True}, lambda t: 1 / t),
+        ({"slow_step_size": 0.2}, lambda t: 0.2),
+    ):
+        y, x = primal(STEPS, 0.3, A, NOISE, weight, 0.8)
+        path = Cycle(pull_back=False, mixing=0.8, **settings, **how).transient(STEPS)
+        check_epochs(path.fast_mean, path.fast_variance, y, epoch)
+        check_epochs(path.slow_mean, path.slow_variance, x, epoch)
+    slow = outer(STEPS, 0.3, A, NOISE, 4, 0.7, 0.6, nesterov=True)
+    settings = {"sync_period": 4, "slow_step_size": 0.7, "outer_momentum": 0.6, "outer_nesterov": True}
+    path = Cycle(**settings, **how).transient(STEPS)
+    check_epochs(path.slow_mean, path.slow_variance, slow, epoch)
+
+
+def test_variance_of_epochs_is_the_mean_over_all_orders_of_the_rows():
+    rows, epoch, steps = np.array([0.9, -0.1, -0.3, -0.5]), 4, 8
+    ends = []
+    for orders in itertools.product(itertools.permutations(rows), repeat=2):
+        fast = slow = m = 0.0
+        for t, noise in enumerate([*orders[0], *orders[1]], 1):
+            m = 0.6 * m + 0.4 * (0.8 * fast + noise)
+            fast -= 0.7 * m
+            if t % 3 == 0:
+                fast = slow = slow + 0.3 * (fast - slow)
+        ends.append((fast, slow))
+    noise = np.sqrt(np.square(rows).mean())
+    how = {"beta1": 0.6, "sync_period": 3, "slow_step_size": 0.3, "steps_per_epoch": epoch}
+    end = Cycle(lr=0.7, curvature=0.8, noise=noise, **how).after(steps, start=0.0)
+    assert np.abs(np.mean(ends, axis=0)).max() <= ROUNDING
+    np.testing.assert_allclose(end[2:], np.square(ends).mean(axis=0), rtol=SOLVED)
+
+
+@pytest.mark.parametrize("epoch", [2, 4, 9])
+def test_steady_covariance_of_epochs_is_where_the_transient_arrives(epoch):
+    for how in LASTING.values():
+        cycle = Cycle(lr=[0.2, 0.7], curvature=[1.2, 0.9], noise=0.4, steps_per_epoch=epoch, **how)
+        period = cycle.period
+        assert (period % epoch, period % cycle.sync_period, period <= epoch * cycle.sync_period) == (0, 0, True)
+        settled = period * int(np.ceil(-32 / np.log(cycle.rate.max()) / period + 1))
+        path = cycle.transient(settled + period)
+        for phase in range(period):
+            covariance = cycle.covariance(phase)
+            np.testing.assert_allclose(covariance[:, 0, 0], path.fast_variance[settled + phase], atol=ROUNDING)
+            np.testing.assert_allclose(covariance[:, 1, 1], path.slow_variance[settled + phase], atol=ROUNDING)
+
+
+@pytest.mark.parametrize("epoch", [2, 7, 50])
+def test_variance_of_gradient_descent_with_epochs_has_its_closed_forms(epoch):
+    r, of_lr = 1 - MODES["lr"] * 0.9, MODES["lr"] * 0.4
+    cycle = Cycle(steps_per_epoch=epoch, **MODES)
+    fresh, response = (1 - r ** (2 * epoch)) / (1 - r**2), (1 - r**epoch) / (1 - r)
+    at_end = of_lr**2 * epoch / (epoch - 1) * (fresh - response**2 / epoch) / (1 - r ** (2 * epoch))
+    np.testing.assert_allclose(cycle.covariance()[:, 0, 0], at_end, rtol=SOLVED)
+    # Over all phases, from the mean covariance of the noise of two steps h apart. Source: Kühn & Rosenow 2023.
+    lags = np.arange(1, epoch)[:, None]
+    mean = theory.sgd_variance(**MODES) * (1 - 2 * (r**lags * (epoch - lags) / (epoch * (epoch - 1))).sum(0))
+    phases = np.mean([cycle.covariance(phase)[:, 0, 0] for phase in range(epoch)], axis=0)
+    np.testing.assert_allclose(phases, mean, rtol=SOLVED)
+
+
+def test_a_whole_epoch_at_a_small_rate_has_hardly_any_noise():
+    cycle = Cycle(lr=1e-3, noise=1.0, steps_per_epoch=20)
+    assert cycle.covariance()[0, 0] < 1e-2 * theory.sgd_variance(1e-3, 1.0, 1.0)
+    assert cycle.covariance(10)[0, 0] > 10 * cycle.covariance()[0, 0]
+
+
+# ------------------------------------------------------------------------------------------------- games of two players
+
+
+def two_players(cycle, steps):
+    """Both players step by step in real numbers: what is in each of its start, which is (1, 0), and of all noise."""
+    lr, h, c, beta1, noise, s = (
+        float(x) for x in (cycle.lr, cycle.curvature, cycle.strength, cycle.beta1, cycle.noise, cycle.slow_step_size)
+    )
+    unit = np.eye(2 * steps + 1)
+    fast, m = [unit[0], 0 * unit[0]], [0 * unit[0], 0 * unit[0]]
+    slow, anchor = list(fast), list(m)
+    path = [(fast, slow)]
+    for t in range(1, steps + 1):
+        grads = [h * fast[0] + c * fast[1], h * fast[1] - c * fast[0]]
+        grads = [g + noise * unit[2 * t - 1 + i] for i, g in enumerate(grads)]
+        m = [beta1 * v + (1 - beta1) * g for v, g in zip(m, grads, strict=True)]
+        fast = before = [x - lr * v for x, v in zip(fast, m, strict=True)]
+        if t % cycle.sync_period == 0:
+            slow = [x + s * (z - x) for x, z in zip(slow, fast, strict=True)]
+            fast = slow if cycle.pull_back else fast
+            if cycle.inner_state == "interpolate":
+                m = anchor = [s * v + (1 - s) * a for v, a in zip(m, anchor, strict=True)]
+            if cycle.inner_state == "reset":
+                m = [0 * v for v in m]
+        path.append((before, slow))
+    return np.array(path)  # (steps + 1, fast or slow, player, source)
+
+
+@each_reading
+def test_a_game_is_that_of_two_players_written_out(inner_state, pull_back):
+    how = {"inner_state": inner_state, "pull_back": pull_back, "sync_period": 3, "slow_step_size": 0.4}
+    cycle = Cycle(lr=0.3, curvature=0.2, strength=1.3, beta1=0.5, noise=0.4, **how)
+    path, sources = cycle.transient(17), two_players(cycle, 17)
+    for i, (mean, variance) in enumerate((path[0::2], path[1::2])):
+        np.testing.assert_allclose(mean, sources[:, i, 0, 0] + 1j * sources[:, i, 1, 0], atol=ROUNDING)
+        for player in range(2):
+            expected = np.square(sources[:, i, player, 1:]).sum(-1)
+            np.testing.assert_allclose(variance, expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("epoch", [None, 4])
+@pytest.mark.parametrize("how", EVERY.values(), ids=EVERY)
+def test_after_and_the_steady_state_of_a_game_are_those_of_its_transient(how, epoch):
+    cycle = Cycle(lr=[0.1, 0.3], curvature=0.5, strength=[0.0, 0.6], noise=0.7, steps_per_epoch=epoch, **how)
+    path = cycle.transient(STEPS, start=1.5, spread=0.3)
+    for steps in (1, 6, 7, 12, STEPS):
+        for moment, row in zip(cycle.after(steps, start=1.5, spread=0.3), path, strict=True):
+            np.testing.assert_allclose(moment, row[steps], atol=ROUNDING)
+    if how not in LASTING.values():
+        return
+    period = cycle.period
+    settled = period * int(np.ceil(-32 / np.log(cycle.rate.max()) / period + 1))
+    path = cycle.transient(settled + period)
+    for phase in range(period):
+        covariance = cycle.covariance(phase)
+        np.testing.assert_allclose(covariance[:, 0, 0], path.fast_variance[settled + phase], atol=ROUNDING)
+        np.testing.assert_allclose(covariance[:, 1, 1], path.slow_variance[settled + phase], atol=ROUNDING)
+        np.testing.assert_allclose(covariance, np.conj(np.swapaxes(covariance, -1, -2)), atol=ROUNDING)
+
+
+@pytest.mark.parametrize("inner_state", ["keep", "reset", "interpolate"])
+def test_rate_of_a_game_is_that_of_its_own_solution(inner_state):
+    lr, momentum = np.array([0.05, 0.2]), 0.3
+    how = {"sync_period": 4, "slow_step_size": 0.4, "inner_state": inner_state}
+    cycle = Cycle(lr=lr / (1 - momentum), beta1=momentum, curvature=0.0, strength=1.5, **how)
+    expected = theory.game_rate(lr, 1.5, 4, 0.4, momentum=momentum, inner_state=inner_state)
+    np.testing.assert_allclose(cycle.rate, expected, rtol=SOLVED)
+
+
+@pytest.mark.parametrize("k", [3, 6])
+def test_variance_of_lookahead_in_a_noisy_game_has_its_closed_form(k):
+    g, s = np.array([0.05, 0.3]), 0.3
+    cycle = Cycle(lr=g / 2, curvature=0.0, strength=2.0, noise=0.4, sync_period=k, slow_step_size=s)
+    grown = (g / 2 * 0.4) ** 2 * ((1 + g**2) ** k - 1) / g**2  # k steps of z = (1 + ig) z + noise
+    left = np.abs(theory.game_multiplier(g / 2, 2.0, k, s)) ** 2
+    assert cycle.stable.tolist() == (left < 1).tolist()
+    expected = np.where(left < 1, s**2 * grown / (1 - left), np.nan)
+    np.testing.assert_allclose(cycle.covariance()[:, 1, 1].real, expected, rtol=SOLVED)
+
+
+def test_a_game_is_played_as_solved():
+    opt = lnb.Lookahead(lnb.SGD(0.2, momentum=0.3), sync_period=4, slow_step_size=0.4)
+    run = lnb.play(games.BilinearGame([[1.5]], start=[1.0, 0.0]), opt, steps=13, eval_every=1)
+    path = Cycle.of(opt, curvature=0.0, strength=1.5).transient(13)
+    for weights, mean in (("fast", path.fast_mean), ("slow", path.slow_mean)):
+        rows = run.history[run.history["weights"] == weights]
+        np.testing.assert_allclose(rows["first"], np.abs(mean.real)[rows["step"]], atol=ROUNDING)
+        np.testing.assert_allclose(rows["second"], np.abs(mean.imag)[rows["step"]], atol=ROUNDING)
+
+
+def test_without_strength_nothing_is_complex():
+    cycle = Cycle(lr=0.1, noise=1.0, strength=[0.0, 0.0])
+    assert cycle.covariance().dtype == cycle.transient(2).fast_mean.dtype == np.float64
+
+
+# ------------------------------------------------------------------------------------------- the family in closed form
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
@@ -741,6 +939,10 @@ BAD = {
     "beta1": (lambda: Cycle(lr=1, beta1=1), ValueError, "beta1 must be .*got 1"),
     "noise": (lambda: Cycle(lr=1, noise=-0.5), ValueError, r"noise must be .*got -0\.5"),
     "slow_step_size": (lambda: Cycle(lr=1, slow_step_size=2.5), ValueError, r"slow_step_size must be .*got 2\.5"),
+    "strength": (lambda: Cycle(lr=1, strength=-1), ValueError, "strength must be .*got -1"),
+    "one of no curvature": (lambda: Cycle(lr=1, curvature=-1, strength=1), ValueError, "curvature must be .*got -1"),
+    "steps_per_epoch": (lambda: Cycle(lr=1, steps_per_epoch=1), ValueError, "steps_per_epoch must be .*got 1"),
+    "half an epoch": (lambda: Cycle(lr=1, steps_per_epoch=2.5), TypeError, r"steps_per_epoch must be .*got 2\.5"),
     "sync_period": (lambda: Cycle(lr=1, sync_period=2.5), TypeError, r"sync_period must be .*got 2\.5"),
     "inner_state": (lambda: Cycle(lr=1, inner_state="none"), ValueError, "inner_state must be .*'none'"),
     "pull_back": (lambda: Cycle(lr=1, pull_back=1), TypeError, "pull_back must be .*got 1"),

@@ -87,6 +87,7 @@ BAD = {
     "steps": (lambda: tuned(Cycle(**MODES), 0), ValueError, "steps must be .*got 0"),
     "weights": (lambda: tuned(Cycle(**MODES), 5, weights="mean"), ValueError, "weights must be .*'mean'"),
     "modes": (lambda: tuned(Cycle(lr=1.0), 5), ValueError, "curvature must be .*one for each mode"),
+    "game": (lambda: tuned(Cycle(strength=1.0, **MODES), 5), ValueError, "cycle must have strength 0"),
     "start": (lambda: tuned(Cycle(**MODES), 5, start=[1.0, 2.0]), ValueError, "shapes that broadcast"),
     "than": (lambda: steps_worth(Cycle(**MODES), 5, than="AdamW"), TypeError, "than must be a Cycle, got 'AdamW'"),
     "schedule": (

@@ -13,15 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookahead_nb import provenance
-from lookahead_nb.checks import whole, whole_number
+from lookahead_nb.checks import shown, whole, whole_number
 from lookahead_nb.claims import convergence, landscape_tasks, landscape_trial, real, screening, trial
-from lookahead_nb.claims.population import EVALUATED, generated, ranges_sha256, seeds_of
+from lookahead_nb.claims.population import EVALUATED, GeneratedTask, generated, population, ranges_sha256, seeds_of
 from lookahead_nb.claims.shards import different_tasks, read_shards, refuse_outdated, write_shard
 from lookahead_nb.claims.trial_arms import Grid, TrialArm, arms_of, runs_per_task
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, text, toml_file
@@ -44,6 +44,7 @@ KEYS = (
 )
 OF_LANDSCAPES = ("about", "population", "replicates", "metrics", "tasks", "arms")
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
+OF_DRAW = ("draw", "steps", "step_limited")  # of an experiment that screens tasks of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class Experiment:
     replicates : int
         Of each task; a data set in fewer chunks has as many as chunks.
     tasks : dict
-        Which tasks of the generated population: the keys of ``OF_TASKS``.
+        Which tasks of the generated population: the keys of ``OF_TASKS`` or ``OF_DRAW``.
     sets : dict of str to RealSet
         The data sets; empty for the generated population.
     arms : dict of str to TrialArm
@@ -93,6 +94,27 @@ class Experiment:
     sha256: str
     kind: str = "tuned"
     population: str = "generated"
+
+    @property
+    def screens(self) -> bool:
+        """Whether it has a screening of its own."""
+        return bool(self.sets) or "draw" in self.tasks
+
+    def generated(self, number: int) -> GeneratedTask:
+        """Return a task of the generated population, in an own draw with the number of steps that its number chooses.
+
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        GeneratedTask
+        """
+        task = generated(number)
+        if "draw" in self.tasks:
+            return replace(task, steps=self.tasks["steps"][number % len(self.tasks["steps"])])
+        return task
 
     def seeds(self, attempt: int = 0) -> list[int]:
         """Return the seeds of the replicates.
@@ -142,10 +164,15 @@ class Experiment:
         Returns
         -------
         frame
-            The first rows of :meth:`drawn`, or the first of each class; of real data sets all.
+            The first rows of :meth:`drawn`, or the first of each class; of an own draw the first step-limited ones of
+            each number of steps; of real data sets all.
         """
         if self.sets:
             return self.drawn(screened)
+        if "draw" in self.tasks:
+            limited = self.drawn(screened).query("regime == 'step-limited'")
+            place = limited.groupby("steps").cumcount()
+            return limited[place < self.tasks["step_limited"]].reset_index(drop=True)
         if "quotas" in self.tasks:
             return screening.sample(screened, self.tasks["quotas"])
         return self.drawn(screened).head(self.tasks["first"])
@@ -178,7 +205,7 @@ class Experiment:
         if self.kind == "convergence":
             return convergence.measure(tasks, self.arms, self.seeds(attempt), store=store, progress=progress)
         if not self.sets:
-            numbered = {number: generated(number) for number in tasks["number"]}
+            numbered = {number: self.generated(number) for number in tasks["number"]}
             return self._measured(tasks, numbered, self.seeds(attempt), store, progress)
         parts = []
         for name, part in tasks.groupby("set", sort=False):
@@ -228,7 +255,7 @@ class Experiment:
     @property
     def screening_seeds(self) -> list[int]:
         """The four seeds of its screening, on which no arm is compared."""
-        return screening_seeds() if not self.sets else seeds_of(self.sha256, 4, 2**32)
+        return seeds_of(self.sha256, 4, 2**32) if self.screens else screening_seeds()
 
     def _measured(
         self,
@@ -374,12 +401,12 @@ def screening_table(experiment: Experiment | None = None) -> pd.DataFrame:
     Parameters
     ----------
     experiment : Experiment, optional
-        One on real data sets has a screening of its own. Default: the screening of the tasks 10,000 to 11,999.
+        One on real data sets or an own draw has a screening of its own. Default: that of the tasks 10,000 to 11,999.
 
     Returns
     -------
     frame
-        As :func:`.screening.screen` or :func:`screen_sets` returns it.
+        As :func:`.screening.screen` or :func:`screen_own` returns it.
 
     Raises
     ------
@@ -388,7 +415,7 @@ def screening_table(experiment: Experiment | None = None) -> pd.DataFrame:
     OutdatedError
         If it was made with other ranges of the population, or another entry.
     """
-    if experiment and experiment.sets:
+    if experiment and experiment.screens:
         path = provenance.committed(f"data/results/{experiment.name}_screening.csv")
         refuse_outdated(path, experiment.sha256, f"the experiment {experiment.name!r}")
         return provenance.read_table(path)
@@ -397,35 +424,39 @@ def screening_table(experiment: Experiment | None = None) -> pd.DataFrame:
     return provenance.read_table(path)
 
 
-def screen_sets(experiment: Experiment, *, progress: bool | Callable[[int, int], None] = True) -> pd.DataFrame:
-    """Screen the tasks of an experiment on real data sets.
+def screen_own(experiment: Experiment, *, progress: bool | Callable[[int, int], None] = True) -> pd.DataFrame:
+    """Screen the tasks of an experiment on real data sets, or on an own draw of the generated population.
 
     Parameters
     ----------
     experiment : Experiment
-        With sets. Those that are not available locally are left out.
+        Data sets that are not available locally are left out.
     progress
         As in :func:`lookahead_nb.sweep`.
 
     Returns
     -------
     frame
-        What :meth:`.real.RealTask.factors` and :func:`.screening.screened` return.
+        The factors of the tasks, and what :func:`.screening.screened` returns.
 
     Raises
     ------
     ValueError
-        If the experiment has no sets.
+        If the experiment has neither sets nor a draw.
     OSError
         If a file of a set is wrong.
     """
     pd = whole("pandas")
 
-    if not experiment.sets:
-        raise ValueError(f"experiment must be one on real data sets, got {experiment.name!r}")
-    tasks = [task for task in experiment.real_tasks() if task.of.available]
-    found = screening.screened(tasks, experiment.screening_seeds, progress=progress)
-    return pd.DataFrame([task.factors() for task in tasks]).merge(found, on="number")
+    if not experiment.screens:
+        raise ValueError(f"experiment must have data sets or a draw of its own, got {experiment.name!r}")
+    if experiment.sets:
+        on_sets = [task for task in experiment.real_tasks() if task.of.available]
+        factors = pd.DataFrame([task.factors() for task in on_sets])
+        return factors.merge(screening.screened(on_sets, experiment.screening_seeds, progress=progress), on="number")
+    tasks = [experiment.generated(number) for number in range(*experiment.tasks["draw"])]
+    factors = population(task.number for task in tasks).reset_index().assign(steps=[task.steps for task in tasks])
+    return factors.merge(screening.screened(tasks, experiment.screening_seeds, progress=progress), on="number")
 
 
 def read(name: str, path: str | Path | None = None) -> Experiment:
@@ -462,7 +493,9 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     - ``[sets]``, for the population "real": see :func:`.real.read`.
     - ``[tasks]``, for the generated population: either ``quotas``, the most tasks of each class, or ``first``, the
       number of tasks in the order of the draw, among those with ``least_rows``, ``most_rows``, ``least_steps`` and
-      ``most_steps``. Hopeless tasks are never used.
+      ``most_steps``. Hopeless tasks are never used. Or ``draw``, the first number and the one behind the last of tasks
+      that this experiment screens itself; ``steps``, a list, from which the number of a task chooses; and
+      ``step_limited``, the most step-limited tasks that are used of each number of steps.
     - ``metrics``, ``tunings``, ``ranges_of``, ``curves``: as in :func:`.trial.measure`.
     - ``widened_for``: some of the metrics, by default "test loss". They decide whether the grids of a task are widened,
       see :func:`.trial.widened`.
@@ -487,6 +520,8 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     else:
         known_keys("", written, [key for key in KEYS if key != "sets"])
         tasks = _tasks(table_of_keys("tasks", written.get("tasks")))
+        if "draw" in tasks:
+            choice("kind", written.get("kind", "tuned"), ("tuned",))
         entry_of_population = ranges_sha256()
     with inside("arms"):
         arms = arms_of(table_of_keys("arms", written.get("arms")))
@@ -516,6 +551,19 @@ def _entry_sha256(written: dict[str, Any], population: Any) -> str:
 
 def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
     """Return the table of tasks of the generated population, or refuse it."""
+    if "draw" in tasks:
+        known_keys("tasks.", tasks, OF_DRAW)
+        with inside("tasks"):
+            for key in OF_DRAW[:2]:
+                if not isinstance(numbers := tasks.get(key), list) or not numbers:
+                    raise ValueError(f"{key} must be a list of whole numbers, got {shown(numbers)}")
+                for i, number in enumerate(numbers):
+                    whole_number(f"{key}[{i}]", number, 1)
+            draw = tasks["draw"]
+            if len(draw) != 2 or not SCREENED.stop <= draw[0] < draw[1]:
+                raise ValueError(f"draw must be two rising numbers from {SCREENED.stop} on, got {draw}")
+            whole_number("step_limited", tasks.get("step_limited"), 1)
+        return tasks
     known_keys("tasks.", tasks, OF_TASKS)
     with inside("tasks"):
         if ("quotas" in tasks) == ("first" in tasks):

@@ -18,6 +18,7 @@ from lookahead_nb.figures import (
     inner_optimizers,
     local_optima,
     noise_floor,
+    one_family,
     other_numbers,
     performance,
     population,
@@ -132,6 +133,10 @@ FIGURES = {
     "games_rule": Entry("13_games", ("games_least", "games_rates"), games.rule),
     "games_left": Entry("13_games", ("games_left",), games.left),
     "games_published": Entry("13_games", ("games_published",), games.published),
+    "one_family_frontier": Entry(
+        "15_one_family", ("one_family_frontier", "one_family_wedge"), one_family.noise_and_speed
+    ),
+    "one_family_worths": Entry("15_one_family", ("one_family_worths",), one_family.worths),
 }
 
 

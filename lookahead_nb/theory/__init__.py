@@ -11,6 +11,7 @@ from lookahead_nb.theory.closed_forms import (
     sgd_variance,
     sgd_variance_ratio,
 )
+from lookahead_nb.theory.frontier import damping, pull_back_gain, without_pull_back
 from lookahead_nb.theory.games import (
     BestSync,
     best_game_slow_step,
@@ -46,11 +47,13 @@ __all__ = [
     "best_game_slow_step",
     "best_game_sync",
     "best_lr",
+    "damping",
     "expected_loss",
     "game_multiplier",
     "game_rate",
     "least_game_retention",
     "optimal_slow_step",
+    "pull_back_gain",
     "sgd_crossing_time",
     "sgd_matched_loss",
     "sgd_matched_lr",
@@ -62,4 +65,5 @@ __all__ = [
     "stability_limit",
     "steps_worth",
     "tuned",
+    "without_pull_back",
 ]

@@ -12,6 +12,10 @@ beta1 = 0 is gradient descent. Heavy-ball momentum, ``v = momentum*v + gradient`
 same recursion with beta1 = momentum and lr = step/(1-momentum), since m = (1-momentum)*v. With Nesterov momentum the
 step is ``lr*((1-beta1)*gradient + beta1*m)``.
 
+A game of two players is the same with a complex number. In min_x max_y strength*x*y + curvature*(x^2 - y^2)/2, with
+both players moving at once, z = x + iy has the gradient ``(curvature - i*strength)*z``. Means are then complex, and
+variances are those of each player, whose noise has this standard deviation too.
+
 Everything here is linear. With the state z = (fast, slow, m, m at the last sync), an inner step is ``z = F z + q xi``
 and a sync is ``z = S z``. A cycle is k steps and a sync. Its map is L = S F^k. Its noise covariance is N = S (sum of
 F^i q q' F'^i, i < k) S'. From these follow:
@@ -41,6 +45,13 @@ run the gradient at the mixed point balances the noise: ``x + (1-mixing) t dx/dt
 With a learning rate or slow steps that change, ``z = F_t z + q_t xi`` still holds. A reading of the last step, ``r'z``,
 then has the variance ``sum of (a_t' q_t)^2``, with a_T = r and ``a_(t-1) = F_t' a_t``.
 
+Minibatches drawn without replacement have noise that sums to 0 over an epoch of E steps: any two of its steps have the
+covariance -1/(E-1). From the start of an epoch the noise then adds ``(N - u u'/E) E/(E-1)`` to the covariance. N is
+what noise with replacement adds, and u is where a constant noise of 1 leads. For gradient descent this gives, after
+whole epochs, V = lr^2 noise^2 E/(E-1) ((1-r^(2E))/(1-r^2) - (1-r^E)^2/(E(1-r)^2))/(1-r^(2E)) with r = 1 -
+lr*curvature. The steady state repeats after the least common multiple of E and k. With noise that depends on the
+weights it would not be exact.
+
 For small x = lr*curvature, Lookahead at lr is as fast as its inner optimizer at slow_step_size*lr. The variance of the
 slow weight at a sync is then that of the inner optimizer times ``1 - (k-1)(1-slow_step_size)x/2``, whatever the inner
 momentum. So averaging saves noise, and only where k*x is not small.
@@ -52,11 +63,13 @@ follow from these two lines. They accept numbers or arrays, which are broadcast.
 
 Sources: Zhang, Lucas, Hinton & Ba 2019, section 3 and appendices A and B. The cycle with momentum is derived above.
 Douillard et al. 2023 (DiLoCo), Kallusky et al. 2025 (SNOO), Polyak & Juditsky 1992 (means), Defazio et al. 2024
-(Schedule-Free), Defazio et al. 2025 (GPA, arXiv:2512.17131), Defazio 2020 (primal averaging as momentum).
+(Schedule-Free), Defazio et al. 2025 (GPA, arXiv:2512.17131), Defazio 2020 (primal averaging as momentum). Kühn &
+Rosenow 2023 (arXiv:2306.05300) for the covariance of the noise of an epoch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -97,7 +110,7 @@ class Transient(NamedTuple):
     Attributes
     ----------
     fast_mean, slow_mean, fast_variance, slow_variance : (steps + 1, ...) or (...) float64 array
-        (...) is the shape of the cycle.
+        (...) is the shape of the cycle. In games means are complex128, and variances are those of each player.
     """
 
     fast_mean: np.ndarray
@@ -118,11 +131,11 @@ class Cycle:
     lr : float or array
         At least 0. It and the other arrays are broadcast to the shape of all results, (...).
     curvature : float or array
-        Above 0.
+        Above 0; with a strength, at least 0.
     beta1 : float or array
         In [0, 1).
     noise : float or array
-        At least 0, the standard deviation of the gradient.
+        At least 0, the standard deviation of the gradient, of each player in games.
     sync_period : int
         At least 1.
     slow_step_size : float or array
@@ -148,6 +161,11 @@ class Cycle:
         bias_corrected.
     schedule : Schedule, optional
         Step t is taken at ``lr*schedule(t)``. Default: at lr.
+    strength : float or array
+        At least 0: of the term x*y of a game whose players move at once. 0 for a quadratic.
+    steps_per_epoch : int, optional
+        At least 2: minibatches are drawn without replacement, so that the noise of this many steps sums to 0. Default:
+        with replacement.
 
     Raises
     ------
@@ -183,16 +201,20 @@ class Cycle:
     bias_corrected: bool = False
     burn_in: int = 0
     schedule: Schedule | None = None
+    strength: Any = 0.0
+    steps_per_epoch: int | None = None
 
     @default_errors
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        strength = real_numbers("strength", self.strength, 0)
         numbers = {
             "lr": real_numbers("lr", self.lr, 0),
-            "curvature": real_numbers("curvature", self.curvature, 0, open_low=True),
+            "curvature": real_numbers("curvature", self.curvature, 0, open_low=not strength.any()),
             "beta1": real_numbers("beta1", self.beta1, 0, 1, open_high=True),
             "noise": real_numbers("noise", self.noise, 0, LARGEST),
             "slow_step_size": real_numbers("slow_step_size", self.slow_step_size, 0, LARGEST_STEP),
+            "strength": strength,
         }
         for name, array in zip(numbers, together(**numbers), strict=True):
             set_(self, name, array)
@@ -204,6 +226,8 @@ class Cycle:
         set_(self, "outer_momentum", real_number("outer_momentum", self.outer_momentum, 0, 1, open_high=True))
         set_(self, "mixing", real_number("mixing", self.mixing, 0, 1))
         set_(self, "burn_in", whole_number("burn_in", self.burn_in, 0))
+        if self.steps_per_epoch is not None:
+            set_(self, "steps_per_epoch", whole_number("steps_per_epoch", self.steps_per_epoch, 2))
         if self.schedule is not None and not isinstance(self.schedule, Schedule):
             raise TypeError(f"schedule must be a schedule of the learning rate or None, got {shown(self.schedule)}")
         self._check_combination()
@@ -227,14 +251,24 @@ class Cycle:
 
     @classmethod
     @default_errors
-    def of(cls, optimizer: Optimizer, *, curvature: ArrayLike = 1.0, noise: ArrayLike = 0.0) -> Cycle:
+    def of(
+        cls,
+        optimizer: Optimizer,
+        *,
+        curvature: ArrayLike = 1.0,
+        noise: ArrayLike = 0.0,
+        strength: ArrayLike = 0.0,
+        steps_per_epoch: int | None = None,
+    ) -> Cycle:
         """Return the cycle of an optimizer's settings.
 
         Parameters
         ----------
         optimizer : SGD, Adam, AdamW, Lookahead or EMA around one of them, or ScheduleFreeAdamW
             Without weight decay. Adam, AdamW and ScheduleFreeAdamW get a preconditioner of 1.
-        curvature, noise : float or array
+        curvature, noise, strength : float or array
+            As in :class:`Cycle`.
+        steps_per_epoch : int, optional
             As in :class:`Cycle`.
 
         Returns
@@ -244,9 +278,9 @@ class Cycle:
         Raises
         ------
         TypeError
-            If optimizer is no optimizer, or curvature or noise is no number.
+            If optimizer is no optimizer, or another argument is no number.
         ValueError
-            If the cycle of the optimizer is not linear, or curvature or noise lies out of range.
+            If the cycle of the optimizer is not linear, or another argument lies out of range.
 
         Examples
         --------
@@ -266,6 +300,7 @@ class Cycle:
         if peak and (inner.schedule.kind != "constant" or inner.schedule.warmup):
             schedule = replace(inner.schedule, peak=1.0)
         cycle: dict[str, Any] = {"curvature": curvature, "noise": noise, "schedule": schedule}
+        cycle |= {"strength": strength, "steps_per_epoch": steps_per_epoch}
         if isinstance(inner, ScheduleFreeAdamW):
             if inner.schedule.warmup:
                 raise ValueError(f"optimizer must have no warm-up around Schedule-Free, got {inner.schedule!r}")
@@ -282,13 +317,23 @@ class Cycle:
         names = ("sync_period", "slow_step_size", "inner_state", "pull_back", "outer_momentum", "outer_nesterov")
         return cls(**cycle, **({name: getattr(wrapper, name) for name in names} if sync else {}))
 
+    @property
+    def period(self) -> int:
+        """The number of steps after which the steady state repeats: sync_period, or with epochs a multiple of both."""
+        return math.lcm(self.sync_period, self.steps_per_epoch or 1)
+
+    @property
+    def _slope(self) -> np.ndarray:
+        """The derivative of the gradient, complex in games."""
+        return self.curvature - 1j * self.strength if self.strength.any() else self.curvature
+
     @cached_property
     @default_errors
     def _step(self) -> tuple[np.ndarray, np.ndarray]:
         """The map F of an inner step at lr, (..., 4, 4), and the place q of its noise, (..., 4, 1)."""
         fresh = 1 - self.beta1
-        F, q = np.zeros((*self.lr.shape, 4, 4)), np.zeros((*self.lr.shape, 4, 1))
-        slope = fresh * self.curvature
+        slope = fresh * self._slope
+        F, q = np.zeros((*self.lr.shape, 4, 4), slope.dtype), np.zeros((*self.lr.shape, 4, 1))
         F[..., MOMENTUM, FAST], F[..., MOMENTUM, SLOW] = (1 - self.mixing) * slope, self.mixing * slope
         q[..., MOMENTUM, 0] = fresh * self.noise
         gradient = F[..., MOMENTUM, :].copy()
@@ -379,7 +424,8 @@ class Cycle:
 
         It is 1 for a mean of all steps, which settles like 1/steps.
         """
-        if self.nesterov or self.outer_momentum or self.mixing or self.schedule is not None:
+        further = self.nesterov or self.outer_momentum or self.mixing or self.schedule is not None
+        if further or self.strength.any():
             return np.abs(np.linalg.eigvals(self._whole)).max(-1, initial=0.0) ** (1 / self.sync_period)
         # Right after a sync fast equals slow and the anchor equals m, so the map of a cycle has only two eigenvalues.
         fresh, size = (1 - self.beta1) * self.curvature, self.slow_step_size
@@ -403,29 +449,30 @@ class Cycle:
     @cached_property
     @default_errors
     def _synced(self) -> np.ndarray:
-        """The covariance of z after a sync in the steady state, (..., 4, 4), NaN where there is none."""
-        L, N = self._whole, self._noise
+        """The covariance of z after a period in the steady state, (..., 4, 4), NaN where there is none."""
+        L, N = np.linalg.matrix_power(self._whole, self.period // self.sync_period), self._noise
         # Row by row V is a vector of 16 in the linear system (I - L kron L) V = N, solved for each mode.
-        kron = np.einsum("...ij,...kl->...ikjl", L, L).reshape(*self.lr.shape, 16, 16)
+        kron = np.einsum("...ij,...kl->...ikjl", L, L.conj()).reshape(*self.lr.shape, 16, 16)
         kron[~self.stable] = 0
         V = np.linalg.solve(np.eye(16) - kron, N.reshape(*self.lr.shape, 16, 1)).reshape(N.shape)
         V[~self.stable] = np.nan
-        return (V + _transposed(V)) / 2
+        return (V + _adjoint(V)) / 2
 
     @cached_property
     @default_errors
     def _noise(self) -> np.ndarray:
-        """The noise covariance N of a whole cycle, (..., 4, 4)."""
+        """The noise covariance N of a whole period, (..., 4, 4)."""
         S = self._sync
-        return S @ self._after(np.zeros_like(S), self.sync_period) @ _transposed(S)
+        return S @ self._after(np.zeros_like(self._whole), self.period) @ _adjoint(S)
 
     def _after(self, V: np.ndarray, steps: int) -> np.ndarray:
-        """Return the covariance of z after so many inner steps from the covariance V."""
-        F, q = self._step
-        noise = q @ _transposed(q)
-        for _ in range(steps):
-            V = F @ V @ _transposed(F) + noise
-        return V
+        """Return the covariance of z so many steps after the start of a period, ahead of the sync of the last one."""
+        walk, (F, q) = _Walk(V, self.steps_per_epoch), self._step
+        for t in range(steps):
+            if t and t % self.sync_period == 0:
+                walk.sync(self._sync)
+            walk.step(F, q)
+        return walk.covariance
 
     @default_errors
     def covariance(self, phase: int = 0) -> np.ndarray:
@@ -434,22 +481,22 @@ class Cycle:
         Parameters
         ----------
         phase : int
-            In [0, sync_period - 1]: step mod sync_period. At 0, the step with the sync, fast is read ahead of the pull,
-            slow and m after the sync.
+            In [0, period - 1]: step mod ``period``, which is sync_period with replacement. At a step with a sync, as at
+            0, fast is read ahead of the pull, slow and m after the sync.
 
         Returns
         -------
         (..., 3, 3) float64 array
-            NaN where the cycle is not stable.
+            NaN where the cycle is not stable. In games complex128; the diagonal has the variances of each player.
 
         Raises
         ------
         TypeError, ValueError
             If phase is no whole number or out of range, or there is a schedule.
         """
-        phase = whole_number("phase", phase, 0, self.sync_period - 1)
-        reads = self._reads(self._sync if phase == 0 else None)
-        return reads @ self._after(self._synced, phase or self.sync_period) @ _transposed(reads)
+        phase = whole_number("phase", phase, 0, self.period - 1)
+        reads = self._reads(self._sync if phase % self.sync_period == 0 else None)
+        return reads @ self._after(self._synced, phase or self.period) @ _adjoint(reads)
 
     @default_errors
     def transient(self, steps: int, *, start: ArrayLike = 1.0, spread: ArrayLike = 0.0) -> Transient:
@@ -482,22 +529,26 @@ class Cycle:
         steps = whole_number("steps", steps, 0)
         z, V = self._at_start(start, spread)
         factors, slow_steps, (F, q) = self._factors(steps), self._slow_steps(steps), self._step
-        noise = q @ _transposed(q)
-        path = Transient(*np.empty((4, steps + 1, *self.lr.shape)))
+        walk = _Walk(V, self.steps_per_epoch)
+        means, variances = np.empty((2, steps + 1, *self.lr.shape), F.dtype), np.empty((2, steps + 1, *self.lr.shape))
+        path = Transient(*means, *variances)
         for t in range(steps + 1):
             if t and self.schedule is not None:
                 F, q = self._step_at(factors[t - 1])
-                noise = q @ _transposed(q)
             if t:
-                z, V = F @ z, F @ V @ _transposed(F) + noise
-            path.fast_mean[t], path.fast_variance[t] = z[..., FAST, 0], V[..., FAST, FAST]
+                z = F @ z
+                walk.step(F, q)
+            V = walk.covariance
+            path.fast_mean[t], path.fast_variance[t] = z[..., FAST, 0], V[..., FAST, FAST].real
             if t and t % self.sync_period == 0:
                 S = self._sync if slow_steps is None else self._sync_by(slow_steps[t // self.sync_period - 1])
-                z, V = S @ z, S @ V @ _transposed(S)
-            path.slow_mean[t], path.slow_variance[t] = z[..., SLOW, 0], V[..., SLOW, SLOW]
+                z = S @ z
+                walk.sync(S)
+                V = walk.covariance
+            path.slow_mean[t], path.slow_variance[t] = z[..., SLOW, 0], V[..., SLOW, SLOW].real
             if self.mixing:
                 row = self._reading
-                path.fast_mean[t], path.fast_variance[t] = (row @ z)[..., 0], row @ V @ row
+                path.fast_mean[t], path.fast_variance[t] = (row @ z)[..., 0], (row @ V @ row).real
         return path
 
     @default_errors
@@ -536,16 +587,16 @@ class Cycle:
         """
         steps = whole_number("steps", steps, 0)
         z, V = self._at_start(start, spread)
-        if steps and self.schedule is None and not self.bias_corrected:
+        if steps and self.schedule is None and not self.bias_corrected and self.steps_per_epoch is None:
             cycles, rest = divmod(steps - 1, self.sync_period)
             L, N = _repeated(self._whole, self._noise, cycles)
-            z, V = L @ z, L @ V @ _transposed(L) + N
+            z, V = L @ z, L @ V @ _adjoint(L) + N
             z, V = np.linalg.matrix_power(self._step[0], rest + 1) @ z, self._after(V, rest + 1)
             rows, fresh = self._reads(self._sync if steps % self.sync_period == 0 else None)[..., :2, :], np.zeros(2)
         else:
             rows, fresh = self._backwards(steps)
         means = (rows @ z)[..., 0]
-        variances = np.maximum((rows @ V * rows).sum(-1), 0) + fresh  # rounding may fall below 0
+        variances = np.maximum((rows @ V * rows.conj()).sum(-1).real, 0) + fresh  # rounding may fall below 0
         return Transient(*np.moveaxis(means, -1, 0), *np.moveaxis(variances, -1, 0))
 
     def _backwards(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -563,7 +614,7 @@ class Cycle:
             last = self._sync if slow_steps is None else self._sync_by(slow_steps[-1])
         reads = np.moveaxis(self._reads(last)[..., :2, :], (-2, -1), (1, 0))
         row: list[Any] = [part if part.any() else None for part in reads]
-        variance = np.zeros(reads.shape[1:])
+        variance, of_epoch, epoch = np.zeros(reads.shape[1:]), np.zeros(()), self.steps_per_epoch
         for t in range(steps, 0, -1):
             if t % k == 0 and t < steps:
                 if slow_steps is None:
@@ -571,10 +622,16 @@ class Cycle:
                 else:
                     row = _through(row, pulled, moved, slow_steps[t // k - 1])
             kick = 0.0 if row[FAST] is None else factors[t - 1] * q[..., FAST, 0] * row[FAST]
-            variance += np.square(kick if row[MOMENTUM] is None else kick + q[..., MOMENTUM, 0] * row[MOMENTUM])
+            kick = kick if row[MOMENTUM] is None else kick + q[..., MOMENTUM, 0] * row[MOMENTUM]
+            variance += _squared(kick) * (1 if epoch is None else epoch / (epoch - 1))
+            if epoch is not None:
+                of_epoch = of_epoch + kick
+                if (t - 1) % epoch == 0:
+                    variance -= _squared(of_epoch) / (epoch - 1)
+                    of_epoch = np.zeros(())
             row = _through(row, still, push, factors[t - 1])
         rows = np.stack([np.zeros(variance.shape) if part is None else part for part in row])
-        return np.moveaxis(rows, (0, 1), (-1, -2)), np.moveaxis(variance, 0, -1)
+        return np.moveaxis(rows, (0, 1), (-1, -2)), np.maximum(np.moveaxis(variance, 0, -1), 0)
 
     def _at_start(self, start: ArrayLike, spread: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and covariance of z at the start, or refuse them."""
@@ -587,6 +644,49 @@ class Cycle:
         z[..., : SLOW + 1, 0] = np.broadcast_to(mean, shape)[..., None]
         V[..., : SLOW + 1, : SLOW + 1] = np.broadcast_to(deviation**2, shape)[..., None, None]
         return z, V
+
+
+class _Walk:
+    """The covariance of z from step to step, under noise with replacement or that of epochs.
+
+    Parameters
+    ----------
+    V : (..., 4, 4) array
+        At the start of a run or period.
+    epoch : int or None
+        The steps of an epoch, or None for noise with replacement.
+    """
+
+    def __init__(self, V: np.ndarray, epoch: int | None) -> None:
+        self.before, self.epoch, self.steps = V, epoch, 0
+        self.fresh, self.response = np.zeros_like(V), np.zeros_like(V[..., :1])
+
+    def step(self, F: np.ndarray, q: np.ndarray) -> None:
+        """Take a step ``z = F z + q xi``."""
+        noise = q @ _adjoint(q)
+        if self.epoch is None:
+            self.before = F @ self.before @ _adjoint(F) + noise
+            return
+        if self.steps % self.epoch == 0:
+            self.before = self.covariance
+            self.fresh, self.response = np.zeros_like(self.fresh), np.zeros_like(self.response)
+        self.before = F @ self.before @ _adjoint(F)
+        self.fresh, self.response = F @ self.fresh @ _adjoint(F) + noise, F @ self.response + q
+        self.steps += 1
+
+    def sync(self, S: np.ndarray) -> None:
+        """Do a sync ``z = S z``."""
+        self.before = S @ self.before @ _adjoint(S)
+        if self.epoch is not None:
+            self.fresh, self.response = S @ self.fresh @ _adjoint(S), S @ self.response
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The covariance of z now, (..., 4, 4)."""
+        if self.epoch is None:
+            return self.before
+        shared = self.response @ _adjoint(self.response)
+        return self.before + (self.epoch * self.fresh - shared) / (self.epoch - 1)
 
 
 @named_arguments
@@ -811,8 +911,8 @@ def _repeated(L: np.ndarray, N: np.ndarray, times: int) -> tuple[np.ndarray, np.
     whole, noise = np.broadcast_to(np.eye(4), L.shape), np.zeros_like(N)
     while times:
         if times & 1:
-            whole, noise = L @ whole, L @ noise @ _transposed(L) + N
-        L, N, times = L @ L, L @ N @ _transposed(L) + N, times >> 1
+            whole, noise = L @ whole, L @ noise @ _adjoint(L) + N
+        L, N, times = L @ L, L @ N @ _adjoint(L) + N, times >> 1
     return whole, noise
 
 
@@ -834,8 +934,13 @@ def _through(row: list[Any], still: Iterable, moved: Iterable = (), factor: floa
     return total
 
 
-def _transposed(matrices: np.ndarray) -> np.ndarray:
-    return np.swapaxes(matrices, -1, -2)
+def _adjoint(matrices: np.ndarray) -> np.ndarray:
+    return np.swapaxes(matrices, -1, -2).conj()
+
+
+def _squared(numbers: Any) -> Any:
+    """Return the square of an absolute value."""
+    return np.square(numbers.real) + np.square(numbers.imag) if np.iscomplexobj(numbers) else np.square(numbers)
 
 
 def _spectral_radius(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:

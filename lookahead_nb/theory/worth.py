@@ -83,6 +83,8 @@ def tuned(cycle: Cycle, steps: int, *, weights: str = "slow", start: ArrayLike =
     if cycle.lr.ndim != 1 or not cycle.lr.size or cycle.curvature.max() < LEAST:
         modes = f"(n,), one for each mode, and hold a number of at least {LEAST:g}"
         raise ValueError(f"curvature must be {modes}, got {shown(cycle.curvature)}")
+    if cycle.strength.any():
+        raise ValueError(f"cycle must have strength 0, since a game has no loss, got {shown(cycle.strength)}")
     beta1 = cycle.beta1.max()
 
     def losses(lrs: np.ndarray) -> np.ndarray:

@@ -188,6 +188,9 @@ away.round(1)
 #   epochs, as if a sync had slipped by one minibatch.
 # - That Crowded Valley is wrong in what it concludes. Its other optimizers share the problem of the seeds here, and its
 #   conclusions do not rest on `quadratic_deep`.
+# - The figure of the Lookahead paper on a noisy quadratic (Zhang et al. 2019). It prints no number, and we found
+#   neither its code nor all of its settings. The variance in its Proposition 2 is that of our theory, which
+#   `make test LEVEL=outside` checks. [06_convergence](06_convergence.ipynb) has our own computation.
 # - Anything about AdamW inside Lookahead on networks, which is the question of the other notebooks.
 #
 # ## Provenance

@@ -245,6 +245,9 @@ CALLS = {
     "expected_loss": (theory.expected_loss, {"curvature": [1.0, 0.5], "mean": [1.0, 2.0], "variance": [0.1, 0.2]}),
     "stability_limit": (theory.stability_limit, {"beta1": 0.5, "sync_period": 5, "slow_step_size": 0.5}),
     "best_lr": (theory.best_lr, {"curvatures": [1.0, 0.5], "beta1": 0.5, "sync_period": 2, "inner_state": "reset"}),
+    "without_pull_back": (theory.without_pull_back, {"cycle": CYCLE}),
+    "pull_back_gain": (theory.pull_back_gain, {"x": [0.1, 1.0], "beta1": 0.5, "sync_period": 5, "slow_step_size": 0.5}),
+    "damping": (theory.damping, {"x": [0.1, 1.0], "beta1": 0.5}),
     "sgd_variance": (theory.sgd_variance, {"lr": [0.1, 0.2], "curvature": 1.0, "noise": 0.1}),
     "sgd_variance_ratio": (theory.sgd_variance_ratio, MODES),
     "sgd_rate": (theory.sgd_rate, MODES),
@@ -300,7 +303,7 @@ ALWAYS_WRONG = {
 # Where the docstring says that NaN is an answer (no such rate, an unstable cycle, no line between two points), or that
 # NaN goes in and comes out (weights, points and moments).
 NAN_IS_AN_ANSWER = {"sgd_matched_lr", "sgd_matched_loss", "Cycle.covariance", "optimal_slow_step"}
-NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss"}
+NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss", "pull_back_gain"}
 NAN_IS_AN_ANSWER |= {"Game.field", "Game.losses", "Game.distances", "MatrixGame.policies"}
 NAN_IS_AN_ANSWER |= {f"Landscape.{name}" for name in ("points", "heights", "loss", "loss_and_grad", "noisy_grad")}
 CALLED = {"progress", "data", "callback"}  # any function is one of theirs, and fails in its own words

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
+from lookahead_nb import theory
 from lookahead_nb.claims.benchmarks import (
     on_quadratic_deep,
     published_losses,
@@ -137,3 +138,20 @@ def test_a_sync_at_every_minibatch_of_crowded_valley_never_trains(crowded_valley
     first = published_losses("crowded_valley", "first minibatch loss")
     assert first["epoch"].tolist() == [0, 1, 99]
     assert first["test_loss"].nunique() == 1
+
+
+@pytest.mark.parametrize("k", [1, 5, 10, 20])
+@pytest.mark.parametrize("size", [0.2, 0.5, 0.8, 1.0])
+def test_the_noisy_quadratic_of_the_lookahead_paper_has_our_variance(k, size):
+    """Proposition 2 of Zhang et al. 2019. Figure 2 prints no number, so this is all of it that can be compared."""
+    lr, curvature, deviation = np.linspace(0.01, 1.9, 40)[:, None], np.array([0.3, 1.0]), 0.7  # of the noisy minimum
+    left = 1 - lr * curvature
+    sgd = (lr * curvature * deviation) ** 2 / (1 - left**2)
+    slow = size**2 * (1 - left ** (2 * k))
+    published = slow / (slow + 2 * size * (1 - size) * (1 - left**k)) * sgd
+    how = {"lr": lr, "curvature": curvature, "noise": curvature * deviation}
+    np.testing.assert_allclose(theory.sgd_variance(**how), sgd, rtol=1e-12)
+    cycle = theory.Cycle(sync_period=k, slow_step_size=size, **how)
+    np.testing.assert_allclose(cycle.covariance()[..., 1, 1], published, rtol=1e-9)
+    ratio = theory.sgd_variance_ratio(lr, curvature, k, size)
+    np.testing.assert_allclose(ratio * sgd, published, rtol=1e-12)
