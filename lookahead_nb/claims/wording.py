@@ -168,8 +168,8 @@ def finding(statement: Statement, judged: pd.DataFrame) -> str:
     Notes
     -----
     For "may", "can" and "some cases" the shares are bounds: of the tasks with a benefit beyond the margin, or without
-    harm beyond it. For "plain" and "usually" the share is of the tasks with a benefit above 0. Tasks that were chosen
-    by class are weighted by the frequency of their class in the population.
+    harm beyond it. For the others the share is of the tasks with a benefit above 0. Tasks that were chosen by class are
+    weighted by the frequency of their class in the population.
     """
     return statement.untestable or _estimate(statement, judged, "primary")
 
@@ -429,6 +429,7 @@ def _rule(statement: Statement) -> str:
         "mean": "the mean and the share of tasks",
         "share": "the share of tasks beyond the margin",
         "regret": "the mean cost",
+        "none": "nothing, since it is a forecast; its contrast is the measured answer",
     }
     return words[rule]
 
