@@ -43,8 +43,10 @@ SCALES = {  # of a benefit, with the margin that matters
     "steps": math.log(1.05),  # logarithm of a ratio of steps
     "ratio": math.log(1.05),  # logarithm of a ratio of variances, losses, rates, distances or times
     "runs": 0.02,  # share of runs
+    "samples": 0.02,  # share of the points that a generator makes
+    "modes": 0.02,  # share of the modes of its data
 }
-PERCENT = ("gap", "error", "runs")  # scales that are shown in %, the others as ratios
+PERCENT = ("gap", "error", "runs", "samples", "modes")  # scales that are shown in %, the others as ratios
 STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
 WORDS = (*OF_CLAIM, "says")  # on which no verdict depends

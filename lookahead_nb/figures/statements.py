@@ -19,7 +19,7 @@ CLASSES = {  # colour and marker
     "overfitting": ("#d55e00", "^"),
 }
 OTHER_CLASS = ("0.45", "o")
-LANDSCAPES = {  # the same for landscapes and networks that get stuck
+LANDSCAPES = {  # the same for landscapes, networks that get stuck, and games
     "low rate": ("#56b4e9", "o"),
     "high rate": ("#cc79a7", "v"),
     "gentle": ("#56b4e9", "o"),
@@ -27,11 +27,17 @@ LANDSCAPES = {  # the same for landscapes and networks that get stuck
     "relu": ("#e69f00", "o"),
     "sigmoid": ("0.3", "D"),
     "tanh": ("#882255", "^"),
+    "bilinear": ("#0072b2", "o"),
+    "bilinear with noise": ("#d55e00", "^"),
+    "pennies": ("0.3", "D"),
+    "Wasserstein": ("#cc79a7", "v"),
 }
 AXES = {  # labels of benefits
     "gap": "benefit, % of the gap",
     "error": "benefit, % of the rows",
     "runs": "benefit, % of the runs",
+    "samples": "benefit, % of the samples",
+    "modes": "benefit, % of the modes",
     "steps": "multiple of the steps",
     "ratio": "better by this factor",
 }
