@@ -64,7 +64,8 @@ def measured(
         that are not good, and "missed modes", the share of modes without a good point.
     """
     found = _of_game(task, opt, moves, seeds) if isinstance(task, GameTask) else _of_ring(task, opt, moves, seeds)
-    return {name: np.reshape(numbers, (replicates, 2, -1)).mean(axis=-1) for name, numbers in found.items()}
+    with np.errstate(over="ignore"):  # of what is seen where a game has nearly diverged
+        return {name: np.reshape(numbers, (replicates, 2, -1)).mean(axis=-1) for name, numbers in found.items()}
 
 
 def _of_game(task: GameTask, opt: Optimizer, moves: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
