@@ -5,11 +5,13 @@ import pytest
 
 import lookahead_nb as lnb
 from lookahead_nb.claims.benchmarks import (
+    StochasticMinmax,
     on_quadratic_deep,
     published_losses,
     quadratic_deep,
     with_syncs_for_steps,
 )
+from lookahead_nb.kernels.philox import MINIBATCHES, permutation
 
 
 def test_quadratic_deep_has_the_stated_spectrum_and_rows():
@@ -98,3 +100,45 @@ def test_a_run_that_would_never_leave_its_start_is_refused():
         with_syncs_for_steps(lnb.Lookahead(lnb.SGD(), sync_period=1), seeds=[0])
     with pytest.raises(TypeError, match="opt must be a Lookahead, got SGD"):
         with_syncs_for_steps(lnb.SGD(), seeds=[0])
+
+
+# ------------------------------------------------------------------------------------------------------------- games
+
+
+def test_the_stochastic_games_are_those_of_the_formula():
+    game = StochasticMinmax(3)
+    rng = np.random.RandomState(0)
+    x, y = rng.randn(100) / 10, rng.randn(100) / 10
+    first, second = (own[0].reshape(5, 100) for own in game.players(game.init()))
+    assert first[0].tolist() == x.tolist()
+    assert second[0].tolist() == y.tolist()
+    a, b = np.zeros((100, 100)), np.zeros((100, 100))
+    for i in range(100):
+        a[i], b[i] = rng.randn(100) / 10, rng.randn(100) / 10
+    np.testing.assert_allclose(game.equilibrium[:, 0], [-b.sum(axis=0), -a.sum(axis=0)], atol=1e-12)
+    of_first, of_second = (own[0].reshape(5, 100) for own in game.players(game.field(game.init(), np.array([7]))))
+    chosen = permutation(100, 7 * 5, MINIBATCHES)[:3]
+    mask = np.isin(np.arange(100), chosen)
+    np.testing.assert_allclose(of_first[0], mask * y + a[chosen].sum(axis=0), atol=1e-12)
+    np.testing.assert_allclose(of_second[0], -(mask * x + b[chosen].sum(axis=0)), atol=1e-12)
+
+
+def test_their_minibatches_have_the_mean_of_all_terms():
+    game = StochasticMinmax(50)
+    params = game.init()
+    mean = game.field(params, np.arange(3000))
+    np.testing.assert_allclose(mean, game.field(params), atol=6 * 0.1 * np.sqrt(50 / 3000))
+    many = np.mean([game.field(params, np.arange(i, i + 1)) for i in range(30)], axis=0)
+    np.testing.assert_allclose(many, game.field(params, np.arange(30)), atol=1e-12)
+
+
+def test_nobody_moves_at_their_equilibrium():
+    game = StochasticMinmax(16)
+    there = game.equilibrium.reshape(-1)
+    assert np.abs(game.field(there)).max() < 1e-12
+    assert game.distances(there).max() == 0
+    away = there.copy()
+    away[0] += 5.0  # the mean over five games
+    assert game.distances(away).tolist() == [[1.0, 0.0]]
+    with pytest.raises(ValueError, match="size must be a whole number from 1 to 100, got 0"):
+        StochasticMinmax(0)

@@ -229,6 +229,7 @@ WITH_EXAMPLES = (
     "datasets.sources",
     "models.finite_sum",
     "models.games",
+    "models.ring",
     "optimizers.groups",
     "optimizers.schedules",
     "theory.worth",

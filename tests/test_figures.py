@@ -162,6 +162,36 @@ def test_the_rule_is_drawn_on_the_exact_limit():
     assert rate.lines[0].get_ydata().tolist() == [0.1, -0.1]
 
 
+def test_numbers_of_a_figure_are_read_with_batch_and_pass():
+    rows = {
+        "metric": ["mean distance in a figure", "log10 rate per step"],
+        "setting": ["B 16, pass 750, step 0.01, k 1500, slow step 0.3", "step 0.1"],
+        "value": [20.3, -1.0],
+    }
+    assert games.of_figure(pd.DataFrame(rows)).to_numpy().tolist() == [[16, 750, 20.3]]
+
+
+def test_noisy_games_have_a_panel_for_each_batch_and_a_circle_for_each_number():
+    curves = pd.DataFrame({
+        "batch": [64, 64, 1, 1], "arm": "Lookahead", "passes": [0, 100] * 2, "distance": [20.0, 8.0, 20.0, 19.0],
+        "value": [np.nan, 8.2, np.nan, np.nan],
+    })  # fmt: skip
+    left, right = games.noisy(curves).axes
+    assert [ax.get_title() for ax in (left, right)] == ["batch 64", "batch 1"]
+    assert left.lines[0].get_ydata().tolist() == [20, 8]
+    assert left.lines[1].get_ydata()[1] == 8.2
+    assert left.lines[1].get_marker() == "o"
+
+
+def test_generators_are_drawn_over_the_data():
+    points = pd.DataFrame({"arm": ["data", "Adam", "Lookahead"], "x": [1.0, 0.5, 0.9], "y": [0.0, 0.1, 0.2]})
+    distances = pd.DataFrame({"arm": ["Adam", "Lookahead"], "gradients": [0, 0], "distance": [1.0, 0.5]})
+    adam, lookahead, lines = games.ring(points, distances).axes
+    assert [line.get_xdata().tolist() for line in adam.lines] == [[1.0], [0.5]]
+    assert [line.get_xdata().tolist() for line in lookahead.lines] == [[1.0], [0.9]]
+    assert len(lines.lines) == 2
+
+
 # ---------------------------------------------------------------------------------------------------------- one family
 
 

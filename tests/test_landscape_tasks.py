@@ -14,6 +14,8 @@ KNOWN = {
     "wells": "584593a3",
     "moving": "1536a51a",
     "networks": "ae9f3773",
+    "games": "b0d602d6",
+    "ring": "02c3d162",
 }
 
 

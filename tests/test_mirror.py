@@ -71,6 +71,7 @@ ROOMS = [
     ("gpu", "runs"),
     ("gpu", "surfaces"),
     ("cpu", "agents"),
+    ("cpu", "adversarial"),
 ]
 # The float arrays and values of whole runs, in which only indices may be reckoned with.
 OF_RUNS = ARRAYS | {"params", "run_params", "grad", "work", "space", "row", "error", "below", "inputs", "outputs"}

@@ -101,10 +101,11 @@ def test_several_contrasts_share_one_level_of_error(benefits):
     assert modality.verdict_on(positive, "plain", 2.0, contrasts=5) == "no difference that matters"
 
 
-@pytest.mark.parametrize("name", ["plain", "usually", "may", "can", "some cases", "advice"])
+@pytest.mark.parametrize("name", modality.MODALITIES)
 def test_each_modality_has_its_rule(name):
     benefits = 0.05 + 0.001 * EVEN + np.zeros((40, 1))
     expected = {"plain": "holds, and matters", "may": "holds, on a share of tasks", "advice": "it costs"}
+    expected["forecast"] = "a forecast: not judged"
     same = {"usually": "plain", "can": "may", "some cases": "may"}
     assert modality.verdict_on(benefits, name, 0.01) == expected[same.get(name, name)]
 

@@ -30,7 +30,10 @@ PUBLIC = {
         (schedules, ["Schedule", "constant", "linear", "cosine"]),
         (
             games,
-            ["BilinearGame", "MatrixGame", "WassersteinGame", "matching_pennies", "rock_paper_scissors", "examples"],
+            [
+                *("BilinearGame", "MatrixGame", "RingGame", "WassersteinGame"),
+                *("matching_pennies", "rock_paper_scissors", "examples"),
+            ],
         ),
         (lnb.agents, ["CartPole", "Policy", "PPO", "PolicyGradient", "train", "sweep"]),
         (landscapes, ["Quadratic", "DoubleWell", "Bilinear", "Rosenbrock", "trace", "replay"]),

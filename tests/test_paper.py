@@ -268,6 +268,7 @@ class TestCompiled:
         source.unlink()
         frame = pd.read_csv(checkout / STATEMENTS)
         units = {"gap": " of the gap", "error": " of the rows", "runs": " of the runs", "steps": " steps", "ratio": ""}
+        units |= {"samples": " of the samples", "modes": " of the modes"}
 
         def plain(text):
             return text.translate(str.maketrans("\u2212\u00a0", "- "))

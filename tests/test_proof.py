@@ -52,6 +52,11 @@ def test_an_arm_against_itself_gets_no_verdict(modality, margin, rng):
     assert found.low <= found.value <= found.high
 
 
+def test_a_forecast_has_no_false_verdicts():
+    with pytest.raises(ValueError, match=r"modality must be one of 'plain', .*'advice', got 'forecast'"):
+        proof.false_verdicts(np.zeros((9, 2)), "forecast", 0.01)
+
+
 @pytest.mark.parametrize("modality", ["usually", "may", "advice"])
 def test_a_procedure_that_is_too_sure_would_be_noticed(modality, rng, monkeypatch):
     """Replicates that repeat each other look precise."""

@@ -30,6 +30,7 @@ SHOWS = {
         "loss",
         "Lookahead(AdamW)",
         "e-12",
+        "modes=array([8])",
     ],
 }  # part of what each example prints
 

@@ -213,6 +213,19 @@ def test_an_advice_is_judged_by_its_regret(read):
     assert row["verdict"] == "it costs"
 
 
+def test_a_forecast_is_measured_and_not_judged(read):
+    gain = np.full(LIMITED + SATURATED, 0.05)
+    forecast = read(CLAIM.replace('modality = "plain"', 'modality = "forecast"'))["C30a"]
+    found = registry.judge(forecast, rows(gain), tasks(), drawn())
+    assert {*found["verdict"]} == {"a forecast: not judged"}
+    plain = registry.judge(read()["C30a"], rows(gain), tasks(), drawn())
+    assert plain["verdict"].str.startswith("holds").all()
+    measured = [name for name in found if name not in ("verdict", "needed")]
+    pd.testing.assert_frame_equal(found[measured], plain[measured])
+    with pytest.raises(ValueError, match="harmless must be false with the modality 'forecast'"):
+        read(CLAIM.replace('modality = "plain"', 'modality = "forecast"\nharmless = true'))
+
+
 def test_can_and_harmless(read):
     harmful = np.where(np.arange(LIMITED + SATURATED) % 2, -0.2, -0.001)
     for harmless, verdict in ((False, "cannot tell"), (True, "holds, on a share of tasks")):

@@ -156,6 +156,7 @@ def test_many_sets_in_chunks_are_judged_like_generated_tasks():
     assert (mean["low"], mean["high"]) == inference.mean_benefit(values)[1:]
     assert (mean["share_low"], mean["share_high"]) == inference.direction(values)[1:]
     assert mean["verdict"] == modality.verdict_on(values, "plain", MARGIN)
+    assert set_effects.judged(benefits, tasks, "none", MARGIN, 0.95) == mean | {"verdict": modality.NOT_JUDGED}
     share = set_effects.judged(benefits, tasks, "share", MARGIN, 0.95)
     beyond = inference.share_beyond(values, MARGIN)
     assert (share["share_low"], share["share_high"]) == (beyond.low, beyond.high)

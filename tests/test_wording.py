@@ -136,6 +136,20 @@ def test_a_claim_is_explained_with_all_contrasts_and_classes():
     assert max(map(len, lines)) <= 100
 
 
+def test_a_forecast_is_listed_with_what_was_measured_and_no_verdict():
+    forecast = Statement(
+        "C93", "7.1", "It will be used.", "05_none", "It will be used.", "forecast", experiment="one",
+        primary=Contrast("lookahead", ("adam",)),
+    )  # fmt: skip
+    judged = pd.DataFrame([row("C93", scale="ratio", value=0.4, low=0.2, high=0.7, verdict="a forecast: not judged")])
+    assert wording.lines([forecast], judged) == [
+        "C93   a forecast: not judged  It will be used.",
+        f"{'':30}×1.49 [1.22, 2.01]; better on 85 % of 100 tasks",
+    ]
+    text = "\n".join(wording.explained([forecast], judged, ANSWERS["C90"], {}))
+    assert "Judged by: nothing, since it is a forecast; its contrast is the measured answer" in text
+
+
 def test_estimates_from_different_rows_are_compared():
     fresh = JUDGED[JUDGED["contrast"] == "primary"].assign(value=0.03)
     assert [*wording.compared(USUALLY, {"fresh": fresh, "all tasks": JUDGED})] == [

@@ -15,8 +15,9 @@ import pandas as pd
 
 from lookahead_nb.checks import named_arguments, shown, whole_number
 from lookahead_nb.datasets import Dataset, unlabelled
-from lookahead_nb.kernels.philox import minibatches
+from lookahead_nb.kernels.philox import MINIBATCHES, minibatches, permutation
 from lookahead_nb.models import FiniteSumQuadratic
+from lookahead_nb.models.game import Game
 from lookahead_nb.models.games import BilinearGame
 from lookahead_nb.optimizers import Lookahead, Optimizer
 from lookahead_nb.provenance import published
@@ -25,6 +26,7 @@ from lookahead_nb.training.setup import rising_steps
 
 DIMENSIONS, ROWS, BATCH, EPOCHS, DEVIATION = 100, 1000, 128, 100, 0.6
 STEPS_PER_EPOCH = ROWS // BATCH
+PROBLEMS, MINMAX_TERMS = 5, 100  # of the stochastic games of Chavdarova et al. 2021, each term with a row of its own
 GENERATOR = 42  # the seed of the problem; the rows of training, validation and test have this, 43 and 44 in some order
 
 
@@ -88,6 +90,82 @@ def minmax_games() -> list[BilinearGame]:
         first, second = (np.sum(terms, axis=0) for terms in zip(*(pair() for _ in range(d)), strict=True))
         games.append(BilinearGame(np.eye(d), first=first, second=second, start=start))
     return games
+
+
+class StochasticMinmax(Game):
+    """The five stochastic bilinear games of Chavdarova et al. 2021, side by side: ``sum of x_i y_i + a_i'x + b_i'y``.
+
+    Each has 100 weights for each player and 100 terms, one for each direction. A step takes the sum of a minibatch of
+    these terms. Minibatches of different steps are drawn independently, so that a term of this game is a whole
+    minibatch: play it with ``batch_size=1``. The distances are means over the five games.
+
+    Parameters
+    ----------
+    size : int
+        From 1 to 100: terms of a minibatch.
+
+    Attributes
+    ----------
+    terms : int
+        The number of minibatches, so large that hardly any comes twice.
+    equilibrium : (2, 5, 100) float64 array
+        Of both players.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If size is no such number.
+
+    Notes
+    -----
+    Source: the notebook ``bilinear_game/LA-MM_stochastic_bilinear.ipynb`` of the repository
+    Chavdarova/LAGAN-Lookahead_Minimax. It draws starts and offsets from NumPy's old generator with the seeds 0 to 4,
+    and minibatches from a generator without a seed.
+    """
+
+    terms = 2**20
+
+    def __init__(self, size: int) -> None:
+        self.batch = whole_number("size", size, 1, MINMAX_TERMS)
+        starts, offsets = np.empty((2, PROBLEMS, MINMAX_TERMS)), np.empty((PROBLEMS, MINMAX_TERMS, 2, MINMAX_TERMS))
+        for problem in range(PROBLEMS):
+            rng = np.random.RandomState(problem)  # a stream that NumPy has frozen
+            starts[:, problem] = rng.randn(2, MINMAX_TERMS)
+            offsets[problem] = rng.randn(MINMAX_TERMS, 2, MINMAX_TERMS)
+        self._offsets = offsets / np.sqrt(MINMAX_TERMS)
+        self._all = self._offsets.sum(axis=1).transpose(1, 0, 2)
+        self.equilibrium = -self._all[::-1]
+        weights = PROBLEMS * MINMAX_TERMS
+        super().__init__((weights, weights), starts.ravel() / np.sqrt(MINMAX_TERMS), 0.0, 1)
+
+    def _fields(self, first: np.ndarray, second: np.ndarray, terms: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        x, y = (own.reshape(PROBLEMS, MINMAX_TERMS) for own in (first, second))
+        if terms is None:  # the mean of all minibatches
+            share = self.batch / MINMAX_TERMS
+            of_first, of_second = share * (y + self._all[0]), share * (x + self._all[1])
+        else:
+            of_first, of_second = np.zeros((2, PROBLEMS, MINMAX_TERMS))
+            for number in terms:
+                for problem in range(PROBLEMS):
+                    seed = int(number) * PROBLEMS + problem
+                    rows = permutation(MINMAX_TERMS, seed, MINIBATCHES)[: self.batch]
+                    summed = self._offsets[problem, rows].sum(axis=0) / len(terms)
+                    of_first[problem] += summed[0]
+                    of_second[problem] += summed[1]
+                    of_first[problem, rows] += y[problem, rows] / len(terms)
+                    of_second[problem, rows] += x[problem, rows] / len(terms)
+        return of_first.reshape(1, -1), -of_second.reshape(1, -1)
+
+    def _losses(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = (own.reshape(PROBLEMS, MINMAX_TERMS) for own in (first, second))
+        share = self.batch / MINMAX_TERMS
+        loss = share * np.array([(x * y + self._all[0] * x + self._all[1] * y).sum()])
+        return loss, -loss
+
+    def _distances(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ends = np.stack([own.reshape(PROBLEMS, MINMAX_TERMS) for own in (first, second)])
+        means = np.linalg.norm(ends - self.equilibrium, axis=2).mean(axis=1)
+        return means[:1], means[1:]
 
 
 @lru_cache(8)

@@ -250,7 +250,8 @@ class Experiment:
             return len(tasks) * convergence.runs_per_task(self.arms, self.replicates)
         replicates = [self.sets[name].replicates(self.replicates) for name in tasks["set"]] if self.sets else ()
         per_task = replicates or [self.replicates] * len(tasks)
-        return sum(runs_per_task(self.arms, number) for number in per_task)
+        rates = landscape_trial.rates_per_grid(self.population)
+        return sum(runs_per_task(self.arms, number, rates) for number in per_task)
 
     @property
     def screening_seeds(self) -> list[int]:
@@ -525,6 +526,8 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
         entry_of_population = ranges_sha256()
     with inside("arms"):
         arms = arms_of(table_of_keys("arms", written.get("arms")))
+    if moving := [arm.name for arm in arms.values() if any(grid.moves != "simultaneous" for grid in arm.grids)]:
+        raise ValueError(f"arms.{moving[0]}.moves must be left out with the population {population!r}: it has no games")
     several = {}
     kind = choice("kind", written.get("kind", "tuned"), KINDS)
     metrics, tunings = KINDS[kind]

@@ -1,9 +1,10 @@
-"""Four declared populations next to the generated one: landscapes and small networks, made from their numbers alone.
+"""Declared populations next to the generated one: landscapes, small networks and games, from their numbers alone.
 
 - ``quadratics``: noisy quadratics whose steady state ``theory.Cycle`` solves exactly, with a fixed preconditioner.
 - ``wells``: two basins, one deeper than the other, with noise that lets weights cross the ridge.
 - ``moving``: noisy quadratics whose minimum moves at a constant speed.
 - ``networks``: parity of the signs of two or three inputs, learned by so few hidden units that runs get stuck.
+- ``games`` and ``ring``: games of two players and small GANs, see :mod:`.game_tasks`.
 
 ``drawn(name, number)`` draws the factors of a task. Numbers below 10,000 are for pilots, as in :mod:`.population`.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lookahead_nb.checks import default_errors, one_of, whole, whole_number
+from lookahead_nb.claims.game_tasks import GameTask, RingTask
 from lookahead_nb.claims.population import Choice, Range, declared_sha256, made_dataset, power
 from lookahead_nb.datasets import Dataset
 from lookahead_nb.kernels.philox import LABELS, ROWS, TASKS, normals, uniforms
@@ -328,12 +330,14 @@ def _spectrum(modes: int, exponent: float) -> np.ndarray:
     return np.array([power(j, -exponent) for j in range(1, modes + 1)])
 
 
-LandscapeTask = NoisyQuadratic | Well | MovingQuadratic | ParityTask
+LandscapeTask = NoisyQuadratic | Well | MovingQuadratic | ParityTask | GameTask | RingTask
 POPULATIONS: dict[str, Any] = {
     "quadratics": NoisyQuadratic,
     "wells": Well,
     "moving": MovingQuadratic,
     "networks": ParityTask,
+    "games": GameTask,
+    "ring": RingTask,
 }
 BLOCKS = {name: 16 + i for i, name in enumerate(POPULATIONS)}  # of the stream, apart from those of `population`
 
@@ -351,7 +355,7 @@ def drawn(name: str, number: int) -> Any:
 
     Returns
     -------
-    NoisyQuadratic, Well, MovingQuadratic or ParityTask
+    NoisyQuadratic, Well, MovingQuadratic, ParityTask, GameTask or RingTask
         Its factors are drawn from the ``RANGES`` of its class.
 
     Raises
@@ -410,7 +414,8 @@ def landscape_sha256(name: str) -> str:
     Returns
     -------
     str
-        SHA-256 as hex digits, of its ranges in their order and the constants of this module.
+        SHA-256 as hex digits, of its ranges in their order and the constants of its module.
     """
     kind = POPULATIONS[one_of("name", name, POPULATIONS)]
-    return declared_sha256(kind.RANGES, [name, BLOCKS[name], BETA1, PARITY_RATE, PARITY_ROWS, CHECKED_ROWS])
+    constants = getattr(kind, "CONSTANTS", [BETA1, PARITY_RATE, PARITY_ROWS, CHECKED_ROWS])
+    return declared_sha256(kind.RANGES, [name, BLOCKS[name], *constants])

@@ -1,10 +1,11 @@
-"""The runs on landscapes and small networks: what each arm gets on a task, in the format of :mod:`.trial`.
+"""The runs on landscapes, small networks and games: what each arm gets on a task, in the format of :mod:`.trial`.
 
 A replicate of a task has two halves of equally many runs. Arms with a grid of learning rates choose by the first half
 and are reported on the second. So no replicate is judged on the runs that it was tuned on. On ``wells`` and
 ``moving`` a run is a replica of the point with its own noise. On ``networks`` it is a seed with its own rows and start.
-Seeds are those of the experiment plus the number of the task: no two tasks share noise. On ``quadratics`` all numbers
-are exact and there is nothing to repeat, so a task has one column, ``r0``.
+On ``games`` and ``ring`` it is a start, see :mod:`.game_trial`. Seeds are those of the experiment plus the number of
+the task: no two tasks share noise. On ``quadratics`` all numbers are exact and there is nothing to repeat, so a task
+has one column, ``r0``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numba
 import numpy as np
 
 from lookahead_nb.checks import default_errors, one_of, whole, whole_number
+from lookahead_nb.claims import game_trial
+from lookahead_nb.claims.game_tasks import GameTask, RingTask
 from lookahead_nb.claims.landscape_tasks import (
     CHANCE,
     PARITY_RATE,
@@ -49,6 +52,7 @@ READINGS = 20  # of the slow weights along a run on wells
 STUCK = 0.15  # training loss above which a network counts as stuck
 WIDE, WIDE_SPACING = 20, 2.2  # rates of the search for the middle of the grids on moving quadratics, from LOWEST on
 LOWEST = 1e-4
+EVERY = {"games": 2, "ring": 4}  # of the rates of a grid: only every second or fourth one is played
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,14 @@ METRICS: dict[str, dict[str, Kind]] = {
         "training loss": Kind("gap"),  # at the end, the mean over the runs
         "stuck": Kind("runs"),  # share of runs whose training loss ends above STUCK
     },
+    "games": {
+        "distance left": Kind("ratio"),  # from the equilibrium, as a share of that at the start
+    },
+    "ring": {
+        "Wasserstein distance": Kind("ratio"),  # between made points and real ones
+        "bad samples": Kind("samples"),  # share of points farther than three standard deviations from all centres
+        "missed modes": Kind("modes"),  # share of modes without a good point
+    },
 }
 KINDS = {metric: kind for of_population in METRICS.values() for metric, kind in of_population.items()}
 
@@ -108,9 +120,29 @@ def seeds_needed(name: str, replicates: int) -> int:
     Returns
     -------
     int
-        One for all replicas of a landscape, none for exact numbers.
+        One for all replicas of a landscape, none for exact numbers, one for each play.
     """
-    return {"quadratics": 0, "networks": 2 * RUNS["networks"] * replicates}.get(name, 1)
+    several = {"quadratics": 0, "networks": 2 * RUNS["networks"] * replicates}
+    return several.get(name, game_trial.plays_needed(name, replicates) or 1)
+
+
+def rates_per_grid(name: str) -> int:
+    """Return how many rates of a grid are trained.
+
+    Parameters
+    ----------
+    name : str
+        A population.
+
+    Returns
+    -------
+    int
+    """
+    return len(_thinned([*range(RATES)], EVERY.get(name, 1)))
+
+
+def _thinned(rates: list[Any], every: int) -> list[Any]:
+    return rates if len(rates) == 1 else rates[every // 2 :: every]
 
 
 def measure(
@@ -184,6 +216,8 @@ def _check_arm(name: str, arm: TrialArm) -> None:
         raise ValueError(f"{arm.name} must be read at the end of runs as long as the task, on {name!r}")
     if any(grid.schedule != "constant" for grid in arm.grids):
         raise ValueError(f"{arm.name} must have a constant rate on {name!r}")
+    if name not in EVERY and any(grid.moves != "simultaneous" for grid in arm.grids):
+        raise ValueError(f"{arm.name} must have simultaneous moves on {name!r}, got {arm.grids[0].moves!r}")
     if arm.weights != "slow":
         raise ValueError(f"{arm.name} must be read at its slow weights on {name!r}, got {arm.weights!r}")
     if name == "quadratics" and not all(grid.fixed for grid in arm.grids):
@@ -202,15 +236,18 @@ def _reduced(arm: TrialArm, metric: str, values: Runs) -> Iterator[dict[str, Any
     sign = -1 if KINDS[metric].more else 1
     choose = np.concatenate([values[metric, grid, "choose"] for grid in arm.grids], axis=1)
     chosen, taken = tuned(sign * choose, report)
-    lowest, highest = edge_shares(chosen % RATES, RATES)
-    yield _row(taken) | {"lowest": lowest, "highest": highest, "rates": RATES}
+    rates = report.shape[1] // len(arm.grids)
+    lowest, highest = edge_shares(chosen % rates, rates)
+    yield _row(taken) | {"lowest": lowest, "highest": highest, "rates": rates}
 
 
-def _optimizers(task: Any, grids: Iterable[Grid], centre: Callable[[Grid], float]) -> list[tuple[Grid, Optimizer]]:
+def _optimizers(
+    task: Any, grids: Iterable[Grid], centre: Callable[[Grid], float], every: int = 1
+) -> list[tuple[Grid, Optimizer]]:
     return [
         (grid, grid.optimizer(lr, getattr(task, "steps", 1)))
         for grid in grids
-        for lr in grid.rates(task.number, centre(grid))
+        for lr in _thinned(grid.rates(task.number, centre(grid)), every)
     ]
 
 
@@ -370,11 +407,30 @@ def _on_networks(task: ParityTask, grids: list[Grid], seeds: list[int], replicat
     return found
 
 
+# ------------------------------------------------------------------------------------------------------------ games
+
+
+def _on_games(
+    task: GameTask | RingTask, grids: list[Grid], seeds: list[int], replicates: int, wanted: set[str]
+) -> Runs:
+    every = EVERY["games" if isinstance(task, GameTask) else "ring"]
+    pairs = _optimizers(task, grids, lambda grid: task.centre(grid.rule), every)
+    played = [game_trial.measured(task, opt, grid.moves, seeds, replicates) for grid, opt in pairs]
+    seen = _of_halves(pairs, "seen", np.stack([numbers["seen"] for numbers in played]))
+    found: Runs = {}
+    for metric in wanted:
+        found |= _of_halves(pairs, metric, np.stack([numbers[metric] for numbers in played]))
+    # Rates are chosen by what a player sees, whatever is reported.
+    return {key: seen["seen", key[1], "choose"] if key[2] == "choose" else value for key, value in found.items()}
+
+
 MEASURES: dict[str, Callable[..., Runs]] = {
     "quadratics": _on_quadratic,
     "wells": _on_wells,
     "moving": _on_moving,
     "networks": _on_networks,
+    "games": _on_games,
+    "ring": _on_games,
 }
 
 

@@ -1,4 +1,8 @@
-"""Verdicts by the modality of a sentence: plain or "usually", "may" or "can", advice. No prediction enters them."""
+"""Verdicts by the modality of a sentence: plain or "usually", "may" or "can", advice. No prediction enters them.
+
+A forecast says what will be done, so no experiment can confirm or refute it. What was measured is listed, and there is
+no verdict.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,11 @@ MODALITIES = {  # how a sentence speaks: the rule that judges it
     "can": "share",
     "some cases": "share",
     "advice": "regret",
+    "forecast": "none",
 }
 SHARE = 0.05  # of tasks, from which on "may" holds
 TOO_SMALL = ", but is too small to matter"
+NOT_JUDGED = "a forecast: not judged"
 
 
 @default_errors
@@ -159,7 +165,8 @@ def fewest_tasks(modality: str, contrasts: int = 1) -> int:
     Returns
     -------
     int
-        At least 2. With fewer tasks, not even tasks that all agree show a direction, or a share above ``SHARE``.
+        At least 2, which is also the number for a forecast. With fewer tasks, not even tasks that all agree show a
+        direction, or a share above ``SHARE``.
 
     Raises
     ------
@@ -200,7 +207,7 @@ def verdict_on(benefits: Any, modality: str, margin: float, contrasts: int = 1) 
     Returns
     -------
     str
-        As :func:`verdict_by_mean`, :func:`verdict_by_share` or :func:`verdict_by_regret` returns it.
+        As :func:`verdict_by_mean`, :func:`verdict_by_share` or :func:`verdict_by_regret` returns it, or ``NOT_JUDGED``.
 
     Raises
     ------
@@ -216,6 +223,8 @@ def verdict_on(benefits: Any, modality: str, margin: float, contrasts: int = 1) 
     'holds, and matters'
     """
     rule, level = MODALITIES[one_of("modality", modality, MODALITIES)], deciding_level(contrasts)
+    if rule == "none":
+        return NOT_JUDGED
     if rule == "mean":
         return verdict_by_mean(mean_benefit(benefits, level), direction(benefits, level), margin)
     if rule == "share":

@@ -43,8 +43,10 @@ SCALES = {  # of a benefit, with the margin that matters
     "steps": math.log(1.05),  # logarithm of a ratio of steps
     "ratio": math.log(1.05),  # logarithm of a ratio of variances, losses, rates, distances or times
     "runs": 0.02,  # share of runs
+    "samples": 0.02,  # share of the points that a generator makes
+    "modes": 0.02,  # share of the modes of its data
 }
-PERCENT = ("gap", "error", "runs")  # scales that are shown in %, the others as ratios
+PERCENT = ("gap", "error", "runs", "samples", "modes")  # scales that are shown in %, the others as ratios
 STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
 WORDS = (*OF_CLAIM, "says")  # on which no verdict depends
@@ -155,7 +157,8 @@ def read(folder: str | Path | None = None) -> dict[str, Statement]:
     A file has the keys ``section``, ``article`` and ``notebook``, and a table for each statement, named by a letter, or
     by "statement" if it is the only one. The keys of a statement:
 
-    - ``says``, ``modality``.
+    - ``says``, ``modality``. A "forecast" has a primary contrast like the others: its estimate is the measured answer,
+      and its verdict is ``modality.NOT_JUDGED``.
     - ``untestable``: why there is no test; then nothing else.
     - ``experiment``; ``arm``, ``controls``, ``metric`` (default "test loss") and ``tuning`` (default "own") of the
       primary contrast.
@@ -694,8 +697,10 @@ def _judged(
         verdict = modality.verdict_by_share(beyond)
         row |= {"share": beyond.beyond / len(benefits), "share_low": beyond.low, "share_high": beyond.high}
     else:
-        by_rule = modality.verdict_by_regret if rule == "regret" else partial(modality.verdict_by_mean, share=share)
-        verdict = by_rule(mean, margin=margin)
+        verdict = modality.NOT_JUDGED
+        if rule != "none":
+            by_rule = modality.verdict_by_regret if rule == "regret" else partial(modality.verdict_by_mean, share=share)
+            verdict = by_rule(mean, margin=margin)
         row |= {"share": share.value, "share_low": share.low, "share_high": share.high}
     row |= {"better": shown.better, "worse": shown.worse, "next_low": further.low, "next_high": further.high}
     needed = modality.tasks_needed(mean, len(benefits), margin) if verdict == "cannot tell" else 0

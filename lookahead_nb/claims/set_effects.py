@@ -118,7 +118,7 @@ def judged(
     ----------
     benefits, tasks
         As in :func:`by_set`; the sets are those of the tasks.
-    rule : {"mean", "share", "regret"}
+    rule : {"mean", "share", "regret", "none"}
         A value of ``modality.MODALITIES``.
     margin : float
         Above 0, on the scale of benefits.
@@ -178,6 +178,8 @@ def _judged(sets: dict[str, _OfSet], rule: str, margin: float, level: float, har
         verdict, shown = modality.verdict_by_share(share), Estimate(share.beyond / n, share.low, share.high)
     elif rule == "regret":
         verdict, shown = modality.verdict_by_regret(mean, margin), signs
+    elif rule == "none":
+        verdict, shown = modality.NOT_JUDGED, signs
     else:
         verdict, shown = modality.verdict_by_mean(mean, signs, margin), signs
         if few and better and worse:

@@ -26,10 +26,14 @@ from lookahead_nb.optimizers import INNER_RULES, WRAPPERS, InnerOptimizer, Optim
 from lookahead_nb.optimizers.schedules import Schedule
 from lookahead_nb.provenance import committed
 from lookahead_nb.settings_file import choice, inside, known_keys, names, table_of_keys, toml_file
+from lookahead_nb.training.play import MOVES
 
 RATES, SPACING = 24, 1.35  # of a grid: almost three decades
 SCHEDULES = ("constant", "linear", "cosine", "linear over the last fifth")
-OF_ARM = ("optimizer", "inner", "lr", "times", "schedule", "weights", "grids", "length", "along", "before", "runs_of")
+OF_ARM = (
+    *("optimizer", "inner", "lr", "times", "schedule", "weights", "grids", "length", "along", "before", "runs_of"),
+    "moves",
+)
 SHARE_OF_STEPS = re.compile(r"steps/([1-9]\d*)")
 
 
@@ -53,6 +57,8 @@ class Grid:
         The only learning rate, or None for a grid of ``RATES``.
     times : float or None
         The only learning rate as a multiple of the rate of the task, or None.
+    moves : str
+        In a game, as in :func:`lookahead_nb.play`.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Grid:
     settings: tuple[tuple[str, Any], ...]
     lr: float | None = None
     times: float | None = None
+    moves: str = "simultaneous"
 
     @property
     def fixed(self) -> bool:
@@ -251,6 +258,7 @@ def read(path: str | Path | None = None) -> dict[str, TrialArm]:
     - ``length``: the steps as a multiple of those of the task, default 1.
     - ``along``: true reads its runs at the multiples ``inference.MULTIPLES`` of the steps too, up to twice the steps.
     - ``before``: how many steps before their end its runs are read, default 0.
+    - ``moves``: how both players of a game move, as in :func:`lookahead_nb.play`; only in populations of games.
     - ``runs_of``: the names of arms above, whose runs it reads; ``grids`` is then the number of their grids that are
       used, by default all. No other keys but ``weights`` and ``before`` are allowed with it.
     """
@@ -318,11 +326,12 @@ def _arm(name: str, table: dict[str, Any], arms: dict[str, TrialArm]) -> TrialAr
     fixed = "" if lr is None and times is None else f"times={times:g}" if lr is None else f"lr={lr:g}"
     if fixed and copies != 1:
         raise ValueError(f"{name}.grids must be 1 with {'times' if lr is None else 'an lr'}, got {copies}")
+    moves = choice(f"{name}.moves", table.get("moves", "simultaneous"), MOVES)
     axes = {key: value if isinstance(value, list) else [value] for key, value in table.items() if key not in OF_ARM}
     if empty := [key for key, values in axes.items() if not values]:
         raise ValueError(f"{name}.{empty[0]} must hold at least one value, got []")
     grids = tuple(
-        Grid(fixed or key, rule, around, schedule, settings, lr, times)  # equal runs are shared
+        Grid(fixed or key, rule, around, schedule, settings, lr, times, moves)  # equal runs are shared
         for key, settings in _points(name, axes, copies)
     )
     with inside(name):
@@ -351,7 +360,7 @@ def _of_steps(value: Any, steps: int) -> Any:
     return value
 
 
-def runs_per_task(arms: dict[str, TrialArm], replicates: int) -> int:
+def runs_per_task(arms: dict[str, TrialArm], replicates: int, rates: int = RATES) -> int:
     """Return the number of runs that a task takes.
 
     Parameters
@@ -359,6 +368,8 @@ def runs_per_task(arms: dict[str, TrialArm], replicates: int) -> int:
     arms : dict of TrialArm
     replicates : int
         Of each task, at least 1.
+    rates : int
+        Of a grid.
 
     Returns
     -------
@@ -366,4 +377,4 @@ def runs_per_task(arms: dict[str, TrialArm], replicates: int) -> int:
         Grids that several arms share count once.
     """
     different = {grid for arm in arms.values() for grid in arm.grids}
-    return sum(1 if grid.fixed else RATES for grid in different) * whole_number("replicates", replicates, 1)
+    return sum(1 if grid.fixed else rates for grid in different) * whole_number("replicates", replicates, 1)

@@ -29,6 +29,7 @@ NUMBER = re.compile(r"\{(C\d\d[a-z]?)(?:/(\w+))?(?::(\w+))?\}")  # in what was f
 FAQ = tuple(f"C{number:02d}" for number in range(1, 11))  # the claims of the article's section 8
 BETWEEN = re.compile(r"(<!-- claims (\w+) -->\n).*?(<!-- /claims -->)", re.DOTALL)
 UNITS = {"gap": " % of the gap", "error": " % of the rows", "runs": " % of the runs", "steps": " steps", "ratio": ""}
+UNITS |= {"samples": " % of the samples", "modes": " % of the modes"}
 LEGEND = (
     "The gap is that between the loss of guessing and the best known loss. 1 % of it matters, or 5 % of the steps, or",
     '2 % of the runs. "Usually" must hold on average and on most tasks, "may" and "can" must matter on more than 5 %',
@@ -168,8 +169,8 @@ def finding(statement: Statement, judged: pd.DataFrame) -> str:
     Notes
     -----
     For "may", "can" and "some cases" the shares are bounds: of the tasks with a benefit beyond the margin, or without
-    harm beyond it. For "plain" and "usually" the share is of the tasks with a benefit above 0. Tasks that were chosen
-    by class are weighted by the frequency of their class in the population.
+    harm beyond it. For the others the share is of the tasks with a benefit above 0. Tasks that were chosen by class are
+    weighted by the frequency of their class in the population.
     """
     return statement.untestable or _estimate(statement, judged, "primary")
 
@@ -429,6 +430,7 @@ def _rule(statement: Statement) -> str:
         "mean": "the mean and the share of tasks",
         "share": "the share of tasks beyond the margin",
         "regret": "the mean cost",
+        "none": "nothing, since it is a forecast; its contrast is the measured answer",
     }
     return words[rule]
 

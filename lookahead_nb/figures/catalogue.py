@@ -129,6 +129,9 @@ FIGURES = {
     "other_numbers_lookahead": Entry(
         "14_other_peoples_numbers", ("other_numbers_lookahead", "other_numbers_starts"), other_numbers.lookahead
     ),
+    "gan_ring": Entry("13b_gan_on_a_ring", ("gan_points", "gan_distances"), games.ring),
+    "gan_tasks": Entry("13b_gan_on_a_ring", ("gan_tasks",), statements.all_tasks),
+    "games_noisy": Entry("13b_gan_on_a_ring", ("games_noisy",), games.noisy),
     "games_rotation": Entry("13_games", ("games_paths", "games_distances"), games.rotation),
     "games_rule": Entry("13_games", ("games_least", "games_rates"), games.rule),
     "games_left": Entry("13_games", ("games_left",), games.left),

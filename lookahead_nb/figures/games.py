@@ -1,4 +1,4 @@
-"""Figures of the notebook 13_games."""
+"""Figures of the notebooks 13_games and 13b_gan_on_a_ring."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ ARMS = {
     "optimistic": Look("optimistic", "0.35", "P", (2, 1)),
     "alternating average": Look("alternating, average", COLOURS["averaging"], "^", (4, 1.5), hollow=True),
     "alternating Lookahead": Look("alternating Lookahead", DARK, "o", (4, 1.5), hollow=True),
+}
+GANS = {  # generators
+    "Adam": Look("Adam", COLOURS["AdamW"], "D"),
+    "average": Look("average", COLOURS["averaging"], "^", (1, 1)),
+    "Lookahead": Look("Lookahead", COLOURS["Lookahead"], "o", (4, 1.5)),
 }
 SPIRALS = ("descent", "lower rate", "Lookahead")
 PUBLISHED = {"GDA": "descent", "LA-GDA": "Lookahead", "ExtraGrad": "extragradient"}
@@ -174,3 +179,81 @@ def published(curves: pd.DataFrame) -> Figure:
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     no_minor_ticks([ax])
     return finished(fig, [])
+
+
+def ring(points: pd.DataFrame, distances: pd.DataFrame) -> Figure:
+    """Draw what the generators of a GAN make, and how far their points are from real ones on the way.
+
+    Parameters
+    ----------
+    points : DataFrame
+        The columns ``arm``, ``x`` and ``y``; arms are "data" and keys of ``GANS``.
+    distances : DataFrame
+        The columns ``arm``, ``gradients`` and ``distance``, the Wasserstein distance.
+
+    Returns
+    -------
+    Figure
+        A panel for each generator, over real points in grey, and one for the distances, on a logarithmic axis.
+    """
+    arms = [*distances["arm"].unique()]
+    widths = [1.0] * len(arms) + [1.7]
+    fig, axs = plt.subplots(1, len(arms) + 1, figsize=(PAGE, 1.9), width_ratios=widths)
+    data = points[points["arm"] == "data"]
+    for ax, arm in zip(axs, arms, strict=False):
+        made = points[points["arm"] == arm]
+        ax.plot(data["x"], data["y"], ".", ms=1.5, color="0.75", mew=0)
+        ax.plot(made["x"], made["y"], ".", ms=2, color=GANS[arm].colour, mew=0)
+        ax.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+        ax.set_title(GANS[arm].label, fontsize=8)
+        line = distances[distances["arm"] == arm]
+        axs[-1].plot(line["gradients"], line["distance"], color=GANS[arm].colour, dashes=GANS[arm].dashes, lw=1.2)
+    axs[-1].set(yscale="log", xlabel="gradients of both players", ylabel="Wasserstein distance")
+    only_ticks(axs[-1].yaxis, [0.1, 0.2, 0.5, 1.0])
+    return finished(fig, axs)
+
+
+def of_figure(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return what was read in the stochastic panels of Chavdarova et al. 2021, by batch and pass.
+
+    Parameters
+    ----------
+    numbers : DataFrame
+        That of ``provenance.published("games")``.
+
+    Returns
+    -------
+    DataFrame
+        The columns ``batch``, ``passes`` and ``value``.
+    """
+    rows = numbers[numbers["metric"] == "mean distance in a figure"]
+    places = rows["setting"].str.extract(r"B (?P<batch>\d+), pass (?P<passes>\d+)").astype(int)
+    return places.assign(value=rows["value"])
+
+
+def noisy(curves: pd.DataFrame) -> Figure:
+    """Draw the stochastic games of Chavdarova et al. 2021 with the points that were read in their figure.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        The columns ``batch``, ``arm``, ``passes``, ``distance`` and ``value``, the published number or NaN.
+
+    Returns
+    -------
+    Figure
+        A panel for each batch size.
+    """
+    batches = [*curves["batch"].unique()]
+    fig, axs = plt.subplots(1, len(batches), figsize=(PAGE, 2.2), sharey=True)
+    for ax, batch in zip(axs, batches, strict=True):
+        for arm, line in curves[curves["batch"] == batch].groupby("arm", sort=False):
+            look = ARMS[arm]
+            ax.plot(line["passes"], line["distance"], color=look.colour, dashes=look.dashes, lw=1, label=look.label)
+            ax.plot(line["passes"], line["value"], "o", ms=5, mfc="none", mew=1, color="0.1")
+        ax.set(ylim=(0, 25), xlabel="passes, as counted there", xticks=[0, 10_000, 20_000])
+        ax.set_title(f"batch {batch}", fontsize=8)
+    axs[0].set_ylabel("mean distance")
+    axs[-1].plot([], [], "o", ms=5, mfc="none", mew=1, color="0.1", label="published")
+    axs[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return finished(fig, axs)

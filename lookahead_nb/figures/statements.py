@@ -19,7 +19,7 @@ CLASSES = {  # colour and marker
     "overfitting": ("#d55e00", "^"),
 }
 OTHER_CLASS = ("0.45", "o")
-LANDSCAPES = {  # the same for landscapes and networks that get stuck
+LANDSCAPES = {  # the same for landscapes, networks that get stuck, and games
     "low rate": ("#56b4e9", "o"),
     "high rate": ("#cc79a7", "v"),
     "gentle": ("#56b4e9", "o"),
@@ -27,16 +27,23 @@ LANDSCAPES = {  # the same for landscapes and networks that get stuck
     "relu": ("#e69f00", "o"),
     "sigmoid": ("0.3", "D"),
     "tanh": ("#882255", "^"),
+    "bilinear": ("#0072b2", "o"),
+    "bilinear with noise": ("#d55e00", "^"),
+    "pennies": ("0.3", "D"),
+    "Wasserstein": ("#cc79a7", "v"),
 }
 AXES = {  # labels of benefits
     "gap": "benefit, % of the gap",
     "error": "benefit, % of the rows",
     "runs": "benefit, % of the runs",
+    "samples": "benefit, % of the samples",
+    "modes": "benefit, % of the modes",
     "steps": "multiple of the steps",
     "ratio": "better by this factor",
 }
 PERCENT_TICKS = [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100]
 RATIO_TICKS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100]
+POWERS_OF_TEN, MANY_DECADES = [0.001, 0.01, 0.1, 1, 10, 100, 1000], 1e4  # on an axis that is longer
 MOST = 2.0  # multiples of the steps: AdamW was trained no longer
 ARMS = {  # by contrast of the statement C08a, from top to bottom
     "same_again": "AdamW again",
@@ -149,7 +156,8 @@ def all_tasks(points: pd.DataFrame) -> Figure:
         else:
             ax.set_xscale("log")
             low, high = ax.get_xlim()
-            only_ticks(ax.xaxis, [tick for tick in RATIO_TICKS if low <= tick <= high])
+            ticks = RATIO_TICKS if high < MANY_DECADES * low else POWERS_OF_TEN
+            only_ticks(ax.xaxis, [tick for tick in ticks if low <= tick <= high])
     if kinds:
         handles = [axs[0, 0].plot([], [], marks[k][1], ms=4, color=marks[k][0], label=k)[0] for k in kinds]
         fig.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)

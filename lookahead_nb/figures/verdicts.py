@@ -21,6 +21,7 @@ LOOKS = {  # colour and marker of verdicts, by how they begin
     "mixed": ("#cc79a7", "P"),
     "no difference": ("#56b4e9", "D"),
     "cannot tell": ("0.6", "v"),
+    "a forecast": ("0.1", "*"),
 }
 EDGE = 100  # in margins; what lies beyond is drawn at the edge, with an arrow
 TICKS = [-100, -10, -1, 0, 1, 10, 100]

@@ -26,6 +26,7 @@ TASKS, ROWS, LABELS = (np.uint64(i) for i in range(9, 12))  # of the generated p
 RATES = np.uint64(12)  # of a trial: the shifts of its grids
 CHUNKS = np.uint64(13)  # of large data sets
 EPISODES, ACTIONS = np.uint64(14), np.uint64(15)  # of agents: the starts of their episodes, and what they do
+PAIRS = np.uint64(16)  # of a GAN: its noise and the points that it learns
 
 ORDERS = {"shuffled": 1, "repeated": 0}  # whether each epoch has an order of its own
 

@@ -178,7 +178,23 @@ class DenseLayers:
             If an argument has another type, dtype, shape or layout, or holds a value out of range.
         """
         self._check_params(params)
-        X = checked_features(X, self.n_features, params.dtype)
+        return self.computed(params, checked_features(X, self.n_features, params.dtype))
+
+    def computed(self, params: np.ndarray, X: np.ndarray) -> np.ndarray:
+        """Return what :meth:`outputs` does, for arrays that need no check; NaN and infinity pass through.
+
+        Parameters
+        ----------
+        params : (size,) float32 or float64 array
+            C-contiguous.
+        X : (rows, n_features) array
+            Of the same dtype, C-contiguous.
+
+        Returns
+        -------
+        (rows, outputs) array
+            Of the same dtype.
+        """
         width: Any = params.dtype.type
         out = np.empty((len(X), self.sizes[-1]), params.dtype)
         network.outputs(width)(params, X, self.sizes, self.activation_code, out, self._work(X))

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from lookahead_nb.checks import default_errors, named_arguments, of_type, one_of, whole, whole_number
 from lookahead_nb.kernels.philox import minibatches
-from lookahead_nb.models.games import Game
+from lookahead_nb.models.game import Game
 from lookahead_nb.optimizers import Optimizer, State
 from lookahead_nb.training.grid import grid
 from lookahead_nb.training.setup import check_rates
@@ -272,7 +272,10 @@ def _gradient(
     if moves == "simultaneous":
         return current, current
     if moves == "optimistic":
-        return current if previous is None else 2 * current - previous, current
+        if previous is None:
+            return current, current
+        with np.errstate(over="ignore", invalid="ignore"):
+            return 2 * current - previous, current
     ahead = state.ahead_of_sync(params, current)
     if moves == "extragradient":
         return game.field(ahead, terms), current

@@ -21,7 +21,7 @@ from lookahead_nb.datasets import Dataset, stratified_rows
 from lookahead_nb.kernels.formulas import FORMULAS_ID
 from lookahead_nb.kernels.philox import ORDERS, STREAM_ID
 from lookahead_nb.models.dense import MLP, DenseNetwork, LogisticRegression
-from lookahead_nb.models.games import Game
+from lookahead_nb.models.game import Game
 from lookahead_nb.models.landscapes import Bilinear, DoubleWell, Landscape, Quadratic, Rosenbrock
 from lookahead_nb.models.own import OwnModel, is_own_model
 from lookahead_nb.optimizers import Grouped, Optimizer

@@ -24,8 +24,8 @@ figures.use_style()
 #
 # Every sentence of the article was split into statements, each with the article's own modality. A plain sentence, or
 # one with "usually", must hold in the mean and on most tasks. A sentence with "may" or "can" needs a share of tasks on
-# which the benefit matters. An advice is judged by what following it costs. `data/claims/predictions.toml` holds what
-# we expected before the results. No code reads it.
+# which the benefit matters. An advice is judged by what following it costs. A forecast is measured and gets no verdict.
+# `data/claims/predictions.toml` holds what we expected before the results. No code reads it.
 #
 # A difference matters from a hundredth of the gap between chance-level loss and the best known loss, from a twentieth
 # of the steps, or from a fiftieth of the runs. "May" and "can" hold if it matters on more than a twentieth of the

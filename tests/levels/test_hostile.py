@@ -102,6 +102,8 @@ MATCHED = {"lr": 0.1, "curvatures": [1.0, 0.5], "noise": [0.1, 0.1], "sync_perio
 GAME = {"lr": 0.1, "strength": 1.0, "sync_period": 5, "slow_step_size": 0.5}
 STARTS = {"start": 0.5, "spread": 0.1, "replicas": 2}
 PENNIES = lnb.games.matching_pennies()
+RING = lnb.games.RingGame(generator=(3,), critic=(2,))
+NETWORKS = {"generator": (3,), "critic": (2,), "activation": "relu", "replicas": 2}
 SURFACE = {"noise": 0.1, "spread": 0.1, "replicas": 2}
 BETAS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
 
@@ -267,6 +269,10 @@ CALLS = {
     "rock_paper_scissors": (games.rock_paper_scissors, STARTS),
     "WassersteinGame": (games.WassersteinGame, {"mean": 0.5, "deviation": 2.0} | STARTS),
     "examples": (games.examples, {"replicas": 2}),
+    "RingGame": (games.RingGame, {"modes": 3, "deviation": 0.1, "noise": 2, "terms": 9, "seed": 4} | NETWORKS),
+    "RingGame.samples": (RING.samples, {"params": np.full(RING.size, 0.5), "n": 3}),
+    "RingGame.real": (RING.real, {"n": 3}),
+    "RingGame.quality": (RING.quality, {"params": np.full(RING.size, 0.5), "n": 3}),
     "play": (
         played,
         {"game": games.matching_pennies(), "opt": lnb.SGD(0.1), "steps": 3, "moves": "alternating", "seed": 1}
@@ -304,7 +310,7 @@ ALWAYS_WRONG = {
 # NaN goes in and comes out (weights, points and moments).
 NAN_IS_AN_ANSWER = {"sgd_matched_lr", "sgd_matched_loss", "Cycle.covariance", "optimal_slow_step"}
 NAN_IS_AN_ANSWER |= {"opt.init", "averaged", "expected_loss", "pull_back_gain"}
-NAN_IS_AN_ANSWER |= {"Game.field", "Game.losses", "Game.distances", "MatrixGame.policies"}
+NAN_IS_AN_ANSWER |= {"Game.field", "Game.losses", "Game.distances", "MatrixGame.policies", "RingGame.samples"}
 NAN_IS_AN_ANSWER |= {f"Landscape.{name}" for name in ("points", "heights", "loss", "loss_and_grad", "noisy_grad")}
 CALLED = {"progress", "data", "callback"}  # any function is one of theirs, and fails in its own words
 FILES = {"file", "folder", "path", "store"}

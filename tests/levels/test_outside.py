@@ -8,14 +8,18 @@ import pytest
 import lookahead_nb as lnb
 from lookahead_nb import theory
 from lookahead_nb.claims.benchmarks import (
+    StochasticMinmax,
     on_quadratic_deep,
     published_losses,
     quadratic_deep,
     with_syncs_for_steps,
 )
+from lookahead_nb.figures.games import of_figure
+from lookahead_nb.provenance import published
 
 ROUNDING = 1e-6  # the published losses are means of float32 numbers
 ORDERS = 4  # standard errors between two means over random orders of minibatches
+NOISE = 0.6  # of a mean distance over five games
 CURVE = 0.003  # of a loss on the tuning curves: another order of minibatches changes it by up to 0.2 %
 STABLE = {"SGD": 1, "Momentum": 0.012, "Adam": 0.2}  # above these rates the loss depends on the order of minibatches
 BEST = {"SGD": lnb.SGD(0.015848932), "Momentum": lnb.SGD(0.0025118864, momentum=0.99), "Adam": lnb.Adam(0.039810717)}
@@ -155,3 +159,15 @@ def test_the_noisy_quadratic_of_the_lookahead_paper_has_our_variance(k, size):
     np.testing.assert_allclose(cycle.covariance()[..., 1, 1], published, rtol=1e-9)
     ratio = theory.sgd_variance_ratio(lr, curvature, k, size)
     np.testing.assert_allclose(ratio * sgd, published, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("batch", "lr", "period"), [(64, 0.005, 450), (16, 0.01, 1500), (1, 0.05, 2450)])
+def test_the_noisy_games_of_a_published_figure(batch, lr, period):
+    """In the mean: their minibatches have no seed, and the figure is read to about 0.1."""
+    opt = lnb.Lookahead(lnb.SGD(lr), sync_period=period, slow_step_size=0.3)
+    played = lnb.play(StochasticMinmax(batch), opt, steps=20_000, batch_size=1, eval_every=25)
+    distances = played.history[played.history["weights"] == "fast"].set_index("step")["distance"]
+    theirs = of_figure(published("games"))
+    theirs = theirs[theirs["batch"] == batch].set_index("passes")["value"]
+    assert len(theirs) == 5
+    np.testing.assert_allclose(distances[theirs.index], theirs, atol=NOISE)

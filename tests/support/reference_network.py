@@ -144,3 +144,24 @@ def train(start, X, y, widths, activation, update, batches, *, k=math.inf, step_
             slow = slow + step_size * (fast - slow)
             fast = slow if pull_back else fast
         yield before, slow
+
+
+def adversarial_losses(generator, critic, real, noise, widths, critic_widths, activation):
+    """Return the loss of a generator, which does not saturate, and that of a critic (Goodfellow et al. 2014)."""
+    made = passes(generator, noise, widths, activation, classes=False)[1][-1]
+    judge = {"widths": [*critic_widths[:-1], 2], "activation": activation}
+    fooled = loss(critic, made, np.ones(len(made), int), **judge)
+    told = loss(critic, real, np.ones(len(real), int), **judge) + loss(critic, made, np.zeros(len(made), int), **judge)
+    return fooled, told
+
+
+def adversarial_gradients(generator, critic, real, noise, widths, critic_widths, activation):
+    """Return the gradients of both losses, each with respect to its own weights."""
+    made = passes(generator, noise, widths, activation, classes=False)[1][-1]
+    judge = {"widths": [*critic_widths[:-1], 2], "activation": activation}
+    told = [gradient(critic, rows, np.full(len(rows), label), **judge) for rows, label in ((real, 1), (made, 0))]
+    D = probabilities(critic, made, **judge)[:, 1:] - 1
+    before = [None, *passes(critic, made, **judge)[1]]
+    for layer, (W, _) in reversed(list(enumerate(layers(critic, judge["widths"])))):
+        D = (D @ W) * (DERIVATIVE[activation](before[layer]) if layer else 1)
+    return backward(D, generator, noise, widths, activation, classes=False), sum(told)
