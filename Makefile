@@ -55,7 +55,7 @@ api: .venv/.ready ## write the reference of the library into build/api/, from it
 bench: .venv-$(if $(filter cuda,$(DEVICE)),ptx,peers)/.ready ## measure against PyTorch, JAX and optax, write data/timings/ and the README; ARGS=--quick only tries it
 	$(bench.$(DEVICE))
 
-bench.cpu  = $(foreach one,flat_step sweep parts groups scaling torch_model,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
+bench.cpu  = $(foreach one,flat_step sweep parts groups scaling torch_model agents,.venv-peers/bin/python -m tests.benchmarks.$(one) $(ARGS) &&) true
 # The peers with their CUDA libraries are gigabytes: they are fetched only where there is a device to use them on.
 bench.cuda = @.venv-ptx/bin/python -c "$(has_device)" && $(MAKE) --no-print-directory .venv-gpu/.ready && \
 	.venv-gpu/bin/python -m tests.benchmarks.cuda $(ARGS)

@@ -20,7 +20,7 @@ from tests.support import reference_agents as reference
 ONE_STEP = 4e-15  # a few roundings of numbers up to 20, in which the two forms of an equation differ
 WHOLE_EPISODE = 1e-12  # the same after ten steps, a falling pole doubling every rounding in each
 GRADIENT = 1e-13  # roundings of sums over 12 rows and at most 8 units; the complex step has none of its own
-SMALL = {"environments": 2, "horizon": 6, "passes": 2, "minibatches": 3, "longest_gradient": None}
+SMALL = {"environments": 2, "horizon": 6, "passes": 2, "minibatches": 3, "clip_norm": None}
 TINY = {"env_steps": 24, "episodes": 2, "evaluations": 1, "dtype": "float64"}
 
 
@@ -232,9 +232,7 @@ def collected(policy, params, method, seed, iteration, poles, returns):
 
 @pytest.mark.parametrize("kind", ["ppo", "policy gradient", "lookahead"])
 def test_a_run_is_that_of_the_reference(kind):
-    method = (
-        PolicyGradient(environments=3, horizon=9, longest_gradient=0.1) if kind == "policy gradient" else PPO(**SMALL)
-    )
+    method = PolicyGradient(environments=3, horizon=9, clip_norm=0.1) if kind == "policy gradient" else PPO(**SMALL)
     iterations, policy, seed = 4, Policy((3,)), 7
     steps = method.optimizer_steps(iterations * method.rows)
     rates = 0.05 * (1 - np.arange(1, steps + 1) / steps)
@@ -257,7 +255,7 @@ def test_a_run_is_that_of_the_reference(kind):
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         grad = reference.gradient(params, X, actions, old, advantages, targets, (3,), "tanh", 0.2, 0.5, 0.01)
         length = np.linalg.norm(grad)
-        longest = method.longest_gradient or np.inf
+        longest = method.clip_norm or np.inf
         params = update(params, grad * longest / length if length > longest else grad)
         if kind == "lookahead" and (t + 1) % 5 == 0:
             params = slow = slow + 1.5 * (params - slow)
@@ -294,7 +292,7 @@ def test_settings_are_those_of_the_first_iteration():
     method = PPO(**SMALL | {"discount": 0.0, "passes": 1, "minibatches": 1}, value_weight=0, entropy_weight=0)
     one = {"method": method, "env_steps": 12, "episodes": 1, "dtype": "float64", "evaluations": 1}
     moved = train(policy, lnb.SGD(1.0), **one).params - policy.init(0, "float64")
-    scaled = train(policy, lnb.SGD(1.0), **one | {"method": replace(method, longest_gradient=1e-3)}).params
+    scaled = train(policy, lnb.SGD(1.0), **one | {"method": replace(method, clip_norm=1e-3)}).params
     assert np.linalg.norm(moved) > 1e-2
     assert np.linalg.norm(scaled - policy.init(0, "float64")) == pytest.approx(1e-3, rel=1e-9)
     assert not moved[policy.policy.size :].any()  # the value has no weight in the loss
@@ -413,7 +411,7 @@ PARAMS = np.zeros(POLICY.size)
         (lambda: POLICY.loss_and_grad(PARAMS, *ROWS[:4], ["a", "b"]), TypeError, "targets must hold numbers"),
         (lambda: PPO(minibatches=3), ValueError, "minibatches must divide environments.horizon .* got 3 for 512"),
         (lambda: PPO(discount=1.5), ValueError, r"discount must be a finite number in \[0, 1\], got 1.5"),
-        (lambda: PPO(longest_gradient=0), ValueError, "longest_gradient must be a finite number above 0, got 0"),
+        (lambda: PPO(clip_norm=0), ValueError, "clip_norm must be a finite number above 0, got 0"),
         (lambda: PPO(standardize=1), TypeError, "standardize must be True or False, got 1"),
         (lambda: PPO(horizon=0), ValueError, "horizon must be a whole number from 1"),
         (lambda: train(POLICY, lnb.SGD(0.1), env_steps=511), ValueError, "env_steps must be at least the 512 steps"),

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+agents = pytest.importorskip("lookahead_nb.figures.agents")
 games = pytest.importorskip("lookahead_nb.figures.games")
 one_family = pytest.importorskip("lookahead_nb.figures.one_family")
 local_optima = pytest.importorskip("lookahead_nb.figures.local_optima")
@@ -152,6 +153,21 @@ def test_what_is_left_has_a_dot_for_every_arm_and_game():
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
     dots = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() in "Do"]
     assert dots == [[1, 2], [0.1, 0.2]]
+
+
+def test_every_agent_has_a_line_and_a_tick_where_it_is_solved():
+    run = pd.DataFrame({"env_steps": [512, 1024], "recent_return": [20.0, 480.0]})
+    runs = [
+        run.assign(arm=arm, seed=seed, solved=solved)
+        for arm in agents.ARMS
+        for seed, solved in ((1, 1024), (2, np.nan))
+    ]
+    first, *others = agents.learning(pd.concat(runs)).axes
+    assert [ax.get_title() for ax in (first, *others)] == [title for title, _ in agents.ARMS.values()]
+    ticks = [line.get_xydata().tolist() for line in first.lines if line.get_marker() == "|"]
+    assert ticks[0] == [[1.024, 475]]
+    assert np.isnan(ticks[1][0][0])
+    assert [line.get_ydata().tolist() for line in first.lines[:3:2]] == [[20, 480]] * 2
 
 
 def test_the_rule_is_drawn_on_the_exact_limit():

@@ -1,193 +1,233 @@
-"""What Lookahead does to an agent that learns CartPole by PPO: steps until it is solved, and the return at the end."""
+"""What Lookahead does to an agent that learns CartPole by PPO, in the format of :mod:`.trial`.
+
+A task is a group of seeds, and a replicate is a seed. In each group every arm with a grid of learning rates chooses one
+by the first ``CHOOSERS`` seeds, separately for each metric, and is reported on the others. So no run is judged by the
+choice that it took part in, and the luck of that choice is inside of every interval. All arms have the same seeds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookahead_nb.checks import default_errors, whole, whole_number
-from lookahead_nb.claims.inference import mean_benefit
-from lookahead_nb.optimizers import EMA, Adam, Lookahead, Optimizer, schedules
-from lookahead_nb.training.agents import PPO, Policy, sweep
+from lookahead_nb.checks import whole, whole_number
+from lookahead_nb.claims.landscape_trial import Kind
+from lookahead_nb.claims.population import power
+from lookahead_nb.claims.trial import _row
+from lookahead_nb.claims.trial_arms import Grid, TrialArm
+from lookahead_nb.claims.tuning import edge_shares
+from lookahead_nb.training.agents import GOAL, PPO, Policy, sweep
+from lookahead_nb.training.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RATES = tuple(2.5e-4 * 2**i for i in range(9))  # the first is that of PureJaxRL
+POPULATION = "agents"
 ENV_STEPS = 102_400  # 200 iterations: 3200 optimizer steps, a multiple of both sync periods
-GROUP = 4  # seeds that choose a learning rate together
-HALF = "adam at half the rate"
+HIDDEN = (64, 64)
+CHOOSERS = 2  # seeds of a group that choose the rates
+RATES, SPACING = 7, 1.8  # of a grid
+CENTRE = 0.008  # of the grids of Adam; of Lookahead it is divided by the slow step
+EPISODE = 500.0  # the highest return
+STEPS, RETURN, RATE = "steps until solved", "return", "learning rate"
+METRICS = {
+    STEPS: Kind("ratio"),  # environment steps until the recent return is 475; never is right after the end
+    RETURN: Kind("return", more=True, unit=EPISODE),  # mean of the episodes at the end, 0 for a run that diverged
+    RATE: Kind("ratio", more=True),  # that was chosen for the steps
+}
+
+Pair = tuple[Grid, float]
+Runs = dict[Pair, dict[tuple[str, str], np.ndarray]]  # by metric and kind of weights: (seeds,)
 
 
-def arms(rate: float, env_steps: int = ENV_STEPS) -> dict[str, Optimizer]:
-    """Return the optimizers of the arms at one learning rate, which falls to 0 on a straight line.
-
-    Parameters
-    ----------
-    rate : float
-        The first learning rate of Adam.
-    env_steps : int
-        Environment steps of a run.
+def agents_sha256() -> str:
+    """Return the hash of what all agents share: results that were measured with other settings are refused.
 
     Returns
     -------
-    dict of str to Optimizer
-        - "adam": Adam inside an average over a tenth of the steps, which leaves the fast weights alone.
-        - "k 5", "iteration": Lookahead with slow step 0.5, synced every 5 steps or once in each iteration.
-        - "outer 1.5": Lookahead with slow step 1.5, synced once in each iteration.
+    str
+        SHA-256 as hex digits.
     """
-    steps, iteration = PPO().optimizer_steps(env_steps), PPO().steps_of_iteration
-    adam = Adam(schedules.linear(rate, steps), eps=1e-5)
-    return {
-        "adam": EMA(adam, window=max(1, steps // 10)),
-        "k 5": Lookahead(adam, sync_period=5, slow_step_size=0.5),
-        "iteration": Lookahead(adam, sync_period=iteration, slow_step_size=0.5),
-        "outer 1.5": Lookahead(adam, sync_period=iteration, slow_step_size=1.5),
-    }
+    shared = [ENV_STEPS, HIDDEN, CHOOSERS, RATES, SPACING, CENTRE, GOAL, repr(PPO())]
+    return hashlib.sha256(json.dumps(shared).encode()).hexdigest()
 
 
-@default_errors
+def groups(numbers: Iterable[int]) -> pd.DataFrame:
+    """Return the groups of seeds as a table of tasks.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+
+    Returns
+    -------
+    frame
+        ``number``, ``steps`` of the environment, ``class``.
+    """
+    return whole("pandas").DataFrame({"number": [*numbers]}).assign(**{"steps": ENV_STEPS, "class": "CartPole"})
+
+
+def rates_of(grid: Grid, number: int) -> list[float]:
+    """Return the learning rates of an arm in a group.
+
+    Parameters
+    ----------
+    grid : Grid
+    number : int
+        That of the group, in [0, 2**32).
+
+    Returns
+    -------
+    list of float
+        ``CENTRE/slow_step_size * SPACING**(j - RATES/2 + u)`` for j = 0, 1, ..., with the shift u of the grid; or its
+        only rate.
+    """
+    if grid.lr is not None:
+        return [grid.lr]
+    centre = CENTRE / dict(grid.settings).get("slow_step_size", 1.0)
+    return [centre * power(SPACING, j - RATES / 2 + grid.shift(number)) for j in range(RATES)]
+
+
+def runs_per_group(arms: Mapping[str, TrialArm], replicates: int) -> int:
+    """Return the number of runs that a group takes, at most: two metrics may choose the same rate.
+
+    Parameters
+    ----------
+    arms : mapping of str to TrialArm
+    replicates : int
+
+    Returns
+    -------
+    int
+    """
+    different = {grid for arm in arms.values() for grid in arm.grids}
+    fixed = sum(grid.fixed for grid in different)
+    chosen = {(arm.grids[0], arm.weights, metric) for arm in arms.values() for metric in METRICS if _has(arm, metric)}
+    reported = {(grid, weights, metric) for grid, weights, metric in chosen if not grid.fixed and metric != RATE}
+    return (len(different) - fixed) * RATES * CHOOSERS + (fixed + len(reported)) * replicates
+
+
 def measure(
-    seeds: Sequence[int] = range(24),
+    numbers: Iterable[int],
+    arms: Mapping[str, TrialArm],
+    seeds: Sequence[int],
+    replicates: int,
     *,
-    rates: Sequence[float] = RATES,
-    env_steps: int = ENV_STEPS,
-    hidden: Sequence[int] = (64, 64),
+    metrics: Collection[str] | None = None,
+    progress: bool | Callable[[int, int], None] = True,
 ) -> pd.DataFrame:
-    """Train every arm at every rate from every seed, with the settings of ``PPO()``.
+    """Train all arms in groups of seeds.
 
     Parameters
     ----------
-    seeds : list of int
-    rates : list of float
-        First learning rates of Adam.
-    env_steps : int
-        Environment steps of a run.
-    hidden : list of int
-        Hidden widths of policy and value.
+    numbers : iterable of int
+        Those of the groups; each is added to the seeds.
+    arms : mapping of str to TrialArm
+        As :func:`.trial_arms.arms_of` returns them, with one grid each, or one lr.
+    seeds : sequence of int
+        ``CHOOSERS`` and one for each replicate.
+    replicates : int
+        At least 2.
+    metrics : collection of str, optional
+        Of ``METRICS``. Default: all.
+    progress : bool or function
+        True shows the number of finished groups, a function is passed it and the number of groups.
 
     Returns
     -------
     frame
-        A row for each arm, rate, seed and kind of weights: ``arm``, ``rate``, ``seed``, ``weights``, ``solved_at``
-        (NaN if never), ``mean_return``, ``whole`` and ``diverged_at`` as in ``agents.sweep``.
+        As :func:`.trial.measure` returns it, with ``tuning`` "own" and ``multiple`` 1. An average, which does not play,
+        has its return only.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument has another type or lies out of range.
-    """
-    configs = [(arm, rate, opt) for rate in rates for arm, opt in arms(rate, env_steps).items()]
-    opts = [opt for *_, opt in configs]
-    frame = sweep(Policy(hidden), opts, seeds=seeds, env_steps=env_steps)
-    frame.insert(0, "arm", [configs[i][0] for i in frame["config"]])
-    frame.insert(1, "rate", [configs[i][1] for i in frame["config"]])
-    columns = ["arm", "rate", "seed", "weights", "solved_at", "mean_return", "whole", "diverged_at"]
-    return frame[columns].reset_index(drop=True)
-
-
-def _tables(rows: pd.DataFrame, env_steps: int) -> dict[tuple[str, str], pd.DataFrame]:
-    """Return (rates, seeds) tables by metric and arm; a run that is not solved counts as solved right after its end."""
-    fast = rows[rows["weights"] == "fast"]
-    found = {}
-    for arm, part in fast.groupby("arm", sort=False):
-        steps = part.pivot_table("solved_at", "rate", "seed", dropna=False)
-        found["steps", arm] = np.log(steps.fillna(env_steps + PPO().rows))
-        chosen = part if arm == "adam" else rows[(rows["arm"] == arm) & (rows["weights"] == "slow")]
-        found["return", arm] = chosen.pivot(index="rate", columns="seed", values="mean_return")
-    average = rows[(rows["arm"] == "adam") & (rows["weights"] == "slow")]
-    found["return", "average"] = average.pivot(index="rate", columns="seed", values="mean_return")
-    return found
-
-
-@default_errors
-def effects(rows: pd.DataFrame, *, group: int = GROUP, env_steps: int = ENV_STEPS) -> pd.DataFrame:
-    """Compare the arms with Adam, at learning rates that groups of seeds choose.
-
-    Each group chooses the rate of each arm by its mean over the group. It is measured on the seeds of the next group,
-    so that no run is judged by the choice it took part in.
-
-    Parameters
-    ----------
-    rows : frame
-        Of :func:`measure`.
-    group : int
-        Seeds of a group, at least 1; their number is a multiple of it, at least twice as large.
-    env_steps : int
-        Environment steps of a run.
-
-    Returns
-    -------
-    frame
-        A row for each metric and arm.
-
-        - ``metric``: "steps" until the recent return reaches 475, whose effect is the logarithm of the ratio; or
-          "return" of the last evaluation, of the slow weights where an arm has them.
-        - ``rate``: the geometric mean of the chosen rates. ``value``: the mean at them, of steps the geometric one.
-        - ``effect``, ``low``, ``high``: the mean over seeds of arm minus Adam, with its 95 % confidence interval.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is wrong.
+        If an argument is wrong, or an arm does not fit.
     """
     pd = whole("pandas")
 
-    tables = _tables(rows, env_steps)
-    seeds = len(tables["steps", "adam"].columns)
-    group = whole_number("group", group, 1)
-    if seeds % group or seeds < 2 * group:
-        raise ValueError(f"rows must have a multiple of {group} seeds, at least {2 * group}, got {seeds}")
+    numbers = [whole_number("numbers", number, 0, 2**32 - 1) for number in numbers]
+    wanted = tuple(METRICS) if metrics is None else tuple(metrics)
+    if unknown := [metric for metric in wanted if metric not in METRICS]:
+        raise ValueError(f"metrics must be of {', '.join(map(repr, METRICS))}, got {unknown[0]!r}")
+    replicates = whole_number("replicates", replicates, 2)
+    seeds = [whole_number("seeds", seed, 0, 2**62) for seed in seeds]
+    if len(seeds) != (needed := CHOOSERS + replicates):
+        raise ValueError(f"seeds must hold {needed} for {replicates} replicates, got {len(seeds)}")
+    for arm in arms.values():
+        _check_arm(arm)
     found = []
-    for metric, sign in (("steps", -1), ("return", 1)):
-        measured = {arm: _chosen(table, sign, group) for (kind, arm), table in tables.items() if kind == metric}
-        adam = measured["adam"][1]
-        for arm, (rates, values) in measured.items():
-            row = {"metric": metric, "arm": arm, "rate": float(np.exp(np.log(rates).mean()))}
-            row["value"] = float(np.exp(values.mean()) if metric == "steps" else values.mean())
-            # One number for each group: the seeds of a group share the choice of the rates.
-            difference = (values - adam).reshape(-1, group)
-            estimate = mean_benefit(np.stack([difference.mean(axis=1)] * 2, axis=1))
-            found.append(row | {"effect": estimate.value, "low": estimate.low, "high": estimate.high})
+    with Progress() if progress is True else nullcontext(progress or (lambda _done, _total: None)) as report:
+        for done, number in enumerate(numbers, 1):
+            keys = {"number": number, "multiple": 1.0, "tuning": "own"}
+            found += [keys | row for row in _of_group(number, arms, [seed + number for seed in seeds], wanted)]
+            report(done, len(numbers))
     return pd.DataFrame(found)
 
 
-def _chosen(table: pd.DataFrame, sign: int, group: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rate that each group chooses, and the values of the next group's seeds at it, group by group."""
-    groups = sign * table.to_numpy().reshape(len(table), -1, group)
-    best = groups.mean(axis=2).argmax(axis=0)
-    values = [sign * np.roll(groups, -1, axis=1)[rate, i] for i, rate in enumerate(best)]
-    return table.index.to_numpy()[best], np.concatenate(values)
+def _check_arm(arm: TrialArm) -> None:
+    if arm.along or arm.before or arm.length != 1:
+        raise ValueError(f"{arm.name} must be read at the end of runs of {ENV_STEPS} steps on {POPULATION!r}")
+    if len(arm.grids) != 1 or arm.grids[0].times is not None:
+        raise ValueError(f"{arm.name} must have one grid of learning rates on {POPULATION!r}, or one lr")
 
 
-@default_errors
-def at_equal_rates(rows: pd.DataFrame, *, env_steps: int = ENV_STEPS) -> pd.DataFrame:
-    """Compare the steps of the arms with those of Adam at the same rate, and Adam at half of it.
+def _has(arm: TrialArm, metric: str) -> bool:
+    """Say whether an arm has a metric: an average of the weights does not play."""
+    return metric == RETURN or not (arm.grids[0].around == "EMA" and arm.weights == "slow")
 
-    Parameters
-    ----------
-    rows : frame
-        Of :func:`measure`, at rates that double.
-    env_steps : int
-        Environment steps of a run.
 
-    Returns
-    -------
-    frame
-        A row for each rate and arm: ``solved``, the share of its seeds that get there, and ``effect``, ``low``,
-        ``high``: the mean over seeds of the logarithm of the ratio of steps, with its 95 % confidence interval.
-    """
-    pd = whole("pandas")
+def _of_group(
+    number: int, arms: Mapping[str, TrialArm], seeds: list[int], metrics: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of all arms in a group."""
+    wanted = [(arm, metric) for arm in arms.values() for metric in metrics if _has(arm, metric)]
+    rates = {arm.grids[0]: rates_of(arm.grids[0], number) for arm in arms.values()}
+    tried = _runs([(grid, rate) for grid, own in rates.items() if not grid.fixed for rate in own], seeds[:CHOOSERS])
+    places = {(arm.name, metric): _best(arm, metric, rates[arm.grids[0]], tried) for arm, metric in wanted}
+    pairs = {
+        (arm.name, metric): (arm.grids[0], rates[arm.grids[0]][places[arm.name, metric]]) for arm, metric in wanted
+    }
+    reported = _runs([*dict.fromkeys(pairs.values())], seeds[CHOOSERS:])
+    for arm, metric in wanted:
+        pair, tuned = pairs[arm.name, metric], not arm.grids[0].fixed
+        replicates = len(seeds) - CHOOSERS
+        values = np.full(replicates, pair[1]) if metric == RATE else reported[pair][metric, arm.weights]
+        ends = edge_shares([places[arm.name, metric]], RATES) if tuned else (np.nan, np.nan)
+        row = {"arm": arm.name, "metric": metric} | _row(values)
+        yield row | {"lowest": ends[0], "highest": ends[1], "rates": len(rates[arm.grids[0]])}
 
-    tables = {arm: table for (metric, arm), table in _tables(rows, env_steps).items() if metric == "steps"}
-    adam, found = tables["adam"], []
-    half = adam.shift(1).iloc[1:]
-    for arm, table in {**tables, HALF: half}.items():
-        for rate in table.index:
-            difference = table.loc[rate] - adam.loc[rate]
-            estimate = mean_benefit(np.stack([difference] * 2, axis=1))
-            row = {"arm": arm, "rate": rate, "solved": float((table.loc[rate] <= np.log(env_steps)).mean())}
-            found.append(row | {"effect": estimate.value, "low": estimate.low, "high": estimate.high})
-    return pd.DataFrame(found)
+
+def _best(arm: TrialArm, metric: str, rates: Sequence[float], tried: Runs) -> int:
+    """Return the place of the best rate; of equal returns, the highest one among them, that which is solved first."""
+    grid = arm.grids[0]
+    if grid.fixed:
+        return 0
+    steps, returns = (np.stack([tried[grid, rate][of, arm.weights] for rate in rates]) for of in (STEPS, RETURN))
+    products = steps.prod(axis=1)  # their order is that of geometric means
+    if metric != RETURN:
+        return int(products.argmin())
+    means = returns.mean(axis=1)
+    return min(range(len(rates)), key=lambda place: (-means[place], products[place]))
+
+
+def _runs(pairs: Sequence[Pair], seeds: Sequence[int]) -> Runs:
+    """Train an agent for each pair and seed."""
+    if not pairs:
+        return {}
+    steps = PPO().optimizer_steps(ENV_STEPS)
+    opts = [grid.optimizer(rate, steps) for grid, rate in pairs]
+    rows = sweep(Policy(HIDDEN), opts, seeds=seeds, env_steps=ENV_STEPS)
+    kinds = {"fast": rows[rows["weights"] == "fast"], "slow": rows.drop_duplicates(["config", "seed"], keep="last")}
+    columns = {STEPS: ("solved_at", ENV_STEPS + PPO().rows), RETURN: ("mean_return", 0.0)}
+    tables = {
+        (metric, weights): part[column].fillna(missing).to_numpy(np.float64).reshape(len(pairs), len(seeds))
+        for weights, part in kinds.items()
+        for metric, (column, missing) in columns.items()
+    }
+    return {pair: {key: table[i] for key, table in tables.items()} for i, pair in enumerate(pairs)}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookahead_nb import provenance
 from lookahead_nb.checks import shown, whole, whole_number
-from lookahead_nb.claims import convergence, landscape_tasks, landscape_trial, real, screening, trial
+from lookahead_nb.claims import agent_trial, convergence, landscape_tasks, landscape_trial, real, screening, trial
 from lookahead_nb.claims.population import EVALUATED, GeneratedTask, generated, population, ranges_sha256, seeds_of
 from lookahead_nb.claims.shards import different_tasks, read_shards, refuse_outdated, write_shard
 from lookahead_nb.claims.trial_arms import Grid, TrialArm, arms_of, runs_per_task
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = "data/claims/experiments"
-SHARD = 20  # tasks
+SHARD, SHARD_OF_AGENTS = 20, 2  # tasks
 SCREENED = range(10_000, 12_000)  # the numbers of the tasks that were screened
 FIRST = 10_000  # the lowest number of a task that is no pilot
 KINDS = {  # how arms are compared: the metrics and the ways of tuning that there are
@@ -42,7 +42,7 @@ KEYS = (
     *("about", "kind", "population", "replicates", "metrics", "tunings", "ranges_of", "curves", "widened_for"),
     *("centres", "tasks", "sets", "arms"),
 )
-OF_LANDSCAPES = ("about", "population", "replicates", "metrics", "tasks", "arms")
+UNSCREENED = ("about", "population", "replicates", "metrics", "tasks", "arms")
 OF_TASKS = ("quotas", "first", "least_rows", "most_rows", "least_steps", "most_steps")
 OF_DRAW = ("draw", "steps", "step_limited")  # of an experiment that screens tasks of its own
 
@@ -76,7 +76,8 @@ class Experiment:
     kind : str
         A key of ``KINDS``.
     population : str
-        "generated", "real", or of a :class:`LandscapeExperiment` a key of ``landscape_tasks.POPULATIONS``.
+        "generated" or "real"; of a :class:`LandscapeExperiment` a key of ``landscape_tasks.POPULATIONS``, of an
+        :class:`AgentExperiment` "agents".
     """
 
     name: str
@@ -296,13 +297,14 @@ class Experiment:
         Yields
         ------
         (str, frame)
-            ``SHARD`` tasks each; or those of a data set, with its name.
+            ``SHARD`` tasks each, ``SHARD_OF_AGENTS`` groups of agents; or those of a data set, with its name.
         """
         if self.sets:
             yield from ((str(name), part) for name, part in tasks.groupby("set", sort=False))
             return
-        for first in range(0, len(tasks), SHARD):
-            yield f"{first // SHARD:02d}", tasks.iloc[first : first + SHARD]
+        size = SHARD_OF_AGENTS if self.population == agent_trial.POPULATION else SHARD
+        for first in range(0, len(tasks), size):
+            yield f"{first // size:02d}", tasks.iloc[first : first + size]
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,10 +377,67 @@ class LandscapeExperiment(Experiment):
         """
         if store is not None:
             raise ValueError(f"store must be None with tasks of {self.population!r}, got {store!r}")
+        return self._trained(tasks["number"].tolist(), self.seeds(attempt), progress)
+
+    def _trained(
+        self, numbers: list[int], seeds: list[int], progress: bool | Callable[[int, int], None]
+    ) -> pd.DataFrame:
         return landscape_trial.measure(
-            self.population, tasks["number"].tolist(), self.arms, self.seeds(attempt), self.replicates,
-            metrics=self.metrics, progress=progress,
-        )  # fmt: skip
+            self.population, numbers, self.arms, seeds, self.replicates, metrics=self.metrics, progress=progress
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AgentExperiment(LandscapeExperiment):
+    """Arms measured on agents that learn CartPole, in groups of seeds from number 10,000 on; made by :func:`read`."""
+
+    def seeds(self, attempt: int = 0) -> list[int]:
+        """Return the seeds: those that choose the learning rates, and one for each replicate.
+
+        Parameters
+        ----------
+        attempt : int, default 0
+            As in :meth:`Experiment.seeds`.
+
+        Returns
+        -------
+        list of int
+        """
+        return seeds_of(self.sha256, agent_trial.CHOOSERS + self.replicates, attempt)
+
+    def drawn(self, screened: pd.DataFrame | None = None) -> pd.DataFrame:  # noqa: ARG002 (of the generated population)
+        """Return the groups of seeds, all of which are trained.
+
+        Parameters
+        ----------
+        screened : frame, optional
+            Not used.
+
+        Returns
+        -------
+        frame
+            As :func:`.agent_trial.groups` returns it.
+        """
+        return agent_trial.groups(range(FIRST, FIRST + self.tasks["first"]))
+
+    def runs(self, tasks: pd.DataFrame) -> int:
+        """Return how many runs some groups take at most.
+
+        Parameters
+        ----------
+        tasks : frame
+            Rows of :meth:`chosen`.
+
+        Returns
+        -------
+        int
+        """
+        return len(tasks) * agent_trial.runs_per_group(self.arms, self.replicates)
+
+    def _trained(
+        self, numbers: list[int], seeds: list[int], progress: bool | Callable[[int, int], None]
+    ) -> pd.DataFrame:
+        return agent_trial.measure(numbers, self.arms, seeds, self.replicates, metrics=self.metrics, progress=progress)
 
 
 def _alone(grid: Grid) -> str:
@@ -487,9 +546,9 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
 
     - ``about``: what the experiment is for.
     - ``kind``: "tuned" (the default) or "convergence", see :mod:`.convergence`.
-    - ``population``: "generated" (the default), "real", or a key of ``landscape_tasks.POPULATIONS``. Of the keys below
-      the last have ``about``, ``replicates`` (1 on "quadratics"), ``metrics`` of ``landscape_trial.METRICS``, ``arms``,
-      and in ``[tasks]`` ``first``.
+    - ``population``: "generated" (the default), "real", "agents", or a key of ``landscape_tasks.POPULATIONS``. Of the
+      keys below the last two have ``about``, ``replicates`` (1 on "quadratics"), ``metrics`` of
+      ``landscape_trial.METRICS`` or ``agent_trial.METRICS``, ``arms``, and in ``[tasks]`` ``first``.
     - ``replicates``: at least 2.
     - ``[sets]``, for the population "real": see :func:`.real.read`.
     - ``[tasks]``, for the generated population: either ``quotas``, the most tasks of each class, or ``first``, the
@@ -504,11 +563,10 @@ def read(name: str, path: str | Path | None = None) -> Experiment:
     - ``[arms.NAME]``: as in :func:`.trial_arms.read`.
     """
     written = toml_file(provenance.committed(f"{FOLDER}/{name}.toml") if path is None else path)
-    population = choice(
-        "population", written.get("population", "generated"), (*POPULATIONS, *landscape_tasks.POPULATIONS)
-    )
-    if population in landscape_tasks.POPULATIONS:
-        return _read_landscapes(name, written, population)
+    unscreened = (*landscape_tasks.POPULATIONS, agent_trial.POPULATION)
+    population = choice("population", written.get("population", "generated"), (*POPULATIONS, *unscreened))
+    if population in unscreened:
+        return _read_unscreened(name, written, population)
     known_keys("", written, KEYS)
     about = text("about", written.get("about"))
     replicates = whole_number("replicates", written.get("replicates"), 2)
@@ -579,22 +637,24 @@ def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
     return tasks
 
 
-def _read_landscapes(name: str, written: dict[str, Any], population: str) -> LandscapeExperiment:
-    known_keys("", written, OF_LANDSCAPES)
+def _read_unscreened(name: str, written: dict[str, Any], population: str) -> LandscapeExperiment:
+    known_keys("", written, UNSCREENED)
     tasks = table_of_keys("tasks", written.get("tasks"))
     known_keys("tasks.", tasks, ("first",))
     with inside("tasks"):
         whole_number("first", tasks.get("first"), 2)
     with inside("arms"):
         arms = arms_of(table_of_keys("arms", written.get("arms")))
-    known = landscape_trial.METRICS[population]
+    of_agents = population == agent_trial.POPULATION
+    known = agent_trial.METRICS if of_agents else landscape_trial.METRICS[population]
     metrics = tuple(choice("metrics", item, known) for item in names("metrics", written.get("metrics", [*known])))
-    exact = landscape_trial.seeds_needed(population, 1) == 0
+    exact = not of_agents and landscape_trial.seeds_needed(population, 1) == 0
     replicates = whole_number("replicates", written.get("replicates"), *((1, 1) if exact else (2,)))
-    return LandscapeExperiment(
+    sha256 = agent_trial.agents_sha256() if of_agents else landscape_tasks.landscape_sha256(population)
+    return (AgentExperiment if of_agents else LandscapeExperiment)(
         name, text("about", written.get("about")), replicates, tasks, {}, arms, metrics, tunings=trial.TUNINGS[:1],
-        ranges_of=(), curves=(), widened_for=(), own_centres=False,
-        sha256=_entry_sha256(written, landscape_tasks.landscape_sha256(population)), population=population,
+        ranges_of=(), curves=(), widened_for=(), own_centres=False, sha256=_entry_sha256(written, sha256),
+        population=population,
     )  # fmt: skip
 
 

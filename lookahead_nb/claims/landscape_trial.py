@@ -65,10 +65,13 @@ class Kind:
         A key of ``registry.SCALES``. On "ratio" logarithms are compared, else the numbers themselves.
     more : bool
         Whether larger numbers count as a benefit.
+    unit : float
+        Numbers are divided by it, except on "ratio".
     """
 
     scale: str
     more: bool = False
+    unit: float = 1.0
 
 
 METRICS: dict[str, dict[str, Kind]] = {
@@ -90,7 +93,7 @@ METRICS: dict[str, dict[str, Kind]] = {
         "error at rest": Kind("ratio"),  # the same on the same quadratic without motion
     },
     "networks": {
-        "training loss": Kind("gap"),  # at the end, the mean over the runs
+        "training loss": Kind("gap", unit=CHANCE),  # at the end, the mean over the runs
         "stuck": Kind("runs"),  # share of runs whose training loss ends above STUCK
     },
     "games": {
@@ -437,7 +440,9 @@ MEASURES: dict[str, Callable[..., Runs]] = {
 # -------------------------------------------------------------------------------------------------------- contrasts
 
 
-def landscape_benefits(rows: pd.DataFrame, arm: str, controls: str | Sequence[str], metric: str) -> pd.DataFrame:
+def landscape_benefits(
+    rows: pd.DataFrame, arm: str, controls: str | Sequence[str], metric: str, kinds: Mapping[str, Kind] = KINDS
+) -> pd.DataFrame:
     """Return the benefit of an arm on every task and in every replicate, for :mod:`.inference`.
 
     Parameters
@@ -449,22 +454,24 @@ def landscape_benefits(rows: pd.DataFrame, arm: str, controls: str | Sequence[st
     controls : str or sequence of str
         The names of the arms that it is compared with; of several the mean.
     metric : str
-        One of ``KINDS``.
+        One of kinds.
+    kinds : mapping of str to Kind
+        How metrics are compared, by default those of ``METRICS``.
 
     Returns
     -------
     frame
         A row for each task, indexed by ``number``, and a column for each replicate: ``log(control) - log(arm)`` on the
-        scale "ratio", ``(control - arm)/log(2)`` on "gap" (the loss of guessing parity; the best is almost 0), else
-        ``control - arm``; the negative where more is better. Exact numbers, with their single column, have it twice:
-        the variance within a task is then 0, and each test of a single task follows the sign of its benefit.
+        scale "ratio", else ``(control - arm)/unit``; the negative where more is better. The unit of a gap is log(2),
+        the loss of guessing parity; the best is almost 0. Exact numbers, with their single column, have it twice: the
+        variance within a task is then 0, and each test of a single task follows the sign of its benefit.
 
     Raises
     ------
     ValueError
         If rows have no such arm or metric, or controls name none.
     """
-    kind = KINDS[one_of("metric", metric, KINDS)]
+    kind = kinds[one_of("metric", metric, kinds)]
     names = _names(controls)
 
     def of(name: str) -> pd.DataFrame:
@@ -472,7 +479,7 @@ def landscape_benefits(rows: pd.DataFrame, arm: str, controls: str | Sequence[st
         if own.empty:
             raise ValueError(f"arm must be one with the metric {metric!r}, got {name!r}")
         values = own.set_index("number")[_replicates(own)].dropna(axis=1, how="all")
-        return np.log(values) if kind.scale == "ratio" else values / CHANCE if kind.scale == "gap" else values
+        return np.log(values) if kind.scale == "ratio" else values / kind.unit
 
     control, *others = [of(name) for name in names]
     for other in others:

@@ -21,6 +21,7 @@ import numpy as np
 from lookahead_nb import provenance
 from lookahead_nb.checks import of_type, real_number, user_path, whole, whole_number
 from lookahead_nb.claims import (
+    agent_trial,
     convergence,
     experiments,
     inference,
@@ -45,8 +46,9 @@ SCALES = {  # of a benefit, with the margin that matters
     "runs": 0.02,  # share of runs
     "samples": 0.02,  # share of the points that a generator makes
     "modes": 0.02,  # share of the modes of its data
+    "return": 0.01,  # share of the highest return
 }
-PERCENT = ("gap", "error", "runs", "samples", "modes")  # scales that are shown in %, the others as ratios
+PERCENT = ("gap", "error", "runs", "samples", "modes", "return")  # scales that are shown in %, the others as ratios
 STEPS_MARGIN = 0.05  # of the steps, on step-limited tasks
 OF_CLAIM = ("section", "article", "notebook")
 WORDS = (*OF_CLAIM, "says")  # on which no verdict depends
@@ -80,8 +82,8 @@ class Contrast:
     @property
     def scale(self) -> str:
         """A key of ``SCALES``."""
-        if self.metric in landscape_trial.KINDS:
-            return landscape_trial.KINDS[self.metric].scale
+        if kind := (landscape_trial.KINDS | agent_trial.METRICS).get(self.metric):
+            return kind.scale
         return {"test error": "error", convergence.METRIC: "steps", set_effects.STEPS: "steps"}.get(self.metric, "gap")
 
 
@@ -664,6 +666,9 @@ def _as_drawn(tasks: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
 def _benefits(contrast: Contrast, rows: pd.DataFrame, tasks: pd.DataFrame, population: str) -> pd.DataFrame:
     if population in landscape_tasks.POPULATIONS:
         return landscape_trial.landscape_benefits(rows, contrast.arm, contrast.controls, contrast.metric)
+    if population == agent_trial.POPULATION:
+        of_agents = agent_trial.METRICS
+        return landscape_trial.landscape_benefits(rows, contrast.arm, contrast.controls, contrast.metric, of_agents)
     arguments = (contrast.arm, contrast.controls, contrast.metric, contrast.tuning)
     if contrast.metric == set_effects.STEPS:
         return set_effects.log_steps_saved(rows, contrast.arm, contrast.controls)

@@ -143,8 +143,7 @@ class Grid:
         Returns
         -------
         list of float
-            ``RATES`` rising rates and those that are added, or the only one. The shift u, uniform in [0, 1), depends on
-            the number and on the name of the grid.
+            ``RATES`` rising rates and those that are added, or the only one. u is the :meth:`shift`.
 
         Raises
         ------
@@ -157,11 +156,26 @@ class Grid:
             return [self.lr]
         if self.times is not None:
             return [self.times * centre]
-        block = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "little")
-        shift = float(uniforms(1, number, OFFSETS, block)[0])
+        shift = self.shift(number)
         if isinstance(step := dict(self.settings).get("slow_step_size"), float) and 0 < step < 1:
             centre /= math.sqrt(step)
         return [centre * power(SPACING, j - RATES / 2 + shift) for j in range(-below, RATES + above)]
+
+    def shift(self, number: int) -> float:
+        """Return the share of a spacing by which the rates for a task are shifted.
+
+        Parameters
+        ----------
+        number : int
+            That of the task, in [0, 2**32).
+
+        Returns
+        -------
+        float
+            Uniform in [0, 1): it depends on the number and on the name of the grid.
+        """
+        block = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "little")
+        return float(uniforms(1, number, OFFSETS, block)[0])
 
 
 @dataclass(frozen=True)

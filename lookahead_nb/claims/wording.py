@@ -29,7 +29,7 @@ NUMBER = re.compile(r"\{(C\d\d[a-z]?)(?:/(\w+))?(?::(\w+))?\}")  # in what was f
 FAQ = tuple(f"C{number:02d}" for number in range(1, 11))  # the claims of the article's section 8
 BETWEEN = re.compile(r"(<!-- claims (\w+) -->\n).*?(<!-- /claims -->)", re.DOTALL)
 UNITS = {"gap": " % of the gap", "error": " % of the rows", "runs": " % of the runs", "steps": " steps", "ratio": ""}
-UNITS |= {"samples": " % of the samples", "modes": " % of the modes"}
+UNITS |= {"samples": " % of the samples", "modes": " % of the modes", "return": " % of the highest return"}
 LEGEND = (
     "The gap is that between the loss of guessing and the best known loss. 1 % of it matters, or 5 % of the steps, or",
     '2 % of the runs. "Usually" must hold on average and on most tasks, "may" and "can" must matter on more than 5 %',

@@ -13,6 +13,7 @@ from lookahead_nb import figures
 from lookahead_nb import provenance as tables
 from lookahead_nb.checks import shown
 from lookahead_nb.figures import (
+    agents,
     convergence,
     games,
     inner_optimizers,
@@ -136,6 +137,8 @@ FIGURES = {
     "games_rule": Entry("13_games", ("games_least", "games_rates"), games.rule),
     "games_left": Entry("13_games", ("games_left",), games.left),
     "games_published": Entry("13_games", ("games_published",), games.published),
+    "agents_learning": Entry("13c_agents", ("agents_learning",), agents.learning),
+    "agents_tasks": Entry("13c_agents", ("agents_tasks",), statements.all_tasks),
     "one_family_frontier": Entry(
         "15_one_family", ("one_family_frontier", "one_family_wedge"), one_family.noise_and_speed
     ),

@@ -38,6 +38,7 @@ AXES = {  # labels of benefits
     "runs": "benefit, % of the runs",
     "samples": "benefit, % of the samples",
     "modes": "benefit, % of the modes",
+    "return": "benefit, % of the highest return",
     "steps": "multiple of the steps",
     "ratio": "better by this factor",
 }

@@ -64,8 +64,8 @@ class PPO:
         At least 0; see ``Policy.loss_and_grad``.
     standardize : bool
         Whether the advantages of each minibatch are brought to mean 0 and standard deviation 1.
-    longest_gradient : float or None
-        Longer gradients are shortened to this length, above 0; None leaves them.
+    clip_norm : float or None
+        Above 0: gradients are clipped to this norm as in :func:`lookahead_nb.train`; None leaves them.
 
     Raises
     ------
@@ -95,7 +95,7 @@ class PPO:
     value_weight: float = 0.5
     entropy_weight: float = 0.01
     standardize: bool = True
-    longest_gradient: float | None = 0.5
+    clip_norm: float | None = 0.5
 
     def __post_init__(self) -> None:
         for name in ("environments", "horizon", "passes", "minibatches"):
@@ -105,8 +105,8 @@ class PPO:
         for name in ("clip", "value_weight", "entropy_weight"):
             self._set(name, real_number(name, getattr(self, name), 0))
         self._set("standardize", flag("standardize", self.standardize))
-        if self.longest_gradient is not None:
-            self._set("longest_gradient", real_number("longest_gradient", self.longest_gradient, 0, open_low=True))
+        if self.clip_norm is not None:
+            self._set("clip_norm", real_number("clip_norm", self.clip_norm, 0, open_low=True))
         if self.rows % self.minibatches:
             given = f"got {self.minibatches} for {self.rows}"
             raise ValueError(f"minibatches must divide environments*horizon into equal parts, {given}")
@@ -154,7 +154,7 @@ class PolicyGradient(PPO):
 
     Parameters
     ----------
-    environments, horizon, discount, trace, value_weight, entropy_weight, standardize, longest_gradient
+    environments, horizon, discount, trace, value_weight, entropy_weight, standardize, clip_norm
         As in :class:`PPO`. With trace 1 the advantage is the discounted return minus the baseline. Where an iteration
         cuts an episode, the value of its last state stands for the rewards after it.
 
@@ -428,7 +428,7 @@ def _trained(course: _Course, opt: Optimizer, seed: int, keep_going: Callable[[]
         width(method.trace),
         bundles.readonly(objective),
         method.standardize,
-        np.inf if method.longest_gradient is None else method.longest_gradient,
+        np.inf if method.clip_norm is None else method.clip_norm,
         np.uint64(seed),
     )
     iterations = course.steps // method.steps_of_iteration

@@ -20,7 +20,7 @@ import numpy as np
 from lookahead_nb.provenance import write_table
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PEERS = ("torch", "jax", "jaxlib", "optax")
+PEERS = ("torch", "jax", "jaxlib", "optax", "gymnasium")
 ON_CUDA = ("numba-cuda", "cuda-toolkit", "jax-cuda13-plugin")
 QUICK = "--quick" in sys.argv
 KEPT_FOR = 4 * 3600  # seconds

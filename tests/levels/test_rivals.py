@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lookahead_nb as lnb
-from tests.benchmarks import flat_step, jax_worker, peak, sweep
+from tests.benchmarks import agents, flat_step, jax_worker, peak, sweep
 from tests.benchmarks.measure import Rival
 
 
@@ -43,6 +43,24 @@ def test_rivals_do_the_same_work_on_generated_tasks(activation, in_float32):
     data = lnb.datasets.from_arrays(np.random.default_rng(0).standard_normal((60, 5)), np.arange(60) % 3)
     problem = sweep.Problem(model, data, sweep.lookaheads(1, 1, 2), range(2), 20, (0, 20), batch_size=8)
     assert sweep.difference(problem) < sweep.AGREEMENT
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_environments_that_are_timed_take_the_same_step(count):
+    assert agents.difference(count) <= agents.AGREEMENT
+    ours = agents.Ours(count, 200)
+    pushes, ended = ours.actions.copy(), ours()
+    assert ended == ours.episodes.sum() > 5 * count
+    poles = [lnb.agents.CartPole(environment=e) for e in range(count)]
+    for push in pushes:
+        for pole, action in zip(poles, push, strict=True):
+            if pole.ended:
+                pole.reset()
+            pole.step(int(action))
+    for pole, state in zip(poles, ours.states, strict=True):
+        if pole.ended:
+            pole.reset()
+        assert (pole.state == state).all()
 
 
 def test_tasks_in_one_call_are_the_problems_one_by_one():

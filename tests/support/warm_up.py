@@ -17,13 +17,14 @@ WIDTHS = ("float32", "float64")
 
 
 def compile_kernels(width):
-    """Train each kind of model once, alone and side by side with others."""
+    """Train each kind of model once, alone and side by side with others, and an agent."""
     rng = np.random.default_rng(0)
     data = lnb.datasets.from_arrays(rng.normal(0, 1, (60, 4)), np.arange(60) % 3)
     configs = [lnb.Lookahead(lnb.AdamW(0.01 * i), sync_period=2) for i in range(1, SHARED_FROM + 1)]
     lnb.train(lnb.MLP((4, 5, 3)), data, configs[0], steps=4, batch_size=8, dtype=width)
     lnb.train(lnb.landscapes.Quadratic([1.0, 0.1]), None, configs[0], steps=4, dtype=width)
     lnb.sweep(lnb.MLP((4, 5, 3)), data, configs, seeds=1, steps=4, batch_size=8, dtype=width, progress=False)
+    lnb.agents.train(lnb.agents.Policy((3,)), configs[0], env_steps=512, episodes=2, evaluations=1, dtype=width)
 
 
 def main():
