@@ -110,7 +110,9 @@ def test_along_a_run_it_is_that_of_the_weights_and_of_v():
 
 def test_few_rows_are_all_taken():
     data = lnb.datasets.load("checkerboard").subset(20, 0)
-    one, other = (curvature_along(lnb.MLP((2, 3, 2)), data, lnb.Adam(), [2], rows=rows) for rows in (20, 1000))
+    one, other = (
+        curvature_along(lnb.MLP((2, 3, 2)), data, lnb.Adam(), [2], batch_size=8, rows=rows) for rows in (20, 1000)
+    )
     assert one.equals(other)
 
 
@@ -147,4 +149,4 @@ def test_a_run_that_cannot_be_measured_is_refused():
     with pytest.raises(ValueError, match="rows must be"):
         curvature_along(model, data, lnb.Adam(), [5], rows=0)
     with pytest.raises(FloatingPointError, match="seed 0 diverged at step"):
-        curvature_along(model, data, lnb.Adam(1e38), [5])
+        curvature_along(model, data, lnb.Adam(1e30), [5])

@@ -26,19 +26,19 @@ TINY = Design(
 # --------------------------------------------------------------------------------------------------------- the verdict
 
 
-def made(best, x=3.0, tasks=6, gain=0.1, noise=0.0, chance=2.0):
+def made(best, x=3.0, tasks=6, gain=0.1, noise=0.0, bend=0.1):
     """Rows of tasks whose best sync period is a function of beta1, with a smooth curve around it."""
     generator = np.random.Generator(np.random.Philox(0))
     losses, curvature = [], []
     for number in range(tasks):
         for beta1 in BETAS:
             predicted = float(half_period(beta1, x + number / 9))
-            about = {"number": number, "hidden": number % 2, "beta1": beta1, "chance": chance, "adamw": 1.2}
+            about = {"number": number, "hidden": number % 2, "beta1": beta1, "chance": 2.0, "adamw": 1.2}
             about |= {"lr": 0.01, "curvature": 100 * (x + number / 9), "gradients": 160, "predicted": predicted}
             curvature.append(about)
             for k in (0, *PERIODS):
                 away = math.log(max(k, 1) / best(predicted))
-                loss = 1.0 + 0.1 * away**2 - gain * (k > 1) if k else 1.05
+                loss = 1.0 + bend * away**2 - gain * (k > 1) if k else 1.05
                 each = loss + noise * generator.normal(size=4)
                 row = {"number": number, "beta1": beta1, "sync_period": k, "slow_step": 0.5, "lr": 0.02, "loss": loss}
                 for r in range(4):
@@ -55,17 +55,25 @@ def test_a_rule_that_holds_is_not_falsified():
     verdict = rule_for_k.judge(made(lambda predicted: predicted))
     assert 0.8 < verdict.slope.value < 1.2
     assert verdict.slope.low <= verdict.slope.value <= verdict.slope.high
-    assert (verdict.tasks, verdict.known, verdict.all) == (6, 30, 30)
+    assert (verdict.tasks, verdict.known, verdict.all, verdict.mattering) == (6, 30, 30, 30)
     assert not verdict.falsified
 
 
-@pytest.mark.parametrize("best", [lambda predicted: 4.0, lambda predicted: 0.4 * predicted**2.2])
+@pytest.mark.parametrize("best", [lambda predicted: 4.0, lambda predicted: 20 / predicted])
 def test_another_slope_falsifies_it(best):
     assert rule_for_k.judge(made(best)).falsified
 
 
+def test_a_choice_that_does_not_matter_is_counted_apart():
+    measured = made(lambda predicted: predicted)
+    flat = measured.losses["number"] < 2
+    measured.losses.loc[flat, "loss"] = 1.0 + (measured.losses.loc[flat, "loss"] - 1.0) / 1000
+    verdict = rule_for_k.judge(measured)
+    assert (verdict.known, verdict.mattering) == (30, 20)
+
+
 def test_no_gain_falsifies_it():
-    verdict = rule_for_k.judge(made(lambda predicted: predicted, gain=0.0))
+    verdict = rule_for_k.judge(made(lambda predicted: predicted, gain=0.0, bend=1e-3))
     assert abs(verdict.gain.value) < rule_for_k.MARGIN
     assert rule_for_k.SLOPES[0] < verdict.slope.value < rule_for_k.SLOPES[1]
     assert verdict.falsified
@@ -204,7 +212,7 @@ def test_a_row_is_the_best_of_its_runs(tiny):
 def test_a_period_of_one_is_adamw_at_the_rate_times_the_slow_step(tiny):
     rows = rule_for_k.results(TINY, tiny).losses
     row = rows[(rows["sync_period"] == 1) & (rows["beta1"] == 0.9)].iloc[0]
-    task, losses = generated(row["number"]), []
+    task, losses = generated(int(row["number"])), []
     for seed in TINY.all_seeds()[0]:
         run = lnb.train(
             task.model, task.replicate(seed), lnb.AdamW(row["lr"] / 2), steps=40, batch_size=task.batch_size, seed=seed,

@@ -80,7 +80,7 @@ class Design:
     sync_periods: tuple[int, ...] = (1, 2, 3, 4, 5, 7, 10, 14, 20)
     slow_steps: tuple[float, ...] = (0.3, 0.5, 0.7)
     rates: int = 8
-    spacing: float = 1.5
+    spacing: float = 1.6
     seeds: int = 4
     screening_seeds: int = 2
     screened: int = 12
@@ -419,7 +419,7 @@ def best_periods(measured: Measured) -> pd.DataFrame:
           slow step of each.
         - ``error``: the standard error of ``log(best)``, by leaving out each replicate in turn.
         - ``known``: whether it is at most 0.35.
-        - ``depth``: by how much the loss at sync period 1 is above the lowest one.
+        - ``spread``: the highest loss minus the lowest one of all sync periods, as a share of the gap.
     """
     pd = whole("pandas")
 
@@ -428,6 +428,7 @@ def best_periods(measured: Measured) -> pd.DataFrame:
     grid = np.sort(losses["sync_period"].unique())
     logs, n = np.log(grid), len(replicates)
     curves = losses.groupby(["number", "beta1", "sync_period"])[["loss", *replicates]].min()
+    lowest = measured.losses.groupby("number")["loss"].min()
     found = []
     for row in measured.curvature.itertuples():
         if row.adamw > HOPELESS_ABOVE * row.chance:
@@ -446,7 +447,7 @@ def best_periods(measured: Measured) -> pd.DataFrame:
                 "best": math.exp(lowest_point(logs, curve)),
                 "error": error,
                 "known": error <= CERTAIN,
-                "depth": float(curve[0] - curve.min()),
+                "spread": float((curve.max() - curve.min()) / (row.chance - lowest[row.number])),
             }
         )
     return pd.DataFrame(found)
@@ -481,12 +482,12 @@ def slope(x: Any, y: Any, groups: Any) -> Estimate:
     ----------
     x, y : (n,) array
     groups : (n,) array
-        The rows of a group are left out together, at least 3 of them.
+        The rows of a group are left out together.
 
     Returns
     -------
     Estimate
-        By the jackknife over groups. Source: Efron & Stein 1981.
+        By the jackknife over groups; NaN with fewer than 3 of them. Source: Efron & Stein 1981.
 
     Examples
     --------
@@ -500,7 +501,10 @@ def slope(x: Any, y: Any, groups: Any) -> Estimate:
         centred = x[kept] - x[kept].mean()
         return float(centred @ y[kept] / (centred @ centred))
 
-    whole_sample, names = fitted(np.ones(len(x), bool)), np.unique(groups)
+    names = np.unique(groups)
+    if len(names) < 3:
+        return Estimate(math.nan, math.nan, math.nan)
+    whole_sample = fitted(np.ones(len(x), bool))
     pseudo = len(names) * whole_sample - (len(names) - 1) * np.array([fitted(groups != name) for name in names])
     interval = mean_benefit(np.stack([pseudo, pseudo], axis=1))
     return Estimate(whole_sample, interval.low, interval.high)
@@ -555,25 +559,29 @@ class Verdict(NamedTuple):
         Of the logarithm of the best sync period against that of the rule, over the known ones.
     slope_of_all : Estimate
         The same, over all.
+    slope_where_it_matters : Estimate
+        The same, over the known ones with a ``spread`` of at least ``MARGIN``.
     gain : Estimate
         Of Lookahead on AdamW, each with its best beta1, as a share of the gap; the mean over tasks.
     gain_at : Estimate
         The same, both at beta1 0.9.
     average : Estimate
         The gain of the average, with its best beta1.
-    tasks, known, all : int
-        The number of tasks, and that of the known and of all best sync periods.
+    tasks, known, all, mattering : int
+        The number of tasks, and that of the known, all and mattering best sync periods.
     """
 
     falsified: bool
     slope: Estimate
     slope_of_all: Estimate
+    slope_where_it_matters: Estimate
     gain: Estimate
     gain_at: Estimate
     average: Estimate
     tasks: int
     known: int
     all: int
+    mattering: int
 
 
 def judge(measured: Measured) -> Verdict:
@@ -589,14 +597,15 @@ def judge(measured: Measured) -> Verdict:
     """
     best = best_periods(measured)
     known = best[best["known"]]
-    slopes = [slope(np.log(part["predicted"]), np.log(part["best"]), part["number"]) for part in (known, best)]
+    parts = (known, best, known[known["spread"] >= MARGIN])
+    slopes = [slope(np.log(part["predicted"]), np.log(part["best"]), part["number"]) for part in parts]
     tuned, fixed = gains(measured), gains(measured, 0.9)
     gain, average, gain_at = (
         mean_benefit(np.stack([column, column], axis=1))
         for column in (tuned["lookahead"], tuned["average"], fixed["lookahead"])
     )
     falsified = not SLOPES[0] <= slopes[0].value <= SLOPES[1] or gain.value < MARGIN
-    return Verdict(falsified, *slopes, gain, gain_at, average, best["number"].nunique(), len(known), len(best))
+    return Verdict(falsified, *slopes, gain, gain_at, average, best["number"].nunique(), *map(len, parts))
 
 
 def outcome(verdict: Verdict) -> str:
@@ -612,10 +621,11 @@ def outcome(verdict: Verdict) -> str:
     """
     percent = [Estimate(*(100 * end for end in one)) for one in (verdict.gain, verdict.gain_at, verdict.average)]
     gain, gain_at, average = (f"{one.value:.2f} % of the gap [{one.low:.2f}, {one.high:.2f}]" for one in percent)
-    known, of_all = (f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in verdict[1:3])
+    known, of_all, matters = (f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in verdict[1:4])
     return (
         f"{'Falsified' if verdict.falsified else 'Not falsified'}. On {verdict.tasks} tasks the slope is {known} over "
-        f"the {verdict.known} best sync periods that are known, and {of_all} over all {verdict.all}. Lookahead gains "
-        f"{gain} with beta1 tuned for both, {gain_at} at beta1 0.9; an average gains {average}. Brackets hold 95 % "
+        f"the {verdict.known} best sync periods that are known, {of_all} over all {verdict.all}, and {matters} over "
+        f"the {verdict.mattering} known ones whose choice matters by 1 % of the gap or more. Lookahead gains {gain} "
+        f"with beta1 tuned for both, and {gain_at} at beta1 0.9. An average gains {average}. Brackets hold 95 % "
         "confidence intervals over tasks."
     )
