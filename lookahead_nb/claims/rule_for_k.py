@@ -402,6 +402,12 @@ def results(design: Design | None = None, folder: str | Path | None = None) -> M
 # ------------------------------------------------------------------------------------------------------------- verdict
 
 
+def _learned(measured: Measured) -> pd.DataFrame:
+    """Return ``hidden`` and ``chance`` of the tasks of which AdamW learns something, at its best beta1."""
+    about = measured.curvature.groupby("number", sort=False)[["hidden", "chance", "adamw"]].min()
+    return about.loc[about["adamw"] <= HOPELESS_ABOVE * about["chance"], ["hidden", "chance"]]
+
+
 def best_periods(measured: Measured) -> pd.DataFrame:
     """Return the best sync period of every task and beta1, next to the predicted one.
 
@@ -428,10 +434,10 @@ def best_periods(measured: Measured) -> pd.DataFrame:
     grid = np.sort(losses["sync_period"].unique())
     logs, n = np.log(grid), len(replicates)
     curves = losses.groupby(["number", "beta1", "sync_period"])[["loss", *replicates]].min()
-    lowest = measured.losses.groupby("number")["loss"].min()
+    lowest, learned = measured.losses.groupby("number")["loss"].min(), _learned(measured)
     found = []
     for row in measured.curvature.itertuples():
-        if row.adamw > HOPELESS_ABOVE * row.chance:
+        if row.number not in learned.index:
             continue
         table = curves.loc[row.number, row.beta1].loc[grid]
         each = np.array([lowest_point(logs, table[name]) for name in replicates])
@@ -467,9 +473,7 @@ def curves(measured: Measured) -> pd.DataFrame:
         share of the gap between chance and the lowest mean loss. Rate and slow step are the best ones of each.
     """
     losses = measured.losses[measured.losses["sync_period"] > 0]
-    about = measured.curvature.groupby("number")[["chance", "adamw"]].min()
-    about = about[about["adamw"] <= HOPELESS_ABOVE * about["chance"]]
-    gap = about["chance"] - measured.losses.groupby("number")["loss"].min()
+    gap = _learned(measured)["chance"] - measured.losses.groupby("number")["loss"].min()
     table = losses.groupby(["number", "beta1", "sync_period"])["loss"].min().unstack()
     excess = table.sub(table.min(axis=1), axis=0).div(gap.reindex(table.index.get_level_values(0)).to_numpy(), axis=0)
     return excess.groupby("beta1").mean().stack().rename("excess").reset_index()
@@ -530,11 +534,9 @@ def gains(measured: Measured, beta1: float | None = None) -> pd.DataFrame:
 
     losses = measured.losses if beta1 is None else measured.losses[measured.losses["beta1"] == beta1]
     n = sum(name.startswith("without_") for name in losses)
-    about = measured.curvature.groupby("number", sort=False)[["hidden", "chance", "adamw"]].min()
+    about = _learned(measured)
     found = []
-    for number, (hidden, chance, adamw) in zip(about.index, about.to_numpy(), strict=True):
-        if adamw > HOPELESS_ABOVE * chance:
-            continue
+    for number, (hidden, chance) in zip(about.index, about.to_numpy(), strict=True):
         rows = losses[losses["number"] == number]
         k = rows["sync_period"]
         arms = {"adamw": rows[k == 1], "lookahead": rows[k > 1], "average": rows[k == 0]}
