@@ -600,14 +600,19 @@ def judge(measured: Measured) -> Verdict:
     best = best_periods(measured)
     known = best[best["known"]]
     parts = (known, best, known[known["spread"] >= MARGIN])
-    slopes = [slope(np.log(part["predicted"]), np.log(part["best"]), part["number"]) for part in parts]
+    of_known, of_all, where = (
+        slope(np.log(part["predicted"]), np.log(part["best"]), part["number"]) for part in parts
+    )  # fmt: skip
     tuned, fixed = gains(measured), gains(measured, 0.9)
     gain, average, gain_at = (
         mean_benefit(np.stack([column, column], axis=1))
         for column in (tuned["lookahead"], tuned["average"], fixed["lookahead"])
     )
-    falsified = not SLOPES[0] <= slopes[0].value <= SLOPES[1] or gain.value < MARGIN
-    return Verdict(falsified, *slopes, gain, gain_at, average, best["number"].nunique(), *map(len, parts))
+    falsified = not SLOPES[0] <= of_known.value <= SLOPES[1] or gain.value < MARGIN
+    return Verdict(
+        falsified, of_known, of_all, where, gain, gain_at, average,
+        tasks=best["number"].nunique(), known=len(parts[0]), all=len(parts[1]), mattering=len(parts[2]),
+    )  # fmt: skip
 
 
 def outcome(verdict: Verdict) -> str:
