@@ -177,6 +177,7 @@ def tiny(tmp_path_factory):
     return folder
 
 
+@pytest.mark.jit  # minutes in plain Python, as the next two
 def test_a_row_is_the_best_of_its_runs(tiny):
     measured = rule_for_k.results(TINY, tiny)
     number = TINY.numbers()[1]
@@ -209,6 +210,7 @@ def test_a_row_is_the_best_of_its_runs(tiny):
     assert about["predicted"] == pytest.approx(half_period(0.9, about["lr"] * about["curvature"]), rel=ROUNDED)
 
 
+@pytest.mark.jit
 def test_a_period_of_one_is_adamw_at_the_rate_times_the_slow_step(tiny):
     rows = rule_for_k.results(TINY, tiny).losses
     row = rows[(rows["sync_period"] == 1) & (rows["beta1"] == 0.9)].iloc[0]
@@ -222,6 +224,7 @@ def test_a_period_of_one_is_adamw_at_the_rate_times_the_slow_step(tiny):
     assert row["loss"] == pytest.approx(np.mean(losses), rel=1e-3)
 
 
+@pytest.mark.jit
 def test_finished_tables_stay_and_those_of_another_design_are_refused(tiny):
     assert rule_for_k.run(TINY, folder=tiny, progress=False) == []
     other = replace(TINY, spacing=1.7)
@@ -230,7 +233,7 @@ def test_finished_tables_stay_and_those_of_another_design_are_refused(tiny):
             call(other, folder=tiny)
 
 
-def test_missing_tables_are_named(tiny, tmp_path):
+def test_missing_tables_are_named(tmp_path):
     with pytest.raises(OSError, match=r"00\.json is missing"):
         rule_for_k.results(TINY, tmp_path)
 
