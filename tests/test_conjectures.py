@@ -17,7 +17,7 @@ predicts = "A slope of 1 over 60 tasks."
 falsified_if = "The slope lies outside [0.7, 1.3]."
 experiment = "longer"
 notebook = "05_none"
-registered = 2026-12-01
+registered = "2026-12-01"
 """
 
 
@@ -50,9 +50,9 @@ def test_other_files_are_no_conjectures(folder):
     [
         ('says = "Longer is better."', "", r"T2.toml\.says must be text, got nothing"),
         ("experiment", "experment", r"T2.toml\.experment is not known"),
-        ("2026-12-01", '"soon"', r"T2.toml\.registered must be a date such as 2026-12-01, got 'soon'"),
-        ("2026-12-01", "2026-12-01T10:00:00", r"T2.toml\.registered must be a date"),
-        ("registered = 2026-12-01", "registered = 2026-12-01\noutcome = 1", r"T2.toml\.outcome must be text, got 1"),
+        ("2026-12-01", "soon", r"T2.toml\.registered must be a date such as 2026-12-01, got 'soon'"),
+        ('"2026-12-01"', "2026-12-01", r"T2.toml\.registered must be text"),
+        ("registered", "outcome = 1\nregistered", r"T2.toml\.outcome must be text, got 1"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(folder, old, new, message):

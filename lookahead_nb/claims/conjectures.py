@@ -96,10 +96,12 @@ def _conjecture(path: Path) -> Conjecture:
     written: dict[str, Any] = toml_file(path)
     with inside(path.name):
         known_keys("", written, KEYS)
-        words = {key: text(key, written.get(key)) for key in WORDS}
-        registered = written.get("registered")
-        if type(registered) is not date:
-            raise ValueError(f"registered must be a date such as 2026-12-01, got {registered!r}")
+        words = {key: text(key, written.get(key)).strip() for key in WORDS}
+        day = text("registered", written.get("registered"))
+        try:
+            registered = date.fromisoformat(day)
+        except ValueError:
+            raise ValueError(f"registered must be a date such as 2026-12-01, got {day!r}") from None
         outcome = text("outcome", written["outcome"]) if "outcome" in written else ""
         return Conjecture(path.stem, **words, registered=registered, outcome=outcome)
 
