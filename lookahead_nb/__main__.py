@@ -55,8 +55,9 @@ Then pass --dask tcp://HOST:8786. This needs the extra "cluster": pip install ".
 CLAIMS_HELP = """\
 Without ID, print the verdict on every statement of the article, and what was found. Statements are registered in
 data/claims, and verdicts follow from the rows committed in data/results. With ID, explain one statement, such as C08a,
-or all of a claim, such as C08; --contrasts lists every comparison behind it, for each class of tasks. Run the command
-in a checkout of the project.
+or all of a claim, such as C08; --contrasts lists every comparison behind it, for each class of tasks. T1 and so on are
+conjectures of our own, with the rule that was registered ahead of their runs. Run the command in a checkout of the
+project.
 
 --fresh measures a statement again: a few of its tasks are trained on seeds that nobody has used. It prints the
 estimates next to those of the registered rows, and writes no file.
@@ -297,7 +298,7 @@ def _add_claims(commands: Any) -> None:
     command = commands.add_parser(
         "claims", help="print the verdicts on the article's statements", description=CLAIMS_HELP, formatter_class=raw
     )
-    command.add_argument("id", nargs="?", metavar="ID", help="a statement, such as C08a, or a claim, such as C08")
+    command.add_argument("id", nargs="?", metavar="ID", help="a statement or claim, such as C08a or C08, or T1")
     command.add_argument("--contrasts", action="store_true", help="list every comparison too, for each class of tasks")
     command.add_argument(
         "--fresh",
@@ -315,8 +316,13 @@ def _add_claims(commands: Any) -> None:
 
 def _claims(options: argparse.Namespace) -> int:
     provenance.committed("data/claims")  # ahead of imports that take seconds
-    from lookahead_nb.claims import registry, wording  # loaded only for this command: they need pandas
+    from lookahead_nb.claims import conjectures, registry, wording  # loaded only for this command: they need pandas
 
+    if options.id is not None and re.fullmatch("[Tt][0-9]+", options.id):
+        if options.contrasts or options.fresh is not None or options.tasks is not None:
+            raise ValueError(f"ID must be a statement of the article with an option, got {options.id!r}")
+        print("\n".join(conjectures.explained(_conjecture(options.id))))
+        return 0
     statements = registry.read()
     chosen = statements if options.id is None else _statements(options.id, statements)
     if options.fresh is not None:
@@ -341,6 +347,15 @@ def _claims(options: argparse.Namespace) -> int:
     lines = wording.explained([*chosen.values()], judged, answer, captions, contrasts=options.contrasts)
     print("\n".join([*lines, "", *(line.format(id=first.id) for line in wording.LEGEND_OF_ONE)]))
     return 0
+
+
+def _conjecture(name: str) -> Any:
+    from lookahead_nb.claims import conjectures
+
+    known = conjectures.read()
+    if (full := name.upper()) not in known:
+        raise ValueError(f"ID must be a conjecture such as {', '.join(known) or 'none yet'}, got {name!r}")
+    return known[full]
 
 
 def _judged(statements: dict[str, Any], chosen: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ retention = pytest.importorskip("lookahead_nb.figures.retention")
 settings = pytest.importorskip("lookahead_nb.figures.settings")
 statements = pytest.importorskip("lookahead_nb.figures.statements")
 sync_period = pytest.importorskip("lookahead_nb.figures.sync_period")
+when_it_helps = pytest.importorskip("lookahead_nb.figures.when_it_helps")
 
 # ---------------------------------------------------------------------------------------------------------- statements
 
@@ -234,3 +235,23 @@ def test_worths_have_a_point_for_every_length_and_those_beyond_lie_at_the_edge()
     (points,) = [line for line in left.lines if line.get_label() == "linear decay"]
     assert (points.get_xdata().tolist(), points.get_ydata().tolist()) == ([2.0], [2.0])
     assert [line.get_ydata().tolist() for line in right.lines[:2]] == [[0.3], [0.4]]
+
+
+# -------------------------------------------------------------------------------------------------------- when it helps
+
+
+def test_best_sync_periods_are_filled_where_they_are_known():
+    best = pd.DataFrame({"beta1": [0.5, 0.9, 0.9], "predicted": [2.0, 4.0, 8.0], "best": [3.0, 5.0, 7.0]})
+    curves = pd.DataFrame({"beta1": [0.5, 0.5, 0.9, 0.9], "sync_period": [1, 2] * 2, "excess": [2.0, 0, 1, 0.5]})
+    left, right = when_it_helps.rule(best.assign(known=[True, True, False]), curves).axes
+    filled = {float(line.get_xdata()[0]): line.get_markerfacecolor() != "none" for line in left.lines[:3]}
+    assert filled == {2.0: True, 8.0: False, 4.0: True}
+    assert [[*line.get_ydata()] for line in right.lines[::2]] == [[2, 0], [1, 0.5]]
+    assert [[*line.get_xdata()] for line in right.lines[1::2]] == [[2, 2], [5, 7]]  # quartiles of what is predicted
+
+
+def test_gains_have_a_dot_for_every_task_and_their_mean():
+    tasks = pd.DataFrame({arm: [3.0 + i, 0.5, -2.0] for i, arm in enumerate(when_it_helps.ARMS)})
+    means = pd.DataFrame({"value": 0.5, "low": -1.0, "high": 2.0}, index=[*when_it_helps.ARMS])
+    (ax,) = when_it_helps.gains(tasks, means).axes
+    assert [[*line.get_ydata()] for line in ax.lines[:3]] == [[-2, 0.5, 3], [-1, 2], [0.5]]

@@ -1014,3 +1014,40 @@ def test_bad_arguments_are_refused_by_name_and_value(bad):
     call, error, sentence = bad
     with pytest.raises(error, match=sentence):
         call()
+
+
+# ---------------------------------------------------------------------------------------------------- half a period
+
+
+@pytest.mark.parametrize("beta1", [0.3, 0.5, 0.9, 0.98])
+@pytest.mark.parametrize("x", [0.3, 1.0, 3.0, 5.6])
+def test_half_a_period_is_pi_over_the_angle_of_a_step(beta1, x):
+    step = np.array([[1 - (1 - beta1) * x, -beta1 * x], [1 - beta1, beta1]])  # of (weight, m), lr in m
+    angle = abs(np.angle(np.linalg.eigvals(step)).max())
+    expected = np.pi / angle if angle else np.inf
+    assert theory.half_period(beta1, x) == pytest.approx(expected, rel=SOLVED)
+
+
+def test_half_a_period_changes_the_sign_of_a_weight():
+    beta1, x = 0.9, 1.0
+    step = np.array([[1 - (1 - beta1) * x, -beta1 * x], [1 - beta1, beta1]])
+    values, vectors = np.linalg.eig(step)
+    power = vectors @ np.diag(values ** theory.half_period(beta1, x)) @ np.linalg.inv(vectors)
+    np.testing.assert_allclose(power, -(beta1 ** (theory.half_period(beta1, x) / 2)) * np.eye(2), atol=SOLVED)
+
+
+def test_half_a_period_is_infinite_or_one_where_nothing_oscillates():
+    for beta1 in (0.0, 0.5, 0.9):
+        slow, fast = ((1 + sign * np.sqrt(beta1)) ** 2 / (1 - beta1) for sign in (-1, 1))
+        assert theory.half_period(beta1, [0.0, 0.99 * slow]).tolist() == [np.inf, np.inf]
+        assert theory.half_period(beta1, [1.01 * fast, 1e9]).tolist() == [1.0, 1.0]
+    assert theory.half_period(0.0, 1.0) == pytest.approx(theory.half_period(1e-12, 1.0), rel=1e-5)
+
+
+def test_half_a_period_broadcasts_and_refuses_what_is_out_of_range():
+    assert theory.half_period([[0.5], [0.9]], [1.0, 2.0, 3.0]).shape == (2, 3)
+    assert type(theory.half_period(0.9, 1.0)) is np.float64
+    with pytest.raises(ValueError, match=r"beta1 must be .* got 1"):
+        theory.half_period(1.0, 1.0)
+    with pytest.raises(ValueError, match=r"x must be .* got -1"):
+        theory.half_period(0.9, -1.0)

@@ -370,27 +370,27 @@ def explained(
         A line of at most 100 characters where words allow.
     """
     first = statements[0]
-    yield from _wrapped(f"{claim_of(first.id)}, section {first.section} of the article", first.article)
+    yield from wrapped(f"{claim_of(first.id)}, section {first.section} of the article", first.article)
     yield ""
-    yield from _wrapped("In short", filled(answer.found, judged))
+    yield from wrapped("In short", filled(answer.found, judged))
     for label, words in (("Advice", answer.advice), ("First trial", answer.first), ("Why they differ", answer.why)):
-        yield from _wrapped(label, words)
+        yield from wrapped(label, words)
     for statement in statements:
         yield ""
-        yield from _wrapped(f"{statement.id}: {verdict_of(statement, judged)}", statement.says)
+        yield from wrapped(f"{statement.id}: {verdict_of(statement, judged)}", statement.says)
         if statement.untestable:
-            yield from _wrapped("  No test", statement.untestable, indent=4)
+            yield from wrapped("  No test", statement.untestable, indent=4)
             continue
-        yield from _wrapped("  Judged by", f"{_rule(statement)}; wording: {statement.modality!r}", indent=4)
-        yield from _wrapped("  Experiment", f"data/claims/experiments/{statement.experiment}.toml", indent=4)
+        yield from wrapped("  Judged by", f"{_rule(statement)}; wording: {statement.modality!r}", indent=4)
+        yield from wrapped("  Experiment", f"data/claims/experiments/{statement.experiment}.toml", indent=4)
         if found := finding(statement, judged):
-            yield from _wrapped("  Found", found, indent=4)
+            yield from wrapped("  Found", found, indent=4)
         for name, contrast in {"primary": statement.primary, **statement.reported}.items():
             if contrasts:
                 yield from _contrast(statement, name, contrast, judged)
     yield ""
     for name, caption in captions.items():
-        yield from _wrapped(f"Figure {name}", caption)
+        yield from wrapped(f"Figure {name}", caption)
     yield f"Notebook: notebooks/{first.notebook}.ipynb"
 
 
@@ -438,15 +438,29 @@ def _rule(statement: Statement) -> str:
 def _contrast(statement: Statement, name: str, contrast: Contrast | None, judged: pd.DataFrame) -> Iterator[str]:
     if contrast is None:
         return
-    yield from _wrapped(f"  {name}", _words_of(contrast), indent=4)
+    yield from wrapped(f"  {name}", _words_of(contrast), indent=4)
     rows = judged[(judged["id"] == statement.id) & (judged["contrast"] == name)]
     for _, row in rows.iterrows():
         words = _described(row, modality.MODALITIES[statement.modality], harmless=statement.harmless) + _in_steps(row)
         shown = f"; better shown on {row['better']:.0f}, worse on {row['worse']:.0f}"
-        yield from _wrapped(f"    {row['class']}", words + shown, indent=6)
+        yield from wrapped(f"    {row['class']}", words + shown, indent=6)
 
 
-def _wrapped(label: str, words: str, indent: int = 2) -> list[str]:
+def wrapped(label: str, words: str, indent: int = 2) -> list[str]:
+    """Return words after their label, in lines for a terminal.
+
+    Parameters
+    ----------
+    label, words : str
+        The label gets a colon.
+    indent : int
+        Of all lines after the first.
+
+    Returns
+    -------
+    list of str
+        Lines of at most 100 characters where words allow.
+    """
     return textwrap.wrap(f"{label}: {words}", 100, subsequent_indent=" " * indent)
 
 

@@ -2,6 +2,7 @@
 
 from lookahead_nb.theory.closed_forms import (
     averaged,
+    half_period,
     optimal_slow_step,
     sgd_crossing_time,
     sgd_matched_loss,
@@ -51,6 +52,7 @@ __all__ = [
     "expected_loss",
     "game_multiplier",
     "game_rate",
+    "half_period",
     "least_game_retention",
     "optimal_slow_step",
     "pull_back_gain",

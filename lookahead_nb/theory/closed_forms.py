@@ -423,6 +423,53 @@ def averaged(slow: ArrayLike, fast: ArrayLike, slow_step_size: ArrayLike) -> np.
     return (1 - s) * slow + s * fast
 
 
+@named_arguments
+@default_errors
+def half_period(beta1: ArrayLike, x: ArrayLike) -> np.ndarray:
+    """Return half the period of a mode under momentum, in steps: pi/w with ``cos w = (1+b - (1-b)x)/(2 sqrt(b))``.
+
+    A sync damps an oscillation best that long after the last one.
+
+    Parameters
+    ----------
+    beta1 : float or array
+        b, in [0, 1): that of Adam or AdamW.
+    x : float or array
+        At least 0, learning rate times curvature. With a preconditioner D the curvature is an eigenvalue of
+        D^(1/2) H D^(1/2), H the Hessian.
+
+    Returns
+    -------
+    float64 array
+        Of the broadcast shape, at least 1. A NumPy float if both arguments are numbers. inf where x is so small that
+        the mode does not oscillate. 1 where x is so large that it changes its sign at every step.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another type or lies out of range.
+
+    Notes
+    -----
+    With the fast weight and m of :mod:`.quadratic` a step has the characteristic polynomial
+    ``z^2 - (1+b - (1-b)x) z + b``. Its roots are ``sqrt(b) exp(+-iw)`` between both limits. Weight decay, a further
+    factor 1 - lr*weight_decay of the weight, and Adam's bias correction are left out.
+
+    Examples
+    --------
+    >>> from lookahead_nb.theory import half_period
+    >>> half_period(0.9, [0.001, 1.0, 5.6, 40.0]).round(2).tolist()
+    [inf, 9.75, 4.0, 1.0]
+    """
+    beta1, x = together(beta1=real_numbers("beta1", beta1, 0, 1, open_high=True), x=real_numbers("x", x, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cosine = (1 + beta1 - (1 - beta1) * x) / (
+            2 * np.sqrt(beta1)
+        )  # b = 0: inf, -inf, or NaN at x = 1, with the limit 0
+        angle = np.arccos(np.clip(np.where(np.isnan(cosine), 0.0, cosine), -1, 1))
+        return (np.pi / angle)[()]
+
+
 def _positive(**numbers: ArrayLike) -> list[np.ndarray]:
     return [real_numbers(name, value, 0, open_low=name != "noise") for name, value in numbers.items()]
 

@@ -257,6 +257,7 @@ CALLS = {
     "sgd_crossing_time": (theory.sgd_crossing_time, MODES | {"noise": 0.1, "start": 1.0}),
     "sgd_matched_lr": (theory.sgd_matched_lr, MATCHED),
     "sgd_matched_loss": (theory.sgd_matched_loss, MATCHED | {"steps": 10}),
+    "half_period": (theory.half_period, {"beta1": [0.5, 0.9], "x": 1.0}),
     "game_multiplier": (theory.game_multiplier, GAME),
     "game_rate": (theory.game_rate, GAME | {"momentum": 0.5, "inner_state": "reset", "moves": "optimistic"}),
     "small_game_rate": (theory.small_game_rate, GAME),
