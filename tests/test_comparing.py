@@ -12,7 +12,7 @@ from lookahead_nb.claims import comparing, experiments
 from lookahead_nb.claims.population import chance, generated
 from lookahead_nb.claims.shards import OutdatedError
 
-TINY = comparing.Design(first=8000, tasks=1, draws=2, most_steps=60, most_rows=600, most_weights=200)
+TINY = comparing.Design(first=8000, tasks=1, draws=2, most_steps=60, most_rows=600, most_work=600_000)
 
 
 @pytest.mark.no_kernel
@@ -43,19 +43,19 @@ def some_rows(validation, test, guessing=10.0, draws=2, splits=2):
 @pytest.mark.no_kernel
 def test_what_is_kept_gives_back_every_choice_and_its_losses():
     rng, shape = np.random.default_rng(0), (len(comparing.ARMS), 2, 2, 16)
-    validation, test = rng.uniform(1, 2, (*shape, 12)), rng.uniform(1, 2, (*shape, 4)).round(4)
+    validation, test = rng.uniform(1, 2, (*shape, 24)), rng.uniform(1, 2, (*shape, 4)).round(4)
     rows = some_rows(validation, test)
     for place, arm in enumerate(comparing.ARMS):
         for seeds in comparing.FINE:
             logs = comparing.log_losses(rows, arm, seeds)[7]
-            assert logs.shape == (2, 2, 12 // seeds, 4)
+            assert logs.shape == (2, 2, 24 // seeds, 4)
             for draw, split, block in np.ndindex(logs.shape[:3]):
                 own = validation[place, draw, split][:, block * seeds : (block + 1) * seeds]
                 best = own.mean(axis=1).argmin()
                 np.testing.assert_allclose(logs[draw, split, block], np.log(test[place, draw, split, best]))
         for seeds in comparing.COARSE:
             logs = comparing.log_losses(rows, arm, seeds, "coarse")[7]
-            assert logs.shape == (2, 2, 12 // seeds, 3, 4)
+            assert logs.shape == (2, 2, 24 // seeds, 3, 4)
             for draw, split, block, grid in np.ndindex(logs.shape[:4]):
                 own = validation[place, draw, split][grid::3, block * seeds : (block + 1) * seeds]
                 best = grid + 3 * own.mean(axis=1).argmin()
@@ -65,7 +65,7 @@ def test_what_is_kept_gives_back_every_choice_and_its_losses():
 @pytest.mark.no_kernel
 def test_benefits_are_positive_where_the_loss_is_lower_and_coarse_grids_take_turns():
     rng, shape = np.random.default_rng(1), (len(comparing.ARMS), 2, 2, 16)
-    rows = some_rows(rng.uniform(1, 2, (*shape, 12)), rng.uniform(1, 2, (*shape, 4)).round(4))
+    rows = some_rows(rng.uniform(1, 2, (*shape, 24)), rng.uniform(1, 2, (*shape, 4)).round(4))
     control, own = (comparing.log_losses(rows, arm, 3)[7] for arm in ("adamw", "ema"))
     np.testing.assert_array_equal(comparing.benefits(rows, "ema", 3)[7], control - own)
     control, own = (comparing.log_losses(rows, arm, 3, "coarse")[7] for arm in ("adamw", "ema"))
@@ -79,12 +79,12 @@ def test_benefits_are_positive_where_the_loss_is_lower_and_coarse_grids_take_tur
 
 @pytest.mark.no_kernel
 def test_losses_above_guessing_count_as_guessing():
-    validation, test = np.ones((16, 12)), np.full((16, 4), 0.5)
+    validation, test = np.ones((16, 24)), np.full((16, 4), 0.5)
     test[0] = [0.25, 3.0, np.nan, np.inf]
     assert comparing.kept(validation, test, 2.0)["losses"].startswith("a 0.25 2 2 2 b ")
     test[0] = 0.0
     rows = pd.DataFrame([{"number": 1, "draw": 0, "split": 0, "arm": "adamw"} | comparing.kept(validation, test, 2.0)])
-    assert np.isfinite(comparing.log_losses(rows, "adamw", 12)[1]).all()
+    assert np.isfinite(comparing.log_losses(rows, "adamw", 24)[1]).all()
 
 
 @pytest.mark.no_kernel
@@ -92,8 +92,8 @@ def test_losses_above_guessing_count_as_guessing():
     ("arguments", "message"),
     [
         (("adamax", 1), "arm must be"),
-        (("adam", 5), "seeds must be one of 1, 2, 3, 4, 6, 12 on fine grids, got 5"),
-        (("adam", 2, "coarse"), "seeds must be one of 1, 3, 6 on coarse grids, got 2"),
+        (("adam", 5), "seeds must be one of 1, 2, 3, 6, 12, 24 on fine grids, got 5"),
+        (("adam", 2, "coarse"), "seeds must be one of 1, 3, 6, 12 on coarse grids, got 2"),
         (("adam", 1, "medium"), "grid must be"),
     ],
 )
@@ -109,8 +109,8 @@ def test_rates_are_a_shifted_grid_around_the_centre():
     for arm in comparing.ARMS:
         for number in (80_000, 80_001):
             grid = np.log(comparing.rates(TINY, number, arm, 0.01))
-            assert np.diff(grid) == pytest.approx([math.log(TINY.spacing)] * 15)
-            shifts[arm, number] = (grid[8] - math.log(0.01)) / math.log(TINY.spacing)
+            assert np.diff(grid) == pytest.approx([math.log(TINY.spacing)] * 11)
+            shifts[arm, number] = (grid[6] - math.log(0.01)) / math.log(TINY.spacing)
     assert all(0 <= shift < 1 for shift in shifts.values())
     assert len({round(shift, 6) for shift in shifts.values()}) == len(shifts)
 
@@ -144,7 +144,7 @@ def test_every_reported_loss_is_that_of_a_run_alone():
     assert rows[comparing.KEYS].to_numpy().tolist() == [[of_task["number"], 1, 0, arm] for arm in comparing.ARMS]
     task = generated(of_task["number"])
     (draw,) = TINY.seeds(f"{task.number} draw 1", 1)
-    order, *seeds = TINY.seeds(f"{task.number} draw 1 split 0", 17)
+    order, *seeds = TINY.seeds(f"{task.number} draw 1 split 0", 29)
     data = comparing.dataset(task, draw, order)
     guessing, _ = chance(data.y_train, data.y_test, task.classes)
     for arm in ("adamw", "lookahead", "ema", "schedule_free", "momentum"):
@@ -152,7 +152,7 @@ def test_every_reported_loss_is_that_of_a_run_alone():
         letter, *losses = own["losses"].split()[:5]
         lr = comparing.rates(TINY, task.number, arm, of_task[f"centre_{arm}"])[comparing.LETTERS.index(letter)]
         opt = comparing.ARMS[arm].optimizer(lr, task.steps)
-        for seed, loss in zip(seeds[12:], losses, strict=True):
+        for seed, loss in zip(seeds[24:], losses, strict=True):
             run = lnb.train(
                 task.model, data, opt, steps=task.steps, batch_size=task.batch_size, seed=seed, progress=False
             )
@@ -166,7 +166,7 @@ def test_the_registered_design_shares_no_task_and_no_seed():
     assert design.first > experiments.SCREENED[-1]
     assert design.first >= 80_000
     purposes = [f"{task} draw {draw} split {split}" for task in range(3) for draw in range(3) for split in range(2)]
-    seeds = [seed for words in purposes for seed in design.seeds(words, 17)] + design.seeds("screening", 4)
+    seeds = [seed for words in purposes for seed in design.seeds(words, 29)] + design.seeds("screening", 4)
     assert len(set(seeds)) == len(seeds)
     assert comparing.PILOT.sha256 != design.sha256
     assert len(hashlib.sha256().hexdigest()) == len(design.sha256)
@@ -176,7 +176,8 @@ def test_the_registered_design_shares_no_task_and_no_seed():
 def test_only_small_tasks_are_considered():
     tasks = [task for task, _ in zip(comparing.REGISTERED.considered(), range(20), strict=False)]
     assert [task.number for task in tasks] == sorted({task.number for task in tasks})
-    assert all(task.steps <= 300 and task.rows <= 6000 and task.model.size <= 4000 for task in tasks)
+    assert all(task.steps * task.batch_size * task.model.size <= 8_000_000 for task in tasks)
+    assert all(task.steps <= 300 and task.rows <= 3000 for task in tasks)
 
 
 @pytest.mark.no_kernel
