@@ -153,9 +153,7 @@ def test_every_reported_loss_is_that_of_a_run_alone():
         lr = comparing.rates(TINY, task.number, arm, of_task[f"centre_{arm}"])[comparing.LETTERS.index(letter)]
         opt = comparing.ARMS[arm].optimizer(lr, task.steps)
         for seed, loss in zip(seeds[24:], losses, strict=True):
-            run = lnb.train(
-                task.model, data, opt, steps=task.steps, batch_size=task.batch_size, seed=seed, progress=False
-            )
+            run = lnb.train(task.model, data, opt, steps=task.steps, batch_size=task.batch_size, seed=seed)
             last = run.history[run.history["step"] == task.steps].iloc[-1]  # slow weights come last
             assert f"{min(last['test_loss'], guessing):.5g}" == loss
 
@@ -192,5 +190,5 @@ def test_rows_of_another_design_are_refused(tmp_path):
 
 @pytest.mark.no_kernel
 def test_choices_at_the_ends_are_counted():
-    rows = pd.DataFrame({"arm": ["adam", "adam", "ema"], "fine": ["abcd", "hhhh", "ppbb"]})
+    rows = pd.DataFrame({"arm": ["adam", "adam", "ema"], "fine": ["abcd", "hhhh", "llbb"]})
     assert comparing.at_ends(rows).to_dict() == {"adam": 0.125, "ema": 0.5}
