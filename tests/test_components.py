@@ -154,6 +154,16 @@ def test_table_and_ratios_of_noise_alone():
     assert comparing.AGAIN not in components.OTHERS
 
 
+def test_forms_compare_with_one_run_and_with_a_mean():
+    keys = {"arm": "adam", "tuning_seeds": 6}
+    rows = [{"number": i, "grid": "fine", "tuning": t, "run": 1.0} for i, t in enumerate([0.01, 0.1, 0.4, 0.02])]
+    rows += [{"number": i, "grid": "coarse", "tuning": t, "run": 2.0} for i, t in enumerate([0.5, 0.7, 0.8, 0.9])]
+    mean, coarse, single = components.forms(pd.DataFrame(rows).assign(**keys)).to_dict("records")
+    assert (mean["share"], coarse["share"], single["share"]) == (0.5, 0.75, 0.25)
+    assert mean["middle"] == pytest.approx(6 * 0.06)
+    assert mean["low"] < 0.5 < mean["high"]
+
+
 def test_pooled_components_have_a_variance_between_tasks():
     rng, effects = np.random.default_rng(9), np.array([-1.0, 1.0, 3.0])
     frame = [

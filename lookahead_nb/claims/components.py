@@ -186,6 +186,34 @@ def share_above(values: Any, limit: float) -> Estimate:
     return Estimate(float(above.mean()), float(low), float(high))
 
 
+def forms(parts: pd.DataFrame, seeds: int = 6) -> pd.DataFrame:
+    """Return on how many tasks the choice of a rate has at least a third of the variance of the reported seeds.
+
+    Parameters
+    ----------
+    parts : frame
+        Of :func:`table`.
+    seeds : int, default 6
+        Tuning seeds of each choice, and reporting seeds of a mean.
+
+    Returns
+    -------
+    frame
+        A row for each form of the conjecture T2: ``grid``; ``reporting_seeds``, those whose mean is compared;
+        ``middle``, the median ratio of both variances; ``share``, ``low`` and ``high``, the share of tasks on which it
+        is at least a third, and its 95 % interval.
+    """
+    pd = whole("pandas")
+
+    found = []
+    for grid, reporting in (("fine", seeds), ("coarse", 1), ("fine", 1)):
+        of_tasks = reporting * ratios(parts, seeds, grid)
+        share = share_above(of_tasks, THIRD)
+        keys = {"grid": grid, "reporting_seeds": reporting, "middle": float(of_tasks.median())}
+        found.append(keys | dict(zip(("share", "low", "high"), share, strict=True)))
+    return pd.DataFrame(found)
+
+
 def pooled(parts: pd.DataFrame) -> pd.DataFrame:
     """Return the components of a comparison on any task: means over tasks, and the variance between tasks.
 

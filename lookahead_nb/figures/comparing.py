@@ -74,7 +74,7 @@ def _sources(ax: Axes, sources: pd.DataFrame) -> None:
         height = wide[name].clip(lower=0).to_numpy()
         ax.bar(place, height, 0.75, bottom, color=colour, lw=0, label=name)
         bottom += height
-    for x, total in zip(place, bottom, strict=True):
+    for x, total in enumerate(bottom.tolist()):
         ax.text(x, total, f"± {1.96 * total**0.5:.1f} %", ha="center", va="bottom", fontsize=7)
     ax.set_xticks(place, wide.index)
     ax.set(xlabel="tuning and reporting seeds", ylabel="variance of one reported\ndifference (squares of 1 %)")
