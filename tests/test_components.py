@@ -236,3 +236,46 @@ def test_seeds_needed_undo_the_power_law():
     assert components.seeds_needed(0.01, c, g, run=0.002, reporting_seeds=4) == math.inf
     with pytest.raises(ValueError, match="seeds and variances must be alike"):
         components.power_law([1, 2], [1.0])
+
+
+def test_what_is_needed_makes_the_difference_significant():
+    keys = {"arm": "adam", "split": 0.002, "draw": -0.001, "run": 0.01, "mean": 0.0, "task": 0.0}
+    whole = pd.DataFrame(
+        [
+            keys | {"grid": grid, "tuning_seeds": n, "tuning": c / n}
+            for grid, c, numbers in (("fine", 0.01, components.SEVERAL), ("coarse", 0.04, (1, 3, 6, 12)))
+            for n in numbers
+        ]
+    )
+    row = components.needed(whole, [0.05]).loc[0.05]
+    squares = (1.959963984540054 / 0.05) ** 2
+    assert row["fine"] == math.ceil(0.01 * squares)
+    assert row["coarse"] == math.ceil(0.04 * squares)
+    assert row["reporting"] == math.ceil(0.01 * squares)
+    assert row["repeats"] == math.ceil((0.01 + 0.01 + 0.002) * squares)
+
+
+def test_sources_have_as_many_reporting_as_tuning_seeds():
+    whole = pd.DataFrame(
+        [{"grid": "fine", "arm": arm, "tuning_seeds": 3, "tuning": 3.0, "run": 6.0, "split": 1.0, "draw": 2.0}
+         for arm in comparing.ARMS]
+    )  # fmt: skip
+    found = components.sources(whole, [3]).set_index("source")["variance"].to_dict()
+    assert found == {"choice of the rate": 3.0, "reporting seeds": 2.0, "split": 1.0, "data set": 2.0}
+
+
+def test_tables_of_noise_alone():
+    rows = a_design(np.random.default_rng(11))
+    itself = components.against_itself(rows)
+    assert len(itself) == len(comparing.FINE) + len(comparing.COARSE)
+    assert itself["share"].between(0, 0.35).all()
+    assert (itself["large"] <= itself["share"]).all()
+    false = components.false_findings(rows, [0.0])
+    assert len(false) == 3 * len(itself)  # any benefit of 1 and 4 seeds, significant ones of 4
+    any_benefit = false[false["above"] == 0]
+    assert any_benefit["share"].between(0.3, 0.7).all()
+    luck = components.luck(components.table(rows)).set_index(["grid", "tuning_seeds"])
+    assert (luck["lower"] <= luck["middle"]).all()
+    assert (luck["middle"] <= luck["upper"]).all()
+    more = pd.concat([rows.assign(number=rows["number"] + 6 * i) for i in range(2)])
+    assert set(components.of_benchmarks(more)["arm"]) == {comparing.AGAIN, *components.OTHERS}

@@ -523,8 +523,8 @@ def against_itself(rows: pd.DataFrame, reporting_seeds: int = 4) -> pd.DataFrame
     Returns
     -------
     frame
-        The columns ``grid``, ``tuning_seeds``; ``share``, ``low`` and ``high``, the share of papers at the 5 % level
-        and its 95 % interval.
+        The columns ``grid``, ``tuning_seeds``; ``share``, ``low`` and ``high``, the share of papers with a difference
+        at the 5 % level, and its 95 % interval; ``large``, the share of papers in which it is above 1 % too.
     """
     pd = whole("pandas")
 
@@ -532,10 +532,11 @@ def against_itself(rows: pd.DataFrame, reporting_seeds: int = 4) -> pd.DataFrame
     for grid, numbers in (("fine", comparing.FINE), ("coarse", comparing.COARSE)):
         for seeds in numbers:
             papers = findings(rows, comparing.AGAIN, seeds, reporting_seeds, grid)
-            of = np.ones(len(papers), bool)
-            share = share_of_papers(papers, of, significant(papers, reporting_seeds) != 0)
+            differs = significant(papers, reporting_seeds) != 0
+            share = share_of_papers(papers, np.ones(len(papers), bool), differs)
+            large = float((differs & (papers["benefit"].abs() > 0.01)).mean())
             keys = {"grid": grid, "tuning_seeds": seeds}
-            found.append(keys | dict(zip(("share", "low", "high"), share, strict=True)))
+            found.append(keys | dict(zip(("share", "low", "high"), share, strict=True)) | {"large": large})
     return pd.DataFrame(found)
 
 
@@ -635,3 +636,39 @@ def luck(parts: pd.DataFrame) -> pd.DataFrame:
         }
         found.append(dict(zip(("grid", "tuning_seeds"), keys, strict=True)) | sizes)
     return pd.DataFrame(found)
+
+
+def needed(whole_table: pd.DataFrame, differences: Any = (0.01, 0.02, 0.05)) -> pd.DataFrame:
+    """Return what it takes to resolve a difference, at the mean variances over tasks and arms.
+
+    Parameters
+    ----------
+    whole_table : frame
+        Of :func:`pooled`.
+    differences : sequence of float, optional
+        Of logarithms of losses. Default: 1, 2 and 5 %.
+
+    Returns
+    -------
+    frame
+        Indexed by ``difference``. ``fine`` and ``coarse`` are the tuning seeds of each optimizer at which the choice of
+        a rate makes no such difference, by the :func:`power_law` of each grid; ``reporting`` the reporting seeds at
+        which a mean of runs makes none; ``repeats`` the repetitions of everything, each with its own data set and rates
+        tuned on one seed of a fine grid, whose mean makes none. All rounded up.
+    """
+    pd = whole("pandas")
+
+    means = whole_table[whole_table["arm"].isin(OTHERS)].groupby(["grid", "tuning_seeds"])
+    means = means[["tuning", "run", "split", "draw"]].mean()
+    run = float(means.loc[("fine", SEVERAL[-1]), "run"])
+    laws = {
+        grid: power_law(own.index.get_level_values("tuning_seeds"), own["tuning"])
+        for grid, own in means.groupby("grid", sort=False)
+    }
+    once = float(means.loc[("fine", 1)].clip(lower=0).sum())
+    found = []
+    for difference in differences:
+        row = {grid: math.ceil(seeds_needed(difference, *laws[grid])) for grid in ("fine", "coarse")}
+        row |= {"reporting": math.ceil(run * (NORMAL / difference) ** 2)}
+        found.append({"difference": difference} | row | {"repeats": math.ceil(once * (NORMAL / difference) ** 2)})
+    return pd.DataFrame(found).set_index("difference")

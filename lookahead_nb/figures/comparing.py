@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lookahead_nb.figures import PAGE
-from lookahead_nb.figures.parts import Look, away, finished, only_ticks
+from lookahead_nb.figures.parts import CAPS, Look, away, finished, only_ticks
 
 SOURCES = {  # from the bottom
     "reporting seeds": "#56B4E9",
@@ -19,8 +19,12 @@ SOURCES = {  # from the bottom
     "data set": "0.82",
 }
 GRIDS = {"fine": Look("rates 1.6 apart", "#0173B2", "o"), "coarse": Look("rates 4.1 apart", "#D55E00", "s")}
-LIMITS = {0.0: Look("any benefit", "#0173B2", "o"), 0.01: Look("above 1 %", "#DE8F05", "s")}
-LIMITS |= {0.02: Look("above 2 %", "#029E73", "^"), 0.05: Look("above 5 %", "#CC78BC", "D")}
+FINDINGS = {  # by reporting seeds and the least benefit that is called a finding; NaN is a significant one
+    (1, 0.0): Look("any benefit, 1 seed", "#0173B2", "o"),
+    (1, 0.01): Look("above 1 %, 1 seed", "#DE8F05", "s"),
+    (4, 0.01): Look("above 1 %, 4 seeds", "#029E73", "^"),
+    (4, None): Look("significant, 4 seeds", "#CC78BC", "D"),
+}
 
 
 def costs(sources: pd.DataFrame, itself: pd.DataFrame, false: pd.DataFrame, luck: pd.DataFrame) -> Figure:
@@ -39,16 +43,20 @@ def costs(sources: pd.DataFrame, itself: pd.DataFrame, false: pd.DataFrame, luck
     """
     fig, axs = plt.subplots(2, 2, figsize=(PAGE, 5.0))
     _sources(axs[0, 0], sources)
-    for grid, look in GRIDS.items():
-        _line(axs[0, 1], itself[itself["grid"] == grid], "share", look)
-    axs[0, 1].axhline(0.05, color="0.3", lw=0.8, ls=(0, (4, 3)))
+    for place, (grid, look) in enumerate(GRIDS.items()):
+        own = itself[itself["grid"] == grid]
+        _line(axs[0, 1], own, "share", look, place)
+        axs[0, 1].plot(own["tuning_seeds"], own["large"], **look._replace(hollow=True, dashes=(2, 2)).line)
+    axs[0, 1].plot([], [], "o", ls=(0, (2, 2)), mfc="none", ms=4, color="0.4", label="and above 1 %")
+    axs[0, 1].axhline(0.05, color="0.3", lw=0.8)
     axs[0, 1].text(24, 0.053, "5 % were promised", ha="right", va="bottom", fontsize=7)
-    axs[0, 1].set(ylabel="significant differences of\nAdamW from AdamW", ylim=(0, None))
-    single = false[(false["grid"] == "fine") & (false["reporting_seeds"] == 1)]
-    for limit, look in LIMITS.items():
-        of_limit = single[single["above"] == limit].rename(columns={"false_low": "low", "false_high": "high"})
-        _line(axs[1, 0], of_limit, "false", look)
-    axs[1, 0].set(ylabel="false findings that an\noptimizer beats AdamW", ylim=(0, None))
+    axs[0, 1].set(ylabel="significant differences of\nAdamW from AdamW", ylim=(0, 1.5 * itself["high"].max()))
+    fine = false[false["grid"] == "fine"]
+    for place, ((seeds, limit), look) in enumerate(FINDINGS.items()):
+        own = fine["above"].isna() if limit is None else fine["above"] == limit
+        own = fine[own & (fine["reporting_seeds"] == seeds)]
+        _line(axs[1, 0], own.rename(columns={"false_low": "low", "false_high": "high"}), "false", look, place)
+    axs[1, 0].set(ylabel="false findings that an\noptimizer beats AdamW", ylim=(0, 1.5 * fine["false_high"].max()))
     for grid, look in GRIDS.items():
         of_grid = luck[luck["grid"] == grid].sort_values("tuning_seeds")
         axs[1, 1].plot(of_grid["tuning_seeds"], of_grid["middle"], **look.line, label=look.label)
@@ -59,9 +67,9 @@ def costs(sources: pd.DataFrame, itself: pd.DataFrame, false: pd.DataFrame, luck
     for ax in axs.flat[1:]:
         ax.set(xscale="log", xlabel="tuning seeds of each optimizer")
         only_ticks(ax.xaxis, [1, 2, 3, 6, 12, 24])
-        ax.legend(loc="upper right")
+        ax.legend(loc="upper right", ncols=2 if ax is axs[1, 0] else 1, columnspacing=0.8, handlelength=1.4)
     for ax in axs.flat:
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axs[0, 0].yaxis.set_major_formatter("{x:g}")
     return finished(fig, axs.flat)
 
@@ -78,10 +86,13 @@ def _sources(ax: Axes, sources: pd.DataFrame) -> None:
         ax.text(x, total, f"± {1.96 * total**0.5:.1f} %", ha="center", va="bottom", fontsize=7)
     ax.set_xticks(place, wide.index)
     ax.set(xlabel="tuning and reporting seeds", ylabel="variance of one reported\ndifference (squares of 1 %)")
+    ax.set_ylim(0, 1.12 * bottom.max())
     ax.legend(loc="upper right", reverse=True)
 
 
-def _line(ax: Axes, rows: pd.DataFrame, name: str, look: Look) -> None:
+def _line(ax: Axes, rows: pd.DataFrame, name: str, look: Look, place: int) -> None:
+    """Draw shares over tuning seeds, and their intervals next to each other."""
     rows = rows.sort_values("tuning_seeds")
-    ax.errorbar(rows["tuning_seeds"], rows[name], away(rows, name), fmt="none", ecolor=look.colour, elinewidth=0.7)
-    ax.plot(rows["tuning_seeds"], rows[name], **look.line, label=look.label)
+    beside = rows["tuning_seeds"] * 1.04**place
+    ax.errorbar(beside, rows[name], away(rows, name), ecolor=look.colour, **CAPS)
+    ax.plot(beside, rows[name], **look.line, label=look.label)
