@@ -36,8 +36,15 @@ def some_rows(validation, test, guessing=10.0, draws=2, splits=2):
         for place, arm in enumerate(comparing.ARMS):
             at = place, draw, split
             keys = {"number": 7, "draw": draw, "split": split, "arm": arm}
-            found.append(keys | comparing.kept(validation[at], test[at], guessing))
+            found.append(keys | kept(validation[at], test[at], guessing))
     return pd.DataFrame(found)
+
+
+def kept(validation, test, guessing):
+    """What is kept of an arm, with wrong losses where nobody may look."""
+    rates, tuning, reporting = len(test), validation.shape[1], test.shape[1]
+    wrong = np.random.default_rng(9).uniform(0, 0.1, (rates, tuning + reporting))
+    return comparing.kept(np.hstack([validation, wrong[:, tuning:]]), np.hstack([wrong[:, :tuning], test]), guessing)
 
 
 @pytest.mark.no_kernel
@@ -81,9 +88,9 @@ def test_benefits_are_positive_where_the_loss_is_lower_and_coarse_grids_take_tur
 def test_losses_above_guessing_count_as_guessing():
     validation, test = np.ones((16, 24)), np.full((16, 4), 0.5)
     test[0] = [0.25, 3.0, np.nan, np.inf]
-    assert comparing.kept(validation, test, 2.0)["losses"].startswith("a 0.25 2 2 2 b ")
+    assert kept(validation, test, 2.0)["losses"].startswith("a 0.25 2 2 2 b ")
     test[0] = 0.0
-    rows = pd.DataFrame([{"number": 1, "draw": 0, "split": 0, "arm": "adamw"} | comparing.kept(validation, test, 2.0)])
+    rows = pd.DataFrame([{"number": 1, "draw": 0, "split": 0, "arm": "adamw"} | kept(validation, test, 2.0)])
     assert np.isfinite(comparing.log_losses(rows, "adamw", 24)[1]).all()
 
 

@@ -107,7 +107,8 @@ def rows_of(validation, test, guessing=1e9):
         for place, arm in enumerate(comparing.ARMS):
             at = place, number, draw, split
             keys = {"number": number, "draw": draw, "split": split, "arm": arm}
-            found.append(keys | comparing.kept(validation[at], test[at], guessing))
+            padded = np.pad(validation[at], ((0, 0), (0, 4))), np.pad(test[at], ((0, 0), (24, 0)))
+            found.append(keys | comparing.kept(*padded, guessing))
     return pd.DataFrame(found)
 
 

@@ -295,7 +295,7 @@ def _cell(
     guessing, _ = chance(data.y_train, data.y_test, task.classes)
     keys = {"number": task.number, "draw": draw, "split": split}
     return [
-        keys | {"arm": name} | kept(choose[:, :TUNING], report[:, TUNING:], guessing)
+        keys | {"arm": name} | kept(choose, report, guessing)
         for name, choose, report in zip(ARMS, validation, test, strict=True)
     ]
 
@@ -306,10 +306,10 @@ def kept(validation: np.ndarray, test: np.ndarray, guessing: float) -> dict[str,
 
     Parameters
     ----------
-    validation : (rates, tuning seeds) array
-        Losses; NaN counts as infinite.
-    test : (rates, reporting seeds) array
-        Losses; NaN counts as the loss of guessing.
+    validation : (rates, seeds) array
+        Losses, of which those of the first ``TUNING`` seeds choose; NaN counts as infinite.
+    test : (rates, seeds) array
+        Losses, of which those of the other seeds are reported; NaN counts as the loss of guessing.
     guessing : float
         The loss of guessing by class frequencies.
 
@@ -317,9 +317,10 @@ def kept(validation: np.ndarray, test: np.ndarray, guessing: float) -> dict[str,
     -------
     dict
     """
-    choices = [[*choose(validation, n)] for n in FINE], [[*choose(validation, n, EVERY)] for n in COARSE]
+    choosing = validation[:, :TUNING]
+    choices = [[*choose(choosing, n)] for n in FINE], [[*choose(choosing, n, EVERY)] for n in COARSE]
     fine, coarse = ("".join(LETTERS[i] for some in of for i in np.ravel(some)) for of in choices)
-    capped = np.fmin(test, guessing)
+    capped = np.fmin(test[:, TUNING:], guessing)
     losses = [
         " ".join([letter, *(f"{x:.5g}" for x in capped[LETTERS.index(letter)])]) for letter in sorted({*fine, *coarse})
     ]
