@@ -1,6 +1,8 @@
 """Variance components and the reliability of findings, on designs whose truth is known."""
 
 import math
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from tests.support import reference
 
 pytestmark = pytest.mark.no_kernel
 
+ROOT = Path(__file__).resolve().parent.parent
 TRUTH = {"draw": 1.0, "split": 0.49, "tuning": 0.25, "seed": 0.81, "interaction": 0.16}
 SHAPES = {"draw": (1, 0, 0, 0), "split": (1, 1, 0, 0), "tuning": (1, 1, 1, 0), "seed": (1, 1, 0, 1)}
 SHAPES["interaction"] = (1, 1, 1, 1)
@@ -253,6 +256,7 @@ def test_what_is_needed_makes_the_difference_significant():
     assert row["fine"] == math.ceil(0.01 * squares)
     assert row["coarse"] == math.ceil(0.04 * squares)
     assert row["reporting"] == math.ceil(0.01 * squares)
+    assert components.needed(whole, [0.005]).loc[0.005, "coarse"] == math.inf
     assert row["repeats"] == math.ceil((0.01 + 0.01 + 0.002) * squares)
 
 
@@ -280,3 +284,16 @@ def test_tables_of_noise_alone():
     assert (luck["middle"] <= luck["upper"]).all()
     more = pd.concat([rows.assign(number=rows["number"] + 6 * i) for i in range(2)])
     assert set(components.of_benchmarks(more)["arm"]) == {comparing.AGAIN, *components.OTHERS}
+
+
+def test_the_outcome_of_t2_is_that_of_its_rows():
+    outcome = tomllib.loads((ROOT / "data/claims/T2.toml").read_text(encoding="utf-8"))["outcome"]
+    rows = comparing.results()
+    for share in components.forms(components.table(rows))[["share", "low", "high"]].to_numpy():
+        assert "{:.0f} % [{:.0f}, {:.0f}]".format(*100 * share) in outcome
+    itself = components.against_itself(rows).set_index(["grid", "tuning_seeds"]).loc[("coarse", 3)]
+    assert "{:.0f} % [{:.0f}, {:.0f}]".format(*100 * itself[["share", "low", "high"]]) in outcome
+    papers = pd.concat([components.findings(rows, arm, 3, 1, "coarse") for arm in components.OTHERS])
+    for limit in (0.0, 0.01):
+        false = components.reliability(papers, papers["benefit"] > limit).false
+        assert f"{100 * false:.0f} %" in outcome

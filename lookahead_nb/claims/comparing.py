@@ -478,14 +478,16 @@ def log_losses(rows: pd.DataFrame, arm: str, seeds: int, grid: str = "fine") -> 
     own = rows[rows["arm"] == one_of("arm", arm, ARMS)]
     blocks, grids = TUNING // seeds, 1 if grid == "fine" else EVERY
     first = sum(TUNING // n * grids for n in kinds[: kinds.index(seeds)])
+    logs: dict[int, list[np.ndarray]] = {}
+    cells: dict[int, list[tuple[int, int]]] = {}
+    columns = (own[name].tolist() for name in ("number", "draw", "split", grid, "losses"))
+    for number, draw, split, letters, losses in zip(*columns, strict=True):
+        logs.setdefault(number, []).append(_logs(letters[first : first + blocks * grids], losses))
+        cells.setdefault(number, []).append((draw, split))
     found = {}
-    for number, of_task in own.groupby("number", sort=False):
-        logs = [
-            _logs(letters[first : first + blocks * grids], losses)
-            for letters, losses in of_task[[grid, "losses"]].itertuples(index=False)
-        ]
-        shape = of_task["draw"].nunique(), of_task["split"].nunique(), blocks, *([EVERY] if grids > 1 else [])
-        found[int(str(number))] = np.reshape(logs, (*shape, -1))
+    for number, of_task in logs.items():
+        draws, splits = (len(set(places)) for places in zip(*cells[number], strict=True))
+        found[number] = np.reshape(of_task, (draws, splits, blocks, *([EVERY] if grids > 1 else []), -1))
     return found
 
 

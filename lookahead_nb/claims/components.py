@@ -28,6 +28,7 @@ OTHERS = [name for name in comparing.ARMS if name not in (comparing.CONTROL, com
 SEVERAL = [n for n in comparing.FINE if n < comparing.TUNING]  # tuning seeds for which there are several choices
 BENCHMARK = 8  # tasks
 THIRD = 1 / 3
+FARTHEST = 120  # tuning seeds, ten times the most that were compared
 NORMAL = 1.959963984540054  # the 97.5 % point of the normal distribution
 
 
@@ -267,7 +268,10 @@ def findings(rows: pd.DataFrame, arm: str, tuning_seeds: int, reporting_seeds: i
     """
     pd = whole("pandas")
 
-    found, best = [], comparing.benefits(rows, arm, comparing.TUNING)
+    best = comparing.benefits(rows, arm, comparing.TUNING)
+    columns: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("draw", "split", "benefit", "error", "truth", "number")
+    }
     for number, values in comparing.benefits(rows, arm, tuning_seeds, grid).items():
         draws, splits, seeds = values.shape[0], values.shape[1], values.shape[-1]
         whole_number("reporting_seeds", reporting_seeds, 1, seeds)
@@ -281,10 +285,10 @@ def findings(rows: pd.DataFrame, arm: str, tuning_seeds: int, reporting_seeds: i
         if reporting_seeds > 1:
             error = papers.std(axis=3, ddof=1) / math.sqrt(reporting_seeds)
         draw, split, _ = np.indices(benefit.shape)
-        columns = {"draw": draw, "split": split, "benefit": benefit, "error": error}
-        columns["truth"] = np.broadcast_to(truth[:, None, None], benefit.shape)
-        found.append(pd.DataFrame({name: column.ravel() for name, column in columns.items()}).assign(number=number))
-    return pd.concat(found, ignore_index=True)
+        of_task = draw, split, benefit, error, truth[:, None, None], np.int64(number)
+        for column, own in zip(columns.values(), of_task, strict=True):
+            column.append(np.broadcast_to(own, benefit.shape).ravel())
+    return pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
 
 
 def significant(found: pd.DataFrame, reporting_seeds: int, level: float = 0.95) -> np.ndarray:
@@ -379,9 +383,12 @@ def share_of_papers(found: pd.DataFrame, of: Any, are: Any, *, draws: int = 1000
     -------
     Estimate
     """
+    pd = whole("pandas")
+
     of, draws = np.asarray(of, bool), whole_number("draws", draws, 100)
-    marked = found.assign(of=of, are=of & np.asarray(are, bool))
-    counts = marked.groupby("number", sort=False)[["of", "are"]].sum().to_numpy()
+    task = pd.factorize(found["number"])[0]
+    both = of & np.asarray(are, bool)
+    counts = np.stack([np.bincount(task[papers], minlength=task.max() + 1) for papers in (of, both)], axis=1)
     drawn = counts[_generator(seed).integers(len(counts), size=(draws, len(counts)))].sum(axis=1)
     some = drawn[drawn[:, 0] > 0]
     low, high = np.quantile(some[:, 1] / some[:, 0], [0.025, 0.975])
@@ -411,17 +418,21 @@ def benchmarks(found: pd.DataFrame, *, tasks: int = BENCHMARK, number: int = 400
     """
     pd = whole("pandas")
 
-    generator = _generator(seed)
+    generator, number = _generator(seed), whole_number("number", number, 1)
     of_task = [own[["benefit", "error"]].to_numpy() for _, own in found.groupby("number", sort=False)]
     tasks = whole_number("tasks", tasks, 2, len(of_task))
-    truth = float(found.groupby("number")["truth"].mean().mean())
-    papers = []
-    for _ in range(whole_number("number", number, 1)):
-        chosen = generator.choice(len(of_task), tasks, replace=False)
-        drawn = np.array([of_task[i][generator.integers(len(of_task[i]))] for i in chosen])
-        errors = drawn.std(axis=0, ddof=1)[0] / math.sqrt(tasks), math.sqrt((drawn[:, 1] ** 2).sum()) / tasks
-        papers.append((drawn[:, 0].mean(), *errors, truth))
-    return pd.DataFrame(papers, columns=["benefit", "error", "error_seeds", "truth"])
+    firsts = np.cumsum([0, *map(len, of_task)])
+    chosen = generator.random((number, len(of_task))).argsort(axis=1)[:, :tasks]
+    papers = firsts[chosen] + generator.integers(np.diff(firsts)[chosen])
+    benefit, error = np.moveaxis(np.concatenate(of_task)[papers], -1, 0)
+    return pd.DataFrame(
+        {
+            "benefit": benefit.mean(axis=1),
+            "error": benefit.std(axis=1, ddof=1) / math.sqrt(tasks),
+            "error_seeds": np.sqrt((error**2).sum(axis=1)) / tasks,
+            "truth": float(found.groupby("number")["truth"].mean().mean()),
+        }
+    )
 
 
 # ------------------------------------------------------------------------------------------------- what a claim needs
@@ -651,10 +662,14 @@ def needed(whole_table: pd.DataFrame, differences: Any = (0.01, 0.02, 0.05)) -> 
     Returns
     -------
     frame
-        Indexed by ``difference``. ``fine`` and ``coarse`` are the tuning seeds of each optimizer at which the choice of
-        a rate makes no such difference, by the :func:`power_law` of each grid; ``reporting`` the reporting seeds at
-        which a mean of runs makes none; ``repeats`` the repetitions of everything, each with its own data set and rates
-        tuned on one seed of a fine grid, whose mean makes none. All rounded up.
+        Indexed by ``difference``:
+
+        - ``fine``, ``coarse``: the tuning seeds of each optimizer at which the choice of a rate makes no such
+          difference, by the :func:`power_law` of each grid. It is inf beyond ``FARTHEST``, since the shift of a coarse
+          grid stays however many seeds choose.
+        - ``reporting``: the reporting seeds at which a mean of runs makes none.
+        - ``repeats``: the repetitions of everything whose mean makes none, each with its own data set and with rates
+          tuned on one seed of a fine grid.
     """
     pd = whole("pandas")
 
@@ -668,7 +683,8 @@ def needed(whole_table: pd.DataFrame, differences: Any = (0.01, 0.02, 0.05)) -> 
     once = float(means.loc[("fine", 1)].clip(lower=0).sum())
     found = []
     for difference in differences:
-        row = {grid: math.ceil(seeds_needed(difference, *laws[grid])) for grid in ("fine", "coarse")}
+        seeds = {grid: seeds_needed(difference, *laws[grid]) for grid in ("fine", "coarse")}
+        row: dict[str, float] = {grid: math.ceil(n) if n <= FARTHEST else math.inf for grid, n in seeds.items()}
         row |= {"reporting": math.ceil(run * (NORMAL / difference) ** 2)}
         found.append({"difference": difference} | row | {"repeats": math.ceil(once * (NORMAL / difference) ** 2)})
     return pd.DataFrame(found).set_index("difference")
