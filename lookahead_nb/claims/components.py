@@ -450,6 +450,11 @@ def power_law(seeds: Any, variances: Any) -> tuple[float, float]:
     -------
     c, g : float
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong.
+
     Examples
     --------
     >>> from lookahead_nb.claims.components import power_law
