@@ -61,6 +61,7 @@ here = comparing.measure(quick, cells=[(0, 0)], progress=False)
 kept = here[comparing.KEYS].merge(rows, on=comparing.KEYS)
 pd.testing.assert_frame_equal(here, kept, check_exact=True)
 tasks = rows["number"].nunique()
+assert comparing.REGISTERED.spacing == 1.6
 print(f"{tasks} tasks, {tasks * comparing.REGISTERED.runs:,} runs; trained again: {len(here)} rows")
 comparing.at_ends(rows).round(3)
 
@@ -81,11 +82,11 @@ figures.save(drawn.costs(*for_figure), "comparing_costs", caption, alt)
 
 # %% [markdown]
 # **Seeds choose and seeds report: a third of the luck is the choice, and no error bar over seeds shows it.** (a) The
-# variance of one reported difference, averaged over five optimizers and all tasks, by source; above the bars 1.96
+# variance of one reported difference, averaged over five optimizers and all tasks, by source; above the bars two
 # standard deviations. As many seeds tune as report. (b) AdamW against AdamW on other grids, by a paired t-test over
 # four reporting seeds; dashed: and by more than one per cent. (c) Of the papers that find an optimizer better than
 # AdamW on a task, the share where the mean over all other data sets has the other sign. (d) What the choice alone
-# makes, 1.96 standard deviations: the median task, and half of all tasks. Bars are intervals from a bootstrap over
+# makes, two standard deviations: the median task, and half of all tasks. Bars are intervals from a bootstrap over
 # tasks.
 #
 # ## The conjecture
@@ -169,11 +170,11 @@ assert again["by_seeds"].min() > 0.15 > 0.05 > again["by_tasks"].max()
 #
 # ## What is known, and what is new
 #
-# Bouthillier et al. (2021, arXiv:2103.03098) measured how much data, initial weights and tuning vary the score of one
-# learner, and recommend to vary all of them. Dodge et al. (2019), Choi et al. (2019) and Sivaprasad et al. (2020) show
-# that the budget and the search space decide which optimizer wins. We know of no crossed design for the difference of
-# two optimizers. New are the size of the choice by tuning seeds and spacing, how little data matters in a difference,
-# and the rates of false findings.
+# Bouthillier et al. (2021) measured how much data, initial weights and tuning vary the score of one learner, and
+# recommend to vary all of them. Dodge et al. (2019), Choi et al. (2019) and Sivaprasad et al. (2020) show that the
+# budget and the search space decide which optimizer wins. We know of no crossed design for the difference of two
+# optimizers. New are the size of the choice by tuning seeds and spacing, how little data matters in a difference, and
+# the rates of false findings.
 #
 # ## What this does not show
 #
