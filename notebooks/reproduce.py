@@ -85,6 +85,10 @@ OF_FAMILY = ("inner", "Lookahead", "average", "outer momentum", "primal averagin
 INEXACT = {
     "against_adam_tasks": OF_TASKS,
     "agents_tasks": OF_TASKS,
+    "comparing_false": ("share", "false", "false_low", "false_high", "kept"),
+    "comparing_itself": ("share", "low", "high", "large"),
+    "comparing_luck": ("mean", "lower", "middle", "upper"),
+    "comparing_sources": ("variance",),
     "convergence_cycle": ("predicted_variance", "inner_variance", "predicted_rate", "measured_rate", "inner_rate"),
     "convergence_gaps": ("condition", "gap"),
     "convergence_matched_risk": ("risk", "5", "10", "20", "50"),

@@ -69,6 +69,31 @@ def write_shard(rows: pd.DataFrame, name: str, folder: Path, entry: str) -> Path
     Returns
     -------
     Path
+        That of the table, see :func:`write_whole`.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    """
+    return write_whole(packed(rows), name, folder, entry)
+
+
+def write_whole(table: pd.DataFrame, name: str, folder: Path, entry: str) -> Path:
+    """Write a table and its manifest, both files or none.
+
+    Parameters
+    ----------
+    table : frame
+    name : str
+        The name of the table.
+    folder : Path
+    entry : str
+        Hash of what is registered.
+
+    Returns
+    -------
+    Path
         That of the table. An interruption leaves at most a manifest without a table, which counts as missing.
 
     Raises
@@ -77,7 +102,7 @@ def write_shard(rows: pd.DataFrame, name: str, folder: Path, entry: str) -> Path
         If a file cannot be written.
     """
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-        made = provenance.write_table(packed(rows), name, folder=unfinished, entry=entry)
+        made = provenance.write_table(table, name, folder=unfinished, entry=entry)
         made.with_suffix(".json").replace(folder / f"{name}.json")
         return made.replace(folder / made.name)
 

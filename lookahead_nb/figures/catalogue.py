@@ -14,6 +14,7 @@ from lookahead_nb import provenance as tables
 from lookahead_nb.checks import shown
 from lookahead_nb.figures import (
     agents,
+    comparing,
     convergence,
     games,
     inner_optimizers,
@@ -133,6 +134,11 @@ FIGURES = {
     "gan_ring": Entry("13b_gan_on_a_ring", ("gan_points", "gan_distances"), games.ring),
     "gan_tasks": Entry("13b_gan_on_a_ring", ("gan_tasks",), statements.all_tasks),
     "games_noisy": Entry("13b_gan_on_a_ring", ("games_noisy",), games.noisy),
+    "comparing_costs": Entry(
+        "17_what_comparing_costs",
+        ("comparing_sources", "comparing_itself", "comparing_false", "comparing_luck"),
+        comparing.costs,
+    ),
     "games_rotation": Entry("13_games", ("games_paths", "games_distances"), games.rotation),
     "games_rule": Entry("13_games", ("games_least", "games_rates"), games.rule),
     "games_left": Entry("13_games", ("games_left",), games.left),

@@ -320,3 +320,30 @@ def finite_sum_quadratic(theta, X, Q):
     """The mean over rows of 0.5 (theta - x)' Q (theta - x), row by row, and Q (theta - mean of the rows)."""
     total = sum(0.5 * float((theta - x) @ Q @ (theta - x)) for x in X)
     return total / len(X), Q @ (theta - X.mean(axis=0))
+
+
+# ------------------------------------------------------------------------------------------- variance components
+
+
+def nested_anova(y):
+    """Searle, Casella & McCulloch 1992, section 4: split in draw, choice and seed crossed in a split, all random.
+
+    y has the axes draw, split, choice, seed. Mean squares are solved for the variances from the last to the first.
+    """
+    draws, splits, choices, seeds = y.shape
+    cell, draw = y.mean((2, 3)), y.mean((1, 2, 3))
+    between_draws = splits * choices * seeds * np.sum((draw - y.mean()) ** 2) / (draws - 1)
+    between_splits = choices * seeds * np.sum((cell - draw[:, None]) ** 2) / (draws * (splits - 1))
+    choice, seed = y.mean(3) - cell[..., None], y.mean(2) - cell[..., None]
+    between_choices = seeds * np.sum(choice**2) / (draws * splits * (choices - 1))
+    between_seeds = choices * np.sum(seed**2) / (draws * splits * (seeds - 1))
+    rest = y - cell[..., None, None] - choice[..., None] - seed[..., None, :]
+    interaction = np.sum(rest**2) / (draws * splits * (choices - 1) * (seeds - 1))
+    noise_of_cells = between_choices + between_seeds - interaction
+    return {
+        "draw": (between_draws - between_splits) / (splits * choices * seeds),
+        "split": (between_splits - noise_of_cells) / (choices * seeds),
+        "tuning": (between_choices - interaction) / seeds,
+        "seed": (between_seeds - interaction) / choices,
+        "interaction": interaction,
+    }
