@@ -131,6 +131,10 @@ INEXACT = {
     "sync_period_rates": ("x", "noise"),
     "sync_period_tasks": OF_TASKS,
     "your_own_question": ("benefit", "low", "high"),
+    "when_it_helps_best": ("x", "predicted", "best", "error", "spread"),
+    "when_it_helps_curves": ("excess",),
+    "when_it_helps_gains": ("lookahead", "average", "at"),
+    "when_it_helps_means": ("value", "low", "high"),
 }
 
 

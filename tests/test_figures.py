@@ -252,6 +252,6 @@ def test_best_sync_periods_are_filled_where_they_are_known():
 
 def test_gains_have_a_dot_for_every_task_and_their_mean():
     tasks = pd.DataFrame({arm: [3.0 + i, 0.5, -2.0] for i, arm in enumerate(when_it_helps.ARMS)})
-    means = pd.DataFrame({"value": 0.5, "low": -1.0, "high": 2.0}, index=[*when_it_helps.ARMS])
+    means = pd.DataFrame({"arm": [*when_it_helps.ARMS], "value": 0.5, "low": -1.0, "high": 2.0})
     (ax,) = when_it_helps.gains(tasks, means).axes
     assert [[*line.get_ydata()] for line in ax.lines[:3]] == [[-2, 0.5, 3], [-1, 2], [0.5]]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookahead_nb.claims import experiments, inference, modality, registry, screening, shards, trial
+from lookahead_nb.claims import conjectures, experiments, inference, modality, registry, screening, shards, trial
 from lookahead_nb.provenance import committed, read_table, write_table
 from tests.support import small_trial
 
@@ -352,7 +352,9 @@ def test_every_committed_statement_can_be_read():
         assert (statement.primary is None) == bool(statement.untestable)
         assert committed(f"notebooks/source/{statement.notebook}.py").is_file()
     names = {path.stem for path in committed(experiments.FOLDER).glob("*.toml")}
-    assert {statement.experiment for statement in statements.values()} - {""} == names
+    used = {statement.experiment for statement in statements.values()} - {""}
+    assert used | {conjecture.experiment for conjecture in conjectures.read().values()} >= names
+    assert used <= names
 
 
 def test_no_code_reads_the_predictions():

@@ -32,6 +32,7 @@ from lookahead_nb.figures import (
     sync_period,
     update_rules,
     verdicts,
+    when_it_helps,
     your_own_question,
 )
 
@@ -134,6 +135,10 @@ FIGURES = {
     "gan_ring": Entry("13b_gan_on_a_ring", ("gan_points", "gan_distances"), games.ring),
     "gan_tasks": Entry("13b_gan_on_a_ring", ("gan_tasks",), statements.all_tasks),
     "games_noisy": Entry("13b_gan_on_a_ring", ("games_noisy",), games.noisy),
+    "when_it_helps_rule": Entry("16_when_it_helps", ("when_it_helps_best", "when_it_helps_curves"), when_it_helps.rule),
+    "when_it_helps_gains": Entry(
+        "16_when_it_helps", ("when_it_helps_gains", "when_it_helps_means"), when_it_helps.gains
+    ),
     "comparing_costs": Entry(
         "17_what_comparing_costs",
         ("comparing_sources", "comparing_itself", "comparing_false", "comparing_luck"),

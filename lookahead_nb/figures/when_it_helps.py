@@ -70,7 +70,7 @@ def gains(tasks: pd.DataFrame, means: pd.DataFrame) -> Figure:
     tasks : DataFrame
         A row for each task: the columns ``ARMS``, in % of the gap.
     means : DataFrame
-        Indexed by ``ARMS``: ``value``, ``low`` and ``high``.
+        A row for each ``arm`` of ``ARMS``: ``value``, ``low`` and ``high``.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def gains(tasks: pd.DataFrame, means: pd.DataFrame) -> Figure:
         values = np.sort(tasks[arm].to_numpy())
         aside = place + 0.3 * (np.arange(len(values)) % 7 / 6 - 0.5)
         ax.plot(aside, values, "o", ms=2.2, mew=0, alpha=0.7, color="#56b4e9")
-        mean = means.loc[arm]
+        (mean,) = means[means["arm"] == arm].to_dict("records")
         ax.plot([place + 0.32] * 2, [mean["low"], mean["high"]], color="0.1", lw=1.5)
         ax.plot(place + 0.32, mean["value"], "D", ms=3.5, color="0.1")
     ax.axhline(0, color="0.5", lw=0.8, zorder=0)

@@ -6,9 +6,9 @@
 # rate: at low rates it is a little quieter, at high rates often much louder. On average over random quadratics ten is
 # as noisy as five.
 #
-# The article "Adam meets Lookahead" (in Chinese) says in its FAQ 8.2 that a larger period is more stable, may need
-# longer to converge, and is usually chosen between five and ten. The statements C05 and C07 were registered before
-# their runs. The rest of FAQ 8.2, on exploration and local optima (C06), is in
+# The article "Adam meets Lookahead" (in Chinese) covers this in its FAQ 8.2. A larger period is more stable, it says,
+# and may need longer to converge; usually it is chosen between five and ten. The statements C05 and C07 were registered
+# before their runs. The rest of FAQ 8.2, on exploration and local optima (C06), is in
 # [09_local_optima](09_local_optima.ipynb).
 
 # %%

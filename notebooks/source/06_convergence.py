@@ -162,8 +162,10 @@ figures.save(convergence.published(over_time, ratios[0.5].reset_index(), gaps), 
 # steps, at the lr that give all the same steady-state risk. (b) Loss after a thousand steps over that of gradient
 # descent at the same risk, against that risk, at slow_step_size one half. (c, d) One minus the rate, higher is faster,
 # against the condition number, each optimizer at its best lr: classical momentum alone, and inside Lookahead that
-# keeps, interpolates or resets its state. Nothing here is simulated. These are our own computations after Figures 2 and
-# 3 of Zhang et al. 2019, whose settings could not be checked.
+# keeps, interpolates or resets its state.
+#
+# Nothing here is simulated. These are our own computations after Figures 2 and 3 of Zhang et al. 2019, whose settings
+# could not be checked.
 #
 # ## An identity that needs no quadratic
 #

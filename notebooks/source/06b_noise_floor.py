@@ -116,10 +116,9 @@ figures.save(noise_floor.prediction(floors, epoch), "noise_floor_prediction", ca
 # %% [markdown]
 # **The noise floor of real runs is where the theory puts it, for every setting and at every step of the epoch.** (a)
 # Measured against predicted size of the cloud of slow weights, all settings at the smallest lr. Grey circles: the same
-# total variances and excess losses against their prediction for independent batches. (b) Measured over predicted for
-# each of them, with two standard errors over 128 runs; the band is a tenth. (c) Total variance through an epoch, for
-# sync_period 20 and slow_step_size one half; lines are predicted, markers measured. (d) As (b), against lr, at the
-# defaults of Lookahead.
+# total variances and excess losses against their prediction for independent batches. (b) Measured over predicted, with
+# two standard errors over 128 runs; the band is a tenth. (c) Total variance through an epoch, for sync_period 20 and
+# slow_step_size one half; lines predicted, markers measured. (d) As (b), against lr, at Lookahead's defaults.
 #
 # The next cell checks the statements of the conclusion.
 

@@ -12,10 +12,10 @@
 # **Around those with momentum: SGD with momentum, Nesterov's momentum, Adam and AdamW. Around plain SGD, Adagrad and
 # RMSprop it makes the tuned test loss a little worse.**
 #
-# The article "Adam meets Lookahead" (Chinese-language) says in its section 7.1 that Lookahead can be combined with
-# other optimizers, and that its retention can adapt by itself, which improves training further. It can be combined with
-# all of them, in the sense that on a share of tasks it does no harm. But it helps only some. In section 1.2 the article
-# says what Adam is good at; that is the last part of this page.
+# The article "Adam meets Lookahead" (in Chinese) says in its section 7.1 that Lookahead can be combined with other
+# optimizers. Its retention can adapt by itself, it adds, which improves training further. Lookahead can be combined
+# with all of them, in the sense that on a share of tasks it does no harm. But it helps only some. In section 1.2 the
+# article says what Adam is good at; the last part of this page tests that.
 
 # %%
 import numpy as np

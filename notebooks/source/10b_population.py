@@ -9,10 +9,12 @@
 # %% [markdown]
 # # Which tasks does "usually" cover?
 #
+# **Generated classification tasks of many sizes. On a third of them AdamW gains from training twice as long; most
+# others gain little from it, and a few stay near chance.**
+#
 # The article says that AdamW with Lookahead *usually* performs better than Adam. "Usually" needs a population of tasks.
-# The second trial of the claims defines one: classification tasks, each generated from its index, with its own
-# features, classes, rows, network, batch size and steps, and a new sample of rows for every seed. **On a third of these
-# tasks AdamW gains from training twice as long; most others gain little from it, and a few stay near chance.**
+# Here it is declared. Each task is generated from its index, with its own features, classes, rows, network, batch size
+# and steps. Every seed gets a new sample of rows.
 
 # %%
 import os
@@ -38,10 +40,10 @@ figures.use_style()
 #
 # ## What a task is made of
 #
-# The index of a task draws its factors from the ranges in `claims.population.RANGES`. `conditioning` is the exponent
-# at which the variances of the features fall, `sharpness` the size of the log-odds between two classes, `skew` how many
-# times as frequent the first class is as the last. An empty `hidden` is logistic regression. Here are some pilot tasks;
-# registered results use numbers from ten thousand on.
+# The index of a task draws its factors from the ranges in `claims.population.RANGES`. `conditioning` is the exponent at
+# which the variances of the features fall. `sharpness` is the size of the log-odds between two classes. `skew` is the
+# frequency of the first class over that of the last. An empty `hidden` is logistic regression. The table shows some
+# pilot tasks; registered results use numbers from ten thousand on.
 
 # %%
 pilots = range(1000, 2200)
@@ -92,9 +94,9 @@ pd.testing.assert_frame_equal(here, kept, rtol=1e-9)
 here[["number", "steps", "chance", "best", "loss", "loss_twice", "gain", "regime", "centre"]].round(4)
 
 # %% [markdown]
-# `chance` is the loss of guessing by class frequencies, `best` that of the true probabilities, `gain` the fall of the
-# logarithm of the loss from T to twice the steps, and `centre` the learning rate that the seeds chose on average. The
-# grids of the trial lie around it.
+# `chance` is the loss of guessing by class frequencies, `best` that of the true probabilities. `gain` is the fall of
+# the logarithm of the loss from T to twice the steps. `centre` is the learning rate that the seeds chose on average;
+# the grids of the trial lie around it.
 
 # %%
 caption = "Short tasks gain most from more steps, and so do those with many rows, ill conditioning and correct labels."

@@ -9,12 +9,14 @@
 # %% [markdown]
 # # Can the rules that judge the claims be trusted?
 #
+# **Yes. AdamW is rarely called different from itself, and AdamW with more steps is found to be worth about as many.
+# Simulated populations get the verdict of their true benefits unless these lie near a limit.**
+#
 # The second trial judges claims by fixed rules; predictions play no part. A *replicate* is one training sample of a
-# task, on which every optimizer is tuned by its own validation loss. The *benefit* of an optimizer on a task is by how
-# much it lowers the logarithm of the test loss, and the *direction* is the share of tasks on which the benefit is
-# positive. Both have intervals, and a margin says which benefit matters. Here the rules are applied to comparisons
-# whose answer is known. **Simulated populations get the verdict of their true benefits unless these lie near a limit,
-# AdamW is rarely called different from itself, and AdamW with more steps is found to be worth about as many.**
+# task, on which every optimizer is tuned by its own validation loss. The *benefit* of an optimizer on a task is the
+# fall of the logarithm of the test loss. The *direction* is the share of tasks on which the benefit is positive. Both
+# have confidence intervals, and a margin says which benefit matters. Here the rules are applied to comparisons whose
+# answer is known.
 
 # %%
 import os

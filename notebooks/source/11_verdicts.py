@@ -31,9 +31,9 @@ figures.use_style()
 # of the steps, or from a fiftieth of the runs. "May" and "can" hold if it matters on more than a twentieth of the
 # tasks.
 #
-# Each statement has two lines here: its verdict, and what was found. Sizes come with a confidence interval. It is at 95
-# in 100, and wider where a claim has several deciding contrasts. For "may" and "can" the line gives bounds of the share
-# of tasks on which the difference matters.
+# Each statement has two lines here: its verdict, and what was found. Sizes come with a confidence interval. It covers
+# the truth nineteen times in twenty, or more often where a claim has several deciding contrasts. For "may" and "can"
+# the line gives bounds of the share of tasks on which the difference matters.
 
 # %%
 statements = registry.read()
@@ -122,8 +122,8 @@ assert len(experiments.read("trial").arms) > 30
 #
 # - The tasks are small: up to fifty thousand rows, two hidden layers and two thousand steps. What holds at all of
 #   these lengths may end beyond them.
-# - "Cannot tell" is no "no". For "may" and "some cases" the rule can exclude a share of tasks only if nearly every
-#   single task is shown to lie within the margin, which takes more replicates than there are.
+# - "Cannot tell" is no "no". For "may" and "some cases" the rule excludes a share of tasks only if nearly every single
+#   task is shown to lie within the margin. That takes more replicates than there are.
 # - The margins are a judgement. The figure shows what would change with another one.
 #
 # ## Provenance

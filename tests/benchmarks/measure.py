@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ("torch", "jax", "jaxlib", "optax", "gymnasium")
 ON_CUDA = ("numba-cuda", "cuda-toolkit", "jax-cuda13-plugin")
 QUICK = "--quick" in sys.argv
-KEPT_FOR = 4 * 3600  # seconds
+KEPT_FOR = 24 * 3600  # seconds
 TYPES = {"optimizer": "str", "library": "str", "variant": "str", "thread_limit": "Int64"}  # of columns with gaps
 
 

@@ -98,7 +98,7 @@ def update(model):
 
 def training(model, data):
     """Return a function that trains a group for some steps."""
-    setup = Setup(model, data, Training(steps=TIMES, batch_size=BATCH))
+    setup = Setup(model, data, Training(steps=TIMES, batch_size=BATCH, eval_at=[TIMES], eval_rows=BATCH))
     opts = lnb.grid(lnb.Lookahead(lnb.AdamW()), lr=np.geomspace(1e-4, 1e-2, LANES).tolist())
     rows = [setup.rows(0)] * LANES
     return functools.partial(engine_cpu.train_side_by_side, setup, opts, [0] * LANES, rows)
