@@ -129,7 +129,7 @@ assert (gains["average"] > gains["lookahead"]).mean() > 0.7
 #
 # ## Provenance
 #
-# The conjecture is `data/claims/T1.toml`, its rows are `data/results/rule_for_k`, made by `claims.rule_for_k.run()`. The
-# pilot is `data/pilots/rule_for_k.csv`. The tables of this page are `data/results/when_it_helps_best.csv`,
-# `when_it_helps_curves.csv`, `when_it_helps_gains.csv` and `when_it_helps_means.csv`, and its figures
+# The conjecture is `data/claims/T1.toml`, its rows are `data/results/rule_for_k`, made by `claims.rule_for_k.run()`.
+# The pilot is `data/pilots/rule_for_k.csv`. The tables of this page are `data/results/when_it_helps_best.csv`,
+# `when_it_helps_curves.csv`, `when_it_helps_gains.csv` and `when_it_helps_means.csv`, its figures
 # `paper/figures/when_it_helps_rule` and `when_it_helps_gains`.
