@@ -1,5 +1,7 @@
 """Fixtures of all tests. Every random number comes from a fixed seed."""
 
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -11,6 +13,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if NO_JIT and item.get_closest_marker("jit"):
             item.add_marker(pytest.mark.skip(reason="needs compiled code"))
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    """Close the figures that a test has drawn: matplotlib warns of too many, and warnings are errors."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

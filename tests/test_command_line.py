@@ -837,7 +837,7 @@ def test_a_figure_of_measured_times_tells_how_they_are_measured(figures, tmp_pat
     [
         (["procedure_word"], "NAME must be a figure, such as procedure_worth, .*, got 'procedure_word'"),
         (["--where", "verdict"], "NAME must be a figure, such as verdicts.*, got 'verdict'"),
-        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, games_published, got 'zzz'"),
+        (["zzz"], "NAME must be a figure, such as quick_start_losses, .*, one_family_worths, got 'zzz'"),
         (["--where"], "NAME must be given with --where"),
         (["verdicts"], "verdicts has not been drawn by its notebook yet: paper/figures/verdicts.json is missing"),
     ],

@@ -515,7 +515,9 @@ def test_write_replaces_what_is_committed_and_a_changed_table_fails(reproduce, t
     (source / "a.py").write_text("# %% [markdown]\n# # Nothing\n")
     small_trial.write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "README.md").write_text("<!-- claims all -->\n<!-- /claims -->\n")
+    (tmp_path / "paper/book").mkdir(parents=True)
+    for page in ("README.md", "paper/book/article.md"):
+        (tmp_path / page).write_text("<!-- claims all -->\n<!-- /claims -->\n")
     table(0.3, committed["results"])
     (committed["results"] / "tiny.csv").write_text("name,value\na,0.4\nb,\n")
     monkeypatch.setattr(reproduce, "run_all", lambda _console, _sources, build: table(0.3, build / "results"))

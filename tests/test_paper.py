@@ -268,7 +268,7 @@ class TestCompiled:
         source.unlink()
         frame = pd.read_csv(checkout / STATEMENTS)
         units = {"gap": " of the gap", "error": " of the rows", "runs": " of the runs", "steps": " steps", "ratio": ""}
-        units |= {"samples": " of the samples", "modes": " of the modes"}
+        units |= {"samples": " of the samples", "modes": " of the modes", "return": " of the highest return"}
 
         def plain(text):
             return text.translate(str.maketrans("\u2212\u00a0", "- "))

@@ -345,6 +345,7 @@ PERIODS, STEPS = (2, 3, 4, 5, 7, 10, 14, 20, 30, 50), (0.1, 0.2, 0.3, 0.5, 0.65,
 MOMENTA = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 
+@default_errors
 def families(beta1: float, *, few: bool = False) -> dict[str, list[dict[str, Any]]]:
     """Return the settings of each family around an inner momentum.
 
@@ -381,6 +382,7 @@ def families(beta1: float, *, few: bool = False) -> dict[str, list[dict[str, Any
     return {family: [setting | {"beta1": beta1} for setting in listed] for family, listed in named.items()}
 
 
+@default_errors
 def solved_families(
     beta1: float, *, few: bool = False, steps_per_epoch: int | None = None
 ) -> Mapping[str, list[Solved]]:

@@ -39,7 +39,7 @@ figures.use_style()
 # can sync within an iteration, or once at its end. With a slow step below one, a sync takes back part of what was
 # learned. So expect Lookahead to learn as slowly as Adam at the learning rate times the slow step.
 #
-# Outer-PPO (Tan et al. 2024, arXiv 2411.00666) goes the other way. Its outer step, which they tune, may be *above* one:
+# Outer-PPO (Tan et al. 2024) goes the other way. Its outer step, which they tune, may be *above* one:
 # beyond the weights at the end of an iteration. They report gains over a tuned PPO on harder problems. As a factor of
 # the learning rate it should be faster at a low rate, and gain nothing at a tuned one.
 #
@@ -70,7 +70,8 @@ everything[["size", "better", "worse", "tasks"]]
 #
 # Here are runs of one group again. They are trained once more and must be the committed ones, bit for bit. Settings:
 #
-# - learning rate 0.002 for Adam, Lookahead every 5 steps, and a slow step of 1.5; 0.001 for Adam at half of it
+# - the learning rate in the middle of Adam's grid, for Lookahead every 5 steps and a slow step of 1.5 too; half of it
+#   for Adam at the lower rate
 
 # %%
 (group,) = experiments.to_recompute(experiment, "agents")

@@ -27,7 +27,6 @@ from lookahead_nb.claims import conjectures, rule_for_k
 from lookahead_nb.figures import when_it_helps as drawn
 
 figures.use_style()
-print(*conjectures.explained(conjectures.read()["T1"]), sep="\n")
 
 # %% [markdown]
 # ## What to expect
@@ -60,7 +59,7 @@ kept = [part[part["number"].isin(numbers) & (part["beta1"] == 0.9)].reset_index(
 same = {"check_dtype": False, "rtol": 1e-5}
 assert all(pd.testing.assert_frame_equal(*pair, **same) is None for pair in zip(again, kept, strict=True))
 verdict = rule_for_k.judge(measured)
-print(rule_for_k.outcome(verdict))
+print("Falsified if:", conjectures.read()["T1"].falsified_if, "\nOutcome:", rule_for_k.outcome(verdict))
 
 # %% [markdown]
 # The slope is that of the logarithm of the best sync period on the logarithm of the rule's. One would be perfect
