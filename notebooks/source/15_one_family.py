@@ -9,8 +9,9 @@
 # %% [markdown]
 # # Is Lookahead more than an average?
 #
-# **On a noisy quadratic it is less: an average is quieter at every speed that it can reach.** On forty new tasks the
-# theory was right about one change, an interpolated inner state, and wrong about what each setting is worth.
+# **On a noisy quadratic, no: at every speed that an average can reach, the average is quieter. Lookahead only reaches
+# higher speeds.** On forty new tasks the theory was right about one change, an interpolated inner state, and wrong
+# about what each setting is worth.
 #
 # Lookahead, exponential averages, averages without pull-back, outer momentum (SNOO, and DiLoCo with one worker), primal
 # averaging and momentum are all linear on a quadratic. So each has an exact speed and an exact stationary noise on
