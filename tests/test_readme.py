@@ -31,6 +31,7 @@ SHOWS = {
         "Lookahead(AdamW)",
         "e-12",
         "modes=array([8])",
+        "solved after",
     ],
 }  # part of what each example prints
 
