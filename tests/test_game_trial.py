@@ -63,6 +63,7 @@ def test_what_a_player_sees_is_not_the_distance():
     np.testing.assert_allclose(found["seen"], ends.reshape(2, 2, -1).mean(axis=-1))
 
 
+@pytest.mark.jit  # a GAN takes minutes in plain Python
 def test_a_game_that_diverges_is_as_far_as_counts_and_is_never_chosen():
     found = game_trial.measured(GAME, lnb.SGD(1e200), "simultaneous", SEEDS, 2)
     assert (found["distance left"] == game_trial.MOST).all()
@@ -72,6 +73,7 @@ def test_a_game_that_diverges_is_as_far_as_counts_and_is_never_chosen():
     assert (wild["bad samples"] == 1).all()
 
 
+@pytest.mark.jit  # a GAN takes minutes in plain Python
 def test_a_gan_ends_where_a_plain_run_does():
     opt = lnb.Lookahead(lnb.Adam(0.01, beta1=0.5), sync_period=5)
     found = game_trial.measured(RING, opt, "simultaneous", SEEDS, 2)
@@ -103,6 +105,7 @@ def test_rates_are_chosen_by_what_is_seen_in_the_first_half():
     assert row["rates"] == RATES // 2
 
 
+@pytest.mark.jit  # a GAN takes minutes in plain Python
 def test_both_populations_go_through_the_trial():
     arms = arms_of({"adam": {"optimizer": "Adam"}, "slow": {"optimizer": "Lookahead", "inner": "Adam"}})
     for name, number, wanted in (("games", 3, ["distance left"]), ("ring", 0, ["missed modes"])):
